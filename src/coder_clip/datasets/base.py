@@ -1,0 +1,66 @@
+"""What every data set offers: class names in label order, splits, images by id, text templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, in a fixed order.
+
+    ids: N names that stay the same between runs and machines ("test/3/0007.png").
+    labels: (N,) int64, indices into the data set's class names.
+    """
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Sentences that carry a text to the encoder; ``{class}`` and one field named after the kind.
+
+    name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
+    prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline.
+    attribute, analogous: one template each. one_to_one: one or more, every text is put into each.
+    """
+
+    name: str = "a photo of a {class}."
+    attribute: str = "a photo of a {class} which has {attribute}."
+    analogous: str = "a photo of a {class} similar to {analogous}."
+    one_to_one: tuple[str, ...] = (
+        "a photo of a {class} which has {one_to_one}.",
+        "a {class} with {one_to_one}.",
+    )
+    prompts: tuple[str, ...] = field(default=("a photo of a {class}.",))
+
+
+class Dataset(Protocol):
+    """A data set. Every method is deterministic; images are decoded only when asked for."""
+
+    name: str
+    classes: list[str]  # class names in label order; may hold duplicates, so key by index
+    templates: Templates
+
+    def split(self, name: str) -> Split:
+        """The split "train", "val" or "test"; UserError where the data set has no such split."""
+        ...
+
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB, upright; UserError with its path where it cannot be read."""
+        ...
+
+    def fingerprint(self) -> str:
+        """sha256 over what stands behind the images (paths, sizes, hashes; or the drawing code's version)."""
+        ...

@@ -1,0 +1,247 @@
+"""The one place that knows where artefacts lie, and how they are written and read.
+
+Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees the whole file
+or none. Every file is deterministic: no times, host names or unordered sets go in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+
+if TYPE_CHECKING:  # keeps the command line's start free of torch and pandas
+    import pandas as pd
+    from torch import Tensor
+
+
+# ---- where things lie ------------------------------------------------------------------------------------------
+
+
+class Paths:
+    """Paths of all artefacts below one results directory (docs/artifacts.md). Used by the Snakefile and the CLI."""
+
+    def __init__(self, results: str | Path) -> None:
+        self.root = Path(results)
+
+    def texts(self, dataset: str) -> Path:
+        return self.root / "texts" / f"{dataset}.json"
+
+    def image_features(self, model: str, dataset: str, split: str) -> Path:
+        return self.root / "image_features" / model / dataset / f"{split}.safetensors"
+
+    def image_shard(self, model: str, dataset: str, split: str, shard: int | str, shards: int | str) -> Path:
+        return (
+            self.root
+            / "image_features"
+            / model
+            / dataset
+            / "shards"
+            / f"{split}.{shard}-of-{shards}.safetensors"
+        )
+
+    def text_features(self, model: str, dataset: str) -> Path:
+        return self.root / "text_features" / model / f"{dataset}.safetensors"
+
+    def coder(self, model: str, dataset: str) -> Path:
+        return self.root / "coder" / model / f"{dataset}.safetensors"
+
+    def zero_shot(self, model: str, dataset: str) -> Path:
+        return self.root / "zero_shot" / model / f"{dataset}.parquet"
+
+    def one_to_one_texts(self, dataset: str) -> Path:
+        return self.root / "one_to_one" / f"{dataset}.json"
+
+    def one_to_one(self, model: str, dataset: str) -> Path:
+        return self.root / "one_to_one" / model / f"{dataset}.safetensors"
+
+    def rerank(self, model: str, dataset: str) -> Path:
+        return self.root / "rerank" / model / f"{dataset}.parquet"
+
+    def adapter(self, model: str, dataset: str, shots: int | str) -> Path:
+        return self.root / "adapter" / model / dataset / f"{shots}.parquet"
+
+    def evaluation(self, model: str, dataset: str) -> Path:
+        return self.root / "evaluation" / model / f"{dataset}.parquet"
+
+    def table(self, name: str) -> Path:
+        return self.root / "tables" / f"{name}.csv"
+
+    def figure(self, name: str) -> Path:
+        return self.root / "figures" / f"{name}.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.json"
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not.
+
+    Raises UserError where the target cannot be written (read-only, disk full, a file in place of a directory).
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; check permissions and free space"
+        ) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; colleagues share these
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; check permissions and free space"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, document: Any) -> None:
+    """Indented JSON; NaN and infinity are refused because other readers would not take them."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Safetensors with every metadata value as JSON, in sorted order.
+
+    The format's own writer keeps a hash map's order of metadata, which changes from process to process; so the
+    header is put together here, as https://github.com/huggingface/safetensors#format describes it.
+    """
+    import torch
+    from safetensors.torch import (
+        _tobytes,
+    )  # the library's own view of a tensor's bytes (byte order, contiguity)
+
+    names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+             torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}  # fmt: skip
+    header: dict[str, Any] = {"__metadata__": {k: _dumps(metadata[k]) for k in sorted(metadata)}}
+    chunks: list[bytes] = []
+    offset = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        data = bytes(_tobytes(tensor.detach().cpu().contiguous(), name))
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + len(data)],
+        }
+        offset += len(data)
+        chunks.append(data)
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.writelines(chunks)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
+    return path
+
+
+def read_json(path: str | Path) -> Any:
+    path = _present(Path(path))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no valid JSON ({error}); delete or restore it and run again") from error
+
+
+def read_parquet(path: str | Path) -> pd.DataFrame:
+    import pandas as pd
+
+    path = _present(Path(path))
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no readable Parquet file ({error}); delete it and run again") from error
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that `write_tensors` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    path = _present(Path(path))
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = {k: json.loads(v) for k, v in (stream.metadata() or {}).items()}
+            return {k: stream.get_tensor(k) for k in stream.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); delete it and run again"
+        ) from error
+
+
+def sha256(path: str | Path) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def made_by(command: str, inputs: list[Path], root: Path | None = None) -> dict[str, Any]:
+    """What stands behind a document: the command, and each input with its hash (paths relative to the work folder)."""
+    root = root or Path.cwd()
+    named = {
+        str(p.resolve().relative_to(root) if p.resolve().is_relative_to(root) else p.name): sha256(p)
+        for p in inputs
+    }
+    return {"command": command, "inputs": dict(sorted(named.items()))}
+
+
+def jsonable(value: Any) -> Any:
+    """NaN becomes null, tuples lists, numpy and torch scalars Python numbers."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

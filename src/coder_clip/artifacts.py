@@ -1,7 +1,7 @@
 """The one place that knows where artefacts lie, and how they are written and read.
 
-Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees the whole file
-or none. Every file is deterministic: no times, host names or unordered sets go in.
+Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees
+the whole file or none. Every file is deterministic: no times, host names or unordered sets go in.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:  # keeps the command line's start free of torch and pandas
     from torch import Tensor
 
 
-# ---- where things lie ------------------------------------------------------------------------------------------
+# ---- where things lie ----------------------------------------------------------------------------
 
 
 class Paths:
-    """Paths of all artefacts below one results directory (docs/artifacts.md). Used by the Snakefile and the CLI."""
+    """Paths of all artefacts below one results directory (docs/artifacts.md), for Snakefile and CLI alike."""
 
     def __init__(self, results: str | Path) -> None:
         self.root = Path(results)
@@ -87,14 +87,14 @@ class Paths:
         return self.root / "metrics.json"
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------
+# ---- writing -------------------------------------------------------------------------------------
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not.
+    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes otherwise.
 
-    Raises UserError where the target cannot be written (read-only, disk full, a file in place of a directory).
+    Raises UserError where the target cannot be written (read-only, disk full, a file where a directory must be).
     """
     path = Path(path)
     try:
@@ -142,42 +142,20 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Safetensors with every metadata value as JSON, in sorted order.
+    """Safetensors with JSON metadata.
 
-    The format's own writer keeps a hash map's order of metadata, which changes from process to process; so the
-    header is put together here, as https://github.com/huggingface/safetensors#format describes it.
+    The metadata is one entry: the library keeps several in a hash map, whose order (and so the file's
+    bytes) changes from process to process.
     """
-    import torch
-    from safetensors.torch import (
-        _tobytes,
-    )  # the library's own view of a tensor's bytes (byte order, contiguity)
+    from safetensors.torch import save
 
-    names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-             torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}  # fmt: skip
-    header: dict[str, Any] = {"__metadata__": {k: _dumps(metadata[k]) for k in sorted(metadata)}}
-    chunks: list[bytes] = []
-    offset = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
-        data = bytes(_tobytes(tensor.detach().cpu().contiguous(), name))
-        header[name] = {
-            "dtype": names[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + len(data)],
-        }
-        offset += len(data)
-        chunks.append(data)
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        stream.writelines(chunks)
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    write_bytes(
+        path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"coder_clip": text})
+    )
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
-
-
-# ---- reading ---------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def _present(path: Path) -> Path:
@@ -211,7 +189,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = _present(Path(path))
     try:
         with safe_open(path, framework="pt") as stream:
-            metadata = {k: json.loads(v) for k, v in (stream.metadata() or {}).items()}
+            metadata = json.loads((stream.metadata() or {}).get("coder_clip", "{}"))
             return {k: stream.get_tensor(k) for k in stream.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise UserError(
@@ -225,7 +203,7 @@ def sha256(path: str | Path) -> str:
 
 
 def made_by(command: str, inputs: list[Path], root: Path | None = None) -> dict[str, Any]:
-    """What stands behind a document: the command, and each input with its hash (paths relative to the work folder)."""
+    """What stands behind a document: the command, and each input with its hash, paths relative to ``root``."""
     root = root or Path.cwd()
     named = {
         str(p.resolve().relative_to(root) if p.resolve().is_relative_to(root) else p.name): sha256(p)

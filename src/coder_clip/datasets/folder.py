@@ -1,0 +1,244 @@
+"""A folder of images as a data set: one folder a class, with or without train/val/test above.
+
+Two layouts, told apart by what is there:
+
+- ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val it is carved from
+  train (20 %); with train alone all three are carved from it. Without test there is no test split.
+- ``root/<class>/…``: train 50 %, val 20 %, test 30 %.
+
+Carving: inside every class the images are ordered by the sha256 of their id; the first share is train, the
+next val, the rest test. So the split depends on nothing but file names, and every class is in every split as
+soon as it has a few images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from coder_clip.datasets.base import SPLITS, Split, Templates
+from coder_clip.datasets.images import read_image
+from coder_clip.errors import UserError, nearest
+
+EXTENSIONS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of each class, for images without split folders
+VAL_FROM_TRAIN = {"train": 0.8, "val": 0.2}
+
+
+class ManifestEntry(NamedTuple):
+    """One image file: its id (relative POSIX path), size in bytes, sha256 of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class FolderDataset:
+    """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
+
+    name: how the data set is called. classes: class names or folder names in label order; default all
+    folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
+    spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
+
+    Raises UserError: root missing, no class folders, a class folder without images, a listed class without a
+    folder.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike[str],
+        classes: Sequence[str] | None = None,
+        templates: Templates | None = None,
+    ) -> None:
+        self.name = name
+        self.root = Path(root)
+        self.templates = templates or Templates()
+        if not self.root.is_dir():
+            what = "is not a folder" if self.root.exists() else "does not exist"
+            raise UserError(f"data set '{name}': folder {self.root} {what}")
+        layout = _layout(self.root, name)
+        folders = _class_folders(layout, classes, name, self.root)
+        self.classes = [class_name(f) for f in folders]
+        self._paths: dict[str, Path] = {}
+        self._splits = self._carve(
+            {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
+        )
+        self._manifest: list[ManifestEntry] | None = None
+
+    def split(self, name: str) -> Split:
+        """The split, ordered by label, then id. UserError for an unknown or missing split."""
+        if name not in SPLITS:
+            raise UserError(f"data set '{self.name}': no split '{name}'{nearest(name, SPLITS)}")
+        if name not in self._splits:
+            there = ", ".join(self._splits)
+            raise UserError(f"data set '{self.name}': no '{name}' folder in {self.root} (there: {there})")
+        pairs = self._splits[name]
+        return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
+
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
+        if image_id not in self._paths:
+            raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
+        return read_image(self._paths[image_id])
+
+    def manifest(self) -> list[ManifestEntry]:
+        """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
+        if self._manifest is None:
+            self._manifest = [_entry(i, self._paths[i]) for i in sorted(self._paths)]
+        return self._manifest
+
+    def fingerprint(self) -> str:
+        """sha256 over the manifest's lines ``path TAB size TAB sha256``."""
+        lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
+        """Image ids per label of one split; fills the id -> path map on the way."""
+        per_class: list[list[str]] = []
+        for folder in folders:
+            ids = []
+            for path in _walk(classes_of[folder]) if folder in classes_of else ():
+                image_id = _nfc(path.relative_to(self.root).as_posix())
+                if self._paths.setdefault(image_id, path) != path:
+                    raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
+                ids.append(image_id)
+            if folder in classes_of and not ids:
+                raise UserError(f"data set '{self.name}': no images in class folder {classes_of[folder]}")
+            per_class.append(sorted(ids))
+        return per_class
+
+    def _carve(self, found: dict[str, list[list[str]]]) -> dict[str, list[tuple[str, int]]]:
+        """Missing splits made from what is there; then (id, label) pairs in order."""
+        if set(found) == {"all"} or set(found) == {"train"}:
+            found = _cut(next(iter(found.values())), SHARES)
+        elif "train" in found and "val" not in found:
+            found = {**_cut(found["train"], VAL_FROM_TRAIN), "test": found["test"]}
+        return {
+            split: [(i, label) for label, ids in enumerate(found[split]) for i in ids]
+            for split in SPLITS
+            if split in found
+        }
+
+
+def class_name(folder: str) -> str:
+    """What people call the class: the folder name, NFC, underscores as spaces."""
+    return " ".join(_nfc(folder).replace("_", " ").split())
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    """Visible folders (also through links) by NFC name, sorted."""
+    found = {_nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
+    return dict(sorted(found.items()))
+
+
+def _is_image(name: str) -> bool:
+    return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files below a class folder at any depth; links are followed, loops are not."""
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not _hidden(f))
+        for name in sorted(filter(_is_image, files)):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"file name is not valid Unicode: {os.path.join(here, name)!r}") from None
+            yield Path(here, name)
+
+
+def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
+    """{"all": class folders}, or class folders per split. A class may be called "train" (it holds images)."""
+    top = _subfolders(root)
+    holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
+    splits: dict[str, dict[str, Path]] = {}
+    for folder, path in top.items():
+        split = SPLIT_FOLDERS.get(folder.lower())
+        if split and not holds_images[folder] and (classes := _subfolders(path)):
+            if split in splits:
+                raise UserError(f"data set '{name}': two folders for the split '{split}' in {root}")
+            splits[split] = classes
+    if not splits:
+        if not top:
+            raise UserError(
+                f"data set '{name}': no class folders in {root} (expected one folder of images a class,"
+                " or train/, val/ and test/ with such folders)"
+            )
+        return {"all": top}
+    if mixed := [f for f, images in holds_images.items() if images]:
+        raise UserError(
+            f"data set '{name}': {root} has split folders ({', '.join(splits)}) beside the class folder"
+            f" '{mixed[0]}'; keep one layout"
+        )
+    return splits
+
+
+def _class_folders(
+    layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
+) -> list[str]:
+    """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
+    folders = sorted({folder for split in layout.values() for folder in split})
+    if classes is None:
+        return folders
+    if not classes:
+        raise UserError(f"data set '{name}': the list of classes is empty")
+    by_name = {class_name(f): f for f in folders}
+    chosen = []
+    for wanted in classes:
+        folder = _nfc(wanted) if _nfc(wanted) in folders else by_name.get(class_name(wanted))
+        if folder is None:
+            raise UserError(
+                f"data set '{name}': no folder for class '{wanted}' in {root}{nearest(wanted, by_name)}"
+            )
+        if folder in chosen:
+            raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
+        chosen.append(folder)
+    return chosen
+
+
+def _cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
+    """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
+    cut: dict[str, list[list[str]]] = {split: [] for split in shares}
+    for ids in per_class:
+        order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
+        start, percent = 0, 0
+        for split, share in shares.items():
+            percent += round(100 * share)
+            stop = (len(order) * percent + 50) // 100
+            cut[split].append(sorted(order[start:stop]))
+            start = stop
+    return cut
+
+
+def _entry(image_id: str, path: Path) -> ManifestEntry:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return ManifestEntry(image_id, os.fstat(file.fileno()).st_size, digest)
+    except OSError as error:
+        raise UserError(f"image file cannot be read: {path}: {error.strerror}") from None

@@ -1,0 +1,76 @@
+"""Decoding: whatever lies in a folder of images becomes an upright 8-bit RGB picture, or one clear error."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from coder_clip.errors import UserError
+
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+
+
+class UnreadableImage(UserError):
+    """An image that cannot be decoded. ``reason`` says why without the machine's path."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"image cannot be read: {path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        return UnreadableImage, (self.path, self.reason)  # it crosses process boundaries
+
+
+def read_image(path: str | PathLike[str]) -> Image.Image:
+    """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its EXIF tag.
+
+    Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must lie
+    in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour profiles); transparent pixels
+    are laid on white; of an animation the first frame is taken.
+
+    Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        broken = Path(path).is_symlink()
+        raise UnreadableImage(path, "the link points nowhere" if broken else "no such file") from None
+    except UnidentifiedImageError:
+        raise UnreadableImage(path, "not an image, or a format that Pillow does not know") from None
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImage(path, reason) from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB (see read_image). Raises ValueError where the value range is unknown."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in WIDE_MODES:
+        return Image.fromarray(_to_8_bit(np.asarray(image), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
+    """(H, W) integers or floats -> (H, W) uint8, by the full range of the format, never by the content."""
+    if mode == "F":
+        real = pixels.astype(np.float64)
+        low, high = float(real.min()), float(real.max())
+        if not (low >= 0 and high <= 255):  # also refuses NaN
+            raise ValueError(f"float pixels from {low:g} to {high:g}: expected 0..1 or 0..255")
+        return np.rint(real * (255 if high <= 1 else 1)).astype(np.uint8)
+    wide = pixels.astype(np.int64)  # mode "I" is how Pillow shows some 16-bit files
+    if wide.min() < 0 or wide.max() > 65535:
+        raise ValueError(f"integer pixels from {wide.min()} to {wide.max()}: expected 16 bits (0..65535)")
+    scaled: NDArray[np.uint8] = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    return scaled

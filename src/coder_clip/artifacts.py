@@ -94,7 +94,7 @@ class Paths:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes otherwise.
 
-    Raises UserError where the target cannot be written (read-only, disk full, a file where a directory must be).
+    Raises UserError where the target cannot be written (read-only, disk full, a file in the way).
     """
     path = Path(path)
     try:
@@ -203,7 +203,7 @@ def sha256(path: str | Path) -> str:
 
 
 def made_by(command: str, inputs: list[Path], root: Path | None = None) -> dict[str, Any]:
-    """What stands behind a document: the command, and each input with its hash, paths relative to ``root``."""
+    """What stands behind a document: the command, and each input (relative to ``root``) with its hash."""
     root = root or Path.cwd()
     named = {
         str(p.resolve().relative_to(root) if p.resolve().is_relative_to(root) else p.name): sha256(p)

@@ -1,0 +1,710 @@
+"""`shapes`: twenty everyday things that the project draws itself, so that a data set needs no download.
+
+An image is a pure function of its id: sha256 of the id seeds the generator that picks pose, colours,
+background, clutter, light, blur and noise. Nothing is stored; a picture is drawn when it is asked for.
+
+The test split uses only combinations of (thing, variant, background, clutter) for which `held_out` is
+true, the other splits and the training of `mini` only the rest: what a model scores on test, it scores on
+combinations that it has never seen, though it has seen each of their parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from coder_clip.datasets.base import SPLITS, Split, Templates
+from coder_clip.errors import UserError, nearest
+
+# Part of the fingerprint: raise it whenever a change moves a pixel, so that features are computed anew.
+VERSION = 1
+
+SIZE = 64  # pixels a side of the finished image
+SUPER = 4  # drawn this many times larger, then averaged: smooth edges
+PER_CLASS = {"train": 40, "val": 20, "test": 60}
+
+RGB = tuple[int, int, int]
+Points = Sequence[tuple[float, float]]
+
+WHITE: RGB = (248, 248, 246)
+BLACK: RGB = (25, 25, 28)
+GREY: RGB = (135, 138, 142)
+GREEN: RGB = (50, 140, 55)
+BROWN: RGB = (125, 80, 40)
+
+BACKGROUNDS = ("plain", "grass", "sky", "sand", "bricks", "wood", "stripes", "tiles")
+CLUTTERS = ("alone", "things around", "partly covered", "confetti")
+
+
+def generator(key: str) -> np.random.Generator:
+    """The generator that belongs to a key: the same on every machine and in every run."""
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")))
+
+
+class Pen:
+    """Draws on a layer in the thing's own coordinates: x to the right, y down, the thing within [-1, 1]²."""
+
+    def __init__(self, matrix: NDArray[np.float64]) -> None:
+        """`matrix` (2, 3): from the thing's coordinates to pixels of the enlarged canvas."""
+        self.layer = Image.new("RGBA", (SIZE * SUPER, SIZE * SUPER))
+        self._draw = ImageDraw.Draw(self.layer)
+        self._matrix = matrix
+        self._unit = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+
+    def poly(self, points: Points, fill: RGB | None) -> None:
+        """A filled polygon; ``None`` cuts a hole through everything drawn so far."""
+        xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
+        # Rounded, so that the last bits of another machine's sine cannot move a pixel.
+        flat = [(round(float(x), 2), round(float(y), 2)) for x, y in xy]
+        self._draw.polygon(flat, fill=(0, 0, 0, 0) if fill is None else (*fill, 255))
+
+    def oval(self, x: float, y: float, rx: float, ry: float, fill: RGB | None, turn: float = 0.0) -> None:
+        a = np.linspace(0, 2 * math.pi, 40, endpoint=False)
+        px, py = rx * np.cos(a), ry * np.sin(a)
+        c, s = math.cos(turn), math.sin(turn)
+        self.poly(list(zip(x + c * px - s * py, y + s * px + c * py, strict=True)), fill)
+
+    def disc(self, x: float, y: float, r: float, fill: RGB | None) -> None:
+        self.oval(x, y, r, r, fill)
+
+    def rect(self, x0: float, y0: float, x1: float, y1: float, fill: RGB | None) -> None:
+        self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill)
+
+    def regular(self, n: int, r: float, fill: RGB, turn: float = 0.0) -> None:
+        """A polygon of n equal sides about the origin."""
+        self.poly([polar(r, turn + 2 * math.pi * i / n) for i in range(n)], fill)
+
+    def pie(self, x: float, y: float, r: float, start: float, end: float, fill: RGB) -> None:
+        """A sector; angles in turns, clockwise from three o'clock."""
+        a = np.linspace(start, end, 24) * 2 * math.pi
+        self.poly([(x, y), *zip(x + r * np.cos(a), y + r * np.sin(a), strict=True)], fill)
+
+    def line(self, points: Points, width: float, fill: RGB) -> None:
+        """A line with round ends and joints."""
+        xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
+        w = width * self._unit
+        flat = [(round(float(x), 2), round(float(y), 2)) for x, y in xy]
+        self._draw.line(flat, fill=(*fill, 255), width=max(1, round(w)), joint="curve")
+        if w > 3:
+            for x, y in (flat[0], flat[-1]):
+                r = round(w / 2, 2)
+                self._draw.ellipse((x - r, y - r, x + r, y + r), fill=(*fill, 255))
+
+    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: RGB) -> None:
+        """Part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
+        a = np.linspace(start, end, 20) * 2 * math.pi
+        self.line(list(zip(x + rx * np.cos(a), y + ry * np.sin(a), strict=True)), width, fill)
+
+
+def polar(r: float, angle: float) -> tuple[float, float]:
+    return r * math.cos(angle), r * math.sin(angle)
+
+
+def mix(a: RGB, b: RGB, t: float) -> RGB:
+    """The colour a share t of the way from a to b."""
+    return (round(a[0] + (b[0] - a[0]) * t), round(a[1] + (b[1] - a[1]) * t), round(a[2] + (b[2] - a[2]) * t))
+
+
+def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, waves: int = 3) -> Points:
+    """A round outline that wobbles: dough, egg white, glaze."""
+    a = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+    radius = np.full_like(a, r)
+    for k in range(2, 2 + waves):
+        radius += r * wobble / waves * np.sin(k * a + rng.uniform(0, 2 * math.pi))
+    return list(zip(x + radius * np.cos(a), y + radius * np.sin(a), strict=True))
+
+
+# --- the twenty things -------------------------------------------------------------------------------------
+# Each draws itself with a pen, the colour of its variant and a generator for what differs between specimens.
+
+Draw = Callable[[Pen, RGB, np.random.Generator], None]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A thing that can be drawn. variants: four (word, colour) pairs; the word names what the colour paints."""
+
+    name: str
+    draw: Draw
+    variants: tuple[tuple[str, RGB], ...]
+
+
+def _stop_sign(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.rect(-0.07, 0.3, 0.07, 1.0, GREY)
+    turn = math.pi / 8
+    for r, fill in ((0.84, WHITE), (0.75, c)):
+        p.poly([(x, y - 0.15) for x, y in (polar(r, turn + math.pi / 4 * i) for i in range(8))], fill)
+    letters: tuple[Points, ...] = (
+        ((0.1, -0.18), (-0.1, -0.18), (-0.1, 0.0), (0.1, 0.0), (0.1, 0.2), (-0.1, 0.2)),
+        ((-0.12, -0.2), (0.12, -0.2), (0.0, -0.2), (0.0, 0.2)),
+        ((-0.1, -0.18), (0.1, -0.18), (0.1, 0.18), (-0.1, 0.18), (-0.1, -0.18)),
+        ((-0.1, 0.2), (-0.1, -0.2), (0.1, -0.2), (0.1, 0.02), (-0.1, 0.02)),
+    )
+    for x, letter in zip((-0.46, -0.16, 0.14, 0.44), letters, strict=True):
+        p.line([(x + a, b - 0.15) for a, b in letter], 0.075, WHITE)
+
+
+def _traffic_light(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.rect(-0.08, 0.6, 0.08, 1.0, GREY)
+    p.oval(0, -0.75, 0.36, 0.2, c)
+    p.oval(0, 0.6, 0.36, 0.2, c)
+    p.rect(-0.36, -0.76, 0.36, 0.62, c)
+    lit = int(rng.integers(3))
+    for i, (y, lamp) in enumerate(((-0.6, (235, 40, 35)), (-0.07, (250, 190, 30)), (0.46, (45, 205, 85)))):
+        p.disc(0, y, 0.25, mix(c, BLACK, 0.6))
+        p.disc(0, y, 0.21, lamp if i == lit else mix(lamp, BLACK, 0.42))
+        if i == lit:
+            p.disc(-0.06, y - 0.07, 0.06, WHITE)
+
+
+def _traffic_cone(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    def half(y: float) -> float:
+        return 0.09 + 0.45 * (y + 0.9) / 1.6
+
+    p.poly([(-0.8, 0.9), (-0.72, 0.68), (0.72, 0.68), (0.8, 0.9)], mix(c, BLACK, 0.25))
+    p.poly([(-half(-0.9), -0.9), (half(-0.9), -0.9), (half(0.74), 0.74), (-half(0.74), 0.74)], c)
+    for top, bottom in ((-0.45, -0.2), (0.12, 0.4)):
+        p.poly([(-half(top), top), (half(top), top), (half(bottom), bottom), (-half(bottom), bottom)], WHITE)
+
+
+def _chess_board(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.rect(-0.92, -0.92, 0.92, 0.92, mix(c, BLACK, 0.45))
+    light = mix(c, (255, 250, 225), 0.88)
+    n, a = 8, 0.82
+    step = 2 * a / n
+    for i in range(n):
+        for j in range(n):
+            p.rect(-a + i * step, -a + j * step, -a + (i + 1) * step, -a + (j + 1) * step, c if (i + j) % 2 else light)
+    for _ in range(int(rng.integers(0, 5))):
+        i, j = (int(k) for k in rng.integers(0, n, 2))
+        x, y = -a + (i + 0.5) * step, -a + (j + 0.5) * step
+        man = WHITE if rng.random() < 0.5 else BLACK
+        p.poly([(x - 0.08, y + 0.09), (x + 0.08, y + 0.09), (x, y - 0.08)], man)
+        p.disc(x, y - 0.06, 0.055, man)
+
+
+def _fried_egg(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    outline = blob(rng, 0, 0, 0.82, 0.24)
+    p.poly([(x * 1.05, y * 1.05) for x, y in outline], (205, 165, 105))
+    p.poly(outline, (252, 250, 242))
+    x, y = (float(v) for v in rng.uniform(-0.16, 0.16, 2))
+    p.disc(x, y, 0.36, mix(c, BROWN, 0.25))
+    p.disc(x, y, 0.32, c)
+    p.oval(x - 0.11, y - 0.13, 0.09, 0.06, WHITE, -0.6)
+
+
+def _pizza_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.poly([(-0.82, -0.62), (0.82, -0.62), (0, 0.98)], (225, 160, 70))
+    p.poly([(-0.68, -0.5), (0.68, -0.5), (0, 0.82)], (250, 205, 85))
+    a = np.linspace(0, 1, 9)
+    crust = [(-0.84 + 1.68 * t, -0.62 - 0.16 * math.sin(math.pi * t)) for t in a]
+    p.line(crust, 0.25, (180, 110, 50))
+    for x, y in ((-0.33, -0.24), (0.3, -0.18), (0.02, 0.2), (-0.04, -0.36), (0.06, 0.52))[: int(rng.integers(3, 6))]:
+        x, y = x + float(rng.uniform(-0.06, 0.06)), y + float(rng.uniform(-0.06, 0.06))
+        r = 0.15 if y < 0.4 else 0.09
+        p.disc(x, y, r, mix(c, BLACK, 0.2))
+        p.disc(x, y, r * 0.8, c)
+    for _ in range(6):
+        y = float(rng.uniform(-0.4, 0.5))
+        x = float(rng.uniform(-1, 1)) * (0.6 - y) * 0.4
+        p.line([(x, y), (x + 0.07, y + 0.05)], 0.05, (60, 140, 50))
+
+
+def _watermelon_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    wedge = rng.random() < 0.4
+    layers = ((0.95, (35, 110, 45)), (0.86, (130, 190, 90)), (0.8, (240, 245, 215)), (0.73, c))
+    for r, fill in layers:
+        if wedge:  # a triangle with the rind below, as people hold it
+            a = np.linspace(0.14, 0.36, 20) * 2 * math.pi
+            side = [(0.0, -0.9), *((1.8 * r * math.cos(t), 1.8 * r * math.sin(t) - 0.9) for t in a)]
+            p.poly(side, fill)
+        else:
+            p.poly([(r * math.cos(t), r * math.sin(t) * 1.05 - 0.4) for t in np.linspace(0, math.pi, 30)], fill)
+    seeds = ((-0.4, -0.2), (0.0, -0.22), (0.4, -0.2), (-0.22, 0.02), (0.22, 0.02), (0.0, 0.2), (-0.1, -0.05))
+    for x, y in seeds[: int(rng.integers(5, 8))]:
+        x, y = (x * 0.7, y + 0.03) if wedge else (x, y)
+        p.oval(x + float(rng.uniform(-0.04, 0.04)), y, 0.045, 0.075, BLACK)
+
+
+def _orange(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.disc(0, 0.08, 0.8, c)
+    for _ in range(26):
+        x, y = polar(float(0.7 * math.sqrt(rng.random())), float(rng.uniform(0, 2 * math.pi)))
+        p.disc(x, y + 0.08, 0.025, mix(c, BROWN, 0.35))
+    p.oval(-0.28, -0.24, 0.16, 0.1, mix(c, WHITE, 0.5), -0.7)
+    p.line([(0, -0.68), (0.03, -0.88)], 0.09, BROWN)
+    p.oval(0.27, -0.82, 0.26, 0.11, GREEN, -0.3)
+    p.line([(0.08, -0.76), (0.45, -0.87)], 0.03, mix(GREEN, WHITE, 0.4))
+
+
+def _basketball(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.disc(0, 0, 0.88, BLACK)
+    p.disc(0, 0, 0.84, c)
+    w = 0.07
+    p.line([(-0.84, 0), (0.84, 0)], w, BLACK)
+    p.line([(0, -0.84), (0, 0.84)], w, BLACK)
+    p.arc(-0.95, 0, 0.6, 0.75, -0.15, 0.15, w, BLACK)
+    p.arc(0.95, 0, 0.6, 0.75, 0.35, 0.65, w, BLACK)
+
+
+def _donut(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.disc(0, 0, 0.88, (200, 140, 75))
+    p.poly(blob(rng, 0, 0, 0.76, 0.1, 4), c)
+    for _ in range(22):
+        a, r = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.42, 0.66))
+        x, y = polar(r, a)
+        dx, dy = polar(0.05, float(rng.uniform(0, math.pi)))
+        colours: tuple[RGB, ...] = ((250, 230, 60), (70, 170, 240), (250, 250, 250), (80, 200, 90), (235, 60, 70))
+        p.line([(x - dx, y - dy), (x + dx, y + dy)], 0.055, colours[int(rng.integers(5))])
+    p.disc(0, 0, 0.31, (190, 130, 70))
+    p.disc(0, 0, 0.25, None)
+
+
+def _life_ring(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.disc(0, 0, 0.8, WHITE)
+    start = float(rng.uniform(0, 0.25))
+    for i in range(4):
+        p.pie(0, 0, 0.8, start + i / 4, start + i / 4 + 0.115, c)
+    p.disc(0, 0, 0.42, None)
+    for i in range(4):  # the rope hangs in arcs from band to band
+        a = np.linspace(start + i / 4 + 0.06, start + (i + 1) / 4 + 0.06, 9) * 2 * math.pi
+        r = 0.84 + 0.1 * np.sin(np.linspace(0, math.pi, 9))
+        p.line(list(zip(r * np.cos(a), r * np.sin(a), strict=True)), 0.045, (225, 205, 150))
+
+
+def _ladybug(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    for y in (-0.2, 0.15, 0.45):
+        p.line([(-0.85, y + 0.12), (0, y), (0.85, y + 0.12)], 0.08, BLACK)
+    for s in (-1, 1):
+        p.line([(s * 0.1, -0.7), (s * 0.32, -0.98)], 0.05, BLACK)
+    p.oval(0, -0.58, 0.36, 0.28, BLACK)
+    p.oval(0, 0.15, 0.68, 0.75, c)
+    p.line([(0, -0.58), (0, 0.88)], 0.06, BLACK)
+    spots = ((0.3, -0.2), (0.36, 0.2), (0.24, 0.56), (0.52, 0.0))[: int(rng.integers(3, 5))]
+    for x, y in spots:
+        p.disc(x, y, 0.13, BLACK)
+        p.disc(-x, y, 0.13, BLACK)
+    for s in (-1, 1):
+        p.disc(s * 0.18, -0.66, 0.07, WHITE)
+
+
+def _bee(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    wing = float(rng.uniform(0.3, 0.6))
+    p.oval(0.05, -0.5, 0.24, 0.48, (205, 225, 240), wing)
+    p.oval(-0.22, -0.48, 0.2, 0.42, (225, 238, 248), -wing * 0.6)
+    p.poly([(0.78, 0.08), (0.98, 0.16), (0.76, 0.25)], BLACK)
+    p.oval(0.1, 0.15, 0.72, 0.44, c)
+    for x in (-0.12, 0.18, 0.48):
+        h = 0.44 * math.sqrt(max(0.0, 1 - ((x - 0.1) / 0.72) ** 2))
+        p.line([(x, 0.15 - h + 0.05), (x + 0.02, 0.15 + h - 0.05)], 0.14, BLACK)
+    p.disc(-0.62, 0.12, 0.3, BLACK)
+    p.disc(-0.7, 0.05, 0.08, WHITE)
+    for x in (-0.72, -0.58):
+        p.line([(x, -0.12), (x - 0.14, -0.42)], 0.045, BLACK)
+
+
+def _snowman(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    snow: RGB = (240, 245, 250)
+    edge = mix(snow, (120, 150, 190), 0.35)
+    for s in (-1, 1):
+        p.line([(s * 0.3, 0.05), (s * 0.85, -0.25)], 0.06, BROWN)
+    for y, r in ((0.55, 0.44), (-0.02, 0.34), (-0.46, 0.26)):
+        p.disc(0, y, r, edge)
+        p.disc(0, y, r - 0.035, snow)
+    p.rect(-0.32, -0.72, 0.32, -0.63, BLACK)
+    p.rect(-0.2, -1.0, 0.2, -0.65, BLACK)
+    p.line([(-0.24, -0.26), (0, -0.2), (0.24, -0.26)], 0.12, c)
+    p.line([(0.16, -0.22), (0.22, 0.1)], 0.11, c)
+    for x in (-0.1, 0.1):
+        p.disc(x, -0.53, 0.04, BLACK)
+    p.poly([(0, -0.48), (0.26, -0.41), (0, -0.39)], (240, 130, 30))
+    for y in (0.05, 0.3, 0.52):
+        p.disc(0, y, 0.045, BLACK)
+
+
+def _mushroom(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    w = float(rng.uniform(0.18, 0.26))
+    p.poly([(-w, 0), (w, 0), (w + 0.08, 0.9), (-w - 0.08, 0.9)], (238, 228, 205))
+    p.oval(0, 0.88, w + 0.08, 0.09, (238, 228, 205))
+    p.oval(0, 0.08, 0.62, 0.13, (215, 195, 165))
+    a = np.linspace(math.pi, 2 * math.pi, 24)
+    cap = [*zip(0.9 * np.cos(a), 0.9 * np.sin(a) + 0.08, strict=True), (0.6, 0.16), (0, 0.06), (-0.6, 0.16)]
+    p.poly(cap, c)
+    for x, y, r in ((-0.5, -0.18, 0.13), (0.05, -0.3, 0.16), (0.52, -0.2, 0.12), (-0.22, -0.6, 0.1), (0.34, -0.58, 0.1)):
+        p.oval(x + float(rng.uniform(-0.05, 0.05)), y, r, r * 0.85, WHITE)
+
+
+def _sunflower(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.line([(0, 0), (0.04, 1.0)], 0.1, GREEN)
+    p.oval(0.28, 0.72, 0.26, 0.11, GREEN, -0.5)
+    p.oval(-0.24, 0.82, 0.24, 0.1, GREEN, 0.5)
+    n = int(rng.integers(13, 18))
+    for ring, (r, fill) in enumerate(((0.52, mix(c, BROWN, 0.22)), (0.46, c))):
+        for i in range(n):
+            a = 2 * math.pi * (i + ring / 2) / n
+            x, y = polar(r, a)
+            p.oval(x, y - 0.25, 0.24, 0.09, fill, a)
+    p.disc(0, -0.25, 0.36, (90, 55, 25))
+    for i in range(18):
+        x, y = polar(0.075 * math.sqrt(i), 2.4 * i)
+        p.disc(x, y - 0.25, 0.03, (150, 100, 45))
+
+
+def _umbrella(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.line([(0, -0.8), (0, 0.72)], 0.06, (70, 60, 60))
+    p.arc(0.14, 0.72, 0.14, 0.2, 0.0, 0.5, 0.07, (70, 60, 60))
+    p.line([(0, -0.92), (0, -0.75)], 0.05, (70, 60, 60))
+    a = np.linspace(math.pi, 2 * math.pi, 30)
+    p.poly(list(zip(0.92 * np.cos(a), 0.85 * np.sin(a) + 0.05, strict=True)), c)
+    pale = mix(c, WHITE, 0.45)
+    for x0, x1 in ((-0.46, 0.0), (0.46, 0.92)):
+        p.poly([(0, -0.8), (x0, 0.05), (x1, 0.05)], pale)
+    a = np.linspace(0, 1, 10) * math.pi / 2
+    p.poly([(0, -0.8), *((0.46 + 0.46 * math.sin(t), -0.8 + 0.85 * (1 - math.cos(t))) for t in a), (0.46, 0.05)], pale)
+    for x in (-0.69, -0.23, 0.23, 0.69):
+        p.oval(x, 0.07, 0.23, 0.12, None)
+    p.line([(0, 0.0), (0, 0.72)], 0.06, (70, 60, 60))
+
+
+def _lollipop(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.line([(0, 0.2), (0, 0.98)], 0.09, WHITE)
+    p.disc(0, -0.3, 0.66, c)
+    way = 1 if rng.random() < 0.5 else -1
+    t = np.linspace(0.3, 1, 60)
+    start = float(rng.uniform(0, 6.28))
+    a = start + way * t * 2 * math.pi * 2.6
+    p.line(list(zip(0.6 * t * np.cos(a), 0.6 * t * np.sin(a) - 0.3, strict=True)), 0.11, WHITE)
+    p.disc(0, -0.3, 0.1, WHITE)
+
+
+def _target(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    for i, r in enumerate((0.9, 0.72, 0.54, 0.36, 0.18)):
+        p.disc(0, 0, r, WHITE if i % 2 else c)
+    if rng.random() < 0.5:
+        x, y = (float(v) for v in rng.uniform(-0.25, 0.25, 2))
+        p.line([(x, y), (x + 0.6, y - 0.5)], 0.05, BLACK)
+        p.poly([(x + 0.5, y - 0.4), (x + 0.85, y - 0.55), (x + 0.7, y - 0.72)], (240, 200, 50))
+
+
+def _clock(p: Pen, c: RGB, rng: np.random.Generator) -> None:
+    p.disc(0, 0, 0.92, c)
+    p.disc(0, 0, 0.77, WHITE)
+    for i in range(12):
+        a = 2 * math.pi * i / 12
+        p.line([polar(0.6 if i % 3 else 0.54, a), polar(0.68, a)], 0.05 if i % 3 else 0.08, BLACK)
+    hour, minute = (float(v) for v in rng.uniform(0, 2 * math.pi, 2))
+    p.line([(0, 0), polar(0.36, hour)], 0.1, BLACK)
+    p.line([(0, 0), polar(0.56, minute)], 0.065, BLACK)
+    p.disc(0, 0, 0.08, BLACK)
+
+
+THINGS: tuple[Thing, ...] = (
+    Thing("stop sign", _stop_sign, (("red", (200, 25, 35)), ("dark red", (145, 20, 30)), ("faded red", (205, 90, 90)), ("orange red", (225, 65, 30)))),
+    Thing("traffic light", _traffic_light, (("black", (45, 45, 50)), ("yellow", (220, 175, 40)), ("dark green", (35, 75, 60)), ("grey", (120, 125, 130)))),
+    Thing("traffic cone", _traffic_cone, (("orange", (245, 110, 25)), ("red", (215, 40, 35)), ("yellow", (240, 200, 40)), ("green", (120, 200, 50)))),
+    Thing("chess board", _chess_board, (("black", (40, 40, 42)), ("brown", (120, 75, 40)), ("green", (60, 120, 70)), ("blue", (60, 90, 150)))),
+    Thing("fried egg", _fried_egg, (("yellow", (250, 200, 40)), ("orange", (245, 150, 30)), ("pale yellow", (250, 225, 110)), ("deep orange", (235, 120, 30)))),
+    Thing("pizza slice", _pizza_slice, (("red", (190, 45, 35)), ("brown", (140, 95, 70)), ("black", (50, 45, 50)), ("green", (70, 140, 60)))),
+    Thing("watermelon slice", _watermelon_slice, (("red", (225, 50, 60)), ("pink", (245, 120, 130)), ("yellow", (250, 215, 80)), ("orange", (250, 150, 70)))),
+    Thing("orange", _orange, (("orange", (250, 150, 30)), ("deep orange", (240, 115, 25)), ("yellow orange", (250, 180, 50)), ("red orange", (230, 90, 40)))),
+    Thing("basketball", _basketball, (("orange", (235, 125, 45)), ("brown", (175, 95, 50)), ("deep orange", (220, 95, 30)), ("yellow orange", (240, 165, 70)))),
+    Thing("donut", _donut, (("pink", (245, 140, 175)), ("chocolate brown", (95, 55, 35)), ("white", (245, 238, 225)), ("blue", (110, 180, 230)))),
+    Thing("life ring", _life_ring, (("red", (215, 35, 40)), ("orange", (245, 125, 35)), ("blue", (40, 90, 180)), ("green", (40, 140, 80)))),
+    Thing("ladybug", _ladybug, (("red", (215, 35, 35)), ("orange", (240, 125, 30)), ("yellow", (240, 200, 50)), ("dark red", (140, 25, 35)))),
+    Thing("bee", _bee, (("yellow", (245, 205, 45)), ("amber", (225, 160, 40)), ("pale yellow", (245, 225, 120)), ("orange", (240, 145, 45)))),
+    Thing("snowman", _snowman, (("red", (210, 40, 45)), ("blue", (45, 90, 190)), ("green", (45, 145, 75)), ("purple", (130, 60, 160)))),
+    Thing("mushroom", _mushroom, (("red", (210, 40, 35)), ("brown", (150, 95, 55)), ("orange", (235, 125, 40)), ("purple", (140, 80, 160)))),
+    Thing("sunflower", _sunflower, (("yellow", (250, 205, 35)), ("golden", (240, 170, 30)), ("pale yellow", (250, 230, 125)), ("rusty red", (195, 85, 35)))),
+    Thing("umbrella", _umbrella, (("red", (205, 35, 50)), ("blue", (40, 85, 180)), ("green", (40, 140, 85)), ("purple", (125, 60, 160)))),
+    Thing("lollipop", _lollipop, (("pink", (240, 80, 140)), ("blue", (60, 130, 225)), ("green", (80, 180, 70)), ("orange", (245, 135, 35)))),
+    Thing("target", _target, (("red", (210, 40, 45)), ("blue", (45, 95, 190)), ("black", (40, 40, 45)), ("green", (50, 145, 80)))),
+    Thing("clock", _clock, (("black", (45, 45, 50)), ("red", (200, 45, 50)), ("blue", (50, 95, 180)), ("brown", (130, 85, 50)))),
+)  # fmt: skip
+
+
+# --- combinations and the held-out rule --------------------------------------------------------------------
+
+
+class Combo(NamedTuple):
+    """What a picture is composed of: indices into the thing's variants, BACKGROUNDS and CLUTTERS."""
+
+    thing: str
+    variant: int
+    background: int
+    clutter: int
+
+
+def held_out(combo: Combo) -> bool:
+    """Whether a combination belongs to the test split alone: a quarter of each thing's 128.
+
+    A Latin pattern: every variant, every background, every clutter and every pair of them occurs on both
+    sides; only the combination is new. The name shifts the pattern, so that no triple is always "test".
+    """
+    shift = sum(combo.thing.encode())
+    return (combo.variant + combo.background + combo.clutter + shift) % 4 == 0
+
+
+@cache
+def combos(thing: str, test: bool) -> tuple[Combo, ...]:
+    """The combinations of a thing that are (or are not) held out for the test split, in a fixed order."""
+    every = (Combo(thing, v, b, k) for v in range(4) for b in range(len(BACKGROUNDS)) for k in range(len(CLUTTERS)))
+    return tuple(c for c in every if held_out(c) == test)
+
+
+# --- a picture -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the thing sits: centre and half size in shares of the image's half side, turn in degrees."""
+
+    x: float
+    y: float
+    size: float
+    turn: float
+    stretch: float
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Pose:
+        size = float(rng.uniform(0.34, 0.92))
+        room = max(0.0, 1.08 - size)
+        x, y = (float(v) for v in rng.uniform(-room, room, 2))
+        return cls(x, y, size, float(np.clip(rng.normal(0, 16), -45, 45)), float(rng.uniform(0.82, 1.18)))
+
+    def matrix(self) -> NDArray[np.float64]:
+        half = SIZE * SUPER / 2
+        a = math.radians(self.turn)
+        c, s = math.cos(a) * self.size * half, math.sin(a) * self.size * half
+        w = math.sqrt(self.stretch)
+        return np.array([[c * w, -s / w, half * (1 + self.x)], [s * w, c / w, half * (1 + self.y)]])
+
+
+def any_colour(rng: np.random.Generator) -> RGB:
+    r, g, b = (int(v) for v in rng.integers(20, 245, 3))
+    return r, g, b
+
+
+def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
+    """One of BACKGROUNDS as an RGB image of the enlarged size."""
+    n = SIZE * SUPER
+    bases: tuple[RGB, ...] = (
+        mix(any_colour(rng), WHITE, 0.35), (85, 150, 65), (130, 185, 230), (222, 200, 150),
+        (165, 85, 65), (165, 120, 75), mix(any_colour(rng), WHITE, 0.5), mix(any_colour(rng), WHITE, 0.45),
+    )  # fmt: skip
+    base = mix(bases[kind], any_colour(rng), float(rng.uniform(0, 0.22)))
+    image = Image.new("RGB", (n, n), base)
+    d = ImageDraw.Draw(image)
+    name = BACKGROUNDS[kind]
+
+    def spread(count: int) -> list[tuple[int, int]]:
+        return [(int(x), int(y)) for x, y in rng.integers(0, n, (count, 2))]
+
+    if name == "grass":
+        for x, y in spread(170):
+            shade = mix(base, BLACK if rng.random() < 0.5 else (190, 220, 110), float(rng.uniform(0.1, 0.4)))
+            d.line((x, y, x + int(rng.integers(-8, 9)), y - int(rng.integers(12, 34))), fill=shade, width=4)
+    elif name == "sky":
+        for x, y in spread(int(rng.integers(2, 5))):
+            for _ in range(5):
+                dx, dy, r = (int(v) for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32)))
+                d.ellipse((x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r), fill=mix(base, WHITE, 0.7))
+    elif name == "sand":
+        for x, y in spread(260):
+            r = int(rng.integers(1, 5))
+            d.ellipse((x - r, y - r, x + r, y + r), fill=mix(base, BROWN if rng.random() < 0.6 else WHITE, 0.35))
+    elif name == "bricks":
+        h, w = int(rng.integers(24, 38)), int(rng.integers(54, 80))
+        d.rectangle((0, 0, n, n), fill=mix(base, WHITE, 0.5))
+        for row, y in enumerate(range(-4, n, h)):
+            for x in range(-(w // 2) * (row % 2), n, w):
+                brick = mix(base, BLACK, float(rng.uniform(0, 0.25)))
+                d.rectangle((x, y, x + w - 5, y + h - 5), fill=brick)
+    elif name == "wood":
+        h = int(rng.integers(40, 72))
+        for y in range(0, n, h):
+            d.rectangle((0, y, n, y + h), fill=mix(base, BLACK, float(rng.uniform(0, 0.2))))
+            for _ in range(5):
+                g = y + int(rng.integers(0, h))
+                d.line((0, g, n, g + int(rng.integers(-8, 9))), fill=mix(base, BLACK, 0.3), width=2)
+            d.line((0, y, n, y), fill=mix(base, BLACK, 0.5), width=4)
+    elif name == "stripes":
+        w, other, lean = int(rng.integers(20, 46)), mix(any_colour(rng), WHITE, 0.3), int(rng.integers(-200, 201))
+        for x in range(-abs(lean), n + abs(lean), 2 * w):
+            d.polygon([(x, 0), (x + w, 0), (x + w + lean, n), (x + lean, n)], fill=other)
+    elif name == "tiles":
+        w, other = int(rng.integers(36, 64)), mix(base, WHITE, 0.75)
+        for x in range(0, n, w):
+            d.line((x, 0, x, n), fill=other, width=6)
+            d.line((0, x, n, x), fill=other, width=6)
+    return image
+
+
+def scatter(image: Image.Image, rng: np.random.Generator, count: int, small: float, large: float, inner: float) -> None:
+    """Small discs, boxes and triangles of any colour, none nearer to the centre than `inner`."""
+    n = SIZE * SUPER
+    d = ImageDraw.Draw(image)
+    for _ in range(count):
+        x, y = (float(v) for v in rng.uniform(-1, 1, 2))
+        if max(abs(x), abs(y)) < inner:
+            x = math.copysign(inner, x)
+        r = float(rng.uniform(small, large)) * n / 2
+        cx, cy = (1 + x) * n / 2, (1 + y) * n / 2
+        sides, turn = int(rng.choice([3, 4, 5, 24])), float(rng.uniform(0, 6.28))
+        corners = [(cx + dx, cy + dy) for dx, dy in (polar(r, turn + 6.2832 * i / sides) for i in range(sides))]
+        d.polygon([(round(a, 2), round(b, 2)) for a, b in corners], fill=any_colour(rng))
+
+
+def cover(image: Image.Image, rng: np.random.Generator, pose: Pose) -> None:
+    """Something in front: a pole, or a plate that hides one side of the thing."""
+    n = SIZE * SUPER
+    d = ImageDraw.Draw(image)
+    cx, cy, r = (1 + pose.x) * n / 2, (1 + pose.y) * n / 2, pose.size * n / 2
+    a = float(rng.uniform(0, 2 * math.pi))
+    ux, uy = math.cos(a), math.sin(a)
+    if rng.random() < 0.45:
+        off, w = float(rng.uniform(-0.5, 0.5)) * r, float(rng.uniform(0.14, 0.32)) * r
+    else:
+        off, w = float(rng.uniform(0.85, 1.05)) * r, float(rng.uniform(0.4, 0.75)) * r
+    px, py = cx + ux * off, cy + uy * off
+    long = 2 * n if rng.random() < 0.6 else r
+    corners = [
+        (px + ux * w * i - uy * long * j, py + uy * w * i + ux * long * j) for i, j in ((1, 1), (1, -1), (-1, -1), (-1, 1))
+    ]
+    d.polygon([(round(x, 2), round(y, 2)) for x, y in corners], fill=any_colour(rng))
+
+
+def compose(
+    background: int, clutter: int, draw: Callable[[Pen], None], pose: Pose, rng: np.random.Generator
+) -> Image.Image:
+    """The finished picture: background, clutter, thing with light and shadow, then camera."""
+    image = paint_background(background, rng)
+    name = CLUTTERS[clutter]
+    if name == "things around":
+        scatter(image, rng, int(rng.integers(4, 9)), 0.07, 0.2, 0.45)
+    pen = Pen(pose.matrix())
+    draw(pen)
+    paste_lit(image, pen.layer, rng)
+    if name == "partly covered":
+        cover(image, rng, pose)
+    elif name == "confetti":
+        scatter(image, rng, int(rng.integers(14, 40)), 0.02, 0.06, 0.0)
+    return camera(image, rng)
+
+
+def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) -> None:
+    """Puts a layer on the image, with light from one side and a shadow on the other."""
+    n = SIZE * SUPER
+    a, strength = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0, 0.4))
+    alpha = layer.getchannel("A")
+    shift = (round(-9 * math.cos(a)), round(-9 * math.sin(a)))
+    shadow = alpha.point([int(v * strength) for v in range(256)])
+    image.paste(BLACK, (shift[0], shift[1], n + shift[0], n + shift[1]), shadow)
+    u = np.linspace(-1, 1, n)
+    light = 1 + strength * (u[None, :] * math.cos(a) + u[:, None] * math.sin(a))
+    rgb = np.asarray(layer.convert("RGB"), dtype=np.float32) * light[..., None].astype(np.float32)
+    image.paste(Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)), (0, 0), alpha)
+
+
+def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Scales down and adds what a poor camera adds: blur, colour cast, low contrast, noise, sometimes grey."""
+    small = image.reduce(SUPER)
+    blur = float(rng.uniform(0, 1.3))
+    if blur > 0.3:
+        small = small.filter(ImageFilter.GaussianBlur(blur))
+    x = np.asarray(small, dtype=np.float32) / 255
+    if rng.random() < 0.08:
+        x = np.repeat(x.mean(axis=2, keepdims=True), 3, axis=2)
+    contrast, lift = float(rng.uniform(0.55, 1.1)), float(rng.uniform(-0.13, 0.13))
+    x = (x - 0.5) * contrast * rng.uniform(0.88, 1.12, 3).astype(np.float32) + 0.5 + lift
+    x = x + rng.normal(0, float(rng.uniform(0, 0.07)), x.shape).astype(np.float32)
+    return Image.fromarray(np.round(np.clip(x, 0, 1) * 255).astype(np.uint8))
+
+
+def picture(thing: Thing, combo: Combo, rng: np.random.Generator, pose: Pose | None = None) -> Image.Image:
+    """One picture of a thing, (64, 64) RGB."""
+    pose = pose or Pose.random(rng)
+    colour = thing.variants[combo.variant][1]
+    return compose(combo.background, combo.clutter, lambda pen: thing.draw(pen, colour, rng), pose, rng)
+
+
+# --- the data set --------------------------------------------------------------------------------------------
+
+
+class Shapes:
+    """Twenty drawn things; ids look like ``test/stop_sign/0007``."""
+
+    name = "shapes"
+    templates = Templates(
+        name="a drawing of a {class}.",
+        attribute="a drawing of a {class} which has {attribute}.",
+        analogous="a drawing of a {class} similar to {analogous}.",
+        one_to_one=(
+            "a drawing of a {class} which has {one_to_one}.",
+            "a {class} with {one_to_one}.",
+        ),
+        prompts=(
+            "a drawing of a {class}.",
+            "a picture of a {class}.",
+            "a photo of a {class}.",
+            "a small drawing of a {class}.",
+            "a blurry picture of a {class}.",
+            "a drawing of one {class} among other things.",
+            "a {class} on a coloured background.",
+        ),
+    )
+
+    def __init__(self) -> None:
+        self.classes = [t.name for t in THINGS]
+
+    def split(self, name: str) -> Split:
+        if name not in SPLITS:
+            raise UserError(f"shapes has no split '{name}'{nearest(name, SPLITS)}")
+        n = PER_CLASS[name]
+        ids = [f"{name}/{_slug(c)}/{i:04d}" for c in self.classes for i in range(n)]
+        return Split(ids, np.repeat(np.arange(len(self.classes), dtype=np.int64), n))
+
+    def combo(self, image_id: str) -> Combo:
+        """What the picture with this id is composed of."""
+        split, thing, _ = self._parse(image_id)
+        choice = combos(thing.name, split == "test")
+        return choice[int(generator(f"combo/{image_id}").integers(len(choice)))]
+
+    def image(self, image_id: str) -> Image.Image:
+        thing = self._parse(image_id)[1]
+        return picture(thing, self.combo(image_id), generator(f"shapes/{image_id}"))
+
+    def fingerprint(self) -> str:
+        """sha256 over VERSION and a sample of pixels.
+
+        The version stands for the code; the sample notices what the version cannot: another Pillow or
+        NumPy that draws or rounds differently.
+        """
+        digest = hashlib.sha256(f"shapes {VERSION} {PER_CLASS}".encode())
+        for c in self.classes[::5]:
+            digest.update(self.image(f"test/{_slug(c)}/0000").tobytes())
+        return digest.hexdigest()
+
+    def _parse(self, image_id: str) -> tuple[str, Thing, int]:
+        parts = image_id.split("/")
+        known = {_slug(t.name): t for t in THINGS}
+        if (
+            len(parts) == 3
+            and parts[0] in SPLITS
+            and parts[1] in known
+            and parts[2].isdecimal()
+            and int(parts[2]) < PER_CLASS[parts[0]]
+        ):
+            return parts[0], known[parts[1]], int(parts[2])
+        raise UserError(f"shapes has no image '{image_id}': ids look like test/stop_sign/0007")
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "_")

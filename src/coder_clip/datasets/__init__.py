@@ -1,0 +1,54 @@
+"""Data sets by name. A new one is a module here and an entry in BUILTIN, or a folder in the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+from ..errors import UserError, nearest
+from .base import SPLITS, Dataset, Split, Templates
+
+if TYPE_CHECKING:
+    from ..config import DatasetConfig
+
+# name -> (module, class); imported only when asked for, so that reading a configuration stays quick
+BUILTIN = {
+    "digits": ("digits", "Digits"),
+    "shapes": ("shapes", "Shapes"),
+}
+
+__all__ = ["BUILTIN", "SPLITS", "Dataset", "Split", "Templates", "load_dataset"]
+
+
+def load_dataset(name: str, config: DatasetConfig) -> Dataset:
+    """The data set ``name`` as configured.
+
+    Raises UserError for an unknown name, a missing or empty folder.
+    """
+    if config.root is not None:
+        from .folder import FolderDataset
+
+        return FolderDataset(
+            name,
+            config.root,
+            classes=config.classes,
+            templates=_templates(Templates(), config),
+            val_share=config.val_share,
+        )
+    if name not in BUILTIN:
+        raise UserError(f"no built-in data set '{name}'{nearest(name, BUILTIN)}")
+    module, attribute = BUILTIN[name]
+    dataset: Dataset = getattr(importlib.import_module(f".{module}", __package__), attribute)()
+    dataset.templates = _templates(dataset.templates, config)
+    return dataset
+
+
+def _templates(base: Templates, config: DatasetConfig) -> Templates:
+    given = {
+        key: tuple([value] if isinstance(value, str) else value)
+        if key in ("one_to_one", "prompts")
+        else value
+        for key, value in config.templates.items()
+    }
+    return dataclasses.replace(base, **given)  # type: ignore[arg-type]

@@ -1,0 +1,263 @@
+"""The one configuration, read by the Snakefile and by the command line alike.
+
+A YAML file becomes a typed `Config`. Unknown keys, data sets and models and impossible values are one
+clear line before any job starts. `coder-clip schema` prints the JSON schema for editors.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .datasets import BUILTIN
+from .errors import UserError, nearest
+
+KINDS = ("name", "attribute", "analogous", "synonym")
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Step = Annotated[tuple[float, float, Annotated[int, Field(ge=1)]], Field(description="[from, to, steps]")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DatasetConfig(_Strict):
+    """One data set: a built-in name, or a folder of class folders."""
+
+    root: Path | None = Field(None, description="Folder of class folders; leave out for a built-in data set.")
+    classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
+    texts: Path | Literal["names"] | None = Field(
+        None, description="Text set; default data/texts/{name}.json; 'names' uses the class names alone."
+    )
+    one_to_one: Path | None = Field(
+        None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
+    )
+    templates: dict[str, str | list[str]] = Field(
+        {}, description="Sentences for name, attribute, analogous, one_to_one, prompts, with {class} in each."
+    )
+    threshold: Share = Field(
+        0.1, description="Rerank gate of the published settings (softmax top-1 minus top-2)."
+    )
+    views: Count = Field(
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
+    )
+    val_share: Share = Field(0.2, description="Share of train that becomes val where a folder has none.")
+
+
+class ModelConfig(_Strict):
+    """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or local-dir:PATH."""
+
+    model: str = Field(description="open_clip name, hf-hub:ORG/NAME or local-dir:PATH.")
+    pretrained: str | None = Field(
+        None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+class FeaturesConfig(_Strict):
+    """How features are extracted."""
+
+    batch_size: Count = 64
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="Loader processes; 0 loads in the main process."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    threads: Count = Field(
+        1, description="CPU threads of every job. Fixed, because it can change the last bit."
+    )
+    shards: Count = Field(
+        1, description="Jobs one split's extraction is spread over; the result is the same."
+    )
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="An unreadable image stops the job, or is listed."
+    )
+
+
+class RerankConfig(_Strict):
+    """Stage two."""
+
+    top_k: Annotated[int, Field(ge=2)] = 5
+    thresholds: list[Share] = Field(
+        [round(0.05 * i, 2) for i in range(21)],
+        description="Grid of the threshold figure, and what the clean setting chooses from on val.",
+    )
+
+
+class AdapterConfig(_Strict):
+    """Few-shot: shots, seeds and the search grid of the training-free adapters."""
+
+    shots: list[Count] = [1, 2, 4, 8, 16]
+    seeds: list[int] = [1, 2, 3]
+    repeat_shots: bool = Field(
+        False,
+        description="Draw images again where a class has fewer than the shots (as published), else stop.",
+    )
+    betas: Step = (0.1, 200, 500)
+    alphas: Step = (0.1, 20, 50)
+    rounds: Count = 3
+    initial: tuple[float, float] = Field((1.0, 1.0), description="(alpha, beta) before the search.")
+
+
+class EvaluationConfig(_Strict):
+    """Intervals, ablations and feature quality."""
+
+    bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
+    seed: int = 0
+    text_counts: list[Count] = [1, 2, 4, 6, 8]
+    draws: Count = Field(5, description="Random text subsets a count.")
+    neighbors: Count = Field(5, description="k of the k-NN accuracy.")
+    tsne_images: Count = 600
+    corrections: Count = 3
+
+
+class Config(_Strict):
+    """Everything that decides a run."""
+
+    title: str = "CODER"
+    note: str = Field("", description="Shown on top of the report: what these numbers are evidence of.")
+    results: Path = Path("results")
+    datasets: dict[str, DatasetConfig]
+    models: dict[str, ModelConfig]
+    settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
+    features: FeaturesConfig = FeaturesConfig()
+    rerank: RerankConfig = RerankConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _datasets(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list) else _without_nulls(value)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models(cls, value: Any) -> Any:
+        value = {name: {} for name in value} if isinstance(value, list) else _without_nulls(value)
+        if isinstance(value, dict):  # the embedded model needs no description
+            value = {
+                k: {"model": "local-dir:data/mini"} if k == "mini" and not v else v for k, v in value.items()
+            }
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Config:
+        for kind, names in (("datasets", self.datasets), ("models", self.models)):
+            if not names:
+                raise ValueError(f"{kind}: name at least one")
+            for name in names:
+                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                    raise ValueError(
+                        f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
+                    )
+        for name, dataset in self.datasets.items():
+            if dataset.root is None and name not in BUILTIN:
+                raise ValueError(
+                    f"datasets.{name}: no built-in data set{nearest(name, BUILTIN)}; your own needs 'root'"
+                )
+            for key, sentences in dataset.templates.items():
+                if key not in ("name", "attribute", "analogous", "one_to_one", "prompts"):
+                    hint = nearest(key, ["name", "attribute", "analogous", "one_to_one", "prompts"])
+                    raise ValueError(f"datasets.{name}.templates.{key}: unknown template{hint}")
+                for sentence in [sentences] if isinstance(sentences, str) else sentences:
+                    need = {"class"} | ({key} if key in ("attribute", "analogous", "one_to_one") else set())
+                    for field in sorted(need):
+                        if f"{{{field}}}" not in sentence:
+                            raise ValueError(
+                                f"datasets.{name}.templates.{key}: '{sentence}' lacks {{{field}}}"
+                            )
+        for name, model in self.models.items():
+            known = open_clip_names()
+            if ":" not in model.model and model.model not in known:
+                raise ValueError(
+                    f"models.{name}: open_clip has no model '{model.model}'{nearest(model.model, known)}"
+                )
+            if model.model in known and model.pretrained is None:
+                raise ValueError(f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)")
+            if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
+                raise ValueError(f"models.{name}: no folder {model.model[10:]}")
+        for key in ("shots", "seeds"):
+            values = getattr(self.adapter, key)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"adapter.{key}: give at least one, each once")
+        return self
+
+
+def _without_nulls(value: Any) -> Any:
+    return {k: v or {} for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def open_clip_names() -> list[str]:
+    """Architectures of the installed open_clip, read from its folder: importing it takes seconds."""
+    spec = importlib.util.find_spec("open_clip")
+    assert spec is not None
+    assert spec.origin is not None
+    return sorted(p.stem for p in (Path(spec.origin).parent / "model_configs").glob("*.json"))
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises UserError, one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        there = sorted(str(p) for p in Path("config").glob("*.yaml"))
+        raise UserError(
+            f"no configuration file {path}" + (f" (there are: {', '.join(there)})" if there else "")
+        )
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_error(error)}") from error
+
+
+def _first_error(error: ValidationError) -> str:
+    """pydantic's errors in one line, the nearest known key offered for an unknown one."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{where}'{nearest(str(item['loc'][-1]), _keys_at(item['loc'][:-1]))}")
+        elif item["type"] == "value_error":
+            lines.append(str(item["ctx"]["error"]))
+        elif item["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+            lines.append(f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}")
+        else:
+            lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "datasets": DatasetConfig,
+        "models": ModelConfig,
+        "features": FeaturesConfig,
+        "rerank": RerankConfig,
+        "adapter": AdapterConfig,
+        "evaluation": EvaluationConfig,
+    }
+    return list((sections[str(location[0])] if location else Config).model_fields)
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the configuration file, with the shorthand lists that `load_config` takes."""
+    document = Config.model_json_schema()
+    for key in ("datasets", "models"):
+        table = document["properties"].pop(key)
+        names = {"type": "array", "items": {"type": "string"}}
+        table["additionalProperties"] = {"anyOf": [table["additionalProperties"], {"type": "null"}]}
+        document["properties"][key] = {"anyOf": [table, names]}
+    return document

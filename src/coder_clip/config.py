@@ -47,7 +47,6 @@ class DatasetConfig(_Strict):
     views: Count = Field(
         20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
     )
-    val_share: Share = Field(0.2, description="Share of train that becomes val where a folder has none.")
 
 
 class ModelConfig(_Strict):

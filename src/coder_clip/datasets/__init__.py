@@ -34,7 +34,6 @@ def load_dataset(name: str, config: DatasetConfig) -> Dataset:
             config.root,
             classes=config.classes,
             templates=_templates(Templates(), config),
-            val_share=config.val_share,
         )
     if name not in BUILTIN:
         raise UserError(f"no built-in data set '{name}'{nearest(name, BUILTIN)}")

@@ -1,0 +1,1 @@
+"""Texts: sets with provenance (`sets`), and the sentences made of them for the encoder (`sentences`)."""

@@ -1,0 +1,180 @@
+"""Text sets: what the Auto Text Generator gives for a data set, with provenance (paper, section 3.3).
+
+A text set has an entry a class, in label order; classes are told apart by index, because published lists
+hold the same name twice (ImageNet: "missile", "sunglasses").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..artifacts import read_json
+from ..errors import UserError, nearest
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ClassTexts(_Strict):
+    """Texts of one class; an absent kind means that the class has none."""
+
+    name: str
+    attribute: list[str] = []
+    analogous: list[str] = []
+    synonym: list[str] = []
+
+
+class TextSet(_Strict):
+    """The general texts of a data set."""
+
+    format: Literal[1] = 1
+    dataset: str
+    classes: list[ClassTexts]
+    provenance: dict[str, dict[str, Any]] = Field({}, description="Source, author, date a kind.")
+
+
+class Pair(_Strict):
+    """What tells two classes apart; either side may be absent."""
+
+    a: str
+    b: str
+    a_index: int
+    b_index: int
+    a_not_b: list[str] = []
+    b_not_a: list[str] = []
+
+
+class PairSet(_Strict):
+    """One-to-one texts of a data set."""
+
+    format: Literal[1] = 1
+    dataset: str
+    pairs: list[Pair]
+    provenance: dict[str, dict[str, Any]] = {}
+
+
+def names_only(dataset: str, classes: list[str]) -> TextSet:
+    """A text set that holds the class names and nothing else."""
+    source = {"source": "class names of the data set"}
+    return TextSet(
+        dataset=dataset, classes=[ClassTexts(name=_plain(c)) for c in classes], provenance={"name": source}
+    )
+
+
+def load_text_set(path: str | Path, dataset: str, classes: list[str]) -> TextSet:
+    """Read a text set and hold it against the data set's classes.
+
+    Entries may stand in any order as long as names are unique; duplicates must stand in label order. Lists
+    are de-duplicated in order (published code: ``list(set())``, which depends on the hash seed).
+    Raises UserError for a missing or unknown class, an empty list, something that is no string.
+    """
+    path = Path(path)
+    document = read_json(path)
+    _refuse_empty(path, document, "classes", ("attribute", "analogous", "synonym"), "name")
+    texts = _validate(TextSet, path, document)
+    given = [_plain(c.name) for c in texts.classes]
+    wanted = [_plain(c) for c in classes]
+    order = _match(path, given, wanted)
+    entries = []
+    for index in order:
+        entry = texts.classes[index]
+        entries.append(
+            ClassTexts(
+                name=entry.name,
+                attribute=_distinct(entry.attribute),
+                analogous=_distinct(entry.analogous),
+                synonym=_distinct(entry.synonym),
+            )
+        )
+    return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)
+
+
+def load_pair_set(path: str | Path, dataset: str, classes: list[str]) -> PairSet:
+    """Read one-to-one texts and hold them against the data set's classes.
+
+    Raises UserError as `load_text_set` does, and for a pair given twice or of a class with itself.
+    """
+    path = Path(path)
+    document = read_json(path)
+    _refuse_empty(path, document, "pairs", ("a_not_b", "b_not_a"), "a")
+    pairs = _validate(PairSet, path, document)
+    wanted = [_plain(c) for c in classes]
+    seen: set[tuple[int, int]] = set()
+    for pair in pairs.pairs:
+        for name, index in ((pair.a, pair.a_index), (pair.b, pair.b_index)):
+            if not 0 <= index < len(classes) or _plain(name) != wanted[index]:
+                there = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
+                raise UserError(f"{path}: '{name}' has index {index}, where the data set has {there}")
+        key = (min(pair.a_index, pair.b_index), max(pair.a_index, pair.b_index))
+        if key[0] == key[1] or key in seen:
+            what = "with itself" if key[0] == key[1] else "twice"
+            raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
+        seen.add(key)
+    return PairSet(dataset=dataset, pairs=pairs.pairs, provenance=pairs.provenance)
+
+
+def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
+    """The pairs among ``wanted`` (unordered indices), in the order of ``wanted``."""
+    by_key = {frozenset((p.a_index, p.b_index)): p for p in pairs.pairs}
+    chosen = [by_key[key] for key in map(frozenset, wanted) if key in by_key]
+    return PairSet(dataset=pairs.dataset, pairs=chosen, provenance=pairs.provenance)
+
+
+def _plain(name: str) -> str:
+    """The name as people write it: underscores are spaces (method, section 1)."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def _distinct(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
+    """For each wanted name the position of its entry."""
+    if given == wanted:
+        return list(range(len(wanted)))
+    missing = [w for w in wanted if w not in given]
+    unknown = [g for g in given if g not in wanted]
+    if unknown:
+        raise UserError(f"{path}: class '{unknown[0]}' is not in the data set{nearest(unknown[0], wanted)}")
+    if missing:
+        raise UserError(
+            f"{path}: no texts for class '{missing[0]}' ({len(missing)} missing); add an entry for it"
+        )
+    if len(set(given)) != len(given) or len(given) != len(wanted):
+        raise UserError(f"{path}: class names repeat, so the entries must stand in label order")
+    position = {name: i for i, name in enumerate(given)}
+    return [position[w] for w in wanted]
+
+
+def _refuse_empty(path: Path, document: Any, entries: str, lists: tuple[str, ...], name: str) -> None:
+    """An empty list or text is refused by name: it is more often a failed generation than meant."""
+    items = document.get(entries) if isinstance(document, dict) else None
+    for entry in items if isinstance(items, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        who = f"{path}: '{entry.get(name)}'"
+        for key in lists:
+            if key in entry and entry[key] == []:
+                raise UserError(f"{who}: the list '{key}' is empty; leave the key out if there are none")
+            for text in entry[key] if isinstance(entry.get(key), list) else []:
+                if not isinstance(text, str):
+                    raise UserError(f"{who}: '{key}' holds {text!r}, which is no text")
+                if not text.strip():
+                    raise UserError(f"{who}: '{key}' holds an empty text")
+
+
+def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        item = error.errors()[0]
+        where = ".".join(map(str, item["loc"]))
+        raise UserError(f"{path}: {where}: {item['msg'][0].lower()}{item['msg'][1:]}") from error

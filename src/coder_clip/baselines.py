@@ -1,0 +1,175 @@
+"""What CODER is compared with, on the same features: CLIP, descriptions, random words, Tip-Adapter.
+
+All pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from coder_clip.errors import UserError
+
+
+def class_weights(text_features: Tensor, class_index: Tensor, n_classes: int) -> Tensor:
+    """Zero-shot weights: the unit mean of the unit prompt features of each class.
+
+    text_features: (M, d); class_index: (M,) the class of each; returns (C, d), unit rows. Several prompts a
+    class are CLIP's prompt ensemble (Radford et al. 2021, section 3.1.4), one is plain CLIP.
+    UserError for a class without a text.
+    """
+    mean, counts = _class_means(text_features, class_index, n_classes)
+    if (counts == 0).any():
+        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text: every class needs its name")
+    return normalize(mean, dim=1)
+
+
+def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
+    """100 × cosine of images x (N, d) and class weights (C, d) -> (N, C); CLIP's logits."""
+    return 100 * _unit(x) @ _unit(weights).T
+
+
+def description_scores(
+    x: Tensor, text_features: Tensor, class_index: Tensor, n_classes: int, names: Tensor | None = None
+) -> Tensor:
+    """Classification by description: 100 × mean cosine with the descriptions of a class -> (N, C).
+
+    x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The mean of
+    cosines is the cosine sum of one mean vector a class, so no N × M matrix is made. A class without
+    descriptions is scored by its name, ``names`` (C, d); UserError where that is needed and not given.
+    Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
+    """
+    mean, counts = _class_means(text_features, class_index, n_classes)
+    if (counts == 0).any():
+        if names is None:
+            raise UserError(
+                f"class {int((counts == 0).nonzero()[0])} has no description and no name is given"
+            )
+        mean = torch.where(counts[:, None] == 0, _unit(names), mean)
+    return 100 * _unit(x) @ mean.T
+
+
+def random_word_texts(
+    texts: Sequence[Sequence[str]], seed: int, vocabulary: Sequence[str] | None = None
+) -> list[list[str]]:
+    """Random words in the place of descriptions: as many texts a class, as many words a text.
+
+    A control for whether the content of descriptions matters, after WaffleCLIP (Roth et al., "Waffling around
+    for Performance", ICCV 2023). Without a vocabulary the words of all texts are shuffled across texts and
+    classes, which keeps how often each word occurs and removes only what it says about a class; with one,
+    words are drawn from it with replacement. The same seed gives the same texts.
+    """
+    lengths = [[len(text.split()) for text in of_class] for of_class in texts]
+    rng = np.random.default_rng(seed)
+    if vocabulary is None:
+        words = [word for of_class in texts for text in of_class for word in text.split()]
+        drawn = iter([words[i] for i in rng.permutation(len(words))])
+    elif not vocabulary:
+        raise ValueError("the vocabulary is empty")
+    else:
+        total = sum(map(sum, lengths))
+        drawn = iter([vocabulary[i] for i in rng.integers(len(vocabulary), size=total)])
+    return [[" ".join(next(drawn) for _ in range(n)) for n in of_class] for of_class in lengths]
+
+
+# ---- few-shot
+
+
+class Shots(NamedTuple):
+    """indices: (S,) rows of the drawn images, the first shot of every class, then the second, and so on.
+    repeated: classes with fewer images than shots; missing: classes without an image, which get no shot."""
+
+    indices: NDArray[np.int64]
+    repeated: list[int]
+    missing: list[int]
+
+
+def draw_shots(labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: int, n_classes: int) -> Shots:
+    """Draw ``shots`` images a class without replacement; with too few, all of them and then repeats.
+
+    labels: (N,) of the training images. The draw for n shots is the beginning of the draw for more with the
+    same seed, and a class's shots do not depend on the other classes. Repeats start over in the order drawn.
+    ValueError for fewer than one shot.
+    """
+    if shots < 1:
+        raise ValueError(f"at least one shot is needed, not {shots}")
+    owner = np.asarray(labels, dtype=np.int64)
+    rows = [np.flatnonzero(owner == c) for c in range(n_classes)]
+    orders = [np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)]
+    drawn = [order[place % len(order)] for place in range(shots) for order in orders if len(order)]
+    return Shots(
+        indices=np.array(drawn, dtype=np.int64),
+        repeated=[c for c, order in enumerate(orders) if 0 < len(order) < shots],
+        missing=[c for c, order in enumerate(orders) if not len(order)],
+    )
+
+
+@dataclass(frozen=True)
+class TipAdapter:
+    """Tip-Adapter without training (Zhang et al., ECCV 2022): a cache of few-shot features as a classifier.
+
+    keys: (K, d) unit; labels: (K,) int64; n_classes: C.
+    """
+
+    keys: Tensor
+    labels: Tensor
+    n_classes: int
+
+    @classmethod
+    def fit(cls, cache: Tensor, labels: Tensor, *, n_classes: int) -> Self:
+        """cache: raw shot features (K, d), or (E, K, d) for E augmented views, which are averaged.
+
+        labels: (K,). UserError without a shot.
+        """
+        if not len(labels):
+            raise UserError("no shot to fit an adapter on: the training split has no images")
+        features = cache.to(_wide(cache))
+        keys = normalize(features.mean(dim=0) if features.ndim == 3 else features, dim=1)
+        return cls(keys, labels.to(torch.int64), n_classes)
+
+    def affinity(self, x: Tensor) -> Tensor:
+        """Cosine of images x (N, d) with the keys -> (N, K) in [-1, 1]."""
+        return _unit(x).to(self.keys.dtype) @ self.keys.T
+
+    def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C)."""
+        near = torch.exp(-beta * (1 - self.affinity(x)))
+        votes = near.new_zeros(len(near), self.n_classes).index_add_(1, self.labels, near)
+        return clip_logits + alpha * votes
+
+
+class RawAdapter(TipAdapter):
+    """The CODER-Adapter on raw features: what is left of it without CODER.
+
+    As :class:`TipAdapter`, with the affinity scaled per image to [0, 1] as the CODER-Adapter does it.
+    """
+
+    def affinity(self, x: Tensor) -> Tensor:
+        """Cosine of images x (N, d) with the keys, min-max scaled per row -> (N, K) in [0, 1]."""
+        cosine = super().affinity(x)
+        low, high = cosine.aminmax(dim=1, keepdim=True)
+        return torch.where(high > low, (cosine - low) / (high - low), 1.0)
+
+
+def _wide(features: Tensor) -> torch.dtype:
+    """Half precision is computed in float32."""
+    return features.dtype if features.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def _unit(features: Tensor) -> Tensor:
+    return normalize(features.to(_wide(features)), dim=1)
+
+
+def _class_means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """(C, d) mean of the unit features of each class, 0 without one; (C,) how many each has."""
+    unit = _unit(features)
+    counts = torch.bincount(class_index, minlength=n_classes)
+    sums = unit.new_zeros(n_classes, unit.shape[1]).index_add_(0, class_index, unit)
+    return sums / counts.clamp_min(1)[:, None], counts

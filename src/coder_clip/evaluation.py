@@ -1,0 +1,520 @@
+"""What the numbers are worth: intervals, paired tests, ablations over texts, and the quality of features.
+
+Results come per image ((N,), 1 right and 0 wrong, or a share), so that every number gets its interval from
+the same images. Labels and results are NumPy arrays (or what NumPy takes, CPU tensors too); features are
+torch tensors. Features are compared by cosine in float64: cosines of CODERs lie so close to 1 that float32
+would reorder neighbours. No function holds a similarity for every pair of images at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binom, binomtest
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from coder_clip.errors import UserError
+from coder_clip.neighbors import TextNeighbors
+
+Values = Tensor | NDArray[Any] | Sequence[float]
+Labels = Tensor | NDArray[Any] | Sequence[int]
+
+LEVEL = 0.95  # of every interval
+RESAMPLES = 2000
+CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
+
+MEAN_KINDS = ("attribute", "analogous")  # averaged in stage one
+MAX_KINDS = ("name", "synonym")  # their maximum counts as one text
+KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
+    ("name",),
+    ("name", "attribute"),
+    ("name", "analogous"),
+    ("name", "synonym"),
+    ("name", "attribute", "analogous"),
+    ("name", "attribute", "analogous", "synonym"),
+)
+
+
+class Estimate(TypedDict):
+    """A share in [0, 1] (a difference: in [-1, 1]) with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PairedTest(TypedDict):
+    """What changed between two methods on the same images."""
+
+    difference: Estimate
+    fixed: int
+    broke: int
+    p_value: float
+
+
+class SeedsEstimate(TypedDict):
+    """Mean and sample standard deviation over seeds, and a 95 % interval over seeds and images."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+class KindsRow(TypedDict):
+    """Accuracy of stage one with some kinds of text."""
+
+    kinds: list[str]
+    accuracy: Estimate
+    texts: int
+
+
+class CountRow(TypedDict):
+    """Accuracy of stage one with some number of texts a class besides its name."""
+
+    count: int
+    draw: int
+    accuracy: float
+    texts: int
+
+
+@dataclass(frozen=True)
+class Correction:
+    """An image whose nearest neighbour CODER corrects. query, same, other are rows of the feature matrices.
+
+    other: nearest by the original features, of another class. same: nearest by CODER, of the query's class.
+    The four cosines are between the query and that image; size as in :func:`corrections`.
+    """
+
+    query: int
+    same: int
+    other: int
+    original_same: float
+    original_other: float
+    coder_same: float
+    coder_other: float
+    size: float
+
+
+@dataclass(frozen=True)
+class TellingText:
+    """A text (its row) and the cosines of three images with it."""
+
+    text: int
+    query: float
+    same: float
+    other: float
+
+
+# ---- intervals and tests
+
+
+def accuracy(correct: Values) -> float:
+    """Share of right images. ``correct``: (N,) of 0 and 1. UserError without an image."""
+    return _mean_over_classes(*_results(correct, None))
+
+
+def mean_class_recall(correct: Values, labels: Labels) -> float:
+    """Mean over the classes that have images of the share of right images in the class.
+
+    correct: (N,) of 0 and 1; labels: (N,). UserError without an image.
+    """
+    return _mean_over_classes(*_results(correct, labels))
+
+
+def bootstrap_interval(
+    values: Values, labels: Labels | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
+
+    Of the mean of ``values`` (N,), or, given ``labels`` (N,), of the mean over classes of the class means;
+    a class that a resample misses is left out of it. NaN values (undefined for an image) are left out.
+    Images enter only through how often each (label, value) occurs, so a resample is one multinomial draw of
+    those counts. For the mean of zeros and ones that count is binomial, and its quantiles are taken exactly:
+    the limit of infinitely many resamples. The interval has no width where all values are equal.
+    UserError without an image.
+    """
+    values, labels = _results(values, labels)
+    cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
+    starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
+    if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
+        n = len(values)
+        low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
+        return float(low), float(high)
+    means = np.empty(resamples)
+    for rows, drawn in _resampled_counts(counts, resamples, np.random.default_rng(seed)):
+        images = np.add.reduceat(drawn, starts, axis=1)  # (rows, classes)
+        sums = np.add.reduceat(drawn * cells[:, 1], starts, axis=1)
+        seen = images > 0
+        means[rows] = (sums / np.where(seen, images, 1)).sum(axis=1) / seen.sum(axis=1)
+    return _quantiles(means)
+
+
+def estimate(
+    values: Values, labels: Labels | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
+
+    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are left
+    out. Interval as in :func:`bootstrap_interval`. UserError without an image.
+    """
+    low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed)
+    return {"value": _mean_over_classes(*_results(values, labels)), "low": low, "high": high}
+
+
+def paired_test(before: Values, after: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+    """Whether ``after`` is better than ``before``; both (N,) of 0 and 1 for the same images.
+
+    difference: accuracy after minus before, with a paired bootstrap interval (images are resampled, so each
+    keeps both results). fixed: images that became right; broke: that became wrong. p_value: exact McNemar
+    test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where nothing changed.
+    ValueError where the lengths differ; UserError without an image.
+    """
+    was, _ = _results(before, None)
+    now, _ = _results(after, None)
+    if len(was) != len(now):
+        raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
+    change = now - was
+    fixed, broke = int((change > 0).sum()), int((change < 0).sum())
+    p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue) if fixed + broke else 1.0
+    difference = estimate(change, resamples=resamples, seed=seed)
+    return {"difference": difference, "fixed": fixed, "broke": broke, "p_value": p_value}
+
+
+def over_seeds(
+    correct: NDArray[Any] | Tensor | Sequence[Values], *, resamples: int = RESAMPLES, seed: int = 0
+) -> SeedsEstimate:
+    """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
+
+    std: sample standard deviation of the S accuracies, 0 with one seed. The interval comes from resampling
+    seeds and images together, so it holds what both contribute; with one seed, what the images do.
+    UserError without a seed or an image.
+    """
+    runs = np.asarray(correct, dtype=np.float64)
+    if runs.ndim != 2 or runs.size == 0:
+        raise UserError(f"no results to average over seeds (shape {runs.shape}): check seeds and test split")
+    accuracies = runs.mean(axis=1)
+    patterns, counts = np.unique(runs, axis=1, return_counts=True)  # (S, U): which seeds are right together
+    if len(runs) == 1:
+        low, high = bootstrap_interval(runs[0], resamples=resamples, seed=seed)
+    else:
+        rng = np.random.default_rng(seed)
+        weights = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=resamples) / len(runs)
+        means = np.empty(resamples)
+        for rows, drawn in _resampled_counts(counts, resamples, rng):
+            means[rows] = ((drawn @ patterns.T) * weights[rows]).sum(axis=1) / runs.shape[1]
+        low, high = _quantiles(means)
+    std = float(accuracies.std(ddof=1)) if len(runs) > 1 else 0.0
+    return {"mean": float(accuracies.mean()), "std": std, "low": low, "high": high}
+
+
+def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Values and labels as arrays without the NaN values; one class for all where there are no labels."""
+    v = np.asarray(values, dtype=np.float64)
+    c = np.zeros(v.shape, dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
+    if v.ndim != 1 or v.shape != c.shape:
+        raise ValueError(f"one value and one label an image are needed, not {v.shape} and {c.shape}")
+    defined = ~np.isnan(v)
+    if not defined.any():
+        raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
+    return v[defined], c[defined]
+
+
+def _mean_over_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return float((np.bincount(inverse, weights=values) / counts).mean())
+
+
+def _resampled_counts(
+    counts: NDArray[np.int64], resamples: int, rng: np.random.Generator
+) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """How often each of U cells occurs in each resample: chunks (rows, U)."""
+    step = max(1, CHUNK // len(counts))
+    for start in range(0, resamples, step):
+        rows = slice(start, min(start + step, resamples))
+        yield rows, rng.multinomial(counts.sum(), counts / counts.sum(), size=rows.stop - rows.start)
+
+
+def _quantiles(means: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+# ---- quality of features
+
+
+def knn_accuracy(
+    features: Tensor,
+    labels: Labels,
+    k: int,
+    *,
+    train_features: Tensor | None = None,
+    train_labels: Labels | None = None,
+) -> NDArray[np.bool_]:
+    """Per image, whether its k nearest neighbours by cosine vote for its class; the mean is the accuracy.
+
+    features: (N, d), any length; labels: (N,). Neighbours come from ``train_features`` (K, d), else from the
+    other images (leave one out). With fewer than k, all vote; without any, the image is wrong. Of classes
+    with equally many votes the one with the nearest neighbour wins; of equally near images the lower index.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    own, leave_one_out = _class_numbers(labels), train_features is None
+    if (train_features is None) != (train_labels is None):
+        raise ValueError("train_features and train_labels go together")
+    keys = features if train_features is None else train_features
+    classes = own if train_labels is None else _class_numbers(train_labels)
+    k = min(k, len(keys) - leave_one_out)
+    right = torch.zeros(len(features), dtype=torch.bool)
+    if k < 1:
+        return right.numpy()
+    width = int(classes.max()) + 1
+    for rows, similarity in _similarities(features, keys, leave_one_out):
+        count = torch.full((len(similarity),), k)
+        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, k)  # lower index first
+        nearness = similarity.gather(1, near).argsort(dim=1, descending=True, stable=True)
+        voted = classes[near.gather(1, nearness)]  # (n, k), nearest first
+        votes = torch.zeros(len(voted), width, dtype=torch.int64)
+        votes.scatter_add_(1, voted, torch.ones_like(voted))
+        winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
+        right[rows] = winner == own[rows]
+    return right.numpy()
+
+
+def retrieval_precision(features: Tensor, labels: Labels, k: int | None = None) -> NDArray[np.float64]:
+    """Per image, the share of its nearest other images by cosine that are of its class.
+
+    features: (N, d), any length; labels: (N,). Looks at the R nearest, R being the number of other images of
+    the class (R-precision: 1 where all of the class come first, whatever its size), or at the k nearest
+    (precision at k; at most N - 1). NaN for an image without another of its class, for which no answer is
+    right: ``estimate`` leaves it out. Of equally near images the lower index comes first.
+    """
+    if k is not None and k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    own = _class_numbers(labels)
+    others = torch.bincount(own)[own] - 1 if len(own) else own  # (N,) others of the class
+    looked_at = others if k is None else torch.where(others > 0, min(k, len(own) - 1), 0)
+    found = torch.zeros(len(own), dtype=torch.float64)
+    for rows, similarity in _similarities(features, features, leave_one_out=True):
+        near = _nearest(similarity, looked_at[rows])
+        found[rows] = (near & (own[rows, None] == own)).sum(dim=1).double()
+    return (found / looked_at).numpy()  # 0 / 0 = NaN
+
+
+def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> list[Correction]:
+    """The images whose nearest neighbour is of another class by ``original`` and of their own by ``coder``.
+
+    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first:
+    size is by how much ``other`` leads by original features plus by how much ``same`` leads by CODER, each in
+    standard deviations of that feature's cosines over all pairs (CODER's cosines spread far less, raw leads
+    would not compare). Equal sizes: lower query first.
+    """
+    if len(original) != len(coder):
+        raise ValueError(f"features of different images: {len(original)} and {len(coder)} rows")
+    if len(original) < 2:
+        return []
+    own = _class_numbers(labels)
+    spread = _spread(original), _spread(coder)
+    found: list[Correction] = []
+    pairs = zip(_similarities(original, original, True), _similarities(coder, coder, True), strict=True)
+    for (rows, by_original), (_, by_coder) in pairs:
+        other, same = by_original.argmax(dim=1), by_coder.argmax(dim=1)
+        corrected = (own[other] != own[rows]) & (own[same] == own[rows])
+        for i in corrected.nonzero()[:, 0].tolist():
+            s, o = int(same[i]), int(other[i])
+            before, after = by_original[i], by_coder[i]
+            size = (before[o] - before[s]) / spread[0] + (after[s] - after[o]) / spread[1]
+            cosines = (float(before[s]), float(before[o]), float(after[s]), float(after[o]))
+            found.append(Correction(rows.start + i, s, o, *cosines, size=float(size)))
+    return sorted(found, key=lambda c: (-c.size, c.query))[:top]
+
+
+def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top: int) -> list[TellingText]:
+    """The texts that bring ``query`` and ``same`` together and leave ``other`` out, most telling first.
+
+    query, same, other: (d,) image features; texts: (M, d). Sorted by how far the lower of the two cosines
+    lies above that of ``other``; equal ones by row. At most ``top``.
+    """
+    images = normalize(torch.stack([query, same, other]).double(), dim=1)
+    q, s, o = images @ normalize(texts.double(), dim=1).T
+    order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
+    return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
+
+
+def _class_numbers(labels: Labels) -> Tensor:
+    """Labels as (N,) numbers. ValueError for negative ones."""
+    numbers = torch.as_tensor(np.asarray(labels, dtype=np.int64))
+    if len(numbers) and int(numbers.min()) < 0:
+        raise ValueError("a label is negative")
+    return numbers
+
+
+def _similarities(queries: Tensor, keys: Tensor, leave_one_out: bool) -> Iterator[tuple[slice, Tensor]]:
+    """Cosines of some queries with all K keys: chunks (n, K), float64; -inf with itself if left out."""
+    unit = normalize(keys.double(), dim=1)
+    step = max(1, CHUNK // max(1, len(keys)))
+    for start in range(0, len(queries), step):
+        rows = slice(start, min(start + step, len(queries)))
+        similarity = normalize(queries[rows].double(), dim=1) @ unit.T
+        if leave_one_out:
+            similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
+        yield rows, similarity
+
+
+def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
+    """(n, K) bool: the ``count[i]`` largest of row i, exactly; of equal ones the lower index."""
+    best = similarity.topk(max(1, int(count.max())), dim=1).values
+    last = best.gather(1, (count - 1).clamp_min(0)[:, None])
+    above, level = similarity > last, similarity == last
+    room = count[:, None] - above.sum(dim=1, keepdim=True)
+    return above | (level & (level.cumsum(dim=1, dtype=torch.int32) <= room))
+
+
+def _spread(features: Tensor) -> float:
+    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 where all are equal."""
+    unit = normalize(features.double(), dim=1)
+    pairs = len(unit) ** 2
+    mean = float(unit.sum(dim=0).square().sum()) / pairs
+    square = float((unit.T @ unit).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
+    variance = square - mean**2
+    return float(variance**0.5) if variance > 1e-14 else 1.0
+
+
+# ---- maps
+
+
+def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
+    """At most ``limit`` rows, ascending, each class with its share of them; labels: (N,). Deterministic."""
+    classes = np.asarray(labels, dtype=np.int64)
+    if len(classes) <= limit:
+        return np.arange(len(classes))
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(classes))
+    grouped = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    _, starts, counts = np.unique(classes[grouped], return_index=True, return_counts=True)
+    place = np.arange(len(grouped)) - np.repeat(starts, counts)  # within its class
+    first = np.lexsort((rng.random(len(grouped)), (place + 0.5) / np.repeat(counts, counts)))
+    return np.sort(grouped[first[:limit]])
+
+
+def tsne(features: Tensor, *, seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
+    """(N, d) features -> (N, 2) coordinates of a t-SNE map of the unit features (van der Maaten and Hinton).
+
+    Started from the first two principal components and run on one thread, so that the same features give the
+    same map. The perplexity is cut to a third of the other images; images that cannot be told apart, and a
+    single one, lie at the origin. Take a few thousand images at most (:func:`stratified_subset`).
+    """
+    from sklearn.manifold import TSNE  # slow to import, and only this function needs it
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    unit = normalize(features.double(), dim=1).cpu().numpy()
+    if len(unit) < 2 or np.ptp(unit, axis=0).max(initial=0.0) < 1e-12:
+        return np.zeros((len(unit), 2))
+    if unit.shape[1] < 2:
+        unit = np.pad(unit, ((0, 0), (0, 1)))
+    model = TSNE(init="pca", random_state=seed, perplexity=min(perplexity, (len(unit) - 1) / 3))
+    with threadpool_limits(limits=1):
+        return np.asarray(model.fit_transform(unit), dtype=np.float64)
+
+
+# ---- ablations over texts
+
+
+def text_kind_ablation(
+    x: Tensor,
+    labels: Labels,
+    text_features: Tensor,
+    class_index: Labels,
+    kinds: Sequence[str],
+    n_classes: int,
+    combinations: Sequence[Sequence[str]] = KIND_COMBINATIONS,
+) -> list[KindsRow]:
+    """Accuracy of stage one with some kinds of text at a time (paper, ablation of text kinds).
+
+    x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
+    than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
+    left out. Every combination needs a name.
+    """
+    kind = np.asarray(kinds, dtype=str)
+    rows: list[KindsRow] = []
+    for chosen in combinations:
+        if not set(chosen) <= set(kind.tolist()):
+            continue
+        keep = np.isin(kind, list(chosen))
+        correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
+        rows.append({"kinds": list(chosen), "accuracy": estimate(correct), "texts": int(keep.sum())})
+    return rows
+
+
+def text_count_curve(
+    x: Tensor,
+    labels: Labels,
+    text_features: Tensor,
+    class_index: Labels,
+    kinds: Sequence[str],
+    n_classes: int,
+    *,
+    counts: Sequence[int] | None = None,
+    draws: int = 3,
+    seed: int = 0,
+) -> list[CountRow]:
+    """Accuracy of stage one with ``count`` texts a class besides its name, drawn at random several times.
+
+    Inputs as in :func:`text_kind_ablation`. Texts are drawn from all other kinds of the class; a class with
+    fewer gives all of them. Within one draw a larger count keeps the texts of a smaller one. counts: 0, 1, 2,
+    4, … up to the largest class unless given. Where nothing is left to draw (0, or all), there is one draw.
+    """
+    kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
+    name = kind == "name"
+    pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
+    most = int(np.bincount(owner[pool], minlength=1).max())
+    if counts is None:
+        counts = [0, *(2**i for i in range(most.bit_length()) if 2**i < most), *([most] if most else [])]
+    places = [_places(owner, pool, np.random.default_rng([seed, draw])) for draw in range(draws)]
+    rows: list[CountRow] = []
+    for count in counts:
+        for draw, place in enumerate(places if 0 < count < most else places[:1]):
+            keep = name | (pool & (place < count))
+            correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
+            texts = int(keep.sum())
+            rows.append({"count": count, "draw": draw, "accuracy": accuracy(correct), "texts": texts})
+    return rows
+
+
+def _places(owner: NDArray[np.int64], pool: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """(M,) the place of each text of the pool in a random order of its class's texts."""
+    shuffled = rng.permutation(np.flatnonzero(pool))
+    grouped = shuffled[np.argsort(owner[shuffled], kind="stable")]
+    _, starts, counts = np.unique(owner[grouped], return_index=True, return_counts=True)
+    place = np.zeros(len(owner), dtype=np.int64)
+    place[grouped] = np.arange(len(grouped)) - np.repeat(starts, counts)
+    return place
+
+
+def _stage_one(
+    x: Tensor,
+    labels: Labels,
+    text_features: Tensor,
+    class_index: Labels,
+    kind: NDArray[np.str_],
+    keep: NDArray[np.bool_],
+    n_classes: int,
+) -> NDArray[np.bool_]:
+    """(N,) whether stage one is right with the kept texts."""
+    owner = np.asarray(class_index, dtype=np.int64)
+
+    def of(some: Sequence[str]) -> list[Tensor]:
+        rows = np.flatnonzero(keep & np.isin(kind, list(some)))
+        rows = rows[np.argsort(owner[rows], kind="stable")]
+        sizes = np.bincount(owner[rows], minlength=n_classes).tolist()
+        return list(torch.split(text_features[torch.from_numpy(rows)], sizes))
+
+    neighbors = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS))
+    predictions = neighbors.class_scores(x).argmax(dim=1).cpu().numpy()
+    return np.asarray(predictions == np.asarray(labels, dtype=np.int64))

@@ -1,0 +1,419 @@
+"""Numbers about numbers, against plain loops. A wrong one makes people believe a difference that is none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coder_clip import evaluation
+from coder_clip.errors import UserError
+from coder_clip.evaluation import (
+    accuracy,
+    bootstrap_interval,
+    corrections,
+    estimate,
+    knn_accuracy,
+    mean_class_recall,
+    over_seeds,
+    paired_test,
+    retrieval_precision,
+    stratified_subset,
+    telling_texts,
+    text_count_curve,
+    text_kind_ablation,
+    tsne,
+)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=[4_000_000, 7], ids=["one-chunk", "small-chunks"])
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that works in chunks runs in one and in many."""
+    monkeypatch.setattr(evaluation, "CHUNK", request.param)
+
+
+def features(n: int, d: int, seed: int) -> Tensor:
+    """Odd seeds: random rows. Even ones: rows whose unit vectors and cosines are exact, so that copies and
+    ties are ties whatever the order of sums: ± an axis, or four halves, times a power of two."""
+    rng = np.random.default_rng(seed)
+    if seed % 2:
+        return torch.from_numpy(rng.normal(size=(n, d)))
+    x = np.zeros((n, d))
+    for row in x:
+        places = rng.permutation(d)[: 4 if d >= 4 and rng.random() < 0.5 else 1]
+        row[places] = rng.choice([-1, 1], size=len(places)) * 2.0 ** rng.integers(-2, 3)
+    return torch.from_numpy(x)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    return x.double() / x.double().norm(dim=1, keepdim=True)
+
+
+def ranking(x: Tensor, i: int, keys: Tensor | None = None) -> list[int]:
+    """Rows by falling cosine with row i, lower index first among equals, without i itself."""
+    everything = unit_rows(x if keys is None else keys)
+    cosines = (unit_rows(x) @ everything.T)[i].tolist()
+    own = i if keys is None else None
+    return sorted((j for j in range(len(cosines)) if j != own), key=lambda j: (-cosines[j], j))
+
+
+# ---- intervals and tests
+
+results = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30)
+
+
+@given(results)
+def test_accuracy_and_mean_class_recall(pairs: list[tuple[int, bool]]) -> None:
+    """Otherwise every table is wrong; classes without images must not count."""
+    labels, correct = [c for c, _ in pairs], [r for _, r in pairs]
+    assert accuracy(correct) == pytest.approx(sum(correct) / len(correct))
+    by_class = [[r for c, r in pairs if c == k] for k in set(labels)]
+    expected = sum(sum(rs) / len(rs) for rs in by_class) / len(by_class)
+    assert mean_class_recall(correct, labels) == pytest.approx(expected)
+    for got in (estimate(correct, resamples=50), estimate(correct, labels, resamples=50)):
+        assert 0 <= got["low"] <= got["high"] <= 1
+    assert estimate(correct, labels, resamples=5)["value"] == mean_class_recall(correct, labels)
+
+
+def test_no_image_is_a_clear_error_and_undefined_results_are_left_out() -> None:
+    """Otherwise an empty split prints NaN in a table."""
+    with pytest.raises(UserError, match="no image"):
+        accuracy([])
+    with pytest.raises(UserError, match="no image"):
+        estimate([math.nan])
+    with pytest.raises(ValueError, match="one value and one label"):
+        mean_class_recall([1, 0], [1])
+    assert estimate([0.5, math.nan, 0.5])["value"] == 0.5
+
+
+def test_the_accuracy_interval_is_what_resampling_gives() -> None:
+    """Otherwise the interval on every accuracy is not the bootstrap it claims to be."""
+    correct = np.arange(60) < 45
+    rng = np.random.default_rng(5)
+    means = correct[rng.integers(60, size=(40_000, 60))].mean(axis=1)
+    assert bootstrap_interval(correct) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1 / 60)
+    assert bootstrap_interval([True] * 5) == (1.0, 1.0)
+    assert bootstrap_interval([False]) == (0.0, 0.0)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_other_intervals_are_what_resampling_images_gives() -> None:
+    """Otherwise intervals of recall, retrieval precision and seeds are too narrow or too wide."""
+    rng = np.random.default_rng(6)
+    n = 50
+    labels = np.repeat([0, 1, 7], [30, 18, 2])  # the last is missing from some resamples
+    correct, shares = rng.random(n) < 0.7, rng.integers(0, 4, size=n) / 3
+    runs = rng.random((3, n)) < np.array([[0.6], [0.7], [0.8]])
+    recalls, means, over = [], [], []
+    for _ in range(4000):
+        image = rng.integers(n, size=n)
+        recalls.append(np.mean([correct[image][labels[image] == c].mean() for c in set(labels[image])]))
+        means.append(shares[image].mean())
+        over.append(runs[rng.integers(3, size=3)][:, image].mean())
+    for got, reference in (
+        (bootstrap_interval(correct, labels), recalls),
+        (bootstrap_interval(shares), means),
+        ((over_seeds(runs)["low"], over_seeds(runs)["high"]), over),
+    ):
+        assert got == pytest.approx(np.quantile(reference, [0.025, 0.975]), abs=0.025)
+
+
+def test_intervals_do_not_depend_on_chunks_or_the_order_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the same results give another file on the next machine."""
+    rng = np.random.default_rng(7)
+    labels, correct = rng.integers(4, size=40), rng.random(40) < 0.5
+    runs = rng.random((3, 40)) < 0.5
+    first = estimate(correct, labels), over_seeds(runs)
+    monkeypatch.setattr(evaluation, "CHUNK", 3)
+    assert (estimate(correct, labels), over_seeds(runs)) == first
+    order = rng.permutation(40)
+    again = estimate(correct[order], labels[order])
+    assert (again["low"], again["high"]) == (first[0]["low"], first[0]["high"])
+    assert estimate(correct, labels, seed=1) != first[0]
+
+
+def test_about_95_of_100_intervals_hold_the_truth() -> None:
+    """Otherwise "95 %" is a word."""
+    rng = np.random.default_rng(8)
+    labels = np.repeat([0, 1], 100)
+    chance = np.where(labels == 0, 0.6, 0.9)
+    hits = 0
+    for _ in range(300):
+        drawn = rng.random(200) < chance
+        low, high = bootstrap_interval(drawn, labels, resamples=300)
+        hits += low <= 0.75 <= high
+    assert 0.90 <= hits / 300 <= 0.985
+    hits = sum(
+        low <= 0.75 <= high for low, high in (bootstrap_interval(rng.random(200) < 0.75) for _ in range(300))
+    )
+    assert 0.90 <= hits / 300 <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broke", "p_value"),
+    [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 6, 2 / 64), (8, 2, 112 / 1024), (4, 4, 1.0)],
+)
+def test_mcnemar_by_hand(fixed: int, broke: int, p_value: float) -> None:
+    """Otherwise a gain by chance is printed as a finding, or the reverse. 112 = 2 · (1 + 10 + 45)."""
+    same = [1, 1, 1, 0]
+    before = same + [0] * fixed + [1] * broke
+    after = same + [1] * fixed + [0] * broke
+    got = paired_test(before, after)
+    assert (got["fixed"], got["broke"]) == (fixed, broke)
+    assert got["p_value"] == pytest.approx(p_value)
+    assert got["difference"]["value"] == pytest.approx((fixed - broke) / len(before))
+    assert got["difference"]["low"] <= got["difference"]["value"] <= got["difference"]["high"]
+    assert paired_test(after, before)["difference"]["value"] == -got["difference"]["value"]
+
+
+def test_the_paired_interval_uses_the_pairing() -> None:
+    """Otherwise a small and certain gain drowns in how hard the images are."""
+    rng = np.random.default_rng(9)
+    before = rng.random(400) < 0.5
+    after = before.copy()
+    after[np.flatnonzero(~before)[:12]] = True
+    got = paired_test(before, after)["difference"]
+    draws = (after.astype(int) - before)[rng.integers(400, size=(4000, 400))].mean(axis=1)
+    assert (got["low"], got["high"]) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.003)
+    assert got["low"] > 0  # the unpaired interval would reach far below zero
+    with pytest.raises(ValueError, match="differ in length"):
+        paired_test([1], [1, 0])
+
+
+def test_summary_over_seeds() -> None:
+    """Otherwise the few-shot table shows a spread that is none, or NaN with one seed."""
+    got = over_seeds([[1, 1, 0, 0], [1, 1, 1, 0]])
+    assert got["mean"] == pytest.approx(0.625)
+    assert got["std"] == pytest.approx(0.25 / math.sqrt(2))
+    one = over_seeds(np.array([[True, False, True, True]]))
+    assert one["std"] == 0
+    assert (one["low"], one["high"]) == bootstrap_interval([1, 0, 1, 1])
+    with pytest.raises(UserError, match="no results"):
+        over_seeds([])
+
+
+# ---- quality of features
+
+labelled = st.tuples(
+    st.lists(st.integers(0, 3), min_size=1, max_size=14), st.integers(1, 5), st.integers(0, 999)
+)
+
+
+def vote(ranked: list[int], labels: list[int]) -> int:
+    """Most votes; of equal ones the class that comes first."""
+    votes = [labels[j] for j in ranked]
+    return max(votes, key=lambda c: (votes.count(c), -votes.index(c)))
+
+
+@settings(deadline=None)
+@given(case=labelled, k=st.integers(1, 6), small=st.booleans())
+def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bool) -> None:
+    """Otherwise "CODER features are better" rests on a wrong count, with copies and ties above all."""
+    labels, d, seed = case
+    x, train = features(len(labels), d, seed), features(9, d, seed + 1)
+    train_labels = np.random.default_rng(seed).integers(0, 3, size=9).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        left_out = knn_accuracy(x, labels, k)
+        trained = knn_accuracy(x, labels, k, train_features=train, train_labels=train_labels)
+    for i, label in enumerate(labels):
+        ranked = ranking(x, i)[:k]
+        assert left_out[i] == (bool(ranked) and vote(ranked, labels) == label)
+        assert trained[i] == (vote(ranking(x, i, train)[:k], train_labels) == label)
+
+
+@settings(deadline=None)
+@given(case=labelled, k=st.none() | st.integers(1, 6), small=st.booleans())
+def test_retrieval_precision_is_a_plain_count(
+    case: tuple[list[int], int, int], k: int | None, small: bool
+) -> None:
+    """Otherwise the retrieval table is wrong, or images alone in their class pull it down."""
+    labels, d, seed = case
+    x = features(len(labels), d, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        got = retrieval_precision(x, labels, k)
+    for i, label in enumerate(labels):
+        others = labels.count(label) - 1
+        if not others:
+            assert math.isnan(got[i])
+            continue
+        ranked = ranking(x, i)[: others if k is None else k]
+        assert got[i] == pytest.approx(sum(labels[j] == label for j in ranked) / len(ranked))
+
+
+def test_perfect_and_single_class_features() -> None:
+    """Otherwise the best possible features do not reach 1, or one class alone divides by zero."""
+    x, labels = torch.eye(3)[[0, 0, 1, 1, 2, 2]], torch.tensor([0, 0, 1, 1, 2, 2])
+    assert knn_accuracy(x, labels, 1).all()
+    assert retrieval_precision(x, labels).tolist() == [1.0] * 6
+    assert retrieval_precision(x[:4], [5] * 4).tolist() == [1.0] * 4
+    assert knn_accuracy(x[:4].half(), [5] * 4, 99).all()
+    assert len(knn_accuracy(x[:0], [], 3)) == len(retrieval_precision(x[:0], [])) == 0
+    for wrong in (lambda: knn_accuracy(x, labels, 0), lambda: retrieval_precision(x, labels, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            wrong()
+    with pytest.raises(ValueError, match="negative"):
+        knn_accuracy(x, [-1] * 6, 1)
+
+
+@settings(deadline=None)
+@given(case=labelled, small=st.booleans())
+def test_corrections_are_all_there_is_and_true(case: tuple[list[int], int, int], small: bool) -> None:
+    """Otherwise the report shows an image as corrected that CODER did not correct."""
+    labels, d, seed = case
+    original, coder = features(len(labels), d, seed), features(len(labels), d + 1, seed + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        got = corrections(original, coder, labels, 99)
+        assert corrections(original, coder, labels, 1) == got[:1]
+    expected = set()
+    for i in range(len(labels)):
+        if len(labels) > 1:
+            other, same = ranking(original, i)[0], ranking(coder, i)[0]
+            if labels[other] != labels[i] == labels[same]:
+                expected.add((i, same, other))
+    assert {(c.query, c.same, c.other) for c in got} == expected
+    assert [c.size for c in got] == sorted((c.size for c in got), reverse=True)
+    for c in got:
+        before, after = unit_rows(original), unit_rows(coder)
+        assert c.original_same == pytest.approx(float(before[c.query] @ before[c.same]))
+        assert c.coder_other == pytest.approx(float(after[c.query] @ after[c.other]))
+        assert c.original_other >= c.original_same
+        assert c.coder_same >= c.coder_other
+        leads = c.original_other - c.original_same, c.coder_same - c.coder_other
+        spreads = [(u @ u.T).numpy().std() for u in (before, after)]
+        assert c.size == pytest.approx(sum(lead / (s or 1) for lead, s in zip(leads, spreads, strict=True)))
+
+
+def test_telling_texts_come_in_the_order_they_tell() -> None:
+    """Otherwise the report explains a correction with texts that speak against it."""
+    query, same, other = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.5]), torch.tensor([0.0, 2.0])
+    texts = torch.tensor([[0.0, 3.0], [5.0, 0.0], [1.0, 1.0], [5.0, 0.0]])
+    got = telling_texts(query, same, other, texts, 3)
+    assert [t.text for t in got] == [1, 3, 2]
+    assert (got[0].query, got[0].other) == (pytest.approx(math.sqrt(0.5)), 0.0)
+
+
+# ---- maps
+
+
+@given(labels=st.lists(st.integers(0, 4), max_size=40), limit=st.integers(1, 45), seed=st.integers(0, 9))
+def test_the_subset_keeps_the_share_of_every_class(labels: list[int], limit: int, seed: int) -> None:
+    """Otherwise the map shows other classes than the data set has."""
+    rows = stratified_subset(labels, limit, seed).tolist()
+    assert rows == sorted(set(rows)) == stratified_subset(labels, limit, seed).tolist()
+    assert len(rows) == min(limit, len(labels))
+    for c in set(labels):
+        share = labels.count(c) * len(rows) / len(labels)
+        assert abs(sum(labels[i] == c for i in rows) - share) <= 1
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(0, 3),
+        torch.ones(1, 3),
+        torch.eye(2),
+        features(3, 4, 0),
+        features(5, 1, 1),
+        torch.ones(6, 2),
+        features(12, 3, 2),
+    ],
+    ids=["none", "one", "two", "three", "one-dimension", "copies", "twelve"],
+)
+def test_a_map_of_few_images_is_finite_and_repeats(x: Tensor) -> None:
+    """Otherwise a small folder of images stops the whole run at its last figure."""
+    first = tsne(x)
+    assert first.shape == (len(x), 2)
+    assert np.isfinite(first).all()
+    assert np.array_equal(first, tsne(x))
+
+
+# ---- ablations over texts
+
+
+def stage_one_by_hand(
+    x: Tensor, texts: Tensor, owner: list[int], kinds: list[str], keep: list[bool], n_classes: int
+) -> list[int]:
+    """method.md, section 3, in loops."""
+    u, t = unit_rows(x).tolist(), unit_rows(texts).tolist()
+    predictions = []
+    for row in u:
+        scores = []
+        for c in range(n_classes):
+            cosines = [
+                (kinds[m], sum(a * b for a, b in zip(row, t[m], strict=True)))
+                for m in range(len(t))
+                if owner[m] == c and keep[m]
+            ]
+            mean = [s for k, s in cosines if k in ("attribute", "analogous")]
+            best = max(s for k, s in cosines if k in ("name", "synonym"))
+            scores.append((sum(mean) + best) / (len(mean) + 1))
+        predictions.append(scores.index(max(scores)))
+    return predictions
+
+
+def text_set(seed: int) -> tuple[Tensor, Tensor, list[int], list[str], NDArray[np.int64]]:
+    """Three classes: one with all kinds, one with a few texts, one with its name alone; rows shuffled."""
+    of_class = [
+        ["name", *["attribute"] * 5, "analogous", "synonym", "synonym", "prompt"],
+        ["name", "attribute", "analogous", "prompt"],
+        ["name", "prompt"],
+    ]
+    rows = [(c, kind) for c, kinds in enumerate(of_class) for kind in kinds]
+    rng = np.random.default_rng(seed)
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    texts, x = torch.from_numpy(rng.normal(size=(len(rows), 6))), torch.from_numpy(rng.normal(size=(40, 6)))
+    return x, texts, [c for c, _ in rows], [k for _, k in rows], rng.integers(0, 3, size=40)
+
+
+def test_kinds_of_text_are_scored_as_stage_one_does() -> None:
+    """Otherwise the ablation credits a kind of text with what another one does."""
+    x, texts, owner, kinds, labels = text_set(0)
+    rows = text_kind_ablation(x, labels, texts, owner, kinds, 3)
+    assert [r["kinds"] for r in rows] == [list(c) for c in evaluation.KIND_COMBINATIONS]
+    for row in rows:
+        keep = [k in row["kinds"] for k in kinds]
+        right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
+        assert row["accuracy"] == estimate(right)
+        assert row["texts"] == sum(keep)
+    present = [k if k != "synonym" else "prompt" for k in kinds]
+    without = text_kind_ablation(x, labels, texts, owner, present, 3)
+    assert all("synonym" not in r["kinds"] for r in without)
+    assert len(without) == 4
+
+
+def test_the_curve_over_counts_draws_nested_texts() -> None:
+    """Otherwise the curve mixes the number of texts with the luck of the draw, or changes between runs."""
+    x, texts, owner, kinds, labels = text_set(1)
+    rows = text_count_curve(x, labels, texts, owner, kinds, 3, draws=2)
+    assert rows == text_count_curve(x, labels, texts, owner, kinds, 3, draws=2)
+    assert [(r["count"], r["draw"]) for r in rows] == [
+        (0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1), (8, 0),
+    ]  # fmt: skip
+    assert [r["texts"] for r in rows] == [3, 5, 5, 7, 7, 9, 9, 13]
+    for row, used in ((rows[0], {"name"}), (rows[-1], {"name", "attribute", "analogous", "synonym"})):
+        keep = [k in used for k in kinds]
+        right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
+        assert row["accuracy"] == accuracy(right)
+    names = [i for i, k in enumerate(kinds) if k == "name"]
+    alone = text_count_curve(x, labels, texts[names], [owner[i] for i in names], ["name"] * 3, 3)
+    assert [(r["count"], r["texts"]) for r in alone] == [(0, 3)]
+
+
+def test_nested_places_hold_every_text_once() -> None:
+    """Otherwise a larger count drops texts of a smaller one."""
+    owner, pool = np.array([1, 0, 1, 1, 0, 2]), np.array([True, True, True, False, True, True])
+    place = evaluation._places(owner, pool, np.random.default_rng(0))
+    for c in range(3):
+        mine = place[(owner == c) & pool]
+        assert sorted(mine) == list(range(len(mine)))

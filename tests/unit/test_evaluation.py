@@ -109,8 +109,9 @@ def test_other_intervals_are_what_resampling_images_gives() -> None:
     """Otherwise intervals of recall, retrieval precision and seeds are too narrow or too wide."""
     rng = np.random.default_rng(6)
     n = 50
-    labels = np.repeat([0, 1, 7], [30, 18, 2])  # the last is missing from some resamples
+    labels = np.repeat([0, 1, 7], [30, 19, 1])  # the last is missing from every third resample
     correct, shares = rng.random(n) < 0.7, rng.integers(0, 4, size=n) / 3
+    correct[-1] = True
     runs = rng.random((3, n)) < np.array([[0.6], [0.7], [0.8]])
     recalls, means, over = [], [], []
     for _ in range(4000):
@@ -301,6 +302,9 @@ def test_telling_texts_come_in_the_order_they_tell() -> None:
     got = telling_texts(query, same, other, texts, 3)
     assert [t.text for t in got] == [1, 3, 2]
     assert (got[0].query, got[0].other) == (pytest.approx(math.sqrt(0.5)), 0.0)
+    axes = torch.eye(3)  # a text of only one of the two tells less than one of both
+    got = telling_texts(*axes, torch.cat([axes[:2], torch.tensor([[1.0, 1.0, 0.0]])]), 9)
+    assert [t.text for t in got] == [2, 0, 1]
 
 
 # ---- maps
@@ -315,6 +319,12 @@ def test_the_subset_keeps_the_share_of_every_class(labels: list[int], limit: int
     for c in set(labels):
         share = labels.count(c) * len(rows) / len(labels)
         assert abs(sum(labels[i] == c for i in rows) - share) <= 1
+
+
+def test_the_subset_rounds_shares() -> None:
+    """Otherwise rare classes crowd the map."""
+    labels = np.repeat([0, 1, 2], [90, 9, 1])
+    assert np.bincount(labels[stratified_subset(labels, 10)], minlength=3).tolist() == [9, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..datasets.base import Templates
-from .sets import PairSet, TextSet
+if TYPE_CHECKING:
+    from ..datasets.base import Templates
+    from .sets import PairSet, TextSet
 
 
 @dataclass(frozen=True)

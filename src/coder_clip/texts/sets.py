@@ -21,6 +21,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    def dump(self) -> dict[str, Any]:
+        """As the file holds it: what is empty is left out."""
+        return {"format": 1, **self.model_dump(exclude_defaults=True)}
+
 
 class ClassTexts(_Strict):
     """Texts of one class; an absent kind means that the class has none."""

@@ -1,0 +1,252 @@
+"""The command line. Each phase of the paper is one command, which also works without Snakemake."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .config import Config, load_config
+from .config import schema as config_schema
+from .errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+app = typer.Typer(
+    help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
+    "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
+    "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
+    "Without --dataset or --model it does all of the configuration.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file.", show_default=True, metavar="FILE")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="One data set of the configuration; default: all.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="One model of the configuration; default: all.")
+]
+DEFAULT_CONFIG = Path("config/reproduce.yaml")
+GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
+
+
+def _phase(name: str) -> Any:
+    """A phase's module, imported when it is needed: torch takes a second."""
+    return importlib.import_module(f"coder_clip.phases.{name}")
+
+
+def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
+    known = list(known)
+    if one is not None and one not in known:
+        raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
+    return known if one is None else [one]
+
+
+def _each(
+    config: Config, model: str | None, dataset: str | None, do: Callable[[Config, str, str], None]
+) -> None:
+    for m in _chosen("model", model, config.models):
+        for d in _chosen("data set", dataset, config.datasets):
+            do(config, m, d)
+
+
+@app.command(rich_help_panel=GENERAL)
+def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check a configuration and what it names, before anything runs."""
+    from .datasets import load_dataset
+    from .encoders import load_encoder
+
+    c = load_config(config)
+    features = _phase("image_features")
+    for name, entry in c.datasets.items():
+        data = load_dataset(name, entry)
+        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
+        typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
+        features.shot_images(c, data.split("train"), data.classes)
+    for name, model in c.models.items():
+        encoder = load_encoder(features.encoder_spec(c, name))
+        typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
+
+
+@app.command(rich_help_panel=GENERAL)
+def schema() -> None:
+    """Print the JSON schema of the configuration file, for editors (config/schema.json)."""
+    typer.echo(json.dumps(config_schema(), indent=1))
+
+
+@app.command(rich_help_panel=PHASES)
+def texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("texts").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def image_features(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    split: Annotated[str | None, typer.Option(help="shots, val or test; default: all three.")] = None,
+    shard: Annotated[int, typer.Option(help="Which shard to do, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(help="How many shards the split is cut into.", min=1)] = 1,
+) -> None:
+    """Encode images: val, test, and the shots of all seeds averaged over augmented views."""
+    c = load_config(config)
+    if not 0 <= shard < shards:
+        raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
+    for s in _chosen("split", split, ("shots", "val", "test")):
+        _each(
+            c, model, dataset, lambda c, m, d, s=s: _phase("image_features").run(c, m, d, s, (shard, shards))
+        )
+
+
+@app.command(rich_help_panel=PHASES)
+def merge_shards(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    split: Annotated[str | None, typer.Option(help="shots, val or test; default: all three.")] = None,
+    shards: Annotated[int, typer.Option(help="How many shards the split was cut into.", min=2)] = 2,
+) -> None:
+    """Put the shards of image features together: the same bytes as one run."""
+    c = load_config(config)
+    for s in _chosen("split", split, ("shots", "val", "test")):
+        _each(
+            c, model, dataset, lambda c, m, d, s=s: _phase("image_features").merge_shards(c, m, d, s, shards)
+        )
+
+
+@app.command(rich_help_panel=PHASES)
+def text_features(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Encode every sentence: the text set in its templates, prompt ensemble, random-word control."""
+    _each(load_config(config), model, dataset, _phase("text_features").run)
+
+
+@app.command(rich_help_panel=PHASES)
+def coder(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Build the compact CODER of a data set: class sums, name features, Gram matrix."""
+    _each(load_config(config), model, dataset, _phase("coder").run)
+
+
+@app.command(rich_help_panel=PHASES)
+def zero_shot(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Stage one and its baselines on the test split."""
+    _each(load_config(config), model, dataset, _phase("zero_shot").run)
+
+
+@app.command(rich_help_panel=PHASES)
+def one_to_one_texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """One-to-one texts of the pairs that stage one can confuse, over all models."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("one_to_one").run_texts(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def one_to_one(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Encode the one-to-one texts: one difference vector an unordered pair."""
+    _each(load_config(config), model, dataset, _phase("one_to_one").run)
+
+
+@app.command(rich_help_panel=PHASES)
+def rerank(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Stage two: rerank the top five of uncertain images with one-to-one texts."""
+    _each(load_config(config), model, dataset, _phase("rerank").run)
+
+
+@app.command(rich_help_panel=PHASES)
+def adapter(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
+) -> None:
+    """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
+    c = load_config(config)
+    for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
+        _each(c, model, dataset, lambda c, m, d, n=n: _phase("adapter").run(c, m, d, int(n)))
+
+
+@app.command(rich_help_panel=PHASES)
+def evaluation(
+    config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+) -> None:
+    """Ablations over texts, k-NN and retrieval on CODER against original features, t-SNE, corrections."""
+    _each(load_config(config), model, dataset, _phase("evaluation").run)
+
+
+@app.command(rich_help_panel=OUTPUT)
+def table(name: Annotated[str | None, typer.Argument(help="Table; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
+    """Write tables as CSV, Markdown and LaTeX."""
+    _phase("report").run_tables(load_config(config), name)
+
+
+@app.command(rich_help_panel=OUTPUT)
+def figure(name: Annotated[str | None, typer.Argument(help="Figure; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
+    """Draw figures as PDF and PNG."""
+    _phase("report").run_figures(load_config(config), name)
+
+
+@app.command(rich_help_panel=OUTPUT)
+def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Write report.html, one self-contained page, and metrics.json."""
+    _phase("report").run_report(load_config(config), config)
+
+
+@app.command(rich_help_panel=OUTPUT)
+def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Print the main table and where the report lies."""
+    _phase("report").show(load_config(config))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit status 1."""
+    logging.basicConfig(
+        level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("coder_clip").setLevel(logging.INFO)
+    try:
+        app(prog_name="coder-clip")
+    except UserError as error:
+        print(f"coder-clip: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("coder-clip: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Phase coder: the compact CODER of a data set (paper, section 3.2; docs/method.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..artifacts import Paths, read_tensors, write_tensors
+from ..neighbors import TextNeighbors
+from ..settings import SETTINGS
+from .common import MAX_KINDS, MEAN_KINDS, Images, belongs, read_texts, use_threads
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def run(config: Config, model: str, dataset: str) -> None:
+    """Write ``coder/{model}/{dataset}.safetensors``: one compact CODER as published and one corrected."""
+    use_threads(config)
+    texts = read_texts(config, model, dataset)
+    n_classes = len(texts.meta["classes"])
+    tensors = {}
+    for as_published in (False, True):
+        neighbors = TextNeighbors(
+            mean_texts=texts.per_class(MEAN_KINDS, n_classes, as_published),
+            max_texts=texts.per_class(MAX_KINDS, n_classes, as_published),
+        )
+        tensors.update({f"{_variant(as_published)}.{key}": t for key, t in neighbors.state().items()})
+    meta = {key: texts.meta[key] for key in ("model", "dataset", "classes", "encoder")}
+    write_tensors(Paths(config.results).coder(model, dataset), tensors, meta)
+
+
+def read_neighbors(config: Config, images: Images, as_published: bool = False) -> TextNeighbors:
+    """The compact CODER that belongs to these image features."""
+    path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
+    tensors, meta = read_tensors(path)
+    belongs(path, meta, images)
+    prefix = f"{_variant(as_published)}."
+    return TextNeighbors.from_state({k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)})
+
+
+def uses_published_texts(setting: str) -> bool:
+    """Whether a setting feeds the encoder what the published code does, bugs included."""
+    s = SETTINGS[setting]
+    return not s.synonyms_reach_clip or s.underscores_in_names_only
+
+
+def _variant(as_published: bool) -> str:
+    return "as_published" if as_published else "corrected"

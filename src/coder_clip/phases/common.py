@@ -1,0 +1,114 @@
+"""What several phases read, checked on the way in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..artifacts import Paths, read_tensors
+from ..errors import UserError
+from ..texts.sentences import Sentences
+
+if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as source files
+    from ..config import Config
+
+log = logging.getLogger("coder_clip")
+
+SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
+MEAN_KINDS = ("attribute", "analogous")
+MAX_KINDS = ("name", "synonym")
+ADAPTER_KINDS = ("name", "attribute", "analogous")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata."""
+
+    features: Tensor
+    labels: Tensor
+    ids: list[str]
+    meta: dict[str, Any]
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.meta["classes"])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Features of all sentences: features (M, d) float32 unit, and the sentences."""
+
+    features: Tensor
+    sentences: Sentences
+    meta: dict[str, Any]
+
+    def of(self, kind: str, as_published: bool = False) -> tuple[Tensor, Tensor]:
+        """Features and class index of one kind."""
+        rows = self.sentences.rows(kind, as_published)
+        return self.features[rows], torch.tensor(
+            [self.sentences.class_index[r] for r in rows], dtype=torch.int64
+        )
+
+    def per_class(self, kinds: Sequence[str], n_classes: int, as_published: bool = False) -> list[Tensor]:
+        """For each class the features of its texts of these kinds, in the order of the kinds."""
+        rows: list[list[int]] = [[] for _ in range(n_classes)]
+        for kind in kinds:
+            for r in self.sentences.rows(kind, as_published):
+                rows[self.sentences.class_index[r]].append(r)
+        return [self.features[r] for r in rows]
+
+
+def use_threads(config: Config) -> None:
+    """A fixed number of threads: how a sum is split over threads can change its last bit."""
+    torch.set_num_threads(config.features.threads)
+
+
+def read_images(config: Config, model: str, dataset: str, split: str) -> Images:
+    """UserError where the file is of another model or data set, or holds NaN or infinity."""
+    path = Paths(config.results).image_features(model, dataset, split)
+    tensors, meta = read_tensors(path)
+    _same(path, meta, model=model, dataset=dataset, split=split)
+    _finite(path, tensors["features"], meta["ids"])
+    return Images(tensors["features"], tensors["labels"], meta["ids"], meta)
+
+
+def read_texts(config: Config, model: str, dataset: str, images: Images | None = None) -> Texts:
+    """UserError where the file does not belong to these images: another encoder, dimension or class list."""
+    path = Paths(config.results).text_features(model, dataset)
+    tensors, meta = read_tensors(path)
+    _same(path, meta, model=model, dataset=dataset)
+    _finite(path, tensors["features"], meta["text"])
+    if images is not None:
+        belongs(path, meta, images)
+    sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
+    return Texts(tensors["features"], sentences, meta)
+
+
+def belongs(path: Path, meta: dict[str, Any], images: Images) -> None:
+    """UserError unless the file with this metadata was made with the encoder and classes of the images."""
+    for key, what in (("encoder", "encoder"), ("classes", "class list")):
+        if meta[key] != images.meta[key]:
+            raise UserError(
+                f"{path}: its {what} is not that of the image features ({images.meta['dataset']}, "
+                f"{images.meta['split']}); delete the older of the two and run again"
+            )
+
+
+def _same(path: Path, meta: dict[str, Any], **wanted: str) -> None:
+    for key, value in wanted.items():
+        if meta.get(key) != value:
+            raise UserError(f"{path}: holds {key} '{meta.get(key)}', not '{value}'; delete it and run again")
+
+
+def _finite(path: Path, features: Tensor, names: list[str]) -> None:
+    bad = (~torch.isfinite(features).all(dim=1)).nonzero()
+    if len(bad):
+        raise UserError(
+            f"{path}: NaN or infinity in the feature of '{names[int(bad[0])]}'; delete it and run again"
+        )

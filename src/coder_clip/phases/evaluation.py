@@ -1,0 +1,116 @@
+"""Phase evaluation: ablations over texts, and what CODER does to the distances between images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..artifacts import Paths, made_by, write_json, write_parquet
+from ..evaluation import (
+    corrections,
+    estimate,
+    knn_accuracy,
+    retrieval_precision,
+    stratified_subset,
+    telling_texts,
+    text_count_curve,
+    text_kind_ablation,
+    tsne,
+)
+from .coder import read_neighbors
+from .common import ADAPTER_KINDS, Images, Texts, read_images, read_texts, use_threads
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+TEXTS_SHOWN = 5
+
+
+def run(config: Config, model: str, dataset: str) -> None:
+    """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
+    use_threads(config)
+    test = read_images(config, model, dataset, "test")
+    texts = read_texts(config, model, dataset, test)
+    neighbors = read_neighbors(config, test)
+    e, labels = config.evaluation, test.labels.numpy()
+    text = (texts.features, texts.sentences.class_index, texts.sentences.kind, len(test.classes))
+    features = {
+        "original": normalize(test.features, dim=1),
+        "coder": normalize(neighbors.compact(test.features), dim=1),
+    }
+
+    paths = Paths(config.results)
+    out = paths.evaluation(model, dataset)
+    inputs = [
+        paths.image_features(model, dataset, "test"),
+        paths.text_features(model, dataset),
+        paths.coder(model, dataset),
+    ]
+    options = {"resamples": e.bootstrap, "seed": e.seed}
+    document = {
+        "dataset": dataset,
+        "model": model,
+        "images": len(test.ids),
+        "classes": test.classes,
+        "text_kinds": text_kind_ablation(test.features, labels, *text),
+        "text_counts": text_count_curve(
+            test.features, labels, *text, counts=[0, *e.text_counts], draws=e.draws, seed=e.seed
+        ),
+        "feature_quality": [
+            {
+                "features": name,
+                "k": e.neighbors,
+                "knn_accuracy": estimate(knn_accuracy(f, labels, k=e.neighbors), **options),
+                "retrieval_precision": estimate(retrieval_precision(f, labels), **options),
+            }
+            for name, f in features.items()
+        ],
+        "corrections": _corrections(test, texts, features, e.corrections),
+        "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
+    }
+    shown = stratified_subset(labels, e.tsne_images, e.seed)
+    write_parquet(out, pd.concat([_map(test, shown, name, f, e.seed) for name, f in features.items()]))
+    write_json(out.with_suffix(".json"), document)
+
+
+def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor, seed: int) -> pd.DataFrame:
+    """t-SNE coordinates of some test images by one kind of feature."""
+    rows = torch.from_numpy(shown)
+    x, y = tsne(features[rows], seed=seed).T
+    ids = [test.ids[i] for i in shown]
+    return pd.DataFrame(
+        {"image_id": ids, "label": test.labels[rows].numpy(), "features": name, "x": x, "y": y}
+    )
+
+
+def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: int) -> list[dict[str, Any]]:
+    """Images whose nearest neighbour CODER corrects, with the texts that tell them apart (paper, Figure 2)."""
+    kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
+    found = []
+    for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
+        images = (test.features[i] for i in (c.query, c.same, c.other))
+        telling = telling_texts(*images, texts.features[kinds], TEXTS_SHOWN)
+        found.append(
+            {
+                "query": test.ids[c.query],
+                "same": test.ids[c.same],
+                "other": test.ids[c.other],
+                "original": {"same": c.original_same, "other": c.original_other},
+                "coder": {"same": c.coder_same, "other": c.coder_other},
+                "texts": [
+                    {
+                        "text": texts.sentences.text[kinds[t.text]],
+                        "query": t.query,
+                        "same": t.same,
+                        "other": t.other,
+                    }
+                    for t in telling
+                ],
+            }
+        )
+    return found

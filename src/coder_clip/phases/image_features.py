@@ -1,0 +1,103 @@
+"""Phase image_features: encode the images of one split, whole or one shard of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import Paths, read_tensors, write_tensors
+from ..baselines import draw_shots
+from ..datasets import Split, load_dataset
+from ..encoders import EncoderSpec, load_encoder
+from ..errors import UserError
+from ..features import ImageFeatures, extract, merge
+from .common import SHOTS, log, use_threads
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def encoder_spec(config: Config, model: str) -> EncoderSpec:
+    m = config.models[model]
+    return EncoderSpec(m.model, m.pretrained, m.precision, config.features.device)
+
+
+def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it."""
+    use_threads(config)
+    data = load_dataset(dataset, config.datasets[dataset])
+    views = config.datasets[dataset].views if split == SHOTS else 0
+    chosen = shot_images(config, data.split("train"), data.classes) if split == SHOTS else data.split(split)
+    encoder = load_encoder(encoder_spec(config, model))
+    features = extract(
+        data,
+        chosen.ids,
+        chosen.labels,
+        encoder,
+        batch_size=max(1, config.features.batch_size // max(1, views)),
+        workers=config.features.workers,
+        views=views,
+        shard=shard,
+        on_error=config.features.on_error,
+    )
+    meta = {
+        "model": model,
+        "dataset": dataset,
+        "split": split,
+        "views": views,
+        "classes": data.classes,
+        "encoder": encoder.metadata(),
+        "fingerprint": data.fingerprint(),
+    }
+    paths = Paths(config.results)
+    i, n = shard
+    path = (
+        paths.image_features(model, dataset, split)
+        if n == 1
+        else paths.image_shard(model, dataset, split, i, n)
+    )
+    _write(path, features, meta)
+
+
+def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:
+    """Put all shards together: the same bytes as one run. UserError where one is missing or of another run."""
+    paths = Paths(config.results)
+    parts, metas = [], []
+    for i in range(shards):
+        path = paths.image_shard(model, dataset, split, i, shards)
+        tensors, meta = read_tensors(path)
+        skipped = [tuple(s) for s in meta.pop("skipped")]
+        parts.append(ImageFeatures(tensors["features"], tensors["labels"], meta.pop("ids"), skipped))
+        metas.append(meta)
+        if meta != metas[0]:
+            raise UserError(
+                f"{path}: made by another encoder or data set than shard 0; delete it and run again"
+            )
+    _write(paths.image_features(model, dataset, split), merge(parts), metas[0])
+
+
+def shot_images(config: Config, train: Split, classes: list[str]) -> Split:
+    """The training images that some seed draws, in the order of the split.
+
+    UserError where a class has fewer images than the largest number of shots and repeats are not allowed.
+    """
+    most = max(config.adapter.shots)
+    drawn: set[int] = set()
+    for seed in config.adapter.seeds:
+        shots = draw_shots(train.labels, most, seed, len(classes))
+        short = shots.missing + shots.repeated
+        if short and not config.adapter.repeat_shots:
+            has = int((train.labels == short[0]).sum())
+            raise UserError(
+                f"adapter.shots: {most} shots, but class '{classes[short[0]]}' has {has} training images "
+                f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
+            )
+        drawn.update(shots.indices.tolist())
+    order = sorted(drawn)
+    return Split([train.ids[i] for i in order], train.labels[order])
+
+
+def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:
+    for image, reason in features.skipped:
+        log.warning("skipped %s: %s", image, reason)
+    meta = {**meta, "ids": features.ids, "skipped": [list(s) for s in features.skipped]}
+    write_tensors(path, {"features": features.features, "labels": features.labels}, meta)

@@ -1,0 +1,38 @@
+"""Phase texts: the general text set of a data set (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..artifacts import Paths, sha256, write_json
+from ..datasets import load_dataset
+from ..errors import UserError
+from ..texts.sets import load_text_set, names_only
+
+if TYPE_CHECKING:
+    from ..config import Config, DatasetConfig
+
+
+def source(dataset: str, config: DatasetConfig) -> Path | None:
+    """The file the texts come from; None for the class names alone."""
+    if config.texts == "names":
+        return None
+    return Path(config.texts or f"data/texts/{dataset}.json")
+
+
+def run(config: Config, dataset: str) -> None:
+    """Check the text set against the data set's classes and write ``texts/{dataset}.json``."""
+    classes = load_dataset(dataset, config.datasets[dataset]).classes
+    path = source(dataset, config.datasets[dataset])
+    if path is None:
+        texts = names_only(dataset, classes)
+    elif not path.is_file():
+        raise UserError(
+            f"no text set {path} for data set '{dataset}'; write one (docs/texts.md), name another with "
+            f"'texts:', or say 'texts: names' to use the class names alone"
+        )
+    else:
+        texts = load_text_set(path, dataset, classes)
+        texts.provenance["file"] = {"path": path.as_posix(), "sha256": sha256(path)}
+    write_json(Paths(config.results).texts(dataset), texts.dump())

@@ -1,0 +1,60 @@
+"""Phase zero_shot: stage one and its baselines on the test split (paper, section 3.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ..artifacts import Paths, made_by, write_json, write_parquet
+from ..baselines import class_weights, clip_scores, description_scores
+from ..zero_shot import predict
+from .coder import read_neighbors, uses_published_texts
+from .common import read_images, read_texts, use_threads
+from .predictions import metrics, rows
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def run(config: Config, model: str, dataset: str) -> None:
+    """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
+    use_threads(config)
+    images = read_images(config, model, dataset, "test")
+    texts = read_texts(config, model, dataset, images)
+    x, n_classes = images.features, len(images.classes)
+
+    names = texts.of("name")
+    scores = {
+        ("clip", "any"): clip_scores(x, class_weights(*names, n_classes)),
+        ("clip_ensemble", "any"): clip_scores(x, class_weights(*texts.of("prompt"), n_classes)),
+    }
+    if texts.sentences.rows("attribute"):
+        for method, kind in (("description", "attribute"), ("random_words", "random_words")):
+            scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
+    for setting in config.settings:
+        scores["coder", setting] = read_neighbors(config, images, uses_published_texts(setting)).class_scores(
+            x
+        )
+
+    tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
+    paths = Paths(config.results)
+    out = paths.zero_shot(model, dataset)
+    write_parquet(out, pd.concat(tables, ignore_index=True))
+    inputs = [
+        paths.image_features(model, dataset, "test"),
+        paths.text_features(model, dataset),
+        paths.coder(model, dataset),
+    ]
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "dataset": dataset,
+            "model": model,
+            "split": "test",
+            "images": len(images.ids),
+            "classes": images.classes,
+            "methods": [metrics(config, t, tables[0]) for t in tables],
+            "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
+        },
+    )

@@ -1,0 +1,216 @@
+"""Finding an encoder's files: names, tags, hub ids and folders to weights on this machine, safely."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import huggingface_hub
+import open_clip
+import torch
+from open_clip.pretrained import (
+    download_pretrained_from_hf,
+    get_pretrained_cfg,
+    list_pretrained_tags_by_model,
+)
+
+from coder_clip.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+CONFIG = "open_clip_config.json"
+SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where everything comes from. name, options: for open_clip.create_model. label: (model, pretrained)."""
+
+    name: str
+    model_cfg: dict[str, Any]
+    weights: Path
+    label: tuple[str, str]
+    options: dict[str, Any] = field(default_factory=dict)
+    tokenizer_options: dict[str, str] = field(default_factory=dict)
+    local: bool = False  # nothing may be fetched
+
+
+def find(model: str, pretrained: str | None, offline: bool) -> Source:
+    """Resolves the three forms of a model name to files on this machine."""
+    kind, _, rest = model.partition(":")
+    if kind in ("local-dir", "hf-hub"):
+        if not rest:
+            raise UserError(f"model '{model}': nothing after '{kind}:'")
+        if pretrained:
+            raise UserError(f"model '{model}' brings its own weights; remove pretrained '{pretrained}'")
+        return _find_folder(Path(rest)) if kind == "local-dir" else _find_on_hub(rest, offline)
+    name = model.replace("/", "-")
+    if name not in open_clip.list_models():
+        raise UserError(f"unknown model '{model}'{nearest(name, open_clip.list_models())}")
+    tags = list_pretrained_tags_by_model(name)
+    if not pretrained:
+        raise UserError(f"model '{model}' needs pretrained: one of {', '.join(tags)}, or a checkpoint file")
+    tag: dict[str, Any] = get_pretrained_cfg(name, pretrained)
+    if not tag:
+        return _find_checkpoint(name, Path(pretrained), tags)
+    what = f"weights '{pretrained}' of {name}"
+    weights = from_hub(lambda: open_clip.download_pretrained(tag), what, tag["hf_hub"].rstrip("/"), offline)
+    # open_clip only warns where a tag was trained with QuickGELU and the model's configuration has GELU
+    options = {"force_quick_gelu": tag.get("quick_gelu", False), "force_preprocess_cfg": tag}
+    return Source(name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options)
+
+
+def _find_checkpoint(name: str, path: Path, tags: list[str]) -> Source:
+    """An open_clip name with a checkpoint file. The name alone decides on QuickGELU."""
+    if path.suffix not in SAFE + CHECKED:
+        raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
+    if not path.is_file():
+        raise UserError(f"checkpoint of {name} does not exist: {path}")
+    cfgs = [get_pretrained_cfg(name, tag) for tag in tags]
+    if any(c.get("quick_gelu") for c in cfgs) and not open_clip.get_model_config(name).get("quick_gelu"):
+        log.warning(
+            "%s: taken as trained with GELU; weights of OpenAI, MetaCLIP or DFN need '%s-quickgelu'",
+            path.name,
+            name,
+        )
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    published = [{k: c[k] for k in keys if k in c} for c in cfgs]
+    agreed = published[0] if published and all(p == published[0] for p in published) else {}
+    options = {"force_preprocess_cfg": agreed}
+    return Source(name, open_clip.get_model_config(name), path, (name, path.name), options)
+
+
+def _find_on_hub(repository: str, offline: bool) -> Source:
+    def fetch(filename: str | None) -> Path:
+        what = f"{filename or 'weights'} of hf-hub:{repository}"
+        return Path(
+            from_hub(lambda: download_pretrained_from_hf(repository, filename), what, repository, offline)
+        )
+
+    model_cfg = _read_config(fetch(CONFIG).parent)
+    weights, name = fetch(None), f"hf-hub:{repository}"
+    return Source(name, model_cfg, weights, (name, weights.name))
+
+
+def _find_folder(folder: Path) -> Source:
+    """A folder with open_clip_config.json and weights. Relative names in the configuration lie in it."""
+    if not folder.is_dir():
+        raise UserError(f"model folder does not exist: {folder}")
+    model_cfg = _read_config(folder)
+    text_cfg: dict[str, Any] = model_cfg["text_cfg"]
+    options: dict[str, Any] = {}
+    if name := text_cfg.get("hf_model_name"):
+        # open_clip 3.3 resolves the tokenizer against the folder, but not the text tower
+        inside = (folder / name) if (folder / name / "config.json").is_file() else None
+        if name == "." and inside is None:
+            raise UserError(f"model folder {folder} lacks config.json, which describes its text tower")
+        if inside:
+            options["text_cfg"] = {**text_cfg, "hf_model_name": str(inside), "hf_model_pretrained": False}
+    tokenizer_options = {}
+    if bpe := (text_cfg.get("tokenizer_kwargs") or {}).get("bpe_path"):
+        if not (folder / bpe).is_file():
+            raise UserError(f"model folder {folder} lacks its tokenizer's merges: {bpe}")
+        tokenizer_options["bpe_path"] = str(folder / bpe)
+    found = sorted(p for p in folder.iterdir() if p.suffix in SAFE + CHECKED)
+    first = sorted(found, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name))
+    if not first:
+        raise UserError(f"model folder {folder} holds no weights (expected open_clip_model.safetensors)")
+    label = (f"local-dir:{folder.resolve().name}", first[0].name)
+    return Source(f"local-dir:{folder}", model_cfg, first[0], label, options, tokenizer_options, local=True)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The folder's model_cfg."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"model folder {folder} lacks {CONFIG}") from None
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
+    cfg: dict[str, Any] = config.get("model_cfg", {})
+    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - set(cfg):
+        raise UserError(f"{folder / CONFIG} lacks model_cfg.{sorted(missing)[0]}")
+    return cfg
+
+
+def refuse_unsafe(weights: Path) -> None:
+    """Only tensors may come out of a weights file; torch itself checks what a pickle asks for."""
+    if weights.suffix in SAFE:
+        return
+    advice = "use a .safetensors file of these weights (the hub has one for every published CLIP)"
+    if zipfile.is_zipfile(weights) and any(n.endswith("/constants.pkl") for n in _names(weights)):
+        raise UserError(f"{weights} is a TorchScript archive, which runs code when loaded: refused; {advice}")
+    try:
+        torch.load(weights, map_location="meta", weights_only=True)
+    except Exception as error:  # a damaged or hostile file fails in many ways
+        raise UserError(f"{weights} cannot be read as tensors only: {one_line(error)}; {advice}") from None
+
+
+def _names(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as file:
+        return file.namelist()
+
+
+def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
+    """Runs ``action`` on the hub's cache, then, where that fails and it is allowed, over the network."""
+    advice = (
+        f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
+        " (HF_HOME says where), or give a checkpoint file as pretrained"
+    )
+    try:
+        with hub(offline=True):
+            return action()
+    except (OSError, ValueError, RuntimeError) as error:
+        missing = (
+            "not on this machine" if isinstance(error, OSError) else f"cannot be used ({one_line(error)})"
+        )
+    if offline:
+        raise UserError(f"{what}: {missing}, and offline mode is on: {advice}")
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=5)
+    except Exception:  # any failure means the same; huggingface_hub itself would retry for a minute
+        endpoint = huggingface_hub.constants.ENDPOINT
+        raise UserError(f"{what}: {missing}, and {endpoint} cannot be reached: {advice}") from None
+    try:
+        with hub(offline=False):
+            return action()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{what}: could not be fetched ({one_line(error)}): {advice}") from None
+
+
+@contextlib.contextmanager
+def hub(offline: bool) -> Iterator[None]:
+    """The hub's offline switch, for open_clip and transformers alike; both read it at every call."""
+    constants = huggingface_hub.constants
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence: open_clip logs to the root logger, and "initialized randomly" before the weights come."""
+    root, null, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(null)  # an empty root would get a stderr handler for good
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(null)
+
+
+def one_line(error: BaseException) -> str:
+    """The first 200 characters of an error's message, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

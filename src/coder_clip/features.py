@@ -1,0 +1,268 @@
+"""Image features: every image of a split through the encoder, in shards that can run anywhere.
+
+Pure: nothing is read or written but the images. A shard is a run of whole batches of the unsharded pass, so
+merged shards hold the same bytes as one pass on the same kind of machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from coder_clip.datasets.base import Dataset
+from coder_clip.encoders import Encoder
+from coder_clip.errors import UserError
+from coder_clip.preprocessing import Preprocess
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 30.0  # between two progress lines where nobody watches a terminal
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Features of a split, or of one shard of it.
+
+    features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order asked for.
+    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "views",
+    "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of the whole pass).
+    """
+
+    features: Tensor
+    labels: Tensor
+    ids: list[str]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def extract(
+    dataset: Dataset,
+    split_ids: Sequence[str],
+    labels: Sequence[int] | np.ndarray[Any, Any] | Tensor,
+    encoder: Encoder,
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+    views: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    on_error: Literal["fail", "skip"] = "fail",
+    progress: bool = True,
+) -> ImageFeatures:
+    """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
+
+    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys
+    of the few-shot cache). batch_size: images in one forward pass (with views, batch_size // E images, at
+    least one). workers: processes that decode and resize ahead of the encoder; they change no byte.
+    on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
+
+    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
+    left, impossible arguments.
+    """
+    label_list = [int(v) for v in labels]
+    _check(split_ids, label_list, batch_size, workers, views, shard)
+    batches = _batches(len(split_ids), max(1, batch_size // views) if views else batch_size, shard)
+    source = _Images(dataset, list(split_ids), encoder.preprocess, views)
+    rows: list[Tensor] = []
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    with _progress(sum(map(len, batches)), progress) as bar:
+        for batch, (pixels, reasons) in zip(batches, _load(source, batches, workers, encoder), strict=True):
+            if reasons and on_error == "fail":
+                raise UserError(next(iter(reasons.values()))[0])
+            skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
+            features = _encode(encoder, pixels, batch_size, views)
+            keep = [i for i in range(len(batch)) if i not in reasons]
+            rows.append(features[keep])
+            kept += [batch[i] for i in keep]
+            _check_finite(features[keep], [split_ids[batch[i]] for i in keep], encoder)
+            bar.update(len(batch))
+    if skipped:
+        log.warning(
+            "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
+        )
+    if skipped and not kept and shard[1] == 1:
+        raise UserError(f"none of {len(skipped)} images could be read; the first: {skipped[0][1]}")
+    return ImageFeatures(
+        features=torch.cat(rows) if rows else torch.zeros(0, encoder.dim),
+        labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
+        ids=[split_ids[i] for i in kept],
+        skipped=skipped,
+        metadata={
+            **encoder.metadata(),
+            "views": str(views),
+            "batch_size": str(batch_size),
+            "shard": f"{shard[0]}/{shard[1]}",
+            "run": _run_hash(split_ids, label_list),
+        },
+    )
+
+
+def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+    """All shards of one pass, in any order -> what one pass would have given, byte for byte.
+
+    Raises UserError: a shard missing or given twice; shards of different encoders, settings or image lists.
+    """
+    if not parts:
+        raise UserError("no feature shards to merge")
+    by_shard: dict[int, ImageFeatures] = {}
+    expected = {k: v for k, v in parts[0].metadata.items() if k != "shard"}
+    total = int(parts[0].metadata["shard"].split("/")[1])
+    for part in parts:
+        name = part.metadata["shard"]
+        index, n = (int(v) for v in name.split("/"))
+        for key in sorted(expected.keys() | part.metadata.keys() - {"shard"}):
+            if part.metadata.get(key) != expected.get(key):
+                raise UserError(
+                    f"feature shard {name} does not belong to the others: {key} is"
+                    f" {part.metadata.get(key)}, not {expected.get(key)}"
+                )
+        if n != total:
+            raise UserError(f"feature shard {name} is one of {n}, the others of {total}")
+        if index in by_shard:
+            raise UserError(f"feature shard {name} is given twice")
+        by_shard[index] = part
+    if missing := [f"{i}/{total}" for i in range(total) if i not in by_shard]:
+        raise UserError(f"feature shards are missing: {', '.join(missing)}")
+    ordered = [by_shard[i] for i in range(total)]
+    return ImageFeatures(
+        features=torch.cat([p.features for p in ordered]),
+        labels=torch.cat([p.labels for p in ordered]),
+        ids=[i for p in ordered for i in p.ids],
+        skipped=[s for p in ordered for s in p.skipped],
+        metadata={**expected, "shard": "0/1"},
+    )
+
+
+def _check(
+    ids: Sequence[str], labels: list[int], batch_size: int, workers: int, views: int, shard: tuple[int, int]
+) -> None:
+    if len(ids) != len(labels):
+        raise UserError(f"{len(ids)} images but {len(labels)} labels")
+    if not ids:
+        raise UserError("no images to encode")
+    if batch_size < 1 or workers < 0 or views < 0:
+        raise UserError(f"impossible: batch_size {batch_size}, workers {workers}, views {views}")
+    if not 0 <= shard[0] < shard[1]:
+        raise UserError(f"shard {shard[0]} of {shard[1]} does not exist (shards count from 0)")
+
+
+def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
+    """The shard's batches: consecutive whole batches of the unsharded pass, as even as they get."""
+    batches = [range(i, min(i + size, n_images)) for i in range(0, n_images, size)]
+    index, n = shard
+    return batches[len(batches) * index // n : len(batches) * (index + 1) // n]
+
+
+def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
+    lines = "".join(f"{label}\t{image_id}\n" for image_id, label in zip(ids, labels, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> Tensor:
+    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32; the mean over views is taken in float64."""
+    if not views:
+        return encoder.encode_images(pixels)
+    chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
+    flat = torch.cat([encoder.encode_images(chunk) for chunk in chunks])
+    return flat.view(len(pixels), views, -1).double().mean(dim=1).float()
+
+
+def _check_finite(features: Tensor, ids: list[str], encoder: Encoder) -> None:
+    bad = ~torch.isfinite(features).all(dim=1)
+    if bad.any():
+        image_id, precision = ids[int(bad.nonzero()[0])], encoder.precision
+        raise UserError(
+            f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
+            + (f"; {precision} may be too narrow, try fp32" if precision != "fp32" else "")
+        )
+
+
+# --- loading ahead of the encoder ---------------------------------------------------------------------------
+
+Loaded = tuple[Tensor, dict[int, tuple[str, str]]]  # pixels; position in the batch -> (message, reason)
+
+
+class _Images(TorchDataset[tuple[Tensor, tuple[str, str] | None]]):
+    """Decoded, resized images by position. An unreadable one is zeros with its message and reason."""
+
+    def __init__(self, dataset: Dataset, ids: list[str], preprocess: Preprocess, views: int) -> None:
+        self.dataset, self.ids, self.preprocess, self.views = dataset, ids, preprocess, views
+
+    def __getitem__(self, position: int) -> tuple[Tensor, tuple[str, str] | None]:
+        image_id = self.ids[position]
+        try:
+            image = self.dataset.image(image_id)
+        except (UserError, OSError) as error:  # raised in a worker it would come back as a traceback
+            shape = (*((self.views,) if self.views else ()), 3, *self.preprocess.size)
+            message = " ".join(str(error).split())
+            return torch.zeros(shape, dtype=torch.uint8), (message, getattr(error, "reason", message))
+        if not self.views:
+            return self.preprocess.pixels(image), None
+        return torch.stack([self.preprocess.view(image, image_id, v) for v in range(self.views)]), None
+
+
+def _collate(items: list[tuple[Tensor, tuple[str, str] | None]]) -> Loaded:
+    return torch.stack([pixels for pixels, _ in items]), {i: e for i, (_, e) in enumerate(items) if e}
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)  # the encoder has the threads; a worker decodes one image at a time
+
+
+def _load(source: _Images, batches: list[range], workers: int, encoder: Encoder) -> Iterator[Loaded]:
+    if not batches:
+        return iter(())
+    workers = min(workers, len(batches))
+    loader: DataLoader[Any] = DataLoader(
+        source,  # type: ignore[arg-type]  # addressed by position, needs no length
+        batch_sampler=[list(b) for b in batches],
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        prefetch_factor=2 if workers else None,
+        persistent_workers=workers > 0,
+        pin_memory=encoder.device.type == "cuda",
+        generator=torch.Generator(),  # the loader draws a seed: not from the caller's generator
+    )
+    return iter(loader)
+
+
+class _Lines:
+    """A stream on which tqdm's redrawn line becomes one line a time: what log files need."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        if text := text.strip("\r\n "):
+            self.stream.write(text + "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _progress(total: int, wanted: bool) -> tqdm[Any]:
+    """Images done, images/s and time left on stderr; in a log a line every LOG_SECONDS."""
+    watched = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        unit="img",
+        desc="encoding images",
+        disable=not wanted,
+        file=sys.stderr if watched else _Lines(sys.stderr),  # type: ignore[arg-type]
+        mininterval=0.2 if watched else LOG_SECONDS,
+        maxinterval=LOG_SECONDS,
+        ncols=None if watched else 100,
+        ascii=not watched,
+    )

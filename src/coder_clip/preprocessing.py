@@ -1,0 +1,89 @@
+"""From picture to tensor: open_clip's evaluation transform, and the augmented views of the few-shot cache."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as TF
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """An open_clip model's image preprocessing, split where the bytes are smallest.
+
+    ``pixels`` and ``view`` (in loader processes) give uint8; ``normalise`` (beside the model) makes it
+    float32. ``preprocess(image)`` does both and equals open_clip's evaluation transform bit for bit.
+    """
+
+    cfg: PreprocessCfg
+
+    @cached_property
+    def _geometry(self) -> Any:
+        return image_transform_v2(self.cfg, is_train=False).transforms[:-2]  # without ToTensor, Normalize
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what the image tower sees."""
+        size = self.cfg.size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image -> (3, H, W) float32, resized, cropped and normalised for evaluation."""
+        return self.normalise(self.pixels(image))
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """RGB image -> (3, H, W) uint8, resized and cropped for evaluation."""
+        for step in self._geometry:
+            image = step(image)
+        return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
+
+    def view(self, image: Image.Image, image_id: str, view: int) -> Tensor:
+        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flip by a coin.
+
+        The draw depends on (image id, view) and nothing else, so any machine, process or order makes the same
+        view. Source: the paper's few-shot cache, as in Tip-Adapter.
+        """
+        seed = hashlib.sha256(f"{view}\0{image_id}".encode()).digest()
+        draw = random.Random(int.from_bytes(seed[:8], "big"))
+        top, left, height, width = _crop_box(image.height, image.width, draw)
+        crop = TF.resized_crop(image, top, left, height, width, list(self.size), TF.InterpolationMode.BICUBIC)
+        return TF.pil_to_tensor(TF.hflip(crop) if draw.random() < 0.5 else crop)  # type: ignore[no-any-return]
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(…, 3, H, W) uint8 -> float32 of mean 0 and deviation 1 over the model's training images."""
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+            for v in (self.cfg.mean, self.cfg.std)
+        )
+        return pixels.float().div_(255).sub_(mean).div_(std)
+
+    def metadata(self) -> dict[str, str]:
+        """Size, mean, std, interpolation and resize mode as strings."""
+        return {
+            "image_size": "x".join(map(str, self.size)),
+            "image_mean": ",".join(map(repr, self.cfg.mean)),
+            "image_std": ",".join(map(repr, self.cfg.std)),
+            "image_interpolation": self.cfg.interpolation,
+            "image_resize_mode": self.cfg.resize_mode,
+        }
+
+
+def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, int, int]:
+    """(top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1), ratio=(3/4, 4/3))."""
+    for _ in range(10):
+        area = height * width * (0.5 + 0.5 * draw.random())
+        ratio = math.exp(math.log(4 / 3) * (2 * draw.random() - 1))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(draw.random() * (height - h + 1)), int(draw.random() * (width - w + 1)), h, w
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))  # long and thin: the centre
+    return (height - h) // 2, (width - w) // 2, h, w

@@ -1,0 +1,110 @@
+"""Text towers: how far a batch of texts may be cut without changing a feature, and the cut forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import open_clip
+import torch
+from open_clip.hf_model import HFTextEncoder
+from open_clip.transformer import TextTransformer, text_global_pool
+from torch import Tensor, nn
+
+
+class Cut(NamedTuple):
+    """How far a text batch may be cut without changing the features, and why.
+
+    how: "pooled" (after the pooled token), "padding" (only what the attention mask hides), "none".
+    """
+
+    how: Literal["pooled", "padding", "none"]
+    why: str
+
+
+def can_cut(model: nn.Module) -> Cut:
+    """Whether text batches may be shorter than the context, per kind of text tower.
+
+    A causal tower that pools at the end-of-text token never looks behind it: exact. A Hugging Face tower
+    hides padding by its attention mask: padding may go, nothing else. Towers that see every position (no
+    causal mask), pool at the last one, or append a class token behind the padding (CoCa): never.
+    """
+    tower = getattr(model, "text", model)
+    if isinstance(tower, HFTextEncoder):
+        return Cut("padding", "the attention mask hides padding")
+    if not isinstance(tower, (TextTransformer, open_clip.CLIP)):
+        return Cut("none", f"unknown text tower {type(tower).__name__}")
+    if getattr(tower, "cls_emb", None) is not None:
+        return Cut("none", "a class token stands behind the padding")
+    mask = tower.attn_mask
+    if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()):
+        return Cut("none", "not causal: every token sees the padding")
+    pool = _pool_type(tower)
+    if pool not in ("argmax", "eos"):
+        return Cut("none", f"pools at a fixed place ('{pool}')")
+    return Cut("pooled", "causal, pools at end-of-text: what comes after is never looked at")
+
+
+def _pool_type(tower: nn.Module) -> str:
+    return str(getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", "none"))
+
+
+def _eos_id(tower: nn.Module) -> int | None:
+    return getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+
+
+def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
+    """(M, L) token ids -> (M,) leading tokens that each text needs (L where the tower must not be cut)."""
+    tower: Any = getattr(model, "text", model)
+    how = can_cut(model).how
+    if how == "pooled":
+        ends = tokens if _pool_type(tower) == "argmax" else tokens.eq(_eos_id(tower) or 0).int()
+        return ends.argmax(dim=1) + 1
+    if how == "padding":
+        visible = tokens.ne(tower.config.pad_token_id).int()  # the tower's own rule
+        return (tokens.shape[1] - visible.flip(1).argmax(dim=1)).where(visible.any(dim=1), 1)
+    return torch.full((len(tokens),), tokens.shape[1])
+
+
+def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
+    """(B, L) token ids, L at least every text's needed length -> (B, d), raw, in the tower's precision."""
+    if can_cut(model).how != "pooled":
+        return model.encode_text(tokens, normalize=False)  # type: ignore[operator,no-any-return]
+    # open_clip's own forward with position table and causal mask sliced, which it does not offer
+    tower: Any = getattr(model, "text", model)
+    n = tokens.shape[1]
+    dtype = tower.transformer.get_cast_dtype()
+    x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:n].to(dtype)
+    x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:n, :n]))
+    x = text_global_pool(x, tokens, _pool_type(tower), eos_token_id=_eos_id(tower))
+    if tower.text_projection is None:
+        return x  # type: ignore[no-any-return]
+    linear = isinstance(tower.text_projection, nn.Linear)
+    return tower.text_projection(x) if linear else x @ tower.text_projection  # type: ignore[no-any-return]
+
+
+def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
+    """Positions, shortest texts first, in runs whose padded size stays within the budget (at least one)."""
+    rows: list[int] = []
+    for i in torch.argsort(lengths, stable=True).tolist():
+        if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
+            yield rows
+            rows = []
+        rows.append(i)
+    if rows:
+        yield rows
+
+
+def over_length(
+    tokenizer: Callable[..., Tensor], tokens: Tensor, texts: list[str], context_length: int
+) -> list[int]:
+    """Positions of texts that lose tokens: with room for one more token, one more is there."""
+    hf = getattr(tokenizer, "tokenizer", None)
+    pad = getattr(hf, "pad_token_id", None) or 0
+    full = (tokens != pad).sum(dim=1) >= context_length - 1  # only those can have lost anything
+    over = []
+    for i in full.nonzero().flatten().tolist():
+        roomy = tokenizer([texts[i]], context_length=context_length + 1)[0]
+        if int((roomy != pad).sum()) > int((tokens[i] != pad).sum()):
+            over.append(i)
+    return over

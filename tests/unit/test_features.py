@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import save_tiny
+
+from coder_clip import features
+from coder_clip.datasets.base import Split, Templates
+from coder_clip.datasets.folder import FolderDataset
+from coder_clip.encoders import Encoder, EncoderSpec, load_encoder
+from coder_clip.errors import UserError
+from coder_clip.features import ImageFeatures, extract, merge
+
+SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
+N = 23
+
+
+class Drawn:
+    """N noise images of varying size; those in ``broken`` cannot be read."""
+
+    name = "drawn"
+    classes = ("a", "b")
+    templates = Templates()
+
+    def __init__(self, broken: tuple[int, ...] = ()) -> None:
+        self.broken = {f"{i}.png" for i in broken}
+        self.pids: set[int] = set()
+
+    def split(self, name: str) -> Split:
+        return Split([f"{i}.png" for i in range(N)], np.arange(N, dtype=np.int64) % 2)
+
+    def image(self, image_id: str) -> Image.Image:
+        if image_id in self.broken:
+            raise UserError(f"/some/where/{image_id}: truncated")
+        i = int(image_id.split(".")[0])
+        noise = np.random.default_rng(i).integers(0, 256, (30 + i, 45, 3), dtype=np.uint8)
+        return Image.fromarray(noise)
+
+    def fingerprint(self) -> str:
+        return "0" * 64
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    folder = save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+    return load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu"))
+
+
+def run(encoder: Encoder, broken: tuple[int, ...] = (), **options: Any) -> ImageFeatures:
+    data = Drawn(broken)
+    split = data.split("test")
+    options = {"batch_size": 4, "progress": False, **options}
+    return extract(data, split.ids, split.labels, encoder, **options)  # type: ignore[arg-type]
+
+
+def same(a: ImageFeatures, b: ImageFeatures) -> bool:
+    return (
+        a.features.numpy().tobytes() == b.features.numpy().tobytes()
+        and torch.equal(a.labels, b.labels)
+        and (a.ids, a.skipped, a.metadata) == (b.ids, b.skipped, b.metadata)
+    )
+
+
+def test_one_row_an_image(encoder: Encoder) -> None:
+    result = run(encoder)
+    assert result.features.shape == (N, 16)
+    assert result.features.dtype == torch.float32
+    assert result.labels.dtype == torch.int64
+    assert result.labels.tolist() == [i % 2 for i in range(N)]
+    assert result.ids == [f"{i}.png" for i in range(N)]
+    assert result.skipped == []
+    assert result.metadata["shard"] == "0/1"
+    assert result.metadata["weights_sha256"] == encoder.metadata()["weights_sha256"]
+    assert all(isinstance(v, str) for v in result.metadata.values())
+    alone = encoder.encode_images(encoder.preprocess(Drawn().image("7.png")).unsqueeze(0))[0]
+    torch.testing.assert_close(result.features[7], alone, atol=1e-5, rtol=1e-5)
+    assert (result.features.norm(dim=1) - 1).abs().min() > 1e-3  # raw
+
+
+@pytest.mark.parametrize(("shards", "views"), [(1, 0), (3, 0), (7, 0), (40, 0), (3, 2)])
+def test_shards_merge_to_the_same_bytes(encoder: Encoder, shards: int, views: int) -> None:
+    broken = (5, 8, 9, 10, 11)  # one of a batch, and all of another
+    whole = run(encoder, broken, on_error="skip", views=views)
+    parts = [run(encoder, broken, on_error="skip", views=views, shard=(i, shards)) for i in range(shards)]
+    assert same(merge(parts), whole)
+    assert same(merge(parts[::-1]), whole)
+    assert len(whole.ids) == N - 5
+
+
+def test_workers_change_no_byte(encoder: Encoder) -> None:
+    for options in ({}, {"views": 2}, {"broken": (3,), "on_error": "skip"}):
+        assert same(run(encoder, workers=0, **options), run(encoder, workers=2, **options))  # type: ignore[arg-type]
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(encoder: Encoder) -> None:
+    state = torch.random.get_rng_state()
+    run(encoder, views=2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_skipping_moves_no_other_image(encoder: Encoder) -> None:
+    """The others keep their batch and their bytes; the skipped have no row and a reason."""
+    whole, holes = run(encoder), run(encoder, (0, 6, 22), on_error="skip")
+    assert [i for i, _ in holes.skipped] == ["0.png", "6.png", "22.png"]
+    assert all("truncated" in reason for _, reason in holes.skipped)
+    keep = [i for i in range(N) if i not in (0, 6, 22)]
+    assert torch.equal(holes.features, whole.features[keep])
+    assert holes.labels.tolist() == [i % 2 for i in keep]
+    assert holes.ids == [f"{i}.png" for i in keep]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_fails_in_one_line(encoder: Encoder, workers: int) -> None:
+    with pytest.raises(UserError) as caught:
+        run(encoder, (6,), workers=workers)
+    assert str(caught.value) == "/some/where/6.png: truncated"
+
+
+def test_the_reason_for_skipping_holds_no_path(encoder: Encoder, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "test" / name / "0.png")
+    (tmp_path / "test/a/1.png").write_text("broken")
+    data = FolderDataset("x", tmp_path)
+    split = data.split("test")
+    result = extract(data, split.ids, split.labels, encoder, on_error="skip", progress=False)
+    assert result.ids == ["test/a/0.png", "test/b/0.png"]
+    assert result.skipped[0][0] == "test/a/1.png"
+    assert str(tmp_path) not in result.skipped[0][1]
+
+
+def test_no_image_left(encoder: Encoder) -> None:
+    with pytest.raises(UserError, match="none of 23 images could be read"):
+        run(encoder, tuple(range(N)), on_error="skip")
+
+
+def test_views_are_the_mean_of_the_raw_features(encoder: Encoder) -> None:
+    result = run(encoder, views=3)
+    assert result.metadata["views"] == "3"
+    data = Drawn()
+    for i in (0, 13):
+        image_id = f"{i}.png"
+        views = torch.stack([encoder.augment(data.image(image_id), image_id, v) for v in range(3)])
+        mean = encoder.encode_images(views).mean(dim=0)
+        torch.testing.assert_close(result.features[i], mean, atol=1e-5, rtol=1e-5)
+
+
+def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = Encoder.encode_images
+    monkeypatch.setattr(Encoder, "encode_images", lambda e, b: sizes.append(len(b)) or real(e, b))
+    run(encoder, views=10)
+    assert set(sizes) == {4, 2}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_names_the_image(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    real = Encoder.encode_images
+
+    def spoiled(self: Encoder, batch: torch.Tensor) -> torch.Tensor:
+        result = real(self, batch)
+        result[1, 3] = value
+        return result
+
+    monkeypatch.setattr(Encoder, "encode_images", spoiled)
+    with pytest.raises(UserError, match=r"image '1\.png' is not finite"):
+        run(encoder)
+
+
+def test_merge_checks_what_it_gets(encoder: Encoder) -> None:
+    parts = [run(encoder, shard=(i, 3)) for i in range(3)]
+    with pytest.raises(UserError, match="no feature shards"):
+        merge([])
+    with pytest.raises(UserError, match="missing: 1/3"):
+        merge([parts[0], parts[2]])
+    with pytest.raises(UserError, match="1/3 is given twice"):
+        merge([parts[0], parts[1], parts[1], parts[2]])
+    with pytest.raises(UserError, match="0/2 is one of 2"):
+        merge([parts[1], run(encoder, shard=(0, 2))])
+    other = replace(parts[1], metadata={**parts[1].metadata, "precision": "bf16"})
+    with pytest.raises(UserError, match="precision is bf16, not fp32"):
+        merge([parts[0], other, parts[2]])
+    ids, labels = [f"{i}.png" for i in range(1, N)], [0] * (N - 1)
+    fewer = extract(Drawn(), ids, labels, encoder, batch_size=4, shard=(1, 3), progress=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="run is"):
+        merge([parts[0], fewer, parts[2]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shard": (3, 3)}, "count from 0"),
+        ({"shard": (-1, 3)}, "count from 0"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"workers": -1}, "workers -1"),
+        ({"views": -1}, "views -1"),
+    ],
+)
+def test_impossible_arguments(encoder: Encoder, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(encoder, **options)
+
+
+def test_no_images_and_wrong_labels(encoder: Encoder) -> None:
+    with pytest.raises(UserError, match="no images"):
+        extract(Drawn(), [], [], encoder)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="1 images but 2 labels"):
+        extract(Drawn(), ["0.png"], [0, 1], encoder)  # type: ignore[arg-type]
+
+
+def test_progress_in_a_log_is_a_few_lines(
+    encoder: Encoder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(encoder, progress=True, batch_size=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 3
+    assert f"{N}/{N}" in lines[-1]
+    assert "img/s" in lines[-1]
+    assert not any("\r" in line for line in lines)
+
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", terminal)
+    run(encoder, progress=True)
+    assert "\r" in terminal.getvalue()
+    run(encoder, progress=False)
+    assert terminal.getvalue().count("100%") == 1
+
+
+def test_workers_hold_one_thread_each(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Threads(Drawn):
+        def image(self, image_id: str) -> Image.Image:
+            value = 10 * torch.get_num_threads()
+            return Image.new("RGB", (32, 32), (value, value, value))
+
+    source = features._Images(Threads(), ["0.png"] * 4, encoder.preprocess, 0)  # type: ignore[arg-type]
+    for pixels, _ in features._load(source, [range(0, 2), range(2, 4)], 2, encoder):
+        assert pixels.unique().tolist() == [10]
+
+
+@pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
+def test_photos_from_a_folder(encoder: Encoder) -> None:
+    data = FolderDataset("cifar10", SHARED / "data/cifar10", classes=["cat", "dog"])
+    split = data.split("val")
+    result = extract(data, split.ids, split.labels, encoder, workers=2, progress=False)
+    assert result.features.shape == (40, 16)
+    assert result.ids == split.ids

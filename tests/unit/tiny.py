@@ -1,0 +1,45 @@
+"""Tiny encoders with random weights, saved the way real ones are: a folder that open_clip loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+
+TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+VISION = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
+COCA = {
+    "multimodal_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1, "attn_pooler_heads": 2},
+    "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "custom_text": True,
+}
+
+
+def config(text: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """A tiny model_cfg; ``text`` and ``changes`` go on top."""
+    return {"embed_dim": 16, "vision_cfg": dict(VISION), "text_cfg": {**TEXT, **(text or {})}, **changes}
+
+
+def save_tiny(folder: Path, text: dict[str, Any] | None = None, seed: int = 0, **changes: Any) -> Path:
+    """Writes open_clip_config.json and open_clip_model.safetensors; gives the folder back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg = config(text, **changes)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": {}}))
+    save_file(random_weights(folder, seed), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def random_weights(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random weights for a folder's configuration, spread enough that every part of the tower matters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+        state = {k: v.clone().contiguous() for k, v in model.state_dict().items()}
+        for name, tensor in state.items():
+            if "positional_embedding" in name or "token_embedding" in name or "cls_emb" in name:
+                tensor.normal_()
+        return state

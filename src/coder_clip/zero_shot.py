@@ -1,0 +1,60 @@
+"""From class scores to predictions, top classes and the gap that decides whether stage two looks again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
+
+
+def predictions(scores: Tensor) -> Tensor:
+    """scores (N, C) -> (N,) int64, the best class; ties go to the lowest index. UserError for NaN."""
+    return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
+
+
+def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
+    """The min(k, C) best classes: scores (N, C) -> values and classes, (N, k) each, best first.
+
+    Ties keep the order of the classes, which ``torch.topk`` does not promise. UserError for NaN.
+    """
+    scores = _checked(scores)
+    k = min(k, scores.shape[1])
+    if k < 1:
+        raise UserError(f"top-{k}: at least one class is needed")
+    classes = torch.empty(len(scores), k, dtype=torch.int64, device=scores.device)
+    rows = max(1, CHUNK // scores.shape[1])
+    for start in range(0, len(scores), rows):
+        rest = scores[start : start + rows].clone()
+        for j in range(k):  # k passes are quicker than a stable sort of all classes
+            best = rest.argmax(dim=1, keepdim=True)
+            classes[start : start + rows, j : j + 1] = best
+            rest.scatter_(1, best, -torch.inf)
+    return scores.gather(1, classes), classes
+
+
+def gap(scores: Tensor) -> Tensor:
+    """Softmax of the best class minus that of the second: scores (N, C) -> (N,) in [0, 1].
+
+    1 where there is one class only: nothing to confuse it with. Stage two looks at images whose gap is below
+    the threshold (paper, one-to-one rerank).
+    """
+    scores = _checked(scores)
+    if scores.shape[1] == 1:
+        return scores.new_ones(len(scores))
+    best = scores.topk(2, dim=1).values
+    total = torch.logsumexp(scores, dim=1, keepdim=True)
+    share = torch.exp(best - total)
+    return share[:, 0] - share[:, 1]
+
+
+def _checked(scores: Tensor) -> Tensor:
+    """Scores in float32 or wider; halves are widened so that softmax and ties mean the same everywhere."""
+    if scores.ndim != 2 or not scores.shape[1]:
+        raise UserError(f"scores: shape {tuple(scores.shape)} where (N, C) is needed, C at least 1")
+    if not scores.isfinite().all():
+        row = int((~scores.isfinite().all(dim=1)).nonzero()[0])
+        raise UserError(f"scores: row {row} holds NaN or infinity")
+    return scores if scores.dtype == torch.float64 else scores.float()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from coder_clip.config import Config
+from coder_clip.settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS, REASONS, SETTINGS, Setting
+
+
+def test_every_difference_has_a_reason() -> None:
+    """A reader of the report could not learn why two columns differ."""
+    fields = {f.name for f in dataclasses.fields(Setting)} - {"name"}
+    assert fields == set(REASONS)
+    for field in fields:
+        assert len({getattr(s, field) for s in SETTINGS.values()}) == 2, f"{field} separates no two settings"
+
+
+def test_settings_are_those_of_the_configuration() -> None:
+    """A setting that the configuration accepts would not exist."""
+    assert list(SETTINGS) == Config.model_fields["settings"].default == ["as_published", "corrected", "clean"]
+
+
+def test_clean_chooses_nothing_on_test_data() -> None:
+    clean = SETTINGS["clean"]
+    assert (clean.rerank_threshold, clean.adapter_selection) == ("validation", "validation")
+    assert clean.synonyms_reach_clip
+    assert not clean.gate_reads_labels
+
+
+def test_corrected_differs_from_clean_only_in_selection() -> None:
+    corrected = dataclasses.asdict(SETTINGS["corrected"])
+    differing = {k for k, v in dataclasses.asdict(SETTINGS["clean"]).items() if v != corrected[k]}
+    assert differing == {"name", "rerank_threshold", "adapter_selection"}
+
+
+def test_settings_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SETTINGS["clean"].gate_reads_labels = True  # type: ignore[misc]
+
+
+def test_published_constants() -> None:
+    """A typing error here would be reported as the paper's number."""
+    assert PUBLISHED_THRESHOLDS["imagenet_v2"] == 0.05
+    assert PUBLISHED_THRESHOLDS["dtd"] == 0.6
+    assert all(0 < t < 1 for t in PUBLISHED_THRESHOLDS.values())
+    assert PUBLISHED_INITIAL["dtd"] == (2.57, 30.18)
+    assert all(alpha > 0 and beta > 0 for alpha, beta in PUBLISHED_INITIAL.values())

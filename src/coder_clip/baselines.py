@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from coder_clip.errors import UserError
+from .errors import UserError
+from .neighbors import unit, wide
 
 
 def class_weights(text_features: Tensor, class_index: Tensor, n_classes: int) -> Tensor:
@@ -28,32 +28,38 @@ def class_weights(text_features: Tensor, class_index: Tensor, n_classes: int) ->
     mean, counts = _class_means(text_features, class_index, n_classes)
     if (counts == 0).any():
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text: every class needs its name")
-    return normalize(mean, dim=1)
+    return unit(mean, "class weights")
 
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """100 × cosine of images x (N, d) and class weights (C, d) -> (N, C); CLIP's logits."""
-    return 100 * _unit(x) @ _unit(weights).T
+    dtype = wide(x, weights)
+    return 100 * unit(x.to(dtype)) @ unit(weights.to(dtype), "class weights").T
 
 
 def description_scores(
-    x: Tensor, text_features: Tensor, class_index: Tensor, n_classes: int, names: Tensor | None = None
+    x: Tensor,
+    text_features: Tensor,
+    class_index: Tensor,
+    n_classes: int,
+    fallback: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Classification by description: 100 × mean cosine with the descriptions of a class -> (N, C).
 
     x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The mean of
-    cosines is the cosine sum of one mean vector a class, so no N × M matrix is made. A class without
-    descriptions is scored by its name, ``names`` (C, d); UserError where that is needed and not given.
+    cosines is the cosine with one mean vector a class, so no N × M matrix is made. A class without
+    descriptions is scored by its texts in ``fallback``, features (n, d) and class of each (n,): the names.
+    UserError for a class that has neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
     """
     mean, counts = _class_means(text_features, class_index, n_classes)
+    if fallback is not None:
+        names, n_names = _class_means(*fallback, n_classes)
+        mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
     if (counts == 0).any():
-        if names is None:
-            raise UserError(
-                f"class {int((counts == 0).nonzero()[0])} has no description and no name is given"
-            )
-        mean = torch.where(counts[:, None] == 0, _unit(names), mean)
-    return 100 * _unit(x) @ mean.T
+        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description and no name")
+    dtype = wide(x, mean)
+    return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
 
 
 def random_word_texts(
@@ -130,13 +136,14 @@ class TipAdapter:
         """
         if not len(labels):
             raise UserError("no shot to fit an adapter on: the training split has no images")
-        features = cache.to(_wide(cache))
-        keys = normalize(features.mean(dim=0) if features.ndim == 3 else features, dim=1)
+        features = cache.to(wide(cache))
+        keys = unit(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
         return cls(keys, labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) with the keys -> (N, K) in [-1, 1]."""
-        return _unit(x).to(self.keys.dtype) @ self.keys.T
+        dtype = wide(x, self.keys)
+        return unit(x.to(dtype), width=self.keys.shape[1]) @ self.keys.to(dtype).T
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
         """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C)."""
@@ -158,18 +165,9 @@ class RawAdapter(TipAdapter):
         return torch.where(high > low, (cosine - low) / (high - low), 1.0)
 
 
-def _wide(features: Tensor) -> torch.dtype:
-    """Half precision is computed in float32."""
-    return features.dtype if features.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-def _unit(features: Tensor) -> Tensor:
-    return normalize(features.to(_wide(features)), dim=1)
-
-
 def _class_means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
     """(C, d) mean of the unit features of each class, 0 without one; (C,) how many each has."""
-    unit = _unit(features)
+    texts = unit(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
-    sums = unit.new_zeros(n_classes, unit.shape[1]).index_add_(0, class_index, unit)
+    sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)
     return sums / counts.clamp_min(1)[:, None], counts

@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from coder_clip.errors import UserError
-from coder_clip.neighbors import TextNeighbors
+from .errors import UserError
+from .neighbors import TextNeighbors, unit
 
 Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -129,7 +128,7 @@ def mean_class_recall(correct: Values, labels: Labels) -> float:
 
 
 def bootstrap_interval(
-    values: Values, labels: Labels | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
 
@@ -157,7 +156,7 @@ def bootstrap_interval(
 
 
 def estimate(
-    values: Values, labels: Labels | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
 
@@ -341,8 +340,8 @@ def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top
     query, same, other: (d,) image features; texts: (M, d). Sorted by how far the lower of the two cosines
     lies above that of ``other``; equal ones by row. At most ``top``.
     """
-    images = normalize(torch.stack([query, same, other]).double(), dim=1)
-    q, s, o = images @ normalize(texts.double(), dim=1).T
+    images = torch.stack([query, same, other])
+    q, s, o = unit(images.double()) @ unit(texts.double(), "text features").T
     order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
     return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
 
@@ -357,11 +356,11 @@ def _class_numbers(labels: Labels) -> Tensor:
 
 def _similarities(queries: Tensor, keys: Tensor, leave_one_out: bool) -> Iterator[tuple[slice, Tensor]]:
     """Cosines of some queries with all K keys: chunks (n, K), float64; -inf with itself if left out."""
-    unit = normalize(keys.double(), dim=1)
+    keys = unit(keys.double())
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
-        similarity = normalize(queries[rows].double(), dim=1) @ unit.T
+        similarity = unit(queries[rows].double()) @ keys.T
         if leave_one_out:
             similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         yield rows, similarity
@@ -378,10 +377,10 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 def _spread(features: Tensor) -> float:
     """Standard deviation of the cosines over all pairs of rows, from two sums; 1 where all are equal."""
-    unit = normalize(features.double(), dim=1)
-    pairs = len(unit) ** 2
-    mean = float(unit.sum(dim=0).square().sum()) / pairs
-    square = float((unit.T @ unit).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
+    rows = unit(features.double())
+    pairs = len(rows) ** 2
+    mean = float(rows.sum(dim=0).square().sum()) / pairs
+    square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
     variance = square - mean**2
     return float(variance**0.5) if variance > 1e-14 else 1.0
 
@@ -413,14 +412,14 @@ def tsne(features: Tensor, *, seed: int = 0, perplexity: float = 30.0) -> NDArra
     from sklearn.manifold import TSNE  # slow to import, and only this function needs it
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    unit = normalize(features.double(), dim=1).cpu().numpy()
-    if len(unit) < 2 or np.ptp(unit, axis=0).max(initial=0.0) < 1e-12:
-        return np.zeros((len(unit), 2))
-    if unit.shape[1] < 2:
-        unit = np.pad(unit, ((0, 0), (0, 1)))
-    model = TSNE(init="pca", random_state=seed, perplexity=min(perplexity, (len(unit) - 1) / 3))
+    rows = unit(features.double()).cpu().numpy()
+    if len(rows) < 2 or np.ptp(rows, axis=0).max(initial=0.0) < 1e-12:
+        return np.zeros((len(rows), 2))
+    if rows.shape[1] < 2:
+        rows = np.pad(rows, ((0, 0), (0, 1)))
+    model = TSNE(init="pca", random_state=seed, perplexity=min(perplexity, (len(rows) - 1) / 3))
     with threadpool_limits(limits=1):
-        return np.asarray(model.fit_transform(unit), dtype=np.float64)
+        return np.asarray(model.fit_transform(rows), dtype=np.float64)
 
 
 # ---- ablations over texts

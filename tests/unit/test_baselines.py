@@ -84,7 +84,8 @@ def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
     texts, x = features(len(owner), d, seed), features(n, d, seed + 1000)
     names = features(len(per_class), d, seed + 2000)
     index = torch.tensor(owner, dtype=torch.int64)
-    scores = description_scores(x, texts, index, len(per_class), names)
+    classes = torch.arange(len(per_class))
+    scores = description_scores(x, texts, index, len(per_class), (names, classes))
     assert scores.shape == (n, len(per_class))
     for i in range(n):
         for c in range(len(per_class)):
@@ -94,6 +95,9 @@ def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
     if 0 in per_class:
         with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
             description_scores(x, texts, index, len(per_class))
+        others = classes != per_class.index(0)
+        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
+            description_scores(x, texts, index, len(per_class), (names[others], classes[others]))
 
 
 def test_half_precision_features_are_scored_in_float32() -> None:
@@ -141,6 +145,18 @@ def test_random_words_differ_by_seed_and_leave_their_class() -> None:
     assert stayed < 25  # of 40; a shuffle leaves about 10
     with pytest.raises(ValueError, match="empty"):
         random_word_texts(texts, 0, [])
+
+
+def test_features_of_another_width_or_with_nan_are_refused_and_precisions_mix() -> None:
+    """Otherwise features of two models, or a broken extraction, give scores that look like scores."""
+    x, weights = features(2, 4, 1), features(3, 4, 2)
+    torch.testing.assert_close(clip_scores(x.half(), weights), clip_scores(x, weights), atol=0.1, rtol=0)
+    adapter = TipAdapter.fit(weights.float(), torch.arange(3), n_classes=3)
+    torch.testing.assert_close(adapter.affinity(x), adapter.affinity(x.half()).double(), atol=1e-3, rtol=0)
+    with pytest.raises(UserError, match="same model"):
+        adapter.affinity(features(2, 5, 1))
+    with pytest.raises(UserError, match="row 1 holds NaN"):
+        clip_scores(torch.tensor([[1.0, 0.0], [math.nan, 0.0]]), torch.eye(2))
 
 
 labels_and_classes = st.integers(1, 5).flatmap(

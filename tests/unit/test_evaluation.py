@@ -264,6 +264,8 @@ def test_perfect_and_single_class_features() -> None:
             wrong()
     with pytest.raises(ValueError, match="negative"):
         knn_accuracy(x, [-1] * 6, 1)
+    with pytest.raises(UserError, match="row 0 holds NaN"):
+        retrieval_precision(torch.full((2, 2), math.nan), [0, 0])
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .adapter import cache_logits
 from .errors import UserError
 from .neighbors import unit, wide
 
@@ -146,10 +147,8 @@ class TipAdapter:
         return unit(x.to(dtype), width=self.keys.shape[1]) @ self.keys.to(dtype).T
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C)."""
-        near = torch.exp(-beta * (1 - self.affinity(x)))
-        votes = near.new_zeros(len(near), self.n_classes).index_add_(1, self.labels, near)
-        return clip_logits + alpha * votes
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C) float64."""
+        return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)
 
 
 class RawAdapter(TipAdapter):
@@ -162,7 +161,8 @@ class RawAdapter(TipAdapter):
         """Cosine of images x (N, d) with the keys, min-max scaled per row -> (N, K) in [0, 1]."""
         cosine = super().affinity(x)
         low, high = cosine.aminmax(dim=1, keepdim=True)
-        return torch.where(high > low, (cosine - low) / (high - low), 1.0)
+        constant = high - low <= 8 * torch.finfo(cosine.dtype).eps  # one shot, or equal ones up to rounding
+        return torch.where(constant, 1.0, (cosine - low) / (high - low))
 
 
 def _class_means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:

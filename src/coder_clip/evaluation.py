@@ -389,7 +389,10 @@ def _spread(features: Tensor) -> float:
 
 
 def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
-    """At most ``limit`` rows, ascending, each class with its share of them; labels: (N,). Deterministic."""
+    """At most ``limit`` rows, ascending, each class with its share of them; labels: (N,). Deterministic.
+
+    Shares are rounded by Sainte-Laguë's rule, so that no class gains by its size.
+    """
     classes = np.asarray(labels, dtype=np.int64)
     if len(classes) <= limit:
         return np.arange(len(classes))

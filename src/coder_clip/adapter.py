@@ -340,17 +340,18 @@ def _evaluate(
             + alphas[-1] * images.largest_vote * np.exp(max(0.0, block.minus_u.max(initial=0)) * betas[-1])
         )
         above, below = lead + slack, lead - slack
+        sure, possible = (below, np.maximum(below, 0)), (above, np.maximum(above, 0))
         ahead = slopes = lead  # of the node before the first: unused
         for j, b in enumerate(nodes):
             before = ahead, slopes
             votes, slopes = images.votes(block, betas[b], slopes=True)
             ahead = votes[block.label, at] - votes
             if part.first < b < part.last:
-                counts[j] += _right_at(images, block, votes, ahead, above, below, some)
+                counts[j] += _right_at(images, block, votes, ahead, sure, possible, some)
             if j and b - nodes[j - 1] > 1:
                 bend = np.maximum(slopes - before[1], 0) * ((betas[b] - betas[nodes[j - 1]]) / 4)
-                outer = _alphas(above, np.maximum(ahead, before[0]) + bend, some)
-                inner = _alphas(below, np.minimum(ahead, before[0]) - bend[block.label, at], some)
+                outer = _alphas(possible, np.maximum(ahead, before[0]) + bend, some)
+                inner = _alphas(sure, np.minimum(ahead, before[0]) - bend[block.label, at], some)
                 differ = (outer[0] != inner[0]) | (outer[1] != inner[1])
                 certain[j] += _count(outer[0][~differ], outer[1][~differ], len(some))
                 most[j] += _count(*outer, len(some))
@@ -366,13 +367,19 @@ def _evaluate(
     return counts, gaps
 
 
-def _alphas(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, n) -> (n,), (n,)."""
+def _alphas(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
+    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, n) -> (n,), (n,).
+
+    leads: the lead, and its positive part.
+    """
+    # Where ahead <= 0, rise is 0 and the quotient says "always" (inf) or, with a negative lead, "never"
+    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, says "always". 0/0 is "always" too,
+    # and fmin passes over its NaN. Arithmetic, because masks of no pattern cost ten times as much.
+    rise = np.maximum(ahead, 0)
+    fall = rise - ahead
     with np.errstate(divide="ignore", invalid="ignore"):
-        turn = -lead / ahead
-    # ahead = 0 turns at ±inf, which says "never" or "always"; at 0/0, always, fmax passes over the NaN
-    low: Floats = np.fmax.reduce(np.where(ahead >= 0, turn, -np.inf), axis=0)
-    high: Floats = np.fmin.reduce(np.where(ahead < 0, turn, np.inf), axis=0)
+        low: Floats = -np.fmin.reduce(leads[0] / rise, axis=0)
+        high: Floats = np.fmin.reduce(leads[1] / fall, axis=0)
     start = alphas.searchsorted(low, "left")
     return start, np.maximum(start, alphas.searchsorted(high, "right"))
 
@@ -389,8 +396,8 @@ def _right_at(
     block: _Block,
     votes: Floats,
     ahead: Floats,
-    above: Floats,
-    below: Floats,
+    sure: tuple[Floats, Floats],
+    possible: tuple[Floats, Floats],
     alphas: Floats,
 ) -> Ints:
     """Right images of a block at one β, for every α: (len(alphas),).
@@ -398,8 +405,8 @@ def _right_at(
     An image is right on one range of α. Where rounding could move an end of it across a grid point, the
     decision is made on the logits themselves.
     """
-    start, end = _alphas(below, ahead, alphas)
-    widest = _alphas(above, ahead, alphas)
+    start, end = _alphas(sure, ahead, alphas)
+    widest = _alphas(possible, ahead, alphas)
     near = np.flatnonzero((start != widest[0]) | (end != widest[1]))
     total = _count(np.delete(start, near), np.delete(end, near), len(alphas))
     step = max(1, 2**20 // (len(images.classes) * len(alphas)))

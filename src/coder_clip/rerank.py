@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from .errors import UserError
 from .neighbors import unit, wide
-from .zero_shot import gap
+from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
 CHUNK = 2**22  # numbers of gathered differences at a time
@@ -139,7 +139,7 @@ def rerank_scores(
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
     x = unit(x, width=o.differences.shape[1] if len(o) else None)
     classes = best_classes(scores, top_k)[1]
-    gaps = gap(scores)
+    gaps = softmax_gap(scores)
     values = torch.zeros(classes.shape, dtype=wide(x, o.differences), device=x.device)
     near = gaps < below
     values[near] = o.compare(x[near], classes[near])

@@ -10,7 +10,7 @@ from .errors import UserError
 CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
 
 
-def predictions(scores: Tensor) -> Tensor:
+def predict(scores: Tensor) -> Tensor:
     """scores (N, C) -> (N,) int64, the best class; ties go to the lowest index. UserError for NaN."""
     return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
 
@@ -35,7 +35,7 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     return scores.gather(1, classes), classes
 
 
-def gap(scores: Tensor) -> Tensor:
+def softmax_gap(scores: Tensor) -> Tensor:
     """Softmax of the best class minus that of the second: scores (N, C) -> (N,) in [0, 1].
 
     1 where there is one class only: nothing to confuse it with. Stage two looks at images whose gap is below

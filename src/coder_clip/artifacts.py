@@ -32,6 +32,9 @@ class Paths:
     def __init__(self, results: str | Path) -> None:
         self.root = Path(results)
 
+    def manifest(self, dataset: str) -> Path:
+        return self.root / "manifests" / f"{dataset}.json"
+
     def texts(self, dataset: str) -> Path:
         return self.root / "texts" / f"{dataset}.json"
 
@@ -72,11 +75,11 @@ class Paths:
     def evaluation(self, model: str, dataset: str) -> Path:
         return self.root / "evaluation" / model / f"{dataset}.parquet"
 
-    def table(self, name: str) -> Path:
-        return self.root / "tables" / f"{name}.csv"
+    def table(self, name: str, suffix: str = ".csv") -> Path:
+        return self.root / "tables" / f"{name}{suffix}"
 
-    def figure(self, name: str) -> Path:
-        return self.root / "figures" / f"{name}.png"
+    def figure(self, name: str, suffix: str = ".png") -> Path:
+        return self.root / "figures" / f"{name}{suffix}"
 
     @property
     def report(self) -> Path:

@@ -88,6 +88,14 @@ def schema() -> None:
 
 
 @app.command(rich_help_panel=PHASES)
+def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """List the images of a data set: counts, and path, size and hash of every file of a folder."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("manifest").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
 def texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
     """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
     c = load_config(config)
@@ -202,19 +210,19 @@ def evaluation(
 @app.command(rich_help_panel=OUTPUT)
 def table(name: Annotated[str | None, typer.Argument(help="Table; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
     """Write tables as CSV, Markdown and LaTeX."""
-    _phase("report").run_tables(load_config(config), name)
+    _phase("tables").run(load_config(config), name)
 
 
 @app.command(rich_help_panel=OUTPUT)
 def figure(name: Annotated[str | None, typer.Argument(help="Figure; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
     """Draw figures as PDF and PNG."""
-    _phase("report").run_figures(load_config(config), name)
+    _phase("figures").run(load_config(config), name)
 
 
 @app.command(rich_help_panel=OUTPUT)
 def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Write report.html, one self-contained page, and metrics.json."""
-    _phase("report").run_report(load_config(config), config)
+    _phase("report").run(load_config(config), config)
 
 
 @app.command(rich_help_panel=OUTPUT)

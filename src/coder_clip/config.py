@@ -48,6 +48,15 @@ class DatasetConfig(_Strict):
         20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
     )
 
+    def text_source(self, name: str) -> Path | None:
+        """The file the texts of data set ``name`` come from; None for the class names alone."""
+        return None if self.texts == "names" else Path(self.texts or f"data/texts/{name}.json")
+
+    def pair_source(self, name: str) -> Path | None:
+        """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
+        return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+
 
 class ModelConfig(_Strict):
     """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or local-dir:PATH."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..adapter import CacheModel, CoderAdapter, search
+from ..adapter import CacheModel, CoderAdapter, cache_logits, search
 from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores, draw_shots
 from ..datasets import load_dataset
@@ -67,7 +67,9 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             )
             for method, m in models.items():
                 same = _same_as(found, method, setting, seed, texts)
-                found[method, setting, seed] = _fit(config, m, setting, val, test, clip_val, clip_test, same)
+                found[method, setting, seed] = _fit(
+                    config, m, dataset, setting, val, test, clip_val, clip_test, same
+                )
 
     out = Paths(config.results).adapter(model, dataset, shots)
     write_parquet(out, pd.concat([_rows(test, *key, r) for key, r in found.items()], ignore_index=True))
@@ -93,6 +95,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 def _fit(
     config: Config,
     m: CacheModel,
+    dataset: str,
     setting: str,
     val: Images,
     test: Images,
@@ -109,11 +112,11 @@ def _fit(
         searched = (same.alpha, same.beta)
     candidates = {"searched": searched}
     if SETTINGS[setting].adapter_selection == "best_of_two_on_test":
-        candidates = {"initial": a.initial, "searched": searched}
+        candidates = {"initial": config.initial(dataset), "searched": searched}
     runs = []
     for selected, (alpha, beta) in candidates.items():
-        on_val = m.logits(val.features, clip_val, alpha=alpha, beta=beta)
-        on_test = m.logits(test.features, clip_test, alpha=alpha, beta=beta)
+        on_val = cache_logits(m, val.features, clip_val, alpha=alpha, beta=beta)
+        on_test = cache_logits(m, test.features, clip_test, alpha=alpha, beta=beta)
         accuracies = _accuracy(on_val, val), _accuracy(on_test, test)
         runs.append(Run(alpha, beta, selected, *accuracies, on_test.argmax(dim=1)))
     return max(runs, key=lambda r: r.test_accuracy) if len(runs) > 1 else runs[0]
@@ -122,11 +125,11 @@ def _fit(
 def _same_as(
     found: dict[tuple[str, str, int], Run], method: str, setting: str, seed: int, texts: Texts
 ) -> Run | None:
-    """An earlier setting's searched result, where that setting makes no difference to this method's features."""
+    """An earlier setting's searched result, where the setting makes no difference to the method's features."""
     for (m, other, s), r in found.items():
-        if (m, s) == (method, seed) and r.selected == "searched":
-            if method != "coder_adapter" or torch.equal(_texts(texts, other), _texts(texts, setting)):
-                return r
+        alike = method != "coder_adapter" or torch.equal(_texts(texts, other), _texts(texts, setting))
+        if (m, s) == (method, seed) and r.selected == "searched" and alike:
+            return r
     return None
 
 

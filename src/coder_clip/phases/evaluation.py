@@ -41,7 +41,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     text = (texts.features, texts.sentences.class_index, texts.sentences.kind, len(test.classes))
     features = {
         "original": normalize(test.features, dim=1),
-        "coder": normalize(neighbors.compact(test.features), dim=1),
+        "coder": normalize(neighbors.compact(test.features.double()), dim=1),
     }
 
     paths = Paths(config.results)
@@ -66,7 +66,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "features": name,
                 "k": e.neighbors,
                 "knn_accuracy": estimate(knn_accuracy(f, labels, k=e.neighbors), **options),
-                "retrieval_precision": estimate(retrieval_precision(f, labels), **options),
+                "retrieval_precision": _retrieval(f, labels, options),
             }
             for name, f in features.items()
         ],
@@ -76,6 +76,12 @@ def run(config: Config, model: str, dataset: str) -> None:
     shown = stratified_subset(labels, e.tsne_images, e.seed)
     write_parquet(out, pd.concat([_map(test, shown, name, f, e.seed) for name, f in features.items()]))
     write_json(out.with_suffix(".json"), document)
+
+
+def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str, int]) -> Any:
+    """Same-class retrieval precision; None where no class has two test images."""
+    precision = retrieval_precision(features, labels)
+    return None if np.isnan(precision).all() else estimate(precision, **options)
 
 
 def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor, seed: int) -> pd.DataFrame:
@@ -93,8 +99,9 @@ def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: i
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
     found = []
     for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
-        images = (test.features[i] for i in (c.query, c.same, c.other))
-        telling = telling_texts(*images, texts.features[kinds], TEXTS_SHOWN)
+        telling = telling_texts(
+            *test.features[[c.query, c.same, c.other]], texts.features[kinds], TEXTS_SHOWN
+        )
         found.append(
             {
                 "query": test.ids[c.query],

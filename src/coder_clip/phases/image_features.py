@@ -66,7 +66,8 @@ def merge_shards(config: Config, model: str, dataset: str, split: str, shards: i
         path = paths.image_shard(model, dataset, split, i, shards)
         tensors, meta = read_tensors(path)
         skipped = [tuple(s) for s in meta.pop("skipped")]
-        parts.append(ImageFeatures(tensors["features"], tensors["labels"], meta.pop("ids"), skipped))
+        ids, extraction = meta.pop("ids"), meta.pop("extraction")
+        parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction))
         metas.append(meta)
         if meta != metas[0]:
             raise UserError(
@@ -99,5 +100,6 @@ def shot_images(config: Config, train: Split, classes: list[str]) -> Split:
 def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)
-    meta = {**meta, "ids": features.ids, "skipped": [list(s) for s in features.skipped]}
+    found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}
+    meta = {**meta, **found}
     write_tensors(path, {"features": features.features, "labels": features.labels}, meta)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,15 +21,7 @@ from .common import read_images, use_threads
 from .image_features import encoder_spec
 
 if TYPE_CHECKING:
-    from ..config import Config, DatasetConfig
-
-
-def source(dataset: str, config: DatasetConfig) -> Path | None:
-    """The file the one-to-one texts come from; None where there is none, and stage two changes nothing."""
-    path = Path(config.one_to_one or f"data/texts/{dataset}.one_to_one.json")
-    if config.one_to_one is None and (config.texts is not None or not path.is_file()):
-        return None
-    return path
+    from ..config import Config
 
 
 def run_texts(config: Config, dataset: str) -> None:
@@ -41,19 +32,19 @@ def run_texts(config: Config, dataset: str) -> None:
     """
     use_threads(config)
     classes = load_dataset(dataset, config.datasets[dataset]).classes
-    gate = max(config.datasets[dataset].threshold, *config.rerank.thresholds)
+    widest = max(config.threshold(dataset), *config.rerank.thresholds)
     compared: Counter[tuple[int, int]] = Counter()
     for model in config.models:
         for split in ("val", "test"):
             images = read_images(config, model, dataset, split)
             scores = read_neighbors(config, images).class_scores(images.features)
-            inside = softmax_gap(scores) < gate
+            inside = softmax_gap(scores) < widest
             _, top = top_k(scores[inside], min(config.rerank.top_k, scores.shape[1]))
             for i, j in combinations(range(top.shape[1]), 2):
                 a, b = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
                 compared.update(zip(a.tolist(), b.tolist(), strict=True))
     wanted = sorted(compared, key=lambda pair: (-compared[pair], pair))
-    path = source(dataset, config.datasets[dataset])
+    path = config.datasets[dataset].pair_source(dataset)
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
-from ..rerank import OneToOne, rerank
+from ..rerank import OneToOne, Reranked, rerank_scores
 from ..settings import SETTINGS
-from ..zero_shot import predict, softmax_gap, top_k
+from ..zero_shot import top_k
 from .coder import read_neighbors, uses_published_texts
 from .common import Images, belongs, read_images, use_threads
 from .predictions import metrics, rows
@@ -38,23 +38,19 @@ def run(config: Config, model: str, dataset: str) -> None:
         s = SETTINGS[setting]
         neighbors = read_neighbors(config, test, uses_published_texts(setting))
         scores = neighbors.class_scores(test.features)
-        before, gap = predict(scores), softmax_gap(scores)
-        # Reranking every image once gives the predictions at any threshold: gap below it, or stage one.
-        always, _ = rerank(test.features, scores, pairs, threshold=2.0, top_k=top)
-
-        threshold = config.datasets[dataset].threshold
+        both = rerank_scores(test.features, scores, pairs, top)
+        threshold = config.threshold(dataset)
         if s.rerank_threshold == "validation":
             val_scores = neighbors.class_scores(val.features)
-            val_always, _ = rerank(val.features, val_scores, pairs, threshold=2.0, top_k=top)
-            threshold = best_threshold(config.rerank.thresholds, val_scores, val_always, val.labels)
-        looked_at = gap < threshold
+            on_val = rerank_scores(val.features, val_scores, pairs, top)
+            threshold = best_threshold(config.rerank.thresholds, on_val, val.labels)
+        looked_at = both.gap < threshold
         if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
-            _, candidates = top_k(scores, min(top, scores.shape[1]))
-            looked_at &= (candidates == test.labels[:, None]).any(dim=1)
-        after = torch.where(looked_at, always, before)
+            looked_at &= (both.classes == test.labels[:, None]).any(dim=1)
+        after = torch.where(looked_at, both.stage_two, both.stage_one)
 
         table = rows(test, METHOD, setting, scores, after)
-        table["looked_at"], table["stage_one"] = looked_at.numpy(), before.numpy()
+        table["looked_at"], table["stage_one"] = looked_at.numpy(), both.stage_one.numpy()
         tables.append(table)
         documents.append(
             {
@@ -65,11 +61,9 @@ def run(config: Config, model: str, dataset: str) -> None:
             }
         )
         for t in config.rerank.thresholds:
-            right = torch.where(gap < t, always, before) == test.labels
-            accuracy = float(right.double().mean())
-            sweep.append(
-                {"setting": setting, "threshold": t, "accuracy": accuracy, "looked_at": int((gap < t).sum())}
-            )
+            right = both.predictions(t) == test.labels
+            point = {"accuracy": float(right.double().mean()), "looked_at": int((both.gap < t).sum())}
+            sweep.append({"setting": setting, "threshold": t, **point})
         changes += changed_pairs(table, setting)
 
     out = paths.rerank(model, dataset)
@@ -97,13 +91,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     )
 
 
-def best_threshold(thresholds: list[float], scores: Tensor, always: Tensor, labels: Tensor) -> float:
-    """The threshold of the highest accuracy on these images; of several the smallest (fewest reranks).
-
-    scores: (N, C) of stage one; always: (N,) predictions with every image reranked; labels: (N,).
-    """
-    gap, before = softmax_gap(scores), predict(scores)
-    right = {t: int((torch.where(gap < t, always, before) == labels).sum()) for t in sorted(thresholds)}
+def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
+    """The threshold of the highest accuracy on these images; of several the smallest (fewest reranks)."""
+    right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
 
 
@@ -119,7 +109,7 @@ def coverage(scores: Tensor, pairs: OneToOne, top: int) -> float | None:
     if not compared[0].size:
         return None
     have = np.zeros((pairs.n_classes, pairs.n_classes), dtype=bool)
-    for a, b in pairs.pairs:
+    for a, b in pairs.pairs.tolist():
         have[a, b] = have[b, a] = True
     return float(have[compared].mean())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artifacts import Paths, sha256, write_json
@@ -11,20 +10,13 @@ from ..errors import UserError
 from ..texts.sets import load_text_set, names_only
 
 if TYPE_CHECKING:
-    from ..config import Config, DatasetConfig
-
-
-def source(dataset: str, config: DatasetConfig) -> Path | None:
-    """The file the texts come from; None for the class names alone."""
-    if config.texts == "names":
-        return None
-    return Path(config.texts or f"data/texts/{dataset}.json")
+    from ..config import Config
 
 
 def run(config: Config, dataset: str) -> None:
     """Check the text set against the data set's classes and write ``texts/{dataset}.json``."""
     classes = load_dataset(dataset, config.datasets[dataset]).classes
-    path = source(dataset, config.datasets[dataset])
+    path = config.datasets[dataset].text_source(dataset)
     if path is None:
         texts = names_only(dataset, classes)
     elif not path.is_file():

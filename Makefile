@@ -1,0 +1,46 @@
+# make reproduce                              the embedded default, from nothing to the report
+# make reproduce CONFIG=config/photos.yaml    another configuration
+# make test                                   every test
+# make check                                  style, types, workflow
+
+CONFIG ?= config/reproduce.yaml
+PROFILE ?= default
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
+
+export PYTHONHASHSEED := 0
+
+.PHONY: reproduce test test-unit check clean
+
+reproduce: $(VENV)/installed
+	@$(SNAKEMAKE)
+	@$(BIN)/coder-clip show --config $(CONFIG)
+
+test: $(VENV)/installed-test
+	@$(BIN)/python -m pytest
+
+test-unit: $(VENV)/installed-test
+	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+clean:
+	rm -rf $(VENV) .snakemake
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,29 @@
+"""Phase report, figures: PDF and PNG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from .. import figures
+from ..artifacts import Paths
+from ..datasets import load_dataset
+from ..errors import UserError, nearest
+from ..results import Results
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def run(config: Config, name: str | None = None) -> None:
+    """Write ``figures/{name}.pdf`` and ``.png``; without a name, all figures."""
+    if name is not None and name not in figures.FIGURES:
+        raise UserError(f"no figure '{name}'{nearest(name, figures.FIGURES)}")
+    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+
+    def image(dataset: str, image_id: str) -> Image.Image:
+        return load_dataset(dataset, config.datasets[dataset]).image(image_id)
+
+    for each in figures.FIGURES if name is None else [name]:
+        figures.write(figures.FIGURES[each](results, image), Paths(config.results).figure(each, ""))

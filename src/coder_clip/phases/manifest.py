@@ -1,0 +1,52 @@
+"""Phase manifest: which images a data set holds (path, size, hash), so that people know they used the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import Paths, read_json, write_json
+from ..datasets import load_dataset
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def run(config: Config, dataset: str) -> None:
+    """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change."""
+    data = load_dataset(dataset, config.datasets[dataset])
+    files: list[Any] = getattr(data, "manifest", list)()
+    write_json(
+        Paths(config.results).manifest(dataset),
+        {
+            "dataset": dataset,
+            "classes": data.classes,
+            "images": {split: len(data.split(split)) for split in ("train", "val", "test")},
+            "fingerprint": data.fingerprint(),
+            "listing": listing(config, dataset),
+            "files": [f._asdict() for f in files],
+        },
+    )
+
+
+def listing(config: Config, dataset: str) -> str | None:
+    """Hash over paths and sizes of a folder's files: what can be told without reading them.
+
+    Where the folder is not here, that of the manifest, if there is one; None for a built-in data set.
+    """
+    root = config.datasets[dataset].root
+    if root is None:
+        return None
+    if root.is_dir():
+        return _listing(root)
+    path = Paths(config.results).manifest(dataset)
+    return str(read_json(path)["listing"]) if path.is_file() else None
+
+
+@cache
+def _listing(root: Path) -> str:
+    files = sorted((p.relative_to(root).as_posix(), p.stat().st_size) for p in root.rglob("*") if p.is_file())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

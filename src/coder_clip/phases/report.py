@@ -1,0 +1,1 @@
+"""Phase report, the page: report.html and metrics.json."""

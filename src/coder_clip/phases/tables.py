@@ -1,0 +1,22 @@
+"""Phase report, tables: CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import tables
+from ..artifacts import Paths
+from ..errors import UserError, nearest
+from ..results import Results
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def run(config: Config, name: str | None = None) -> None:
+    """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without a name, all tables."""
+    if name is not None and name not in tables.TABLES:
+        raise UserError(f"no table '{name}'{nearest(name, tables.TABLES)}")
+    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+    for each in tables.TABLES if name is None else [name]:
+        tables.write(tables.TABLES[each](results), Paths(config.results).table(each, ""))

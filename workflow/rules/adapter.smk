@@ -1,0 +1,42 @@
+# Phase adapter: few-shot without training.
+
+
+rule fit_adapters:
+    input:
+        PATHS.image_features("{model}", "{dataset}", "shots"),
+        PATHS.image_features("{model}", "{dataset}", "val"),
+        PATHS.image_features("{model}", "{dataset}", "test"),
+        PATHS.text_features("{model}", "{dataset}"),
+        sources=sources("adapter"),
+    output:
+        PATHS.adapter("{model}", "{dataset}", "{shots}"),
+        PATHS.adapter("{model}", "{dataset}", "{shots}").with_suffix(".json"),
+    log:
+        LOGS / "adapter/{model}/{dataset}/{shots}.log",
+    benchmark:
+        BENCHMARKS / "adapter/{model}/{dataset}/{shots}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 6000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=CONFIG.settings,
+        adapter=CONFIG.adapter.model_dump(mode="json", exclude={"shots"}),
+        evaluation=CONFIG.evaluation.model_dump(
+            mode="json", include={"bootstrap", "seed"}
+        ),
+    message:
+        "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip adapter --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} --shots {wildcards.shots} 2> {log}"
+
+
+rule adapter:
+    input:
+        expand(
+            PATHS.adapter("{model}", "{dataset}", "{shots}"),
+            model=MODELS,
+            dataset=DATASETS,
+            shots=SHOTS,
+        ),

@@ -1,0 +1,29 @@
+# Phase coder: the compact CODER of a data set.
+
+
+rule build_coder:
+    input:
+        PATHS.text_features("{model}", "{dataset}"),
+        sources=sources("coder"),
+    output:
+        PATHS.coder("{model}", "{dataset}"),
+    log:
+        LOGS / "coder/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "coder/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        threads=CONFIG.features.threads,
+    message:
+        "CODER of {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip coder --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule coder:
+    input:
+        expand(PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),

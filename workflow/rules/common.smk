@@ -1,0 +1,88 @@
+# The configuration, and what every rule file uses.
+import os
+import sys
+from pathlib import Path
+
+# Jobs call the coder-clip of the environment that Snakemake runs in.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+from coder_clip.artifacts import Paths
+from coder_clip.config import load_config
+from coder_clip.datasets import BUILTIN
+from coder_clip.errors import UserError
+from coder_clip.phases import manifest
+from coder_clip.sources import sources as package_sources
+from snakemake.exceptions import WorkflowError
+
+_configfiles = [str(f) for f in workflow.config_settings.configfiles]
+if workflow.config_settings.config:
+    raise WorkflowError(
+        "change values in the configuration file, not with --config: the jobs read the file"
+    )
+if len(_configfiles) > 1:
+    raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
+CONFIG_FILE = (
+    os.path.relpath(_configfiles[0]) if _configfiles else "config/reproduce.yaml"
+)
+try:
+    CONFIG = load_config(CONFIG_FILE)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+PATHS = Paths(CONFIG.results)
+DATASETS = list(CONFIG.datasets)
+MODELS = list(CONFIG.models)
+SHOTS = list(CONFIG.adapter.shots)
+LOGS = CONFIG.results / "logs"
+BENCHMARKS = CONFIG.results / "benchmarks"
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, DATASETS)),
+    model="|".join(map(re.escape, MODELS)),
+    split="shots|val|test",
+    shots="|".join(map(str, SHOTS)),
+
+
+def sources(phase):
+    """Source files of a phase, and of the data set where the rule has one."""
+
+    def of(wildcards):
+        modules = [f"phases.{phase}"]
+        if (name := getattr(wildcards, "dataset", None)) in BUILTIN and CONFIG.datasets[
+            name
+        ].root is None:
+            modules.append(f"datasets.{BUILTIN[name][0]}")
+        return package_sources(*modules)
+
+    return of
+
+
+def encoder_files(wildcards):
+    """Files of a model that lies on disk."""
+    model = CONFIG.models[wildcards.model]
+    if model.model.startswith("local-dir:"):
+        return sorted(
+            str(p)
+            for p in Path(model.model.removeprefix("local-dir:")).iterdir()
+            if p.is_file()
+        )
+    return (
+        [model.pretrained]
+        if model.pretrained and Path(model.pretrained).is_file()
+        else []
+    )
+
+
+def encoder_params(wildcards):
+    """What decides an encoder's output, besides its files."""
+    return {
+        **CONFIG.models[wildcards.model].model_dump(mode="json"),
+        "threads": CONFIG.features.threads,
+    }
+
+
+def dataset_params(*keys):
+    return lambda wildcards: CONFIG.datasets[wildcards.dataset].model_dump(
+        mode="json", include=set(keys)
+    )

@@ -1,0 +1,32 @@
+# Phase evaluation: ablations and feature quality.
+
+
+rule evaluate:
+    input:
+        PATHS.image_features("{model}", "{dataset}", "test"),
+        PATHS.text_features("{model}", "{dataset}"),
+        PATHS.coder("{model}", "{dataset}"),
+        sources=sources("evaluation"),
+    output:
+        PATHS.evaluation("{model}", "{dataset}"),
+        PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),
+    log:
+        LOGS / "evaluation/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "evaluation/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        evaluation=CONFIG.evaluation.model_dump(mode="json"),
+    message:
+        "evaluation of {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip evaluation --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule evaluation:
+    input:
+        expand(PATHS.evaluation("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),

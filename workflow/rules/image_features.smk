@@ -1,0 +1,112 @@
+# Phase image_features: encode images, in shards where the configuration asks for them.
+
+
+def feature_params(wildcards):
+    features = CONFIG.features.model_dump(
+        mode="json", include={"batch_size", "on_error"}
+    )
+    if wildcards.split != "shots":
+        return features
+    few = CONFIG.adapter.model_dump(mode="json", include={"seeds", "repeat_shots"})
+    return {
+        **features,
+        **few,
+        "shots": max(SHOTS),
+        "views": CONFIG.datasets[wildcards.dataset].views,
+    }
+
+
+if CONFIG.features.shards == 1:
+
+    rule encode_images:
+        input:
+            PATHS.manifest("{dataset}"),
+            encoder_files,
+            sources=sources("image_features"),
+        output:
+            PATHS.image_features("{model}", "{dataset}", "{split}"),
+        log:
+            LOGS / "image_features/{model}/{dataset}/{split}.log",
+        benchmark:
+            BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+        threads: CONFIG.features.threads
+        resources:
+            mem_mb=lambda w, attempt: 4000 * attempt,
+            runtime=lambda w, attempt: 120 * attempt,
+        params:
+            features=feature_params,
+            encoder=encoder_params,
+        message:
+            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
+        shell:
+            "coder-clip image-features --config {CONFIG_FILE} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --split {wildcards.split} 2> {log}"
+
+else:
+
+    rule encode_shard:
+        input:
+            PATHS.manifest("{dataset}"),
+            encoder_files,
+            sources=sources("image_features"),
+        output:
+            PATHS.image_shard("{model}", "{dataset}", "{split}", "{shard}", "{shards}"),
+        log:
+            LOGS / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.log",
+        benchmark:
+            BENCHMARKS
+            / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.tsv"
+        threads: CONFIG.features.threads
+        resources:
+            mem_mb=lambda w, attempt: 4000 * attempt,
+            runtime=lambda w, attempt: 120 * attempt,
+        params:
+            features=feature_params,
+            encoder=encoder_params,
+        message:
+            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
+            " shard {wildcards.shard} of {wildcards.shards}"
+        shell:
+            "coder-clip image-features --config {CONFIG_FILE} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --split {wildcards.split}"
+            " --shard {wildcards.shard} --shards {wildcards.shards} 2> {log}"
+
+    rule merge_shards:
+        input:
+            expand(
+                PATHS.image_shard(
+                    "{{model}}",
+                    "{{dataset}}",
+                    "{{split}}",
+                    "{shard}",
+                    CONFIG.features.shards,
+                ),
+                shard=range(CONFIG.features.shards),
+            ),
+            sources=sources("image_features"),
+        output:
+            PATHS.image_features("{model}", "{dataset}", "{split}"),
+        log:
+            LOGS / "image_features/{model}/{dataset}/{split}.log",
+        benchmark:
+            BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+        resources:
+            mem_mb=lambda w, attempt: 4000 * attempt,
+            runtime=30,
+        params:
+            shards=CONFIG.features.shards,
+        message:
+            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
+        shell:
+            "coder-clip merge-shards --config {CONFIG_FILE} --model {wildcards.model}"
+            " --dataset {wildcards.dataset} --split {wildcards.split} --shards {params.shards} 2> {log}"
+
+
+rule image_features:
+    input:
+        expand(
+            PATHS.image_features("{model}", "{dataset}", "{split}"),
+            model=MODELS,
+            dataset=DATASETS,
+            split=["shots", "val", "test"],
+        ),

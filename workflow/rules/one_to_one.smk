@@ -1,0 +1,60 @@
+# Phase one_to_one: texts for the pairs that stage one can confuse, and their features.
+
+
+rule pair_texts:
+    input:
+        expand(
+            PATHS.image_features("{model}", "{{dataset}}", "{split}"),
+            model=MODELS,
+            split=["val", "test"],
+        ),
+        expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
+        lambda w: CONFIG.datasets[w.dataset].pair_source(w.dataset) or [],
+        sources=sources("one_to_one"),
+    output:
+        PATHS.one_to_one_texts("{dataset}"),
+    log:
+        LOGS / "one_to_one/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "one_to_one/{dataset}.tsv"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=30,
+    params:
+        models=MODELS,
+        rerank=CONFIG.rerank.model_dump(mode="json"),
+        dataset=dataset_params("threshold"),
+    message:
+        "one-to-one texts of {wildcards.dataset}"
+    shell:
+        "coder-clip one-to-one-texts --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+
+
+rule encode_pairs:
+    input:
+        PATHS.one_to_one_texts("{dataset}"),
+        encoder_files,
+        sources=sources("one_to_one"),
+    output:
+        PATHS.one_to_one("{model}", "{dataset}"),
+    log:
+        LOGS / "one_to_one/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "one_to_one/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        encoder=encoder_params,
+        dataset=dataset_params("templates"),
+    message:
+        "one-to-one features of {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip one-to-one --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule one_to_one:
+    input:
+        expand(PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),

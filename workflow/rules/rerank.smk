@@ -1,0 +1,39 @@
+# Phase rerank: stage two.
+
+
+rule rerank_top:
+    input:
+        PATHS.image_features("{model}", "{dataset}", "val"),
+        PATHS.image_features("{model}", "{dataset}", "test"),
+        PATHS.coder("{model}", "{dataset}"),
+        PATHS.one_to_one("{model}", "{dataset}"),
+        PATHS.zero_shot("{model}", "{dataset}"),
+        sources=sources("rerank"),
+    output:
+        PATHS.rerank("{model}", "{dataset}"),
+        PATHS.rerank("{model}", "{dataset}").with_suffix(".json"),
+    log:
+        LOGS / "rerank/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "rerank/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=CONFIG.settings,
+        rerank=CONFIG.rerank.model_dump(mode="json"),
+        dataset=dataset_params("threshold"),
+        evaluation=CONFIG.evaluation.model_dump(
+            mode="json", include={"bootstrap", "seed"}
+        ),
+    message:
+        "rerank of {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip rerank --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule rerank:
+    input:
+        expand(PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),

@@ -1,0 +1,34 @@
+# Phase text_features: encode every sentence.
+
+
+rule encode_texts:
+    input:
+        PATHS.texts("{dataset}"),
+        encoder_files,
+        sources=sources("text_features"),
+    output:
+        PATHS.text_features("{model}", "{dataset}"),
+    log:
+        LOGS / "text_features/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "text_features/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        encoder=encoder_params,
+        dataset=dataset_params("templates"),
+        seed=CONFIG.evaluation.seed,
+    message:
+        "text features of {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip text-features --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule text_features:
+    input:
+        expand(
+            PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
+        ),

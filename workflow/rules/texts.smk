@@ -1,0 +1,50 @@
+# Phase texts: text sets, checked against the data sets.
+
+
+rule manifest:
+    input:
+        sources=sources("manifest"),
+    output:
+        PATHS.manifest("{dataset}"),
+    log:
+        LOGS / "manifest/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "manifest/{dataset}.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        # a folder that is not here (a colleague's machine) counts as unchanged
+        images=lambda w: manifest.listing(CONFIG, w.dataset),
+        dataset=dataset_params("root", "classes"),
+    message:
+        "images of {wildcards.dataset}"
+    shell:
+        "coder-clip manifest --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+
+
+rule text_set:
+    input:
+        PATHS.manifest("{dataset}"),
+        lambda w: CONFIG.datasets[w.dataset].text_source(w.dataset) or [],
+        sources=sources("texts"),
+    output:
+        PATHS.texts("{dataset}"),
+    log:
+        LOGS / "texts/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "texts/{dataset}.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        dataset=dataset_params("texts", "classes"),
+    message:
+        "texts of {wildcards.dataset}"
+    shell:
+        "coder-clip texts --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+
+
+rule texts:
+    input:
+        expand(PATHS.texts("{dataset}"), dataset=DATASETS),

@@ -1,0 +1,35 @@
+# Phase zero_shot: stage one and its baselines.
+
+
+rule classify:
+    input:
+        PATHS.image_features("{model}", "{dataset}", "test"),
+        PATHS.text_features("{model}", "{dataset}"),
+        PATHS.coder("{model}", "{dataset}"),
+        sources=sources("zero_shot"),
+    output:
+        PATHS.zero_shot("{model}", "{dataset}"),
+        PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),
+    log:
+        LOGS / "zero_shot/{model}/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "zero_shot/{model}/{dataset}.tsv"
+    threads: CONFIG.features.threads
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=CONFIG.settings,
+        evaluation=CONFIG.evaluation.model_dump(
+            mode="json", include={"bootstrap", "seed"}
+        ),
+    message:
+        "zero-shot on {wildcards.dataset} with {wildcards.model}"
+    shell:
+        "coder-clip zero-shot --config {CONFIG_FILE} --model {wildcards.model}"
+        " --dataset {wildcards.dataset} 2> {log}"
+
+
+rule zero_shot:
+    input:
+        expand(PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),

@@ -1,0 +1,209 @@
+"""How fast are features made? Loading beside the encoder, and texts cut to their length.
+
+(a) images: ``extract`` from JPEG files against the same forward passes on pixels already in memory. What the
+    files cost on top is the share lost to loading (goal: below 5 %).
+(b) texts: one at a time at full context, as the published code does it, against ``encode_texts``
+    (goal: at least 6 times as fast), with the largest difference between the features.
+
+Random weights in the shape of ViT-B-32: speed does not depend on their values, and nothing is fetched.
+Prints a Markdown table; writes JSON. Times are medians over interleaved repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image, ImageFilter
+from safetensors.torch import save_file
+
+from coder_clip.datasets.folder import FolderDataset
+from coder_clip.encoders import Encoder, EncoderSpec, load_encoder
+from coder_clip.features import extract
+
+OBJECTS = (
+    *("cat", "dog", "fox", "owl", "car", "bus", "boat", "plane", "chair"),
+    *("lamp", "cup", "phone", "rose", "oak", "apple", "pizza", "bridge", "tower"),
+)
+LOOKS = (
+    *("long floppy ears", "a narrow beak and large round eyes", "four rubber tires", "a thin stem"),
+    *("red or yellow skin with small brown dots near the top", "a wooden frame", "white sails"),
+    *("a layered crust topped with melted cheese and green basil", "sharp claws", "tinted windows"),
+)
+
+
+def main() -> None:
+    """Runs both measurements."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="ViT-B-32", help="open_clip name (default %(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=512, metavar="N", help="JPEG files (default %(default)s)"
+    )
+    parser.add_argument("--texts", type=int, default=504, metavar="N", help="texts, at most 504 (default)")
+    parser.add_argument("--batch-size", type=int, default=64, help="images a batch (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes (default %(default)s)")
+    parser.add_argument("--threads", type=int, help="of the encoder on a CPU (default: torch's choice)")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of (a) (default %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps (default %(default)s)")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--small", action="store_true", help="32 images, 32 texts, one repeat: does it run?")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/features.json"), metavar="FILE")
+    args = parser.parse_args()
+    if args.small:
+        args.images, args.texts, args.repeats, args.batch_size = 32, 32, 1, 16
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = random_encoder(Path(folder), args)
+        write_jpegs(Path(folder) / "images" / "test" / "noise", args.images)
+        result = {
+            "machine": machine(encoder),
+            "settings": {
+                k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k != "json"
+            },
+            "images": images(encoder, Path(folder) / "images", args),
+            "texts": texts(encoder, args.texts),
+        }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+
+
+def random_encoder(folder: Path, args: argparse.Namespace) -> Encoder:
+    """The model with random weights, through a checkpoint file as anyone's weights."""
+    torch.manual_seed(0)
+    model = open_clip.create_model(args.model)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
+    spec = EncoderSpec(args.model, str(folder / "weights.safetensors"), args.precision, args.device)
+    return load_encoder(spec)
+
+
+def write_jpegs(folder: Path, count: int) -> None:
+    """Blurred noise of ImageNet's usual size (500×375); decodes like a photo."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        noise = Image.fromarray(rng.integers(0, 256, (94, 125, 3), dtype=np.uint8))
+        noise = noise.resize((500, 375), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(1))
+        noise.save(folder / f"{i:05}.jpg", quality=90)
+
+
+def images(encoder: Encoder, root: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds with and without loading, and the share lost."""
+    data = FolderDataset("benchmark", root)
+    split = data.split("test")
+    pixels = torch.stack([encoder.preprocess.pixels(data.image(i)) for i in split.ids])
+    batches = list(torch.split(pixels, args.batch_size))
+    encoder.encode_images(batches[0])  # warm up
+
+    def forward() -> torch.Tensor:
+        return torch.cat([encoder.encode_images(batch) for batch in batches])
+
+    def whole() -> torch.Tensor:
+        options = {"batch_size": args.batch_size, "workers": args.workers, "progress": False}
+        return extract(data, split.ids, split.labels, encoder, **options).features
+
+    with_loading, without = [], []
+    for _ in range(args.repeats):  # interleaved: a busy machine hits both alike
+        loaded, seconds = timed(whole)
+        with_loading.append(seconds)
+        preloaded, seconds = timed(forward)
+        without.append(seconds)
+        assert torch.equal(loaded, preloaded), "loading changed the features"
+    slow, fast = statistics.median(with_loading), statistics.median(without)
+    return {
+        "extract_s": slow,
+        "forward_s": fast,
+        "share_lost": 1 - fast / slow,
+        "images_per_s": len(split) / slow,
+        "all_extract_s": with_loading,
+        "all_forward_s": without,
+    }
+
+
+def texts(encoder: Encoder, count: int) -> dict[str, Any]:
+    """Seconds one at a time at full context and with encode_texts; all texts differ."""
+    names = [f"a photo of a {name}." for name in OBJECTS]
+    attributes = [f"a photo of a {name} which has {look}." for look in LOOKS for name in OBJECTS]
+    analogous = [f"a photo of a {a} similar to a {b}." for a in OBJECTS for b in OBJECTS if a != b]
+    prompts = (names + attributes + analogous)[:count]
+
+    @torch.inference_mode()
+    def published() -> torch.Tensor:
+        rows = []
+        for prompt in prompts:
+            tokens = encoder.tokenizer([prompt]).to(encoder.device)
+            rows.append(encoder.model.encode_text(tokens).float().cpu())  # type: ignore[operator]
+        return torch.nn.functional.normalize(torch.cat(rows), dim=1)
+
+    encoder.encode_texts(prompts[:8])  # warm up
+    ours, fast = timed(lambda: encoder.encode_texts(prompts))
+    theirs, slow = timed(published)
+    return {
+        "published_s": slow,
+        "ours_s": fast,
+        "ratio": slow / fast,
+        "texts": len(prompts),
+        "texts_per_s": len(prompts) / fast,
+        "max_difference": float((ours - theirs).abs().max()),
+        "mean_tokens": float((encoder.tokenizer(prompts).argmax(1) + 1).float().mean()),
+    }
+
+
+def timed(action: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """The result and the wall-clock seconds."""
+    start = time.perf_counter()
+    result = action()
+    return result, time.perf_counter() - start
+
+
+def machine(encoder: Encoder) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    gpu = torch.cuda.get_device_name(encoder.device) if encoder.device.type == "cuda" else None
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "architecture": platform.machine(),
+        "device": str(encoder.device),
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    i, t, m = result["images"], result["texts"], result["machine"]
+    n, k = result["settings"]["images"], t["texts"]
+    return "\n".join(
+        [
+            "| what | plain | here | result | goal |",
+            "| --- | --- | --- | --- | --- |",
+            f"| {n} JPEGs, {i['images_per_s']:.1f} images/s | {i['forward_s']:.2f} s forward passes alone"
+            f" | {i['extract_s']:.2f} s | {i['share_lost']:.1%} lost to loading | < 5 % |",
+            f"| {k} texts, {t['mean_tokens']:.1f} tokens each | {t['published_s']:.2f} s one by one"
+            f" | {t['ours_s']:.2f} s | {t['ratio']:.1f}×, differs by {t['max_difference']:.0e} | ≥ 6× |",
+            "",
+            f"{result['settings']['model']} {result['settings']['precision']} on {m['gpu'] or m['device']},"
+            f" {m['cores']} cores, {m['threads']} threads, load {m['load']:.1f} before the run.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .datasets import BUILTIN
 from .errors import UserError, nearest
+from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 KINDS = ("name", "attribute", "analogous", "synonym")
 Count = Annotated[int, Field(ge=1)]
@@ -41,8 +42,9 @@ class DatasetConfig(_Strict):
     templates: dict[str, str | list[str]] = Field(
         {}, description="Sentences for name, attribute, analogous, one_to_one, prompts, with {class} in each."
     )
-    threshold: Share = Field(
-        0.1, description="Rerank gate of the published settings (softmax top-1 minus top-2)."
+    threshold: Share | None = Field(
+        None,
+        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
     )
     views: Count = Field(
         20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
@@ -109,7 +111,10 @@ class AdapterConfig(_Strict):
     betas: Step = (0.1, 200, 500)
     alphas: Step = (0.1, 20, 50)
     rounds: Count = 3
-    initial: tuple[float, float] = Field((1.0, 1.0), description="(alpha, beta) before the search.")
+    initial: tuple[float, float] | None = Field(
+        None,
+        description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
+    )
 
 
 class EvaluationConfig(_Strict):
@@ -137,6 +142,15 @@ class Config(_Strict):
     rerank: RerankConfig = RerankConfig()
     adapter: AdapterConfig = AdapterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def threshold(self, dataset: str) -> float:
+        """Rerank gate of the published settings."""
+        given = self.datasets[dataset].threshold
+        return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if given is None else given
+
+    def initial(self, dataset: str) -> tuple[float, float]:
+        """(alpha, beta) of the adapters before the search."""
+        return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)
 
     @field_validator("datasets", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ rule fit_adapters:
         runtime=lambda w, attempt: 60 * attempt,
     params:
         settings=CONFIG.settings,
+        initial=lambda w: CONFIG.initial(w.dataset),
         adapter=CONFIG.adapter.model_dump(mode="json", exclude={"shots"}),
         evaluation=CONFIG.evaluation.model_dump(
             mode="json", include={"bootstrap", "seed"}

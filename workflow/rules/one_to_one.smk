@@ -23,7 +23,7 @@ rule pair_texts:
     params:
         models=MODELS,
         rerank=CONFIG.rerank.model_dump(mode="json"),
-        dataset=dataset_params("threshold"),
+        threshold=lambda w: CONFIG.threshold(w.dataset),
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:

@@ -23,7 +23,7 @@ rule rerank_top:
     params:
         settings=CONFIG.settings,
         rerank=CONFIG.rerank.model_dump(mode="json"),
-        dataset=dataset_params("threshold"),
+        threshold=lambda w: CONFIG.threshold(w.dataset),
         evaluation=CONFIG.evaluation.model_dump(
             mode="json", include={"bootstrap", "seed"}
         ),

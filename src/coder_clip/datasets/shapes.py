@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from coder_clip.datasets.base import SPLITS, Split, Templates
-from coder_clip.errors import UserError, nearest
+from ..errors import UserError, nearest
+from .base import SPLITS, Split, Templates
 
 # Part of the fingerprint: raise it whenever a change moves a pixel, so that features are computed anew.
 VERSION = 1
@@ -46,7 +46,9 @@ CLUTTERS = ("alone", "things around", "partly covered", "confetti")
 
 def generator(key: str) -> np.random.Generator:
     """The generator that belongs to a key: the same on every machine and in every run."""
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")))
+    return np.random.Generator(
+        np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
+    )
 
 
 class Pen:
@@ -98,7 +100,9 @@ class Pen:
                 r = round(w / 2, 2)
                 self._draw.ellipse((x - r, y - r, x + r, y + r), fill=(*fill, 255))
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: RGB) -> None:
+    def arc(
+        self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: RGB
+    ) -> None:
         """Part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
         a = np.linspace(start, end, 20) * 2 * math.pi
         self.line(list(zip(x + rx * np.cos(a), y + ry * np.sin(a), strict=True)), width, fill)
@@ -135,6 +139,12 @@ class Thing:
     name: str
     draw: Draw
     variants: tuple[tuple[str, RGB], ...]
+
+
+def hues(text: str) -> tuple[tuple[str, RGB], ...]:
+    """The variants (("red", (200, 25, 35)), …) from "red c81923|…"."""
+    pairs = (part.rsplit(" ", 1) for part in text.split("|"))
+    return tuple((word, (int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16))) for word, c in pairs)
 
 
 def _stop_sign(p: Pen, c: RGB, rng: np.random.Generator) -> None:
@@ -182,7 +192,13 @@ def _chess_board(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     step = 2 * a / n
     for i in range(n):
         for j in range(n):
-            p.rect(-a + i * step, -a + j * step, -a + (i + 1) * step, -a + (j + 1) * step, c if (i + j) % 2 else light)
+            p.rect(
+                -a + i * step,
+                -a + j * step,
+                -a + (i + 1) * step,
+                -a + (j + 1) * step,
+                c if (i + j) % 2 else light,
+            )
     for _ in range(int(rng.integers(0, 5))):
         i, j = (int(k) for k in rng.integers(0, n, 2))
         x, y = -a + (i + 0.5) * step, -a + (j + 0.5) * step
@@ -207,7 +223,9 @@ def _pizza_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     a = np.linspace(0, 1, 9)
     crust = [(-0.84 + 1.68 * t, -0.62 - 0.16 * math.sin(math.pi * t)) for t in a]
     p.line(crust, 0.25, (180, 110, 50))
-    for x, y in ((-0.33, -0.24), (0.3, -0.18), (0.02, 0.2), (-0.04, -0.36), (0.06, 0.52))[: int(rng.integers(3, 6))]:
+    for x, y in ((-0.33, -0.24), (0.3, -0.18), (0.02, 0.2), (-0.04, -0.36), (0.06, 0.52))[
+        : int(rng.integers(3, 6))
+    ]:
         x, y = x + float(rng.uniform(-0.06, 0.06)), y + float(rng.uniform(-0.06, 0.06))
         r = 0.15 if y < 0.4 else 0.09
         p.disc(x, y, r, mix(c, BLACK, 0.2))
@@ -227,7 +245,9 @@ def _watermelon_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
             side = [(0.0, -0.9), *((1.8 * r * math.cos(t), 1.8 * r * math.sin(t) - 0.9) for t in a)]
             p.poly(side, fill)
         else:
-            p.poly([(r * math.cos(t), r * math.sin(t) * 1.05 - 0.4) for t in np.linspace(0, math.pi, 30)], fill)
+            p.poly(
+                [(r * math.cos(t), r * math.sin(t) * 1.05 - 0.4) for t in np.linspace(0, math.pi, 30)], fill
+            )
     seeds = ((-0.4, -0.2), (0.0, -0.22), (0.4, -0.2), (-0.22, 0.02), (0.22, 0.02), (0.0, 0.2), (-0.1, -0.05))
     for x, y in seeds[: int(rng.integers(5, 8))]:
         x, y = (x * 0.7, y + 0.03) if wedge else (x, y)
@@ -262,7 +282,13 @@ def _donut(p: Pen, c: RGB, rng: np.random.Generator) -> None:
         a, r = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.42, 0.66))
         x, y = polar(r, a)
         dx, dy = polar(0.05, float(rng.uniform(0, math.pi)))
-        colours: tuple[RGB, ...] = ((250, 230, 60), (70, 170, 240), (250, 250, 250), (80, 200, 90), (235, 60, 70))
+        colours: tuple[RGB, ...] = (
+            (250, 230, 60),
+            (70, 170, 240),
+            (250, 250, 250),
+            (80, 200, 90),
+            (235, 60, 70),
+        )
         p.line([(x - dx, y - dy), (x + dx, y + dy)], 0.055, colours[int(rng.integers(5))])
     p.disc(0, 0, 0.31, (190, 130, 70))
     p.disc(0, 0, 0.25, None)
@@ -338,7 +364,13 @@ def _mushroom(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     a = np.linspace(math.pi, 2 * math.pi, 24)
     cap = [*zip(0.9 * np.cos(a), 0.9 * np.sin(a) + 0.08, strict=True), (0.6, 0.16), (0, 0.06), (-0.6, 0.16)]
     p.poly(cap, c)
-    for x, y, r in ((-0.5, -0.18, 0.13), (0.05, -0.3, 0.16), (0.52, -0.2, 0.12), (-0.22, -0.6, 0.1), (0.34, -0.58, 0.1)):
+    for x, y, r in (
+        (-0.5, -0.18, 0.13),
+        (0.05, -0.3, 0.16),
+        (0.52, -0.2, 0.12),
+        (-0.22, -0.6, 0.1),
+        (0.34, -0.58, 0.1),
+    ):
         p.oval(x + float(rng.uniform(-0.05, 0.05)), y, r, r * 0.85, WHITE)
 
 
@@ -368,7 +400,10 @@ def _umbrella(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     for x0, x1 in ((-0.46, 0.0), (0.46, 0.92)):
         p.poly([(0, -0.8), (x0, 0.05), (x1, 0.05)], pale)
     a = np.linspace(0, 1, 10) * math.pi / 2
-    p.poly([(0, -0.8), *((0.46 + 0.46 * math.sin(t), -0.8 + 0.85 * (1 - math.cos(t))) for t in a), (0.46, 0.05)], pale)
+    p.poly(
+        [(0, -0.8), *((0.46 + 0.46 * math.sin(t), -0.8 + 0.85 * (1 - math.cos(t))) for t in a), (0.46, 0.05)],
+        pale,
+    )
     for x in (-0.69, -0.23, 0.23, 0.69):
         p.oval(x, 0.07, 0.23, 0.12, None)
     p.line([(0, 0.0), (0, 0.72)], 0.06, (70, 60, 60))
@@ -407,27 +442,29 @@ def _clock(p: Pen, c: RGB, rng: np.random.Generator) -> None:
 
 
 THINGS: tuple[Thing, ...] = (
-    Thing("stop sign", _stop_sign, (("red", (200, 25, 35)), ("dark red", (145, 20, 30)), ("faded red", (205, 90, 90)), ("orange red", (225, 65, 30)))),
-    Thing("traffic light", _traffic_light, (("black", (45, 45, 50)), ("yellow", (220, 175, 40)), ("dark green", (35, 75, 60)), ("grey", (120, 125, 130)))),
-    Thing("traffic cone", _traffic_cone, (("orange", (245, 110, 25)), ("red", (215, 40, 35)), ("yellow", (240, 200, 40)), ("green", (120, 200, 50)))),
-    Thing("chess board", _chess_board, (("black", (40, 40, 42)), ("brown", (120, 75, 40)), ("green", (60, 120, 70)), ("blue", (60, 90, 150)))),
-    Thing("fried egg", _fried_egg, (("yellow", (250, 200, 40)), ("orange", (245, 150, 30)), ("pale yellow", (250, 225, 110)), ("deep orange", (235, 120, 30)))),
-    Thing("pizza slice", _pizza_slice, (("red", (190, 45, 35)), ("brown", (140, 95, 70)), ("black", (50, 45, 50)), ("green", (70, 140, 60)))),
-    Thing("watermelon slice", _watermelon_slice, (("red", (225, 50, 60)), ("pink", (245, 120, 130)), ("yellow", (250, 215, 80)), ("orange", (250, 150, 70)))),
-    Thing("orange", _orange, (("orange", (250, 150, 30)), ("deep orange", (240, 115, 25)), ("yellow orange", (250, 180, 50)), ("red orange", (230, 90, 40)))),
-    Thing("basketball", _basketball, (("orange", (235, 125, 45)), ("brown", (175, 95, 50)), ("deep orange", (220, 95, 30)), ("yellow orange", (240, 165, 70)))),
-    Thing("donut", _donut, (("pink", (245, 140, 175)), ("chocolate brown", (95, 55, 35)), ("white", (245, 238, 225)), ("blue", (110, 180, 230)))),
-    Thing("life ring", _life_ring, (("red", (215, 35, 40)), ("orange", (245, 125, 35)), ("blue", (40, 90, 180)), ("green", (40, 140, 80)))),
-    Thing("ladybug", _ladybug, (("red", (215, 35, 35)), ("orange", (240, 125, 30)), ("yellow", (240, 200, 50)), ("dark red", (140, 25, 35)))),
-    Thing("bee", _bee, (("yellow", (245, 205, 45)), ("amber", (225, 160, 40)), ("pale yellow", (245, 225, 120)), ("orange", (240, 145, 45)))),
-    Thing("snowman", _snowman, (("red", (210, 40, 45)), ("blue", (45, 90, 190)), ("green", (45, 145, 75)), ("purple", (130, 60, 160)))),
-    Thing("mushroom", _mushroom, (("red", (210, 40, 35)), ("brown", (150, 95, 55)), ("orange", (235, 125, 40)), ("purple", (140, 80, 160)))),
-    Thing("sunflower", _sunflower, (("yellow", (250, 205, 35)), ("golden", (240, 170, 30)), ("pale yellow", (250, 230, 125)), ("rusty red", (195, 85, 35)))),
-    Thing("umbrella", _umbrella, (("red", (205, 35, 50)), ("blue", (40, 85, 180)), ("green", (40, 140, 85)), ("purple", (125, 60, 160)))),
-    Thing("lollipop", _lollipop, (("pink", (240, 80, 140)), ("blue", (60, 130, 225)), ("green", (80, 180, 70)), ("orange", (245, 135, 35)))),
-    Thing("target", _target, (("red", (210, 40, 45)), ("blue", (45, 95, 190)), ("black", (40, 40, 45)), ("green", (50, 145, 80)))),
-    Thing("clock", _clock, (("black", (45, 45, 50)), ("red", (200, 45, 50)), ("blue", (50, 95, 180)), ("brown", (130, 85, 50)))),
-)  # fmt: skip
+    Thing("stop sign", _stop_sign, hues("red c81923|dark red 91141e|faded red cd5a5a|orange red e1411e")),
+    Thing("traffic light", _traffic_light, hues("black 2d2d32|yellow dcaf28|dark green 234b3c|grey 787d82")),
+    Thing("traffic cone", _traffic_cone, hues("orange f56e19|red d72823|yellow f0c828|green 78c832")),
+    Thing("chess board", _chess_board, hues("black 28282a|brown 784b28|green 3c7846|blue 3c5a96")),
+    Thing("fried egg", _fried_egg, hues("yellow fac828|orange f5961e|pale yellow fae16e|deep orange eb781e")),
+    Thing("pizza slice", _pizza_slice, hues("red be2d23|brown 8c5f46|black 322d32|green 468c3c")),
+    Thing("watermelon slice", _watermelon_slice, hues("red e1323c|pink f57882|yellow fad750|orange fa9646")),
+    Thing("orange", _orange, hues("orange fa961e|deep orange f07319|yellow orange fab432|red orange e65a28")),
+    Thing(
+        "basketball", _basketball, hues("orange eb7d2d|brown af5f32|deep orange dc5f1e|yellow orange f0a546")
+    ),
+    Thing("donut", _donut, hues("pink f58caf|chocolate brown 5f3723|white f5eee1|blue 6eb4e6")),
+    Thing("life ring", _life_ring, hues("red d72328|orange f57d23|blue 285ab4|green 288c50")),
+    Thing("ladybug", _ladybug, hues("red d72323|orange f07d1e|yellow f0c832|dark red 8c1923")),
+    Thing("bee", _bee, hues("yellow f5cd2d|amber e1a028|pale yellow f5e178|orange f0912d")),
+    Thing("snowman", _snowman, hues("red d2282d|blue 2d5abe|green 2d914b|purple 823ca0")),
+    Thing("mushroom", _mushroom, hues("red d22823|brown 965f37|orange eb7d28|purple 8c50a0")),
+    Thing("sunflower", _sunflower, hues("yellow facd23|golden f0aa1e|pale yellow fae67d|rusty red c35523")),
+    Thing("umbrella", _umbrella, hues("red cd2332|blue 2855b4|green 288c55|purple 7d3ca0")),
+    Thing("lollipop", _lollipop, hues("pink f0508c|blue 3c82e1|green 50b446|orange f58723")),
+    Thing("target", _target, hues("red d2282d|blue 2d5fbe|black 28282d|green 329150")),
+    Thing("clock", _clock, hues("black 2d2d32|red c82d32|blue 325fb4|brown 825532")),
+)
 
 
 # --- combinations and the held-out rule --------------------------------------------------------------------
@@ -455,7 +492,9 @@ def held_out(combo: Combo) -> bool:
 @cache
 def combos(thing: str, test: bool) -> tuple[Combo, ...]:
     """The combinations of a thing that are (or are not) held out for the test split, in a fixed order."""
-    every = (Combo(thing, v, b, k) for v in range(4) for b in range(len(BACKGROUNDS)) for k in range(len(CLUTTERS)))
+    every = (
+        Combo(thing, v, b, k) for v in range(4) for b in range(len(BACKGROUNDS)) for k in range(len(CLUTTERS))
+    )
     return tuple(c for c in every if held_out(c) == test)
 
 
@@ -514,12 +553,18 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     elif name == "sky":
         for x, y in spread(int(rng.integers(2, 5))):
             for _ in range(5):
-                dx, dy, r = (int(v) for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32)))
-                d.ellipse((x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r), fill=mix(base, WHITE, 0.7))
+                dx, dy, r = (
+                    int(v) for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32))
+                )
+                d.ellipse(
+                    (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r), fill=mix(base, WHITE, 0.7)
+                )
     elif name == "sand":
         for x, y in spread(260):
             r = int(rng.integers(1, 5))
-            d.ellipse((x - r, y - r, x + r, y + r), fill=mix(base, BROWN if rng.random() < 0.6 else WHITE, 0.35))
+            d.ellipse(
+                (x - r, y - r, x + r, y + r), fill=mix(base, BROWN if rng.random() < 0.6 else WHITE, 0.35)
+            )
     elif name == "bricks":
         h, w = int(rng.integers(24, 38)), int(rng.integers(54, 80))
         d.rectangle((0, 0, n, n), fill=mix(base, WHITE, 0.5))
@@ -536,7 +581,11 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
                 d.line((0, g, n, g + int(rng.integers(-8, 9))), fill=mix(base, BLACK, 0.3), width=2)
             d.line((0, y, n, y), fill=mix(base, BLACK, 0.5), width=4)
     elif name == "stripes":
-        w, other, lean = int(rng.integers(20, 46)), mix(any_colour(rng), WHITE, 0.3), int(rng.integers(-200, 201))
+        w, other, lean = (
+            int(rng.integers(20, 46)),
+            mix(any_colour(rng), WHITE, 0.3),
+            int(rng.integers(-200, 201)),
+        )
         for x in range(-abs(lean), n + abs(lean), 2 * w):
             d.polygon([(x, 0), (x + w, 0), (x + w + lean, n), (x + lean, n)], fill=other)
     elif name == "tiles":
@@ -547,7 +596,9 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def scatter(image: Image.Image, rng: np.random.Generator, count: int, small: float, large: float, inner: float) -> None:
+def scatter(
+    image: Image.Image, rng: np.random.Generator, count: int, small: float, large: float, inner: float
+) -> None:
     """Small discs, boxes and triangles of any colour, none nearer to the centre than `inner`."""
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
@@ -558,7 +609,9 @@ def scatter(image: Image.Image, rng: np.random.Generator, count: int, small: flo
         r = float(rng.uniform(small, large)) * n / 2
         cx, cy = (1 + x) * n / 2, (1 + y) * n / 2
         sides, turn = int(rng.choice([3, 4, 5, 24])), float(rng.uniform(0, 6.28))
-        corners = [(cx + dx, cy + dy) for dx, dy in (polar(r, turn + 6.2832 * i / sides) for i in range(sides))]
+        corners = [
+            (cx + dx, cy + dy) for dx, dy in (polar(r, turn + 6.2832 * i / sides) for i in range(sides))
+        ]
         d.polygon([(round(a, 2), round(b, 2)) for a, b in corners], fill=any_colour(rng))
 
 
@@ -576,7 +629,8 @@ def cover(image: Image.Image, rng: np.random.Generator, pose: Pose) -> None:
     px, py = cx + ux * off, cy + uy * off
     long = 2 * n if rng.random() < 0.6 else r
     corners = [
-        (px + ux * w * i - uy * long * j, py + uy * w * i + ux * long * j) for i, j in ((1, 1), (1, -1), (-1, -1), (-1, 1))
+        (px + ux * w * i - uy * long * j, py + uy * w * i + ux * long * j)
+        for i, j in ((1, 1), (1, -1), (-1, -1), (-1, 1))
     ]
     d.polygon([(round(x, 2), round(y, 2)) for x, y in corners], fill=any_colour(rng))
 

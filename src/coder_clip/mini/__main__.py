@@ -1,0 +1,93 @@
+"""``python -m coder_clip.mini``: train the embedded model, or draw the sheet of the classes it is tested on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..errors import UserError
+
+EPILOG = """\
+examples
+  python -m coder_clip.mini train --minutes 60 --out data/mini   what made the shipped weights
+  python -m coder_clip.mini train --minutes 5 --images 20000 --out /tmp/mini   a rough one, to see it work
+  python -m coder_clip.mini train --resume --out data/mini       goes on after an interruption
+  python -m coder_clip.mini score --out data/mini                zero-shot accuracy of a model
+  python -m coder_clip.mini sheet                                docs/images/shapes.png
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        "python -m coder_clip.mini",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    commands = p.add_subparsers(dest="command", required=True)
+    t = commands.add_parser("train", help="draw captioned images, then train (needs no GPU and no network)")
+    t.add_argument(
+        "--out", type=Path, default=Path("data/mini"), help="folder of the model (default: %(default)s)"
+    )
+    t.add_argument(
+        "--minutes", type=float, default=60, help="training time after the drawing (default: %(default)s)"
+    )
+    t.add_argument("--steps", type=int, help="a fixed number of steps instead, for repeatable weights")
+    t.add_argument(
+        "--seed", type=int, default=1, help="draws, captions, batches, first weights (default: %(default)s)"
+    )
+    t.add_argument(
+        "--threads", type=int, default=2, help="cores for drawing and training (default: %(default)s)"
+    )
+    t.add_argument(
+        "--images", type=int, default=60_000, help="captioned images to draw (default: %(default)s, 1 GB)"
+    )
+    t.add_argument(
+        "--cache", type=Path, help="where images and checkpoints go (default: ~/.cache/coder-clip/mini)"
+    )
+    t.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the cache")
+    t.add_argument(
+        "--float32", action="store_true", help="no bfloat16: for processors without bfloat16 units"
+    )
+    s = commands.add_parser("score", help="zero-shot accuracy with name prompts")
+    s.add_argument("--out", type=Path, default=Path("data/mini"))
+    s.add_argument("--split", default="test", choices=["train", "val", "test"])
+    c = commands.add_parser("sheet", help="a picture of all classes of `shapes`")
+    c.add_argument("--out", type=Path, default=Path("docs/images/shapes.png"))
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        if args.command == "sheet":
+            from .sheet import sheet
+
+            sheet(args.out)
+            return 0
+        from .train import accuracy, train
+
+        if args.command == "score":
+            for name, value in accuracy(args.out, args.split).items():
+                print(f"{name}\t{value:.4f}")
+            return 0
+        train(
+            args.out,
+            minutes=args.minutes,
+            seed=args.seed,
+            threads=args.threads,
+            images=args.images,
+            store=args.cache,
+            resume=args.resume,
+            half=not args.float32,
+            steps=args.steps,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""The captioned images that train `mini`: drawn once by all cores into two flat files, then only indexed.
+
+A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from ..datasets import shapes
+from ..datasets.digits import Digits
+from ..datasets.shapes import (
+    BACKGROUNDS,
+    CLUTTERS,
+    RGB,
+    THINGS,
+    Combo,
+    Pen,
+    Pose,
+    Thing,
+    combos,
+    polar,
+)
+from . import captions
+from .captions import COLOURS, PATTERNS, SHAPES
+from .things import MORE
+
+CAPTIONS = 6  # captions drawn for each picture; every epoch reads another one
+PAPER = (255, 255, 255)
+SHARE = {"things": 0.68, "scenes": 0.22, "digits": 0.10}
+
+Rng = np.random.Generator
+Sample = tuple[Image.Image, list[str]]
+
+
+def sample(seed: int, index: int) -> Sample:
+    """The picture with this number and its captions."""
+    rng = shapes.generator(f"mini/{seed}/{index}")
+    u = rng.random()
+    if u < SHARE["things"]:
+        return thing_sample(rng)
+    return scene_sample(rng) if u < SHARE["things"] + SHARE["scenes"] else digit_sample(rng)
+
+
+def thing_sample(rng: Rng) -> Sample:
+    """A class of `shapes` (nearly half) or a further thing, never in a held-out combination."""
+    pool = THINGS if rng.random() < 0.45 else MORE
+    thing: Thing = pool[int(rng.integers(len(pool)))]
+    allowed = combos(thing.name, False)
+    combo: Combo = allowed[int(rng.integers(len(allowed)))]
+    pose = Pose.random(rng)
+    image = shapes.picture(thing, combo, rng, pose)
+    colour = thing.variants[combo.variant][0]
+    about = (thing.name, colour, combo.background, combo.clutter, pose.x, pose.y, pose.size)
+    return image, [captions.thing_caption(rng, *about) for _ in range(CAPTIONS)]
+
+
+def scene_sample(rng: Rng) -> Sample:
+    """One to four equal shapes in a colour, with a pattern, somewhere: what the words of attributes mean."""
+    shape, pattern = captions.pick(rng, list(SHAPES)), captions.pick(rng, list(PATTERNS))
+    colour, second = (list(COLOURS)[int(i)] for i in rng.permutation(len(COLOURS))[:2])
+    count = int(rng.choice([1, 2, 3, 4], p=[0.55, 0.2, 0.15, 0.1]))
+    columns = ((0.0, 0.0),) if count == 1 else ((-0.48, -0.45), (0.48, 0.45), (0.48, -0.45), (-0.48, 0.45))
+    pose = Pose.random(rng) if count == 1 else Pose(0, 0, 1, 0, 1)
+    size = 0.42 if count > 1 else 1.0
+    turn = float(rng.uniform(-0.4, 0.4))
+
+    def draw(pen: Pen) -> None:
+        for x, y in columns[:count]:
+            dx, dy = (float(v) for v in rng.uniform(-0.06, 0.06, 2)) if count > 1 else (0.0, 0.0)
+            draw_shape(pen, shape, pattern, COLOURS[colour], COLOURS[second], x + dx, y + dy, size, turn)
+
+    background, clutter = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(CLUTTERS)))
+    image = shapes.compose(background, clutter, draw, pose, rng)
+    where = captions.place(rng, pose.x, pose.y, pose.size) if count == 1 else ""
+    about = (count, shape, colour, second, pattern, where)
+    return image, [captions.scene_caption(rng, *about) for _ in range(CAPTIONS)]
+
+
+def outline(shape: str) -> NDArray[np.float64]:
+    """The corners of a free shape within the unit circle, (n, 2)."""
+    corners = {
+        "triangle": 3,
+        "square": 4,
+        "pentagon": 5,
+        "hexagon": 6,
+        "octagon": 8,
+        "circle": 40,
+        "ring": 40,
+    }
+    if shape in corners:
+        n = corners[shape]
+        points = [polar(0.9, 2 * math.pi * (i + 0.5 * (n % 2 == 0)) / n - math.pi / 2) for i in range(n)]
+    elif shape == "star":
+        points = [polar(0.95 if i % 2 == 0 else 0.4, math.pi * i / 5 - math.pi / 2) for i in range(10)]
+    elif shape == "cross":
+        k = 0.28
+        points = [(-k, -0.9), (k, -0.9), (k, -k), (0.9, -k), (0.9, k), (k, k)]
+        points += [(-x, -y) for x, y in points]
+    elif shape == "half circle":
+        points = [polar(0.92, t) for t in np.linspace(0, math.pi, 24)]
+    elif shape == "oval":
+        points = [(0.95 * math.cos(t), 0.55 * math.sin(t)) for t in np.linspace(0, 2 * math.pi, 40)]
+    else:  # diamond
+        points = [(0, -0.95), (0.6, 0), (0, 0.95), (-0.6, 0)]
+    return np.array(points)
+
+
+def draw_shape(
+    pen: Pen, shape: str, pattern: str, colour: RGB, second: RGB, x: float, y: float, size: float, turn: float
+) -> None:
+    """A free shape with its pattern: marks in the second colour, cut to the shape by an inner scale."""
+    c, s = math.cos(turn), math.sin(turn)
+    points = outline(shape) @ np.array([[c, s], [-s, c]])
+
+    def at(scale: float) -> list[tuple[float, float]]:
+        return [(x + size * scale * float(px), y + size * scale * float(py)) for px, py in points]
+
+    if pattern == "rimmed":
+        pen.poly(at(1.0), second)
+        pen.poly(at(0.76), colour)
+    else:
+        pen.poly(at(1.0), colour)
+    marks = np.linspace(-0.75, 0.75, 6)
+    inside = outline(shape)
+    if pattern == "striped":
+        for v in marks:
+            span = _span(inside, float(v))
+            if span:
+                ends = np.array([(span[0], v), (span[1], v)]) @ np.array([[c, s], [-s, c]]) * size + [x, y]
+                pen.line([(float(a), float(b)) for a, b in ends], 0.13 * size, second)
+    elif pattern in ("dotted", "checkered"):
+        for i, u in enumerate(marks):
+            for j, v in enumerate(marks):
+                span = _span(inside, float(v), 0.1)
+                if span and span[0] < u < span[1] and (pattern == "dotted" or (i + j) % 2):
+                    px, py = np.array([u, v]) @ np.array([[c, s], [-s, c]]) * size + [x, y]
+                    if pattern == "dotted":
+                        pen.disc(float(px), float(py), 0.09 * size, second)
+                    else:
+                        h = 0.15 * size
+                        pen.rect(float(px) - h, float(py) - h, float(px) + h, float(py) + h, second)
+    if shape == "ring":
+        pen.disc(x, y, 0.42 * size, None)
+
+
+def _span(points: NDArray[np.float64], v: float, margin: float = 0.05) -> tuple[float, float] | None:
+    """Where the horizontal line at v enters and leaves a polygon (its outermost crossings)."""
+    nxt = np.roll(points, -1, axis=0)
+    cross = (points[:, 1] <= v) != (nxt[:, 1] <= v)
+    if not cross.any():
+        return None
+    p, q = points[cross], nxt[cross]
+    u = p[:, 0] + (v - p[:, 1]) / (q[:, 1] - p[:, 1]) * (q[:, 0] - p[:, 0])
+    low, high = float(u.min()) + margin, float(u.max()) - margin
+    return (low, high) if low < high else None
+
+
+@cache
+def _training_digits() -> tuple[list[Image.Image], NDArray[np.int64]]:
+    digits = Digits()
+    split = digits.split("train")
+    return [digits.image(i) for i in split.ids], split.labels
+
+
+def digit_sample(rng: Rng) -> Sample:
+    """A scan of the digits' training split, turned, sheared, shifted and re-inked; no other split is read."""
+    images, labels = _training_digits()
+    i = int(rng.integers(len(images)))
+    a, k = float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))
+    z = float(rng.uniform(0.9, 1.2))
+    half = shapes.SIZE / 2
+    m = np.array([[math.cos(a), -math.sin(a) + k], [math.sin(a), math.cos(a)]]) * z
+    shift = half - m @ [half + float(rng.normal(0, 3)), half + float(rng.normal(0, 3))]
+    data = tuple(round(float(v), 4) for v in (m[0, 0], m[0, 1], shift[0], m[1, 0], m[1, 1], shift[1]))
+    size = (shapes.SIZE, shapes.SIZE)
+    image = images[i].transform(size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC, fillcolor=PAPER)
+    x = np.asarray(image, dtype=np.float32)
+    inked = (
+        255 - (255 - x) * float(rng.uniform(0.75, 1.1)) + rng.normal(0, float(rng.uniform(0, 10)), x.shape)
+    )
+    image = Image.fromarray(np.round(np.clip(inked, 0, 255)).astype(np.uint8))
+    return image, [captions.digit_caption(rng, int(labels[i])) for _ in range(CAPTIONS)]
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+def draw_all(folder: Path, seed: int, count: int, bpe: Path, context: int, workers: int) -> tuple[Path, Path]:
+    """Draws samples 0 … count-1 into `folder` unless they lie there already.
+
+    Returns the files of the images (count, 64, 64, 3) uint8 and of the tokens (count, CAPTIONS, context) uint16.
+    """
+    stem = f"seed{seed}-n{count}-c{context}-v{shapes.VERSION}"
+    images, tokens = folder / f"{stem}.images.npy", folder / f"{stem}.tokens.npy"
+    done = folder / f"{stem}.done"
+    if done.exists():
+        return images, tokens
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (shapes.SIZE, shapes.SIZE, 3)
+    np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=(count, *shape))
+    np.lib.format.open_memmap(tokens, mode="w+", dtype=np.uint16, shape=(count, CAPTIONS, context))
+    jobs = [(images, tokens, seed, i, min(i + 500, count), bpe, context) for i in range(0, count, 500)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        parts: Iterator[int] = pool.imap_unordered(_draw_part, jobs)
+        with tqdm(total=count, desc="drawing", unit="image", file=sys.stderr, mininterval=5) as bar:
+            for n in parts:
+                bar.update(n)
+    done.touch()
+    return images, tokens
+
+
+def _draw_part(job: tuple[Path, Path, int, int, int, Path, int]) -> int:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    images_file, tokens_file, seed, start, stop, bpe, context = job
+    tokenizer = SimpleTokenizer(bpe_path=str(bpe), context_length=context)
+    images, tokens = np.load(images_file, mmap_mode="r+"), np.load(tokens_file, mmap_mode="r+")
+    for i in range(start, stop):
+        image, texts = sample(seed, i)
+        images[i] = np.asarray(image)
+        tokens[i] = tokenizer(texts).numpy()
+    images.flush()
+    tokens.flush()
+    return stop - start

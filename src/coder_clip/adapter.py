@@ -336,7 +336,8 @@ def _evaluate(
         lead = block.clip[block.label, at] - block.clip
         lead[block.label, at] = np.inf  # the label need not beat itself
         slack = MARGIN * (
-            np.abs(block.clip).max(axis=0)
+            1  # never 0: at α = 0 equal logits are a tie, too
+            + np.abs(block.clip).max(axis=0)
             + alphas[-1] * images.largest_vote * np.exp(max(0.0, block.minus_u.max(initial=0)) * betas[-1])
         )
         above, below = lead + slack, lead - slack

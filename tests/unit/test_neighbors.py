@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from coder_clip.errors import UserError
+from coder_clip.neighbors import TextNeighbors
+from coder_clip.zero_shot import predict, softmax_gap, top_k
+
+torch.set_num_threads(1)
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+TOLERANCE = {dtype: 1e-5 for dtype in DTYPES} | {torch.float64: 1e-12}
+
+
+def double(tensors: list[Tensor]) -> list[np.ndarray]:
+    return [t.double().numpy() for t in tensors]
+
+
+def problem(
+    seed: int, n_classes: int, images: int, width: int, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Texts and images of random lengths; classes without attributes, with one name, with eleven."""
+    rng = np.random.default_rng(seed)
+
+    def features(n: int) -> Tensor:
+        rows = rng.normal(size=(n, width)) * rng.choice([0.1, 1, 10], size=(n, 1))
+        return torch.tensor(rows).to(dtype)
+
+    mean_texts = [features(int(rng.choice([0, 0, 1, 3, 8]))) for _ in range(n_classes)]
+    max_texts = [features(int(rng.choice([1, 1, 2, 11]))) for _ in range(n_classes)]
+    if n_classes > 1 and rng.random() < 0.3:  # two classes of one name, as in ImageNet
+        mean_texts[-1], max_texts[-1] = mean_texts[0].clone(), max_texts[0].clone()
+    if rng.random() < 0.3 and len(mean_texts[0]):
+        mean_texts[0] = torch.cat([mean_texts[0], mean_texts[0][:1]])
+    return mean_texts, max_texts, features(images)
+
+
+PROBLEMS = st.builds(
+    problem,
+    st.integers(0, 10**6),
+    st.sampled_from([1, 2, 4, 9]),
+    st.sampled_from([1, 2, 7]),
+    st.sampled_from([2, 5, 24]),
+    st.sampled_from(DTYPES),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(PROBLEMS)
+def test_class_scores_are_the_paper_s(texts: tuple[list[Tensor], list[Tensor], Tensor]) -> None:
+    """Zero-shot accuracy would be another method's."""
+    mean_texts, max_texts, x = texts
+    scores = TextNeighbors(mean_texts, max_texts).class_scores(x)
+    expected = reference.class_scores(x.double().numpy(), double(mean_texts), double(max_texts))
+    assert np.abs(scores.double().numpy() - expected).max() <= 100 * TOLERANCE[x.dtype]
+    order = np.sort(expected, axis=1)
+    clear = np.ones(len(x), dtype=bool) if order.shape[1] == 1 else order[:, -1] - order[:, -2] > 1e-3
+    assert (predict(scores).numpy() == expected.argmax(axis=1))[clear].all()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(PROBLEMS)
+def test_compact_has_coder_s_inner_products(texts: tuple[list[Tensor], list[Tensor], Tensor]) -> None:
+    """k-NN, retrieval and t-SNE on the compact form would show another space than CODER's."""
+    mean_texts, max_texts, x = texts
+    n = TextNeighbors(mean_texts, max_texts)
+    rows = [
+        row
+        for pair in zip(double(mean_texts), double(max_texts), strict=True)
+        for part in pair
+        for row in part
+    ]
+    expected = np.array([reference.coder(image, rows) for image in x.double().numpy()])
+    assert np.abs(n.encode(x).double().numpy() - expected).max() <= TOLERANCE[x.dtype]
+    compact = n.compact(x)
+    assert compact.shape[1] <= x.shape[1]
+    products = (compact.double() @ compact.double().T).numpy()
+    assert np.abs(products - expected @ expected.T).max() <= TOLERANCE[x.dtype] * max(1, len(rows))
+
+
+def test_fewer_texts_than_dimensions() -> None:
+    """A small text set would give NaN, or a compact form wider than its rank."""
+    torch.manual_seed(0)
+    names = torch.randn(3, 16, dtype=torch.float64)
+    n = TextNeighbors([names[:0]] * 4, [names[:1], names[1:2], names[2:3], names[:1]])
+    x = torch.randn(5, 16, dtype=torch.float64)
+    compact, full = n.compact(x), n.encode(x)
+    assert compact.shape == (5, 3)
+    torch.testing.assert_close(compact @ compact.T, full @ full.T, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 17, 33, 150])
+def test_equal_classes_tie_to_the_lowest_index(n_classes: int) -> None:
+    """Of two classes with the same texts, the one that wins would depend on the BLAS."""
+    torch.manual_seed(n_classes)
+    texts = [torch.randn(3, 33) for _ in range(n_classes)]
+    texts[-1] = texts[0]
+    scores = TextNeighbors(texts, texts).class_scores(torch.randn(64, 33))
+    assert torch.equal(scores[:, 0], scores[:, -1])
+    assert not (predict(scores) == n_classes - 1).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_state_survives_a_file(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Another machine's scores would differ from the ones the artefact was made with."""
+    mean_texts, max_texts, x = problem(3, 9, 7, 24, dtype)
+    n = TextNeighbors(mean_texts, max_texts)
+    save_file(n.state(), tmp_path / "coder.safetensors")
+    again = TextNeighbors.from_state(load_file(tmp_path / "coder.safetensors"))
+    assert torch.equal(again.class_scores(x), n.class_scores(x))
+    assert torch.equal(again.compact(x), n.compact(x))
+    assert again.state().keys() == n.state().keys()
+    with pytest.raises(UserError, match="no single texts"):
+        again.encode(x)
+
+
+def test_state_with_a_part_missing() -> None:
+    state = TextNeighbors([torch.zeros(0, 4)], [torch.randn(1, 4)]).state()
+    del state["gram"]
+    with pytest.raises(UserError, match="'gram' is missing"):
+        TextNeighbors.from_state(state)
+
+
+def test_many_images_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images after the first block would get no scores."""
+    mean_texts, max_texts, _ = problem(5, 9, 1, 24, torch.float64)
+    x = torch.randn(23, 24, dtype=torch.float64)
+    whole = TextNeighbors(mean_texts, max_texts).class_scores(x)
+    top = top_k(whole)[1]
+    monkeypatch.setattr("coder_clip.neighbors.CHUNK", 40)
+    blocks = TextNeighbors(mean_texts, max_texts).class_scores(x)
+    torch.testing.assert_close(blocks, whole, rtol=0, atol=1e-10)
+    monkeypatch.setattr("coder_clip.zero_shot.CHUNK", 40)
+    assert torch.equal(top_k(whole)[1], top)
+    assert TextNeighbors(mean_texts, max_texts).class_scores(x[:0]).shape == (0, 9)
+
+
+def test_class_without_a_name() -> None:
+    texts = [torch.randn(2, 4), torch.randn(2, 4)]
+    with pytest.raises(UserError, match="class 1 has no name"):
+        TextNeighbors(texts, [torch.randn(1, 4), torch.zeros(0, 4)])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_is_refused(bad: float, dtype: torch.dtype) -> None:
+    """One broken image would poison every table after it."""
+    names = [torch.ones(1, 4, dtype=dtype), torch.ones(1, 4, dtype=dtype)]
+    x = torch.ones(3, 4, dtype=dtype)
+    x[1, 2] = bad
+    with pytest.raises(UserError, match="row 1 holds NaN or infinity"):
+        TextNeighbors(names, names).class_scores(x)
+    names[1] = names[1] * bad
+    with pytest.raises(UserError, match="class 1: NaN or infinity"):
+        TextNeighbors(names[:1] * 2, names)
+
+
+def test_images_of_another_model() -> None:
+    names = [torch.ones(1, 4)]
+    with pytest.raises(UserError, match="same model"):
+        TextNeighbors(names, names).class_scores(torch.ones(3, 5))
+    with pytest.raises(UserError, match="class 0"):
+        TextNeighbors([torch.ones(1, 5)], names)
+
+
+def test_large_half_features_do_not_overflow() -> None:
+    """Raw float16 features of some models are long: their squares exceed what float16 holds."""
+    x = torch.full((1, 8), 3e4, dtype=torch.float16)
+    scores = TextNeighbors([x[:0]], [x]).class_scores(x)
+    assert scores.item() == pytest.approx(100, abs=1e-4)
+
+
+# ---- zero_shot
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 9]), st.sampled_from([1, 5]), st.booleans())
+def test_top_and_gap(seed: int, n_classes: int, images: int, ties: bool) -> None:
+    """Ties broken differently would send other images and other classes to the rerank."""
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(0, 3, (images, n_classes)) if ties else 5 * rng.normal(size=(images, n_classes))
+    scores = torch.tensor(raw, dtype=torch.float32)
+    values, classes = top_k(scores)
+    for i in range(images):
+        row = scores[i].double().numpy()
+        assert classes[i].tolist() == reference.candidates(row, min(5, n_classes))
+        assert values[i].tolist() == [row[c] for c in classes[i].tolist()]
+        assert predict(scores)[i] == classes[i, 0]
+        assert softmax_gap(scores)[i].item() == pytest.approx(reference.gap(row), abs=1e-5)
+
+
+def test_gap_of_one_class_is_whole() -> None:
+    assert softmax_gap(torch.tensor([[3.0]])).tolist() == [1.0]
+
+
+def test_scores_with_nan_are_refused() -> None:
+    with pytest.raises(UserError, match="row 1"):
+        predict(torch.tensor([[1.0, 2.0], [float("nan"), 1.0]]))
+    with pytest.raises(UserError, match="C at least 1"):
+        predict(torch.zeros(3, 0))

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from coder_clip.errors import UserError
+from coder_clip.rerank import OneToOne, rerank, rerank_scores
+
+torch.set_num_threads(1)
+
+Pairs = dict[tuple[int, int], Tensor]
+
+
+def problem(
+    seed: int, n_classes: int, images: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Pairs, float, int]:
+    """Images, scores close enough to hesitate, pairs of which some miss a side or both."""
+    rng = np.random.default_rng(seed)
+    texts = {}
+    for a in range(n_classes):
+        for b in range(n_classes):
+            if a != b and rng.random() < 0.8:
+                texts[a, b] = torch.tensor(3 * rng.normal(size=(int(rng.integers(0, 4)), 12))).to(dtype)
+    x = torch.tensor(2 * rng.normal(size=(images, 12))).to(dtype)
+    scores = torch.tensor(rng.normal(size=(images, n_classes)) * rng.choice([0.0, 0.3, 2]))
+    return x, scores.float(), texts, float(rng.choice([0, 0.1, 0.6, 2])), int(rng.choice([1, 2, 5]))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.builds(
+        problem,
+        st.integers(0, 10**6),
+        st.sampled_from([1, 2, 4, 8]),
+        st.sampled_from([1, 6]),
+        st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    )
+)
+def test_reranks_as_the_paper(problem: tuple[Tensor, Tensor, Pairs, float, int]) -> None:
+    """Images would be reranked that are not to be, or to another class."""
+    x, scores, texts, threshold, top = problem
+    o = OneToOne(texts, n_classes=scores.shape[1])
+    predictions, looked_at = rerank(x, scores, o, threshold, top)
+    both = rerank_scores(x, scores, o, top)
+    plain = {pair: t.double().numpy() for pair, t in texts.items()}
+    for i in range(len(x)):
+        row = scores[i].double().numpy()
+        gap = reference.gap(row)
+        if gap == 0 or abs(gap - threshold) > 1e-5:
+            assert bool(looked_at[i]) == (gap < threshold)
+        classes = reference.candidates(row, min(top, len(row)))
+        values = reference.duel_values(x[i].double().numpy(), classes, plain)
+        assert np.abs(both.values[i].double().numpy() - values).max() < 1e-5
+        best = int(np.argmax(values)) if looked_at[i] else 0
+        others = np.delete(values, best)
+        if not len(others) or values[best] - others.max() > 1e-5 or not np.any(values):
+            assert int(predictions[i]) == classes[best]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]))
+def test_one_pass_serves_every_threshold(seed: int, n_classes: int) -> None:
+    """The threshold chosen from the sweep would not give the accuracy that the sweep shows."""
+    x, scores, texts, _, top = problem(seed, n_classes, 9, torch.float32)
+    o = OneToOne(texts, n_classes)
+    both = rerank_scores(x, scores, o, top)
+    for threshold in (0, 0.05, 0.3, 1, 2):
+        predictions, looked_at = rerank(x, scores, o, threshold, top)
+        assert torch.equal(both.predictions(threshold), predictions)
+        assert torch.equal(both.gap < threshold, looked_at)
+
+
+def test_one_sided_pair_counts_nothing() -> None:
+    """A class would win because someone wrote a text for it."""
+    x = torch.tensor([[1.0, 0.0]])
+    scores = torch.tensor([[0.01, 0.0]])
+    o = OneToOne({(1, 0): x}, n_classes=2)
+    assert o.one_sided == [(1, 0)]
+    assert len(o) == 0
+    predictions, looked_at = rerank(x, scores, o, threshold=0.5)
+    assert (predictions.tolist(), looked_at.tolist()) == ([0], [True])
+
+
+def test_ties_keep_the_order_of_stage_one() -> None:
+    """Without texts every image in the gate would fall to the lowest class."""
+    scores = torch.tensor([[0.0, 0.2, 0.1]])
+    assert rerank(torch.ones(1, 4), scores, OneToOne({}, 3), threshold=1)[0].tolist() == [1]
+
+
+def test_gate_is_strict() -> None:
+    """An image at the threshold itself would be looked at."""
+    scores = torch.tensor([[1.0, 1.0], [5.0, -5.0]])
+    o = OneToOne({(0, 1): torch.eye(2)[:1], (1, 0): torch.eye(2)[1:]}, 2)
+    assert rerank(torch.eye(2), scores, o, threshold=0)[1].tolist() == [False, False]
+    assert rerank(torch.eye(2), scores, o, threshold=1e-9)[1].tolist() == [True, False]
+
+
+def test_one_image_one_class_no_image() -> None:
+    """The published code raises on a single image inside the gate and on fewer than five classes."""
+    one = OneToOne({}, 1)
+    assert rerank(torch.ones(1, 3), torch.zeros(1, 1), one)[0].tolist() == [0]
+    assert rerank(torch.ones(0, 3), torch.zeros(0, 1), one)[0].tolist() == []
+
+
+def test_pairs_are_stored_once() -> None:
+    texts = {(a, b): torch.randn(2, 4) for a in range(5) for b in range(5) if a != b}
+    assert OneToOne(texts, 5).differences.shape == (10, 4)
+
+
+def test_blocks_of_pairs_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs after the first block would count as missing."""
+    x, scores, texts, _, _ = problem(1, 8, 6, torch.float64)
+    whole = rerank_scores(x, scores, OneToOne(texts, 8)).values
+    monkeypatch.setattr("coder_clip.rerank.PAIRS", 3)
+    monkeypatch.setattr("coder_clip.rerank.CHUNK", 300)
+    torch.testing.assert_close(rerank_scores(x, scores, OneToOne(texts, 8)).values, whole, rtol=0, atol=1e-12)
+
+
+def test_state_survives_a_file(tmp_path: Path) -> None:
+    x, scores, texts, _, _ = problem(2, 8, 6, torch.float32)
+    o = OneToOne(texts, 8)
+    save_file(o.state(), tmp_path / "pairs.safetensors")
+    again = OneToOne.from_state(load_file(tmp_path / "pairs.safetensors"))
+    assert torch.equal(rerank_scores(x, scores, again).values, rerank_scores(x, scores, o).values)
+    empty = OneToOne.from_state(OneToOne({}, 3).state())
+    assert rerank(torch.ones(1, 4), torch.zeros(1, 3), empty)[0].tolist() == [0]
+    with pytest.raises(UserError, match="'pairs' is missing"):
+        OneToOne.from_state({"differences": torch.zeros(0, 0), "n_classes": torch.tensor([3])})
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({(0, 3): torch.ones(1, 4)}, "classes are 0 to 2"),
+        ({(1, 1): torch.ones(1, 4)}, "from itself"),
+        ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 5)}, "texts of 0 and 1"),
+        ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 4) * float("nan")}, "texts of 0 and 1: NaN"),
+    ],
+)
+def test_bad_pairs(texts: Pairs, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        OneToOne(texts, n_classes=3)
+
+
+def test_scores_of_another_data_set() -> None:
+    with pytest.raises(UserError, match="where"):
+        rerank(torch.ones(2, 4), torch.zeros(2, 5), OneToOne({}, 3))

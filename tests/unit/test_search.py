@@ -1,0 +1,193 @@
+"""The search against the whole published grid: 75,000 points one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import Tensor
+
+from coder_clip import adapter
+from coder_clip.adapter import SearchResult, cache_logits, grid, search
+from coder_clip.baselines import TipAdapter
+from coder_clip.errors import UserError
+
+torch.set_num_threads(1)
+
+Span = tuple[float, float, int]
+WHOLE: tuple[Span, Span] = ((0.1, 200, 500), (0.1, 20, 50))
+COARSE: tuple[Span, Span] = ((0.1, 200, 41), (0.1, 20, 13))
+
+
+@dataclass
+class Given:
+    """A cache whose affinities are given: image i is row i."""
+
+    near: Tensor
+    labels: Tensor
+    n_classes: int
+
+    def affinity(self, x: Tensor) -> Tensor:
+        return self.near[x[:, 0].long()]
+
+
+def rows(n: int) -> Tensor:
+    return torch.arange(n, dtype=torch.float32)[:, None]
+
+
+def problem(seed: int) -> tuple[Given, Tensor, Tensor]:
+    """Random sizes, and now and then what could go wrong: ties, equal shots, classes without a shot, rows of
+    ones, cosines that are not scaled, logits so far apart that shots change nothing."""
+    rng = np.random.default_rng(seed)
+    n_classes, n = int(rng.choice([1, 2, 3, 5, 9])), int(rng.choice([1, 2, 10, 40]))
+    shots = int(rng.choice([1, 2, 6, 20]))
+    shot_labels, labels = rng.integers(0, n_classes, shots), rng.integers(0, n_classes, n)
+    near = rng.random((n, shots)) ** rng.choice([0.05, 0.3, 1, 3])
+    helpful = (shot_labels == labels[:, None]) & (rng.random((n, shots)) < rng.choice([0, 0.5, 1]))
+    near = np.where(helpful, near ** rng.choice([0.1, 0.7]), near)
+    kind = rng.integers(0, 8)
+    if kind == 0:
+        near = np.round(near, 1)
+    elif kind == 1:
+        near = np.repeat(near[:, :1], shots, axis=1)
+    elif kind == 2 and shots > 1:
+        near[:, shots // 2 :] = near[:, : shots - shots // 2]  # the same shots for other classes
+    elif kind == 3:
+        near[:: max(1, n // 3)] = 1
+    elif kind == 4:
+        near = 2 * near - 1
+    clip = rng.normal(size=(n, n_classes)) * rng.choice([0, 0.1, 2, 20])
+    if rng.random() < 0.4:
+        clip = np.round(clip)
+    model = Given(torch.tensor(near).float(), torch.tensor(shot_labels), n_classes)
+    return model, torch.tensor(clip).float(), torch.tensor(labels)
+
+
+def compare(seed: int, spans: tuple[Span, Span], rounds: int = 3) -> SearchResult:
+    model, clip, labels = problem(seed)
+    found = search(model, rows(len(clip)), clip, labels, *spans, rounds=rounds)
+    expected = reference.search(
+        model.near.double().numpy(),
+        clip.double().numpy(),
+        model.labels.tolist(),
+        labels.numpy(),
+        model.n_classes,
+        *spans,
+        rounds=rounds,
+    )
+    assert [tuple(r) for r in found.rounds] == expected, f"seed {seed}"
+    assert (found.alpha, found.beta, found.accuracy) == expected[-1]
+    return found
+
+
+@pytest.mark.parametrize("seeds", [range(s, s + 10) for s in range(0, 100, 10)], ids=lambda r: f"from {r[0]}")
+def test_same_as_the_exhaustive_loop(seeds: range) -> None:
+    """Hyper-parameters other than the published search's would be reported under its name."""
+    for seed in seeds:
+        compare(seed, COARSE)
+
+
+@pytest.mark.parametrize("seed", [4, 13, 41])
+def test_same_as_the_exhaustive_loop_on_the_published_grid(seed: int) -> None:
+    compare(seed, WHOLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seeds", [range(s, s + 10) for s in range(1000, 1200, 10)], ids=lambda r: f"from {r[0]}"
+)
+def test_same_as_the_exhaustive_loop_on_the_published_grid_many_times(seeds: range) -> None:
+    for seed in seeds:
+        compare(seed, WHOLE)
+
+
+@pytest.mark.slow
+def test_same_as_the_exhaustive_loop_thousands_of_times() -> None:
+    for seed in range(10_000, 13_000):
+        compare(seed, COARSE)
+
+
+@pytest.mark.parametrize("spans", [((5, 5, 3), (1, 2, 4)), ((0, 9, 1), (0, 0, 5)), ((0, 0, 2), (0, 3, 1))])
+def test_odd_grids(spans: tuple[Span, Span]) -> None:
+    """A fixed β, or an α of 0, is a fair thing to ask."""
+    for seed in range(20):
+        compare(seed, spans, rounds=2)
+
+
+def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large data set, whose affinities are not kept, would be searched wrongly."""
+    for name, value in (("BLOCK", 30), ("FETCH", 50), ("KEEP", 0)):
+        monkeypatch.setattr(adapter, name, value)
+        for seed in range(200, 206):
+            compare(seed, COARSE)
+
+
+def test_no_image_right_anywhere() -> None:
+    """The published loop then zooms into (0, 0): plain CLIP."""
+    model = Given(torch.ones(2, 1), torch.tensor([0]), 2)
+    clip = torch.tensor([[0.0, 0.05]] * 2)
+    found = search(model, rows(2), clip, torch.tensor([1, 1]))
+    assert found.rounds[0] == (0, 0, 0)
+    assert (found.alpha, found.beta, found.accuracy) == (0, 0, 1)
+
+
+def test_accuracy_is_that_of_the_logits() -> None:
+    """The reported validation accuracy could not be reproduced from the reported hyper-parameters."""
+    for seed in range(300, 330):
+        model, clip, labels = problem(seed)
+        x = rows(len(clip))
+        found = search(model, x, clip, labels, *COARSE)
+        logits = cache_logits(model, x, clip, alpha=found.alpha, beta=found.beta)
+        assert float((logits.argmax(dim=1) == labels).double().mean()) == found.accuracy
+
+
+def test_any_cache_can_be_searched() -> None:
+    """Tip-Adapter would need a search of its own."""
+    torch.manual_seed(0)
+    x, cache = torch.randn(30, 8), torch.randn(9, 8)
+    labels, shot_labels = torch.randint(0, 3, (30,)), torch.arange(9) % 3
+    clip = torch.randn(30, 3)
+    tip = TipAdapter.fit(cache, shot_labels, n_classes=3)
+    found = search(tip, x, clip, labels, *COARSE)
+    expected = reference.search(
+        tip.affinity(x).double().numpy(),
+        clip.double().numpy(),
+        shot_labels.tolist(),
+        labels.numpy(),
+        3,
+        *COARSE,
+    )
+    assert [tuple(r) for r in found.rounds] == expected
+
+
+def test_grid_is_the_published_one() -> None:
+    betas = grid(0.1, 200, 500)
+    assert (betas[0], len(betas)) == (0.1, 500)
+    assert betas[-1] == 499 * (200 - 0.1) / 500 + 0.1 < 200
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"betas": (1, 0.5, 3)}, "betas"),
+        ({"alphas": (-1, 0.5, 3)}, "alphas"),
+        ({"alphas": (0, 1, 0)}, "alphas"),
+        ({"rounds": 0}, "round"),
+        ({"labels": torch.tensor([0, 7])}, "classes are 0 to 1"),
+        ({"labels": torch.tensor([0])}, "labels: shape"),
+        ({"clip_logits": torch.zeros(2, 5)}, "clip_logits"),
+    ],
+)
+def test_bad_searches(change: dict[str, object], message: str) -> None:
+    given = {"x": rows(2), "clip_logits": torch.zeros(2, 2), "labels": torch.tensor([0, 1]), **change}
+    with pytest.raises(UserError, match=message):
+        search(Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), **given)  # type: ignore[arg-type]
+
+
+def test_no_image() -> None:
+    model = Given(torch.ones(1, 1), torch.tensor([0]), 1)
+    with pytest.raises(UserError, match="one image"):
+        search(model, torch.zeros(0, 1), torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))

@@ -98,15 +98,18 @@ def test_fewer_texts_than_dimensions() -> None:
     torch.testing.assert_close(compact @ compact.T, full @ full.T, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_classes", [2, 17, 33, 150])
-def test_equal_classes_tie_to_the_lowest_index(n_classes: int) -> None:
-    """Of two classes with the same texts, the one that wins would depend on the BLAS."""
-    torch.manual_seed(n_classes)
-    texts = [torch.randn(3, 33) for _ in range(n_classes)]
-    texts[-1] = texts[0]
-    scores = TextNeighbors(texts, texts).class_scores(torch.randn(64, 33))
-    assert torch.equal(scores[:, 0], scores[:, -1])
-    assert not (predict(scores) == n_classes - 1).any()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("images", [1, 2, 3, 64])
+def test_equal_classes_tie_to_the_lowest_index(images: int, dtype: torch.dtype) -> None:
+    """Of two classes with the same texts, the one that wins would depend on its column in the GEMM."""
+    torch.manual_seed(images)
+    for n_classes in (2, 3, 5, 17, 33, 150):
+        for width in (7, 33, 511, 512):
+            texts = [torch.randn(2, width, dtype=dtype) for _ in range(n_classes)]
+            texts[-1] = texts[0]
+            scores = TextNeighbors(texts, texts).class_scores(torch.randn(images, width, dtype=dtype))
+            assert torch.equal(scores[:, 0], scores[:, -1]), f"{n_classes} classes, {width} wide"
+            assert not (predict(scores) == n_classes - 1).any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

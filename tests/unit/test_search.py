@@ -125,6 +125,25 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
             compare(seed, COARSE)
 
 
+def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
+    """A gap would be dropped that holds the best point: rarely, so that few comparisons would notice."""
+    betas, alphas = grid(0.1, 40, 80), grid(0.1, 20, 400)
+    none = np.zeros(len(alphas), dtype=np.int64)
+    for seed in range(400, 500):
+        model, clip, labels = problem(seed)
+        images = adapter._Images(model, rows(len(clip)), clip, labels)
+        everything = np.arange(len(clip))
+        whole = adapter._Gap((0, 0), -1, len(betas), none, none + len(clip), everything)
+        span = slice(0, len(alphas))
+        exact, _ = adapter._evaluate(images, whole, list(range(len(betas))), betas, alphas, span)
+        for width in (2, 7, 40):
+            nodes = [*range(0, len(betas) - 1, width), len(betas) - 1]
+            for gap in adapter._evaluate(images, whole, nodes, betas, alphas, span)[1]:
+                inside = exact[gap.first + 1 : gap.last]
+                assert (gap.certain <= inside).all(), f"seed {seed}"
+                assert (inside <= gap.most).all(), f"seed {seed}"
+
+
 def test_no_image_right_anywhere() -> None:
     """The published loop then zooms into (0, 0): plain CLIP."""
     model = Given(torch.ones(2, 1), torch.tensor([0]), 2)

@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,9 +118,7 @@ def image_features(
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(
-            c, model, dataset, lambda c, m, d, s=s: _phase("image_features").run(c, m, d, s, (shard, shards))
-        )
+        _each(c, model, dataset, partial(_phase("image_features").run, split=s, shard=(shard, shards)))
 
 
 @app.command(rich_help_panel=PHASES)
@@ -133,9 +132,7 @@ def merge_shards(
     """Put the shards of image features together: the same bytes as one run."""
     c = load_config(config)
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(
-            c, model, dataset, lambda c, m, d, s=s: _phase("image_features").merge_shards(c, m, d, s, shards)
-        )
+        _each(c, model, dataset, partial(_phase("image_features").merge_shards, split=s, shards=shards))
 
 
 @app.command(rich_help_panel=PHASES)
@@ -196,7 +193,7 @@ def adapter(
     """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
     c = load_config(config)
     for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
-        _each(c, model, dataset, lambda c, m, d, n=n: _phase("adapter").run(c, m, d, int(n)))
+        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)))
 
 
 @app.command(rich_help_panel=PHASES)

@@ -99,9 +99,8 @@ def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: i
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
     found = []
     for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
-        telling = telling_texts(
-            *test.features[[c.query, c.same, c.other]], texts.features[kinds], TEXTS_SHOWN
-        )
+        query, same, other = test.features[[c.query, c.same, c.other]]
+        telling = telling_texts(query, same, other, texts.features[kinds], TEXTS_SHOWN)
         found.append(
             {
                 "query": test.ids[c.query],

@@ -118,7 +118,8 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     """For each (class before, class after) how many images the rerank put right or wrong, and which."""
     changed = table[table["prediction"] != table["stage_one"]]
     found = []
-    for (a, b), group in changed.groupby(["stage_one", "prediction"], sort=True):
+    for a, b in sorted(set(zip(changed["stage_one"], changed["prediction"], strict=True))):
+        group = changed[(changed["stage_one"] == a) & (changed["prediction"] == b)]
         fixed = group.loc[group["correct"], "image_id"].tolist()
         broke = group.loc[group["stage_one"] == group["label"], "image_id"].tolist()
         counts = {"fixed": len(fixed), "broke": len(broke)}

@@ -1,0 +1,200 @@
+"""The embedded model, its captions and the shipped texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from coder_clip.datasets.base import Dataset
+from coder_clip.datasets.digits import Digits
+from coder_clip.datasets.shapes import THINGS, Shapes, held_out
+from coder_clip.errors import UserError
+from coder_clip.mini import __main__ as command
+from coder_clip.mini import captions, model, samples
+from coder_clip.mini.things import MORE
+
+DATA = Path(__file__).parents[2] / "data"
+MINI = DATA / "mini"
+WEIGHTS = "@SHA@"
+DATASETS: tuple[Dataset, ...] = (Shapes(), Digits())
+# Plain zero-shot accuracy on test: visibly above chance, visibly below saturation. Measured: see docs/embedded.md.
+BANDS = {"shapes": (0.60, 0.95), "digits": (0.60, 0.97)}
+
+
+# --- the shipped model --------------------------------------------------------------------------------------
+
+
+def test_weights_are_the_ones_that_were_measured() -> None:
+    """Other weights: measure again, then change this sum and docs/embedded.md together."""
+    assert hashlib.sha256((MINI / model.WEIGHTS).read_bytes()).hexdigest() == WEIGHTS
+
+
+def test_the_folder_stays_small() -> None:
+    assert sum(f.stat().st_size for f in MINI.iterdir()) < 16e6
+
+
+def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -> None:
+    """A word added to the captions moves token numbers, and with them the meaning of the shipped weights."""
+    model.prepare(tmp_path)
+    for name in (model.CONFIG, model.BPE):
+        assert (tmp_path / name).read_bytes() == (MINI / name).read_bytes(), f"{name}: train mini again"
+
+
+def test_zero_shot_leaves_room_on_both_sides() -> None:
+    net, preprocess, tokenize = model.load(MINI)
+    for data in DATASETS:
+        split = data.split("test")
+        images = torch.stack([preprocess(data.image(i)) for i in split.ids[::3]])
+        texts = [data.templates.name.replace("{class}", c) for c in data.classes]
+        guess = model.zero_shot(net, tokenize, texts, images).argmax(1).numpy()
+        low, high = BANDS[data.name]
+        assert low < (guess == split.labels[::3]).mean() < high, data.name
+
+
+def test_images_reach_the_model_at_their_own_size() -> None:
+    """64 pixels in, 64 pixels read: nothing is resampled on the way."""
+    _, preprocess, _ = model.load(MINI)
+    image = Shapes().image("test/clock/0000")
+    raw = np.asarray(image, dtype=np.float32) / 255
+    assert np.allclose(preprocess(image).permute(1, 2, 0), (raw - 0.5) / 0.25, atol=1e-5)
+
+
+# --- captions and samples -----------------------------------------------------------------------------------
+
+
+def test_every_thing_has_words() -> None:
+    assert set(captions.WORDS) == {t.name for t in (*THINGS, *MORE)}
+
+
+def test_no_held_out_combination_is_drawn_for_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim behind the test split of shapes."""
+    drawn = []
+    real = samples.shapes.picture
+    monkeypatch.setattr(
+        samples.shapes, "picture", lambda t, combo, *r: drawn.append(combo) or real(t, combo, *r)
+    )
+    for i in range(150):
+        samples.sample(1, i)
+    assert len(drawn) > 50
+    assert not any(held_out(combo) for combo in drawn)
+
+
+def test_samples_repeat() -> None:
+    for i in (3, 4, 5, 6):
+        (image, texts), (again, same) = samples.sample(1, i), samples.sample(1, i)
+        assert image.tobytes() == again.tobytes()
+        assert texts == same
+        assert len(texts) == samples.CAPTIONS
+    assert samples.sample(1, 3)[1] != samples.sample(2, 3)[1]
+
+
+def test_digits_of_validation_and_test_do_not_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = Digits.image
+    monkeypatch.setattr(Digits, "image", lambda self, i: asked.append(i) or real(self, i))
+    samples._training_digits.cache_clear()
+    samples.digit_sample(np.random.default_rng(0))
+    assert asked
+    assert all(i.startswith("train/") for i in asked)
+
+
+def test_every_shape_and_pattern_can_be_drawn() -> None:
+    for shape in captions.SHAPES:
+        looks = set()
+        for pattern in captions.PATTERNS:
+            pen = samples.shapes.Pen(samples.shapes.Pose(0, 0, 1, 0, 1).matrix())
+            samples.draw_shape(pen, shape, pattern, (200, 0, 0), (0, 0, 200), 0, 0, 1, 0.2)
+            looks.add(pen.layer.tobytes())
+        assert len(looks) == len(captions.PATTERNS), f"{shape}: two patterns look the same"
+
+
+def test_captions_fit_the_context_and_use_known_words_only() -> None:
+    """A caption longer than the context would lose its end; an unlisted word would be spelt in pieces."""
+    *_, tokenize = model.load(MINI)
+    known = set(captions.vocabulary())
+    for i in range(150):
+        for text in samples.sample(1, i)[1]:
+            words = {w for w in text.replace(",", " ").replace(".", " ").split() if w.isalpha()}
+            assert all({w, w.removesuffix("s"), w.removesuffix("es")} & known for w in words), text
+            assert int((tokenize([text]) != 0).sum()) < model.CONTEXT
+
+
+# --- the shipped texts --------------------------------------------------------------------------------------
+
+
+def read(name: str) -> Any:
+    return json.loads((DATA / "texts" / name).read_text())
+
+
+@pytest.mark.parametrize("data", DATASETS, ids=lambda d: d.name)
+def test_text_sets_fit_the_label_set(data: Dataset) -> None:
+    texts = read(f"{data.name}.json")
+    names = [c["name"] for c in texts["classes"]]
+    assert names == data.classes == (DATA / "classes" / f"{data.name}.txt").read_text().split("\n")[:-1]
+    for c in texts["classes"]:
+        assert 6 <= len(c["attribute"]) <= 12
+        assert not set(c["analogous"]) & set(names), "an analogous text names a class"
+        assert not set(c["synonym"]) & set(names), "a synonym is another class's name"
+        for kind in ("attribute", "analogous", "synonym"):
+            assert len(set(c[kind])) == len(c[kind])
+    assert set(texts["provenance"]) == {"name", "attribute", "analogous", "synonym"}
+
+
+@pytest.mark.parametrize("data", DATASETS, ids=lambda d: d.name)
+def test_one_to_one_texts_cover_every_pair_on_both_sides(data: Dataset) -> None:
+    texts = read(f"{data.name}.one_to_one.json")
+    pairs = [(p["a_index"], p["b_index"]) for p in texts["pairs"]]
+    assert pairs == list(combinations(range(len(data.classes)), 2))
+    for p in texts["pairs"]:
+        assert (p["a"], p["b"]) == (data.classes[p["a_index"]], data.classes[p["b_index"]])
+        assert 2 <= len(p["a_not_b"]) <= 4
+        assert 2 <= len(p["b_not_a"]) <= 4
+        assert not set(p["a_not_b"]) & set(p["b_not_a"]), f"{p['a']}, {p['b']}: one text on both sides"
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_training_repeats_and_goes_on(tmp_path: Path) -> None:
+    """Fixed steps give the same weights; an interrupted run can be taken up."""
+    from coder_clip.mini.train import train
+
+    sums = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        train(out, steps=3, images=130, threads=2, store=tmp_path / "store", half=False)
+        sums.append(hashlib.sha256((out / model.WEIGHTS).read_bytes()).hexdigest())
+    assert sums[0] == sums[1]
+    train(tmp_path / "a", steps=5, images=130, threads=2, store=tmp_path / "store", half=False, resume=True)
+    assert hashlib.sha256((tmp_path / "a" / model.WEIGHTS).read_bytes()).hexdigest() != sums[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--minutes", "0"), ("--images", "5"), ("--steps", "-1"), ("--threads", "0")]
+)
+def test_impossible_options_are_refused_in_one_line(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["train", "--out", str(tmp_path / "x"), option, value]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_resume_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    from coder_clip.mini.train import train
+
+    with pytest.raises(UserError, match="without --resume"):
+        train(tmp_path / "a", store=tmp_path / "store", resume=True)
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    assert "what made the shipped weights" in capsys.readouterr().out

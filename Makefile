@@ -1,7 +1,9 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
 # make test                                   every test
+# make test-unit                              the quick ones
 # make check                                  style, types, workflow
+# make benchmark                              speed against the published way of computing -> benchmarks/results
 
 CONFIG ?= config/reproduce.yaml
 PROFILE ?= default
@@ -12,14 +14,15 @@ SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfil
 
 export PYTHONHASHSEED := 0
 
-.PHONY: reproduce test test-unit check clean
+.PHONY: reproduce test test-unit check benchmark clean
 
 reproduce: $(VENV)/installed
 	@$(SNAKEMAKE)
 	@$(BIN)/coder-clip show --config $(CONFIG)
 
 test: $(VENV)/installed-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest tests/unit -n 2
+	@$(BIN)/python -m pytest tests/integration
 
 test-unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2
@@ -31,10 +34,15 @@ check: $(VENV)/installed-test
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+benchmark: $(VENV)/installed-test
+	$(BIN)/python benchmarks/method.py
+	$(BIN)/python benchmarks/features.py
+
 clean:
 	rm -rf $(VENV) .snakemake
 
 $(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON): install Python 3.11, or name another with PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python

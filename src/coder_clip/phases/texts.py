@@ -21,7 +21,7 @@ def run(config: Config, dataset: str) -> None:
         texts = names_only(dataset, classes)
     elif not path.is_file():
         raise UserError(
-            f"no text set {path} for data set '{dataset}'; write one (docs/texts.md), name another with "
+            f"no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another with "
             f"'texts:', or say 'texts: names' to use the class names alone"
         )
     else:

@@ -1,0 +1,158 @@
+"""The results tree as tables, figures and the report read it: each file once, when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .artifacts import Paths, read_json, read_parquet, sha256
+from .errors import UserError
+from .settings import SETTINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file behind a number: where it lies (from the results folder's parent), its hash, its command."""
+
+    path: str
+    sha256: str
+    command: str
+
+
+class Results:
+    """Artefacts of some data sets, models and shots, in the order given, below one results folder.
+
+    Nothing is read before it is asked for, so a table needs only the phases it shows. A missing file is a
+    UserError that names the file and the command that makes it.
+    """
+
+    def __init__(
+        self, root: str | Path, datasets: Sequence[str], models: Sequence[str], shots: Sequence[int] = ()
+    ) -> None:
+        if not datasets or not models:
+            raise UserError("no results to show: name at least one data set and one model")
+        self.paths = Paths(root)
+        self.datasets, self.models = list(datasets), list(models)
+        self.shots = sorted(shots)
+        self._read: dict[Path, Any] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every (data set, model), data sets outermost."""
+        return ((d, m) for d in self.datasets for m in self.models)
+
+    # ---- documents and rows, one method a phase
+
+    def zero_shot(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.zero_shot(model, dataset))
+
+    def rerank(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.rerank(model, dataset))
+
+    def adapter(self, dataset: str, model: str, shots: int) -> dict[str, Any]:
+        return self._json(self.paths.adapter(model, dataset, shots))
+
+    def evaluation(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.evaluation(model, dataset))
+
+    def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
+        return self._rows(self.paths.zero_shot(model, dataset))
+
+    def maps(self, dataset: str, model: str) -> pd.DataFrame:
+        """t-SNE coordinates: image_id, label, features, x, y."""
+        return self._rows(self.paths.evaluation(model, dataset))
+
+    def texts(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.texts(dataset))
+
+    def manifest(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.manifest(dataset))
+
+    def encoder(self, dataset: str, model: str) -> dict[str, Any]:
+        """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
+        import json
+
+        from safetensors import SafetensorError, safe_open
+
+        path = self.paths.image_features(model, dataset, "test")
+        if not path.is_file():
+            raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
+        try:
+            with safe_open(path, framework="numpy") as stream:
+                header = (stream.metadata() or {}).get("coder_clip", "{}")
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is no readable safetensors file ({error}); delete it and run again"
+            ) from error
+        return dict(json.loads(header).get("encoder", {}))
+
+    # ---- what is in them
+
+    def methods(self, dataset: str, model: str) -> list[dict[str, Any]]:
+        """Zero-shot and reranked methods of every setting, as the documents hold them."""
+        return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
+
+    @cached_property
+    def main_setting(self) -> str:
+        """``clean`` where the run has it, else the setting nearest to it."""
+        there = {m["setting"] for d, m in self for m in self.zero_shot(d, m)["methods"]}
+        return self._main(there)
+
+    def few_shot_setting(self, document: dict[str, Any]) -> str:
+        """`main_setting`, told from an adapter document, so that few-shot results need no other phase."""
+        return self._main({s["setting"] for s in document["summary"]})
+
+    def rerank_setting(self, document: dict[str, Any]) -> str:
+        """`main_setting`, told from a rerank document."""
+        return self._main({m["setting"] for m in document["methods"]})
+
+    @staticmethod
+    def _main(there: set[str]) -> str:
+        return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
+
+    def sources(self, phases: Sequence[str]) -> list[Source]:
+        """The files of some phases with hash and command, in the order of phases, data sets and models."""
+        found: list[Source] = []
+        for phase in phases:
+            for dataset, model in self:
+                shots = self.shots if phase == "adapter" else [None]
+                for n in shots:
+                    place = (model, dataset) if n is None else (model, dataset, n)
+                    rows: Path = getattr(self.paths, phase)(*place)
+                    command = self._json(rows.with_suffix(".json")).get("made_by", {}).get("command", "")
+                    found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
+        return found
+
+    def source(self, path: Path, command: str) -> Source:
+        if not path.is_file():
+            raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
+        return Source(self.shown(path), sha256(path), command)
+
+    def shown(self, path: Path) -> str:
+        """The path as people see it: from the results folder on, the same on every machine."""
+        return (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
+
+    # ---- reading
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        path = path.with_suffix(".json")
+        if path not in self._read:
+            document = read_json(path)
+            if not isinstance(document, dict):
+                raise UserError(f"{path} does not hold what it should; delete it and run again")
+            self._read[path] = document
+        found: dict[str, Any] = self._read[path]
+        return found
+
+    def _rows(self, path: Path) -> pd.DataFrame:
+        if path not in self._read:
+            self._read[path] = read_parquet(path)
+        rows: pd.DataFrame = self._read[path]
+        return rows

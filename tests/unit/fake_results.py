@@ -1,0 +1,237 @@
+"""A small results tree of made-up numbers, for tests of tables, figures and report (docs/artifacts.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from coder_clip.artifacts import Paths, made_by, write_json, write_parquet
+from coder_clip.results import Results
+
+SETTINGS = ("as_published", "corrected", "clean")
+FEW_SHOT = {"clip_ensemble": 0.0, "tip_adapter": 0.010, "raw_adapter": 0.013, "coder_adapter": 0.022}
+GAIN = {"clip": 0.0, "clip_ensemble": 0.012, "random_words": 0.004, "description": 0.02, "coder": 0.045}
+WORDS = [
+    "eight straight edges",
+    "a ring of yellow petals round a dark middle",
+    "two thin dark hands",
+    "a rim",
+]
+
+
+@dataclass
+class Fake:
+    """What to make up. ``classes`` names the classes of every data set."""
+
+    root: Path
+    datasets: Sequence[str] = ("shapes", "digits")
+    models: Sequence[str] = ("mini",)
+    shots: Sequence[int] = (1, 2, 4, 8, 16)
+    seeds: Sequence[int] = (1, 2, 3)
+    classes: Sequence[str] = ("stop sign", "sunflower", "clock", "life ring", "orange", "basketball")
+    settings: Sequence[str] = SETTINGS
+    per_class: int = 20
+    reranked: bool = True
+    texts: Sequence[str] = tuple(WORDS)
+    provenance: dict[str, Any] = field(
+        default_factory=lambda: {"attribute": {"source": "made up for tests", "date": "2025-01-01"}}
+    )
+
+    def write(self) -> Results:
+        """Write the tree and give it back as `Results`."""
+        for i, dataset in enumerate(self.datasets):
+            self._texts(dataset)
+            for j, model in enumerate(self.models):
+                rng = np.random.default_rng([i, j])
+                base = 0.62 + 0.11 * ((i * 3) % 4) / 4 + 0.04 * j
+                self._zero_shot(dataset, model, base, rng)
+                self._rerank(dataset, model, base, rng)
+                for shots in self.shots:
+                    self._adapter(dataset, model, shots, base, rng)
+                self._evaluation(dataset, model, base, rng)
+                self._features(dataset, model)
+        return Results(self.root, self.datasets, self.models, self.shots)
+
+    @property
+    def ids(self) -> list[str]:
+        return [f"test/{c}/{i:04}.png" for c in range(len(self.classes)) for i in range(self.per_class)]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.classes)), self.per_class)
+
+    def image(self, dataset: str, image_id: str) -> Image.Image:
+        """A coloured disc or square, by class."""
+        c = int(image_id.split("/")[1])
+        picture = Image.new("RGB", (48, 40), (235, 235, 225))
+        draw = (ImageDraw.Draw(picture).ellipse, ImageDraw.Draw(picture).rectangle)[c % 2]
+        draw((10, 6, 38, 34), fill=((83 * c) % 256, (151 * c + 60) % 256, (211 * c + 120) % 256))
+        return picture
+
+    # ---- one method a phase
+
+    def _texts(self, dataset: str) -> None:
+        paths = Paths(self.root)
+        classes = [{"name": c, "attribute": list(self.texts), "analogous": ["kite"]} for c in self.classes]
+        text_set = {"format": 1, "dataset": dataset, "classes": classes, "provenance": self.provenance}
+        write_json(paths.texts(dataset), text_set)
+        images = {s: len(self.ids) for s in ("train", "val", "test")}
+        manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
+        write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
+
+    def _features(self, dataset: str, model: str) -> None:
+        import torch
+
+        from coder_clip.artifacts import write_tensors
+
+        encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": "cd1a5de5042a" * 5}
+        path = Paths(self.root).image_features(model, dataset, "test")
+        write_tensors(path, {"features": torch.zeros(1, 2)}, {"encoder": encoder})
+
+    def _predictions(
+        self, method: str, setting: str, accuracy: float, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        n, classes = len(self.ids), len(self.classes)
+        wrong = (rng.random(n) > accuracy) & (classes > 1)
+        prediction = np.where(wrong, (self.labels + 1) % classes, self.labels)
+        table = pd.DataFrame({"setting": setting, "method": method, "image_id": self.ids})
+        table["label"], table["prediction"] = self.labels, prediction
+        table["correct"] = table["prediction"] == table["label"]
+        table["gap"] = rng.random(n)
+        return table
+
+    def _method(self, method: str, setting: str, accuracy: float, clip: float) -> dict[str, Any]:
+        difference = {**_share(accuracy - clip, 0.025), "low": accuracy - clip - 0.025}
+        against = {"difference": difference, "fixed": 30, "broke": 18, "p_value": 0.0213}
+        return {
+            "method": method,
+            "setting": setting,
+            "accuracy": _share(accuracy),
+            "mean_class_recall": _share(accuracy - 0.003),
+            "against_clip": None if method == "clip" else against,
+        }
+
+    def _zero_shot(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
+        out = Paths(self.root).zero_shot(model, dataset)
+        runs = [(m, "any", base + g) for m, g in GAIN.items() if m != "coder"]
+        runs += [("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published")) for s in self.settings]
+        write_parquet(out, pd.concat([self._predictions(*run, rng) for run in runs]))
+        methods = [self._method(*run, base) for run in runs]
+        self._document(out, "zero-shot", dataset, model, {"classes": list(self.classes), "methods": methods})
+
+    def _rerank(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
+        out = Paths(self.root).rerank(model, dataset)
+        methods, sweep, pairs, rows = [], [], [], []
+        for s in self.settings:
+            before = base + GAIN["coder"] - 0.012 * (s == "as_published")
+            gain = 0.018 * self.reranked
+            looked_at = len(self.ids) // 4 if self.reranked else 0
+            threshold = 0.3 if s == "clean" else 0.1
+            m = self._method("coder_rerank", s, before + gain, base)
+            methods.append({**m, "threshold": threshold, "looked_at": looked_at, "coverage": 0.9})
+            for t in np.linspace(0, 1, 21).round(2).tolist():
+                accuracy = before + gain * 4 * t * (1 - t)
+                count = int(len(self.ids) * t**1.5) if self.reranked else 0
+                sweep.append({"setting": s, "threshold": t, "accuracy": accuracy, "looked_at": count})
+            if self.reranked and len(self.classes) > 1:
+                for k in range(min(7, len(self.classes) - 1)):
+                    fixed = [f"test/{k + 1}/{i:04}.png" for i in range(min(7 - k, self.per_class))]
+                    broke = [f"test/{k}/{i:04}.png" for i in range(min(k // 2, self.per_class))]
+                    counts = {"fixed": len(fixed), "broke": len(broke)}
+                    ids = {"fixed_ids": fixed, "broke_ids": broke}
+                    pairs.append({"setting": s, "a": k, "b": k + 1, **counts, **ids})
+            rows.append(self._predictions("coder_rerank", s, before + gain, rng).assign(looked_at=False))
+        write_parquet(out, pd.concat(rows))
+        what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
+        self._document(out, "rerank", dataset, model, what)
+
+    def _adapter(self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator) -> None:
+        out = Paths(self.root).adapter(model, dataset, shots)
+        runs, summary = [], []
+        for setting in self.settings:
+            for method, slope in FEW_SHOT.items():
+                level = base + 0.012 + slope * np.log2(2 * shots) * 1.6 + 0.004 * (setting != "clean")
+                spread = 0.0 if method == "clip_ensemble" else 0.02 / np.sqrt(shots)
+                accuracies = [float(level + spread * rng.standard_normal()) for _ in self.seeds]
+                for seed, a in zip(self.seeds, accuracies, strict=True):
+                    run = {"method": method, "setting": setting, "seed": seed, "alpha": 1.3, "beta": 4.0}
+                    runs.append({**run, "selected": "searched", "val_accuracy": a, "test_accuracy": a})
+                mean = float(np.mean(accuracies))
+                std = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
+                share = {"mean": mean, "std": std, "low": mean - 0.03, "high": mean + 0.03}
+                summary.append({"method": method, "setting": setting, "accuracy": share})
+        write_parquet(out, pd.DataFrame(runs))
+        what = {"shots": shots, "runs": runs, "summary": summary}
+        self._document(out, f"adapter --shots {shots}", dataset, model, what)
+
+    def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
+        out = Paths(self.root).evaluation(model, dataset)
+        kinds = [["name"], ["name", "attribute"], ["name", "attribute", "analogous", "synonym"]]
+        counts = [(n, d) for n in (0, 1, 2, 4, 8) for d in range(3 if 0 < n < 8 else 1)]
+        what: dict[str, Any] = {
+            "classes": list(self.classes),
+            "text_kinds": [
+                {"kinds": k, "accuracy": _share(base + 0.012 * len(k)), "texts": 6 * len(k)} for k in kinds
+            ],
+            "text_counts": [
+                {
+                    "count": n,
+                    "draw": d,
+                    "accuracy": base + 0.02 * np.log2(1 + n) + 0.01 * rng.random(),
+                    "texts": n,
+                }
+                for n, d in counts
+            ],
+            "feature_quality": [
+                {
+                    "features": f,
+                    "k": 5,
+                    "knn_accuracy": _share(base + 0.1 + gain),
+                    "retrieval_precision": _share(base - 0.2 + gain),
+                }
+                for f, gain in (("original", 0.0), ("coder", 0.05))
+            ],
+            "corrections": self._corrections(),
+        }
+        maps = []
+        for features, spread in (("original", 9.0), ("coder", 5.0)):
+            angle = 2 * np.pi * self.labels / len(self.classes)
+            xy = 40 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            xy = xy + spread * rng.standard_normal(xy.shape)
+            place = {"features": features, "x": xy[:, 0], "y": xy[:, 1]}
+            maps.append(pd.DataFrame({"image_id": self.ids, "label": self.labels, **place}))
+        write_parquet(out, pd.concat(maps, ignore_index=True))
+        self._document(out, "evaluation", dataset, model, what)
+
+    def _corrections(self) -> list[dict[str, Any]]:
+        if len(self.classes) < 2:
+            return []
+        texts = [
+            {
+                "text": f"a photo of a {self.classes[0]} which has {w}.",
+                "query": 0.31 - i / 50,
+                "same": 0.29 - i / 60,
+                "other": 0.2,
+            }
+            for i, w in enumerate(self.texts)
+        ]
+        images = {"query": self.ids[0], "same": self.ids[1], "other": self.ids[-1]}
+        cosines = {"original": {"same": 0.801, "other": 0.853}, "coder": {"same": 0.982, "other": 0.941}}
+        return [{**images, **cosines, "texts": texts}]
+
+    def _document(self, out: Path, command: str, dataset: str, model: str, what: dict[str, Any]) -> None:
+        head = {"dataset": dataset, "model": model, "split": "test", "images": len(self.ids)}
+        made = made_by(f"coder-clip {command} --model {model} --dataset {dataset}", [])
+        document = json.loads(json.dumps({**head, **what, "made_by": made}))
+        write_json(out.with_suffix(".json"), document)
+
+
+def _share(value: float, half: float = 0.022) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}

@@ -35,7 +35,7 @@ from coder_clip.rerank import OneToOne, rerank
 from coder_clip.zero_shot import predict
 
 BATCH = 32  # images a batch in the published loader
-NOISE = 3.0  # of images in the search
+NOISE = 2.5  # of images in the search
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Sizes:
     mean_texts: int = 18  # a class; with one to three names and synonyms 20 texts a class
     images: int = 10_000
     group: int = 23  # classes of which each has texts against each: 22,000 ordered pairs
-    pair_texts: int = 15
+    pair_texts: int = 24  # eight texts in three templates
     hesitant: int = 1000
     shots: int = 16
     texts: int = 20_000
@@ -193,7 +193,11 @@ def duels(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
 
     def published() -> Tensor:
         picks = []
-        for features, classes in zip(x, scores.topk(5, dim=1).indices.tolist(), strict=True):
+        shares = scores.softmax(dim=1).topk(2, dim=1).values
+        hesitant = shares[:, 0] - shares[:, 1] < 2  # all
+        for features, classes in zip(
+            x[hesitant], scores.topk(5, dim=1).indices[hesitant].tolist(), strict=True
+        ):
             values = []
             for a in classes:
                 differences = []

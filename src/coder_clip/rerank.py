@@ -18,7 +18,7 @@ from .neighbors import unit, wide
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
-CHUNK = 2**22  # numbers of gathered differences at a time
+CHUNK = 2**20  # numbers of gathered differences at a time
 PAIRS = 4096  # text blocks averaged at a time: the texts of all pairs need not fit in memory twice
 
 
@@ -85,7 +85,8 @@ class OneToOne:
             wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
             place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
             sign = torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
-            dots = (differences[place] @ x[some, :, None].to(values.dtype)).squeeze(2) * sign
+            rows_of = differences.index_select(0, place.flatten()).view(*place.shape, -1)
+            dots = (rows_of @ x[some, :, None].to(values.dtype)).squeeze(2) * sign
             values[some] = values[some].index_add(1, i, dots).index_add(1, j, -dots) / (k - 1)
         return values
 
@@ -138,8 +139,8 @@ def rerank_scores(
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
     x = unit(x, width=o.differences.shape[1] if len(o) else None)
-    classes = best_classes(scores, top_k)[1]
-    gaps = softmax_gap(scores)
+    best, classes = best_classes(scores, top_k)
+    gaps = softmax_gap(scores, best)
     values = torch.zeros(classes.shape, dtype=wide(x, o.differences), device=x.device)
     near = gaps < below
     values[near] = o.compare(x[near], classes[near])

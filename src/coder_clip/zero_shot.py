@@ -24,29 +24,31 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     k = min(k, scores.shape[1])
     if k < 1:
         raise UserError(f"top-{k}: at least one class is needed")
-    classes = torch.empty(len(scores), k, dtype=torch.int64, device=scores.device)
-    rows = max(1, CHUNK // scores.shape[1])
-    for start in range(0, len(scores), rows):
-        rest = scores[start : start + rows].clone()
-        for j in range(k):  # k passes are quicker than a stable sort of all classes
-            best = rest.argmax(dim=1, keepdim=True)
-            classes[start : start + rows, j : j + 1] = best
+    found = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    values, classes = found.values[:, :k].contiguous(), found.indices[:, :k].contiguous()
+    tied = (found.values[:, 1:] == found.values[:, :-1]).any(dim=1).nonzero()[:, 0]
+    for some in torch.split(tied, max(1, CHUNK // scores.shape[1])):
+        rest = scores[some]
+        for j in range(k):
+            best = rest.argmax(dim=1, keepdim=True)  # documented: the first of several maxima
+            classes[some, j : j + 1] = best
             rest.scatter_(1, best, -torch.inf)
-    return scores.gather(1, classes), classes
+    return values, classes
 
 
-def softmax_gap(scores: Tensor) -> Tensor:
+def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
     """Softmax of the best class minus that of the second: scores (N, C) -> (N,) in [0, 1].
 
-    1 where there is one class only: nothing to confuse it with. Stage two looks at images whose gap is below
+    best: the values of :func:`top_k`, where they are known already. 1 where there is one class only: nothing
+    to confuse it with. Stage two looks at images whose gap is below
     the threshold (paper, one-to-one rerank).
     """
     scores = _checked(scores)
     if scores.shape[1] == 1:
         return scores.new_ones(len(scores))
-    best = scores.topk(2, dim=1).values
-    total = torch.logsumexp(scores, dim=1, keepdim=True)
-    share = torch.exp(best - total)
+    if best is None or best.shape[1] < 2:
+        best = scores.topk(2, dim=1).values
+    share = torch.exp(best[:, :2] - torch.logsumexp(scores, dim=1, keepdim=True))
     return share[:, 0] - share[:, 1]
 
 
@@ -54,7 +56,8 @@ def _checked(scores: Tensor) -> Tensor:
     """Scores in float32 or wider; halves are widened so that softmax and ties mean the same everywhere."""
     if scores.ndim != 2 or not scores.shape[1]:
         raise UserError(f"scores: shape {tuple(scores.shape)} where (N, C) is needed, C at least 1")
-    if not scores.isfinite().all():
+    scores = scores if scores.dtype == torch.float64 else scores.float()
+    if scores.numel() and not torch.stack(scores.aminmax()).isfinite().all():  # one pass, no copy
         row = int((~scores.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"scores: row {row} holds NaN or infinity")
-    return scores if scores.dtype == torch.float64 else scores.float()
+    return scores

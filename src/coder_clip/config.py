@@ -21,11 +21,14 @@ from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUB
 KINDS = ("name", "attribute", "analogous", "synonym")
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Step = Annotated[tuple[float, float, Annotated[int, Field(ge=1)]], Field(description="[from, to, steps]")]
+Seed = Annotated[int, Field(ge=0)]
+From = Annotated[float, Field(ge=0)]
+Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
+MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class DatasetConfig(_Strict):
@@ -95,6 +98,7 @@ class RerankConfig(_Strict):
     top_k: Annotated[int, Field(ge=2)] = 5
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
+        min_length=1,
         description="Grid of the threshold figure, and what the clean setting chooses from on val.",
     )
 
@@ -103,7 +107,7 @@ class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
     shots: list[Count] = [1, 2, 4, 8, 16]
-    seeds: list[int] = [1, 2, 3]
+    seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
         False,
         description="Draw images again where a class has fewer than the shots (as published), else stop.",
@@ -121,7 +125,7 @@ class EvaluationConfig(_Strict):
     """Intervals, ablations and feature quality."""
 
     bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
-    seed: int = 0
+    seed: Seed = 0
     text_counts: list[Count] = [1, 2, 4, 6, 8]
     draws: Count = Field(5, description="Random text subsets a count.")
     neighbors: Count = Field(5, description="k of the k-NN accuracy.")
@@ -155,12 +159,12 @@ class Config(_Strict):
     @field_validator("datasets", mode="before")
     @classmethod
     def _datasets(cls, value: Any) -> Any:
-        return {name: {} for name in value} if isinstance(value, list) else _without_nulls(value)
+        return _by_name("datasets", value)
 
     @field_validator("models", mode="before")
     @classmethod
     def _models(cls, value: Any) -> Any:
-        value = {name: {} for name in value} if isinstance(value, list) else _without_nulls(value)
+        value = _by_name("models", value)
         if isinstance(value, dict):  # the embedded model needs no description
             value = {
                 k: {"model": "local-dir:data/mini"} if k == "mini" and not v else v for k, v in value.items()
@@ -183,9 +187,12 @@ class Config(_Strict):
                     f"datasets.{name}: no built-in data set{nearest(name, BUILTIN)}; your own needs 'root'"
                 )
             for key, sentences in dataset.templates.items():
-                if key not in ("name", "attribute", "analogous", "one_to_one", "prompts"):
-                    hint = nearest(key, ["name", "attribute", "analogous", "one_to_one", "prompts"])
+                if key not in ONE_TEMPLATE + MANY_TEMPLATES:
+                    hint = nearest(key, ONE_TEMPLATE + MANY_TEMPLATES)
                     raise ValueError(f"datasets.{name}.templates.{key}: unknown template{hint}")
+                if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
+                    many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, no list"
+                    raise ValueError(f"datasets.{name}.templates.{key}: give {many}")
                 for sentence in [sentences] if isinstance(sentences, str) else sentences:
                     need = {"class"} | ({key} if key in ("attribute", "analogous", "one_to_one") else set())
                     for field in sorted(need):
@@ -203,15 +210,38 @@ class Config(_Strict):
                 raise ValueError(f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)")
             if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
                 raise ValueError(f"models.{name}: no folder {model.model[10:]}")
-        for key in ("shots", "seeds"):
-            values = getattr(self.adapter, key)
+        once: dict[str, list[Any]] = {
+            "adapter.shots": self.adapter.shots,
+            "adapter.seeds": self.adapter.seeds,
+            "settings": list(self.settings),
+        }
+        for key, values in once.items():
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"adapter.{key}: give at least one, each once")
+                raise ValueError(f"{key}: give at least one, each once")
+        for key in ("betas", "alphas"):
+            low, high, _ = getattr(self.adapter, key)
+            if low > high:
+                raise ValueError(
+                    f"adapter.{key}: from {low:g} to {high:g} falls; the larger one comes second"
+                )
         return self
 
 
-def _without_nulls(value: Any) -> Any:
-    return {k: v or {} for k, v in value.items()} if isinstance(value, dict) else value
+def _by_name(key: str, value: Any) -> Any:
+    """A list of names as a mapping; what has nothing behind its name as an empty mapping."""
+    if isinstance(value, dict):
+        return {k: {} if v is None else v for k, v in value.items()}
+    if not isinstance(value, list):
+        return value
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{key}: {name!r} in the list is no name; with values write 'name: {{…}}', no dash"
+            )
+    if len(set(value)) != len(value):
+        twice = next(name for name in value if value.count(name) > 1)
+        raise ValueError(f"{key}: '{twice}' is listed twice")
+    return {name: {} for name in value}
 
 
 def open_clip_names() -> list[str]:
@@ -220,6 +250,21 @@ def open_clip_names() -> list[str]:
     assert spec is not None
     assert spec.origin is not None
     return sorted(p.stem for p in (Path(spec.origin).parent / "model_configs").glob("*.json"))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice: of two, plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_config(path: str | Path) -> Config:
@@ -234,8 +279,10 @@ def load_config(path: str | Path) -> Config:
             f"no configuration file {path}" + (f" (there are: {', '.join(there)})" if there else "")
         )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")

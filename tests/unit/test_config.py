@@ -1,0 +1,247 @@
+"""The configuration: what a person can get wrong in it, and what they then read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from coder_clip.config import Config, load_config, open_clip_names, schema
+from coder_clip.datasets import BUILTIN
+from coder_clip.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, in which the embedded model exists."""
+    (tmp_path / "data/mini").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def load(text: str) -> Config:
+    Path("c.yaml").write_text(text, encoding="utf-8")
+    return load_config("c.yaml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load(text)
+    message = str(caught.value)
+    assert "\n" not in message, "more than one line"
+    assert "c.yaml" in message, "the person does not learn which file is wrong"
+    return message
+
+
+SMALL = "datasets: [digits]\nmodels: [mini]\n"
+
+
+def test_lists_are_short_for_built_in_names() -> None:
+    """`datasets: [digits, shapes]` in the README would not work."""
+    config = load("datasets: [digits, shapes]\nmodels: [mini]\n")
+    assert list(config.datasets) == ["digits", "shapes"]
+    assert config.models["mini"].model == "local-dir:data/mini"
+    assert load("datasets: {shapes: , digits: {views: 3}}\nmodels: {mini: }\n").datasets["digits"].views == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "offered"),
+    [
+        ("adaptor: {shots: [1]}", "adaptor", "adapter"),
+        ("adapter: {shot: [1]}", "adapter.shot", "shots"),
+        ("features: {batchsize: 3}", "features.batchsize", "batch_size"),
+        ("rerank: {treshold: 3}", "rerank.treshold", "thresholds"),
+        ("evaluation: {bootstap: 3}", "evaluation.bootstap", "bootstrap"),
+        ("settings: [cleen]", "cleen", "clean"),
+        ("features: {on_error: skipp}", "skipp", "skip"),
+    ],
+)
+def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) -> None:
+    message = refused(SMALL + text + "\n")
+    assert f"'{wrong}'" in message
+    assert f"did you mean '{offered}'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "offered"),
+    [
+        ("datasets: [digit]\nmodels: [mini]", "datasets.digit", "digits"),
+        ("datasets: {digits: {view: 3}}\nmodels: [mini]", "datasets.digits.view", "views"),
+        ("datasets: {digits: {templates: {nam: x}}}\nmodels: [mini]", "templates.nam", "name"),
+        (
+            "datasets: [digits]\nmodels: {big: {model: ViT-B32, pretrained: openai}}",
+            "ViT-B32",
+            "ViT-B-32",
+        ),
+        (
+            "datasets: [digits]\nmodels: {big: {model: ViT-B-32, precission: fp16}}",
+            "models.big.precission",
+            "precision",
+        ),
+        (
+            "datasets: [digits]\nmodels: {big: {model: RN50, pretrained: x, precision: fp61}}",
+            "fp61",
+            "fp16",
+        ),
+    ],
+)
+def test_the_nearest_known_data_set_or_model_is_offered(text: str, wrong: str, offered: str) -> None:
+    message = refused(text)
+    assert wrong in message
+    assert f"did you mean '{offered}'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("features: {batch_size: 0}", "features.batch_size"),
+        ("features: {threads: 0}", "features.threads"),
+        ("features: {shards: 0}", "features.shards"),
+        ("features: {workers: -1}", "features.workers"),
+        ("features: {batch_size: many}", "features.batch_size"),
+        ("rerank: {top_k: 1}", "rerank.top_k"),
+        ("rerank: {thresholds: [1.5]}", "rerank.thresholds.0"),
+        ("rerank: {thresholds: [.nan]}", "rerank.thresholds.0"),
+        ("rerank: {thresholds: []}", "rerank.thresholds"),
+        ("adapter: {shots: [0]}", "adapter.shots.0"),
+        ("adapter: {shots: []}", "adapter.shots"),
+        ("adapter: {shots: [1, 1]}", "adapter.shots"),
+        ("adapter: {seeds: [1, 1]}", "adapter.seeds"),
+        ("adapter: {betas: [0.1, 200]}", "adapter.betas"),
+        ("adapter: {betas: [0.1, 200, 0]}", "adapter.betas.2"),
+        ("adapter: {betas: [9, 1, 5]}", "adapter.betas"),
+        ("adapter: {alphas: [-1, 1, 5]}", "adapter.alphas.0"),
+        ("adapter: {alphas: [0.1, .inf, 5]}", "adapter.alphas.1"),
+        ("adapter: {initial: [.nan, 1]}", "adapter.initial.0"),
+        ("evaluation: {bootstrap: 0}", "evaluation.bootstrap"),
+        ("evaluation: {seed: -1}", "evaluation.seed"),
+        ("settings: []", "settings"),
+        ("settings: [clean, clean]", "settings"),
+    ],
+)
+def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> None:
+    """An hour of features later the run would end in a traceback."""
+    assert where in refused(SMALL + text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("datasets: []\nmodels: [mini]", "at least one"),
+        ("datasets: [digits]\nmodels: {}", "at least one"),
+        ("models: [mini]", "datasets"),
+        ("datasets: [digits]", "models"),
+        ("datasets: digits\nmodels: [mini]", "datasets"),
+        ("datasets: [digits: {views: 3}]\nmodels: [mini]", "datasets"),
+        ("datasets: [digits, digits]\nmodels: [mini]", "digits"),
+        ("datasets: [1]\nmodels: [mini]", "datasets"),
+        ("datasets: {'a/b': {root: x}}\nmodels: [mini]", "datasets.a/b"),
+        ("datasets: {mine: {}}\nmodels: [mini]", "'root'"),
+        ("datasets: {digits: {threshold: 2}}\nmodels: [mini]", "datasets.digits.threshold"),
+        ("datasets: {digits: {templates: {name: a photo}}}\nmodels: [mini]", "{class}"),
+        ("datasets: {digits: {templates: {attribute: 'a {class}'}}}\nmodels: [mini]", "{attribute}"),
+        ("datasets: {digits: {templates: {prompts: []}}}\nmodels: [mini]", "templates.prompts"),
+        ("datasets: {digits: {templates: {name: ['a {class}', 'b {class}']}}}\nmodels: [mini]", "templates.name"),
+        ("datasets: [digits]\nmodels: {big: {model: ViT-B-32}}", "'pretrained'"),
+        ("datasets: [digits]\nmodels: [big]", "models.big.model"),
+        ("datasets: [digits]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
+        ("just words", "datasets"),
+        ("", "datasets"),
+        ("datasets: [digits\nmodels: [mini]", "YAML"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_configuration_is_refused(text: str, says: str) -> None:
+    assert says in refused(text)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    """YAML takes the last one: half of what the person wrote would silently not count."""
+    assert "adapter" in refused(SMALL + "adapter: {rounds: 1}\nadapter: {shots: [1]}\n")
+
+
+def test_a_file_that_is_no_text_is_refused() -> None:
+    Path("c.yaml").write_bytes(b"\xff\xfe\x00datasets")
+    with pytest.raises(UserError, match=r"c\.yaml"):
+        load_config("c.yaml")
+
+
+def test_a_missing_file_names_those_that_are_there() -> None:
+    Path("config").mkdir()
+    Path("config/mine.yaml").write_text(SMALL)
+    with pytest.raises(UserError, match=r"config/mine\.yaml"):
+        load_config("config/my.yaml")
+
+
+def test_published_values_are_defaults_of_published_data_sets() -> None:
+    config = load("datasets: {dtd: {root: x}, mine: {root: x, threshold: 0}}\nmodels: [mini]\n")
+    assert config.threshold("dtd") == 0.6
+    assert config.threshold("mine") == 0  # not the default: 0 is a value
+    assert config.initial("dtd") == (2.57, 30.18)
+    assert config.initial("mine") == (1.0, 1.0)
+
+
+def test_own_texts_without_one_to_one_do_not_borrow_another_data_sets() -> None:
+    Path("data/texts").mkdir(parents=True)
+    Path("data/texts/digits.one_to_one.json").write_text("{}")
+    config = load("datasets: {digits: {texts: names}}\nmodels: [mini]\n")
+    assert config.datasets["digits"].text_source("digits") is None
+    assert config.datasets["digits"].pair_source("digits") is None
+    assert load(SMALL).datasets["digits"].pair_source("digits") is not None
+
+
+def test_open_clip_names_are_read_without_importing_it() -> None:
+    assert {"ViT-B-32", "RN50", "ViT-B-16-quickgelu"} <= set(open_clip_names())
+
+
+# ---- schema ----------------------------------------------------------------------------------------
+
+
+def accepts(document: Any) -> bool:
+    validator = jsonschema.validators.validator_for(schema(), default=jsonschema.Draft202012Validator)
+    return bool(validator(schema()).is_valid(document))
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
+    assert accepts(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert re.search(r"\$schema=(\./)?schema\.json$", path.read_text(encoding="utf-8").splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"datasets": ["digits"], "models": ["mini"], "adaptor": {}},
+        {"datasets": ["digits"], "models": ["mini"], "adapter": {"shot": [1]}},
+        {"datasets": {"digits": {"view": 1}}, "models": ["mini"]},
+        {"datasets": ["digits"], "models": {"m": {"model": "RN50", "precision": "fp61"}}},
+        {"datasets": ["digits"], "models": ["mini"], "settings": ["cleen"]},
+        {"datasets": ["digits"], "models": ["mini"], "features": {"batch_size": 0}},
+        {"datasets": ["digits"]},
+    ],
+)
+def test_editors_mark_a_typing_error(document: Any) -> None:
+    assert not accepts(document)
+
+
+def test_the_committed_schema_is_that_of_the_code(repo: Path) -> None:
+    """Editors would mark a key that exists; `coder-clip schema > config/schema.json` renews it."""
+    assert json.loads((repo / "config/schema.json").read_text(encoding="utf-8")) == schema()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_configuration_that_we_ship_loads(
+    path: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo if (repo / "data/mini").is_dir() else tmp_path)
+    config = load_config(path)
+    assert all(d.root is not None or name in BUILTIN for name, d in config.datasets.items())

@@ -224,13 +224,15 @@ class _Images:
         self.largest_vote = float(counts.max(initial=0))
 
     def _affinity(self, rows: Ints) -> Floats:
-        parts = [
-            self._model.affinity(self._x[torch.from_numpy(rows[i : i + self._fetch])]).cpu().numpy()
-            for i in range(0, len(rows), self._fetch)
-        ]
-        affinity: Floats = np.concatenate(parts)[:, self._order]
-        if not np.isfinite(affinity).all():
-            raise UserError("the affinity holds NaN or infinity")
+        affinity: Floats = np.empty((0, len(self._order)), dtype=np.float32)
+        for i in range(0, len(rows), self._fetch):
+            some = torch.from_numpy(rows[i : i + self._fetch]).to(self._x.device)
+            part = self._model.affinity(self._x[some]).cpu().numpy()[:, self._order]
+            if not np.isfinite(part).all():
+                raise UserError("the affinity holds NaN or infinity")
+            if i == 0:  # filled in place: parts and their sum are never both in memory
+                affinity = np.empty((len(rows), part.shape[1]), dtype=part.dtype)
+            affinity[i : i + len(part)] = part
         return affinity
 
     def blocks(self, rows: Ints) -> Iterator[_Block]:
@@ -240,7 +242,7 @@ class _Images:
             for i in range(0, len(some), self._rows):
                 few = some[i : i + self._rows]
                 block = affinity[i : i + self._rows]
-                clip = self._clip[torch.from_numpy(few)].cpu().double().numpy()
+                clip = self._clip[torch.from_numpy(few).to(self._clip.device)].cpu().double().numpy()
                 yield _Block(
                     few,
                     np.ascontiguousarray(block.T, dtype=np.float64) - 1,

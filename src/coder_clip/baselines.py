@@ -1,17 +1,14 @@
-"""What CODER is compared with, on the same features: CLIP, descriptions, random words, Tip-Adapter.
+"""What CODER is compared with, on the same features: CLIP, descriptions, Tip-Adapter.
 
 All pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .adapter import cache_logits
@@ -63,59 +60,7 @@ def description_scores(
     return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
 
 
-def random_word_texts(
-    texts: Sequence[Sequence[str]], seed: int, vocabulary: Sequence[str] | None = None
-) -> list[list[str]]:
-    """Random words in the place of descriptions: as many texts a class, as many words a text.
-
-    A control for whether the content of descriptions matters, after WaffleCLIP (Roth et al., "Waffling around
-    for Performance", ICCV 2023). Without a vocabulary the words of all texts are shuffled across texts and
-    classes, which keeps how often each word occurs and removes only what it says about a class; with one,
-    words are drawn from it with replacement. The same seed gives the same texts.
-    """
-    lengths = [[len(text.split()) for text in of_class] for of_class in texts]
-    rng = np.random.default_rng(seed)
-    if vocabulary is None:
-        words = [word for of_class in texts for text in of_class for word in text.split()]
-        drawn = iter([words[i] for i in rng.permutation(len(words))])
-    elif not vocabulary:
-        raise ValueError("the vocabulary is empty")
-    else:
-        total = sum(map(sum, lengths))
-        drawn = iter([vocabulary[i] for i in rng.integers(len(vocabulary), size=total)])
-    return [[" ".join(next(drawn) for _ in range(n)) for n in of_class] for of_class in lengths]
-
-
 # ---- few-shot
-
-
-class Shots(NamedTuple):
-    """indices: (S,) rows of the drawn images, the first shot of every class, then the second, and so on.
-    repeated: classes with fewer images than shots; missing: classes without an image, which get no shot."""
-
-    indices: NDArray[np.int64]
-    repeated: list[int]
-    missing: list[int]
-
-
-def draw_shots(labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: int, n_classes: int) -> Shots:
-    """Draw ``shots`` images a class without replacement; with too few, all of them and then repeats.
-
-    labels: (N,) of the training images. The draw for n shots is the beginning of the draw for more with the
-    same seed, and a class's shots do not depend on the other classes. Repeats start over in the order drawn.
-    ValueError for fewer than one shot.
-    """
-    if shots < 1:
-        raise ValueError(f"at least one shot is needed, not {shots}")
-    owner = np.asarray(labels, dtype=np.int64)
-    rows = [np.flatnonzero(owner == c) for c in range(n_classes)]
-    orders = [np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)]
-    drawn = [order[place % len(order)] for place in range(shots) for order in orders if len(order)]
-    return Shots(
-        indices=np.array(drawn, dtype=np.int64),
-        repeated=[c for c, order in enumerate(orders) if 0 < len(order) < shots],
-        missing=[c for c, order in enumerate(orders) if not len(order)],
-    )
 
 
 @dataclass(frozen=True)

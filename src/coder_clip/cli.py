@@ -68,7 +68,7 @@ def _each(
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
     from .datasets import load_dataset
-    from .encoders import load_encoder
+    from .encoders import EncoderSpec, load_encoder
 
     c = load_config(config)
     features = _phase("image_features")
@@ -78,7 +78,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         features.shot_images(c, data.split("train"), data.classes)
     for name, model in c.models.items():
-        encoder = load_encoder(features.encoder_spec(c, name))
+        encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
 
 

@@ -39,6 +39,13 @@ def _imports(path: Path) -> tuple[Path, ...]:
     package = parts[:-1]  # of a module and of a package's __init__ alike
     wanted: list[Path | None] = [_file((*package[:i], "__init__")) for i in range(1, len(package) + 1)]
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first, *rest = alias.name.split(".")
+                if first == "coder_clip":
+                    wanted.extend(_file((*rest[:i], "__init__")) for i in range(1, len(rest)))
+                    wanted.append(_file(tuple(rest)) if rest else None)
+            continue
         if node.level == 0:
             names = (node.module or "").split(".")
             if names[0] != "coder_clip":
@@ -53,9 +60,9 @@ def _imports(path: Path) -> tuple[Path, ...]:
     return tuple(p for p in wanted if p is not None)
 
 
-def _nodes(tree: ast.AST) -> Iterator[ast.ImportFrom]:
+def _nodes(tree: ast.AST) -> Iterator[ast.ImportFrom | ast.Import]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, (ast.ImportFrom, ast.Import)):
             yield node
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             for other in node.orelse:

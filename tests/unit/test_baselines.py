@@ -18,10 +18,10 @@ from coder_clip.baselines import (
     class_weights,
     clip_scores,
     description_scores,
-    draw_shots,
-    random_word_texts,
 )
 from coder_clip.errors import UserError
+from coder_clip.shots import draw_shots
+from coder_clip.texts.random_words import random_word_texts
 
 torch.set_num_threads(1)
 

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from ..adapter import CacheModel, CoderAdapter, cache_logits, search
 from ..artifacts import Paths, made_by, write_json, write_parquet
-from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores, draw_shots
+from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores
 from ..datasets import load_dataset
 from ..errors import UserError
 from ..evaluation import over_seeds
 from ..settings import SETTINGS
+from ..shots import draw_shots
 from .coder import uses_published_texts
 from .common import ADAPTER_KINDS, SHOTS, Images, Texts, read_images, read_texts, use_threads
 

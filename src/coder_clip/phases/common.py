@@ -64,6 +64,11 @@ class Texts:
         return [self.features[r] for r in rows]
 
 
+def encoder_spec(config: Config, model: str) -> dict[str, Any]:
+    """Arguments of EncoderSpec; a dict, so that phases that encode nothing do not depend on the encoders."""
+    return {**config.models[model].model_dump(), "device": config.features.device}
+
+
 def use_threads(config: Config) -> None:
     """A fixed number of threads: how a sum is split over threads can change its last bit."""
     torch.set_num_threads(config.features.threads)

@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, read_tensors, write_tensors
-from ..baselines import draw_shots
 from ..datasets import Split, load_dataset
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..features import ImageFeatures, extract, merge
-from .common import SHOTS, log, use_threads
+from ..shots import draw_shots
+from .common import SHOTS, encoder_spec, log, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
-
-
-def encoder_spec(config: Config, model: str) -> EncoderSpec:
-    m = config.models[model]
-    return EncoderSpec(m.model, m.pretrained, m.precision, config.features.device)
 
 
 def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:
@@ -27,7 +22,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     data = load_dataset(dataset, config.datasets[dataset])
     views = config.datasets[dataset].views if split == SHOTS else 0
     chosen = shot_images(config, data.split("train"), data.classes) if split == SHOTS else data.split(split)
-    encoder = load_encoder(encoder_spec(config, model))
+    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     features = extract(
         data,
         chosen.ids,

@@ -10,15 +10,14 @@ import torch
 
 from ..artifacts import Paths, read_json, sha256, write_json, write_tensors
 from ..datasets import load_dataset
-from ..encoders import load_encoder
+from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors
-from .common import read_images, use_threads
-from .image_features import encoder_spec
+from .common import encoder_spec, read_images, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -66,7 +65,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     source = paths.one_to_one_texts(dataset)
     read_json(source)  # a missing file is named with the command that makes it
     ordered = pair_sentences(load_pair_set(source, dataset, data.classes), data.templates)
-    encoder = load_encoder(encoder_spec(config, model))
+    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     features = encoder.encode_texts([s for sentences in ordered.values() for s in sentences])
     parts = torch.split(features, [len(sentences) for sentences in ordered.values()])
     pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(data.classes))

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..artifacts import Paths, write_tensors
-from ..baselines import random_word_texts
 from ..datasets import load_dataset
-from ..encoders import load_encoder
+from ..encoders import EncoderSpec, load_encoder
+from ..texts.random_words import random_word_texts
 from ..texts.sentences import make_sentences
 from ..texts.sets import load_text_set
-from .common import log, use_threads
-from .image_features import encoder_spec
+from .common import encoder_spec, log, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -27,7 +26,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = load_text_set(paths.texts(dataset), dataset, data.classes)
     seed = config.evaluation.seed
     sentences = make_sentences(texts, data.templates, lambda attributes: random_word_texts(attributes, seed))
-    encoder = load_encoder(encoder_spec(config, model))
+    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     encoded = encoder.encode_texts_report(sentences.text)
     if encoded.over_length:
         first = sentences.text[encoded.over_length[0]]

@@ -6,6 +6,7 @@ the whole file or none. Every file is deterministic: no times, host names or uno
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -102,6 +103,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
+            left.unlink(missing_ok=True)  # of a run that was killed while it wrote
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
@@ -140,8 +143,8 @@ def write_json(path: str | Path, document: Any) -> None:
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False, compression="zstd")
+    data: bytes = table.to_parquet(None, index=False, compression="zstd")
+    write_bytes(path, data)
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -171,7 +174,7 @@ def read_json(path: str | Path) -> Any:
     path = _present(Path(path))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is no valid JSON ({error}); delete or restore it and run again") from error
 
 
@@ -194,7 +197,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as stream:
             metadata = json.loads((stream.metadata() or {}).get("coder_clip", "{}"))
             return {k: stream.get_tensor(k) for k in stream.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is no readable safetensors file ({error}); delete it and run again"
         ) from error

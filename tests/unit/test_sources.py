@@ -1,0 +1,146 @@
+"""Sources of a phase: an edit must rerun every phase whose result it can change, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from coder_clip import sources as module
+from coder_clip.datasets import BUILTIN
+from coder_clip.sources import sources
+
+PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
+HELPERS = {"common", "predictions"}  # shared by phases, none themselves
+
+
+def names(*modules: str) -> set[str]:
+    return {path.removeprefix("src/coder_clip/") for path in sources(*modules)}
+
+
+def test_paths_are_those_of_the_repository(repo: Path) -> None:
+    """Snakemake would look for them somewhere else."""
+    for phase in PHASES:
+        for path in sources(f"phases.{phase}"):
+            assert (repo / path).is_file(), path
+    assert sources("phases.zero_shot") == sorted(set(sources("phases.zero_shot")))
+
+
+@pytest.mark.parametrize(
+    ("phase", "needs", "not_needs"),
+    [
+        ("zero_shot", {"neighbors.py", "zero_shot.py", "baselines.py", "artifacts.py"}, {"encoders.py"}),
+        ("coder", {"neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
+        ("rerank", {"rerank.py", "neighbors.py"}, {"encoders.py", "adapter.py"}),
+        ("adapter", {"adapter.py", "baselines.py"}, {"encoders.py", "rerank.py"}),
+        ("evaluation", {"evaluation.py", "neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
+        ("texts", {"texts/sets.py", "datasets/folder.py"}, {"encoders.py", "neighbors.py"}),
+        ("manifest", {"datasets/__init__.py", "datasets/folder.py"}, {"encoders.py", "texts/sets.py"}),
+        ("image_features", {"encoders.py", "features.py", "shots.py"}, {"neighbors.py", "baselines.py"}),
+        (
+            "text_features",
+            {"encoders.py", "texts/random_words.py"},
+            {"neighbors.py", "baselines.py", "features.py"},
+        ),
+        ("one_to_one", {"encoders.py", "rerank.py", "neighbors.py"}, {"adapter.py", "features.py"}),
+    ],
+)
+def test_a_phase_depends_on_what_it_calls(phase: str, needs: set[str], not_needs: set[str]) -> None:
+    found = names(f"phases.{phase}")
+    assert f"phases/{phase}.py" in found
+    assert needs <= found
+    assert not not_needs & found
+
+
+@pytest.mark.parametrize("phase", [p for p in PHASES if p not in HELPERS])
+def test_no_phase_depends_on_configuration_or_command_line(phase: str) -> None:
+    """Every edit of config.py would encode all images again; values reach a rule as params."""
+    assert not {"config.py", "cli.py"} & names(f"phases.{phase}")
+
+
+def test_a_data_set_depends_on_its_own_module_only() -> None:
+    assert "datasets/shapes.py" in names("datasets.shapes")
+    assert "datasets/digits.py" not in names("datasets.shapes")
+    assert not {f"datasets/{m}.py" for m, _ in BUILTIN.values()} & names("phases.image_features")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "src/coder_clip"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a", "b", "c", "d", "e", "sub/__init__", "sub/x", "sub/y"):
+        (folder / f"{name}.py").write_text("")
+    monkeypatch.setattr(module, "PACKAGE", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from . import b", {"b"}),
+        ("from .b import thing", {"b"}),
+        ("from coder_clip.b import thing", {"b"}),
+        ("from coder_clip import b", {"b"}),
+        ("import coder_clip.b", {"b"}),
+        ("import coder_clip.sub.x as x", {"sub/__init__", "sub/x"}),
+        ("from .sub import x", {"sub/__init__", "sub/x"}),
+        ("from .sub.x import thing", {"sub/__init__", "sub/x"}),
+        ("def late():\n    from .b import thing", {"b"}),
+        ("class A:\n    def late(self):\n        if True:\n            from . import b", {"b"}),
+        ("try:\n    from .b import x\nexcept ImportError:\n    from .c import x", {"b", "c"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import T", set()),
+        ("import typing\nif typing.TYPE_CHECKING:\n    from .b import T", set()),
+        ("if TYPE_CHECKING:\n    from .b import T\nelse:\n    from .c import T", {"c"}),
+        ("if TYPE_CHECKING:\n    from .b import T\nelse:\n    import os\n    from .c import T", {"c"}),
+        ("import os\nfrom pathlib import Path", set()),
+    ],
+)  # fmt: skip
+def test_every_way_to_import_counts(package: Path, text: str, found: set[str]) -> None:
+    (package / "a.py").write_text(text)
+    assert names("a") == {"a.py", *(f"{f}.py" for f in found)}
+
+
+def test_imports_are_followed_also_in_circles_and_out_of_packages(package: Path) -> None:
+    (package / "a.py").write_text("from .sub import x")
+    (package / "sub/x.py").write_text("from ..c import thing\nfrom . import y")
+    (package / "c.py").write_text("from .a import thing")
+    assert names("a") == {"a.py", "c.py", "sub/__init__.py", "sub/x.py", "sub/y.py"}
+
+
+def test_an_unknown_module_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        sources("phases.nothing")
+
+
+# ---- the rules -------------------------------------------------------------------------------------
+
+
+def rules(repo: Path) -> dict[str, str]:
+    """Text of every rule by name."""
+    found = {}
+    for path in sorted((repo / "workflow/rules").glob("*.smk")):
+        parts = re.split(r"^ *rule (\w+):$", path.read_text(encoding="utf-8"), flags=re.M)
+        found.update(zip(parts[1::2], parts[2::2], strict=True))
+    return found
+
+
+def test_every_rule_that_runs_something_lists_its_sources(repo: Path) -> None:
+    """After an edit, or a pull of a colleague's edit, old results would be taken for new ones."""
+    running = {name: text for name, text in rules(repo).items() if "coder-clip" in text}
+    assert len(running) >= 13
+    for name, text in running.items():
+        assert re.search(r"sources=(package_)?sources\(", text), f"rule {name} lists no sources"
+
+
+def test_every_rule_has_log_benchmark_and_resources(repo: Path) -> None:
+    for name, text in rules(repo).items():
+        if "coder-clip" in text:
+            for key in ("log:", "benchmark:", "resources:", "message:", "2> {log}"):
+                assert key in text, f"rule {name} lacks {key}"
+
+
+def test_every_phase_is_run_by_a_rule_that_lists_it(repo: Path) -> None:
+    text = "".join(rules(repo).values())
+    for phase in sorted(set(PHASES) - HELPERS):
+        assert f'sources("{phase}")' in text or f'sources("phases.{phase}")' in text, phase

@@ -1,0 +1,236 @@
+"""Text sets and sentences: what a person writes, what is refused, what reaches the encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coder_clip.datasets.base import Templates
+from coder_clip.errors import UserError
+from coder_clip.texts.sentences import Sentences, fill, make_sentences, pair_sentences
+from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, names_only, select_pairs
+
+CLASSES = ["red fox", "arctic fox"]
+
+
+def write(tmp_path: Path, document: Any) -> Path:
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def texts(*classes: dict[str, Any]) -> dict[str, Any]:
+    return {"format": 1, "dataset": "foxes", "classes": list(classes)}
+
+
+def pairs(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"format": 1, "dataset": "foxes", "pairs": list(entries)}
+
+
+def refused(tmp_path: Path, document: Any, classes: list[str] = CLASSES, load: Any = load_text_set) -> str:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, document), "foxes", classes)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "texts.json" in message, "the person does not learn which file is wrong"
+    return message
+
+
+# ---- text sets -------------------------------------------------------------------------------------
+
+
+def test_order_comes_from_the_data_set(tmp_path: Path) -> None:
+    """A set written in another order would describe foxes with the texts of other foxes."""
+    path = write(tmp_path, texts({"name": "arctic_fox", "attribute": ["white fur"]}, {"name": "red fox"}))
+    loaded = load_text_set(path, "foxes", CLASSES)
+    assert [c.name for c in loaded.classes] == ["red fox", "arctic_fox"]
+    assert loaded.classes[1].attribute == ["white fur"]
+
+
+def test_a_missing_class_is_named(tmp_path: Path) -> None:
+    message = refused(tmp_path, texts({"name": "red fox"}))
+    assert "'arctic fox'" in message
+    assert "add an entry" in message
+
+
+def test_an_unknown_class_is_named_with_the_nearest(tmp_path: Path) -> None:
+    message = refused(tmp_path, texts({"name": "red fox"}, {"name": "artic fox"}))
+    assert "'artic fox'" in message
+    assert "did you mean 'arctic fox'" in message
+
+
+@pytest.mark.parametrize("kind", ["attribute", "analogous", "synonym"])
+@pytest.mark.parametrize(
+    ("value", "says"), [([], "empty"), ([""], "empty"), (["  "], "empty"), (["white", 3], "3"), ([None], "None")]
+)  # fmt: skip
+def test_what_is_no_text_is_named(tmp_path: Path, kind: str, value: Any, says: str) -> None:
+    """A failed generation would silently weaken one class."""
+    message = refused(tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", kind: value}))
+    assert "'arctic fox'" in message
+    assert f"'{kind}'" in message
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ([], "valid"),
+        ({"format": 1, "dataset": "foxes"}, "classes"),
+        (texts({"name": "red fox"}, {"name": 3}), "classes.1.name"),
+        (texts({"name": "red fox"}, {"name": "arctic fox", "attribute": "white"}), "attribute"),
+        (texts({"name": "red fox"}, {"name": "arctic fox", "atribute": ["white"]}), "atribute"),
+        ({**texts({"name": "red fox"}, {"name": "arctic fox"}), "format": 2}, "format"),
+        (texts("red fox", "arctic fox"), "classes.0"),  # type: ignore[arg-type]
+    ],
+)
+def test_another_shape_is_refused(tmp_path: Path, document: Any, says: str) -> None:
+    assert says in refused(tmp_path, document)
+
+
+def test_duplicate_names_are_told_apart_by_place(tmp_path: Path) -> None:
+    """ImageNet has two classes called "missile"."""
+    names = ["missile", "missile", "sunglasses"]
+    document = texts({"name": "missile", "attribute": ["fins"]}, {"name": "missile"}, {"name": "sunglasses"})
+    loaded = load_text_set(write(tmp_path, document), "foxes", names)
+    assert [c.attribute for c in loaded.classes] == [["fins"], [], []]
+    swapped = texts({"name": "sunglasses"}, {"name": "missile"}, {"name": "missile"})
+    assert "label order" in refused(tmp_path, swapped, names)
+    assert "label order" in refused(tmp_path, texts({"name": "missile"}, {"name": "sunglasses"}), names)
+
+
+def test_texts_given_twice_count_once_and_keep_their_order(tmp_path: Path) -> None:
+    """list(set()) gave another order, and other sums, in every process."""
+    document = texts({"name": "red fox", "attribute": ["b", "a", "b", "c", "a"]}, {"name": "arctic fox"})
+    assert load_text_set(write(tmp_path, document), "foxes", CLASSES).classes[0].attribute == ["b", "a", "c"]
+
+
+def test_a_written_set_reads_back(tmp_path: Path) -> None:
+    document = texts({"name": "red fox", "synonym": ["vixen"]}, {"name": "arctic fox"})
+    first = load_text_set(write(tmp_path, document), "foxes", CLASSES)
+    again = load_text_set(write(tmp_path, first.dump()), "foxes", CLASSES)
+    assert again == first
+
+
+def test_names_alone_are_a_text_set() -> None:
+    alone = names_only("foxes", ["red_fox", "arctic  fox"])
+    assert [c.name for c in alone.classes] == ["red fox", "arctic fox"]
+    assert not any(c.attribute or c.analogous or c.synonym for c in alone.classes)
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes"])
+def test_the_text_sets_we_ship_are_whole(repo: Path, name: str) -> None:
+    classes = (repo / f"data/classes/{name}.txt").read_text(encoding="utf-8").splitlines()
+    loaded = load_text_set(repo / f"data/texts/{name}.json", name, classes)
+    assert loaded.provenance, "nobody can tell where these texts come from"
+    assert load_pair_set(repo / f"data/texts/{name}.one_to_one.json", name, classes).pairs
+
+
+# ---- pairs -----------------------------------------------------------------------------------------
+
+PAIR = {"a": "red fox", "b": "arctic fox", "a_index": 0, "b_index": 1, "a_not_b": ["red fur"]}
+
+
+def test_a_pair_may_have_one_side_only(tmp_path: Path) -> None:
+    loaded = load_pair_set(write(tmp_path, pairs(PAIR)), "foxes", CLASSES)
+    assert loaded.pairs[0].b_not_a == []
+    assert pair_sentences(loaded, Templates()).keys() == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([{**PAIR, "b_index": 0}], "has index 0, where the data set has 'red fox'"),
+        ([{**PAIR, "b_index": 2}], "nothing"),
+        ([{**PAIR, "b_index": -1}], "nothing"),
+        ([{**PAIR, "a": "grey fox"}], "'grey fox'"),
+        ([{**PAIR, "b": "red fox", "b_index": 0}], "with itself"),
+        ([PAIR, PAIR], "twice"),
+        ([PAIR, {"a": "arctic fox", "b": "red fox", "a_index": 1, "b_index": 0}], "twice"),
+        ([{**PAIR, "a_not_b": []}], "'a_not_b' is empty"),
+        ([{**PAIR, "a_not_b": [3]}], "no text"),
+        ([{**PAIR, "a_index": "0"}], "a_index"),
+    ],
+)
+def test_a_wrong_pair_is_refused(tmp_path: Path, entries: list[dict[str, Any]], says: str) -> None:
+    """The difference would push the wrong class."""
+    assert says in refused(tmp_path, pairs(*entries), load=load_pair_set)
+
+
+def test_pairs_are_chosen_without_order() -> None:
+    both = PairSet.model_validate(pairs(PAIR))
+    assert select_pairs(both, [(1, 0), (0, 2)]).pairs == both.pairs
+    assert select_pairs(both, []).pairs == []
+
+
+# ---- sentences -------------------------------------------------------------------------------------
+
+
+def sentences(*classes: dict[str, Any], templates: Templates | None = None) -> Sentences:
+    found = TextSet.model_validate(texts(*classes))
+    return make_sentences(found, templates or Templates(), lambda lists: [["word"] * len(a) for a in lists])
+
+
+def of(found: Sentences, kind: str, as_published: bool = False) -> list[str]:
+    return [found.text[r] for r in found.rows(kind, as_published)]
+
+
+def test_each_kind_in_its_template() -> None:
+    found = sentences(
+        {"name": "red fox", "attribute": ["a tail"], "analogous": ["dog"], "synonym": ["vixen"]},
+        templates=Templates(prompts=("a {class}.", "the {class}.")),
+    )
+    assert of(found, "name") == ["a photo of a red fox."]
+    assert of(found, "prompt") == ["a red fox.", "the red fox."]
+    assert of(found, "attribute") == ["a photo of a red fox which has a tail."]
+    assert of(found, "analogous") == ["a photo of a red fox similar to dog."]
+    assert of(found, "synonym") == ["a photo of a vixen."]
+    assert of(found, "random_words") == ["a photo of a red fox which has word."]
+
+
+def test_as_published_every_synonym_reaches_clip_as_none() -> None:
+    found = sentences({"name": "fox", "synonym": ["vixen", "reynard"]}, {"name": "cat"})
+    assert of(found, "synonym") == ["a photo of a vixen.", "a photo of a reynard."]
+    assert of(found, "synonym", as_published=True) == ["a photo of a None."]
+    assert [found.class_index[r] for r in found.rows("synonym", True)] == [0]
+
+
+def test_as_published_underscores_stay_but_in_names() -> None:
+    found = sentences({"name": "red_fox", "attribute": ["fur"], "analogous": ["wild_dog"]})
+    assert of(found, "name", as_published=True) == ["a photo of a red fox."]
+    assert of(found, "attribute") == ["a photo of a red fox which has fur."]
+    assert of(found, "attribute", as_published=True) == ["a photo of a red_fox which has fur."]
+    assert of(found, "analogous") == ["a photo of a red fox similar to wild dog."]
+    assert of(found, "analogous", as_published=True) == ["a photo of a red_fox similar to wild_dog."]
+
+
+def test_without_bugs_in_reach_published_sentences_are_the_same() -> None:
+    found = sentences({"name": "fox", "attribute": ["fur"], "analogous": ["dog"]})
+    for kind in ("name", "attribute", "analogous", "synonym"):
+        assert found.rows(kind, as_published=True) == found.rows(kind)
+
+
+def test_sentences_that_templates_make_equal_count_once() -> None:
+    """Two prompts that differ in nothing would weigh double."""
+    found = sentences({"name": "fox"}, templates=Templates(prompts=("a {class}.", "a {class}.")))
+    assert of(found, "prompt") == ["a fox."]
+
+
+@given(st.text(), st.text())
+def test_braces_in_texts_are_texts(name: str, attribute: str) -> None:
+    """A description that holds "{class}" or "{" would crash or be filled."""
+    template = "a {class} which has {attribute}."
+    assert fill(template, name, attribute=attribute) == f"a {name} which has {attribute}."
+
+
+def test_pair_sentences_go_both_ways_in_every_template() -> None:
+    both = PairSet.model_validate(pairs({**PAIR, "a": "red_fox", "b_not_a": ["white fur", "white fur"]}))
+    found = pair_sentences(both, Templates(one_to_one=("{class}: {one_to_one}", "{one_to_one} of {class}")))
+    assert found == {
+        (0, 1): ["red fox: red fur", "red fur of red fox"],
+        (1, 0): ["arctic fox: white fur", "white fur of arctic fox"],
+    }

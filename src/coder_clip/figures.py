@@ -168,7 +168,7 @@ def few_shot(results: Results, image: Loader) -> Figure:
             ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    _outer_labels(panels, "Training images a class (shots)", "Top-1 accuracy (%)")
+    _outer_labels(panels, "Shots a class", "Top-1 accuracy (%)")
     handles = []
     for method in (m for m in METHODS if m in methods):
         label = "CLIP zero-shot, prompt ensemble" if method == "clip_ensemble" else METHODS[method]
@@ -183,7 +183,7 @@ def tsne(results: Results, image: Loader) -> Figure:
     model = results.models[0]
     many = max(len(_classes(results, d, model)) for d in results.datasets) > LEGEND
     side = 3.25 if many else 2.42
-    head, gap = 0.36, 0.12
+    head, gap = 0.3, 0.12
     row = head + side + gap
     figure = Figure(figsize=(DOUBLE, row * len(results.datasets)))
     for i, dataset in enumerate(results.datasets):
@@ -238,7 +238,7 @@ def correction(results: Results, image: Loader) -> Figure:
     ][:PANELS]
     if not examples:
         return _message("No image whose nearest neighbour CODER corrects.")
-    row, head = 2.35, 0.34
+    row, head = 2.2, 0.3
     figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
     total = row * len(examples) + head
     handles = [Patch(facecolor=c, edgecolor="white", hatch=h, label=label) for label, c, h in _THREE.values()]
@@ -270,7 +270,7 @@ def correction(results: Results, image: Loader) -> Figure:
             name = _wrap(name_of(example[who]), 15, 2)
             ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
         for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
-            y = 1 - (top + 1.53 + 0.2 * line) / total
+            y = 1 - (top + 1.47 + 0.19 * line) / total
             cosine = example[features]
             nearest = max(cosine, key=lambda k: cosine[k])
             for who, x in (("other", 0.5), ("same", 2.36)):
@@ -281,8 +281,8 @@ def correction(results: Results, image: Loader) -> Figure:
             arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
             figure.text(1.43 / DOUBLE, y, arrows, ha="center", va="center")
         note = "cosine with the query; bold: nearer"
-        figure.text(1.43 / DOUBLE, 1 - (top + 1.95) / total, note, ha="center", va="center", color=GREY)
-        _text_bars(_axes(figure, 5.0, top + 0.17, 1.65, row - 0.62), example["texts"])
+        figure.text(1.43 / DOUBLE, 1 - (top + 1.86) / total, note, ha="center", va="center", color=GREY)
+        _text_bars(_axes(figure, 5.0, top + 0.1, 1.65, row - 0.52), example["texts"])
     return figure
 
 
@@ -303,7 +303,7 @@ def text_count(results: Results, image: Loader) -> Figure:
         ax.set_title(_plain(dataset) if len(results.datasets) > 1 else _title(results, dataset, ""))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    _outer_labels(panels, "Texts a class besides its name", "Top-1 accuracy (%)")
+    _outer_labels(panels, "Texts a class, besides its name", "Top-1 accuracy (%)")
     point = Line2D(
         [], [], linestyle="", marker="o", markersize=3, color=GREY, alpha=0.6, label="one random draw"
     )
@@ -323,7 +323,7 @@ def rerank_threshold(results: Results, image: Loader) -> Figure:
     width = SINGLE if len(places) == 1 else DOUBLE
     figure = Figure(figsize=(width, 2.65 * rows + 0.5), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.7, 1] * rows)
-    seen: dict[str, str] = {}
+    seen: dict[str, list[str]] = {}
     for i, (dataset, model) in enumerate(places):
         r, c = divmod(i, columns)
         upper = figure.add_subplot(grid[2 * r, c])
@@ -331,7 +331,7 @@ def rerank_threshold(results: Results, image: Loader) -> Figure:
         document = results.rerank(dataset, model)
         for names, sweep in _sweeps(document):
             look = {k: v for k, v in _line(names[-1], {}).items() if k != "marker"}
-            seen.setdefault(names[-1], " = ".join(names))
+            seen.setdefault(names[-1], names)
             at = [s["threshold"] for s in sweep]
             upper.plot(at, [100 * s["accuracy"] for s in sweep], **look)
             lower.plot(at, [s["looked_at"] for s in sweep], **look)
@@ -357,13 +357,13 @@ def rerank_threshold(results: Results, image: Loader) -> Figure:
     handles = []
     for s in order:
         look = _line(s, {})
-        chosen = {"marker": look["marker"], "color": look["color"], "markersize": 5.5}
-        if s in seen:
-            chosen["linestyle"] = look["linestyle"]
-        else:
-            chosen["linestyle"] = ""
-        handles.append(Line2D([], [], label=s, markeredgecolor="white", markeredgewidth=0.7, **chosen))
-    _legend_below(figure, handles, "Line: any threshold. Marker: the setting's threshold.")
+        line: Any = look["linestyle"] if s in seen else ""
+        label = s if s in seen else f"{s} (line of {next(k for k, v in seen.items() if s in v)})"
+        mark = {"marker": look["marker"], "color": look["color"], "markersize": 5.5}
+        handles.append(
+            Line2D([], [], label=label, linestyle=line, markeredgecolor="white", markeredgewidth=0.7, **mark)
+        )
+    _legend_below(figure, handles, "Line: any threshold. Marker: the threshold in use.")
     return figure
 
 
@@ -371,7 +371,7 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
     """Which pairs of classes the rerank put right and wrong, with an image of each."""
     model = results.models[0]
     at_most = int(np.clip(24 // len(results.datasets), 2, 6))
-    pitch, head, foot = 0.46, 0.62, 0.14
+    pitch, head, foot = 0.44, 0.46, 0.16
     blocks = []
     for dataset in results.datasets:
         document = results.rerank(dataset, model)
@@ -540,7 +540,7 @@ def _text_bars(ax: Axes, texts: list[dict[str, Any]]) -> None:
             edgecolor="white",
             linewidth=0,
         )
-    ax.set_yticks(np.arange(len(texts)), [_wrap(t["text"], 36, 2) for t in texts], linespacing=0.95)
+    ax.set_yticks(np.arange(len(texts)), [_wrap(t["text"], 36, 2) for t in texts], linespacing=1.05)
     ax.set_ylim(len(texts) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
@@ -563,17 +563,25 @@ def _pair_bars(ax: Axes, pairs: list[dict[str, Any]], classes: list[str]) -> Non
                 x = side * (value + 0.04 * widest)
                 ax.text(x, i, str(value), ha="left" if side > 0 else "right", va="center")
     ax.axvline(0, color="#444444", linewidth=0.8)
-    ax.set_xlim(-1.22 * widest, 1.22 * widest)
+    room = 0.25 * widest  # for the counts beside the bars
+    ax.set_xlim(-max(p["broke"] for p in pairs) - room, max(p["fixed"] for p in pairs) + room)
     ax.set_ylim(len(pairs) - 0.5, -0.5)
-    names = [f"{_short(classes[p['a']], 40)}\n→ {_short(classes[p['b']], 40)}" for p in pairs]
-    ax.set_yticks(y, names, linespacing=1.0)
+    ax.set_yticks(y, [_pair_name(classes[p["a"]], classes[p["b"]]) for p in pairs], linespacing=1.1)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([])
     ax.grid(False)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    for x, ha, text, colour in ((0.47, "right", "put wrong", VERMILLION), (0.53, "left", "put right", BLUE)):
-        ax.text(x, 1.0, text, transform=ax.transAxes, ha=ha, va="bottom", color=colour)
+    above = ax.get_xaxis_transform()
+    gap = 0.03 * (ax.get_xlim()[1] - ax.get_xlim()[0])
+    ax.text(-gap, 1.02, "put wrong", transform=above, ha="right", va="bottom", color=VERMILLION)
+    ax.text(gap, 1.02, "put right", transform=above, ha="left", va="bottom", color=BLUE)
+
+
+def _pair_name(a: str, b: str) -> str:
+    """The class before and the class after, on two lines where one is too short."""
+    one = f"{_plain(a)} → {_plain(b)}"
+    return one if len(one) <= 40 else f"{_short(a, 38)}\n→ {_short(b, 38)}"
 
 
 def _pair_images(
@@ -597,7 +605,7 @@ def _pair_images(
     ax.set_ylim(len(pairs) - 0.5, -0.5)
     ax.axis("off")
     for column, (text, colour) in enumerate((("wrong", VERMILLION), ("right", BLUE))):
-        place = ((column + 0.5) / 2, 1.0)
+        place = ((column + 0.5) / 2, 1 + 0.02)
         ax.text(*place, text, transform=ax.transAxes, ha="center", va="bottom", color=colour)
 
 
@@ -665,12 +673,14 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def _outer_labels(panels: list[Axes], x: str, y: str) -> None:
-    """Axis labels once a row and once for all columns."""
-    figure = panels[0].figure
-    figure.supxlabel(x, fontsize=8)
-    for ax in panels:
-        if (spec := ax.get_subplotspec()) is not None and spec.is_first_col():
+    """Axis labels on the left of every row and below every column."""
+    for i, ax in enumerate(panels):
+        spec = ax.get_subplotspec()
+        assert spec is not None
+        if spec.is_first_col():
             ax.set_ylabel(y)
+        if i + spec.get_geometry()[1] >= len(panels):
+            ax.set_xlabel(x)
 
 
 def _legend_below(figure: Figure, handles: list[Line2D], title: str | None = None) -> None:

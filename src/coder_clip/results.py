@@ -43,6 +43,7 @@ class Results:
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
         self._read: dict[Path, Any] = {}
+        self._hashes: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
@@ -133,7 +134,9 @@ class Results:
     def source(self, path: Path, command: str) -> Source:
         if not path.is_file():
             raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
-        return Source(self.shown(path), sha256(path), command)
+        if path not in self._hashes:
+            self._hashes[path] = sha256(path)
+        return Source(self.shown(path), self._hashes[path], command)
 
     def shown(self, path: Path) -> str:
         """The path as people see it: from the results folder on, the same on every machine."""

@@ -154,9 +154,9 @@ def few_shot(results: Results) -> Table:
         if key not in rows:
             start = [*_place_cells(results, r), Cell(_label(METHODS, r["method"]))]
             rows[key] = start + [Cell("–")] * len(results.shots)
-        spread = f" ± {_percent(r['accuracy_std'])}" if r["accuracy_std"] > 0 else ""
+        spread = f" ± {percent(r['accuracy_std'])}" if r["accuracy_std"] > 0 else ""
         place = len(rows[key]) - len(results.shots) + shots_of[r["shots"]]
-        rows[key][place] = Cell(_percent(r["accuracy"]) + spread, r["accuracy"], best[i])
+        rows[key][place] = Cell(percent(r["accuracy"]) + spread, r["accuracy"], best[i])
     shots_columns = [Column(f"{s} shot{'s' * (s != 1)}") for s in results.shots]
     setting = settings[0] if settings else "clean"
     return Table(
@@ -410,11 +410,11 @@ def _tex(text: str) -> str:
 # ---- cells
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
     return "–" if _missing(value) else f"{100 * value:.1f}"  # type: ignore[operator]
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
     """A signed difference in percentage points; nothing that rounds to zero has a sign."""
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "−")
@@ -423,7 +423,7 @@ def _points(value: float) -> str:
 def _with_interval(value: Any, low: Any, high: Any, sign: bool = False) -> str:
     if _missing(value):
         return "–"
-    show: Callable[[float], str] = _points if sign else _percent
+    show: Callable[[float], str] = points if sign else percent
     return show(value) if _missing(low) else f"{show(value)} [{show(low)}, {show(high)}]"
 
 

@@ -134,7 +134,8 @@ class Fake:
             gain = 0.018 * self.reranked
             looked_at = len(self.ids) // 4 if self.reranked else 0
             threshold = 0.3 if s == "clean" else 0.1
-            m = self._method("coder_rerank", s, before + gain, base)
+            after = before + gain * 4 * threshold * (1 - threshold)
+            m = self._method("coder_rerank", s, after, base)
             methods.append({**m, "threshold": threshold, "looked_at": looked_at, "coverage": 0.9})
             for t in np.linspace(0, 1, 21).round(2).tolist():
                 accuracy = before + gain * 4 * t * (1 - t)
@@ -147,7 +148,7 @@ class Fake:
                     counts = {"fixed": len(fixed), "broke": len(broke)}
                     ids = {"fixed_ids": fixed, "broke_ids": broke}
                     pairs.append({"setting": s, "a": k, "b": k + 1, **counts, **ids})
-            rows.append(self._predictions("coder_rerank", s, before + gain, rng).assign(looked_at=False))
+            rows.append(self._predictions("coder_rerank", s, after, rng).assign(looked_at=False))
         write_parquet(out, pd.concat(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
         self._document(out, "rerank", dataset, model, what)

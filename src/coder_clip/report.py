@@ -1,0 +1,321 @@
+"""The report: one page that holds everything, and metrics.json for ``dvc metrics``.
+
+The page needs nothing besides itself: styles and script are inline, figures are base64, and a content security
+policy forbids requests and any script but its own. All text is escaped. There is no time or host name in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from . import figures as figures_
+from . import tables as tables_
+from .artifacts import write_json, write_text
+from .errors import UserError
+from .results import Results, Source
+from .settings import REASONS, SETTINGS
+
+# In the order of the page: the main result first. A table or figure of another section is shown last.
+SECTIONS = {
+    "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
+    "texts of a class; stage two (rerank) asks what tells the likeliest classes apart.",
+    "Few-shot": "A cache of a few training images a class corrects the zero-shot scores; nothing is trained.",
+    "Texts": "Which kinds of text help, and how many it takes.",
+    "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
+    "Settings": "The published code keeps some bugs and chooses some values on test data. Each number stands "
+    "beside what it is without them.",
+}
+ABOUT = {
+    "CLIP": "the class name in one sentence",
+    "CLIP, prompt ensemble": "the class name in several sentences, averaged",
+    "CLIP, attribute texts": "descriptions of a class, averaged (Menon and Vondrick 2023)",
+    "CLIP, random words": "as many random words as there are descriptions: a control",
+    "CODER": "stage one: attributes, analogous classes, name and synonyms",
+    "CODER + rerank": "stage two on top: texts that tell two classes apart",
+    "Tip-Adapter": "cache of image features (Zhang et al. 2022), no training",
+    "Adapter, raw features": "CODER-Adapter's formula on image features: what the cache alone gives",
+    "CODER-Adapter": "the same on CODERs",
+}
+ENCODER = ("model", "pretrained", "precision", "open_clip", "weights_sha256")  # what else is in it is detail
+PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A table or figure on the page."""
+
+    name: str
+    title: str
+    caption: str
+    source: Source
+    artefacts: list[Source]
+    table: tables_.Table | None = None
+    groups: Sequence[bool] = ()
+    alt: str = ""
+    image: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class _Section:
+    anchor: str
+    title: str
+    about: str
+    items: list[_Item]
+
+
+def render(
+    results: Results,
+    out: str | Path,
+    *,
+    title: str = "CODER",
+    note: str = "",
+    config_text: str = "",
+    versions: Mapping[str, str] | None = None,
+    commands: Mapping[str, str] | None = None,
+) -> None:
+    """Write the page. Tables and figures must be there: their files are what it shows and names.
+
+    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. versions:
+    package -> version. commands: ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default;
+    ``reproduce`` -> the command that makes everything. UserError for a missing file.
+    """
+    commands = commands or {}
+    script = _asset("report.js.j2")
+    page = _template().render(
+        title=title,
+        note=note,
+        headline=_headline(results),
+        setting=results.main_setting,
+        sections=_sections(results, commands),
+        about=ABOUT,
+        settings=[asdict(s) for s in SETTINGS.values()],
+        reasons=REASONS,
+        encoders=_encoders(results),
+        datasets=_datasets(results),
+        texts=_texts(results),
+        versions=dict(versions or {}),
+        config_text=config_text,
+        reproduce=commands.get("reproduce", ""),
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    write_text(out, page)
+
+
+def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
+    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    setting = results.main_setting
+    for dataset, model in results:
+        numbers = {
+            m["method"]: m["accuracy"]["value"]
+            for m in results.methods(dataset, model)
+            if m["setting"] in ("any", setting)
+        }
+        for shots in results.shots:
+            document = results.adapter(dataset, model, shots)
+            few = results.few_shot_setting(document)
+            numbers |= {
+                f"{s['method']}_{shots}_shots": s["accuracy"]["mean"]
+                for s in document["summary"]
+                if s["setting"] == few and s["method"] != "clip_ensemble"
+            }
+        found.setdefault(dataset, {})[model] = numbers
+    return found
+
+
+def write_metrics(results: Results, out: str | Path) -> None:
+    """Write `metrics` as JSON."""
+    write_json(out, metrics(results))
+
+
+# ---- what the page shows
+
+
+def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
+    items: dict[str, list[_Item]] = {s: [] for s in SECTIONS}
+    for name, make in tables_.TABLES.items():
+        table = make(results)
+        command = commands.get(f"tables/{name}", f"coder-clip table {name}")
+        items.setdefault(table.section, []).append(
+            _Item(
+                name=f"table-{name}",
+                title=table.title,
+                caption=table.caption,
+                source=results.source(results.paths.table(name), command),
+                artefacts=results.sources(table.phases),
+                table=table,
+                groups=table.groups(),
+            )
+        )
+    for name, drawing in figures_.FIGURES.items():
+        command = commands.get(f"figures/{name}", f"coder-clip figure {name}")
+        path = results.paths.figure(name)
+        source = results.source(path, command)
+        data = path.read_bytes()
+        width, height = _size(path, data)
+        items.setdefault(drawing.section, []).append(
+            _Item(
+                name=f"figure-{name}",
+                title=drawing.title,
+                caption=drawing.caption,
+                source=source,
+                artefacts=results.sources(drawing.phases),
+                alt=drawing.alt,
+                image=base64.b64encode(data).decode(),
+                width=round(width * PIXELS),
+                height=round(height * PIXELS),
+            )
+        )
+    return [
+        _Section(title.lower().replace(" ", "-"), title, SECTIONS.get(title, ""), found)
+        for title, found in items.items()
+        if found
+    ]
+
+
+def _size(path: Path, data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG, so that the page does not jump while it loads."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:
+        raise UserError(f"{path} is no PNG image; delete it and run again")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def _headline(results: Results) -> list[dict[str, str]]:
+    """For each data set and model: CLIP, CODER after the rerank, and the difference with its interval."""
+    found = []
+    setting = results.main_setting
+    for dataset, model in results:
+        by_method = {
+            m["method"]: m for m in results.methods(dataset, model) if m["setting"] in ("any", setting)
+        }
+        last = next((m for m in ("coder_rerank", "coder") if m in by_method), None)
+        if last is None or "clip" not in by_method:
+            continue
+        change = by_method[last]["against_clip"]["difference"]
+        sure = "better" if change["low"] > 0 else "worse" if change["high"] < 0 else "unclear"
+        found.append(
+            {
+                "dataset": dataset,
+                "model": model if len(results.models) > 1 else "",
+                "clip": tables_.percent(by_method["clip"]["accuracy"]["value"]),
+                "method": tables_.METHODS[last],
+                "coder": tables_.percent(by_method[last]["accuracy"]["value"]),
+                "difference": tables_.points(change["value"]),
+                "low": tables_.points(change["low"]),
+                "high": tables_.points(change["high"]),
+                "sure": sure,
+                "verdict": {
+                    "better": "better than CLIP",
+                    "worse": "worse than CLIP",
+                    "unclear": "no clear difference",
+                }[sure],
+            }
+        )
+    return found
+
+
+def _encoders(results: Results) -> list[dict[str, Any]]:
+    """Each encoder once, with the data sets whose features it made: two of one name would show as two."""
+    found: list[dict[str, Any]] = []
+    for dataset, model in results:
+        info = results.encoder(dataset, model)
+        for entry in found:
+            if entry["name"] == model and entry["info"] == info:
+                entry["datasets"].append(dataset)
+                break
+        else:
+            shown = {k: str(info[k]) for k in ENCODER if k in info}
+            detail = {k: str(v) for k, v in info.items() if k not in ENCODER}
+            found.append(
+                {"name": model, "info": info, "shown": shown, "detail": detail, "datasets": [dataset]}
+            )
+    return found
+
+
+def _datasets(results: Results) -> list[dict[str, Any]]:
+    found = []
+    for dataset in results.datasets:
+        m = results.manifest(dataset)
+        found.append(
+            {
+                "name": dataset,
+                "classes": len(m["classes"]),
+                "images": m["images"],
+                "fingerprint": m["fingerprint"],
+            }
+        )
+    return found
+
+
+def _texts(results: Results) -> list[dict[str, Any]]:
+    """For each data set and kind of text: how many there are, and what the text set says of its origin."""
+    found = []
+    for dataset in results.datasets:
+        text_set = results.texts(dataset)
+        provenance = text_set.get("provenance", {})
+        kinds = [k for k in ("attribute", "analogous", "synonym") if any(k in c for c in text_set["classes"])]
+        rows = [
+            {
+                "kind": kind,
+                "count": len(text_set["classes"])
+                if kind == "name"
+                else sum(len(c.get(kind, ())) for c in text_set["classes"]),
+                "origin": _flat(provenance.get(kind, {})),
+            }
+            for kind in ("name", *kinds)
+        ]
+        rest = {k: _flat(v) for k, v in provenance.items() if k not in ("name", *kinds)}
+        found.append({"dataset": dataset, "rows": rows, "rest": rest})
+    return found
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested provenance as (key, text) lines."""
+    if isinstance(value, Mapping):
+        return [line for k, v in value.items() for line in _flat(v, f"{name}.{k}" if name else str(k))]
+    if isinstance(value, (list, tuple)):
+        return [(name, ", ".join(str(v) for v in value))]
+    return [(name, str(value))]
+
+
+# ---- templates
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("coder_clip"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["short"] = lambda text: str(text)[:12]
+    return environment
+
+
+@cache
+def _template() -> Template:
+    return _environment().get_template("report.html.j2")
+
+
+def _asset(name: str) -> str:
+    """The source of an inline style or script."""
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0].strip()

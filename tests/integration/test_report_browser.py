@@ -1,0 +1,188 @@
+"""The report in a real browser: nothing missing, nothing asked of the network, readable on a phone and a desk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
+
+from fake_results import Fake
+
+from coder_clip import figures, report, tables
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+)
+HOSTILE = "</script><script>document.title='injected'</script><img src=http://127.0.0.1:9/x onerror=alert(1)>"
+WIDTHS = {"phone": 390, "desk": 1280}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    fake = Fake(tmp_path_factory.mktemp("report") / "results", models=("mini", "ViT-B-32"))
+    fake.provenance = {"attribute": {"source": HOSTILE}, "synonym": {"author": "x" * 300}}
+    results = fake.write()
+    for name, table in tables.TABLES.items():
+        tables.write(table(results), results.paths.table(name, ""))
+    for name, drawing in figures.FIGURES.items():
+        figures.write(drawing(results, fake.image), results.paths.figure(name, ""))
+    report.render(
+        results,
+        results.paths.report,
+        title="CODER & <b>friends</b>",
+        note=f"Made up. {HOSTILE}",
+        config_text="datasets: [shapes]\n" + "x" * 400,
+        versions={"python": "3.11", HOSTILE: "1"},
+        commands={"reproduce": "make reproduce"},
+    )
+    return results.paths.report
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--force-color-profile=srgb",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_page_load_timeout(60)
+    yield driver
+    driver.quit()
+
+
+def show(browser: Any, page: Path, width: int) -> None:
+    """Opens the page as wide as a screen of that width; the window itself cannot be as narrow as a phone."""
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(page.as_uri())
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
+    show(browser, page, width)
+    assert browser.title == "CODER & <b>friends</b>"  # as text, and not what the injected script makes of it
+    assert browser.get_log("browser") == []
+    sizes = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
+    assert len(sizes) == len(figures.FIGURES)
+    assert all(sizes)
+    requests = [
+        message["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in requests if not url.startswith(("data:", page.as_uri()))] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_page_is_no_wider_than_the_screen(browser: Any, page: Path, width: int) -> None:
+    show(browser, page, width)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert widths[0] <= widths[1] == width
+    outside = browser.execute_script(
+        "return [...document.querySelectorAll('table, img, pre')]"
+        ".filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert outside == []  # what can be wide scrolls in its own box
+
+
+def test_tables_sort_by_number(browser: Any, page: Path) -> None:
+    show(browser, page, WIDTHS["desk"])
+    column = browser.execute_script(
+        """
+        const table = document.querySelector('#table-zero_shot table');
+        const head = [...table.tHead.rows[0].cells].find(c => c.textContent.startsWith('Top-1'));
+        head.querySelector('button').click();
+        return [head.ariaSort ?? head.getAttribute('aria-sort'),
+                ...[...table.tBodies[0].rows].map(r => Number(r.cells[head.cellIndex].dataset.sort))];
+        """
+    )
+    assert column[0] == "descending"
+    assert column[1:] == sorted(column[1:], reverse=True)
+
+
+def test_readable_without_script(browser: Any, page: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(browser, page, WIDTHS["desk"])
+        text = browser.find_element("css selector", "#table-zero_shot").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "CODER + rerank" in text
+
+
+def test_what_a_screen_reader_needs(browser: Any, page: Path) -> None:
+    show(browser, page, WIDTHS["desk"])
+    missing = browser.execute_script(
+        """
+        const levels = [...document.querySelectorAll('h1,h2,h3')].map(h => Number(h.tagName[1]));
+        return {
+          lang: document.documentElement.lang !== 'en',
+          alt: [...document.images].filter(i => !i.alt).length,
+          captions: [...document.querySelectorAll('table')].filter(t => !t.caption).length,
+          scopes: [...document.querySelectorAll('th')].filter(t => !t.scope).length,
+          h1: document.querySelectorAll('h1').length - 1,
+          jumps: levels.filter((l, i) => i && l > levels[i - 1] + 1).length,
+          ids: (ids => ids.length - new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id)),
+          links: [...document.querySelectorAll('a')].filter(a => !document.querySelector(a.hash)).length,
+        };
+        """
+    )
+    assert not any(missing.values()), missing
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(browser: Any, page: Path, scheme: str) -> None:
+    """WCAG AA for text: at least 4.5 to 1 against what lies behind it."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    show(browser, page, WIDTHS["desk"])
+    low = browser.execute_script(
+        """
+        const rgb = text => text.match(/[\\d.]+/g).map(Number);
+        const light = c => c.slice(0, 3).map(v => v / 255)
+          .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+          .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+        const behind = e => {
+          for (; e; e = e.parentElement) {
+            const c = rgb(getComputedStyle(e).backgroundColor);
+            if (c.length < 4 || c[3] > 0) return c;
+          }
+          return [255, 255, 255];
+        };
+        return [...document.querySelectorAll('body *')]
+          .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+          .filter(e => e.tagName !== 'SCRIPT')
+          .map(e => {
+            const [a, b] = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+            return [e.className || e.tagName, (a + .05) / (b + .05)];
+          })
+          .filter(([, ratio]) => ratio < 4.5);
+        """
+    )
+    assert low == []

@@ -246,11 +246,13 @@ def main() -> None:
     try:
         app(prog_name="coder-clip")
     except UserError as error:
-        print(f"coder-clip: error: {error}", file=sys.stderr)
+        line = " ".join(part.strip() for part in str(error).splitlines())
+        print(f"coder-clip: error: {line}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("coder-clip: stopped", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # how typer ends after Control-C
+            print("coder-clip: stopped", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
 from coder_clip.datasets import BUILTIN
 from coder_clip.errors import UserError
+from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.sources import sources as package_sources
 from snakemake.exceptions import WorkflowError
@@ -27,7 +28,9 @@ CONFIG_FILE = (
 try:
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"coder-clip: error: {error}")
+if workflow.is_main_process and clear_stale_locks():
+    logger.info("An earlier run was killed; continuing where it was.")
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)

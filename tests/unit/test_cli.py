@@ -1,0 +1,131 @@
+"""The command line: what it teaches, and how bad input ends."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coder_clip import __version__, cli
+from coder_clip.errors import UserError, nearest
+
+IN_ORDER = [
+    "manifest", "texts", "image-features", "merge-shards", "text-features", "coder", "zero-shot",
+    "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation", "table", "figure", "report", "show",
+]  # fmt: skip
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "data/mini").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "c.yaml"
+    path.write_text("datasets: [digits, shapes]\nmodels: [mini]\nadapter: {shots: [1, 2]}\n")
+    return path
+
+
+def one_line(answer: Any) -> str:
+    assert answer.code == 1
+    lines = answer.err.splitlines()
+    assert len(lines) == 1, f"not one line: {answer.err}"
+    assert lines[0].startswith("coder-clip: error: ")
+    assert "Traceback" not in answer.err
+    return str(lines[0])
+
+
+def test_help_lists_every_phase_in_order(command: Command) -> None:
+    """A reader of the paper would not find the phases."""
+    answer = command("--help")
+    assert answer.code == 0
+    listed = re.findall(r"^[│ ] ([a-z][a-z0-9-]*)  ", answer.out, flags=re.M)
+    assert [c for c in listed if c in IN_ORDER] == IN_ORDER
+    assert listed[:2] == ["check", "schema"]
+
+
+@pytest.mark.parametrize("name", ["check", "schema", *IN_ORDER])
+def test_every_command_explains_itself(command: Command, name: str) -> None:
+    answer = command(name, "--help")
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) > 6
+    assert name == "schema" or "--config" in answer.out
+
+
+def test_version(command: Command) -> None:
+    assert command("--version").out == f"{__version__}\n"
+
+
+def test_nothing_shows_the_help(command: Command) -> None:
+    assert "Phases, in order" in "".join([(a := command()).out, a.err])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["zero-shot", "--dataset", "digit"], "no data set 'digit' in the configuration (did you mean 'digits'?)"),
+        (["zero-shot", "--model", "minni"], "no model 'minni' in the configuration (did you mean 'mini'?)"),
+        (["texts", "-d", "x"], "(known: digits, shapes)"),
+        (["adapter", "--shots", "3"], "no number of shots '3'"),
+        (["image-features", "--split", "tests"], "did you mean 'test'"),
+        (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
+        (["zero-shot"], "image_features/mini/digits/test.safetensors is missing; 'snakemake "),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_one_line(
+    command: Command, configuration: Path, arguments: list[str], says: str
+) -> None:
+    assert says in one_line(command(*arguments, "--config", configuration))
+
+
+@pytest.mark.parametrize("name", ["check", *(c for c in IN_ORDER if c not in ("table", "figure"))])
+def test_every_command_names_a_missing_configuration(command: Command, tmp_path: Path, name: str) -> None:
+    arguments = ["--shards", "2"] if name == "merge-shards" else []
+    answer = command(name, *arguments, "--config", tmp_path / "nowhere.yaml")
+    assert "nowhere.yaml" in one_line(answer)
+
+
+def test_a_stopped_command_says_so(
+    command: Command, configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control-C would end in a traceback, or in success."""
+
+    def stop(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_phase", stop)
+    answer = command("zero-shot", "--config", configuration)
+    assert answer.code == 130
+    assert answer.err.strip().splitlines()[-1] == "coder-clip: stopped"
+    assert "Traceback" not in answer.err
+
+
+def test_an_error_of_several_lines_becomes_one(
+    command: Command, configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages of other libraries hold line breaks; logs are read line by line."""
+
+    def fail(name: str) -> None:
+        raise UserError("first\n  second")
+
+    monkeypatch.setattr(cli, "_phase", fail)
+    assert one_line(command("zero-shot", "--config", configuration)).endswith("error: first second")
+
+
+def test_help_starts_without_torch() -> None:
+    """Asking for help, and every start of Snakemake, would take seconds."""
+    code = (
+        "import sys, coder_clip.cli; print([m for m in ('torch', 'pandas', 'open_clip') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nearest_offers_or_lists() -> None:
+    assert nearest("Digit", ["digits", "shapes"]) == " (did you mean 'digits'?)"
+    assert nearest("x", ["b", "a"]) == " (known: a, b)"
+    assert nearest("x", []) == " (known: none)"

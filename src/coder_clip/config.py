@@ -152,6 +152,10 @@ class Config(_Strict):
         given = self.datasets[dataset].threshold
         return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if given is None else given
 
+    def widest_threshold(self, dataset: str) -> float:
+        """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
+        return max(self.threshold(dataset), *self.rerank.thresholds)
+
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)

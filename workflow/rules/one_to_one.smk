@@ -22,8 +22,8 @@ rule pair_texts:
         runtime=30,
     params:
         models=MODELS,
-        rerank=CONFIG.rerank.model_dump(mode="json"),
-        threshold=lambda w: CONFIG.threshold(w.dataset),
+        top_k=CONFIG.rerank.top_k,
+        widest=lambda w: CONFIG.widest_threshold(w.dataset),
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:

@@ -31,7 +31,7 @@ def run_texts(config: Config, dataset: str) -> None:
     """
     use_threads(config)
     classes = load_dataset(dataset, config.datasets[dataset]).classes
-    widest = max(config.threshold(dataset), *config.rerank.thresholds)
+    widest = config.widest_threshold(dataset)
     compared: Counter[tuple[int, int]] = Counter()
     for model in config.models:
         for split in ("val", "test"):

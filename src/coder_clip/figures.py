@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,13 +39,14 @@ SINGLE, DOUBLE = 3.25, 6.75  # inches: one and two columns of the conference's s
 DPI = 200
 LEGEND = 20  # classes; more cannot be told apart, and the legend is left out
 PANELS = 4  # a row
-NAME = 26  # characters of a class name
+NAME = 22  # characters of a class name in a legend
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILLION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#6B6B6B"
 # 7 colours and 3 markers are coprime: 21 classes differ, and neighbours in the list differ in both
 POINT_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 POINT_MARKERS = ("o", "^", "s")
+LOOKS = len(POINT_COLOURS) * len(POINT_MARKERS)
 
 LINES: dict[str, dict[str, Any]] = {
     "coder_adapter": {"color": BLUE, "linestyle": "-", "marker": "o"},
@@ -171,7 +173,7 @@ def few_shot(results: Results, image: Loader) -> Figure:
     _outer_labels(panels, "Shots a class", "Top-1 accuracy (%)")
     handles = []
     for method in (m for m in METHODS if m in methods):
-        label = "CLIP zero-shot, prompt ensemble" if method == "clip_ensemble" else METHODS[method]
+        label = "CLIP, zero-shot" if method == "clip_ensemble" else METHODS[method]
         look = LEVEL if method == "clip_ensemble" else _line(method, methods)
         handles.append(Line2D([], [], label=label, **look))
     _legend_below(figure, handles)
@@ -184,7 +186,7 @@ def tsne(results: Results, image: Loader) -> Figure:
     many = max(len(_classes(results, d, model)) for d in results.datasets) > LEGEND
     side = 3.25 if many else 2.42
     head, gap = 0.3, 0.12
-    row = head + side + gap
+    row = head + side + gap + 0.14 * many  # room for the note
     figure = Figure(figsize=(DOUBLE, row * len(results.datasets)))
     for i, dataset in enumerate(results.datasets):
         classes, points = _classes(results, dataset, model), results.maps(dataset, model)
@@ -197,14 +199,15 @@ def tsne(results: Results, image: Loader) -> Figure:
                 spine.set(visible=True, color="#BBBBBB")
             shown = points[points["features"] == features]
             size = 9 if len(shown) < 1500 else 3
-            for c in sorted(set(shown["label"].tolist())):
-                group = shown[shown["label"] == c]
+            looks = shown["label"] % LOOKS  # with more classes than looks, one pass a look
+            for c in sorted(set(looks.tolist())):
+                group = shown[looks == c]
                 ax.scatter(group["x"], group["y"], s=size, linewidths=0, alpha=0.85, **_point(c))
             ax.margins(0.04)
         if len(classes) > LEGEND:
             figure.text(
                 0.05 / DOUBLE,
-                1 - (top + head + side + gap * 0.95) / (row * len(results.datasets)),
+                1 - (top + head + side + 0.13) / (row * len(results.datasets)),
                 f"{len(classes)} classes; colours and markers repeat, so the legend is left out.",
                 va="center",
                 color=GREY,
@@ -303,7 +306,7 @@ def text_count(results: Results, image: Loader) -> Figure:
         ax.set_title(_plain(dataset) if len(results.datasets) > 1 else _title(results, dataset, ""))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    _outer_labels(panels, "Texts a class, besides its name", "Top-1 accuracy (%)")
+    _outer_labels(panels, "Texts a class", "Top-1 accuracy (%)")
     point = Line2D(
         [], [], linestyle="", marker="o", markersize=3, color=GREY, alpha=0.6, label="one random draw"
     )
@@ -377,7 +380,7 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
         document = results.rerank(dataset, model)
         setting = results.rerank_setting(document)
         pairs = [p for p in document["pairs"] if p["setting"] == setting and p["fixed"] + p["broke"]]
-        blocks.append((dataset, document, pairs, head + foot + pitch * max(1, min(at_most, len(pairs)))))
+        blocks.append((dataset, document, pairs, head + foot + pitch * min(at_most, len(pairs))))
     total = sum(height for *_, height in blocks)
     figure = Figure(figsize=(DOUBLE, total))
     top = 0.0
@@ -393,7 +396,7 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
             setting = results.rerank_setting(document)
             looked = sum(m["looked_at"] for m in document["methods"] if m["setting"] == setting)
             text = f"No image was put right or wrong ({looked} looked at)."
-            figure.text(0.08 / DOUBLE, 1 - (top + head + 0.2) / total, text, color=GREY, va="center")
+            figure.text(0.08 / DOUBLE, 1 - (top + 0.4) / total, text, color=GREY, va="center")
         else:
             figure.text(1 - 0.08 / DOUBLE, y, counts, color=GREY, va="center", ha="right")
             size = pitch * len(shown)
@@ -689,6 +692,7 @@ def _legend_below(figure: Figure, handles: list[Line2D], title: str | None = Non
         handles=handles,
         loc="outside lower center",
         ncols=columns,
+        handlelength=2.4 if figure.get_figwidth() > SINGLE else 1.8,
         title=title,
         columnspacing=1.4,
         borderpad=0.2,
@@ -734,8 +738,13 @@ def _plain(name: str) -> str:
 
 
 def _short(name: str, at_most: int = NAME) -> str:
-    name = _plain(name)
-    return name if len(name) <= at_most else name[: at_most - 1].rstrip() + "…"
+    """At most so many characters wide; an East Asian one is as wide as two."""
+    name, width = _plain(name), 0
+    for i, c in enumerate(name):
+        width += 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        if width > at_most:
+            return name[: max(0, i - 1)].rstrip() + "…"
+    return name
 
 
 def _wrap(text: str, width: int, lines: int) -> str:

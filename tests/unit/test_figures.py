@@ -1,0 +1,192 @@
+"""Every figure, whatever the results hold: legible, the same bytes every time, no surprise from names."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_results import Fake
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from coder_clip import figures
+from coder_clip.errors import UserError
+from coder_clip.figures import FIGURES
+from coder_clip.results import Results
+
+ROOT = Path(__file__).parent.parent.parent
+HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")
+EXTREMES = {
+    "one data set": {"datasets": ("shapes",)},
+    "ten data sets": {"datasets": tuple(f"set{i}" for i in range(10)), "shots": (1, 4)},
+    "two models": {"models": ("mini", "ViT-B-32")},
+    "one class": {"classes": ("only",), "datasets": ("one",)},
+    "twenty classes": {"classes": tuple(f"class number {i}" for i in range(20)), "datasets": ("one",)},
+    "1000 classes": {"classes": tuple(f"c{i}" for i in range(1000)), "datasets": ("big",), "per_class": 1},
+    "hostile names": {"classes": HOSTILE, "datasets": ("a_b-1.0",), "texts": ("$", "_{", "x" * 200)},
+    "nothing reranked": {"reranked": False},
+    "one seed, one shot": {"seeds": (7,), "shots": (16,)},
+    "one setting": {"settings": ("corrected",)},
+    "no shots": {"shots": ()},
+}
+WRITTEN = ("one class", "hostile names", "nothing reranked", "no shots")  # laying out takes the time
+
+
+def fake(tmp_path: Path, **what: object) -> Fake:
+    return Fake(tmp_path / "results", **{"datasets": ("one",), "shots": (1, 4), **what})  # type: ignore[arg-type]
+
+
+def drawn(name: str, made: Fake) -> Figure:
+    return FIGURES[name](made.write(), made.image)
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+
+
+@pytest.fixture(scope="module")
+def extremes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Fake, Results]]:
+    @cache
+    def make(extreme: str) -> tuple[Fake, Results]:
+        made = fake(tmp_path_factory.mktemp("extreme"), **EXTREMES[extreme])
+        return made, made.write()
+
+    return make
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_copes(
+    tmp_path: Path, extremes: Callable[[str], tuple[Fake, Results]], name: str, extreme: str
+) -> None:
+    made, results = extremes(extreme)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = FIGURES[name](results, made.image)
+        if extreme in WRITTEN:
+            figures.write(figure, tmp_path / name)
+    assert figure.get_figwidth() in (figures.SINGLE, figures.DOUBLE)
+    assert min(t.get_fontsize() for t in texts(figure)) >= 8
+    assert not any(t.get_parse_math() or t.get_usetex() for t in texts(figure))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("extreme", ["hostile names", "two models", "ten data sets"])
+def test_text_stays_on_the_figure(
+    extremes: Callable[[str], tuple[Fake, Results]], name: str, extreme: str
+) -> None:
+    """What sticks out would be cut off."""
+    made, results = extremes(extreme)
+    figure = FIGURES[name](results, made.image)
+    with figures._style():
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # inches
+    assert box.x0 >= -0.01
+    assert box.y0 >= -0.01
+    assert box.x1 <= figure.get_figwidth() + 0.01
+    assert box.y1 <= figure.get_figheight() + 0.01
+
+
+@pytest.mark.slow
+def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
+    made = fake(tmp_path, classes=HOSTILE)
+    results = made.write()
+    for name in FIGURES:
+        figures.write(FIGURES[name](results, made.image), tmp_path / "here" / name)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from coder_clip import figures; from coder_clip.results import Results\n"
+        "from fake_results import Fake\n"
+        "root = Path(sys.argv[2]); results = Results(root / 'results', ['one'], ['mini'], [1, 4])\n"
+        "image = Fake(root).image\n"
+        "for name, drawing in figures.FIGURES.items():\n"
+        "    figures.write(drawing(results, image), root / 'there' / name)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"}
+    command = [sys.executable, "-c", script, str(ROOT / "tests" / "unit"), str(tmp_path)]
+    subprocess.run(command, check=True, env=environment)
+    here = sorted((tmp_path / "here").iterdir())
+    assert [p.name for p in here] == sorted(f"{n}.{s}" for n in FIGURES for s in ("pdf", "png"))
+    assert [p.name for p in here if p.read_bytes() != (tmp_path / "there" / p.name).read_bytes()] == []
+
+
+def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
+    figures.write(drawn("few_shot", fake(tmp_path)), tmp_path / "few_shot")
+    data = (tmp_path / "few_shot.pdf").read_bytes()
+    assert b"/CIDFontType2" in data or b"/TrueType" in data
+    assert b"/Type3" not in data
+    assert b"CreationDate" not in data
+    assert b"matplotlib" not in data.lower()
+    with Image.open(tmp_path / "few_shot.png") as png:
+        assert png.size[0] == round(figures.SINGLE * figures.DPI)
+        assert "Software" not in png.info
+
+
+def test_points_of_twenty_classes_differ() -> None:
+    looks = {tuple(figures._point(c).values()) for c in range(figures.LEGEND)}
+    assert len(looks) == figures.LEGEND
+
+
+def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) -> None:
+    names = tuple(f"_class {i}" for i in range(20))
+    legend = drawn("tsne", fake(tmp_path, classes=names)).axes[1].get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.get_texts()] == [f"class {i}" for i in range(20)]
+    many = drawn("tsne", fake(tmp_path, classes=tuple(f"c{i}" for i in range(21)), per_class=2))
+    assert all(ax.get_legend() is None for ax in many.axes)
+    assert any("21 classes" in t.get_text() for t in texts(many))
+
+
+def test_nothing_reranked_is_said(tmp_path: Path) -> None:
+    figure = drawn("rerank_pairs", fake(tmp_path, reranked=False))
+    assert any("No image was put right or wrong (0 looked at)" in t.get_text() for t in texts(figure))
+
+
+def test_no_correction_is_said(tmp_path: Path) -> None:
+    figure = drawn("correction", fake(tmp_path, classes=("only",)))
+    assert "No image" in texts(figure)[0].get_text()
+
+
+def test_curves_show_the_numbers(tmp_path: Path) -> None:
+    made = fake(tmp_path, datasets=("one", "two"), settings=("as_published", "clean"))
+    results = made.write()
+    figure = FIGURES["few_shot"](results, made.image)
+    by_seed = [
+        {
+            r["seed"]: r["test_accuracy"]
+            for r in results.adapter(d, "mini", 4)["runs"]
+            if (r["method"], r["setting"]) == ("coder_adapter", "clean")
+        }
+        for d in ("one", "two")
+    ]
+    line = next(x for x in figure.axes[2].lines if x.get_color() == figures.BLUE)
+    shown = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert shown[4] == pytest.approx(100 * np.mean([list(s.values()) for s in by_seed]))
+
+
+def test_missing_file_names_the_command(tmp_path: Path) -> None:
+    made = fake(tmp_path)
+    results = made.write()
+    path = results.paths.rerank("mini", "one").with_suffix(".json")
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+        FIGURES["rerank_pairs"](results, made.image)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_has_a_caption_and_an_alternative_text(name: str) -> None:
+    drawing = FIGURES[name]
+    caption = " ".join((ROOT / f"workflow/report/figure_{name}.rst").read_text().split())
+    assert caption.startswith(drawing.caption)
+    assert all(f"results/{phase}/" in caption for phase in drawing.phases)
+    assert len(drawing.alt) > 20

@@ -92,14 +92,14 @@ def train(
             break
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
+        with torch.no_grad():
+            net.logit_scale.fill_(log_scale(progress))
         x, t = coming.result()
         coming = ahead.submit(batch, pictures, tokens, seed, step + 1)
         loss = learn(twins, loss_of, workers, x, t, half)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        with torch.no_grad():
-            net.logit_scale.clamp_(0, math.log(100))  # as CLIP: a larger scale makes training unstable
         losses.append(loss)
         step += 1
 
@@ -181,6 +181,15 @@ def batch(
     contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (BATCH, 1, 1, 1)).astype(np.float32))
     y = ((y - 0.5) * contrast + 0.5 + light).clamp_(0, 1)
     return ((y - mean) / std).contiguous(memory_format=torch.channels_last), torch.from_numpy(t)
+
+
+def log_scale(progress: float) -> float:
+    """The logarithm of the factor on cosines: from 14, where CLIP starts, to 100, where CLIP ends.
+
+    CLIP learns it; so short a training would stop at 20. But the method multiplies cosines by 100 and reads
+    the softmax as confidence (stage two looks at uncertain images), so the model has to be trained for it.
+    """
+    return math.log(1 / 0.07) + (math.log(100) - math.log(1 / 0.07)) * min(1.0, progress / 0.7)
 
 
 def encode_text(net: Clip, text: Tensor) -> Tensor:

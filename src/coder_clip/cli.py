@@ -42,6 +42,7 @@ ModelOption = Annotated[
 ]
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
+SHARING = "Sharing (docs/sharing.md)"
 
 
 def _phase(name: str) -> Any:
@@ -225,7 +226,39 @@ def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command(rich_help_panel=OUTPUT)
 def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print the main table and where the report lies."""
-    _phase("report").show(load_config(config))
+    typer.echo(_phase("report").show(load_config(config)))
+
+
+@app.command(rich_help_panel=SHARING)
+def record(
+    config: ConfigOption = DEFAULT_CONFIG,
+    set_aside: Annotated[
+        bool,
+        typer.Option("--set-aside", help="First move files that no rule makes out of the phases' folders."),
+    ] = False,
+) -> None:
+    """Record every finished phase in DVC. Every run does this by itself at its end."""
+    from .tracking import messages
+    from .tracking.record import record
+
+    outcome = record(config, set_aside=set_aside)
+    _lines(messages.recorded(outcome))
+    if outcome.refused:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHARING)
+def adopt() -> None:
+    """Make Snakemake know the files that DVC brought. Every run does this by itself at its start."""
+    from .tracking import messages
+    from .tracking.adopt import adopt
+
+    _lines(messages.adopted(adopt()) or ["nothing to adopt"])
+
+
+def _lines(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 @app.callback(invoke_without_command=True)

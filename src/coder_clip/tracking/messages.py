@@ -1,0 +1,35 @@
+"""What record and adopt tell a person, a line each."""
+
+from __future__ import annotations
+
+from .adopt import Adopted
+from .record import Outcome
+
+
+def recorded(outcome: Outcome) -> list[str]:
+    lines = list(outcome.notes)
+    lines += [f"phase {name} is not recorded: {why}" for name, why in outcome.refused.items()]
+    if outcome.changed:
+        lines.append(
+            f"recorded in DVC: {', '.join(outcome.changed)}. To share: git add dvc.lock provenance results && git commit && dvc push && git push"
+        )
+    elif outcome.recorded and not outcome.refused:
+        lines.append("everything is recorded in DVC")
+    return lines
+
+
+def adopted(outcome: Adopted) -> list[str]:
+    lines = list(outcome.notes)
+    if outcome.known:
+        lines.append(f"{len(outcome.known)} files are as recorded in DVC and need not be made again")
+    if outcome.changed:
+        lines.append(
+            f"{_some(outcome.changed)} will be made again: something they were made from has changed"
+        )
+    if outcome.foreign:
+        lines.append(f"{_some(outcome.foreign)} will be made again: neither made here nor as recorded in DVC")
+    return lines
+
+
+def _some(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"

@@ -1,0 +1,130 @@
+"""What dvc.yaml says about the phases, and what dvc.lock says was recorded of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..artifacts import write_bytes
+from ..errors import UserError
+from .hashes import STATE
+
+DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
+_COPY = STATE / "dvc.lock"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase: its name, and the folders and files it makes."""
+
+    name: str
+    outs: tuple[str, ...]
+    deps: tuple[str, ...]
+    configs: tuple[str, ...]  # files its parameters stand in
+
+    def holds(self, path: str) -> bool:
+        return any(path == out or path.startswith(out + "/") for out in self.outs)
+
+
+def read_stages() -> list[Stage]:
+    """The stages of dvc.yaml, in its order."""
+    document = _yaml(DVC_YAML)
+    found = []
+    for name, body in (document.get("stages") or {}).items():
+        outs = [_key(o) for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
+        configs = [k for p in body.get("params") or () if isinstance(p, dict) for k in p]
+        found.append(Stage(name, tuple(outs), tuple(body.get("deps") or ()), tuple(configs)))
+    return found
+
+
+def why_untracked(config: str | Path) -> str | None:
+    """The reason why results of this configuration are not recorded here; None where they are."""
+    if not DVC_YAML.is_file() or not Path(".dvc").is_dir():
+        return f"no {DVC_YAML if not DVC_YAML.is_file() else 'DVC repository'} here"
+    tracked = sorted({c for stage in read_stages() for c in stage.configs})
+    if os.path.relpath(config) not in tracked:
+        return f"dvc.yaml tracks the results of {', '.join(tracked)}, not of {os.path.relpath(config)}"
+    if importlib.util.find_spec("dvc") is None:
+        return "DVC is not installed ('pip install dvc')"
+    try:
+        git("rev-parse", "--git-dir")
+    except (OSError, UserError):
+        return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
+    return None
+
+
+def read_lock() -> dict[str, dict[str, str]]:
+    """For each recorded stage the hash of each of its outs; empty where nothing was recorded.
+
+    UserError where dvc.lock is damaged: a write that was cut short leaves it empty or half.
+    """
+    if not DVC_LOCK.exists():
+        return {}
+    document = _yaml(DVC_LOCK)
+    try:
+        return {
+            name: {out["path"]: out["md5"] for out in body.get("outs") or ()}
+            for name, body in document["stages"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{DVC_LOCK} is damaged; 'coder-clip record' mends it") from error
+
+
+def keep_lock() -> None:
+    """Keep a copy of a dvc.lock that is whole."""
+    if DVC_LOCK.is_file():
+        read_lock()
+        data = DVC_LOCK.read_bytes()
+        if not _COPY.is_file() or _COPY.read_bytes() != data:
+            write_bytes(_COPY, data)
+
+
+def mend_lock() -> str | None:
+    """Restore a damaged dvc.lock from the copy, else from Git; what was done, or None where it is whole."""
+    try:
+        read_lock()
+        return None
+    except UserError:
+        pass
+    if _COPY.is_file():
+        write_bytes(DVC_LOCK, _COPY.read_bytes())
+        return f"{DVC_LOCK} was damaged (a write was cut short): the copy from before was restored"
+    try:
+        committed = git("show", f"HEAD:./{DVC_LOCK}")
+    except (OSError, UserError):
+        DVC_LOCK.rename(STATE / "dvc.lock.damaged")
+        return f"{DVC_LOCK} was damaged and there was no copy of it: moved to {STATE / 'dvc.lock.damaged'}"
+    write_bytes(DVC_LOCK, committed)
+    return f"{DVC_LOCK} was damaged (a write was cut short): the committed one was restored"
+
+
+def git(*arguments: str) -> bytes:
+    """Output of a git command. UserError where it fails, OSError where there is no git."""
+    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    if done.returncode:
+        raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _key(entry: Any) -> str:
+    return str(next(iter(entry)) if isinstance(entry, dict) else entry)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(
+            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        hint = "; 'coder-clip record' mends it" if path == DVC_LOCK else ""
+        raise UserError(f"{path} is damaged{hint}") from error
+    if not isinstance(document, dict):
+        hint = "'coder-clip record' mends it" if path == DVC_LOCK else "'git checkout dvc.yaml' restores it"
+        raise UserError(f"{path} is damaged; {hint}")
+    return document

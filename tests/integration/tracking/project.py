@@ -1,0 +1,142 @@
+"""A toy project in a temporary Git and DVC repository, and what Snakemake and DVC say about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+TOY = Path(__file__).parent / "toy"
+JOB = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
+
+
+class Project:
+    """One working copy. Commands run in it with the environment that a person would have."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        keep = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("DVC_", "CODER_CLIP", "AWS_", "SNAKEMAKE_"))
+        }
+        self.environment = {
+            **keep,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder.parent / "home"),  # no configuration of whoever runs the tests
+            "GIT_AUTHOR_NAME": "A",
+            "GIT_AUTHOR_EMAIL": "a@example.org",
+            "GIT_COMMITTER_NAME": "A",
+            "GIT_COMMITTER_EMAIL": "a@example.org",
+            "DVC_NO_ANALYTICS": "1",
+            **environment,
+        }
+        Path(self.environment["HOME"]).mkdir(exist_ok=True)
+
+    def __truediv__(self, path: str) -> Path:
+        return self.folder / path
+
+    def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if ok:
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        return done
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """A process of its own group, to be killed by its id."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def snakemake(self, *options: str, ok: bool = True, **environment: str) -> str:
+        options = ("--cores", "1", "--keep-going", "--rerun-incomplete", *options)
+        return self.run("snakemake", *options, ok=ok, **environment).stdout
+
+    def planned(self) -> list[str]:
+        """Rules of the jobs that Snakemake would run now, sorted, without the target rule."""
+        said = self.snakemake("-n")
+        jobs = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
+        assert jobs or "Nothing to be done" in said, said
+        return jobs
+
+    def stale(self) -> list[str]:
+        """Phases that DVC calls changed."""
+        said = json.loads(self.run("dvc", "status", "--json").stdout)
+        return sorted(name.split(":")[-1] for name, what in said.items() if what)
+
+    def lock(self) -> str:
+        return (self / "dvc.lock").read_text()
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments).stdout
+
+    def commit(self, message: str = "results") -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self / path).read_text()
+        assert old in text
+        (self / path).write_text(text.replace(old, new))
+
+    def clone(self, name: str) -> Project:
+        """A colleague's clone, beside this one."""
+        folder = self.folder.parent / name
+        self.run("git", "clone", "--quiet", str(self.folder), str(folder))
+        return Project(
+            folder, **{k: v for k, v in self.environment.items() if k.startswith(("AWS_", "SSH_"))}
+        )
+
+
+def make_toy(folder: Path, dvc: bool = True, git: bool = True) -> Project:
+    """A toy project that has not run yet."""
+    folder.mkdir(parents=True)
+    for item in TOY.iterdir():
+        (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
+    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder)
+    (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
+    project = Project(folder)
+    if git:
+        project.git("init", "--quiet", "--initial-branch", "main")
+    if dvc:
+        project.run("dvc", "init", "--quiet", *([] if git else ["--no-scm"]))
+        for key in ("core.analytics", "core.check_update"):
+            project.run("dvc", "config", key, "false")
+    if git:
+        project.commit("a toy")
+    return project
+
+
+def add_remote(project: Project, folder: Path) -> None:
+    project.run("dvc", "remote", "add", "--quiet", "--default", "store", str(folder))
+    project.commit("a remote")
+
+
+def wait_for(path: Path, seconds: float = 60) -> str:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.05)
+    return path.read_text()

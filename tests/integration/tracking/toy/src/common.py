@@ -1,0 +1,17 @@
+"""Write beside the target, rename; hang or fail where a test asks for it."""
+
+import os
+import time
+from pathlib import Path
+
+
+def write(path: str, data: bytes) -> None:
+    if os.path.exists("hang") and Path("hang").read_text() in path:
+        Path(path).write_bytes(data[: len(data) // 2])  # as a program that does not rename would
+        Path("hang").with_name("hanging").write_text(str(os.getpid()))
+        time.sleep(600)
+    if os.path.exists("fail") and Path("fail").read_text() in path:
+        raise SystemExit(f"asked to fail on {path}")
+    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -1,0 +1,13 @@
+# Results and DVC agree (docs/sharing.md): what was pulled counts as made here, what was made is recorded.
+from coder_clip import tracking
+
+if workflow.is_main_process:
+    tracking.before_run(CONFIG_FILE)
+
+
+onsuccess:
+    tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
+
+
+onerror:
+    tracking.after_run(CONFIG_FILE, workflow.main_snakefile)

@@ -116,7 +116,7 @@ rule page:
             name=FIGURES,
             suffix=[".png", ".pdf"],
         ),
-        "src/coder_clip/templates/report.html.j2",
+        sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
         sources=package_sources("phases.report"),
     output:
         PATHS.report,

@@ -1,1 +1,45 @@
 """Phase report, the page: report.html and metrics.json."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import yaml
+
+from .. import report
+from ..artifacts import Paths
+from ..results import Results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..config import Config
+
+PACKAGES = ("coder-clip", "torch", "open_clip_torch", "snakemake", "dvc", "numpy", "pandas", "scikit-learn")
+
+
+def run(config: Config, config_file: Path) -> None:
+    """Write ``report.html`` and ``metrics.json`` of a finished run."""
+    paths = Paths(config.results)
+    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+    default = config_file.as_posix() == "config/reproduce.yaml"
+    report.write_metrics(results, paths.metrics)
+    report.render(
+        results,
+        paths.report,
+        title=config.title,
+        note=config.note,
+        config_text=yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False),
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={config_file.as_posix()}")},
+    )
+
+
+def show(config: Config) -> str:
+    """The main table as text, and where everything lies."""
+    paths = Paths(config.results)
+    table = paths.table("zero_shot", ".md").read_text(encoding="utf-8").strip()
+    lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]
+    return "\n".join([*lines, f"figures: {paths.root / 'figures'}/"])

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
-from coder_clip.artifacts import Paths, made_by, write_json, write_parquet
+from coder_clip.artifacts import Paths, made_by
 from coder_clip.results import Results
 
 SETTINGS = ("as_published", "corrected", "clean")
@@ -40,6 +40,7 @@ class Fake:
     settings: Sequence[str] = SETTINGS
     per_class: int = 20
     reranked: bool = True
+    weights: str = "cd1a5de5042a" * 5
     texts: Sequence[str] = tuple(WORDS)
     provenance: dict[str, Any] = field(
         default_factory=lambda: {"attribute": {"source": "made up for tests", "date": "2025-01-01"}}
@@ -88,7 +89,7 @@ class Fake:
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
 
     def _features(self, dataset: str, model: str) -> None:
-        encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": "cd1a5de5042a" * 5}
+        encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": self.weights}
         path = Paths(self.root).image_features(model, dataset, "test")
         path.parent.mkdir(parents=True, exist_ok=True)  # as write_tensors does, without the import of torch
         metadata = {"coder_clip": json.dumps({"encoder": encoder})}
@@ -235,3 +236,14 @@ class Fake:
 
 def _share(value: float, half: float = 0.022) -> dict[str, float]:
     return {"value": value, "low": value - half, "high": value + half}
+
+
+def write_json(path: Path, document: Any) -> None:
+    """As the real one, without waiting for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path, index=False)

@@ -1,0 +1,245 @@
+"""The page and the metrics: whole, self-contained, escaped, the same every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_results import Fake, write_json
+
+from coder_clip import figures, report, tables
+from coder_clip.artifacts import sha256
+from coder_clip.errors import UserError
+from coder_clip.results import Results
+
+HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def full(tmp_path: Path, **what: object) -> Results:
+    """A results tree with tables, and stand-ins for the figures: drawing has its own tests."""
+    made = Fake(tmp_path / "results", **{"shots": (1, 4), **what})  # type: ignore[arg-type]
+    results = made.write()
+    for name, make in tables.TABLES.items():
+        tables.write(make(results), results.paths.table(name, ""))
+    results.paths.figure("x").parent.mkdir(parents=True)
+    for name in figures.FIGURES:
+        results.paths.figure(name).write_bytes(PNG)
+    return results
+
+
+def page(results: Results, **options: object) -> str:
+    report.render(results, results.paths.report, **options)  # type: ignore[arg-type]
+    return results.paths.report.read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """Start tags with attributes; complains of tags that are not closed in order."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [a for t, a in self.found if t == tag]
+
+
+def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
+    results = full(tmp_path)
+    text = page(results, commands={"tables/settings": "coder-clip table settings --config mine.yaml"})
+    tags = Tags(text)
+    assert tags.open == []
+    assert len(tags.all("img")) == len(figures.FIGURES)
+    for name in tables.TABLES:
+        path = results.paths.table(name)
+        assert f"results/tables/{name}.csv" in text
+        assert sha256(path)[:12] in text
+    assert "coder-clip table zero_shot</code>" in text
+    assert "coder-clip table settings --config mine.yaml</code>" in text
+    artefact = results.paths.adapter("mini", "digits", 4)
+    assert f"results/adapter/mini/digits/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
+    assert "coder-clip adapter --shots 4 --model mini --dataset digits" in text
+
+
+def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None:
+    text = page(
+        full(tmp_path),
+        title="My run",
+        note="No evidence about the paper.",
+        config_text="datasets: [digits, shapes]",
+        versions={"torch": "2.6.0+cpu"},
+        commands={"reproduce": "make reproduce CONFIG=mine.yaml"},
+    )
+    assert "<h1>My run</h1>" in text
+    for part in (
+        "No evidence about the paper.",
+        "datasets: [digits, shapes]",
+        "2.6.0+cpu",
+        "CONFIG=mine.yaml",
+    ):
+        assert part in text
+    assert "weights_sha256" in text
+    assert "cd1a5de5042a" in text
+    assert "made up for tests" in text
+    assert text.index("Main result") < text.index('id="few-shot"')
+
+
+def test_no_note_no_box(tmp_path: Path) -> None:
+    assert 'class="note"' not in page(full(tmp_path))
+
+
+def test_everything_is_escaped(tmp_path: Path) -> None:
+    provenance = {"attribute": {HOSTILE: HOSTILE}, HOSTILE: {"list": [HOSTILE]}}
+    results = full(tmp_path, provenance=provenance, classes=(HOSTILE, "b"))
+    path = results.paths.zero_shot("mini", "shapes").with_suffix(".json")
+    document = results.zero_shot("shapes", "mini")
+    document["made_by"]["command"] = HOSTILE
+    write_json(path, document)
+    results = Results(results.paths.root, results.datasets, results.models, results.shots)
+    text = page(
+        results,
+        title=HOSTILE,
+        note=HOSTILE,
+        config_text=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        commands={"reproduce": HOSTILE, "tables/zero_shot": HOSTILE, "figures/tsne": HOSTILE},
+    )
+    tags = Tags(text)
+    assert tags.open == []
+    assert len(tags.all("script")) == 1
+    assert len(tags.all("img")) == len(figures.FIGURES)
+    assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)
+
+
+def test_needs_nothing_else(tmp_path: Path) -> None:
+    """No address but those inside the page, and a policy that refuses requests and other scripts."""
+    text = page(full(tmp_path))
+    tags = Tags(text)
+    links = [a[k] or "" for _, a in tags.found for k in ("src", "href", "action") if k in a]
+    assert [x for x in links if not x.startswith(("#", "data:"))] == []
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    script = text.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(a["content"] for a in tags.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_every_image_has_text_and_size(tmp_path: Path) -> None:
+    for image in Tags(page(full(tmp_path))).all("img"):
+        assert image["alt"]
+        assert (image["width"], image["height"]) == ("1", "1")
+
+
+def test_same_bytes_every_time_and_everywhere(tmp_path: Path) -> None:
+    pages = [page(full(tmp_path / where)) for where in ("here", "there")]
+    assert pages[0] == pages[1]
+    assert str(tmp_path) not in pages[0]
+
+
+def test_headline_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=("one", "two", "three"))
+    for dataset, low, high in (("one", 0.01, 0.03), ("two", -0.01, 0.03), ("three", -0.05, -0.01)):
+        document = results.rerank(dataset, "mini")
+        for m in document["methods"]:
+            m["against_clip"]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
+    text = page(results)
+    verdicts = re.findall(r'<div class="verdict">(.*?)</div>', text)
+    assert verdicts == ["better than CLIP", "no clear difference", "worse than CLIP"]
+
+
+def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) -> None:
+    results = full(tmp_path)
+    assert [e["datasets"] for e in report._encoders(results)] == [["shapes", "digits"]]
+    Fake(results.paths.root, weights="f" * 64)._features("digits", "mini")
+    assert [e["datasets"] for e in report._encoders(results)] == [["shapes"], ["digits"]]
+
+
+def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extra(results: Results) -> tables.Table:
+        frame = pd.DataFrame({"a": [1]})
+        return tables.Table(
+            "extra", "An extra", "More.", "Elsewhere", (), frame, [tables.Column("a")], [[tables.Cell("1")]]
+        )
+
+    results = full(tmp_path)
+    monkeypatch.setitem(tables.TABLES, "extra", extra)
+    tables.write(extra(results), results.paths.table("extra", ""))
+    text = page(results)
+    assert '<h2 id="elsewhere">Elsewhere</h2>' in text
+    assert 'id="table-extra"' in text
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        lambda p: p.table("few_shot"),
+        lambda p: p.figure("tsne"),
+        lambda p: p.texts("digits"),
+        lambda p: p.manifest("shapes"),
+        lambda p: p.image_features("mini", "shapes", "test"),
+        lambda p: p.evaluation("mini", "shapes"),
+    ],
+)
+def test_missing_file_names_the_command(tmp_path: Path, missing: Callable[[object], Path]) -> None:
+    results = full(tmp_path)
+    path = missing(results.paths)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+        page(results)
+    assert not results.paths.report.exists()
+
+
+def test_a_figure_that_is_no_png_is_refused(tmp_path: Path) -> None:
+    results = full(tmp_path)
+    results.paths.figure("tsne").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"tsne\.png is no PNG image"):
+        page(results)
+
+
+def test_metrics_are_the_main_settings_accuracies(tmp_path: Path) -> None:
+    results = full(tmp_path)
+    found = report.metrics(results)
+    assert list(found) == ["shapes", "digits"]
+    numbers = found["digits"]["mini"]
+    wanted = next(m for m in results.zero_shot("digits", "mini")["methods"] if m["setting"] == "clean")
+    assert numbers["coder"] == wanted["accuracy"]["value"]
+    assert {"clip", "coder_rerank", "coder_adapter_4_shots", "tip_adapter_1_shots"} <= set(numbers)
+    assert all(0 <= v <= 1 for v in numbers.values())
+    report.write_metrics(results, results.paths.metrics)
+    assert results.paths.metrics.read_text().startswith('{\n "shapes": {\n  "mini": {\n   "clip": 0.')
+
+
+def test_main_setting_is_the_nearest_to_clean(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "a", shots=(), datasets=("one",))
+    for settings in (
+        ("as_published", "corrected", "clean"),
+        ("as_published", "corrected"),
+        ("as_published",),
+    ):
+        assert replace(fake, settings=settings).write().main_setting == settings[-1]

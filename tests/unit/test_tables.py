@@ -1,0 +1,208 @@
+"""Every table, whatever the results hold: stable columns, the right numbers, no text that breaks a format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import Fake
+
+from coder_clip import tables
+from coder_clip.artifacts import read_json, write_json
+from coder_clip.errors import UserError
+from coder_clip.results import Results
+from coder_clip.tables import TABLES, Cell, Column, Table
+
+ROOT = Path(__file__).parent.parent.parent
+HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"
+COLUMNS = {  # what people's scripts read
+    "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high mean_class_recall "
+    "mean_class_recall_low mean_class_recall_high difference_to_clip difference_to_clip_low "
+    "difference_to_clip_high p_value fixed broke",
+    "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
+    "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
+    "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
+    "retrieval_precision retrieval_precision_low retrieval_precision_high",
+    "settings": "dataset model method shots setting quantity value low high",
+}
+EXTREMES = {
+    "two data sets": {},
+    "one data set, two models": {"datasets": ("one",), "models": ("mini", "ViT-B-32")},
+    "ten data sets": {"datasets": tuple(f"set{i}" for i in range(10)), "shots": (1, 4)},
+    "one class": {"classes": ("only",)},
+    "one seed, one shot": {"seeds": (7,), "shots": (16,)},
+    "one setting": {"settings": ("corrected",)},
+    "no shots": {"shots": ()},
+    "nothing reranked": {"reranked": False},
+}
+
+
+def fake(tmp_path: Path, **what: object) -> Results:
+    return Fake(tmp_path / "results", **what).write()  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def extremes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Results]:
+    return cache(lambda extreme: fake(tmp_path_factory.mktemp("extreme"), **EXTREMES[extreme]))
+
+
+def hostile() -> Table:
+    """A table whose every text is hostile."""
+    columns = [Column("Data set", numeric=False), Column(HOSTILE), Column("Top-1 (%)")]
+    rows = [
+        [Cell("one"), Cell(HOSTILE, best=True), Cell("−1.0 ± 2.0")],
+        [Cell("[2pt]"), Cell("*"), Cell("–")],
+    ]
+    frame = pd.DataFrame({"text": [HOSTILE, "x"], "value": [0.1 + 0.2, np.nan]})
+    return Table("hostile", HOSTILE, HOSTILE, "Other", (), frame, columns, rows)
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize("name", TABLES)
+def test_copes(extremes: Callable[[str], Results], name: str, extreme: str) -> None:
+    table = TABLES[name](extremes(extreme))
+    assert list(table.frame.columns) == COLUMNS[name].split()
+    assert {len(row) for row in table.rows} <= {len(table.columns)}
+    assert "nan" not in tables.markdown(table).lower()
+    assert "model: mini" in table.caption.lower() or any(c.label == "Model" for c in table.columns)
+
+
+def test_main_table_shows_the_main_setting_and_the_documents_numbers(tmp_path: Path) -> None:
+    results = fake(tmp_path)
+    frame = TABLES["zero_shot"](results).frame
+    assert set(frame["setting"]) == {"any", "clean"}
+    row = frame[(frame["dataset"] == "digits") & (frame["method"] == "coder_rerank")].iloc[0]
+    wanted = next(m for m in results.rerank("digits", "mini")["methods"] if m["setting"] == "clean")
+    assert (row["accuracy"], row["accuracy_low"]) == (wanted["accuracy"]["value"], wanted["accuracy"]["low"])
+    assert row["p_value"] == wanted["against_clip"]["p_value"]
+    clip = frame[(frame["dataset"] == "digits") & (frame["method"] == "clip")].iloc[0]
+    assert np.isnan(clip["difference_to_clip"])
+
+
+def test_average_is_over_data_sets_that_all_have_the_method(tmp_path: Path) -> None:
+    results = fake(tmp_path)
+    path = results.paths.zero_shot("mini", "shapes").with_suffix(".json")
+    document = read_json(path)
+    document["methods"] = [m for m in document["methods"] if m["method"] != "description"]
+    write_json(path, document)
+    frame = TABLES["zero_shot"](results).frame
+    average = frame[frame["dataset"] == tables.AVERAGE].set_index("method")["accuracy"]
+    assert "description" not in average
+    single = frame[(frame["dataset"] != tables.AVERAGE) & (frame["method"] == "coder")]["accuracy"]
+    assert average["coder"] == pytest.approx(single.mean())
+
+
+def test_few_shot_average_has_the_spread_of_the_seeds_averages(tmp_path: Path) -> None:
+    results = fake(tmp_path)
+    frame = TABLES["few_shot"](results).frame
+    row = frame[
+        (frame["dataset"] == tables.AVERAGE) & (frame["method"] == "coder_adapter") & (frame["shots"] == 4)
+    ].iloc[0]
+    runs = [
+        [
+            r["test_accuracy"]
+            for r in results.adapter(d, "mini", 4)["runs"]
+            if (r["method"], r["setting"]) == ("coder_adapter", "clean")
+        ]
+        for d in results.datasets
+    ]
+    assert row["accuracy"] == pytest.approx(np.mean(runs))
+    assert row["accuracy_std"] == pytest.approx(np.mean(runs, axis=0).std(ddof=1))
+
+
+def test_settings_stand_side_by_side(tmp_path: Path) -> None:
+    table = TABLES["settings"](fake(tmp_path, shots=(4,)))
+    assert [c.label for c in table.columns[-3:]] == ["as_published", "corrected", "clean"]
+    whats = [row[2].text for row in table.rows if row[0].text == "shapes"]
+    assert whats == ["top-1 (%)", "top-1 (%)", "threshold", "images looked at", "top-1 (%), 4 shots"]
+
+
+def test_best_is_bold_once_a_group(tmp_path: Path) -> None:
+    table = TABLES["zero_shot"](fake(tmp_path))
+    bold = [row for row in table.rows if any(c.best for c in row)]
+    assert [row[0].text for row in bold] == ["shapes", "digits", "average"]
+    assert table.groups().count(True) == 2
+
+
+def test_csv_keeps_every_digit(tmp_path: Path) -> None:
+    table = hostile()
+    tables.write(table, tmp_path / "a.b" / "hostile.v1")
+    path = tmp_path / "a.b" / "hostile.v1.csv"
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    assert rows[0]["text"] == HOSTILE
+    assert float(rows[0]["value"]) == 0.1 + 0.2
+    assert sorted(p.name for p in path.parent.iterdir()) == [f"hostile.v1.{s}" for s in ("csv", "md", "tex")]
+
+
+def test_same_bytes_every_time(tmp_path: Path) -> None:
+    results = fake(tmp_path)
+    for name, make in TABLES.items():
+        for where in ("a", "b"):
+            tables.write(make(results), tmp_path / where / name)
+        for suffix in ("csv", "md", "tex"):
+            one, other = (tmp_path / where / f"{name}.{suffix}" for where in ("a", "b"))
+            assert one.read_bytes() == other.read_bytes()
+
+
+def test_markdown_holds_hostile_text_in_its_cell() -> None:
+    lines = tables.markdown(hostile()).splitlines()
+    assert len(lines) == 6  # title, blank, head, rule, two rows
+    for line in lines[2:]:
+        assert len(re.findall(r"(?<!\\)\|", line)) == 4
+    assert not re.search(r"(?<!\\)<", "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (-0.0004, "0.0"), (0.0004, "0.0")]
+)
+def test_differences_have_a_sign_unless_they_round_to_zero(value: float, text: str) -> None:
+    assert tables.points(value) == text
+
+
+def test_missing_file_names_the_command(tmp_path: Path) -> None:
+    results = fake(tmp_path)
+    path = results.paths.adapter("mini", "shapes", 4).with_suffix(".json")
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+        TABLES["few_shot"](results)
+
+
+def test_nothing_to_show_is_said() -> None:
+    with pytest.raises(UserError, match="at least one data set and one model"):
+        Results("results", [], ["mini"])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_has_a_caption_for_snakemakes_report(extremes: Callable[[str], Results], name: str) -> None:
+    caption = (ROOT / f"workflow/report/table_{name}.rst").read_text()
+    phases = TABLES[name](extremes("two data sets")).phases
+    assert all(f"``results/{phase}/``" in caption for phase in phases)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"),
+    reason="needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)",
+)
+def test_latex_compiles(tmp_path: Path) -> None:
+    many = fake(tmp_path, datasets=tuple(f"set_{i}" for i in range(10)), shots=(1, 4))
+    made = [make(many) for make in TABLES.values()]
+    assert any(len(t.rows) > tables.LONG for t in made)  # a longtable is among them
+    body = [r"\documentclass{article}", r"\usepackage{booktabs,longtable}", r"\begin{document}"]
+    for table in (*made, hostile()):
+        tables.write(table, tmp_path / table.name)
+        body += [rf"\input{{{table.name}.tex}}", r"\clearpage"]
+    (tmp_path / "all.tex").write_text("\n".join([*body, r"\end{document}"]))
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 10_000

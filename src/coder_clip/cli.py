@@ -32,7 +32,15 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file.", show_default=True, metavar="FILE")
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration file.",
+        envvar="CODER_CLIP_CONFIG",
+        show_envvar=False,
+        metavar="FILE",
+    ),
 ]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", "-d", help="One data set of the configuration; default: all.")

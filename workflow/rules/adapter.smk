@@ -15,6 +15,8 @@ rule fit_adapters:
         LOGS / "adapter/{model}/{dataset}/{shots}.log",
     benchmark:
         BENCHMARKS / "adapter/{model}/{dataset}/{shots}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
@@ -29,7 +31,7 @@ rule fit_adapters:
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip adapter --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip adapter --model {wildcards.model}"
         " --dataset {wildcards.dataset} --shots {wildcards.shots} 2> {log}"
 
 

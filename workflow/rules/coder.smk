@@ -11,6 +11,8 @@ rule build_coder:
         LOGS / "coder/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "coder/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -20,7 +22,7 @@ rule build_coder:
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip coder --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip coder --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
+)
 
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
@@ -31,6 +33,11 @@ except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
 if workflow.is_main_process and clear_stale_locks():
     logger.info("An earlier run was killed; continuing where it was.")
+
+# Jobs find the configuration here: as part of the command, its mere name would make them run again.
+os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
+# The environment that environment.yml makes, for `snakemake --sdm conda`; else jobs use Snakemake's own.
+ENVIRONMENT = "coder-clip"
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
@@ -89,3 +96,41 @@ def dataset_params(*keys):
     return lambda wildcards: CONFIG.datasets[wildcards.dataset].model_dump(
         mode="json", include=set(keys)
     )
+
+
+def feature_params(wildcards):
+    features = CONFIG.features.model_dump(
+        mode="json", include={"batch_size", "on_error"}
+    )
+    if wildcards.split != "shots":
+        return features
+    few = CONFIG.adapter.model_dump(mode="json", include={"seeds", "repeat_shots"})
+    return {
+        **features,
+        **few,
+        "shots": max(SHOTS),
+        "views": CONFIG.datasets[wildcards.dataset].views,
+    }
+
+
+def results_of(phases):
+    """Rows and documents of some phases, for all models and data sets."""
+    files = []
+    for phase in phases:
+        wildcards = ["{model}", "{dataset}"] + (
+            ["{shots}"] if phase == "adapter" else []
+        )
+        pattern = getattr(PATHS, phase)(*wildcards)
+        for suffix in (".parquet", ".json"):
+            files += expand(
+                pattern.with_suffix(suffix), model=MODELS, dataset=DATASETS, shots=SHOTS
+            )
+    return sorted(set(files))
+
+
+def image_sources(wildcards):
+    """Files behind the images that figures show."""
+    modules = [
+        f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
+    ]
+    return package_sources(*modules) if modules else []

@@ -14,6 +14,8 @@ rule evaluate:
         LOGS / "evaluation/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "evaluation/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -23,7 +25,7 @@ rule evaluate:
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip evaluation --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip evaluation --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

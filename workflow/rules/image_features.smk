@@ -1,21 +1,6 @@
 # Phase image_features: encode images, in shards where the configuration asks for them.
 
 
-def feature_params(wildcards):
-    features = CONFIG.features.model_dump(
-        mode="json", include={"batch_size", "on_error"}
-    )
-    if wildcards.split != "shots":
-        return features
-    few = CONFIG.adapter.model_dump(mode="json", include={"seeds", "repeat_shots"})
-    return {
-        **features,
-        **few,
-        "shots": max(SHOTS),
-        "views": CONFIG.datasets[wildcards.dataset].views,
-    }
-
-
 if CONFIG.features.shards == 1:
 
     rule encode_images:
@@ -29,6 +14,8 @@ if CONFIG.features.shards == 1:
             LOGS / "image_features/{model}/{dataset}/{split}.log",
         benchmark:
             BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+        conda:
+            ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
             mem_mb=lambda w, attempt: 4000 * attempt,
@@ -39,7 +26,7 @@ if CONFIG.features.shards == 1:
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
         shell:
-            "coder-clip image-features --config {CONFIG_FILE} --model {wildcards.model}"
+            "coder-clip image-features --model {wildcards.model}"
             " --dataset {wildcards.dataset} --split {wildcards.split} 2> {log}"
 
 else:
@@ -56,6 +43,8 @@ else:
         benchmark:
             BENCHMARKS
             / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.tsv"
+        conda:
+            ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
             mem_mb=lambda w, attempt: 4000 * attempt,
@@ -67,7 +56,7 @@ else:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
-            "coder-clip image-features --config {CONFIG_FILE} --model {wildcards.model}"
+            "coder-clip image-features --model {wildcards.model}"
             " --dataset {wildcards.dataset} --split {wildcards.split}"
             " --shard {wildcards.shard} --shards {wildcards.shards} 2> {log}"
 
@@ -90,6 +79,8 @@ else:
             LOGS / "image_features/{model}/{dataset}/{split}.log",
         benchmark:
             BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=lambda w, attempt: 4000 * attempt,
             runtime=30,
@@ -98,7 +89,7 @@ else:
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
         shell:
-            "coder-clip merge-shards --config {CONFIG_FILE} --model {wildcards.model}"
+            "coder-clip merge-shards --model {wildcards.model}"
             " --dataset {wildcards.dataset} --split {wildcards.split} --shards {params.shards} 2> {log}"
 
 

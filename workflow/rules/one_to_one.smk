@@ -17,6 +17,8 @@ rule pair_texts:
         LOGS / "one_to_one/{dataset}.log",
     benchmark:
         BENCHMARKS / "one_to_one/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=30,
@@ -27,7 +29,7 @@ rule pair_texts:
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        "coder-clip one-to-one-texts --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+        "coder-clip one-to-one-texts --dataset {wildcards.dataset} 2> {log}"
 
 
 rule encode_pairs:
@@ -41,6 +43,8 @@ rule encode_pairs:
         LOGS / "one_to_one/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "one_to_one/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -51,7 +55,7 @@ rule encode_pairs:
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip one-to-one --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip one-to-one --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

@@ -18,29 +18,6 @@ FIGURES = {
 }
 
 
-def results_of(phases):
-    """Rows and documents of some phases, for all models and data sets."""
-    files = []
-    for phase in phases:
-        wildcards = ["{model}", "{dataset}"] + (
-            ["{shots}"] if phase == "adapter" else []
-        )
-        pattern = getattr(PATHS, phase)(*wildcards)
-        for suffix in (".parquet", ".json"):
-            files += expand(
-                pattern.with_suffix(suffix), model=MODELS, dataset=DATASETS, shots=SHOTS
-            )
-    return sorted(set(files))
-
-
-def image_sources(wildcards):
-    """Files behind the images that figures show."""
-    modules = [
-        f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
-    ]
-    return package_sources(*modules) if modules else []
-
-
 rule table:
     input:
         lambda w: results_of(TABLES[w.name][0]),
@@ -60,6 +37,8 @@ rule table:
         BENCHMARKS / "tables/{name}.tsv"
     wildcard_constraints:
         name="|".join(TABLES),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
@@ -68,7 +47,7 @@ rule table:
     message:
         "table {wildcards.name}"
     shell:
-        "coder-clip table {wildcards.name} --config {CONFIG_FILE} 2> {log}"
+        "coder-clip table {wildcards.name} 2> {log}"
 
 
 rule figure:
@@ -90,6 +69,8 @@ rule figure:
         BENCHMARKS / "figures/{name}.tsv"
     wildcard_constraints:
         name="|".join(FIGURES),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
@@ -98,7 +79,7 @@ rule figure:
     message:
         "figure {wildcards.name}"
     shell:
-        "coder-clip figure {wildcards.name} --config {CONFIG_FILE} 2> {log}"
+        "coder-clip figure {wildcards.name} 2> {log}"
 
 
 rule page:
@@ -125,6 +106,8 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
@@ -133,7 +116,7 @@ rule page:
     message:
         "report"
     shell:
-        "coder-clip report --config {CONFIG_FILE} 2> {log}"
+        "coder-clip report 2> {log}"
 
 
 rule tables:

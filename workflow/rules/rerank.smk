@@ -16,6 +16,8 @@ rule rerank_top:
         LOGS / "rerank/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "rerank/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -30,7 +32,7 @@ rule rerank_top:
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip rerank --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip rerank --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

@@ -12,6 +12,8 @@ rule encode_texts:
         LOGS / "text_features/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "text_features/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -23,7 +25,7 @@ rule encode_texts:
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip text-features --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip text-features --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

@@ -10,6 +10,8 @@ rule manifest:
         LOGS / "manifest/{dataset}.log",
     benchmark:
         BENCHMARKS / "manifest/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=60,
@@ -20,7 +22,7 @@ rule manifest:
     message:
         "images of {wildcards.dataset}"
     shell:
-        "coder-clip manifest --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+        "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
 
 
 rule text_set:
@@ -34,6 +36,8 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,
@@ -42,7 +46,7 @@ rule text_set:
     message:
         "texts of {wildcards.dataset}"
     shell:
-        "coder-clip texts --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log}"
+        "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
 
 
 rule texts:

@@ -14,6 +14,8 @@ rule classify:
         LOGS / "zero_shot/{model}/{dataset}.log",
     benchmark:
         BENCHMARKS / "zero_shot/{model}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -26,7 +28,7 @@ rule classify:
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip zero-shot --config {CONFIG_FILE} --model {wildcards.model}"
+        "coder-clip zero-shot --model {wildcards.model}"
         " --dataset {wildcards.dataset} 2> {log}"
 
 

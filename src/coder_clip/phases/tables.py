@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import tables
 from ..artifacts import Paths
 from ..errors import UserError, nearest
 from ..results import Results
+from ..tables import TABLES, write
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def run(config: Config, name: str | None = None) -> None:
     """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without a name, all tables."""
-    if name is not None and name not in tables.TABLES:
-        raise UserError(f"no table '{name}'{nearest(name, tables.TABLES)}")
+    if name is not None and name not in TABLES:
+        raise UserError(f"no table '{name}'{nearest(name, TABLES)}")
     results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
-    for each in tables.TABLES if name is None else [name]:
-        tables.write(tables.TABLES[each](results), Paths(config.results).table(each, ""))
+    for each in TABLES if name is None else [name]:
+        write(TABLES[each](results), Paths(config.results).table(each, ""))

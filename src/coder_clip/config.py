@@ -147,6 +147,12 @@ class Config(_Strict):
     adapter: AdapterConfig = AdapterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    def deciding(self) -> dict[str, Any]:
+        """What the report shows: everything but how the work was spread, which changes no result."""
+        return self.model_dump(
+            mode="json", exclude={"features": {"workers", "device", "shards"}}, exclude_none=True
+        )
+
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         given = self.datasets[dataset].threshold

@@ -112,7 +112,7 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        config=CONFIG.model_dump(mode="json"),
+        config=CONFIG.deciding(),
     message:
         "report"
     shell:

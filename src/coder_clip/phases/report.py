@@ -31,7 +31,7 @@ def run(config: Config, config_file: Path) -> None:
         paths.report,
         title=config.title,
         note=config.note,
-        config_text=yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False),
+        config_text=yaml.safe_dump(config.deciding(), sort_keys=False),
         versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={config_file.as_posix()}")},
     )

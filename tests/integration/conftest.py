@@ -1,0 +1,30 @@
+"""Finished and fresh working copies for the tests of the DAG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from working_copy import SMALL, TARGETS, Work, duplicate, working_copy
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A working copy in which everything was run once. Not to be changed."""
+    work = working_copy(tmp_path_factory.mktemp("finished") / "copy", SMALL)
+    work.snakemake(*TARGETS)
+    return work
+
+
+@pytest.fixture
+def work(finished: Work, tmp_path: Path) -> Work:
+    """A copy of the finished run, to change at will."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    return duplicate(finished, folder)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Work:
+    """A working copy in which nothing was run."""
+    return working_copy(tmp_path / "copy", SMALL)

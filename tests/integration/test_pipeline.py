@@ -1,0 +1,345 @@
+"""The DAG: everything runs, twice is nothing, a change reruns what depends on it, a kill costs no result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from working_copy import HAS_REPORT, TARGETS, Work, environment
+
+pytestmark = pytest.mark.slow
+
+DATASETS, SHOTS = ("digits", "marks"), (1, 2)
+REPORT_RULES = {"table", "figure", "page", "tables", "figures"}
+Change = Callable[[Work], object]
+
+
+def core(plan: dict[str, int]) -> dict[str, int]:
+    """Without tables, figures and page, which show all results."""
+    return {rule: n for rule, n in plan.items() if rule not in REPORT_RULES}
+
+
+def test_one_command_makes_every_artefact(finished: Work) -> None:
+    root = finished.folder / "results"
+    wanted = []
+    for d in DATASETS:
+        wanted += [f"manifests/{d}.json", f"texts/{d}.json", f"one_to_one/{d}.json"]
+        wanted += [f"image_features/mini/{d}/{s}.safetensors" for s in ("shots", "val", "test")]
+        wanted += [f"{p}/mini/{d}.safetensors" for p in ("text_features", "coder", "one_to_one")]
+        wanted += [
+            f"{p}/mini/{d}.{s}" for p in ("zero_shot", "rerank", "evaluation") for s in ("json", "parquet")
+        ]
+        wanted += [f"adapter/mini/{d}/{k}.{s}" for k in SHOTS for s in ("json", "parquet")]
+    if HAS_REPORT:
+        wanted += ["report.html", "metrics.json"]
+    assert [w for w in wanted if not (root / w).is_file()] == []
+    if not HAS_REPORT:
+        assert set(finished.hashes()) == set(wanted)  # nothing that the documentation does not name
+
+
+def test_documents_are_json_with_their_inputs(finished: Work) -> None:
+    """Someone who holds one number must find the files behind it, on any machine."""
+    for phase in ("zero_shot", "rerank", "adapter", "evaluation"):
+        for path in (finished.folder / "results" / phase).rglob("*.json"):
+            text = path.read_text(encoding="utf-8")
+            document = json.loads(text)
+            assert document["made_by"]["command"].startswith("coder-clip "), path
+            for name, digest in document["made_by"]["inputs"].items():
+                assert name.startswith("results/"), name
+                assert finished.hashes()[name.removeprefix("results/")] == digest
+            assert str(finished.folder) not in text, "a machine's path"
+
+
+def test_every_job_reports_to_its_log(finished: Work) -> None:
+    logs = {p.relative_to(finished.folder / "results/logs").as_posix(): p for p in
+            (finished.folder / "results/logs").rglob("*.log")}  # fmt: skip
+    assert "adapter/mini/digits/2.log" in logs
+    assert "img/s" in logs["image_features/mini/digits/test.log"].read_text(), "no progress with its rate"
+    assert (finished.folder / "results/benchmarks/adapter/mini/digits/2.tsv").is_file()
+
+
+def test_a_second_run_has_nothing_to_do_and_says_so_quickly(finished: Work) -> None:
+    start = time.perf_counter()
+    done = finished.snakemake(*TARGETS)
+    took = time.perf_counter() - start
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert took < 10, f"{took:.1f} s; 5 s are the goal on an idle machine"
+
+
+# ---- changes ---------------------------------------------------------------------------------------
+
+
+def set_(path: str, value: Any) -> Change:
+    def change(work: Work) -> None:
+        def do(document: dict[str, Any]) -> None:
+            *sections, key = path.split(".")
+            for s in sections:
+                document = document.setdefault(s, {})
+            document[key] = value
+
+        work.configure(do)
+
+    return change
+
+
+def text(path: str, old: str, new: str) -> Change:
+    def change(work: Work) -> None:
+        file = work.folder / path
+        before = file.read_text(encoding="utf-8")
+        assert old in before
+        file.write_text(before.replace(old, new, 1), encoding="utf-8")
+
+    return change
+
+
+def comment(path: str) -> Change:
+    return lambda work: (work.folder / path).open("a").write("\n# an edit\n")
+
+
+def touch(path: str) -> Change:
+    return lambda work: (work.folder / path).touch()
+
+
+def new_photo(work: Work) -> None:
+    root = work.folder / "photos/marks/red_disc"
+    (root / "another.png").write_bytes((root / "00.png").read_bytes())
+
+
+def other_weights(work: Work) -> None:
+    path = work.folder / "data/mini/open_clip_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+STAGE_TWO = {"pair_texts": 2, "encode_pairs": 2, "rerank_top": 2}
+AFTER_TEXTS = {
+    "encode_texts": 2,
+    "build_coder": 2,
+    "classify": 2,
+    **STAGE_TWO,
+    "fit_adapters": 4,
+    "evaluate": 2,
+}
+AFTER_FEATURES = {**AFTER_TEXTS, "encode_images": 6}
+EVERYTHING = {**AFTER_FEATURES, "manifest": 2, "text_set": 2}
+
+
+def of_one(plan: dict[str, int]) -> dict[str, int]:
+    """The share of one of two data sets."""
+    return {rule: n // 2 for rule, n in plan.items()}
+
+
+CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
+    "title": (set_("title", "another"), {}),
+    "workers": (set_("features.workers", 2), {}),
+    "device": (set_("features.device", "cpu"), {}),
+    "a file touched": (touch("src/coder_clip/rerank.py"), {}),
+    "a threshold of the grid": (set_("rerank.thresholds", [0.0, 0.3, 1.0]), {"rerank_top": 2}),
+    "the widest threshold": (set_("rerank.thresholds", [0.0, 0.3, 0.5]), STAGE_TWO),
+    "top k": (set_("rerank.top_k", 3), STAGE_TWO),
+    "a data set's threshold": (set_("datasets.digits.threshold", 0.2), {"rerank_top": 1}),
+    "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
+    "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4}),
+    "fewer shots": (set_("adapter.shots", [2]), {}),
+    "views": (set_("datasets.marks.views", 3), {"encode_images": 1, "fit_adapters": 2}),
+    "bootstrap": (
+        set_("evaluation.bootstrap", 50),
+        {"classify": 2, "rerank_top": 2, "fit_adapters": 4, "evaluate": 2},
+    ),
+    "t-SNE": (set_("evaluation.tsne_images", 50), {"evaluate": 2}),
+    "settings": (set_("settings", ["clean"]), {"classify": 2, "rerank_top": 2, "fit_adapters": 4}),
+    "batch size": (set_("features.batch_size", 16), {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
+    "precision": (set_("models", {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}}), AFTER_FEATURES),
+    "weights": (other_weights, AFTER_FEATURES),
+    "a text": (text("photos/marks.json", "a red round spot", "a red circle"),
+               {**of_one(AFTER_TEXTS), "text_set": 1}),
+    "a one-to-one text": (text("data/texts/digits.one_to_one.json", "a hole in the centre", "a hole"),
+                          of_one(STAGE_TWO)),
+    "a template": (set_("datasets.marks.templates", {"attribute": "a {class} with {attribute}"}),
+                   {**of_one(AFTER_TEXTS), "pair_texts": 1}),
+    "a photo": (new_photo, of_one(EVERYTHING)),
+    "source of stage two": (comment("src/coder_clip/rerank.py"), STAGE_TWO),
+    "source of the adapter phase": (comment("src/coder_clip/phases/adapter.py"), {"fit_adapters": 4}),
+    "source of stage one": (comment("src/coder_clip/phases/zero_shot.py"), {"classify": 2, "rerank_top": 2}),
+    "source of the features": (comment("src/coder_clip/features.py"),
+                               {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
+    "source of a data set": (comment("src/coder_clip/datasets/digits.py"), of_one(EVERYTHING)),
+    "source of the figures": (comment("src/coder_clip/phases/figures.py"), {}),
+    "configuration code": (comment("src/coder_clip/config.py"), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: str) -> None:
+    """Too little gives wrong numbers, too much an evening of waiting."""
+    change, expected = CHANGES[what]
+    change(work)
+    plan = work.planned()
+    assert core(plan) == {rule: n for rule, n in expected.items() if n}
+    if what in ("workers", "device"):
+        assert plan == {}
+    if HAS_REPORT and expected:
+        assert plan["page"] == 1
+
+
+@pytest.mark.skipif(not HAS_REPORT, reason="no report yet")
+@pytest.mark.parametrize(
+    ("change", "tables", "figures"),
+    [
+        (set_("adapter.rounds", 1), 2, 1),
+        (set_("datasets.digits.threshold", 0.2), 2, 2),
+        (set_("evaluation.tsne_images", 50), 2, 3),
+        (set_("features.workers", 2), 0, 0),
+        (set_("title", "another"), 0, 0),
+    ],
+    ids=["rounds", "threshold", "t-SNE", "workers", "title"],
+)
+def test_only_the_tables_and_figures_that_show_it_are_made_again(
+    work: Work, change: Change, tables: int, figures: int
+) -> None:
+    change(work)
+    plan = work.planned()
+    assert (plan.get("table", 0), plan.get("figure", 0)) == (tables, figures)
+
+
+def test_a_changed_text_gives_another_result(work: Work) -> None:
+    """Not only planned: done, and then there is nothing to do again."""
+    before = work.hashes()
+    CHANGES["a text"][0](work)
+    work.snakemake(*TARGETS)
+    after = work.hashes()
+    assert work.planned() == {}
+    changed = {name for name in before if before[name] != after[name]}
+    assert "zero_shot/mini/marks.json" in changed
+    assert not [name for name in changed if "digits" in name and not name.startswith(("tables", "figures"))]
+
+
+# ---- killed ----------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    """All processes below one, from /proc."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def start(work: Work) -> subprocess.Popen[bytes]:
+    """A run in the background, returned as soon as jobs are under way."""
+    run = subprocess.Popen(
+        work.snakemake_command(*TARGETS),
+        cwd=work.folder,
+        env=environment(work.folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    marks = work.folder / ".snakemake/incomplete"
+    deadline = time.monotonic() + 120
+    while not any(marks.glob("*")) or not children(run.pid):
+        assert run.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return run
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("jobs_survive", [False, True])
+def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool) -> None:
+    """After a power cut `make reproduce` again must be enough."""
+    before = work.hashes()
+    for name in before:
+        if name.startswith(("adapter/", "zero_shot/")):
+            (work.folder / "results" / name).unlink()
+    run = start(work)
+    below = children(run.pid)
+    for pid in (run.pid, *below):
+        os.kill(pid, signal.SIGSTOP)  # in the middle of its jobs, for as long as it takes to look
+    second = work.snakemake(*TARGETS, check=False)
+    assert second.returncode != 0, "two runs at once would write the same files"
+    assert "lock" in (second.stdout + second.stderr).lower()
+
+    kill([run.pid])
+    run.wait()
+    if jobs_survive:
+        for pid in below:
+            os.kill(pid, signal.SIGCONT)
+    else:
+        kill(below)
+    again = work.snakemake(*TARGETS)
+    assert "continuing where it was" in again.stdout + again.stderr
+    assert work.hashes() == before
+    assert work.planned() == {}
+    kill(below)
+
+
+# ---- the same bytes --------------------------------------------------------------------------------
+
+
+def test_everything_again_elsewhere_gives_the_same_bytes(finished: Work, fresh: Work) -> None:
+    """What a group shares must be what anyone gets."""
+    fresh.snakemake(*TARGETS, "--cores", "1", PYTHONHASHSEED="123")
+    assert fresh.hashes() == finished.hashes()
+
+
+def test_the_phases_run_without_snakemake_to_the_same_bytes(finished: Work, fresh: Work) -> None:
+    for phase in (
+        "check", "manifest", "texts", "image-features", "text-features", "coder", "zero-shot",
+        "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation",
+    ):  # fmt: skip
+        fresh.coder_clip(phase, "--config", fresh.config)
+    report = ("tables/", "figures/", "report.html", "metrics.json")
+    wanted = {name: h for name, h in finished.hashes().items() if not name.startswith(report)}
+    assert fresh.hashes() == wanted
+
+
+def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
+    fresh.configure(lambda c: (c["datasets"].pop("digits"), c["features"].update(batch_size=2)))
+    fresh.snakemake("image_features")
+    before = fresh.hashes()
+    for name in before:
+        if name.startswith("image_features"):
+            (fresh.folder / "results" / name).unlink()
+    fresh.configure(lambda c: c["features"].update(shards=3))
+    fresh.snakemake("image_features")
+    after = fresh.hashes()
+    assert len([name for name in after if "/shards/" in name]) == 9
+    assert {name: h for name, h in after.items() if "/shards/" not in name} == before
+
+
+def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) -> None:
+    """One broken photo must not hide why, nor stop the other data set."""
+    fresh.configure(
+        lambda c: c["datasets"].update(other={"root": "photos/other", "texts": "names", "views": 2})
+    )
+    for name in ("a", "b"):
+        folder = fresh.folder / "photos/other" / name
+        folder.mkdir(parents=True)
+        for i in range(8):
+            (folder / f"{i}.png").write_bytes((fresh.folder / "photos/marks/red_disc/00.png").read_bytes())
+    for i in range(8):
+        (fresh.folder / f"photos/other/b/{i}.png").write_bytes(b"no image")
+    fresh.configure(lambda c: c["datasets"].pop("digits"))
+    done = fresh.snakemake("zero_shot", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "coder-clip: error: image cannot be read: photos/other/b/" in said
+    assert (fresh.folder / "results/zero_shot/mini/marks.json").is_file()
+    assert not (fresh.folder / "results/image_features/mini/other/test.safetensors").exists()

@@ -1,0 +1,152 @@
+"""Runs of the real Snakemake and the real command line, in copies of the repository that nobody misses.
+
+A working copy holds what git tracks or would track, so a person's results and environment are never touched; its
+own package comes first on PYTHONPATH, so editing a source file there is a real edit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+REPO = Path(__file__).resolve().parents[2]
+HAS_REPORT = "def run" in (REPO / "src/coder_clip/phases/report.py").read_text(encoding="utf-8")
+TARGETS = [] if HAS_REPORT else ["rerank", "adapter", "evaluation"]
+
+SMALL: dict[str, Any] = {
+    "title": "test",
+    "datasets": {
+        "digits": {"views": 2},
+        "marks": {"root": "photos/marks", "texts": "photos/marks.json", "views": 2},
+    },
+    "models": ["mini"],
+    "features": {"batch_size": 32},
+    "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
+    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2},
+}
+MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))},
+        "PATH": path,
+        "PYTHONPATH": str(folder / "src"),
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": str(folder / ".cache"),
+    }
+
+
+@dataclass(frozen=True)
+class Work:
+    """A working copy."""
+
+    folder: Path
+    config: str = "config/test.yaml"
+
+    def run(self, *command: str | Path, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=self.folder,
+            env={**environment(self.folder), **more},
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def snakemake_command(self, *arguments: str) -> list[str]:
+        profile = ["--profile", "workflow/profiles/default"]
+        return [sys.executable, "-m", "snakemake", *arguments, *profile, "--configfile", self.config]
+
+    def snakemake(self, *arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        return self.run(*self.snakemake_command(*arguments), check=check, **more)
+
+    def coder_clip(
+        self, *arguments: str | Path, check: bool = True, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "coder_clip.cli", *arguments]
+        return self.run(*command, check=check, **more)
+
+    def planned(self) -> dict[str, int]:
+        """Rules that the next run would run, and how often; groups of targets left out."""
+        command = [sys.executable, "-m", "snakemake", *TARGETS, "--configfile", self.config]
+        done = self.run(*command, "--dry-run", "--cores", "1", "--rerun-incomplete")
+        said = done.stdout + done.stderr
+        rows = re.search(r"^job +count\n-+ +-+\n((?:\w+ +\d+\n)+)", said, flags=re.M)
+        if rows is None:
+            assert "Nothing to be done" in said, said
+            return {}
+        counts = {rule: int(n) for rule, n in (row.split() for row in rows[1].splitlines())}
+        return {
+            r: n for r, n in counts.items() if r not in ("total", "all", "rerank", "adapter", "evaluation")
+        }
+
+    def configure(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change the configuration file in place."""
+        path = self.folder / self.config
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        change(document)
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every artefact; logs and timings differ by nature."""
+        root = self.folder / "results"
+        files = (p for p in root.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp")
+        return {
+            name: hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(files)
+            if not (name := p.relative_to(root).as_posix()).startswith(("logs/", "benchmarks/"))
+        }
+
+
+def working_copy(folder: Path, document: dict[str, Any]) -> Work:
+    """A copy of the repository with its own configuration, photos and text set."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().rstrip("\0").split("\0"):
+        source, target = REPO / name, folder / name
+        if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    if not (folder / "data/mini/open_clip_model.safetensors").is_file():
+        pytest.skip("no embedded model in data/mini")
+    draw_marks(folder / "photos/marks")
+    texts = [{"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()]
+    (folder / "photos/marks.json").write_text(
+        json.dumps({"format": 1, "dataset": "marks", "classes": texts}, indent=1)
+    )
+    (folder / "config/test.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return Work(folder)
+
+
+def draw_marks(root: Path, images: int = 12) -> None:
+    """A folder of class folders: discs of three colours."""
+    for name, colour in MARKS.items():
+        (root / name).mkdir(parents=True)
+        for i in range(images):
+            picture = Image.new("RGB", (40, 40), (200 + i, 200, 200))
+            ImageDraw.Draw(picture).ellipse((5 + i % 4, 8, 30, 30 + i % 5), fill=colour)
+            picture.save(root / name / f"{i:02d}.png")
+
+
+def duplicate(work: Work, folder: Path) -> Work:
+    """A copy of a working copy: results, times and Snakemake's records."""
+    subprocess.run(["cp", "-a", "--reflink=auto", f"{work.folder}/.", str(folder)], check=True)
+    return Work(folder, work.config)

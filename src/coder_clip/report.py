@@ -38,8 +38,8 @@ SECTIONS = {
 ABOUT = {
     "CLIP": "the class name in one sentence",
     "CLIP, prompt ensemble": "the class name in several sentences, averaged",
-    "CLIP, attribute texts": "descriptions of a class, averaged (Menon and Vondrick 2023)",
-    "CLIP, random words": "as many random words as there are descriptions: a control",
+    "CLIP, random words": "attribute texts with their content replaced by random words (as in Roth et al. 2023)",
+    "CLIP, attribute texts": "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
     "CODER": "stage one: attributes, analogous classes, name and synonyms",
     "CODER + rerank": "stage two on top: texts that tell two classes apart",
     "Tip-Adapter": "cache of image features (Zhang et al. 2022), no training",

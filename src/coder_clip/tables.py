@@ -115,7 +115,8 @@ def zero_shot(results: Results) -> Table:
         "Zero-shot classification",
         f"Top-1 accuracy and mean class recall on the test split, each with its 95 % bootstrap interval over "
         f"images. Against CLIP: difference in accuracy on the same images, with the p-value of an exact "
-        f"McNemar test. CODER and its rerank in the setting '{setting}'. Bold: highest value.{_only(results)}",
+        f"McNemar test. CODER and its rerank in the setting '{setting}'. Bold: highest value."
+        f"{_averaged(results)}{_only(results)}",
         "Zero-shot",
         ("zero_shot", "rerank"),
         frame,
@@ -164,7 +165,8 @@ def few_shot(results: Results) -> Table:
         "Few-shot classification without training",
         f"Top-1 accuracy (%) on the test split by images a class: mean ± sample standard deviation over "
         f"{len(seeds) or 'no'} seed{'s' * (len(seeds) != 1)}, in the setting '{setting}'. All methods see "
-        f"the same images. CLIP with the prompt ensemble sees none. Bold: highest mean.{_only(results)}",
+        f"the same images. CLIP with the prompt ensemble sees none. Bold: highest mean."
+        f"{_averaged(results)}{_only(results)}",
         "Few-shot",
         ("adapter",),
         frame,
@@ -462,6 +464,10 @@ def _place_cells(results: Results, record: dict[str, Any]) -> list[Cell]:
     average = record["dataset"] == AVERAGE
     dataset = Cell("average" if average else record["dataset"])
     return [dataset, Cell(record["model"])] if len(results.models) > 1 else [dataset]
+
+
+def _averaged(results: Results) -> str:
+    return " Average: plain mean over data sets." if len(results.datasets) > 1 else ""
 
 
 def _only(results: Results) -> str:

@@ -394,8 +394,9 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
         figure.text(0.08 / DOUBLE, y, _title(results, dataset, model), fontweight="bold", va="center")
         if not pairs:
             setting = results.rerank_setting(document)
-            looked = sum(m["looked_at"] for m in document["methods"] if m["setting"] == setting)
-            text = f"No image was put right or wrong ({looked} looked at)."
+            m = next((m for m in document["methods"] if m["setting"] == setting), None)
+            gate = f" (threshold {m['threshold']:g}, {m['looked_at']} looked at)" if m else ""
+            text = f"Setting '{setting}': no image was put right or wrong{gate}."
             figure.text(0.08 / DOUBLE, 1 - (top + 0.4) / total, text, color=GREY, va="center")
         else:
             figure.text(1 - 0.08 / DOUBLE, y, counts, color=GREY, va="center", ha="right")

@@ -1,0 +1,352 @@
+"""Bad input: a failure, one line that says what, where and what to do, and no file left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from working_copy import Work, draw_marks
+
+from coder_clip.artifacts import read_tensors, write_tensors
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., Any]
+CONFIG = {
+    "datasets": {"marks": {"root": "marks", "texts": "marks.json", "views": 2}},
+    "models": {"mini": {"model": "local-dir:mini"}},
+    "adapter": {"shots": [1], "seeds": [1]},
+}
+CLASSES = ("blue disc", "green disc", "red disc")
+
+
+@pytest.fixture
+def here(finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with photos, texts and a model, in which nothing was run."""
+    draw_marks(tmp_path / "marks", images=6)
+    (tmp_path / "mini").symlink_to(finished.folder / "data/mini")
+    texts([{"name": n} for n in CLASSES], tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps(CONFIG))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def texts(classes: Any, folder: Path = Path()) -> None:
+    document = {"format": 1, "dataset": "marks", "classes": classes}
+    (folder / "marks.json").write_text(json.dumps(document))
+
+
+def configure(**changes: Any) -> None:
+    """Dotted keys with "__"."""
+    document = json.loads(json.dumps(CONFIG))
+    for path, value in changes.items():
+        section = document
+        *sections, key = path.split("__")
+        for s in sections:
+            section = section.setdefault(s, {})
+        section[key] = value
+    Path("c.yaml").write_text(json.dumps(document))
+
+
+def files() -> set[str]:
+    root = Path("results")
+    return {p.as_posix() for p in root.rglob("*") if p.is_file()} if root.is_dir() else set()
+
+
+def refused(command: Command, *arguments: str, says: tuple[str, ...]) -> None:
+    """The command fails with one line that holds all of this, and leaves no file."""
+    before = files()
+    answer = command(*arguments, "--config", "c.yaml")
+    assert answer.code == 1, answer
+    assert "Traceback" not in answer.err
+    errors = [line for line in answer.err.splitlines() if "error" in line]
+    assert len(errors) == 1, answer.err
+    assert answer.err.splitlines()[-1] == errors[0], "the reason is not the last thing said"
+    for part in says:
+        assert part in errors[0], errors[0]
+    assert files() == before, "a file was left behind"
+
+
+# ---- configuration, through Snakemake --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("datasets: [digit]\nmodels: [mini]\n", "did you mean 'digits'"),
+        ("datasets: [digits]\nmodels: [minni]\n", "models.minni"),
+        ("datasets: [digits]\nmodels: [mini]\nsettings: [cleen]\n", "did you mean 'clean'"),
+        ("datasets: [digits]\nmodels: [mini]\nadaptor: {}\n", "did you mean 'adapter'"),
+        ("datasets: {digits: {templates: {synonim: x}}}\nmodels: [mini]\n", "templates.synonim"),
+    ],
+)
+def test_snakemake_says_what_is_wrong_with_a_configuration_in_one_line(
+    finished: Work, tmp_path: Path, text: str, says: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    done = Work(finished.folder, str(path)).snakemake("--dry-run", check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    (line,) = [x for x in done.stderr.splitlines() if "error" in x.lower()]
+    assert line.startswith("coder-clip: error: ")
+    assert says in line
+
+
+# ---- folders ---------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder(here: Path, command: Command) -> None:
+    configure(datasets__marks__root="nowhere")
+    refused(command, "manifest", says=("'marks'", "nowhere", "does not exist"))
+
+
+def test_an_empty_folder(here: Path, command: Command) -> None:
+    Path("empty").mkdir()
+    configure(datasets__marks__root="empty")
+    refused(command, "manifest", says=("no class folders in empty", "expected one folder of images a class"))
+
+
+def test_a_class_folder_without_images(here: Path, command: Command) -> None:
+    Path("marks/grey_disc").mkdir()
+    refused(command, "manifest", says=("no images in class folder marks/grey_disc",))
+
+
+def test_a_listed_class_without_a_folder(here: Path, command: Command) -> None:
+    configure(datasets__marks__classes=["red disk", "blue disc"])
+    refused(command, "manifest", says=("'red disk'", "did you mean 'red disc'"))
+
+
+def test_no_test_split(here: Path, command: Command) -> None:
+    for split in ("train", "val"):
+        draw_marks(here / "other" / split, images=3)
+    configure(datasets__marks__root="other")
+    refused(command, "manifest", says=("no 'test' folder in other",))
+
+
+@pytest.mark.parametrize("what", ["text", "empty", "cut"])
+def test_an_unreadable_image(here: Path, command: Command, what: str) -> None:
+    for path in Path("marks/red_disc").iterdir():
+        path.write_bytes({"text": b"no image", "empty": b"", "cut": path.read_bytes()[:60]}[what])
+    refused(command, "image-features", "--split", "test", says=("image cannot be read: marks/red_disc/",))
+
+
+def test_an_unreadable_image_may_be_skipped_and_is_listed(
+    here: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(features__on_error="skip")
+    assert command("manifest", "--config", "c.yaml").code == 0
+    for path in sorted(Path("marks").glob("*/*.png")):
+        path.write_bytes(b"no image") if path.parent.name == "red_disc" else None
+    assert command("image-features", "--split", "test", "--config", "c.yaml").code == 0
+    _, meta = read_tensors("results/image_features/mini/marks/test.safetensors")
+    assert {i.split("/")[0] for i, _ in meta["skipped"]} == {"red_disc"}
+    assert "skipped red_disc/" in caplog.text
+
+
+def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
+    configure(adapter__shots=[1, 16])
+    for arguments in (("check",), ("image-features", "--split", "shots")):
+        refused(command, *arguments, says=("16 shots", "'blue disc' has 3", "adapter.repeat_shots: true"))
+
+
+# ---- texts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ([{"name": n} for n in CLASSES[:2]], ("no texts for class 'red disc'", "add an entry")),
+        ([{"name": n} for n in (*CLASSES, "redd disc")], ("'redd disc'", "did you mean 'red disc'")),
+        ([{"name": "blue disc", "attribute": []}, *({"name": n} for n in CLASSES[1:])],
+         ("'blue disc'", "'attribute' is empty", "leave the key out")),
+        ([{"name": "blue disc", "attribute": [7]}, *({"name": n} for n in CLASSES[1:])], ("'blue disc'", "7")),
+        ([{"name": "blue disc", "shape": ["round"]}, *({"name": n} for n in CLASSES[1:])], ("shape",)),
+    ],
+    ids=["missing class", "unknown class", "empty list", "no string", "unknown kind"],
+)  # fmt: skip
+def test_a_wrong_text_set(here: Path, command: Command, classes: Any, says: tuple[str, ...]) -> None:
+    texts(classes)
+    refused(command, "texts", says=("marks.json", *says))
+
+
+def test_no_text_set(here: Path, command: Command) -> None:
+    configure(datasets__marks__texts="nowhere.json")
+    refused(command, "texts", says=("nowhere.json", "texts: names"))
+
+
+def test_a_text_set_that_is_no_json(here: Path, command: Command) -> None:
+    Path("marks.json").write_bytes(b"\xff\xfe{")
+    refused(command, "texts", says=("marks.json", "no valid JSON"))
+
+
+# ---- models ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"model": "hf-hub:nobody/nothing"}, ("hf-hub:nobody/nothing", "hf download nobody/nothing", "HF_HOME")),
+        ({"model": "ViT-B-32-quickgelu", "pretrained": "openai"}, ("'openai'", "hf download", "HF_HOME")),
+        ({"model": "ViT-B-32", "pretrained": "opena"}, ("'opena'", "did you mean 'openai'")),
+        ({"model": "ViT-B-32", "pretrained": "nowhere.safetensors"}, ("nowhere.safetensors", "does not exist")),
+        ({"model": "local-dir:marks"}, ("marks", "open_clip_config.json")),
+    ],
+    ids=["hub", "weights", "tag", "file", "folder"],
+)  # fmt: skip
+def test_a_model_that_is_not_here(
+    here: Path, command: Command, monkeypatch: pytest.MonkeyPatch, model: Any, says: tuple[str, ...]
+) -> None:
+    """Without a network the person learns what to fetch and where to put it."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here / "cache"))
+    configure(models={"big": model})
+    refused(command, "image-features", "--split", "test", says=says)
+
+
+# ---- artefacts that do not belong together ---------------------------------------------------------
+
+
+@pytest.fixture
+def done(work: Work, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """A finished run in the current folder."""
+    monkeypatch.chdir(work.folder)
+    shutil.copy("config/test.yaml", "c.yaml")
+    return work
+
+
+def tamper(path: str, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+    tensors, meta = read_tensors(path)
+    tensors = {k: t.clone() for k, t in tensors.items()}
+    change(tensors, meta)
+    write_tensors(path, tensors, meta)
+
+
+TEST = "results/image_features/mini/marks/test.safetensors"
+TEXTS = "results/text_features/mini/marks.safetensors"
+CODER = "results/coder/mini/marks.safetensors"
+PAIRS = "results/one_to_one/mini/marks.safetensors"
+ON_MARKS = ("--dataset", "marks")
+
+
+@pytest.mark.parametrize("phase", ["zero-shot", "rerank", "adapter", "evaluation", "one-to-one-texts"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_with_nan_or_infinity(done: Work, command: Command, phase: str, value: float) -> None:
+    tamper(TEST, lambda t, m: t["features"][1].fill_(value))
+    _, meta = read_tensors(TEST)
+    says = (TEST, "NaN or infinity", f"'{meta['ids'][1]}'", "run again")
+    refused(command, phase, *ON_MARKS, says=says)
+
+
+@pytest.mark.parametrize("phase", ["coder", "zero-shot", "adapter"])
+def test_text_features_with_nan(done: Work, command: Command, phase: str) -> None:
+    tamper(TEXTS, lambda t, m: t["features"][0].fill_(float("nan")))
+    refused(command, phase, *ON_MARKS, says=(TEXTS, "NaN or infinity", "run again"))
+
+
+@pytest.mark.parametrize(
+    ("path", "phase"),
+    [
+        (TEXTS, "zero-shot"),
+        (TEXTS, "adapter"),
+        (CODER, "zero-shot"),
+        (CODER, "evaluation"),
+        (PAIRS, "rerank"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("key", "says"), [("encoder", "its encoder is not that"), ("classes", "its class list is not that")]
+)
+def test_features_of_another_encoder_or_class_list(
+    done: Work, command: Command, path: str, phase: str, key: str, says: str
+) -> None:
+    """Numbers would come out, and be wrong."""
+    other = {
+        "encoder": lambda m: {**m["encoder"], "weights_sha256": "0"},
+        "classes": lambda m: m["classes"][::-1],
+    }
+    tamper(path, lambda t, m: m.update({key: other[key](m)}))
+    refused(command, phase, *ON_MARKS, says=(path, says, "run again"))
+
+
+def test_features_of_another_data_set_in_this_place(done: Work, command: Command) -> None:
+    shutil.copy("results/image_features/mini/digits/test.safetensors", TEST)
+    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "'digits', not 'marks'"))
+
+
+def test_features_of_another_dimension(done: Work, command: Command) -> None:
+    def narrow(t: dict[str, Any], m: dict[str, Any]) -> None:
+        t["features"] = t["features"][:, :-1]
+        m["encoder"]["dim"] = str(int(m["encoder"]["dim"]) - 1)
+
+    tamper(TEST, narrow)
+    refused(command, "zero-shot", *ON_MARKS, says=("encoder is not that", "run again"))
+
+
+@pytest.mark.parametrize("path", [TEST, TEXTS, CODER])
+def test_a_file_of_someone_else_in_this_place(done: Work, command: Command, path: str) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"features": torch.ones(3, 4)}, path)
+    refused(command, "zero-shot", *ON_MARKS, says=(path, "run again"))
+
+
+def test_a_truncated_file(done: Work, command: Command) -> None:
+    Path(TEST).write_bytes(Path(TEST).read_bytes()[:100])
+    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "delete it and run again"))
+
+
+def test_a_missing_file_is_named_with_what_makes_it(done: Work, command: Command) -> None:
+    Path(TEST).unlink()
+    refused(command, "zero-shot", *ON_MARKS, says=(f"{TEST} is missing", f"snakemake {TEST}"))
+
+
+def test_seeds_that_changed_without_new_features(done: Work, command: Command) -> None:
+    text = Path("c.yaml").read_text()
+    Path("c.yaml").write_text(text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n"))
+    refused(command, "adapter", *ON_MARKS, says=("no features of", "seeds have changed"))
+
+
+def test_shards_that_do_not_belong_together(done: Work, command: Command) -> None:
+    arguments = ("--split", "test", *ON_MARKS, "--config", "c.yaml")
+    assert command("image-features", "--shards", "2", "--shard", "0", *arguments).code == 0
+    refused(
+        command, "merge-shards", "--shards", "2", "--split", "test", *ON_MARKS,
+        says=("test.1-of-2.safetensors is missing",),
+    )  # fmt: skip
+
+
+# ---- targets ---------------------------------------------------------------------------------------
+
+
+def test_a_target_that_cannot_be_written(here: Path, command: Command) -> None:
+    Path("results").write_text("a file in the way")
+    refused(command, "manifest", says=("cannot write results/manifests/marks.json", "permissions"))
+
+
+@pytest.fixture
+def full_disk(here: Path) -> Iterator[Path]:
+    folder = here / "results"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=20", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a full disk needs the right to mount: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(full_disk: Path, command: Command) -> None:
+    path = "results/image_features/mini/marks/shots.safetensors"
+    refused(
+        command, "image-features", "--split", "shots",
+        says=(f"cannot write {path}", "No space left", "free space"),
+    )  # fmt: skip

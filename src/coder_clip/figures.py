@@ -279,7 +279,7 @@ def correction(results: Results, image: Loader) -> Figure:
             for who, x in (("other", 0.5), ("same", 2.36)):
                 weight = "bold" if who == nearest else "normal"
                 colour = _THREE[who][1] if who == nearest else GREY
-                text = f"{cosine[who]:.3f}"
+                text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
                 figure.text(x / DOUBLE, y, text, ha="center", va="center", fontweight=weight, color=colour)
             arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
             figure.text(1.43 / DOUBLE, y, arrows, ha="center", va="center")
@@ -611,6 +611,11 @@ def _pair_images(
     for column, (text, colour) in enumerate((("wrong", VERMILLION), ("right", BLUE))):
         place = ((column + 0.5) / 2, 1 + 0.02)
         ax.text(*place, text, transform=ax.transAxes, ha="center", va="bottom", color=colour)
+
+
+def _digits(a: float, b: float) -> int:
+    """Decimals it takes to tell two cosines apart, at least 3: those of CODERs lie close to 1."""
+    return next((n for n in range(3, 7) if f"{a:.{n}f}" != f"{b:.{n}f}"), 6)
 
 
 def _show(ax: Axes, picture: Image.Image, colour: str) -> None:

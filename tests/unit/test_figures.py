@@ -154,6 +154,13 @@ def test_nothing_reranked_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "digits"), [(0.8, 0.9, 3), (0.99912, 0.99917, 4), (0.99996, 0.99995, 5), (1.0, 1.0, 6)]
+)
+def test_cosines_have_the_digits_that_tell_them_apart(a: float, b: float, digits: int) -> None:
+    assert figures._digits(a, b) == digits
+
+
 def test_no_correction_is_said(tmp_path: Path) -> None:
     figure = drawn("correction", fake(tmp_path, classes=("only",)))
     assert "No image" in texts(figure)[0].get_text()

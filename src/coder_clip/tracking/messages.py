@@ -5,14 +5,14 @@ from __future__ import annotations
 from .adopt import Adopted
 from .record import Outcome
 
+SHARE = "git add dvc.lock provenance results && git commit && dvc push && git push"
+
 
 def recorded(outcome: Outcome) -> list[str]:
     lines = list(outcome.notes)
     lines += [f"phase {name} is not recorded: {why}" for name, why in outcome.refused.items()]
     if outcome.changed:
-        lines.append(
-            f"recorded in DVC: {', '.join(outcome.changed)}. To share: git add dvc.lock provenance results && git commit && dvc push && git push"
-        )
+        lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {SHARE}")
     elif outcome.recorded and not outcome.refused:
         lines.append("everything is recorded in DVC")
     return lines

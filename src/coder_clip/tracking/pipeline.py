@@ -1,7 +1,7 @@
 """dvc.yaml from the DAG: `python -m coder_clip.tracking.pipeline > dvc.yaml` after a rule or an import changed.
 
 What a phase depends on besides the phases before it is what its rules list as inputs: the transitive imports of
-its module, texts, weights. A test compares the file with what this prints.
+its module, texts, weights; and the rule file, which holds the command. A test compares the file with what this prints.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _made_by(path: str) -> str:
 
 
 def _jobs() -> list[tuple[set[str], set[str]]]:
-    """Inputs and outputs of every job of the default target."""
+    """Inputs, the rule file among them, and outputs of every job of the default target."""
     import contextlib
     import io
 
@@ -123,7 +123,10 @@ def _jobs() -> list[tuple[set[str], set[str]]]:
             snakefile=Path("Snakefile"),
         )
         workflow.dag().summary()
-        return [({str(i) for i in j.input}, {str(o) for o in j.output}) for j in workflow._workflow.dag.jobs]
+        jobs = workflow._workflow.dag.jobs
+        return [
+            ({*map(str, j.input), os.path.relpath(j.rule.snakefile)}, set(map(str, j.output))) for j in jobs
+        ]
 
 
 def main() -> None:

@@ -129,8 +129,8 @@ def make_toy(folder: Path, dvc: bool = True, git: bool = True) -> Project:
     return project
 
 
-def add_remote(project: Project, folder: Path) -> None:
-    project.run("dvc", "remote", "add", "--quiet", "--default", "store", str(folder))
+def add_remote(project: Project, url: str) -> None:
+    project.run("dvc", "remote", "add", "--quiet", "--default", "store", url)
     project.commit("a remote")
 
 

@@ -1,0 +1,36 @@
+"""A toy project that was run, recorded and pushed once; each test changes a copy."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import Project, add_remote, make_toy
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the finished project ("work") and its remote ("store"). Not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = make_toy(folder / "work")
+    add_remote(project, "../store")
+    project.snakemake()
+    project.commit()
+    project.run("dvc", "push", "--quiet")
+    return folder
+
+
+@pytest.fixture
+def toy(finished: Path, tmp_path: Path) -> Project:
+    """A copy of the finished project and its remote, to change at will."""
+    subprocess.run(["cp", "-a", f"{finished}/.", str(tmp_path)], check=True)
+    return Project(tmp_path / "work")
+
+
+@pytest.fixture
+def clone(toy: Project) -> Project:
+    """A colleague's clone of it, pulled."""
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    return clone

@@ -1,0 +1,213 @@
+"""A colleague's clone, pulled: nothing to do; and after a change both tools name what depends on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from project import Project
+
+EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]
+
+
+def test_a_pulled_clone_has_nothing_to_do(toy: Project, clone: Project) -> None:
+    assert clone.planned() == []
+    assert clone.stale() == []
+    assert (clone / "results/report.html").read_bytes() == (toy / "results/report.html").read_bytes()
+    assert clone.git("status", "--short") == ""
+
+
+def test_without_adopt_it_would_run_again(clone: Project) -> None:
+    """The control: what the test above sees is adopt's doing."""
+    assert "Nothing to be done" not in clone.snakemake("-n", CODER_CLIP_TRACKING="off")
+
+
+def test_where_it_was_made_there_is_nothing_to_do_either(toy: Project) -> None:
+    assert toy.planned() == []
+    assert toy.stale() == []
+    assert "nothing to adopt" in toy.run("coder-clip", "adopt").stdout
+
+
+CHANGES = {
+    "parameter": (
+        "config/reproduce.yaml",
+        "threshold: 5",
+        "threshold: 6",
+        ["page", "score", "score"],
+        ["scores"],
+    ),
+    "parameter of a large file": (
+        "config/reproduce.yaml",
+        "scale: 2",
+        "scale: 3",
+        ["feature", "feature", "page", "score", "score"],
+        ["features"],
+    ),
+    "source": ("src/score.py", "% 100", "% 50", ["page", "score", "score"], ["scores"]),
+    "shared source": (
+        "src/common.py",
+        "asked to",
+        "told to",
+        EVERYTHING,
+        ["features", "report", "scores", "texts"],
+    ),
+    "command": ("report.smk", "{input.scores}", "{input.scores} ", ["page"], ["report"]),
+    "text": ("data/a.txt", "red", "green", ["feature", "page", "score", "text"], ["texts"]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("adopted", [True, False], ids=["after adopt", "before the first adopt"])
+def test_a_change_reruns_what_depends_on_it(clone: Project, change: str, adopted: bool) -> None:
+    path, old, new, rules, phases = CHANGES[change]
+    if adopted:
+        assert clone.planned() == []
+    clone.edit(path, old, new)
+    if not adopted:  # older than the pulled files: only the content tells
+        os.utime(clone / path, (1_600_000_000, 1_600_000_000))
+    assert clone.planned() == rules
+    assert clone.stale() == phases
+    if adopted:
+        clone.snakemake()
+        assert clone.planned() == []
+        assert clone.stale() == []
+        clone.edit(path, new, old)  # and back: the same jobs again
+        assert clone.planned() == rules
+
+
+def test_a_large_input_that_changed(clone: Project) -> None:
+    """Snakemake compares no content above a megabyte."""
+    weights = clone / "data/weights.bin"
+    weights.write_bytes(b"other" + weights.read_bytes()[5:])
+    os.utime(weights, (1_600_000_000, 1_600_000_000))
+    assert clone.planned() == ["feature", "feature", "page", "score", "score"]
+    assert clone.stale() == ["features"]
+
+
+def test_a_corrupted_file_is_made_again(clone: Project) -> None:
+    path = clone / "results/features/m/a.bin"
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"x" + good[1:])
+    assert clone.planned() == ["feature", "page", "score"]
+    clone.snakemake()
+    assert path.read_bytes() == good
+    assert (clone.planned(), clone.stale()) == ([], [])
+
+
+def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
+    assert clone.planned() == []
+    path = clone / "results/scores/m/a.json"
+    path.chmod(0o644)
+    path.write_text('{"accuracy": 99}')
+    before = clone.lock()
+    done = clone.run("coder-clip", "record", ok=False)
+    assert done.returncode == 1
+    assert "results/scores/m/a.json changed behind Snakemake" in done.stdout
+    assert clone.lock() == before
+    assert clone.planned() == ["page", "score"]
+
+
+def test_a_partial_pull(toy: Project) -> None:
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet", "scores", "report")
+    assert clone.planned() == []  # what is missing is behind files that are there and current
+    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
+
+
+def test_back_and_forth(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.edit("src/score.py", "% 100", "% 50")
+    toy.snakemake()
+    toy.commit("second")
+    second = (toy / "results/report.html").read_bytes()
+    for commit, branch in (("HEAD~1", "old"), ("main", "new"), ("HEAD~1", "old2")):
+        toy.git("checkout", "--quiet", commit)
+        toy.run("dvc", "checkout", "--quiet")
+        assert (toy.planned(), toy.stale()) == ([], []), (commit, branch)
+        assert ((toy / "results/report.html").read_bytes() == second) == (commit == "main")
+        toy.git("checkout", "--quiet", "main")
+        toy.run("dvc", "checkout", "--quiet")
+        assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_back_and_forth_where_the_bytes_are_the_same(toy: Project) -> None:
+    """A source changed and the results did not: the files stay, their records must not."""
+    toy.edit("src/score.py", "import json\n", "import json  # changed\n")
+    assert toy.planned() == ["page", "score", "score"]
+    toy.snakemake()
+    toy.commit("second")
+    for commit in ("HEAD~1", "main"):
+        toy.git("checkout", "--quiet", commit)
+        toy.run("dvc", "checkout", "--quiet")
+        assert (toy.planned(), toy.stale()) == ([], []), commit
+
+
+def test_checkout_of_large_inputs_and_back(toy: Project) -> None:
+    """Git gives a file it rewrites a new time, and Snakemake judges large files by it."""
+    weights = toy / "data/weights.bin"
+    weights.write_bytes(b"other" + weights.read_bytes()[5:])
+    toy.snakemake()
+    toy.commit("second")
+    for commit in ("HEAD~1", "main"):
+        toy.git("checkout", "--quiet", commit)
+        toy.run("dvc", "checkout", "--quiet")
+        assert (toy.planned(), toy.stale()) == ([], []), commit
+
+
+def test_a_configuration_committed_and_never_run(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    toy.commit("a plan")
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    assert clone.planned() == ["page", "score", "score"]
+    assert clone.stale() == ["scores"]
+
+
+def test_a_lost_state_folder(toy: Project) -> None:
+    shutil.rmtree(toy / ".snakemake")
+    assert toy.planned() == []
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert toy.planned() == ["page", "score", "score"]
+
+
+def test_times_in_the_future(toy: Project) -> None:
+    """The clock of the machine that cloned was ahead."""
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    for path in clone.folder.rglob("*"):
+        if path.is_file() and ".git" not in path.parts and ".dvc" not in path.parts:
+            os.utime(path, (4_000_000_000, 4_000_000_000))
+    assert (clone.planned(), clone.stale()) == ([], [])
+    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert clone.planned() == ["page", "score", "score"]
+
+
+def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -> None:
+    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 7")
+    clone.snakemake()
+    clone.commit("threshold 7")
+    clone.run("dvc", "push", "--quiet")
+    toy.git("pull", "--quiet", str(clone.folder), "HEAD")
+    assert "dvc checkout" in toy.snakemake("-n")  # told what is missing
+    toy.run("dvc", "pull", "--quiet")
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_what_this_configuration_does_not_make_is_not_recorded(toy: Project) -> None:
+    before = toy.lock()
+    toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a]")
+    said = toy.snakemake()
+    assert "results/scores/m/b.csv (and 1 more) is not made by this configuration" in said
+    assert "results/scores/m/b" in before or toy.stale()  # the old lock entry of scores stays
+    toy.run("coder-clip", "record", "--set-aside")
+    assert (toy / "results-set-aside/results/scores/m/b.json").is_file()
+    assert (toy.planned(), toy.stale()) == ([], [])
+    toy.commit("only a")
+    toy.run("dvc", "push", "--quiet")
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    assert (clone.planned(), clone.stale()) == ([], [])
+    assert not (clone / "results/scores/m/b.json").exists()

@@ -24,9 +24,9 @@ if workflow.config_settings.config:
     )
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
-CONFIG_FILE = (
-    os.path.relpath(_configfiles[0]) if _configfiles else "config/reproduce.yaml"
-)
+CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
+if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
+    CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
@@ -36,8 +36,8 @@ if workflow.is_main_process and clear_stale_locks():
 
 # Jobs find the configuration here: as part of the command, its mere name would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# The environment that environment.yml makes, for `snakemake --sdm conda`; else jobs use Snakemake's own.
-ENVIRONMENT = "coder-clip"
+# For `snakemake --sdm conda`; else jobs use the environment that Snakemake runs in.
+ENVIRONMENT = "../../environment.yml"
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)

@@ -1,6 +1,6 @@
 # Phase report: tables, figures, the page.
 
-# name -> phases whose results it shows, category in `snakemake --report`
+# name -> phases whose results it shows, category in `snakemake --report`; one rule each, for its own caption
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
@@ -11,75 +11,81 @@ TABLES = {
 FIGURES = {
     "few_shot": (["adapter"], "Few-shot"),
     "tsne": (["evaluation"], "Features"),
-    "correction": (["evaluation"], "Features"),
+    "correction": (["evaluation", "zero_shot"], "Features"),
     "text_count": (["evaluation"], "Texts"),
     "rerank_threshold": (["rerank"], "Zero-shot"),
     "rerank_pairs": (["rerank"], "Zero-shot"),
 }
 
 
-rule table:
-    input:
-        lambda w: results_of(TABLES[w.name][0]),
-        sources=package_sources("phases.tables"),
-    output:
-        report(
-            PATHS.table("{name}"),
-            caption="../report/table_{name}.rst",
-            category=lambda w: TABLES[w.name][1],
-            labels={"what": "table {name}"},
-        ),
-        PATHS.table("{name}", ".md"),
-        PATHS.table("{name}", ".tex"),
-    log:
-        LOGS / "tables/{name}.log",
-    benchmark:
-        BENCHMARKS / "tables/{name}.tsv"
-    wildcard_constraints:
-        name="|".join(TABLES),
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
-    message:
-        "table {wildcards.name}"
-    shell:
-        "coder-clip table {wildcards.name} 2> {log}"
+for name, (phases, category) in TABLES.items():
+
+    rule:
+        name:
+            f"table_{name}"
+        input:
+            results_of(phases),
+            sources=package_sources("phases.tables"),
+        output:
+            report(
+                PATHS.table(name),
+                caption=f"../report/table_{name}.rst",
+                category=category,
+                labels={"what": f"table {name}"},
+            ),
+            PATHS.table(name, ".md"),
+            PATHS.table(name, ".tex"),
+        log:
+            LOGS / f"tables/{name}.log",
+        benchmark:
+            BENCHMARKS / f"tables/{name}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            name=name,
+            order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
+        message:
+            f"table {name}"
+        shell:
+            "coder-clip table {params.name} 2> {log}"
 
 
-rule figure:
-    input:
-        lambda w: results_of(FIGURES[w.name][0]),
-        image_sources,
-        sources=package_sources("phases.figures"),
-    output:
-        report(
-            PATHS.figure("{name}"),
-            caption="../report/figure_{name}.rst",
-            category=lambda w: FIGURES[w.name][1],
-            labels={"what": "figure {name}"},
-        ),
-        PATHS.figure("{name}", ".pdf"),
-    log:
-        LOGS / "figures/{name}.log",
-    benchmark:
-        BENCHMARKS / "figures/{name}.tsv"
-    wildcard_constraints:
-        name="|".join(FIGURES),
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
-    message:
-        "figure {wildcards.name}"
-    shell:
-        "coder-clip figure {wildcards.name} 2> {log}"
+for name, (phases, category) in FIGURES.items():
+
+    rule:
+        name:
+            f"figure_{name}"
+        input:
+            results_of(phases),
+            image_sources,
+            sources=package_sources("phases.figures"),
+        output:
+            report(
+                PATHS.figure(name),
+                caption=f"../report/figure_{name}.rst",
+                category=category,
+                labels={"what": f"figure {name}"},
+            ),
+            PATHS.figure(name, ".pdf"),
+        log:
+            LOGS / f"figures/{name}.log",
+        benchmark:
+            BENCHMARKS / f"figures/{name}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            name=name,
+            order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
+        message:
+            f"figure {name}"
+        shell:
+            "coder-clip figure {params.name} 2> {log}"
 
 
 rule page:
@@ -87,6 +93,11 @@ rule page:
         results_of(["zero_shot", "rerank", "adapter", "evaluation"]),
         expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
+        expand(
+            PATHS.image_features("{model}", "{dataset}", "test"),
+            model=MODELS,
+            dataset=DATASETS,
+        ),
         expand(
             PATHS.table("{name}", "{suffix}"),
             name=TABLES,

@@ -10,7 +10,9 @@ import yaml
 
 from .. import report
 from ..artifacts import Paths
+from ..figures import FIGURES
 from ..results import Results
+from ..tables import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +26,12 @@ def run(config: Config, config_file: Path) -> None:
     """Write ``report.html`` and ``metrics.json`` of a finished run."""
     paths = Paths(config.results)
     results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
-    default = config_file.as_posix() == "config/reproduce.yaml"
+    file = config_file.as_posix()
+    commands = {"reproduce": "make reproduce"}
+    if file != "config/reproduce.yaml":
+        commands["reproduce"] += f" CONFIG={file}"
+        for kind, names in (("table", TABLES), ("figure", FIGURES)):
+            commands |= {f"{kind}s/{name}": f"coder-clip {kind} {name} --config {file}" for name in names}
     report.write_metrics(results, paths.metrics)
     report.render(
         results,
@@ -33,7 +40,7 @@ def run(config: Config, config_file: Path) -> None:
         note=config.note,
         config_text=yaml.safe_dump(config.deciding(), sort_keys=False),
         versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={config_file.as_posix()}")},
+        commands=commands,
     )
 
 

@@ -32,10 +32,24 @@ def test_labels_and_pixels_are_those_of_the_scan() -> None:
     for image_id, label in list(zip(split.ids, split.labels, strict=True))[:40]:
         place = int(image_id.split("/")[1])
         assert label == scans.target[place]
-        image = data.image(image_id)
-        assert (image.mode, image.size) == ("RGB", (64, 64))
-        ink = 255 - np.asarray(image.convert("L").resize((8, 8)), dtype=float)
+        assert (data.image(image_id).mode, data.image(image_id).size) == ("RGB", (64, 64))
+        ink = 255 - np.asarray(data.scan(image_id).convert("L").resize((8, 8)), dtype=float)
         assert np.corrcoef(ink.ravel(), scans.images[place].ravel())[0, 1] > 0.9
+
+
+def test_photographs_still_show_the_scan() -> None:
+    """Dark strokes on light paper, most of them inside the picture."""
+    data = Digits()
+    for image_id in data.split("test").ids[::20]:
+        grey = np.asarray(data.image(image_id).convert("L"), dtype=float)
+        border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+        assert grey[16:48, 16:48].min() < np.median(border) - 40
+
+
+def test_photographs_repeat() -> None:
+    one, other = Digits(), Digits()
+    for image_id in one.split("train").ids[:5]:
+        assert one.image(image_id).tobytes() == other.image(image_id).tobytes()
 
 
 @pytest.mark.parametrize("image_id", ["test/9999", "test/0000x", "exam/0001", "test", "train/0006"])

@@ -173,7 +173,7 @@ def _training_digits() -> tuple[list[Image.Image], NDArray[np.int64]]:
     digits = Digits()
     split = digits.split("train")
     few = np.sort(np.concatenate([np.flatnonzero(split.labels == c)[:SCANS] for c in range(10)]))
-    return [digits.image(split.ids[i]) for i in few], split.labels[few]
+    return [digits.scan(split.ids[i]) for i in few], split.labels[few]
 
 
 def digit_sample(rng: Rng) -> Sample:

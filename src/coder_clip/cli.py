@@ -247,8 +247,10 @@ def record(
 ) -> None:
     """Record every finished phase in DVC. Every run does this by itself at its end."""
     from .tracking import messages
+    from .tracking.adopt import adopt
     from .tracking.record import record
 
+    _lines(messages.adopted(adopt()))
     outcome = record(config, set_aside=set_aside)
     _lines(messages.recorded(outcome))
     if outcome.refused:
@@ -262,6 +264,36 @@ def adopt() -> None:
     from .tracking.adopt import adopt
 
     _lines(messages.adopted(adopt()) or ["nothing to adopt"])
+
+
+@app.command(rich_help_panel=SHARING)
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
+) -> None:
+    """Show every phase: complete, recorded, pushed, and what would rerun and why."""
+    from .tracking import messages
+    from .tracking.adopt import adopt
+    from .tracking.status import status, table
+
+    _lines(messages.adopted(adopt()))
+    lines, notes = status(config, remote)
+    _lines([*table(lines), *notes])
+
+
+@app.command(rich_help_panel=SHARING)
+def explain(
+    table: Annotated[str, typer.Argument(help="A table of results/tables.")],
+    row: Annotated[str, typer.Argument(help="Its number from 1, or dataset=digits,method=coder,…")],
+    column: Annotated[str, typer.Argument(help="For example accuracy.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again."""
+    from .tracking.explain import explain, lines
+
+    found = explain(table, row, column, config)
+    _lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found))
 
 
 def _lines(lines: list[str]) -> None:

@@ -1,7 +1,8 @@
 import json
 import sys
+from pathlib import Path
 
 from common import write
 
-words = open(sys.argv[1]).read().split()[: int(sys.argv[3])]
+words = Path(sys.argv[1]).read_text().split()[: int(sys.argv[3])]
 write(sys.argv[2], json.dumps(words).encode())

@@ -1,0 +1,221 @@
+"""`coder-clip explain`: from one number of a table to everything behind it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, nearest
+from . import provenance
+from .hashes import Hashes
+from .records import Record, Records
+from .stages import git, read_stages
+
+PROFILE = "snakemake --profile workflow/profiles/default"
+
+
+@dataclass
+class Explained:
+    """Everything behind one number.
+
+    artefacts: what the pipeline made, nearest first, each with rule, command, parameters and sha256.
+    given: sources, texts, weights: path -> sha256. changed: those that are not what they were.
+    """
+
+    table: str
+    row: dict[str, str]
+    column: str
+    value: str
+    artefacts: list[dict[str, Any]] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    code: str = ""
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    encoders: list[dict[str, Any]] = field(default_factory=list)
+    rebuild: dict[str, str] = field(default_factory=dict)
+
+
+def explain(table: str, row: str, column: str, config: str | Path) -> Explained:
+    """row: its number from 1, or what must stand in it ("dataset=digits,method=coder")."""
+    path = os.path.relpath(Path(table).with_suffix(".csv"))
+    cells = _row(Path(path), row)
+    if column not in cells:
+        raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
+    found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
+    known = _Known()
+    others = _others(cells, config)
+    waiting, seen = [path], {path}
+    while waiting:
+        artefact = waiting.pop(0)
+        record = known.record(artefact)
+        if record is None:
+            raise UserError(
+                f"nothing is known of how {artefact} was made; 'snakemake {artefact}' makes it anew"
+            )
+        found.artefacts.append(
+            {
+                "path": artefact,
+                "sha256": known.sha256(artefact),
+                "rule": record.rule,
+                "command": record.shellcmd,
+                "params": list(record.params),
+            }
+        )
+        for i in record.input:
+            if i in seen or _is_of(i, others):
+                continue
+            seen.add(i)
+            if known.record(i) is not None:
+                waiting.append(i)
+            else:
+                found.given[i] = record.checksums.get(i) or known.then(i) or known.now(i)
+                if os.path.isfile(i) and found.given[i] != known.hashes.sha256(i):
+                    found.changed.append(i)
+    known.hashes.save()
+    found.given = dict(sorted(found.given.items()))
+    found.code = _code([i for i in found.given if i.endswith(".py")])
+    for a in found.artefacts:
+        _origin(Path(a["path"]), found)
+    behind = [a["path"] for a in found.artefacts if _names(a["path"], cells)]
+    options = f"{PROFILE} --configfile {os.path.relpath(config)}"
+    found.rebuild = {
+        "this table alone": f"{options} --force {path}",
+        "this number, from the images on": f"{options} --forceall {behind[0] if behind else path}"
+        + (f" && {options} {path}" if behind else ""),
+    }
+    return found
+
+
+def _row(path: Path, row: str) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        there = ", ".join(sorted(str(p) for p in Path("results/tables").glob("*.csv"))) or "none yet"
+        raise UserError(f"no table {path} (there are: {there})") from error
+    if row.isdecimal():
+        if not 1 <= int(row) <= len(rows):
+            raise UserError(f"{path} has rows 1 to {len(rows)}, not {row}")
+        return rows[int(row) - 1]
+    wanted = dict(part.split("=", 1) for part in row.split(",") if "=" in part)
+    if not wanted:
+        raise UserError(f"row '{row}': give a number from 1, or column=value,column=value")
+    for key in wanted:
+        if rows and key not in rows[0]:
+            raise UserError(f"{path} has no column '{key}'{nearest(key, rows[0])}")
+    matching = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+    if len(matching) != 1:
+        raise UserError(f"{len(matching)} rows of {path} have {row}; add columns until one is left")
+    return matching[0]
+
+
+class _Known:
+    """Records of outputs: Snakemake's own where it is valid, else what came with Git."""
+
+    def __init__(self) -> None:
+        self.hashes, self._records = Hashes(), Records()
+        self._made: dict[str, tuple[str, Record]] = {}
+        self._then: dict[str, str] = {}
+        for stage in read_stages() if Path("dvc.yaml").is_file() else []:
+            if made := provenance.read(stage.name):
+                self._made |= made.files
+                self._then |= made.inputs
+
+    def record(self, path: str) -> Record | None:
+        if os.path.isfile(path):
+            here = self._records.read(path)
+            if here is not None and here.endtime == os.stat(path).st_mtime:
+                return here
+        return self._made[path][1] if path in self._made else None
+
+    def then(self, path: str) -> str | None:
+        return self._then.get(path)
+
+    def now(self, path: str) -> str:
+        return self.hashes.sha256(path) if os.path.isfile(path) else "not here"
+
+    def sha256(self, path: str) -> str:
+        return self.now(path) if os.path.isfile(path) else self._then.get(path, "not here")
+
+
+def _others(row: dict[str, str], config: str | Path) -> dict[str, set[str]]:
+    """Names that an artefact of another data set or model has in its path, and other shots."""
+    from ..config import load_config
+
+    c = load_config(config)
+    every = {"dataset": set(c.datasets), "model": set(c.models), "shots": {str(s) for s in c.adapter.shots}}
+    return {key: names - {row[key]} for key, names in every.items() if row.get(key) in names}
+
+
+def _is_of(path: str, others: dict[str, set[str]]) -> bool:
+    if not path.startswith("results/"):
+        return False
+    _, phase, *parts = Path(path).with_suffix("").parts
+    names = set(parts)
+    return any(names & other for key, other in others.items() if key != "shots" or phase == "adapter")
+
+
+def _names(path: str, row: dict[str, str]) -> bool:
+    """Whether an artefact is that of the row's own data set (or of its shots)."""
+    parts = Path(path).with_suffix("").parts
+    return row.get("dataset") in parts and len(parts) > 3
+
+
+def _code(sources: list[str]) -> str:
+    try:
+        commit = git("log", "-1", "--format=%h of %cs, %s", "--", *sources).decode().strip()
+        changed = git("status", "--porcelain", "--", *sources).decode().split()
+    except (OSError, UserError):
+        return f"{len(sources)} source files, no Git here"
+    note = ", with changes that are not committed" if changed else ""
+    return f"{len(sources)} source files, last changed by commit {commit}{note}"
+
+
+def _origin(path: Path, found: Explained) -> None:
+    """Where texts come from, and which weights encoded."""
+    if not path.is_file():
+        return
+    if path.suffix == ".json":
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and "provenance" in document:
+            found.texts.append({"path": str(path), **document["provenance"]})
+    elif path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as stream:
+            encoder = json.loads((stream.metadata() or {}).get("coder_clip", "{}")).get("encoder")
+        if encoder and encoder not in found.encoders:
+            found.encoders.append(encoder)
+
+
+def lines(found: Explained) -> list[str]:
+    """The same for a person."""
+    place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
+    out = [f"{found.column} = {found.value}", f"  {found.table}: {place}", "", "made, nearest first"]
+    for a in found.artefacts:
+        out += [f"  {a['path']}  {a['sha256'][:23]}", f"    {a['rule']}: {a['command']}"]
+        out += [f"    with {p}" for p in a["params"]]
+    out += ["", "texts"]
+    for t in found.texts:
+        out.append(f"  {t['path']}")
+        out += [f"    {kind}: {_short(origin)}" for kind, origin in t.items() if kind != "path"]
+    out += ["", "encoder"]
+    for e in found.encoders:
+        out += [f"  {key}: {_short(value)}" for key, value in e.items()]
+    out += ["", "code", f"  {found.code}", "", "given"]
+    out += [
+        f"  {p}  {sha[:23]}{'  changed since' if p in found.changed else ''}"
+        for p, sha in found.given.items()
+    ]
+    out += ["", "again"]
+    out += [f"  {what}: {command}" for what, command in found.rebuild.items()]
+    return out
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    return text if len(text) <= 200 else text[:197] + "…"

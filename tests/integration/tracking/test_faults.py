@@ -1,0 +1,256 @@
+"""What goes wrong on real machines. Never is something incomplete recorded, never is work lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from project import Project, make_toy, wait_for
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9 of exactly this process, as the kernel or a person would."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def finish(toy: Project) -> None:
+    """The way back is an ordinary run; then both tools are content, and so is a clone."""
+    toy.snakemake()
+    toy.run("coder-clip", "record")
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+# ---- runs
+
+
+def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
+    before = toy.lock()
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    (toy / "hang").write_text("m/b.bin")
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    job = int(wait_for(toy / "hanging"))
+    kill(run)
+    said = toy.run("coder-clip", "record", ok=False)
+    assert said.returncode == 1
+    assert "phase features is not recorded: results/features/m/b.bin half written" in said.stdout
+    os.kill(job, signal.SIGKILL)  # the job lives on when Snakemake is killed
+    assert toy.run("coder-clip", "record", ok=False).returncode == 1
+    assert toy.lock() == before
+    (toy / "hang").unlink()
+    toy.run("snakemake", "--unlock")
+    finish(toy)
+
+
+def test_a_failing_job(toy: Project) -> None:
+    """The other phases are recorded, the phase of the failed job keeps its entry."""
+    toy.edit("config/reproduce.yaml", "words: 3", "words: 2")
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "fail").write_text("m/b.json")
+    said = toy.snakemake(ok=False)
+    assert "recorded in DVC: texts, features;" in said
+    assert "phase scores is not recorded: results/scores/m/b.json and 1 more missing" in said
+    changed = toy.git("diff", "--unified=0", "dvc.lock")
+    assert "results/features" in toy.lock()
+    assert "+      md5" not in "".join(x for x in changed.split("@@") if "results/scores" in x)
+    (toy / "fail").unlink()
+    finish(toy)
+
+
+def test_two_runs_at_once(toy: Project) -> None:
+    """The second sees Snakemake's lock; both records wait for each other."""
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    runs = [toy.start("snakemake", "--cores", "1", "--rerun-incomplete") for _ in range(2)]
+    said = [run.communicate(timeout=300)[0] for run in runs]
+    assert any(run.returncode == 0 for run in runs), said
+    records = [toy.start("coder-clip", "record") for _ in range(3)]
+    assert [r.wait(timeout=300) for r in records] == [0, 0, 0]
+    finish(toy)
+
+
+# ---- records
+
+
+def test_kill_of_record_at_any_moment(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.snakemake(CODER_CLIP_TRACKING="off")
+    for delay in (0.4, 1.0, 1.6, 2.2, 2.8):
+        record = toy.start("coder-clip", "record")
+        time.sleep(delay)
+        os.killpg(record.pid, signal.SIGKILL)  # with the dvc it started
+        record.wait()
+        assert toy.planned() == []
+    finish(toy)
+
+
+def test_kill_of_dvc_commit(toy: Project) -> None:
+    """It can leave dvc.lock empty, after which every dvc command fails."""
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.snakemake(CODER_CLIP_TRACKING="off")
+    for delay in (0.8, 1.2, 1.5, 1.8):
+        commit = toy.start("dvc", "commit", "-q", "-f", "features", "scores", "report")
+        time.sleep(delay)
+        kill(commit)
+    finish(toy)
+
+
+@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  texts:\n    cmd: [", "schema: '2.0'\n"])
+def test_a_damaged_lock_is_mended(toy: Project, left: str) -> None:
+    whole = toy.lock()
+    (toy / "dvc.lock").write_text(left)
+    assert toy.run("dvc", "status", ok=False).returncode != 0 or left == "schema: '2.0'\n"
+    assert "dvc.lock was damaged" in toy.run("coder-clip", "record").stdout
+    assert toy.lock() == whole
+    (toy / "dvc.lock").write_text(left)
+    shutil.rmtree(toy / ".snakemake/coder-clip")  # no copy: the committed one
+    assert "dvc.lock was damaged" in toy.snakemake("-n")
+    assert toy.lock() == whole
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_kill_of_adopt_at_any_moment(toy: Project) -> None:
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    for delay in (0.3, 0.5, 0.6, 0.7, 0.8):
+        adopt = clone.start("coder-clip", "adopt")
+        time.sleep(delay)
+        kill(adopt)
+    assert clone.planned() == []
+    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert clone.planned() == ["page", "score", "score"]
+
+
+def test_a_half_written_record_of_snakemake(toy: Project) -> None:
+    """As a kill during adopt or a full disk leaves it."""
+    for path in sorted((toy / ".snakemake/metadata").rglob("*")):
+        if path.is_file():
+            path.write_text(path.read_text()[:40])
+    assert toy.planned() == []
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert toy.planned() == ["page", "score", "score"]
+
+
+# ---- cache
+
+
+def test_a_deleted_cache_object_comes_back_from_the_remote(toy: Project) -> None:
+    objects = [p for p in (toy / ".dvc/cache/files/md5").rglob("*") if p.is_file()]
+    largest = max(objects, key=lambda p: p.stat().st_size)
+    largest.unlink()
+    assert toy.planned() == []
+    toy.run("coder-clip", "record")  # puts the workspace's copy back
+    assert largest.is_file()
+    shutil.rmtree(toy / ".dvc/cache")
+    shutil.rmtree(toy / "results/features")
+    toy.run("dvc", "pull", "--quiet")
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_cache_that_cannot_be_written(toy: Project) -> None:
+    """Root writes through permissions, so a file stands where the cache folder belongs."""
+    before = toy.lock()
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.run("dvc", "cache", "dir", "--local", "../no-cache")
+    (toy.folder.parent / "no-cache").write_text("in the way")
+    said = toy.snakemake()  # a good run stays a good run
+    assert "DVC did not record" in said
+    assert "Nothing is lost: when that is mended, 'coder-clip record' does it" in said
+    assert toy.lock() == before
+    (toy.folder.parent / "no-cache").unlink()
+    finish(toy)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_full_cache(toy: Project) -> None:
+    before = toy.lock()
+    small = toy.folder.parent / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], check=False
+    ).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+        toy.run("dvc", "cache", "dir", "--local", str(small))
+        said = toy.snakemake()
+        assert "DVC did not record" in said
+        assert "No space left" in said
+        assert toy.lock() == before
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+    toy.run("dvc", "cache", "dir", "--local", "--unset")
+    finish(toy)
+
+
+def test_a_read_only_lock(toy: Project) -> None:
+    """Whoever may not write dvc.lock is told so, and nothing else breaks."""
+    (toy / "dvc.lock").chmod(stat.S_IRUSR)
+    assert toy.planned() == []
+
+
+# ---- surroundings
+
+
+def test_no_git(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "work", git=False)
+    said = toy.snakemake()
+    assert "8 of 8 steps (100%) done" in said
+    assert said.count("coder-clip:") == 1
+    assert "results are not recorded: no Git repository here" in said
+    assert toy.planned() == []
+
+
+def test_no_dvc(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "work", dvc=False)
+    said = toy.snakemake()
+    assert "8 of 8 steps (100%) done" in said
+    assert said.count("coder-clip:") == 1
+    assert "results are not recorded: no DVC repository here" in said
+
+
+def test_no_git_program(toy: Project, tmp_path: Path) -> None:
+    """As in a slim container: the PATH holds what a run needs and no git."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "sh", "env"):
+        os.symlink(shutil.which(name) or name, tools / name)
+    (toy / "results/report.html").unlink()
+    path = f"{Path(toy.environment['PATH'].split(os.pathsep)[0])}{os.pathsep}{tools}"
+    said = toy.snakemake(PATH=path)
+    assert "results are not recorded: no Git repository here, or no git installed" in said
+
+
+def test_another_configuration(toy: Project) -> None:
+    shutil.copy(toy / "config/reproduce.yaml", toy / "config/mine.yaml")
+    (toy / "results/report.html").unlink()
+    said = toy.snakemake("--configfile", "config/mine.yaml")
+    assert "dvc.yaml tracks the results of config/reproduce.yaml, not of config/mine.yaml" in said
+
+
+def test_another_snakemake(toy: Project) -> None:
+    """Its records may mean something else: one line, and the run goes on."""
+    (toy / "sitecustomize.py").write_text("import snakemake\nsnakemake.__version__ = '9.99.0'\n")
+    said = toy.snakemake("-n", PYTHONPATH=str(toy.folder))
+    assert "Snakemake 9.99.0 is installed, whose records are not known here" in said
+    done = toy.run("coder-clip", "record", ok=False, PYTHONPATH=str(toy.folder))
+    assert done.returncode == 1
+    assert "9.99.0" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_job_on_a_node_calls_no_dvc(toy: Project) -> None:
+    """A job's own Snakemake adopts nothing and records nothing."""
+    (toy / "results/scores/m/a.json").unlink()
+    before = toy.lock()
+    options = ["--mode", "remote", "--no-hooks", "--nolock", "--target-jobs", "score:set=a", "--force"]
+    said = toy.run(
+        "snakemake", "--cores", "1", "--allowed-rules", "score", *options, "--", "results/scores/m/a.json"
+    )
+    assert "coder-clip:" not in said.stdout
+    assert toy.lock() == before

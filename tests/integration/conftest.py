@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def work(finished: Work, tmp_path: Path) -> Work:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Work:
-    """A working copy in which nothing was run."""
-    return working_copy(tmp_path / "copy", SMALL)
+def fresh(finished: Work, tmp_path: Path) -> Work:
+    """The same sources, photos and weights, elsewhere, in which nothing was run."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    work = duplicate(finished, folder)
+    for made in ("results", ".snakemake"):
+        shutil.rmtree(folder / made)
+    return work

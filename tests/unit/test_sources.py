@@ -117,11 +117,12 @@ def test_an_unknown_module_is_an_error() -> None:
 
 
 def rules(repo: Path) -> dict[str, str]:
-    """Text of every rule by name."""
-    found = {}
+    """Text of every rule by name; rules made in a loop are named after their place."""
+    found: dict[str, str] = {}
     for path in sorted((repo / "workflow/rules").glob("*.smk")):
-        parts = re.split(r"^ *rule (\w+):$", path.read_text(encoding="utf-8"), flags=re.M)
-        found.update(zip(parts[1::2], parts[2::2], strict=True))
+        parts = re.split(r"^ *rule(?: (\w+))?:$", path.read_text(encoding="utf-8"), flags=re.M)
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            found[name or f"{path.stem}.{len(found)}"] = text
     return found
 
 

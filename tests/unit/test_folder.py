@@ -199,3 +199,29 @@ def test_cifar10_photos() -> None:
     assert np.bincount(data.split("val").labels).tolist() == [20] * 10
     assert data.image(data.split("test").ids[0]).size == (32, 32)
     assert len(data.fingerprint()) == 64
+
+
+def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) -> None:
+    """A photo added behind a linked class folder would be missed, and opening the folder on a Mac would rerun all."""
+    from coder_clip.config import Config
+    from coder_clip.phases import manifest
+
+    fill(tmp_path / "store/red", 2)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/red").symlink_to(tmp_path / "store/red")
+
+    def listing() -> str | None:
+        manifest._listing.cache_clear()
+        datasets = {"x": {"root": str(tmp_path / "photos")}}
+        config = Config.model_validate({"datasets": datasets, "models": {"m": {"model": "hf-hub:a/b"}}})
+        return manifest.listing(config, "x")
+
+    before = listing()
+    (tmp_path / "photos/.DS_Store").write_text("")
+    (tmp_path / "store/red/notes.txt").write_text("")
+    assert listing() == before
+    fill(tmp_path / "store/red", 3)
+    after = listing()
+    assert after != before
+    (tmp_path / "store/red/9.png").symlink_to("nowhere")
+    assert listing() not in (before, after)

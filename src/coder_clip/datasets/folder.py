@@ -109,7 +109,7 @@ class FolderDataset:
         per_class: list[list[str]] = []
         for folder in folders:
             ids = []
-            for path in _walk(classes_of[folder]) if folder in classes_of else ():
+            for path in image_files(classes_of[folder]) if folder in classes_of else ():
                 image_id = _nfc(path.relative_to(self.root).as_posix())
                 if self._paths.setdefault(image_id, path) != path:
                     raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
@@ -155,8 +155,8 @@ def _is_image(name: str) -> bool:
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Image files below a class folder at any depth; links are followed, loops are not."""
+def image_files(folder: Path) -> Iterator[Path]:
+    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are not."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(here)) in seen:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, read_json, write_json
 from ..datasets import load_dataset
+from ..datasets.folder import image_files
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -48,5 +49,6 @@ def listing(config: Config, dataset: str) -> str | None:
 
 @cache
 def _listing(root: Path) -> str:
-    files = sorted((p.relative_to(root).as_posix(), p.stat().st_size) for p in root.rglob("*") if p.is_file())
+    sizes = ((p, p.stat().st_size if p.exists() else -1) for p in image_files(root))
+    files = sorted((p.relative_to(root).as_posix(), size) for p, size in sizes)
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()

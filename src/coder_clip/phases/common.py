@@ -98,7 +98,7 @@ def read_texts(config: Config, model: str, dataset: str, images: Images | None =
 def belongs(path: Path, meta: dict[str, Any], images: Images) -> None:
     """UserError unless the file with this metadata was made with the encoder and classes of the images."""
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
-        if meta[key] != images.meta[key]:
+        if meta.get(key) != images.meta[key]:
             raise UserError(
                 f"{path}: its {what} is not that of the image features ({images.meta['dataset']}, "
                 f"{images.meta['split']}); delete the older of the two and run again"

@@ -16,7 +16,7 @@ export PYTHONHASHSEED := 0
 
 .PHONY: reproduce test test-unit check benchmark clean
 
-reproduce: $(VENV)/installed
+reproduce: $(CONFIG) $(VENV)/installed
 	@$(SNAKEMAKE)
 	@$(BIN)/coder-clip show --config $(CONFIG)
 
@@ -40,6 +40,9 @@ benchmark: $(VENV)/installed-test
 
 clean:
 	rm -rf $(VENV) .snakemake
+
+$(CONFIG):
+	@echo "no configuration file $@ (there are: $(wildcard config/*.yaml))" >&2; exit 1
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON): install Python 3.11, or name another with PYTHON=…" >&2; exit 1; }

@@ -99,6 +99,15 @@ def test_snakemake_says_what_is_wrong_with_a_configuration_in_one_line(
     assert says in line
 
 
+def test_make_names_a_missing_configuration(finished: Work) -> None:
+    done = finished.run("make", "reproduce", "CONFIG=config/nowhere.yaml", check=False)
+    assert done.returncode != 0
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("no configuration file config/nowhere.yaml (there are: config/")
+    assert len(rest) == 1, "make's own line"
+    assert not (finished.folder / ".venv").exists()
+
+
 # ---- folders ---------------------------------------------------------------------------------------
 
 

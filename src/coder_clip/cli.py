@@ -266,6 +266,27 @@ def adopt() -> None:
     _lines(messages.adopted(adopt()) or ["nothing to adopt"])
 
 
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(rich_help_panel=SHARING, context_settings=PASSED_ON)
+def push(context: typer.Context) -> None:
+    """Share what is recorded: 'dvc push' with its options, and SSH host keys checked."""
+    from .tracking.dvc import through
+
+    raise typer.Exit(through("push", *context.args))
+
+
+@app.command(rich_help_panel=SHARING, context_settings=PASSED_ON)
+def pull(context: typer.Context) -> None:
+    """Bring what is recorded: 'dvc pull' with its options and SSH host keys checked, then adopt."""
+    from .tracking.dvc import through
+
+    if status := through("pull", *context.args):
+        raise typer.Exit(status)
+    adopt()
+
+
 @app.command(rich_help_panel=SHARING)
 def status(
     config: ConfigOption = DEFAULT_CONFIG,

@@ -6,17 +6,15 @@ import fcntl
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..artifacts import write_text
+from ..artifacts import write_bytes, write_text
 from ..errors import UserError
-from . import provenance
+from . import dvc, provenance
 from .gate import Checked, check, describe, plan
 from .hashes import STATE, Hashes
 from .records import Records
@@ -80,8 +78,7 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
     hashes.save()
     if whole:
         before = read_lock()
-        _dvc_commit(sorted(whole))
-        after = read_lock()
+        after = _commit(whole)
         for name, made in whole.items():
             if after.get(name) != made.outs:
                 outcome.refused[name] = "a file changed while it was recorded; run 'coder-clip record' again"
@@ -93,6 +90,33 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
         keep_lock()
         remember()
     return outcome
+
+
+def _commit(whole: dict[str, provenance.Provenance]) -> dict[str, dict[str, str]]:
+    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
+    before = DVC_LOCK.read_bytes() if DVC_LOCK.is_file() else None
+    kept = {out for stage in read_stages() for out in stage.kept}
+    try:
+        dvc.commit(sorted(whole))
+        hashes = {path: md5 for made in whole.values() for path, (md5, _) in made.files.items()}
+        hashes |= {out: md5 for made in whole.values() for out, md5 in made.outs.items()}
+        needed = {md5 for path, md5 in hashes.items() if not _in(path, kept)}
+        if missing := dvc.missing_objects(needed):
+            raise UserError(
+                f"DVC did not record ({len(missing)} files are not in its cache). Nothing is lost: "
+                f"'coder-clip record' tries again"
+            )
+        return read_lock()
+    except UserError:
+        if before is None:
+            DVC_LOCK.unlink(missing_ok=True)
+        elif DVC_LOCK.read_bytes() != before:
+            write_bytes(DVC_LOCK, before)
+        raise
+
+
+def _in(path: str, outs: set[str]) -> bool:
+    return any(path == out or path.startswith(out + "/") for out in outs)
 
 
 def _under_dvc(config: str | Path, snakefile: str | Path, name: str) -> Outcome:
@@ -112,18 +136,6 @@ def _under_dvc(config: str | Path, snakefile: str | Path, name: str) -> Outcome:
     hashes.save()
     outcome.recorded.append(name)
     return outcome
-
-
-def _dvc_commit(names: list[str]) -> None:
-    command = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", "--no-relink", *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    mended = mend_lock()
-    if done.returncode or mended:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["it was stopped"]
-        why = "; ".join(line.strip().removeprefix("ERROR: ") for line in said[-2:])
-        raise UserError(
-            f"DVC did not record ({why}). Nothing is lost: when that is mended, 'coder-clip record' does it"
-        )
 
 
 def _set_aside(checked: Checked) -> str:

@@ -27,6 +27,7 @@ class Stage:
     outs: tuple[str, ...]
     deps: tuple[str, ...]
     configs: tuple[str, ...]  # files its parameters stand in
+    kept: tuple[str, ...]  # outs that stay in Git, not in DVC's cache
 
     def holds(self, path: str) -> bool:
         return any(path == out or path.startswith(out + "/") for out in self.outs)
@@ -37,9 +38,12 @@ def read_stages() -> list[Stage]:
     document = _yaml(DVC_YAML)
     found = []
     for name, body in (document.get("stages") or {}).items():
-        outs = [_key(o) for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
+        entries = [o for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
+        kept = [_key(o) for o in entries if isinstance(o, dict) and not o[_key(o)].get("cache", True)]
         configs = [k for p in body.get("params") or () if isinstance(p, dict) for k in p]
-        found.append(Stage(name, tuple(outs), tuple(body.get("deps") or ()), tuple(configs)))
+        found.append(
+            Stage(name, tuple(map(_key, entries)), tuple(body.get("deps") or ()), tuple(configs), tuple(kept))
+        )
     return found
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from . import provenance
+from . import dvc, provenance
 from .gate import Planned, check, describe, plan
 from .hashes import Hashes
 from .records import Records
@@ -99,12 +97,7 @@ def _touches(stage: Stage, path: str) -> bool:
 
 def _not_pushed() -> str | set[str]:
     """Recorded paths that the remote lacks; or why that is not known."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--cloud", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = dvc.call("status", "--cloud", "--json")
     if done.returncode:
         return "no remote" if "no remote" in done.stderr.lower() else "remote not reached"
     try:

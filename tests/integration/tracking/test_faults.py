@@ -218,7 +218,7 @@ def test_no_git_program(toy: Project, tmp_path: Path) -> None:
     """As in a slim container: the PATH holds what a run needs and no git."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bash", "sh", "env"):
+    for name in ("bash", "sh", "env", "which"):
         os.symlink(shutil.which(name) or name, tools / name)
     (toy / "results/report.html").unlink()
     path = f"{Path(toy.environment['PATH'].split(os.pathsep)[0])}{os.pathsep}{tools}"

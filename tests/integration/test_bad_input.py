@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -345,10 +346,13 @@ def test_a_target_that_cannot_be_written(here: Path, command: Command) -> None:
 def full_disk(here: Path) -> Iterator[Path]:
     folder = here / "results"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=20", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a full disk needs the right to mount: {mounted.stderr.strip()}")
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(1024)):
+            pass
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from .hashes import Hashes
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,12 +46,19 @@ def commit(stages: Iterable[str]) -> None:
         )
 
 
-def missing_objects(md5s: Iterable[str]) -> list[str]:
-    """Of these hashes those that the cache does not hold."""
+def missing_objects(md5s: Iterable[str], hashes: Hashes) -> list[str]:
+    """Of these hashes those that the cache lacks. What holds other bytes than its name says is removed first."""
     from dvc.repo import Repo
 
-    folder = Path(str(Repo().cache.local.path))
-    return [md5 for md5 in md5s if not (folder / md5[:2] / md5[2:]).is_file()]
+    folder = Path(os.path.relpath(Repo().cache.local.path))
+    missing = []
+    for md5 in sorted(set(md5s)):
+        path = folder / md5[:2] / md5[2:]
+        if path.is_file() and hashes.md5(str(path)) != md5.removesuffix(".dir"):
+            path.unlink()
+        if not path.is_file():
+            missing.append(md5)
+    return missing
 
 
 def check_host_keys() -> None:

@@ -75,38 +75,42 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
             )
         else:
             whole[stage.name] = describe(checked, records, hashes)
-    hashes.save()
     if whole:
         before = read_lock()
-        after = _commit(whole)
+        _commit(whole, hashes)
         for name, made in whole.items():
-            if after.get(name) != made.outs:
-                outcome.refused[name] = "a file changed while it was recorded; run 'coder-clip record' again"
-                continue
             made.write(name)
             outcome.recorded.append(name)
             if before.get(name) != made.outs:
                 outcome.changed.append(name)
         keep_lock()
         remember()
+    hashes.save()
     return outcome
 
 
-def _commit(whole: dict[str, provenance.Provenance]) -> dict[str, dict[str, str]]:
+def _commit(whole: dict[str, provenance.Provenance], hashes: Hashes) -> None:
     """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
     before = DVC_LOCK.read_bytes() if DVC_LOCK.is_file() else None
     kept = {out for stage in read_stages() for out in stage.kept}
     try:
         dvc.commit(sorted(whole))
-        hashes = {path: md5 for made in whole.values() for path, (md5, _) in made.files.items()}
-        hashes |= {out: md5 for made in whole.values() for out, md5 in made.outs.items()}
-        needed = {md5 for path, md5 in hashes.items() if not _in(path, kept)}
-        if missing := dvc.missing_objects(needed):
+        made_md5 = {path: md5 for made in whole.values() for path, (md5, _) in made.files.items()}
+        made_md5 |= {out: md5 for made in whole.values() for out, md5 in made.outs.items()}
+        needed = {md5 for path, md5 in made_md5.items() if not _in(path, kept)}
+        if dvc.missing_objects(needed, hashes):
+            dvc.commit(sorted(whole))
+        if missing := dvc.missing_objects(needed, hashes):
             raise UserError(
                 f"DVC did not record ({len(missing)} files are not in its cache). Nothing is lost: "
                 f"'coder-clip record' tries again"
             )
-        return read_lock()
+        after = read_lock()
+        if swapped := [name for name, made in whole.items() if after.get(name) != made.outs]:
+            raise UserError(
+                f"files of {', '.join(swapped)} changed while they were recorded, so nothing was; "
+                f"'coder-clip record' tries again"
+            )
     except UserError:
         if before is None:
             DVC_LOCK.unlink(missing_ok=True)

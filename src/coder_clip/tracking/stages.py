@@ -102,6 +102,7 @@ def mend_lock() -> str | None:
     try:
         committed = git("show", f"HEAD:./{DVC_LOCK}")
     except (OSError, UserError):
+        STATE.mkdir(parents=True, exist_ok=True)
         DVC_LOCK.rename(STATE / "dvc.lock.damaged")
         return f"{DVC_LOCK} was damaged and there was no copy of it: moved to {STATE / 'dvc.lock.damaged'}"
     write_bytes(DVC_LOCK, committed)

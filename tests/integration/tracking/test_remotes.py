@@ -139,7 +139,27 @@ def test_a_tampered_remote_object_is_noticed(toy: Project) -> None:
     assert "feature" in planned
     clone.snakemake()
     assert (clone.planned(), clone.stale()) == ([], [])
-    assert (clone / "results/report.html").read_bytes() == (toy / "results/report.html").read_bytes()
+    good = (toy / "results/features/m/a.bin").read_bytes(), (toy / "results/features/m/b.bin").read_bytes()
+    shutil.rmtree(clone / "results/features")
+    clone.run("dvc", "checkout", "--quiet")  # the cache got rid of the tampered bytes, too
+    assert (
+        (clone / "results/features/m/a.bin").read_bytes(),
+        (clone / "results/features/m/b.bin").read_bytes(),
+    ) == good
+
+
+def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project) -> None:
+    toy.run("dvc", "remote", "modify", "store", "verify", "true")
+    toy.commit("verify")
+    objects = [p for p in (toy.folder.parent / "store/files/md5").rglob("*") if p.is_file()]
+    large = max(objects, key=lambda p: p.stat().st_size)
+    large.chmod(0o644)
+    large.write_bytes(b"tampered" + large.read_bytes()[8:])
+    clone = toy.clone("clone")
+    done = clone.run("coder-clip", "pull", ok=False)
+    assert done.returncode != 0
+    assert "results/features" in done.stdout
+    assert not (clone / "results/features").exists()
 
 
 def test_a_remote_that_is_gone(toy: Project) -> None:

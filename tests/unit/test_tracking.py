@@ -1,0 +1,243 @@
+"""Hashes, provenance, locks and messages of coder_clip.tracking, without Snakemake or DVC runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from coder_clip.errors import UserError
+from coder_clip.tracking import messages, provenance, stages
+from coder_clip.tracking.adopt import Adopted
+from coder_clip.tracking.explain import _is_of, _row
+from coder_clip.tracking.gate import foreign_files, out_hashes
+from coder_clip.tracking.hashes import Hashes, folder_md5
+from coder_clip.tracking.record import Outcome
+from coder_clip.tracking.records import Record, Records
+from coder_clip.tracking.status import Line, table
+
+RECORD = Record(
+    rule="score",
+    code="make {input}",
+    shellcmd="make a",
+    input=("a", "b", "src/x.py", "src/x.py"),
+    params=("1", "'two'"),
+    log=("log",),
+    checksums={"a": "sha256:aa", "src/x.py": "sha256:xx"},
+    endtime=5.0,
+)
+STAGE = stages.Stage(
+    "scores", ("results/scores", "results/metrics.json"), (), ("c.yaml",), ("results/metrics.json",)
+)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def put(path: str, text: str = "x") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def test_folder_hash_is_that_of_dvc() -> None:
+    from dvc_data.hashfile.tree import Tree
+
+    files = {"b/c.json": "1" * 32, "b-a.json": "2" * 32, "é.json": "3" * 32, "a.json": "4" * 32}
+    tree = Tree.from_list([{"md5": v, "relpath": k} for k, v in files.items()], hash_name="md5")
+    tree.digest()
+    assert tree.hash_info is not None
+    assert folder_md5(files) == tree.hash_info.value
+
+
+def test_hashes_are_read_once_and_again_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("f", "one")
+    hashes = Hashes()
+    first = hashes.md5("f"), hashes.sha256("f")
+    hashes.save()
+    os.utime("f", (7, 7))
+    hashes = Hashes()
+    hashes.moved("f")
+    monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("read again"))
+    assert (hashes.md5("f"), hashes.sha256("f")) == first
+    monkeypatch.undo()
+    put("f", "two")
+    assert hashes.md5("f") != first[0]
+
+
+def test_provenance_comes_back_as_it_was() -> None:
+    other = Record("text", None, None, ("a",), (), (), {"a": "sha256:aa"})
+    inputs = {"a": "sha256:aa", "src/x.py": "sha256:xx", "b": "sha256:bb"}
+    made = provenance.Provenance({"results/scores": "1.dir"}, {"p": ("m", RECORD), "q": ("n", other)}, inputs)
+    made.write("scores")
+    read = provenance.read("scores")
+    assert read is not None
+    assert (read.outs, read.inputs) == (made.outs, made.inputs)
+    for path, (md5, record) in made.files.items():
+        assert read.files[path][0] == md5
+        assert read.files[path][1].same(record)
+        assert read.files[path][1].input == record.input
+    text = Path("provenance/scores.json").read_text()
+    assert "endtime" not in text
+    stamp = os.stat("provenance/scores.json").st_mtime_ns
+    made.write("scores")
+    assert os.stat("provenance/scores.json").st_mtime_ns == stamp  # the same is not written again
+
+
+@pytest.mark.parametrize("text", ["", "{", "<<<<<<< HEAD\n{}", '{"records": 6}', "[]"])
+def test_damaged_provenance_is_one_line(text: str) -> None:
+    put("provenance/scores.json", text)
+    with pytest.raises(UserError, match=r"damaged or in conflict; 'git checkout provenance/scores\.json'"):
+        provenance.read("scores")
+
+
+def test_provenance_of_another_snakemake() -> None:
+    put("provenance/scores.json", '{"records": 99}')
+    with pytest.raises(UserError, match="another Snakemake"):
+        provenance.read("scores")
+
+
+def test_no_provenance() -> None:
+    assert provenance.read("scores") is None
+
+
+def test_records_differ_by_what_made_the_file() -> None:
+    from dataclasses import replace
+
+    assert RECORD.same(replace(RECORD, endtime=9.0, log=(), shellcmd="elsewhere"))
+    assert RECORD.same(replace(RECORD, checksums={"b": "sha256:bb"}))
+    for changed in (
+        replace(RECORD, params=("2",)),
+        replace(RECORD, code="make"),
+        replace(RECORD, input=("a",)),
+        replace(RECORD, checksums={"a": "sha256:other"}),
+    ):
+        assert not RECORD.same(changed)
+
+
+def test_snakemake_reads_the_record_that_is_given_back() -> None:
+    records = Records()
+    assert records.read("results/x") is None
+    records.write("results/x", RECORD)
+    read = records.read("results/x")
+    assert read is not None
+    assert read == RECORD
+    raw = next(p for p in Path(".snakemake/metadata").rglob("*") if p.is_file())
+    document = json.loads(raw.read_text())
+    assert document["software_stack_hash"] is None  # holds the place of an environment
+    raw.write_text(raw.read_text()[:50])
+    assert records.read("results/x") is None
+    records.forget("results/x")
+    assert not raw.exists()
+
+
+def test_unknown_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
+    import snakemake
+    from snakemake import persistence
+
+    monkeypatch.setattr(persistence, "RECORD_FORMAT_VERSION", 7)
+    with pytest.raises(UserError, match="records of format 7"):
+        Records()
+    monkeypatch.setattr(snakemake, "__version__", "10.0.0")
+    with pytest.raises(UserError, match=r"Snakemake 10\.0\.0"):
+        Records()
+
+
+def test_stages_of_dvc_yaml() -> None:
+    put(
+        "dvc.yaml",
+        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a]]\n"
+        "    outs: [results/scores: {persist: true}]\n    metrics: [results/metrics.json: {cache: false}]\n",
+    )
+    assert stages.read_stages() == [
+        stages.Stage("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",))
+    ]
+    assert STAGE.holds("results/scores/a")
+    assert not STAGE.holds("results/scores2/a")
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])
+def test_damaged_lock(text: str) -> None:
+    put("dvc.lock", text)
+    with pytest.raises(UserError, match="'coder-clip record' mends it"):
+        stages.read_lock()
+    assert "moved to" in str(stages.mend_lock())  # no copy, no Git: out of the way, and not lost
+    assert Path(".snakemake/coder-clip/dvc.lock.damaged").read_text() == text
+    assert stages.read_lock() == {}
+
+
+def test_lock_comes_back_from_the_copy() -> None:
+    whole = "schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs:\n    - path: p\n      md5: m\n"
+    put("dvc.lock", whole)
+    stages.keep_lock()
+    assert stages.mend_lock() is None
+    put("dvc.lock", whole[:30])
+    assert "the copy from before" in str(stages.mend_lock())
+    assert Path("dvc.lock").read_text() == whole
+
+
+def test_why_untracked() -> None:
+    assert stages.why_untracked("c.yaml") == "no dvc.yaml here"
+    put("dvc.yaml", "stages:\n  a: {cmd: x, params: [c.yaml: [a]]}\n")
+    assert stages.why_untracked("c.yaml") == "no DVC repository here"
+    Path(".dvc").mkdir()
+    assert stages.why_untracked("d.yaml") == "dvc.yaml tracks the results of c.yaml, not of d.yaml"
+    assert "no Git repository here" in str(stages.why_untracked("c.yaml"))
+
+
+def test_foreign_files_and_hidden_ones() -> None:
+    for path in ("results/scores/a", "results/scores/m/b", "results/scores/.tmp", "results/scores/.d/x"):
+        put(path)
+    assert foreign_files(STAGE, {"results/scores/a"}) == ["results/scores/m/b"]
+
+
+def test_out_hashes_of_a_folder_and_a_file() -> None:
+    found = out_hashes(STAGE, {"results/scores/m/a": "1", "results/metrics.json": "2"})
+    assert found == {"results/scores": folder_md5({"m/a": "1"}), "results/metrics.json": "2"}
+
+
+def test_rows_of_a_table() -> None:
+    put("t.csv", "dataset,method,value\nd,clip,1\nd,coder,2\n")
+    assert _row(Path("t.csv"), "2")["value"] == "2"
+    assert _row(Path("t.csv"), "method=clip")["value"] == "1"
+    for row, said in (
+        ("3", "rows 1 to 2"),
+        ("dataset=d", "2 rows"),
+        ("metod=x", "did you mean"),
+        ("x", "give a number"),
+    ):
+        with pytest.raises(UserError, match=said):
+            _row(Path("t.csv"), row)
+    with pytest.raises(UserError, match=r"no table none\.csv"):
+        _row(Path("none.csv"), "1")
+
+
+def test_artefacts_of_another_data_set_stand_behind_no_number() -> None:
+    others = {"dataset": {"shapes"}, "shots": {"2"}}
+    assert _is_of("results/zero_shot/mini/shapes.json", others)
+    assert not _is_of("results/zero_shot/mini/digits.json", others)
+    assert _is_of("results/adapter/mini/digits/2.json", others)
+    assert not _is_of("results/evaluation/mini/2.json", others)
+    assert not _is_of("data/texts/shapes.json", others)
+
+
+def test_messages() -> None:
+    assert messages.adopted(Adopted()) == []
+    assert messages.recorded(Outcome(recorded=["a"])) == ["everything is recorded in DVC"]
+    said = messages.recorded(Outcome(recorded=["a"], changed=["a"], refused={"b": "x missing"}, notes=["n"]))
+    assert said[0] == "n"
+    assert said[1] == "phase b is not recorded: x missing"
+    assert "git add dvc.lock provenance results" in said[2]
+    said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
+    assert [line.split()[0] for line in said] == ["1", "b", "d"]
+
+
+def test_status_table_is_in_columns() -> None:
+    lines = table(
+        [Line("texts", "2/2", "yes", "yes", "no", ""), Line("x", "0/10", "no", "no", "no", "missing (10)")]
+    )
+    assert lines[1].startswith("texts  2/2    yes")
+    assert lines[2].endswith("missing (10)")

@@ -15,8 +15,6 @@ from .hashes import Hashes
 from .records import Record, Records
 from .stages import git, read_stages
 
-PROFILE = "snakemake --profile workflow/profiles/default"
-
 
 @dataclass
 class Explained:
@@ -81,11 +79,11 @@ def explain(table: str, row: str, column: str, config: str | Path) -> Explained:
     for a in found.artefacts:
         _origin(Path(a["path"]), found)
     behind = [a["path"] for a in found.artefacts if _names(a["path"], cells)]
-    options = f"{PROFILE} --configfile {os.path.relpath(config)}"
+    options = f"--profile workflow/profiles/default --configfile {os.path.relpath(config)}"
+    behind_it = f"snakemake {behind[0]} {options} --forceall && " if behind else ""
     found.rebuild = {
-        "this table alone": f"{options} --force {path}",
-        "this number, from the images on": f"{options} --forceall {behind[0] if behind else path}"
-        + (f" && {options} {path}" if behind else ""),
+        "this table alone": f"snakemake {path} {options} --force",
+        "this number, from the images on": f"{behind_it}snakemake {path} {options}",
     }
     return found
 

@@ -87,6 +87,10 @@ def check(stage: Stage, planned: Iterable[Planned], records: Records, hashes: Ha
             problems.append(f"{_some(swapped)} changed behind Snakemake")
         if changed:
             problems.append(f"{_some(changed)} made from inputs that have changed since")
+        if problems:
+            problems.append(
+                f"'snakemake {' '.join([*unknown, *swapped, *changed][:5])} --force --cores 1' makes it anew"
+            )
     foreign = foreign_files(stage, {p.path for p in outputs})
     return Checked(stage, outputs, problems, foreign)
 

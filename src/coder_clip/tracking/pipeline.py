@@ -1,5 +1,7 @@
 """dvc.yaml from the DAG: `python -m coder_clip.tracking.pipeline > dvc.yaml` after a rule or an import changed.
 
+With the name of another configuration it describes that one: a repository tracks the results of one configuration.
+
 What a phase depends on besides the phases before it is what its rules list as inputs: the transitive imports of
 its module, texts, weights; and the rule file, which holds the command. A test compares the file with what this prints.
 """
@@ -7,13 +9,16 @@ its module, texts, weights; and the rule file, which holds the command. A test c
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-CONFIG = "config/reproduce.yaml"
+from ..config import load_config
+
+DEFAULT = "config/reproduce.yaml"
 
 
 @dataclass(frozen=True)
@@ -48,64 +53,63 @@ PHASES = (
     Phase("evaluation", "evaluation", ("evaluation",), (*PLACE, "evaluation")),
     Phase("report", "report_page", ("figures", "report.html"), (), ("tables", "metrics.json")),
 )
-PLOTS: list[Any] = [
-    {
-        "Top-1 (zero-shot)": {
-            "template": "top1",
-            "x": "accuracy",
-            "y": {"results/tables/zero_shot.csv": "method"},
-        }
-    },
-    {
-        "Few-shot": {
-            "template": "few_shot",
-            "x": "shots",
-            "y": {"results/tables/few_shot.csv": "accuracy"},
-        }
-    },
-]
 
 
-def pipeline() -> dict[str, Any]:
+def pipeline(config: str = DEFAULT) -> dict[str, Any]:
     """The document of dvc.yaml."""
-    jobs = _jobs()
+    root = load_config(config).results.as_posix()
+    written = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    jobs = _jobs(config)
     outputs = {o for _, out in jobs for o in out}
-    stages = {}
+    stages: dict[str, Any] = {}
     for phase in PHASES:
-        below = tuple(f"results/{name}" for name in (*phase.made, *phase.kept))
-        inputs = {
-            i
-            for ins, outs in jobs
-            for i in ins
-            if any(o == b or o.startswith(b + "/") for o in outs for b in below)
-        }
-        before = {_made_by(i) for i in inputs & outputs} - set(below)
+        below = [f"{root}/{name}" for name in (*phase.made, *phase.kept)]
+        inputs = {i for ins, outs in jobs for i in ins if any(_folder(o, below) for o in outs)}
+        before = {_folder(i, _all(root)) or i for i in inputs & outputs} - set(below)
+        kept = {name: {f"{root}/{name}": {"cache": False, "persist": True}} for name in phase.kept}
         stages[phase.name] = {
             "cmd": [
-                f"snakemake --profile workflow/profiles/default --configfile {CONFIG} {phase.target}",
-                f"coder-clip record --config {CONFIG}",
+                f"snakemake {phase.target} --profile workflow/profiles/default --configfile {config}",
+                f"coder-clip record --config {config}",
             ],
             "deps": sorted((inputs - outputs) | before),
-            "params": [{CONFIG: list(phase.params) or None}],
-            "outs": [{f"results/{n}": {"persist": True}} for n in phase.made]
-            + [{f"results/{n}": {"cache": False, "persist": True}} for n in phase.kept if "." not in n],
+            "params": [{config: [key for key in phase.params if _has(written, key)] or None}],
+            "outs": [{f"{root}/{name}": {"persist": True}} for name in phase.made]
+            + [out for name, out in kept.items() if "." not in name],
         }
-        if metrics := [{f"results/{n}": {"cache": False, "persist": True}} for n in phase.kept if "." in n]:
+        if metrics := [out for name, out in kept.items() if "." in name]:
             stages[phase.name]["metrics"] = metrics
-    return {"stages": stages, "plots": PLOTS}
+    plots = [
+        {title: {"template": template, "x": x, "y": {f"{root}/tables/{name}.csv": y}}}
+        for title, template, name, x, y in PLOTS
+    ]
+    return {"stages": stages, "plots": plots}
 
 
-def _made_by(path: str) -> str:
+PLOTS = (  # title, template of .dvc/plots, table, x, y
+    ("Top-1 (zero-shot)", "top1", "zero_shot", "accuracy", "method"),
+    ("Few-shot", "few_shot", "few_shot", "shots", "accuracy"),
+)
+
+
+def _all(root: str) -> list[str]:
+    return [f"{root}/{name}" for phase in PHASES for name in (*phase.made, *phase.kept)]
+
+
+def _folder(path: str, below: list[str]) -> str | None:
     """The folder or file of dvc.yaml that an artefact lies in."""
-    return next(
-        b
-        for p in PHASES
-        for n in (*p.made, *p.kept)
-        if path == (b := f"results/{n}") or path.startswith(b + "/")
-    )
+    return next((b for b in below if path == b or path.startswith(b + "/")), None)
 
 
-def _jobs() -> list[tuple[set[str], set[str]]]:
+def _has(document: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(document, dict) or part not in document:
+            return False
+        document = document[part]
+    return True
+
+
+def _jobs(config: str) -> list[tuple[set[str], set[str]]]:
     """Inputs, the rule file among them, and outputs of every job of the default target."""
     import contextlib
     import io
@@ -119,7 +123,7 @@ def _jobs() -> list[tuple[set[str], set[str]]]:
     ):
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=[Path(CONFIG)]),
+            config_settings=ConfigSettings(configfiles=[Path(config)]),
             snakefile=Path("Snakefile"),
         )
         workflow.dag().summary()
@@ -131,9 +135,13 @@ def _jobs() -> list[tuple[set[str], set[str]]]:
 
 def main() -> None:
     os.environ["CODER_CLIP_TRACKING"] = "off"
-    print("# The phases as DVC stages, made by: python -m coder_clip.tracking.pipeline > dvc.yaml")
+    config = sys.argv[1] if len(sys.argv) > 1 else DEFAULT
+    with_config = f" {config}" if config != DEFAULT else ""
+    print(
+        f"# The phases as DVC stages, made by: python -m coder_clip.tracking.pipeline{with_config} > dvc.yaml"
+    )
     print("# Every stage calls Snakemake, which does only what is needed, and then checks what was made.")
-    print(yaml.safe_dump(pipeline(), sort_keys=False, width=110), end="")
+    print(yaml.safe_dump(pipeline(config), sort_keys=False, width=110), end="")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_experiments(toy: Project) -> None:
     changed = json.loads(toy.run("dvc", "metrics", "diff", "--json").stdout)
     assert changed["results/metrics.json"]["a"]["diff"] == 4
     changed = json.loads(toy.run("dvc", "params", "diff", "--json").stdout)
-    assert changed == {"config/reproduce.yaml": {"threshold": {"old": 5, "new": 9}}}
+    assert changed == {"config/reproduce.yaml": {"threshold": {"old": 5, "new": 9, "diff": 4}}}
 
     toy.run("dvc", "exp", "run", "--temp", "--name", "away", "-S", "config/reproduce.yaml:scale=4")
     assert (toy.planned(), toy.stale()) == ([], [])  # here nothing changed

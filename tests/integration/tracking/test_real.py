@@ -108,11 +108,17 @@ CHANGES = {
         {"rerank_top", "pair_texts", "encode_pairs", "page"},
         ["one_to_one", "report", "rerank"],
     ),
-    "a source": ("src/coder_clip/adapter.py", "\n\n\n", "\n\n\n\n", {"fit_adapters", "page"}, ["adapter"]),
+    "a source": (
+        "src/coder_clip/phases/adapter.py",
+        "\n\n\n",
+        "\n\n\n\n",
+        {"fit_adapters", "page"},
+        ["adapter"],
+    ),
     "a command": (
         "workflow/rules/coder.smk",
-        "coder-clip coder --config",
-        "coder-clip  coder --config",
+        "coder-clip coder ",
+        "coder-clip  coder ",
         {"build_coder", "classify", "rerank_top", "evaluate", "page"},
         ["coder"],
     ),
@@ -169,7 +175,7 @@ def test_dvc_compares_versions(clone: Project) -> None:
     clone.run("dvc", "exp", "run", "--name", "other", "-S", "config/reproduce.yaml:rerank.top_k=4")
     assert (plan(clone), clone.stale()) == (set(), [])
     params = json.loads(clone.run("dvc", "params", "diff", "--json").stdout)
-    assert params["config/reproduce.yaml"]["rerank.top_k"] == {"old": 5, "new": 4}
+    assert params["config/reproduce.yaml"]["rerank.top_k"] == {"old": 5, "new": 4, "diff": -1}
     clone.run("dvc", "metrics", "diff", "--json", "--all")
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "rerank.top_k" in shown.splitlines()[0]

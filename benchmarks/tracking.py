@@ -1,0 +1,169 @@
+"""Tracking at scale: a synthetic DAG of 5,000 outputs in two phases, each with its own source files as inputs.
+
+    python benchmarks/tracking.py [--outputs 5000]
+
+Prints seconds, best of three: Snakemake's dry run without and with adopt, adopt with nothing to adopt, record after
+one change and after none, adopt after a pull. Goals: adopt under 1 s where there is nothing to do, record under 15 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from coder_clip.tracking.hashes import Hashes
+from coder_clip.tracking.records import Record, Records
+
+ROOT = Path(__file__).parents[1]
+SNAKEFILE = """
+import os
+import yaml
+CONFIG_FILE = "config/reproduce.yaml"
+CONFIG = yaml.safe_load(open(CONFIG_FILE))
+N = range(CONFIG["outputs"] // 2)
+
+include: "tracking.smk"
+
+rule all:
+    default_target: True
+    input: expand("results/{phase}/{i}.txt", phase=["first", "second"], i=N)
+
+rule one:
+    input: sources=expand("src/{k}.py", k=range(20))
+    output: "results/first/{i}.txt"
+    params: scale=CONFIG["scale"]
+    shell: "echo {wildcards.i} {params.scale} > {output}"
+
+rule two:
+    input: "results/first/{i}.txt", sources=expand("src/{k}.py", k=range(10, 30))
+    output: "results/second/{i}.txt"
+    params: shift=lambda w: CONFIG["shift"] if w.i == "0" else 0
+    shell: "echo {wildcards.i} {params.shift} > {output}"
+"""
+DVC_YAML = """
+stages:
+  first:
+    cmd: [snakemake --cores 1 first, coder-clip record]
+    params: [config/reproduce.yaml: [outputs, scale]]
+    deps: [Snakefile, src]
+    outs: [results/first: {persist: true}]
+  second:
+    cmd: [snakemake --cores 1 second, coder-clip record]
+    params: [config/reproduce.yaml: [outputs, shift]]
+    deps: [Snakefile, src, results/first]
+    outs: [results/second: {persist: true}]
+"""
+
+
+def run(folder: Path, *command: str, tracking: bool = True) -> float:
+    """Seconds of a command that must succeed."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    if not tracking:
+        environment["CODER_CLIP_TRACKING"] = "off"
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return seconds
+
+
+def make(folder: Path, outputs: int) -> None:
+    """The finished project, as if Snakemake had made it: 5,000 real jobs would measure the shell."""
+    for name, text in (
+        ("Snakefile", SNAKEFILE),
+        ("dvc.yaml", DVC_YAML),
+        (".gitignore", "/results/\n/.snakemake/\n"),
+    ):
+        (folder / name).write_text(text)
+    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder)
+    for name in ("src", "config", "results/first", "results/second"):
+        (folder / name).mkdir(parents=True)
+    for k in range(30):
+        (folder / f"src/{k}.py").write_text(f"# source {k}\n" * 200)
+    (folder / "config/reproduce.yaml").write_text(f"outputs: {outputs}\nscale: 1\nshift: 0\n")
+    for i in range(outputs // 2):
+        (folder / f"results/first/{i}.txt").write_text(f"{i} 1\n")
+        (folder / f"results/second/{i}.txt").write_text(f"{i} 0\n")
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    run(folder, "git", "config", "user.name", "benchmark")
+    run(folder, "git", "config", "user.email", "benchmark@example.org")
+    run(folder, "dvc", "init", "--quiet")
+    for key in ("core.analytics", "core.check_update"):
+        run(folder, "dvc", "config", key, "false")
+    run(folder, "dvc", "remote", "add", "--default", "store", "../store")
+    record_all(folder, outputs)
+    run(folder, "snakemake", "-n", tracking=False)
+
+
+def record_all(folder: Path, outputs: int) -> None:
+    """Snakemake's records of all outputs."""
+    here = Path.cwd()
+    os.chdir(folder)
+    records, hashes = Records(), Hashes()
+    for i in range(outputs // 2):
+        first, second = f"results/first/{i}.txt", f"results/second/{i}.txt"
+        for rule, path, number, inputs in (
+            ("one", first, 1, [f"src/{k}.py" for k in range(20)]),
+            ("two", second, 0, [first, *(f"src/{k}.py" for k in range(10, 30))]),
+        ):
+            code = SNAKEFILE.split(f"rule {rule}:")[1].split('shell: "')[1].split('"')[0]
+            sums = {p: hashes.sha256(p) for p in inputs}
+            mtime = os.stat(path).st_mtime
+            record = Record(rule, code, code, tuple(sorted(inputs)), (repr(number),), (), sums, mtime)
+            records.write(path, record)
+    os.chdir(here)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--outputs", type=int, default=5000)
+    parser.add_argument("--write", type=Path, default=ROOT / "benchmarks/results/tracking.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as parent:
+        work = Path(parent) / "work"
+        work.mkdir()
+        make(work, options.outputs)
+        dry = ("snakemake", "-n", "--quiet", "all")
+        seconds = {"first record of everything": run(work, "coder-clip", "record")}
+        run(work, "git", "add", "--all")
+        run(work, "git", "commit", "--quiet", "-m", "results")
+        run(work, "dvc", "push", "--quiet")
+        seconds["snakemake -n, no tracking"] = min(run(work, *dry, tracking=False) for _ in range(3))
+        seconds["snakemake -n, nothing to adopt"] = min(run(work, *dry) for _ in range(3))
+        seconds["adopt, nothing to adopt"] = min(run(work, "coder-clip", "adopt") for _ in range(3))
+        seconds["record, nothing changed"] = min(run(work, "coder-clip", "record") for _ in range(3))
+        after = []
+        for shift in (1, 2, 3):
+            (work / "config/reproduce.yaml").write_text(
+                f"outputs: {options.outputs}\nscale: 1\nshift: {shift}\n"
+            )
+            run(work, "snakemake", "--cores", "1", "--quiet", "all", tracking=False)
+            after.append(run(work, "coder-clip", "record"))
+        seconds["record, one output changed"] = min(after)
+        run(work, "git", "add", "--all")
+        run(work, "git", "commit", "--quiet", "-m", "shift")
+        run(work, "dvc", "push", "--quiet")
+        run(Path(parent), "git", "clone", "--quiet", "work", "clone")
+        clone = Path(parent) / "clone"
+        seconds["dvc pull"] = run(clone, "dvc", "pull", "--quiet")
+        seconds["adopt after a pull"] = run(clone, "coder-clip", "adopt")
+        seconds["snakemake -n after it"] = run(clone, *dry)
+        size = sum(p.stat().st_size for p in (work / "provenance").iterdir())
+    result = {"outputs": options.outputs, "provenance_bytes": size, "seconds": seconds}
+    options.write.parent.mkdir(parents=True, exist_ok=True)
+    options.write.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{options.outputs} outputs, provenance {size / 1e6:.1f} MB")
+    for what, s in seconds.items():
+        print(f"{what:34} {s:6.2f} s")
+
+
+if __name__ == "__main__":
+    main()

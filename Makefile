@@ -12,8 +12,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
 
-export PYTHONHASHSEED := 0
-
 .PHONY: reproduce test test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
@@ -49,9 +47,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@echo "installing into $(VENV) (a minute or two)"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@echo "installing into $(VENV) (a minute or two)"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/installed

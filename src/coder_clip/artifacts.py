@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -208,24 +207,12 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def made_by(command: str, inputs: list[Path], root: Path | None = None) -> dict[str, Any]:
-    """What stands behind a document: the command, and each input (relative to ``root``) with its hash."""
-    root = root or Path.cwd()
-    named = {
-        str(p.resolve().relative_to(root) if p.resolve().is_relative_to(root) else p.name): sha256(p)
-        for p in inputs
-    }
-    return {"command": command, "inputs": dict(sorted(named.items()))}
+def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
+    """What stands behind a document: the command, and each input with its hash."""
+    return {"command": command, "inputs": {shown(p): sha256(p) for p in sorted(inputs)}}
 
 
-def jsonable(value: Any) -> Any:
-    """NaN becomes null, tuples lists, numpy and torch scalars Python numbers."""
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(v) for v in value]
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def shown(path: Path) -> str:
+    """A path as artefacts name it, the same on every machine: from the work folder on, else its name alone."""
+    full = path.resolve()
+    return (full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()

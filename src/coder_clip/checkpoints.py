@@ -42,7 +42,7 @@ class Source:
     local: bool = False  # nothing may be fetched
 
 
-def find(model: str, pretrained: str | None, offline: bool) -> Source:
+def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None) -> Source:
     """Resolves the three forms of a model name to files on this machine."""
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
@@ -59,7 +59,7 @@ def find(model: str, pretrained: str | None, offline: bool) -> Source:
         raise UserError(f"model '{model}' needs pretrained: one of {', '.join(tags)}, or a checkpoint file")
     tag: dict[str, Any] = get_pretrained_cfg(name, pretrained)
     if not tag:
-        return _find_checkpoint(name, Path(pretrained), tags)
+        return _find_checkpoint(name, Path(pretrained), tags, quick_gelu)
     what = f"weights '{pretrained}' of {name}"
     weights = from_hub(lambda: open_clip.download_pretrained(tag), what, tag["hf_hub"].rstrip("/"), offline)
     # open_clip only warns where a tag was trained with QuickGELU and the model's configuration has GELU
@@ -67,23 +67,23 @@ def find(model: str, pretrained: str | None, offline: bool) -> Source:
     return Source(name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options)
 
 
-def _find_checkpoint(name: str, path: Path, tags: list[str]) -> Source:
-    """An open_clip name with a checkpoint file. The name alone decides on QuickGELU."""
+def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Source:
+    """An open_clip name with a checkpoint file, which does not tell its activation: ask where both exist."""
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
         raise UserError(f"checkpoint of {name} does not exist: {path}")
     cfgs = [get_pretrained_cfg(name, tag) for tag in tags]
-    if any(c.get("quick_gelu") for c in cfgs) and not open_clip.get_model_config(name).get("quick_gelu"):
-        log.warning(
-            "%s: taken as trained with GELU; weights of OpenAI, MetaCLIP or DFN need '%s-quickgelu'",
-            path.name,
-            name,
+    has_it = bool(open_clip.get_model_config(name).get("quick_gelu"))
+    if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
+        raise UserError(
+            f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one gives wrong numbers; "
+            f"say quick_gelu: true (OpenAI, MetaCLIP, DFN) or false"
         )
     keys = ("mean", "std", "interpolation", "resize_mode")
     published = [{k: c[k] for k in keys if k in c} for c in cfgs]
     agreed = published[0] if published and all(p == published[0] for p in published) else {}
-    options = {"force_preprocess_cfg": agreed}
+    options: dict[str, Any] = {"force_preprocess_cfg": agreed, "force_quick_gelu": bool(quick_gelu)}
     return Source(name, open_clip.get_model_config(name), path, (name, path.name), options)
 
 

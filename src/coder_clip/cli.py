@@ -78,6 +78,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
     from .datasets import load_dataset
     from .encoders import EncoderSpec, load_encoder
+    from .texts.sets import load_pair_set, load_text_set
 
     c = load_config(config)
     features = _phase("image_features")
@@ -86,6 +87,15 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         features.shot_images(c, data.split("train"), data.classes)
+        if source := entry.text_source(name):
+            load_text_set(source, name, data.classes)
+        if source := entry.pair_source(name):
+            load_pair_set(source, name, data.classes)
+        for split in ("val", "test"):
+            if not len(data.split(split)):
+                raise UserError(
+                    f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
+                )
     for name, model in c.models.items():
         encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")

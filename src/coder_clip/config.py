@@ -71,6 +71,10 @@ class ModelConfig(_Strict):
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    quick_gelu: bool | None = Field(
+        None,
+        description="For a checkpoint file: whether it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
+    )
 
 
 class FeaturesConfig(_Strict):

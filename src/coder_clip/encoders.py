@@ -40,13 +40,15 @@ class EncoderSpec:
     model: an open_clip name ("ViT-B-32"), "hf-hub:org/name", or "local-dir:PATH" (a folder with
     open_clip_config.json and weights). pretrained: for an open_clip name a tag ("openai") or a checkpoint
     file (.safetensors, .bin, .pt, .pth); none otherwise. precision: of all weights and activations.
-    device: "auto" (cuda, else mps, else cpu), or a torch device name.
+    device: "auto" (cuda, else mps, else cpu), or a torch device name. quick_gelu: for a checkpoint file, whether
+    it was trained with QuickGELU; needed where both kinds of weights exist for the model.
     """
 
     model: str
     pretrained: str | None = None
     precision: Precision = "fp32"
     device: str = "auto"
+    quick_gelu: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, get_args(Precision))}")
     device = pick_device(spec.device)
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
-    source = find(spec.model, spec.pretrained, offline)
+    source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
     refuse_unsafe(source.weights)
     offline = offline or source.local
 

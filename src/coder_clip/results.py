@@ -15,6 +15,8 @@ from .settings import SETTINGS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .config import Config
+
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
 
 
@@ -34,9 +36,17 @@ class Results:
     UserError that names the file and the command that makes it.
     """
 
+    @classmethod
+    def of(cls, config: Config, config_file: str = "") -> Results:
+        """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
+        results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+        results.option = f" --config {config_file}" if config_file else ""
+        return results
+
     def __init__(
         self, root: str | Path, datasets: Sequence[str], models: Sequence[str], shots: Sequence[int] = ()
     ) -> None:
+        self.option = ""
         if not datasets or not models:
             raise UserError("no results to show: name at least one data set and one model")
         self.paths = Paths(root)
@@ -136,7 +146,7 @@ class Results:
             raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
         if path not in self._hashes:
             self._hashes[path] = sha256(path)
-        return Source(self.shown(path), self._hashes[path], command)
+        return Source(self.shown(path), self._hashes[path], command + self.option * bool(command))
 
     def shown(self, path: Path) -> str:
         """The path as people see it: from the results folder on, the same on every machine."""

@@ -117,7 +117,7 @@ def test_open_clip_architectures_from_a_checkpoint_file(tmp_path: Path, name: st
 
     document = {
         "datasets": {"marks": {"root": "photos/marks", "texts": "photos/marks.json", "views": 1}},
-        "models": {"big": {"model": name, "pretrained": "weights.safetensors"}},
+        "models": {"big": {"model": name, "pretrained": "weights.safetensors", "quick_gelu": False}},
         **QUICK,
     }
     document["adapter"]["shots"] = [1]

@@ -129,7 +129,7 @@ AFTER_TEXTS = {
     "evaluate": 2,
 }
 AFTER_FEATURES = {**AFTER_TEXTS, "encode_images": 6}
-EVERYTHING = {**AFTER_FEATURES, "manifest": 2, "text_set": 2}
+EVERYTHING = {**AFTER_FEATURES, "list_images": 2, "text_set": 2}
 
 
 def of_one(plan: dict[str, int]) -> dict[str, int]:
@@ -155,7 +155,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
         {"classify": 2, "rerank_top": 2, "fit_adapters": 4, "evaluate": 2},
     ),
     "t-SNE": (set_("evaluation.tsne_images", 50), {"evaluate": 2}),
-    "settings": (set_("settings", ["clean"]), {"classify": 2, "rerank_top": 2, "fit_adapters": 4}),
+    "settings": (set_("settings", ["clean"]), {"classify": 2, **STAGE_TWO, "fit_adapters": 4}),
     "batch size": (set_("features.batch_size", 16), {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
     "precision": (set_("models", {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}}), AFTER_FEATURES),
     "weights": (other_weights, AFTER_FEATURES),

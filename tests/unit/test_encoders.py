@@ -354,16 +354,18 @@ def test_every_published_tag_says_what_it_needs(tag: str, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The name decides on QuickGELU and the log says so; preprocessing is what all published tags share."""
+def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path) -> None:
+    """A file does not tell its activation: asked for where both exist. Preprocessing is what all tags share."""
     tagged = load_encoder(EncoderSpec("Tiny", "laion2b", device="cpu"))
     state = load_file(zoo["file"])
     for suffix in ("safetensors", "bin", "pt"):
         path = tmp_path / f"my.{suffix}"
         save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
-        with caplog.at_level(logging.WARNING):
-            encoder = load_encoder(EncoderSpec("Tiny", str(path), device="cpu"))
-        assert "Tiny-quickgelu" in caplog.text
+        with pytest.raises(UserError, match="say quick_gelu"):
+            load_encoder(EncoderSpec("Tiny", str(path), device="cpu"))
+        encoder = load_encoder(EncoderSpec("Tiny", str(path), device="cpu", quick_gelu=False))
+        told = load_encoder(EncoderSpec("Tiny", str(path), device="cpu", quick_gelu=True))
+        assert activations(told) == {QuickGELU}
         assert activations(encoder) == {nn.GELU}
         assert encoder.metadata() == {**tagged.metadata(), "pretrained": path.name}
     assert activations(load_encoder(EncoderSpec("Tiny-quickgelu", str(path), device="cpu"))) == {QuickGELU}
@@ -377,13 +379,13 @@ class Evil:
 def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path) -> None:
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match="tensors only"):
-        load_encoder(EncoderSpec("Tiny", str(tmp_path / "evil.pt"), device="cpu"))
+        load_encoder(EncoderSpec("Tiny", str(tmp_path / "evil.pt"), device="cpu", quick_gelu=False))
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "ViT-B-32.pt"))
     with pytest.raises(UserError, match="TorchScript"):
-        load_encoder(EncoderSpec("Tiny", str(tmp_path / "ViT-B-32.pt"), device="cpu"))
+        load_encoder(EncoderSpec("Tiny", str(tmp_path / "ViT-B-32.pt"), device="cpu", quick_gelu=False))
     (tmp_path / "broken.bin").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(UserError, match="cannot be read"):
-        load_encoder(EncoderSpec("Tiny", str(tmp_path / "broken.bin"), device="cpu"))
+        load_encoder(EncoderSpec("Tiny", str(tmp_path / "broken.bin"), device="cpu", quick_gelu=False))
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ def test_headline_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
         document = results.rerank(dataset, "mini")
         for m in document["methods"]:
             m["against_clip"]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
+            m["against_clip"]["p_value"] = 0.2 if low < 0 < high else 0.001
     text = page(results)
     verdicts = re.findall(r'<div class="verdict">(.*?)</div>', text)
     assert verdicts == ["better than CLIP", "no clear difference", "worse than CLIP"]

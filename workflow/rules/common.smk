@@ -36,7 +36,7 @@ if workflow.is_main_process and clear_stale_locks():
 
 # Jobs find the configuration here: as part of the command, its mere name would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# For `snakemake --sdm conda`; else jobs use the environment that Snakemake runs in.
+# What the jobs need; they use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
 PATHS = Paths(CONFIG.results)

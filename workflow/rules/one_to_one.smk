@@ -24,6 +24,7 @@ rule pair_texts:
         runtime=30,
     params:
         models=MODELS,
+        settings=CONFIG.settings,
         top_k=CONFIG.rerank.top_k,
         widest=lambda w: CONFIG.widest_threshold(w.dataset),
     message:

@@ -1,7 +1,7 @@
 # Phase texts: text sets, checked against the data sets.
 
 
-rule manifest:
+rule list_images:
     input:
         sources=sources("manifest"),
     output:
@@ -47,6 +47,11 @@ rule text_set:
         "texts of {wildcards.dataset}"
     shell:
         "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
+
+
+rule manifest:
+    input:
+        expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
 
 
 rule texts:

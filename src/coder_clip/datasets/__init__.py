@@ -50,4 +50,6 @@ def _templates(base: Templates, config: DatasetConfig) -> Templates:
         else value
         for key, value in config.templates.items()
     }
+    if "name" in given and "prompts" not in given:  # what the images are stands in the name's sentence
+        given["prompts"] = (str(given["name"]), *base.prompts)
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]

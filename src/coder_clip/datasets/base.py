@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -32,7 +32,8 @@ class Templates:
     """Sentences that carry a text to the encoder; ``{class}`` and one field named after the kind.
 
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
-    prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline.
+    prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
+    the seven that OpenAI's CLIP repository recommends for ImageNet.
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each.
     """
 
@@ -43,7 +44,15 @@ class Templates:
         "a photo of a {class} which has {one_to_one}.",
         "a {class} with {one_to_one}.",
     )
-    prompts: tuple[str, ...] = field(default=("a photo of a {class}.",))
+    prompts: tuple[str, ...] = (
+        "itap of a {class}.",
+        "a bad photo of the {class}.",
+        "a origami {class}.",
+        "a photo of the large {class}.",
+        "a {class} in a video game.",
+        "art of the {class}.",
+        "a photo of the small {class}.",
+    )
 
 
 class Dataset(Protocol):

@@ -14,13 +14,13 @@ from tqdm import tqdm
 from ..adapter import CacheModel, CoderAdapter, cache_logits, search
 from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores
-from ..datasets import load_dataset
+from ..datasets import Split, load_dataset
 from ..errors import UserError
 from ..evaluation import over_seeds
 from ..settings import SETTINGS
 from ..shots import draw_shots
 from .coder import uses_published_texts
-from .common import ADAPTER_KINDS, SHOTS, Images, Texts, read_images, read_texts, use_threads
+from .common import ADAPTER_KINDS, SHOTS, Images, Texts, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -45,32 +45,44 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     use_threads(config)
     pool, val, test = (read_images(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
+    train = load_dataset(dataset, config.datasets[dataset]).split("train")
     n_classes = len(test.classes)
     clip = class_weights(*texts.of("prompt"), n_classes)
     clip_val, clip_test = clip_scores(val.features, clip), clip_scores(test.features, clip)
 
+    clip_run = Run(
+        None, None, "none", _accuracy(clip_val, val), _accuracy(clip_test, test), clip_test.argmax(dim=1)
+    )
+    described = {s: _texts(texts, s) for s in config.settings}
     found: dict[tuple[str, str, int], Run] = {}
     for seed in tqdm(config.adapter.seeds, desc=f"{shots} shots, seeds", unit="seed"):
-        cache, labels = _draw(config, pool, dataset, shots, seed, n_classes)
+        cache, labels = _draw(config, train, pool, shots, seed)
+        tip, raw = (kind.fit(cache, labels, n_classes=n_classes) for kind in (TipAdapter, RawAdapter))
+        fitted: list[
+            tuple[Tensor, CacheModel, tuple[float, float]]
+        ] = []  # texts, adapter, searched (alpha, beta)
+        baselines = {
+            m: (a, _search(config, a, val, clip_val)) for m, a in (("tip_adapter", tip), ("raw_adapter", raw))
+        }
         for setting in config.settings:
-            models: dict[str, CacheModel] = {
-                "tip_adapter": TipAdapter.fit(cache, labels, n_classes=n_classes),
-                "raw_adapter": RawAdapter.fit(cache, labels, n_classes=n_classes),
-                "coder_adapter": CoderAdapter.fit(cache, labels, _texts(texts, setting), n_classes=n_classes),
-            }
-            found[ZERO_SHOT, setting, seed] = Run(
-                None,
-                None,
-                "none",
-                _accuracy(clip_val, val),
-                _accuracy(clip_test, test),
-                clip_test.argmax(dim=1),
-            )
-            for method, m in models.items():
-                same = _same_as(found, method, setting, seed, texts)
-                found[method, setting, seed] = _fit(
-                    config, m, dataset, setting, val, test, clip_val, clip_test, same
-                )
+            t = described[setting]
+            same = next(((a, best) for other, a, best in fitted if torch.equal(other, t)), None)
+            if same is None:  # a setting that changes no text changes no adapter
+                coder = CoderAdapter.fit(cache, labels, t, n_classes=n_classes)
+                same = coder, _search(config, coder, val, clip_val)
+                fitted.append((t, *same))
+            found[ZERO_SHOT, setting, seed] = clip_run
+            for method, (a, searched) in {**baselines, "coder_adapter": same}.items():
+                candidates = {"searched": searched}
+                if SETTINGS[setting].adapter_selection == "best_of_two_on_test":
+                    candidates = {"initial": config.initial(dataset), "searched": searched}
+                runs = [
+                    _run(a, *point, name, val, test, clip_val, clip_test)
+                    for name, point in candidates.items()
+                ]
+                found[method, setting, seed] = max(
+                    runs, key=lambda r: r.test_accuracy
+                )  # one run: nothing is chosen
 
     out = Paths(config.results).adapter(model, dataset, shots)
     write_parquet(out, pd.concat([_rows(test, *key, r) for key, r in found.items()], ignore_index=True))
@@ -93,45 +105,28 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
 
 
-def _fit(
-    config: Config,
-    m: CacheModel,
-    dataset: str,
-    setting: str,
+def _search(config: Config, adapter: CacheModel, val: Images, clip_val: Tensor) -> tuple[float, float]:
+    """(alpha, beta) with the best accuracy on the validation split."""
+    a = config.adapter
+    best = search(
+        adapter, val.features, clip_val, val.labels, betas=a.betas, alphas=a.alphas, rounds=a.rounds
+    )
+    return best.alpha, best.beta
+
+
+def _run(
+    adapter: CacheModel,
+    alpha: float,
+    beta: float,
+    selected: str,
     val: Images,
     test: Images,
     clip_val: Tensor,
     clip_test: Tensor,
-    same: Run | None,
 ) -> Run:
-    """Search (alpha, beta) on the validation split; the setting says which result counts."""
-    a = config.adapter
-    if same is None or same.alpha is None or same.beta is None:
-        best = search(m, val.features, clip_val, val.labels, betas=a.betas, alphas=a.alphas, rounds=a.rounds)
-        searched = (best.alpha, best.beta)
-    else:
-        searched = (same.alpha, same.beta)
-    candidates = {"searched": searched}
-    if SETTINGS[setting].adapter_selection == "best_of_two_on_test":
-        candidates = {"initial": config.initial(dataset), "searched": searched}
-    runs = []
-    for selected, (alpha, beta) in candidates.items():
-        on_val = cache_logits(m, val.features, clip_val, alpha=alpha, beta=beta)
-        on_test = cache_logits(m, test.features, clip_test, alpha=alpha, beta=beta)
-        accuracies = _accuracy(on_val, val), _accuracy(on_test, test)
-        runs.append(Run(alpha, beta, selected, *accuracies, on_test.argmax(dim=1)))
-    return max(runs, key=lambda r: r.test_accuracy) if len(runs) > 1 else runs[0]
-
-
-def _same_as(
-    found: dict[tuple[str, str, int], Run], method: str, setting: str, seed: int, texts: Texts
-) -> Run | None:
-    """An earlier setting's searched result, where the setting makes no difference to the method's features."""
-    for (m, other, s), r in found.items():
-        alike = method != "coder_adapter" or torch.equal(_texts(texts, other), _texts(texts, setting))
-        if (m, s) == (method, seed) and r.selected == "searched" and alike:
-            return r
-    return None
+    on_val = cache_logits(adapter, val.features, clip_val, alpha=alpha, beta=beta)
+    on_test = cache_logits(adapter, test.features, clip_test, alpha=alpha, beta=beta)
+    return Run(alpha, beta, selected, _accuracy(on_val, val), _accuracy(on_test, test), on_test.argmax(dim=1))
 
 
 def _texts(texts: Texts, setting: str) -> Tensor:
@@ -140,19 +135,25 @@ def _texts(texts: Texts, setting: str) -> Tensor:
     return torch.cat([texts.of(kind, as_published)[0] for kind in ADAPTER_KINDS])
 
 
-def _draw(
-    config: Config, pool: Images, dataset: str, shots: int, seed: int, n_classes: int
-) -> tuple[Tensor, Tensor]:
-    """Raw features (K, d) and labels (K,) of a seed's shots, looked up by image id."""
-    train = load_dataset(dataset, config.datasets[dataset]).split("train")
-    drawn = draw_shots(train.labels, shots, seed, n_classes).indices
+def _draw(config: Config, train: Split, pool: Images, shots: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Raw features (K, d) and labels (K,) of a seed's shots, looked up by image id.
+
+    A shot whose image could not be read is left out where the configuration says so (on_error: skip).
+    """
+    drawn = [train.ids[i] for i in draw_shots(train.labels, shots, seed, len(pool.classes)).indices]
     row = {image: i for i, image in enumerate(pool.ids)}
-    lost = [train.ids[i] for i in drawn if train.ids[i] not in row]
+    skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
+    lost = [image for image in drawn if image not in row and image not in skipped]
     if lost:
-        raise UserError(
-            f"no features of '{lost[0]}' ({len(lost)} shots): it was skipped or the seeds have changed"
+        raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots): encode the images again")
+    rows = torch.tensor([row[image] for image in drawn if image in row], dtype=torch.int64)
+    if len(rows) < len(drawn):
+        log.warning(
+            "seed %d: %d of %d shots could not be read and are left out",
+            seed,
+            len(drawn) - len(rows),
+            len(drawn),
         )
-    rows = torch.tensor([row[train.ids[i]] for i in drawn], dtype=torch.int64)
     return pool.features[rows], pool.labels[rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -20,10 +21,12 @@ def run(config: Config, name: str | None = None) -> None:
     """Write ``figures/{name}.pdf`` and ``.png``; without a name, all figures."""
     if name is not None and name not in FIGURES:
         raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
-    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+    results = Results.of(config)
+
+    dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset]))
 
     def image(dataset: str, image_id: str) -> Image.Image:
-        return load_dataset(dataset, config.datasets[dataset]).image(image_id)
+        return dataset_of(dataset).image(image_id)
 
     for each in FIGURES if name is None else [name]:
         write(FIGURES[each](results, image), Paths(config.results).figure(each, ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Paths, read_tensors, write_tensors
+from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
@@ -41,7 +41,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         "views": views,
         "classes": data.classes,
         "encoder": encoder.metadata(),
-        "fingerprint": data.fingerprint(),
+        "fingerprint": read_json(Paths(config.results).manifest(dataset))["fingerprint"],
     }
     paths = Paths(config.results)
     i, n = shard

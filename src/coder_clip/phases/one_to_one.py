@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..artifacts import Paths, read_json, sha256, write_json, write_tensors
+from ..artifacts import Paths, read_json, sha256, shown, write_json, write_tensors
 from ..datasets import load_dataset
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
@@ -16,7 +14,7 @@ from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
 from ..zero_shot import softmax_gap, top_k
-from .coder import read_neighbors
+from .coder import read_neighbors, uses_published_texts
 from .common import encoder_spec, read_images, use_threads
 
 if TYPE_CHECKING:
@@ -26,23 +24,28 @@ if TYPE_CHECKING:
 def run_texts(config: Config, dataset: str) -> None:
     """Write ``one_to_one/{dataset}.json``: the texts of all pairs that stage two can compare.
 
-    These are the unordered pairs within the top five of images inside the widest gate, over the validation
-    and test images of all models, most frequent first. Labels are not read.
+    These are the unordered pairs within the top five of images inside the widest gate that a setting or the
+    threshold sweep uses, over the validation and test images of all models, most frequent first. Labels are
+    not read.
     """
     use_threads(config)
     classes = load_dataset(dataset, config.datasets[dataset]).classes
     widest = config.widest_threshold(dataset)
-    compared: Counter[tuple[int, int]] = Counter()
+    found = []
+    variants = sorted({uses_published_texts(setting) for setting in config.settings})
     for model in config.models:
         for split in ("val", "test"):
             images = read_images(config, model, dataset, split)
-            scores = read_neighbors(config, images).class_scores(images.features)
-            inside = softmax_gap(scores) < widest
-            _, top = top_k(scores[inside], min(config.rerank.top_k, scores.shape[1]))
-            for i, j in combinations(range(top.shape[1]), 2):
-                a, b = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-                compared.update(zip(a.tolist(), b.tolist(), strict=True))
-    wanted = sorted(compared, key=lambda pair: (-compared[pair], pair))
+            for as_published in variants:
+                scores = read_neighbors(config, images, as_published).class_scores(images.features)
+                inside = softmax_gap(scores) < widest
+                _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+                i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
+                low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
+                found.append((low * len(classes) + high).flatten())
+    keys, counts = torch.unique(torch.cat(found), return_counts=True)
+    order = counts.argsort(descending=True, stable=True)  # most frequent first, then by class
+    wanted = [(key // len(classes), key % len(classes)) for key in keys[order].tolist()]
     path = config.datasets[dataset].pair_source(dataset)
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
@@ -52,7 +55,7 @@ def run_texts(config: Config, dataset: str) -> None:
                 f"no one-to-one texts {path} for data set '{dataset}'; write them or leave the key out"
             )
         pairs = select_pairs(load_pair_set(path, dataset, classes), wanted)
-        pairs.provenance["file"] = {"path": path.as_posix(), "sha256": sha256(path)}
+        pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     pairs.provenance["pairs"] = {"compared": len(wanted), "with_texts": len(pairs.pairs)}
     write_json(Paths(config.results).one_to_one_texts(dataset), pairs.dump())
 

@@ -10,9 +10,7 @@ import yaml
 
 from .. import report
 from ..artifacts import Paths
-from ..figures import FIGURES
 from ..results import Results
-from ..tables import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +23,9 @@ PACKAGES = ("coder-clip", "torch", "open_clip_torch", "snakemake", "dvc", "numpy
 def run(config: Config, config_file: Path) -> None:
     """Write ``report.html`` and ``metrics.json`` of a finished run."""
     paths = Paths(config.results)
-    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
     file = config_file.as_posix()
-    commands = {"reproduce": "make reproduce"}
-    if file != "config/reproduce.yaml":
-        commands["reproduce"] += f" CONFIG={file}"
-        for kind, names in (("table", TABLES), ("figure", FIGURES)):
-            commands |= {f"{kind}s/{name}": f"coder-clip {kind} {name} --config {file}" for name in names}
+    default = file == "config/reproduce.yaml"
+    results = Results.of(config, "" if default else file)
     report.write_metrics(results, paths.metrics)
     report.render(
         results,
@@ -40,7 +34,7 @@ def run(config: Config, config_file: Path) -> None:
         note=config.note,
         config_text=yaml.safe_dump(config.deciding(), sort_keys=False),
         versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        commands=commands,
+        commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
     )
 
 

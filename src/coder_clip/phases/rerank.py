@@ -44,9 +44,10 @@ def run(config: Config, model: str, dataset: str) -> None:
             val_scores = neighbors.class_scores(val.features)
             on_val = rerank_scores(val.features, val_scores, pairs, top)
             threshold = best_threshold(config.rerank.thresholds, on_val, val.labels)
-        looked_at = both.gap < threshold
+        eligible = torch.ones(len(test.ids), dtype=torch.bool)
         if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
-            looked_at &= (both.classes == test.labels[:, None]).any(dim=1)
+            eligible = (both.classes == test.labels[:, None]).any(dim=1)
+        looked_at = (both.gap < threshold) & eligible
         after = torch.where(looked_at, both.stage_two, both.stage_one)
 
         table = rows(test, METHOD, setting, scores, after)
@@ -62,7 +63,10 @@ def run(config: Config, model: str, dataset: str) -> None:
         )
         for t in config.rerank.thresholds:
             right = both.predictions(t) == test.labels
-            point = {"accuracy": float(right.double().mean()), "looked_at": int((both.gap < t).sum())}
+            point = {
+                "accuracy": float(right.double().mean()),
+                "looked_at": int(((both.gap < t) & eligible).sum()),
+            }
             sweep.append({"setting": setting, "threshold": t, **point})
         changes += changed_pairs(table, setting)
 

@@ -17,6 +17,6 @@ def run(config: Config, name: str | None = None) -> None:
     """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without a name, all tables."""
     if name is not None and name not in TABLES:
         raise UserError(f"no table '{name}'{nearest(name, TABLES)}")
-    results = Results(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+    results = Results.of(config)
     for each in TABLES if name is None else [name]:
         write(TABLES[each](results), Paths(config.results).table(each, ""))

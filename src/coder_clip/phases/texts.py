@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths, sha256, write_json
+from ..artifacts import Paths, sha256, shown, write_json
 from ..datasets import load_dataset
 from ..errors import UserError
 from ..texts.sets import load_text_set, names_only
@@ -26,5 +26,5 @@ def run(config: Config, dataset: str) -> None:
         )
     else:
         texts = load_text_set(path, dataset, classes)
-        texts.provenance["file"] = {"path": path.as_posix(), "sha256": sha256(path)}
+        texts.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     write_json(Paths(config.results).texts(dataset), texts.dump())

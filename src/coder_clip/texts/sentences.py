@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..settings import SYNONYM_AS_PUBLISHED
+
 if TYPE_CHECKING:
     from ..datasets.base import Templates
     from .sets import PairSet, TextSet
@@ -89,7 +91,7 @@ def make_sentences(
             )
     for i, c in enumerate(texts.classes):
         if c.synonym:
-            add("synonym:as_published", i, [fill(templates.name, "None")])
+            add("synonym:as_published", i, [fill(templates.name, SYNONYM_AS_PUBLISHED)])
     return Sentences([r[1] for r in rows], [r[0] for r in rows], [r[2] for r in rows])
 
 

@@ -45,12 +45,12 @@ class TextSet(_Strict):
 
 
 class Pair(_Strict):
-    """What tells two classes apart; either side may be absent."""
+    """What tells two classes apart; either side may be absent. Indices are needed where names repeat."""
 
     a: str
     b: str
-    a_index: int
-    b_index: int
+    a_index: int = -1
+    b_index: int = -1
     a_not_b: list[str] = []
     b_not_a: list[str] = []
 
@@ -108,8 +108,9 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str]) -> PairSet
     path = Path(path)
     document = read_json(path)
     _refuse_empty(path, document, "pairs", ("a_not_b", "b_not_a"), "a")
-    pairs = _validate(PairSet, path, document)
     wanted = [_plain(c) for c in classes]
+    pairs = _validate(PairSet, path, document)
+    pairs = pairs.model_copy(update={"pairs": [_with_indices(path, p, wanted) for p in pairs.pairs]})
     seen: set[tuple[int, int]] = set()
     for pair in pairs.pairs:
         for name, index in ((pair.a, pair.a_index), (pair.b, pair.b_index)):
@@ -122,6 +123,21 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str]) -> PairSet
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
         seen.add(key)
     return PairSet(dataset=dataset, pairs=pairs.pairs, provenance=pairs.provenance)
+
+
+def _with_indices(path: Path, pair: Pair, classes: list[str]) -> Pair:
+    """The pair with the indices that its names leave no doubt about."""
+    found = {}
+    for key, name in (("a_index", _plain(pair.a)), ("b_index", _plain(pair.b))):
+        if key in pair.model_fields_set:
+            continue
+        if classes.count(name) != 1:
+            what = (
+                "is not in the data set" + nearest(name, classes) if name not in classes else "is there twice"
+            )
+            raise UserError(f"{path}: class '{name}' {what}" + (f"; give '{key}'" if name in classes else ""))
+        found[key] = classes.index(name)
+    return pair.model_copy(update=found)
 
 
 def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:
     """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it."""
     use_threads(config)
+    fingerprint = read_json(Paths(config.results).manifest(dataset))[
+        "fingerprint"
+    ]  # missing: before the work
     data = load_dataset(dataset, config.datasets[dataset])
     views = config.datasets[dataset].views if split == SHOTS else 0
     chosen = shot_images(config, data.split("train"), data.classes) if split == SHOTS else data.split(split)
@@ -41,7 +44,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         "views": views,
         "classes": data.classes,
         "encoder": encoder.metadata(),
-        "fingerprint": read_json(Paths(config.results).manifest(dataset))["fingerprint"],
+        "fingerprint": fingerprint,
     }
     paths = Paths(config.results)
     i, n = shard

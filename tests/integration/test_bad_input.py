@@ -74,6 +74,11 @@ def refused(command: Command, *arguments: str, says: tuple[str, ...]) -> None:
     assert files() == before, "a file was left behind"
 
 
+def listed(command: Command) -> None:
+    """The phase before image features."""
+    assert command("manifest", "--config", "c.yaml").code == 0
+
+
 # ---- configuration, through Snakemake --------------------------------------------------------------
 
 
@@ -144,6 +149,7 @@ def test_no_test_split(here: Path, command: Command) -> None:
 def test_an_unreadable_image(here: Path, command: Command, what: str) -> None:
     for path in Path("marks/red_disc").iterdir():
         path.write_bytes({"text": b"no image", "empty": b"", "cut": path.read_bytes()[:60]}[what])
+    listed(command)
     refused(command, "image-features", "--split", "test", says=("image cannot be read: marks/red_disc/",))
 
 
@@ -151,7 +157,7 @@ def test_an_unreadable_image_may_be_skipped_and_is_listed(
     here: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(features__on_error="skip")
-    assert command("manifest", "--config", "c.yaml").code == 0
+    listed(command)
     for path in sorted(Path("marks").glob("*/*.png")):
         path.write_bytes(b"no image") if path.parent.name == "red_disc" else None
     assert command("image-features", "--split", "test", "--config", "c.yaml").code == 0
@@ -162,6 +168,7 @@ def test_an_unreadable_image_may_be_skipped_and_is_listed(
 
 def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
     configure(adapter__shots=[1, 16])
+    listed(command)
     for arguments in (("check",), ("image-features", "--split", "shots")):
         refused(command, *arguments, says=("16 shots", "'blue disc' has 3", "adapter.repeat_shots: true"))
 
@@ -219,6 +226,7 @@ def test_a_model_that_is_not_here(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here / "cache"))
     configure(models={"big": model})
+    listed(command)
     refused(command, "image-features", "--split", "test", says=says)
 
 
@@ -322,7 +330,7 @@ def test_a_missing_file_is_named_with_what_makes_it(done: Work, command: Command
 def test_seeds_that_changed_without_new_features(done: Work, command: Command) -> None:
     text = Path("c.yaml").read_text()
     Path("c.yaml").write_text(text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n"))
-    refused(command, "adapter", *ON_MARKS, says=("no features of", "seeds have changed"))
+    refused(command, "adapter", *ON_MARKS, says=("no features of", "encode the images again"))
 
 
 def test_shards_that_do_not_belong_together(done: Work, command: Command) -> None:
@@ -343,13 +351,14 @@ def test_a_target_that_cannot_be_written(here: Path, command: Command) -> None:
 
 
 @pytest.fixture
-def full_disk(here: Path) -> Iterator[Path]:
+def full_disk(here: Path, command: Command) -> Iterator[Path]:
     folder = here / "results"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a full disk needs the right to mount: {mounted.stderr.strip()}")
+    listed(command)
     with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
         while filler.write(bytes(1024)):
             pass

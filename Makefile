@@ -3,7 +3,7 @@
 # make test                                   every test
 # make test-unit                              the quick ones
 # make check                                  style, types, workflow
-# make benchmark                              speed against the published way of computing -> benchmarks/results
+# make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
 PROFILE ?= default
@@ -33,8 +33,7 @@ check: $(VENV)/installed-test
 	$(BIN)/snakemake --lint
 
 benchmark: $(VENV)/installed-test
-	$(BIN)/python benchmarks/method.py
-	$(BIN)/python benchmarks/features.py
+	@$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .snakemake

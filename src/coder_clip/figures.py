@@ -378,8 +378,14 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
     blocks = []
     for dataset in results.datasets:
         document = results.rerank(dataset, model)
-        setting = results.rerank_setting(document)
-        pairs = [p for p in document["pairs"] if p["setting"] == setting and p["fixed"] + p["broke"]]
+        main = results.rerank_setting(document)
+        # where validation chose to rerank nothing, the published threshold still shows what it would change
+        by_setting = {
+            s: [p for p in document["pairs"] if p["setting"] == s and p["fixed"] + p["broke"]]
+            for s in (main, "corrected")
+        }
+        setting = main if by_setting[main] else "corrected"
+        pairs = [{**p, "main": setting == main} for p in by_setting[setting]]
         blocks.append((dataset, document, pairs, head + foot + pitch * min(at_most, len(pairs))))
     total = sum(height for *_, height in blocks)
     figure = Figure(figsize=(DOUBLE, total))
@@ -390,6 +396,9 @@ def rerank_pairs(results: Results, image: Loader) -> Figure:
         counts = f"{len(pairs)} pair{'s' * (len(pairs) != 1)}: {fixed} images put right, {broke} put wrong"
         if len(shown) < len(pairs):
             counts += f"; the {len(shown)} largest shown"
+        if pairs and not pairs[0]["main"]:
+            m = next(m for m in document["methods"] if m["setting"] == "corrected")
+            counts = f"threshold {m['threshold']:g} as published: {counts}"
         y = 1 - (top + 0.16) / total
         figure.text(0.08 / DOUBLE, y, _title(results, dataset, model), fontweight="bold", va="center")
         if not pairs:
@@ -464,7 +473,8 @@ FIGURES: dict[str, Drawing] = {
         rerank_pairs,
         "What the rerank changed",
         "Images that the rerank moved from one class to another: put right (bars to the right) and put wrong "
-        "(to the left), by pair, with the first image of each kind.",
+        "(to the left), by pair, with the first image of each kind. Where the threshold chosen on validation changes "
+        "nothing, the changes at the published threshold are shown.",
         "Bar charts of images put right and put wrong for each pair of classes, with an example image of each.",
         "Zero-shot",
         ("rerank",),

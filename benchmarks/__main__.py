@@ -1,0 +1,51 @@
+"""python -m benchmarks: every benchmark, one after the other, into docs/performance.md.
+
+Each runs the published way of computing and this project's in one process and reports ratios. Run it on a machine
+that does nothing else: ratios are robust, seconds are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BENCHMARKS = {
+    "method": "The method",
+    "features": "Encoding",
+    "tracking": "Snakemake and DVC at 5,000 outputs",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=BENCHMARKS, help="one of them; prints, and leaves the page alone")
+    only = parser.parse_args().only
+    parts = []
+    for name, title in BENCHMARKS.items():
+        if only in (None, name):
+            print(f"benchmarks/{name}.py …", file=sys.stderr)
+            command = [sys.executable, str(HERE / f"{name}.py")]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`\n\n{told.strip()}\n")
+    text = "\n".join(parts)
+    if only:
+        print(text)
+        return
+    head = (
+        "# Performance\n\n"
+        "Written by `make benchmark`. Published: the published way of computing, written anew in benchmarks/, in the\n"
+        f"same run. Python {platform.python_version()}, {platform.machine()}.\n\n"
+    )
+    PAGE.write_text(head + text, encoding="utf-8")
+    print(f"wrote {PAGE}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -68,6 +68,8 @@ def adopt() -> Adopted:
 
 def _adopt(made: dict[str, provenance.Provenance], records: Records, outcome: Adopted) -> None:
     hashes, anew = Hashes(), moved()
+    latest = time.time() + 2  # a file from the future would hide every edit until then
+    _to_the_present(made, latest, outcome)
     newest_large = _newest_large_input(made)
     marked = records.incomplete(path for found in made.values() for path in found.files)
     matching: dict[str, tuple[provenance.Provenance, Record]] = {}  # what is recorded, to be made known
@@ -84,7 +86,7 @@ def _adopt(made: dict[str, provenance.Provenance], records: Records, outcome: Ad
             same = valid and here is not None and here.same(wanted)
             if valid and not same and not anew:
                 continue  # made here since: Snakemake knows better
-            if same and mtime != OLD and mtime >= newest_large.get(wanted.rule, 0):
+            if same and mtime != OLD and newest_large.get(wanted.rule, 0) <= mtime <= latest:
                 settled[path] = mtime, wanted
             elif hashes.md5(path) == md5:
                 matching[path] = found, wanted
@@ -110,13 +112,17 @@ def _give_one_time(
     hashes: Hashes,
     outcome: Adopted,
 ) -> None:
-    read = {p for found, _ in matching.values() for p in found.inputs if os.path.isfile(p)}
-    newest = max((os.stat(p).st_mtime for p in read - matching.keys()), default=0.0)
-    now = max(math.floor(time.time()), math.ceil(newest))  # no input is newer, whatever the clocks say
+    phases = {id(found): found for found, _ in matching.values()}
+    here = {p for found in phases.values() for p in found.inputs if os.path.isfile(p)}
+    differing = {
+        n: {p for p, sha in found.inputs.items() if p in here and hashes.sha256(p) != sha}
+        for n, found in phases.items()
+    }
+    newest = max((os.stat(p).st_mtime for p in here - matching.keys() if _large(p)), default=0.0)
+    now = max(math.floor(time.time()), math.ceil(newest))
     moved_to_now: set[str] = set()
     for path, (found, wanted) in matching.items():
-        inputs = [p for p in wanted.input if p in found.inputs and os.path.isfile(p)]
-        if any(hashes.sha256(p) != found.inputs[p] for p in inputs):
+        if not differing[id(found)].isdisjoint(wanted.input):
             outcome.changed.append(path)
             _put(path, wanted, OLD, records, hashes)
         else:
@@ -137,6 +143,23 @@ def _give_one_time(
                     waiting = True
 
 
+def _to_the_present(made: dict[str, provenance.Provenance], latest: float, outcome: Adopted) -> None:
+    """Sources of a clone whose clock was ahead: Snakemake fails every job with an input from the future."""
+    outputs = {path for found in made.values() for path in found.files}
+    given = {p for found in made.values() for p in found.inputs if p not in outputs and os.path.isfile(p)}
+    ahead = [p for p in given if os.stat(p).st_mtime > latest]
+    for path in ahead:
+        os.utime(path)
+    if ahead:
+        outcome.notes.append(
+            f"{len(ahead)} source files had a time in the future, now they have the present time"
+        )
+
+
+def _large(path: str) -> bool:
+    return os.stat(path).st_size > CHECKED_BY_SNAKEMAKE
+
+
 def _put(path: str, wanted: Record, mtime: int, records: Records, hashes: Hashes) -> None:
     """Record first: cut short between the two, the times differ, and the next adopt does it again."""
     records.write(path, replace(wanted, endtime=float(mtime)))
@@ -146,16 +169,14 @@ def _put(path: str, wanted: Record, mtime: int, records: Records, hashes: Hashes
 
 def _newest_large_input(made: dict[str, provenance.Provenance]) -> dict[str, float]:
     """For each rule the mtime of its newest input that Snakemake judges by mtime alone."""
-    newest: dict[str, float] = {}
-    times: dict[str, float] = {}
     outputs = {path for found in made.values() for path in found.files}
-    for found in made.values():
+    given = {p for found in made.values() for p in found.inputs} - outputs
+    large = {
+        p: s.st_mtime for p in given if os.path.isfile(p) and (s := os.stat(p)).st_size > CHECKED_BY_SNAKEMAKE
+    }
+    newest: dict[str, float] = {}
+    for found in made.values() if large else ():
         for _, record in found.files.values():
-            for p in record.input:
-                if p in outputs:
-                    continue
-                if p not in times:
-                    large = os.path.isfile(p) and os.stat(p).st_size > CHECKED_BY_SNAKEMAKE
-                    times[p] = os.stat(p).st_mtime if large else 0.0
-                newest[record.rule] = max(newest.get(record.rule, 0.0), times[p])
+            times = (large[p] for p in large.keys() & set(record.input))
+            newest[record.rule] = max(newest.get(record.rule, 0.0), *times, 0.0)
     return newest

@@ -61,8 +61,11 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
     records, hashes = Records(), Hashes()
     planned = plan(config, snakefile)
     whole: dict[str, provenance.Provenance] = {}
-    for stage in read_stages():
+    stages = read_stages()
+    for stage in stages:
         checked = check(stage, planned, records, hashes)
+        before = [s.name for s in stages if s.name in outcome.refused and any(map(s.holds, stage.deps))]
+        absent = [d for d in stage.deps if not os.path.exists(d)]
         if checked.foreign and set_aside:
             outcome.notes.append(_set_aside(checked))
             checked = check(stage, planned, records, hashes)
@@ -73,15 +76,17 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
                 f"{checked.foreign[0]}{_and(len(checked.foreign) - 1)} is not made by this configuration; "
                 f"'coder-clip record --set-aside' moves it to {ASIDE}/"
             )
+        elif before or absent:
+            outcome.refused[stage.name] = f"waits for {', '.join(before or absent)}"
         else:
             whole[stage.name] = describe(checked, records, hashes)
     if whole:
-        before = read_lock()
+        locked_before = read_lock()
         _commit(whole, hashes)
         for name, made in whole.items():
             made.write(name)
             outcome.recorded.append(name)
-            if before.get(name) != made.outs:
+            if locked_before.get(name) != made.outs:
                 outcome.changed.append(name)
         keep_lock()
         remember()

@@ -5,6 +5,7 @@ They are a private interface, so its version is checked before anything is touch
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,11 @@ class Records:
 
     def read(self, path: str) -> Record | None:
         """The record of an output; None where there is none, or one that was half written."""
-        raw = self._store._io_read(self._store._metadata_path, path)
+        try:
+            with open(self._store._record_path(self._store._metadata_path, path), encoding="utf-8") as stream:
+                raw = json.load(stream)
+        except (FileNotFoundError, ValueError):
+            return None
         if not raw or raw.get("record_format_version") != KNOWN_FORMAT or not raw.get("rule"):
             return None
         return Record(

@@ -57,8 +57,11 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("adopted", [True, False], ids=["after adopt", "before the first adopt"])
+AFTER = [(change, True) for change in CHANGES]
+BEFORE_THE_FIRST = [(change, False) for change in ("parameter", "source", "text")]
+
+
+@pytest.mark.parametrize(("change", "adopted"), AFTER + BEFORE_THE_FIRST)
 def test_a_change_reruns_what_depends_on_it(clone: Project, change: str, adopted: bool) -> None:
     path, old, new, rules, phases = CHANGES[change]
     if adopted:
@@ -113,6 +116,10 @@ def test_a_partial_pull(toy: Project) -> None:
     clone = toy.clone("clone")
     clone.run("dvc", "pull", "--quiet", "scores", "report")
     assert clone.planned() == []  # what is missing is behind files that are there and current
+    before = clone.lock()
+    said = clone.run("coder-clip", "record", ok=False).stdout
+    assert "phase scores is not recorded: waits for features" in said
+    assert clone.lock() == before
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
 
@@ -181,8 +188,20 @@ def test_times_in_the_future(toy: Project) -> None:
         if path.is_file() and ".git" not in path.parts and ".dvc" not in path.parts:
             os.utime(path, (4_000_000_000, 4_000_000_000))
     assert (clone.planned(), clone.stale()) == ([], [])
-    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    clone.edit("src/score.py", "% 100", "% 50")  # at the present time
     assert clone.planned() == ["page", "score", "score"]
+    clone.snakemake()
+    assert (clone.planned(), clone.stale()) == ([], [])
+
+
+def test_a_clock_set_back(toy: Project) -> None:
+    """What was made here while the clock was ahead does not hide an edit."""
+    for path in (toy / "results").rglob("*"):
+        if path.is_file():
+            os.utime(path, (4_000_000_000, 4_000_000_000))
+    assert toy.planned() == []
+    toy.edit("src/score.py", "% 100", "% 50")
+    assert toy.planned() == ["page", "score", "score"]
 
 
 def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -> None:

@@ -107,11 +107,11 @@ def test_kill_of_dvc_commit(toy: Project) -> None:
     finish(toy)
 
 
-@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  texts:\n    cmd: [", "schema: '2.0'\n"])
+@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  texts:\n    cmd: ["])
 def test_a_damaged_lock_is_mended(toy: Project, left: str) -> None:
     whole = toy.lock()
     (toy / "dvc.lock").write_text(left)
-    assert toy.run("dvc", "status", ok=False).returncode != 0 or left == "schema: '2.0'\n"
+    assert toy.run("dvc", "status", ok=False).returncode != 0
     assert "dvc.lock was damaged" in toy.run("coder-clip", "record").stdout
     assert toy.lock() == whole
     (toy / "dvc.lock").write_text(left)

@@ -7,6 +7,7 @@ that does nothing else: ratios are robust, seconds are not.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def main() -> None:
     head = (
         "# Performance\n\n"
         "Written by `make benchmark`. Published: the published way of computing, written anew in benchmarks/, in the\n"
-        f"same run. Python {platform.python_version()}, {platform.machine()}.\n\n"
+        f"same run. Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average "
+        f"{os.getloadavg()[2]:.1f} over the last 15 minutes (above 0 at the start: seconds are too long, ratios rough).\n\n"
     )
     PAGE.write_text(head + text, encoding="utf-8")
     print(f"wrote {PAGE}", file=sys.stderr)

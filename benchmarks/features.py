@@ -89,8 +89,9 @@ def random_encoder(folder: Path, args: argparse.Namespace) -> Encoder:
     torch.manual_seed(0)
     model = open_clip.create_model(args.model)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
-    spec = EncoderSpec(args.model, str(folder / "weights.safetensors"), args.precision, args.device)
-    return load_encoder(spec)
+    weights = str(folder / "weights.safetensors")
+    gelu = False if not args.model.endswith("-quickgelu") else None
+    return load_encoder(EncoderSpec(args.model, weights, args.precision, args.device, gelu))
 
 
 def write_jpegs(folder: Path, count: int) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         "# Performance\n\n"
         "Written by `make benchmark`. Published: the published way of computing, written anew in benchmarks/, in the\n"
         f"same run. Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average "
-        f"{os.getloadavg()[2]:.1f} over the last 15 minutes (above 0 at the start: seconds are too long, ratios rough).\n\n"
+        f"{os.getloadavg()[2]:.1f} over 15 minutes (where other work ran too, seconds are too long).\n\n"
     )
     PAGE.write_text(head + text, encoding="utf-8")
     print(f"wrote {PAGE}", file=sys.stderr)

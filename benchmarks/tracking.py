@@ -2,8 +2,9 @@
 
     python benchmarks/tracking.py [--outputs 5000]
 
-Prints a Markdown table of seconds, best of three (commands with Python's start): Snakemake's dry run without and
-with adopt, adopt with nothing to adopt, record after one change and after none, adopt after a pull. Goals: adopt under 1 s where there is nothing to do, record under 15 s.
+Prints a Markdown table of seconds, best of three, each a whole command: Snakemake's dry run without and with adopt,
+adopt with nothing to adopt, record after one change and after none, adopt after a pull. Goals: adopt under 1 s where
+there is nothing to do, record under 15 s.
 """
 
 from __future__ import annotations

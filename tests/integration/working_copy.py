@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
     "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2},
 }
+NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "provenance/", "dvc.lock")  # nothing made before
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 
 
@@ -122,7 +123,7 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
         source, target = REPO / name, folder / name
-        if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+        if source.is_file() and not name.startswith(NOT_COPIED):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     if not (folder / "data/mini/open_clip_model.safetensors").is_file():

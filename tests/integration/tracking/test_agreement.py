@@ -107,7 +107,7 @@ def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
     before = clone.lock()
     done = clone.run("coder-clip", "record", ok=False)
     assert done.returncode == 1
-    assert "results/scores/m/a.json changed behind Snakemake" in done.stdout
+    assert "results/scores/m/a.json will be made again: neither made here nor as recorded" in done.stdout
     assert clone.lock() == before
     assert clone.planned() == ["page", "score"]
 

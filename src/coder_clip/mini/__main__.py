@@ -11,7 +11,7 @@ from ..errors import UserError
 EPILOG = """\
 examples
   python -m coder_clip.mini train --minutes 60 --out data/mini   a model like the shipped one
-  python -m coder_clip.mini train --minutes 5 --images 20000 --out /tmp/mini   a rough one, to see it work
+  python -m coder_clip.mini train --minutes 5 --images 20000 --out scratch/mini   a rough one, to see it work
   python -m coder_clip.mini train --resume --out data/mini       goes on after an interruption
   python -m coder_clip.mini score --out data/mini                zero-shot accuracy of a model
   python -m coder_clip.mini sheet                                docs/images/shapes.png

@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from working_copy import SMALL, TARGETS, Work, duplicate, working_copy
+from working_copy import SMALL, Work, duplicate, working_copy
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A working copy in which everything was run once. Not to be changed."""
     work = working_copy(tmp_path_factory.mktemp("finished") / "copy", SMALL)
-    work.snakemake(*TARGETS)
+    work.snakemake()
     return work
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from working_copy import REPO, TARGETS, Work, working_copy
+from working_copy import REPO, Work, working_copy
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def cifar(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     link_photos(photos, work.folder / "photos/cifar10", a_class=20)
     for name in ("cifar10.json", "cifar10.one_to_one.json"):
         shutil.copy(REPO / "tests/data" / name, work.folder / "photos" / name)
-    work.snakemake(*TARGETS)
+    work.snakemake()
     return work
 
 
@@ -102,7 +102,7 @@ def test_names_alone_are_enough(cifar: Work) -> None:
     )
     plan = cifar.planned()
     assert "encode_images" not in plan, "photos would be encoded again for other texts"
-    cifar.snakemake(*TARGETS)
+    cifar.snakemake()
     found = accuracies(cifar, "zero_shot/lite0/cifar10.json")
     assert found["coder clean"] == found["clip any"] > 0.3
     assert not [m for m in found if m.startswith("description")]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from working_copy import HAS_REPORT, TARGETS, Work, environment
+from working_copy import Work, environment
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +37,8 @@ def test_one_command_makes_every_artefact(finished: Work) -> None:
             f"{p}/mini/{d}.{s}" for p in ("zero_shot", "rerank", "evaluation") for s in ("json", "parquet")
         ]
         wanted += [f"adapter/mini/{d}/{k}.{s}" for k in SHOTS for s in ("json", "parquet")]
-    if HAS_REPORT:
-        wanted += ["report.html", "metrics.json"]
+    wanted += ["report.html", "metrics.json"]
     assert [w for w in wanted if not (root / w).is_file()] == []
-    if not HAS_REPORT:
-        assert set(finished.hashes()) == set(wanted)  # nothing that the documentation does not name
 
 
 def test_documents_are_json_with_their_inputs(finished: Work) -> None:
@@ -67,7 +64,7 @@ def test_every_job_reports_to_its_log(finished: Work) -> None:
 
 def test_a_second_run_has_nothing_to_do_and_says_so_quickly(finished: Work) -> None:
     start = time.perf_counter()
-    done = finished.snakemake(*TARGETS)
+    done = finished.snakemake()
     took = time.perf_counter() - start
     assert "Nothing to be done" in done.stdout + done.stderr
     assert took < 10, f"{took:.1f} s; 5 s are the goal on an idle machine"
@@ -186,11 +183,10 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
     assert core(plan) == {rule: n for rule, n in expected.items() if n}
     if what in ("workers", "device"):
         assert plan == {}
-    if HAS_REPORT and expected:
+    if expected:
         assert plan["page"] == 1
 
 
-@pytest.mark.skipif(not HAS_REPORT, reason="no report yet")
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
@@ -225,7 +221,7 @@ def test_a_changed_text_gives_another_result(work: Work) -> None:
     """Not only planned: done, and then there is nothing to do again."""
     before = work.hashes()
     CHANGES["a text"][0](work)
-    work.snakemake(*TARGETS)
+    work.snakemake()
     after = work.hashes()
     assert work.planned() == {}
     changed = {name for name in before if before[name] != after[name]}
@@ -248,7 +244,7 @@ def children(pid: int) -> list[int]:
 def start(work: Work) -> subprocess.Popen[bytes]:
     """A run in the background, returned as soon as jobs are under way."""
     run = subprocess.Popen(
-        work.snakemake_command(*TARGETS),
+        work.snakemake_command(),
         cwd=work.folder,
         env=environment(work.folder),
         stdout=subprocess.DEVNULL,
@@ -282,7 +278,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
     below = children(run.pid)
     for pid in (run.pid, *below):
         os.kill(pid, signal.SIGSTOP)  # in the middle of its jobs, for as long as it takes to look
-    second = work.snakemake(*TARGETS, check=False)
+    second = work.snakemake(check=False)
     assert second.returncode != 0, "two runs at once would write the same files"
     assert "lock" in (second.stdout + second.stderr).lower()
 
@@ -293,7 +289,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
             os.kill(pid, signal.SIGCONT)
     else:
         kill(below)
-    again = work.snakemake(*TARGETS)
+    again = work.snakemake()
     assert "continuing where it was" in again.stdout + again.stderr
     assert work.hashes() == before
     assert work.planned() == {}
@@ -305,7 +301,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
 
 def test_everything_again_elsewhere_gives_the_same_bytes(finished: Work, fresh: Work) -> None:
     """What a group shares must be what anyone gets."""
-    fresh.snakemake(*TARGETS, "--cores", "1", PYTHONHASHSEED="123")
+    fresh.snakemake("--cores", "1", PYTHONHASHSEED="123")
     assert fresh.hashes() == finished.hashes()
 
 

@@ -559,7 +559,6 @@ def test_real_encoder_on_real_photos(lite: Encoder) -> None:
     assert hits.mean() > 0.25
 
 
-@pytest.mark.skipif(not list(MINI.glob("*.safetensors")), reason="data/mini is not built yet")
 def test_the_embedded_model_loads_offline() -> None:
     encoder = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu"), offline=True)
     assert encoder.encode_texts(TEXTS).shape == (6, encoder.dim)

@@ -9,6 +9,8 @@ cache of shots with an affinity can be searched (Tip-Adapter has this form): :cl
 from __future__ import annotations
 
 import heapq
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -27,7 +29,7 @@ Span = tuple[float, float, int]
 
 BLOCK = 2**17  # numbers of one block of images × (keys + classes): a few such arrays stay in cache
 FETCH = 2**25  # affinities asked of the model at a time
-KEEP = 2**28  # affinities kept during a search (1 GiB in float32); beyond that they are computed again
+KEEP = 2**28  # affinities a search keeps in memory (1 GiB in float32); more lie in a temporary file
 RATIO = 1.25  # of neighbouring β in the first cut of a search
 MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
 
@@ -114,7 +116,7 @@ def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: fl
     """
     images = _Images(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
     logits = np.empty((len(x), model.n_classes))
-    for block in images.blocks(np.arange(len(x))):
+    for block in images.all_blocks():
         votes = images.votes(block, beta)[0]
         logits[block.rows[:, None], images.classes] = (block.clip + alpha * votes).T
     return torch.from_numpy(logits).to(x.device)
@@ -173,10 +175,11 @@ def search(
     if rounds < 1 or not len(x):
         raise UserError("a search needs at least one round and one image")
     images = _Images(a, x, clip_logits, labels)
+    kept = images.keep()
     done: list[Round] = []
     for _ in range(rounds):
         beta_grid, alpha_grid = grid(*betas), grid(*alphas)
-        count, b, a_index = _best_point(images, beta_grid, alpha_grid)
+        count, b, a_index = _best_point(images, kept, beta_grid, alpha_grid)
         beta, alpha = (float(beta_grid[b]), float(alpha_grid[a_index])) if count else (0.0, 0.0)
         done.append(Round(alpha, beta, count / len(x)))
         betas = (beta * 0.5, beta * 1.5, betas[2])
@@ -220,35 +223,47 @@ class _Images:
         self._label = place[_checked_labels(labels, len(x), n_classes, "labels").cpu().numpy()]
         self._rows = max(1, BLOCK // (len(shots) + n_classes))
         self._fetch = self._rows * max(1, FETCH // (len(shots) * self._rows or 1))
-        self._kept = self._affinity(np.arange(len(x))) if len(x) * len(shots) <= KEEP else None
         self.largest_vote = float(counts.max(initial=0))
 
-    def _affinity(self, rows: Ints) -> Floats:
-        affinity: Floats = np.empty((0, len(self._order)), dtype=np.float32)
-        for i in range(0, len(rows), self._fetch):
-            some = torch.from_numpy(rows[i : i + self._fetch]).to(self._x.device)
-            part = self._model.affinity(self._x[some]).cpu().numpy()[:, self._order]
+    def _affinities(self) -> Iterator[tuple[int, Floats]]:
+        """Part by part, each with its first row. Always the same parts: the bits of a matrix product depend
+        on how many rows it has, and one image must not be decided in two ways."""
+        for start in range(0, len(self._x), self._fetch):
+            part = self._model.affinity(self._x[start : start + self._fetch]).cpu().numpy()[:, self._order]
             if not np.isfinite(part).all():
                 raise UserError("the affinity holds NaN or infinity")
-            if i == 0:  # filled in place: parts and their sum are never both in memory
-                affinity = np.empty((len(rows), part.shape[1]), dtype=part.dtype)
-            affinity[i : i + len(part)] = part
-        return affinity
+            yield start, part
 
-    def blocks(self, rows: Ints) -> Iterator[_Block]:
-        for start in range(0, len(rows), self._fetch):
-            some = rows[start : start + self._fetch]
-            affinity = self._affinity(some) if self._kept is None else self._kept[some]
-            for i in range(0, len(some), self._rows):
-                few = some[i : i + self._rows]
-                block = affinity[i : i + self._rows]
-                clip = self._clip[torch.from_numpy(few).to(self._clip.device)].cpu().double().numpy()
-                yield _Block(
-                    few,
-                    np.ascontiguousarray(block.T, dtype=np.float64) - 1,
-                    np.ascontiguousarray(clip[:, self.classes].T),
-                    self._label[few],
-                )
+    def keep(self) -> Floats:
+        """All affinities, (N, K)."""
+        kept: Floats = np.empty((0, 0))
+        for start, part in self._affinities():
+            if start == 0:  # filled in place: parts and their sum are never both in memory
+                kept = _room((len(self._x), part.shape[1]), part.dtype)
+            kept[start : start + len(part)] = part
+        return kept
+
+    def all_blocks(self) -> Iterator[_Block]:
+        """Every image once, nothing kept."""
+        for start, part in self._affinities():
+            for i in range(0, len(part), self._rows):
+                affinity = part[i : i + self._rows]
+                yield self._block(np.arange(start + i, start + i + len(affinity)), affinity)
+
+    def blocks(self, rows: Ints, kept: Floats) -> Iterator[_Block]:
+        """The images ``rows`` with their affinities from :meth:`keep`."""
+        for i in range(0, len(rows), self._rows):
+            few = rows[i : i + self._rows]
+            yield self._block(few, kept[few])
+
+    def _block(self, rows: Ints, affinity: Floats) -> _Block:
+        clip = self._clip[torch.from_numpy(rows).to(self._clip.device)].cpu().double().numpy()
+        return _Block(
+            rows,
+            np.ascontiguousarray(affinity.T, dtype=np.float64) - 1,
+            np.ascontiguousarray(clip[:, self.classes].T),
+            self._label[rows],
+        )
 
     def votes(self, block: _Block, beta: float, slopes: bool = False) -> tuple[Floats, Floats]:
         """S (C, n), the sum of exp(−β u) over the shots of each class, and dS/dβ if wanted (else S)."""
@@ -269,6 +284,23 @@ class _Images:
         return total
 
 
+def _room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
+    """An array to fill, in a file without a name (in TMPDIR) where it is larger than KEEP."""
+    if shape[0] * shape[1] <= KEEP:
+        return np.empty(shape, dtype)
+    size = shape[0] * shape[1] * dtype.itemsize
+    try:
+        with tempfile.TemporaryFile(prefix="coder-clip-") as file:
+            if hasattr(os, "posix_fallocate"):  # a full disk shows here and not as a crash on writing
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError as error:
+        raise UserError(
+            f"the search needs {size / 2**30:.1f} GiB in {tempfile.gettempdir()} ({error.strerror}):"
+            " set TMPDIR to a folder with more room"
+        ) from error
+
+
 @dataclass(order=True)
 class _Gap:
     """β indices strictly between two evaluated ones. For every α: how many images are right at all these β
@@ -282,7 +314,7 @@ class _Gap:
     images: Ints
 
 
-def _best_point(images: _Images, betas: Floats, alphas: Floats) -> tuple[int, int, int]:
+def _best_point(images: _Images, kept: Floats, betas: Floats, alphas: Floats) -> tuple[int, int, int]:
     """(right images, β index, α index) of the first best point in the order β outer, α inner."""
     none = np.zeros(len(alphas), dtype=np.int64)
     everything = np.arange(len(images._label))
@@ -297,7 +329,7 @@ def _best_point(images: _Images, betas: Floats, alphas: Floats) -> tuple[int, in
             continue
         span = slice(int(hopeful[0]), int(hopeful[-1]) + 1)
         nodes = _nodes(betas, part.first, part.last)
-        counts, gaps = _evaluate(images, part, nodes, betas, alphas, span)
+        counts, gaps = _evaluate(images, kept, part, nodes, betas, alphas, span)
         for b, right in zip(nodes, counts, strict=True):
             if part.first < b < part.last:
                 a = int(right.argmax())
@@ -321,7 +353,13 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
 
 
 def _evaluate(
-    images: _Images, part: _Gap, nodes: list[int], betas: Floats, alphas: Floats, span: slice
+    images: _Images,
+    kept: Floats,
+    part: _Gap,
+    nodes: list[int],
+    betas: Floats,
+    alphas: Floats,
+    span: slice,
 ) -> tuple[Ints, list[_Gap]]:
     """Right images at every node, (nodes, α in span), and the gaps between nodes that are left.
 
@@ -333,7 +371,7 @@ def _evaluate(
     certain = np.tile(part.certain[span], (len(nodes), 1))
     most = certain.copy()
     doubtful: list[list[Ints]] = [[] for _ in nodes]
-    for block in images.blocks(part.images):
+    for block in images.blocks(part.images, kept):
         at = np.arange(len(block.rows))
         lead = block.clip[block.label, at] - block.clip
         lead[block.label, at] = np.inf  # the label need not beat itself

@@ -136,14 +136,18 @@ def bootstrap_interval(
     a class that a resample misses is left out of it. NaN values (undefined for an image) are left out.
     Images enter only through how often each (label, value) occurs, so a resample is one multinomial draw of
     those counts. For the mean of zeros and ones that count is binomial, and its quantiles are taken exactly:
-    the limit of infinitely many resamples. The interval has no width where all values are equal.
+    the limit of infinitely many resamples. Where all images are right, or all wrong, resampling says nothing
+    and the exact limits stand instead (Clopper and Pearson 1934): 100 % of 10 images is "over 69 %".
     UserError without an image.
     """
     values, labels = _results(values, labels)
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
     if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
-        n = len(values)
+        n, right = len(values), int(values.sum())
+        if right in (0, n):
+            exact = binomtest(right, n).proportion_ci(LEVEL, method="exact")
+            return float(exact.low), float(exact.high)
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
         return float(low), float(high)
     means = np.empty(resamples)
@@ -183,6 +187,8 @@ def paired_test(before: Values, after: Values, *, resamples: int = RESAMPLES, se
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue) if fixed + broke else 1.0
     difference = estimate(change, resamples=resamples, seed=seed)
+    if not fixed + broke:
+        difference = Estimate(value=0.0, low=0.0, high=0.0)
     return {"difference": difference, "fixed": fixed, "broke": broke, "p_value": p_value}
 
 

@@ -100,8 +100,14 @@ def test_the_accuracy_interval_is_what_resampling_gives() -> None:
     rng = np.random.default_rng(5)
     means = correct[rng.integers(60, size=(40_000, 60))].mean(axis=1)
     assert bootstrap_interval(correct) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1 / 60)
-    assert bootstrap_interval([True] * 5) == (1.0, 1.0)
-    assert bootstrap_interval([False]) == (0.0, 0.0)
+
+
+def test_a_perfect_score_is_not_certain() -> None:
+    """100 % of ten images would be reported as exactly 100 %, without an interval."""
+    assert bootstrap_interval([True] * 10) == pytest.approx((0.025 ** (1 / 10), 1.0))
+    assert bootstrap_interval([False] * 10) == pytest.approx((0.0, 1 - 0.025 ** (1 / 10)))
+    same = paired_test([True] * 10, [True] * 10)
+    assert same["difference"] == {"value": 0, "low": 0, "high": 0}
 
 
 @pytest.mark.usefixtures("chunks")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -118,11 +121,52 @@ def test_odd_grids(spans: tuple[Span, Span]) -> None:
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large data set, whose affinities are not kept, would be searched wrongly."""
+    """A large data set, whose affinities lie in a file, would be searched wrongly."""
     for name, value in (("BLOCK", 30), ("FETCH", 50), ("KEEP", 0)):
         monkeypatch.setattr(adapter, name, value)
         for seed in range(200, 206):
             compare(seed, COARSE)
+
+
+def test_a_large_search_decides_each_image_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image near a tie would be right in one pass and wrong in the next: the last bit of a matrix product
+    depends on which rows are computed together."""
+
+    class Restless:
+        """Every part of the images has its own affinity: exaggerated rounding."""
+
+        labels, n_classes = torch.tensor([0, 1]), 2
+        asked: ClassVar[list[int]] = []
+
+        def affinity(self, x: torch.Tensor) -> torch.Tensor:
+            self.asked.extend(x[:, 0].int().tolist())
+            return torch.rand((len(x), 2), generator=torch.Generator().manual_seed(int(x.sum())))
+
+    monkeypatch.setattr(adapter, "FETCH", 20)
+    monkeypatch.setattr(adapter, "BLOCK", 20)
+    x, labels = torch.arange(200.0)[:, None], torch.arange(200) % 2
+    clip = torch.randn((200, 2), generator=torch.Generator().manual_seed(1))
+    in_memory = search(Restless(), x, clip, labels, *COARSE)
+    monkeypatch.setattr(adapter, "KEEP", 0)
+    Restless.asked.clear()
+    found = search(Restless(), x, clip, labels, *COARSE)
+    assert Restless.asked == list(range(200))
+    assert found == in_memory
+    logits = cache_logits(Restless(), x, clip, alpha=found.alpha, beta=found.beta)
+    assert float((logits.argmax(dim=1) == labels).double().mean()) == found.accuracy
+
+
+def test_no_room_for_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job would be killed by the bus error of a full disk."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(adapter, "KEEP", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    model, clip, labels = problem(1)
+    with pytest.raises(UserError, match=r"needs 0\.0 GiB in .*No space left.*set TMPDIR"):
+        search(model, rows(len(clip)), clip, labels, *COARSE)
 
 
 def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
@@ -135,10 +179,11 @@ def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
         everything = np.arange(len(clip))
         whole = adapter._Gap((0, 0), -1, len(betas), none, none + len(clip), everything)
         span = slice(0, len(alphas))
-        exact, _ = adapter._evaluate(images, whole, list(range(len(betas))), betas, alphas, span)
+        kept = images.keep()
+        exact, _ = adapter._evaluate(images, kept, whole, list(range(len(betas))), betas, alphas, span)
         for width in (2, 7, 40):
             nodes = [*range(0, len(betas) - 1, width), len(betas) - 1]
-            for gap in adapter._evaluate(images, whole, nodes, betas, alphas, span)[1]:
+            for gap in adapter._evaluate(images, kept, whole, nodes, betas, alphas, span)[1]:
                 inside = exact[gap.first + 1 : gap.last]
                 assert (gap.certain <= inside).all(), f"seed {seed}"
                 assert (inside <= gap.most).all(), f"seed {seed}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..artifacts import Paths, write_tensors
-from ..datasets import load_dataset
+from ..datasets import load_templates
 from ..encoders import EncoderSpec, load_encoder
 from ..texts.random_words import random_word_texts
 from ..texts.sentences import make_sentences
 from ..texts.sets import load_text_set
 from .common import encoder_spec, log, use_threads
+from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``text_features/{model}/{dataset}.safetensors``; texts over the context length are counted."""
     use_threads(config)
-    data = load_dataset(dataset, config.datasets[dataset])
+    classes = read_classes(config, dataset)
+    templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
-    texts = load_text_set(paths.texts(dataset), dataset, data.classes)
+    texts = load_text_set(paths.texts(dataset), dataset, classes)
     seed = config.evaluation.seed
-    sentences = make_sentences(texts, data.templates, lambda attributes: random_word_texts(attributes, seed))
+    sentences = make_sentences(texts, templates, lambda attributes: random_word_texts(attributes, seed))
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     encoded = encoder.encode_texts_report(sentences.text)
     if encoded.over_length:
@@ -35,7 +37,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     meta = {
         "model": model,
         "dataset": dataset,
-        "classes": data.classes,
+        "classes": classes,
         "encoder": encoder.metadata(),
         "text": sentences.text,
         "kind": sentences.kind,

@@ -15,7 +15,7 @@ from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
-from .common import encoder_spec, read_images, use_threads
+from .common import encoder_spec, read_images, use_threads, warn_cut
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ def run(config: Config, model: str, dataset: str) -> None:
     read_json(source)  # a missing file is named with the command that makes it
     ordered = pair_sentences(load_pair_set(source, dataset, classes), templates)
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
-    features = encoder.encode_texts([s for sentences in ordered.values() for s in sentences])
-    parts = torch.split(features, [len(sentences) for sentences in ordered.values()])
+    texts = [s for sentences in ordered.values() for s in sentences]
+    encoded = encoder.encode_texts_report(texts)
+    cut = [texts[i] for i in encoded.over_length]
+    path = paths.one_to_one(model, dataset)
+    warn_cut(cut, len(texts), encoder.context_length, path)
+    parts = torch.split(encoded.features, [len(sentences) for sentences in ordered.values()])
     pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(classes))
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
-    write_tensors(
-        paths.one_to_one(model, dataset), pairs.state(), {**meta, "texts": sum(map(len, ordered.values()))}
-    )
+    write_tensors(path, pairs.state(), {**meta, "texts": len(texts), "over_length": cut})

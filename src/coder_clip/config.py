@@ -18,7 +18,6 @@ from .datasets import BUILTIN
 from .errors import UserError, nearest
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
-KINDS = ("name", "attribute", "analogous", "synonym")
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]

@@ -22,8 +22,6 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 log = logging.getLogger("coder_clip")
 
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
-MEAN_KINDS = ("attribute", "analogous")
-MAX_KINDS = ("name", "synonym")
 ADAPTER_KINDS = ("name", "attribute", "analogous")
 
 

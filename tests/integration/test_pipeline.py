@@ -209,8 +209,10 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         ),
         (set_("features.workers", 2), set()),
         (set_("title", "another"), set()),
+        (comment("src/coder_clip/figures/tsne.py"), {"figure_tsne"}),
+        (comment("src/coder_clip/tables/settings.py"), {"table_settings"}),
     ],
-    ids=["rounds", "threshold", "t-SNE", "workers", "title"],
+    ids=["rounds", "threshold", "t-SNE", "workers", "title", "a figure", "a table"],
 )
 def test_only_the_tables_and_figures_that_show_it_are_made_again(
     work: Work, change: Change, shown: set[str]

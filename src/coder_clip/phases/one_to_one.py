@@ -79,4 +79,6 @@ def run(config: Config, model: str, dataset: str) -> None:
     parts = torch.split(encoded.features, [len(sentences) for sentences in ordered.values()])
     pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(classes))
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
-    write_tensors(path, pairs.state(), {**meta, "texts": len(texts), "over_length": cut})
+    write_tensors(
+        path, pairs.state(), {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
+    )

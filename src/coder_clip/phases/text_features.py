@@ -38,6 +38,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "dataset": dataset,
         "classes": classes,
         "encoder": encoder.metadata(),
+        "device": encoder.device.type,
         "text": sentences.text,
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,

@@ -189,17 +189,31 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that `write_tensors` wrote."""
+    with _safetensors(Path(path), "pt") as stream:
+        return {k: stream.get_tensor(k) for k in stream.keys()}, _metadata(stream)  # noqa: SIM118
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata alone: only the file's head is read, and no torch imported."""
+    with _safetensors(Path(path), "numpy") as stream:
+        return _metadata(stream)
+
+
+@contextmanager
+def _safetensors(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
-    path = _present(Path(path))
     try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = json.loads((stream.metadata() or {}).get("coder_clip", "{}"))
-            return {k: stream.get_tensor(k) for k in stream.keys()}, metadata  # noqa: SIM118
+        with safe_open(_present(path), framework=framework) as stream:
+            yield stream
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is no readable safetensors file ({error}); delete it and run again"
         ) from error
+
+
+def _metadata(stream: Any) -> dict[str, Any]:
+    return dict(json.loads((stream.metadata() or {}).get("coder_clip", "{}")))
 
 
 def sha256(path: str | Path) -> str:

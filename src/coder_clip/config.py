@@ -18,7 +18,6 @@ from .datasets import BUILTIN
 from .errors import UserError, nearest
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
-KINDS = ("name", "attribute", "analogous", "synonym")
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -86,7 +85,9 @@ class FeaturesConfig(_Strict):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(
-        1, description="CPU threads of every job. Fixed, because it can change the last bit."
+        1,
+        description="CPU threads of every job. A number and not the machine's own, because it can change the last "
+        "bit; more than cores crawls. To use all cores without a change of the result: shards.",
     )
     shards: Count = Field(
         1, description="Jobs one split's extraction is spread over; the result is the same."
@@ -152,7 +153,12 @@ class Config(_Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def deciding(self) -> dict[str, Any]:
-        """What the report shows: everything but how the work was spread, which changes no result."""
+        """What the report shows: everything but where and how the work was spread.
+
+        Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
+        order). It does not count all the same: who pulled features made on a GPU and has none would have to make
+        them again, with the images, for a difference of rounding. The artefacts name the device that made them.
+        """
         return self.model_dump(
             mode="json", exclude={"features": {"workers", "device", "shards"}}, exclude_none=True
         )

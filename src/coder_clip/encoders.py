@@ -110,8 +110,16 @@ class Encoder:
             return features.float().cpu()
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
-        """M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report."""
-        return self.encode_texts_report(texts, batch_size).features
+        """M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report.
+
+        Warns of texts over the context length, how many there are.
+        """
+        encoded = self.encode_texts_report(texts, batch_size)
+        if encoded.over_length:
+            log.warning(
+                "%d texts are over %d tokens and were cut", len(encoded.over_length), self.context_length
+            )
+        return encoded.features
 
     def encode_texts_report(self, texts: Sequence[str], batch_size: int | None = None) -> TextEncoding:
         """M texts -> features and what was noticed on the way.
@@ -119,7 +127,7 @@ class Encoder:
         Every different text is encoded once, in batches of similar length, cut as far as ``cut`` allows.
         batch_size: texts a batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
-        length are truncated (as published), logged and reported. UserError where a feature is not finite.
+        length are truncated (as published) and reported. UserError where a feature is not finite.
         """
         unique = list(dict.fromkeys(texts))
         if not unique:
@@ -127,8 +135,6 @@ class Encoder:
         tokens = self.tokenizer(unique, context_length=self.context_length)
         long = {unique[i] for i in over_length(self.tokenizer, tokens, unique, self.context_length)}
         too_long = [i for i, text in enumerate(texts) if text in long]
-        if too_long:
-            log.warning("%d texts are over %d tokens and were cut", len(too_long), self.context_length)
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)

@@ -19,7 +19,7 @@ from scipy.stats import binom, binomtest
 from torch import Tensor
 
 from .errors import UserError
-from .neighbors import TextNeighbors, unit
+from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
 Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -28,8 +28,6 @@ LEVEL = 0.95  # of every interval
 RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
-MEAN_KINDS = ("attribute", "analogous")  # averaged in stage one
-MAX_KINDS = ("name", "synonym")  # their maximum counts as one text
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
     ("name", "attribute"),

@@ -35,8 +35,9 @@ class ImageFeatures:
     """Features of a split, or of one shard of it.
 
     features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order asked for.
-    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "views",
-    "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of the whole pass).
+    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "device"
+    (cpu, cuda, mps), "views", "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of
+    the whole pass).
     """
 
     features: Tensor
@@ -100,6 +101,7 @@ def extract(
         skipped=skipped,
         metadata={
             **encoder.metadata(),
+            "device": encoder.device.type,
             "views": str(views),
             "batch_size": str(batch_size),
             "shard": f"{shard[0]}/{shard[1]}",

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifacts import Paths, read_json, read_parquet, sha256
+from .artifacts import Paths, read_json, read_metadata, read_parquet, sha256
 from .errors import UserError
 from .settings import SETTINGS
 
@@ -88,21 +88,7 @@ class Results:
 
     def encoder(self, dataset: str, model: str) -> dict[str, Any]:
         """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
-        import json
-
-        from safetensors import SafetensorError, safe_open
-
-        path = self.paths.image_features(model, dataset, "test")
-        if not path.is_file():
-            raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
-        try:
-            with safe_open(path, framework="numpy") as stream:
-                header = (stream.metadata() or {}).get("coder_clip", "{}")
-        except SafetensorError as error:
-            raise UserError(
-                f"{path} is no readable safetensors file ({error}); delete it and run again"
-            ) from error
-        return dict(json.loads(header).get("encoder", {}))
+        return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
 
     # ---- what is in them
 

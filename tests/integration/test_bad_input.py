@@ -189,18 +189,45 @@ def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
     ids=["missing class", "unknown class", "empty list", "no string", "unknown kind"],
 )  # fmt: skip
 def test_a_wrong_text_set(here: Path, command: Command, classes: Any, says: tuple[str, ...]) -> None:
+    listed(command)
     texts(classes)
     refused(command, "texts", says=("marks.json", *says))
 
 
 def test_no_text_set(here: Path, command: Command) -> None:
+    listed(command)
     configure(datasets__marks__texts="nowhere.json")
     refused(command, "texts", says=("nowhere.json", "texts: names"))
 
 
 def test_a_text_set_that_is_no_json(here: Path, command: Command) -> None:
+    listed(command)
     Path("marks.json").write_bytes(b"\xff\xfe{")
     refused(command, "texts", says=("marks.json", "no valid JSON"))
+
+
+def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
+    here: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each phase that encodes says it in one line: how many, and where they can be read."""
+    words = " ".join(["round"] * 60)
+    texts([{"name": n, "attribute": [words, "round"]} for n in CLASSES])
+    pair = {"a": CLASSES[0], "b": CLASSES[1], "a_not_b": [f"{words} disc"]}
+    pairs = {"format": 1, "dataset": "marks", "pairs": [{**pair, "a_index": 0, "b_index": 1}]}
+    Path("results/one_to_one").mkdir(parents=True)
+    Path("results/one_to_one/marks.json").write_text(json.dumps(pairs))
+    listed(command)
+    assert command("texts", "--config", "c.yaml").code == 0
+    for phase, path, n in (("text-features", TEXTS, 6), ("one-to-one", PAIRS, 2)):
+        caplog.clear()
+        assert command(phase, "--config", "c.yaml").code == 0
+        said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert len(said) == 1, said
+        assert f"{n} of " in said[0]
+        assert path in said[0]
+        listing = read_tensors(path)[1]["over_length"]
+        assert len(listing) == n
+        assert all(words in text for text in listing)
 
 
 # ---- models ----------------------------------------------------------------------------------------
@@ -330,7 +357,7 @@ def test_a_missing_file_is_named_with_what_makes_it(done: Work, command: Command
 def test_seeds_that_changed_without_new_features(done: Work, command: Command) -> None:
     text = Path("c.yaml").read_text()
     Path("c.yaml").write_text(text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n"))
-    refused(command, "adapter", *ON_MARKS, says=("no features of", "encode the images again"))
+    refused(command, "adapter", *ON_MARKS, says=("no 1-shot draw of seed 77", "encode the images again"))
 
 
 def test_shards_that_do_not_belong_together(done: Work, command: Command) -> None:

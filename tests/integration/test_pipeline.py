@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from working_copy import Work, environment
 
@@ -207,8 +209,10 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         ),
         (set_("features.workers", 2), set()),
         (set_("title", "another"), set()),
+        (comment("src/coder_clip/figures/tsne.py"), {"figure_tsne"}),
+        (comment("src/coder_clip/tables/settings.py"), {"table_settings"}),
     ],
-    ids=["rounds", "threshold", "t-SNE", "workers", "title"],
+    ids=["rounds", "threshold", "t-SNE", "workers", "title", "a figure", "a table"],
 )
 def test_only_the_tables_and_figures_that_show_it_are_made_again(
     work: Work, change: Change, shown: set[str]
@@ -227,6 +231,44 @@ def test_a_changed_text_gives_another_result(work: Work) -> None:
     changed = {name for name in before if before[name] != after[name]}
     assert "zero_shot/mini/marks.json" in changed
     assert not [name for name in changed if "digits" in name and not name.startswith(("tables", "figures"))]
+
+
+def test_without_the_photos_all_but_the_image_features_is_made_again(work: Work) -> None:
+    """A colleague who pulled the artefacts has no photos, and still changes a text, a template, the shots."""
+    before = work.hashes()
+    shutil.rmtree(work.folder / "photos/marks")
+    assert work.planned() == {}
+    CHANGES["a text"][0](work)
+    CHANGES["a template"][0](work)
+    set_("adapter.rounds", 1)(work)
+    set_("adapter.shots", [2])(work)
+    work.snakemake("tables")
+    after = work.hashes()
+    again = {name for name in before if before[name] != after[name]}
+    phases = ("texts", "text_features", "coder", "zero_shot", "one_to_one", "rerank", "adapter", "evaluation")
+    assert {p for p in phases if any(n.startswith(f"{p}/") and "marks" in n for n in again)} >= {
+        *("texts", "text_features", "coder", "zero_shot", "adapter", "evaluation")
+    }
+    assert not [name for name in again if name.startswith(("image_features", "manifests"))]
+    assert "tables/zero_shot.csv" in again
+    assert not {rule for rule in work.planned() if rule in EVERYTHING}
+
+
+def test_a_figure_without_its_photos_names_the_missing_folder(work: Work) -> None:
+    """The figure from before must not stay beside new tables as if it were of now."""
+    path = work.folder / "results/evaluation/mini/marks.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    ids = pd.read_parquet(work.folder / "results/zero_shot/mini/marks.parquet")["image_id"].unique()
+    example = {"query": ids[0], "same": ids[1], "other": ids[-1], "texts": []}
+    cosines = {"original": {"same": 0.1, "other": 0.2}, "coder": {"same": 0.2, "other": 0.1}}
+    document["corrections"] = [{**example, **cosines}]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    shutil.rmtree(work.folder / "photos/marks")
+    done = work.coder_clip("figure", "correction", "--config", work.config, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "figure 'correction' shows images" in line
+    assert "folder photos/marks does not exist" in line
 
 
 # ---- killed ----------------------------------------------------------------------------------------

@@ -233,6 +233,17 @@ def test_editors_mark_a_typing_error(document: Any) -> None:
     assert not accepts(document)
 
 
+def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everywhere(repo: Path) -> None:
+    """Decoding in the main process leaves the encoder waiting; a machine's own thread count would change bytes."""
+    features = yaml.safe_load((repo / "config/photos.yaml").read_text(encoding="utf-8"))["features"]
+    assert features["workers"] > 0
+    assert "threads" not in features
+    spread = {"workers": 4, "shards": 8, "device": "cuda"}
+    document = {"datasets": ["digits"], "models": ["mini"]}
+    one, other = (Config.model_validate(document | {"features": f}).deciding() for f in ({}, spread))
+    assert one == other
+
+
 def test_the_committed_schema_is_that_of_the_code(repo: Path) -> None:
     """Editors would mark a key that exists; `coder-clip schema > config/schema.json` renews it."""
     assert json.loads((repo / "config/schema.json").read_text(encoding="utf-8")) == schema()

@@ -178,6 +178,8 @@ def test_texts_over_the_context_are_reported(tiny: Encoder, caplog: pytest.LogCa
     fits, over = " ".join(["dog"] * 22), " ".join(["dog"] * 23)  # 24 tokens with start and end
     with caplog.at_level(logging.WARNING):
         report = tiny.encode_texts_report(["a", over, fits, over])
+        assert caplog.text == "", "the caller has the report, and would warn a second time"
+        tiny.encode_texts(["a", over, fits, over])
     assert report.over_length == [1, 3]
     assert "2 texts are over 24 tokens" in caplog.text
     torch.testing.assert_close(report.features[1], report.features[2], atol=1e-6, rtol=0)  # truncated

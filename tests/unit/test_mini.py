@@ -16,6 +16,7 @@ from PIL import Image
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.digits import Digits
 from coder_clip.datasets.shapes import THINGS, Shapes, held_out
+from coder_clip.encoders import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
 from coder_clip.mini import __main__ as command
 from coder_clip.mini import captions, model, samples
@@ -49,19 +50,19 @@ def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -
 
 
 def test_zero_shot_leaves_room_on_both_sides() -> None:
-    net, preprocess, tokenize = model.load(MINI)
+    encoder = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu"))
     for data in DATASETS:
         split = data.split("test")
-        images = torch.stack([preprocess(data.image(i)) for i in split.ids[::3]])
+        images = torch.stack([encoder.preprocess(data.image(i)) for i in split.ids[::3]])
         texts = [data.templates.name.replace("{class}", c) for c in data.classes]
-        guess = model.zero_shot(net, tokenize, texts, images).argmax(1).numpy()
+        guess = (encoder.encode_images(images) @ encoder.encode_texts(texts).T).argmax(1).numpy()
         low, high = BANDS[data.name]
         assert low < (guess == split.labels[::3]).mean() < high, data.name
 
 
 def test_images_reach_the_model_at_their_own_size() -> None:
     """64 pixels in, 64 pixels read: nothing is resampled on the way."""
-    _, preprocess, _ = model.load(MINI)
+    preprocess = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).preprocess
     image = Shapes().image("test/clock/0000")
     raw = np.asarray(image, dtype=np.float32) / 255
     assert np.allclose(preprocess(image).permute(1, 2, 0), (raw - 0.5) / 0.25, atol=1e-5)
@@ -118,7 +119,7 @@ def test_every_shape_and_pattern_can_be_drawn() -> None:
 
 def test_captions_fit_the_context_and_use_known_words_only() -> None:
     """A caption longer than the context would lose its end; an unlisted word would be spelt in pieces."""
-    *_, tokenize = model.load(MINI)
+    tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).tokenizer
     known = set(captions.vocabulary())
     for i in range(150):
         for text in samples.sample(1, i)[1]:

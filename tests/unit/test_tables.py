@@ -181,13 +181,6 @@ def test_nothing_to_show_is_said() -> None:
         Results("results", [], ["mini"])
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_has_a_caption_for_snakemakes_report(extremes: Callable[[str], Results], name: str) -> None:
-    caption = (ROOT / f"workflow/report/table_{name}.rst").read_text()
-    phases = TABLES[name](extremes("two data sets")).phases
-    assert all(f"``results/{phase}/``" in caption for phase in phases)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     not shutil.which("pdflatex"),

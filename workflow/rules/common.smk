@@ -55,17 +55,15 @@ wildcard_constraints:
 
 
 def sources(phase):
-    """Source files of a phase, and of the data set where the rule has one."""
+    """Source files of a phase."""
+    return package_sources(f"phases.{phase}")
 
-    def of(wildcards):
-        modules = [f"phases.{phase}"]
-        if (name := getattr(wildcards, "dataset", None)) in BUILTIN and CONFIG.datasets[
-            name
-        ].root is None:
-            modules.append(f"datasets.{BUILTIN[name][0]}")
-        return package_sources(*modules)
 
-    return of
+def dataset_sources(wildcards):
+    """Source files of a built-in data set: its images and templates."""
+    if CONFIG.datasets[wildcards.dataset].root is not None:
+        return []
+    return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
 def encoder_files(wildcards):

@@ -7,6 +7,7 @@ if CONFIG.features.shards == 1:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            dataset_sources,
             sources=sources("image_features"),
         output:
             PATHS.image_features("{model}", "{dataset}", "{split}"),
@@ -35,6 +36,7 @@ else:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            dataset_sources,
             sources=sources("image_features"),
         output:
             PATHS.image_shard("{model}", "{dataset}", "{split}", "{shard}", "{shards}"),

@@ -9,6 +9,7 @@ rule pair_texts:
             split=["val", "test"],
         ),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
+        PATHS.manifest("{dataset}"),
         lambda w: CONFIG.datasets[w.dataset].pair_source(w.dataset) or [],
         sources=sources("one_to_one"),
     output:
@@ -35,8 +36,10 @@ rule pair_texts:
 
 rule encode_pairs:
     input:
+        PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
+        dataset_sources,
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),

@@ -1,6 +1,7 @@
 # Phase report: tables, figures, the page.
 
-# name -> phases whose results it shows, category in `snakemake --report`; one rule each, for its own caption
+# name -> phases whose results it shows, category in `snakemake --report`; one rule each, for its own caption, which
+# `python -m coder_clip.captions` writes, and its own sources: an edit of one makes that one again
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
@@ -16,6 +17,7 @@ FIGURES = {
     "rerank_threshold": (["rerank"], "Zero-shot"),
     "rerank_pairs": (["rerank"], "Zero-shot"),
 }
+SHOW_IMAGES = ["correction", "rerank_pairs"]
 
 
 for name, (phases, category) in TABLES.items():
@@ -25,7 +27,7 @@ for name, (phases, category) in TABLES.items():
             f"table_{name}"
         input:
             results_of(phases),
-            sources=package_sources("phases.tables"),
+            sources=package_sources("phases.tables", f"tables.{name}"),
         output:
             report(
                 PATHS.table(name),
@@ -60,8 +62,8 @@ for name, (phases, category) in FIGURES.items():
             f"figure_{name}"
         input:
             results_of(phases),
-            image_sources,
-            sources=package_sources("phases.figures"),
+            image_sources if name in SHOW_IMAGES else [],
+            sources=package_sources("phases.figures", f"figures.{name}"),
         output:
             report(
                 PATHS.figure(name),
@@ -109,7 +111,11 @@ rule page:
             suffix=[".png", ".pdf"],
         ),
         sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
-        sources=package_sources("phases.report"),
+        sources=package_sources(
+            "phases.report",
+            *(f"tables.{name}" for name in TABLES),
+            *(f"figures.{name}" for name in FIGURES),
+        ),
     output:
         PATHS.report,
         PATHS.metrics,

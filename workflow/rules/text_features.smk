@@ -3,8 +3,10 @@
 
 rule encode_texts:
     input:
+        PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
+        dataset_sources,
         sources=sources("text_features"),
     output:
         PATHS.text_features("{model}", "{dataset}"),

@@ -3,6 +3,7 @@
 
 rule list_images:
     input:
+        dataset_sources,
         sources=sources("manifest"),
     output:
         PATHS.manifest("{dataset}"),
@@ -42,7 +43,7 @@ rule text_set:
         mem_mb=1000,
         runtime=10,
     params:
-        dataset=dataset_params("texts", "classes"),
+        dataset=dataset_params("texts"),
     message:
         "texts of {wildcards.dataset}"
     shell:

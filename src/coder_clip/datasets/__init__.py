@@ -18,7 +18,7 @@ BUILTIN = {
     "shapes": ("shapes", "Shapes"),
 }
 
-__all__ = ["BUILTIN", "SPLITS", "Dataset", "Split", "Templates", "load_dataset"]
+__all__ = ["BUILTIN", "SPLITS", "Dataset", "Split", "Templates", "load_dataset", "load_templates"]
 
 
 def load_dataset(name: str, config: DatasetConfig) -> Dataset:
@@ -33,17 +33,24 @@ def load_dataset(name: str, config: DatasetConfig) -> Dataset:
             name,
             config.root,
             classes=config.classes,
-            templates=_templates(Templates(), config),
+            templates=load_templates(name, config),
         )
-    if name not in BUILTIN:
-        raise UserError(f"no built-in data set '{name}'{nearest(name, BUILTIN)}")
-    module, attribute = BUILTIN[name]
-    dataset: Dataset = getattr(importlib.import_module(f".{module}", __package__), attribute)()
-    dataset.templates = _templates(dataset.templates, config)
+    dataset: Dataset = _builtin(name)()
+    dataset.templates = load_templates(name, config)
     return dataset
 
 
-def _templates(base: Templates, config: DatasetConfig) -> Templates:
+def _builtin(name: str) -> type[Dataset]:
+    if name not in BUILTIN:
+        raise UserError(f"no built-in data set '{name}'{nearest(name, BUILTIN)}")
+    module, attribute = BUILTIN[name]
+    found: type[Dataset] = getattr(importlib.import_module(f".{module}", __package__), attribute)
+    return found
+
+
+def load_templates(name: str, config: DatasetConfig) -> Templates:
+    """The templates of the data set ``name`` as configured; its images need not be there."""
+    base = Templates() if config.root is not None else _builtin(name).templates
     given = {
         key: tuple([value] if isinstance(value, str) else value)
         if key in ("one_to_one", "prompts")

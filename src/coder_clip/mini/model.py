@@ -2,24 +2,20 @@
 
 open_clip loads the folder as ``local-dir:PATH``. The one thing it does not do itself is to find the BPE file:
 `tokenizer_kwargs.bpe_path` in the configuration is relative to the folder and has to be made absolute, which
-`load` does here and the project's loader of encoders does for every local folder.
+`encoders.load_encoder` does for every local folder.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.tokenizer import default_bpe
-from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
 
 from .captions import vocabulary
 
@@ -99,23 +95,3 @@ def save(model: Clip, folder: Path) -> None:
     save_file(state, part)
     part.chmod(0o644)  # safetensors writes for the owner alone
     part.replace(folder / WEIGHTS)
-
-
-Preprocess = Callable[[Image.Image], Tensor]
-Tokenize = Callable[[list[str]], Tensor]
-
-
-def load(folder: Path) -> tuple[Clip, Preprocess, Tokenize]:
-    """Model (evaluation mode, float32), preprocessing and tokenizer of a folder that `train` wrote."""
-    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
-    tokenize = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(folder / BPE))
-    return model.eval(), preprocess, tokenize
-
-
-@torch.inference_mode()
-def zero_shot(model: Clip, tokenize: Tokenize, texts: list[str], images: Tensor) -> Tensor:
-    """Cosines (N, T) of preprocessed images (N, 3, 64, 64) with texts."""
-    batches = [images[i : i + 256] for i in range(0, len(images), 256)]
-    x = torch.cat([model.encode_image(part, normalize=True) for part in batches])
-    t: Tensor = model.encode_text(tokenize(texts), normalize=True)
-    return x @ t.T

@@ -19,11 +19,15 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..datasets.base import Dataset
 from ..datasets.digits import Digits
 from ..datasets.shapes import Shapes
+from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
+from ..text_towers import text_features
+from ..texts.sentences import fill
 from . import model as mini
 from .model import Clip
 from .samples import CAPTIONS, draw_all
@@ -133,8 +137,9 @@ def learn(
 
     def forward(net: Clip, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            i, c = net.encode_image(images, normalize=True), encode_text(net, texts)
-        return i.float(), c.float()
+            # texts are as long as the longest: open_clip would pad them to the context, for twice the time
+            i, c = net.encode_image(images, normalize=True), text_features(net, texts)
+            return i.float(), normalize(c, dim=-1).float()
 
     n = len(twins)
     parts = list(workers.map(forward, twins, x.chunk(n), t.chunk(n)))
@@ -192,30 +197,17 @@ def log_scale(progress: float) -> float:
     return math.log(1 / 0.07) + (math.log(100) - math.log(1 / 0.07)) * min(1.0, progress / 0.7)
 
 
-def encode_text(net: Clip, text: Tensor) -> Tensor:
-    """open_clip's `CLIP.encode_text` for texts (B, L) shorter than the context: unit features (B, d).
-
-    The tower is causal and read at the end of text, so the padding that open_clip adds changes nothing but
-    costs half the time.
-    """
-    n = text.shape[1]
-    x = net.token_embedding(text) + net.positional_embedding[:n]
-    x = net.ln_final(net.transformer(x, attn_mask=net.attn_mask[:n, :n]))
-    x = x[torch.arange(len(x)), text.argmax(1)] @ net.text_projection
-    unit: Tensor = nn.functional.normalize(x, dim=-1)
-    return unit
-
-
 def accuracy(folder: Path, split: str) -> dict[str, float]:
     """Zero-shot accuracy of a saved model with each data set's name template alone."""
-    net, preprocess, tokenize = mini.load(folder)
+    encoder = load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu"), offline=True)
     result = {}
     for place, dataset in enumerate(DATASETS):
-        part = dataset.split(split)
-        x = torch.stack([preprocess(image) for image in _images(place, split)])
-        texts = [dataset.templates.name.replace("{class}", c) for c in dataset.classes]
-        guess = mini.zero_shot(net, tokenize, texts, x).argmax(1)
-        result[dataset.name] = float((guess == torch.from_numpy(part.labels)).float().mean())
+        labels = torch.from_numpy(dataset.split(split).labels)
+        x = torch.stack([encoder.preprocess.pixels(image) for image in _images(place, split)])
+        texts = [fill(dataset.templates.name, c) for c in dataset.classes]
+        images = torch.cat([encoder.encode_images(part) for part in torch.split(x, 2 * BATCH)])
+        guess = (images @ encoder.encode_texts(texts).T).argmax(1)
+        result[dataset.name] = float((guess == labels).float().mean())
     return result
 
 

@@ -14,11 +14,9 @@ from tqdm import tqdm
 from ..adapter import CacheModel, CoderAdapter, cache_logits, search
 from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores
-from ..datasets import Split, load_dataset
 from ..errors import UserError
 from ..evaluation import over_seeds
 from ..settings import SETTINGS
-from ..shots import draw_shots
 from .coder import uses_published_texts
 from .common import ADAPTER_KINDS, SHOTS, Images, Texts, log, read_images, read_texts, use_threads
 
@@ -45,7 +43,6 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     use_threads(config)
     pool, val, test = (read_images(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
-    train = load_dataset(dataset, config.datasets[dataset]).split("train")
     n_classes = len(test.classes)
     clip = class_weights(*texts.of("prompt"), n_classes)
     clip_val, clip_test = clip_scores(val.features, clip), clip_scores(test.features, clip)
@@ -56,7 +53,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     described = {s: _texts(texts, s) for s in config.settings}
     found: dict[tuple[str, str, int], Run] = {}
     for seed in tqdm(config.adapter.seeds, desc=f"{shots} shots, seeds", unit="seed"):
-        cache, labels = _draw(config, train, pool, shots, seed)
+        cache, labels = _draw(config, pool, shots, seed)
         tip, raw = (kind.fit(cache, labels, n_classes=n_classes) for kind in (TipAdapter, RawAdapter))
         fitted: list[
             tuple[Tensor, CacheModel, tuple[float, float]]
@@ -135,12 +132,18 @@ def _texts(texts: Texts, setting: str) -> Tensor:
     return torch.cat([texts.of(kind, as_published)[0] for kind in ADAPTER_KINDS])
 
 
-def _draw(config: Config, train: Split, pool: Images, shots: int, seed: int) -> tuple[Tensor, Tensor]:
+def _draw(config: Config, pool: Images, shots: int, seed: int) -> tuple[Tensor, Tensor]:
     """Raw features (K, d) and labels (K,) of a seed's shots, looked up by image id.
 
-    A shot whose image could not be read is left out where the configuration says so (on_error: skip).
+    Fewer shots are the beginning of the draw that the features were made for. A shot whose image could not be
+    read is left out where the configuration says so (on_error: skip).
     """
-    drawn = [train.ids[i] for i in draw_shots(train.labels, shots, seed, len(pool.classes)).indices]
+    draw = pool.meta.get("draws", {}).get(str(seed), [])
+    if len(draw) < shots:
+        raise UserError(
+            f"the image features hold no {shots}-shot draw of seed {seed}: encode the images again"
+        )
+    drawn = [image for shot in draw[:shots] for image in shot]
     row = {image: i for i, image in enumerate(pool.ids)}
     skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
     lost = [image for image in drawn if image not in row and image not in skipped]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artifacts import Paths, read_tensors, write_tensors
-from ..neighbors import TextNeighbors
+from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
 from ..settings import SETTINGS
-from .common import MAX_KINDS, MEAN_KINDS, Images, belongs, read_texts, use_threads
+from .common import Images, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config

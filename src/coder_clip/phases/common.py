@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,8 +22,6 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 log = logging.getLogger("coder_clip")
 
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
-MEAN_KINDS = ("attribute", "analogous")
-MAX_KINDS = ("name", "synonym")
 ADAPTER_KINDS = ("name", "attribute", "analogous")
 
 
@@ -67,6 +66,15 @@ class Texts:
 def encoder_spec(config: Config, model: str) -> dict[str, Any]:
     """Arguments of EncoderSpec; a dict, so that phases that encode nothing do not depend on the encoders."""
     return {**config.models[model].model_dump(), "device": config.features.device}
+
+
+def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
+    """One line where texts were longer than the encoder reads; the file's metadata lists them."""
+    if cut:
+        log.warning(
+            "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s lists them: '%s'",
+            *(len(cut), of, context_length, path, shorten(cut[0], 80, placeholder=" …")),
+        )
 
 
 def use_threads(config: Config) -> None:

@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, name: str | None = None) -> None:
-    """Write ``figures/{name}.pdf`` and ``.png``; without a name, all figures."""
+    """Write ``figures/{name}.pdf`` and ``.png``; without a name, all figures.
+
+    UserError where a figure shows images and their folder is not here.
+    """
     if name is not None and name not in FIGURES:
         raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
     results = Results.of(config)
 
     dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset]))
 
-    def image(dataset: str, image_id: str) -> Image.Image:
-        return dataset_of(dataset).image(image_id)
-
     for each in FIGURES if name is None else [name]:
+
+        def image(dataset: str, image_id: str, figure: str = each) -> Image.Image:
+            try:
+                return dataset_of(dataset).image(image_id)
+            except UserError as error:
+                raise UserError(f"figure '{figure}' shows images: {error}") from error
+
         write(FIGURES[each](results, image), Paths(config.results).figure(each, ""))

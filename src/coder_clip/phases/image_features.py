@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
 from ..encoders import EncoderSpec, load_encoder
@@ -24,7 +26,9 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     ]  # missing: before the work
     data = load_dataset(dataset, config.datasets[dataset])
     views = config.datasets[dataset].views if split == SHOTS else 0
-    chosen = shot_images(config, data.split("train"), data.classes) if split == SHOTS else data.split(split)
+    chosen, draws = (
+        shot_images(config, data.split("train"), data.classes) if split == SHOTS else (data.split(split), {})
+    )
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     features = extract(
         data,
@@ -45,6 +49,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         "classes": data.classes,
         "encoder": encoder.metadata(),
         "fingerprint": fingerprint,
+        "draws": draws,
     }
     paths = Paths(config.results)
     i, n = shard
@@ -74,13 +79,15 @@ def merge_shards(config: Config, model: str, dataset: str, split: str, shards: i
     _write(paths.image_features(model, dataset, split), merge(parts), metas[0])
 
 
-def shot_images(config: Config, train: Split, classes: list[str]) -> Split:
-    """The training images that some seed draws, in the order of the split.
+def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split, dict[str, list[list[str]]]]:
+    """The training images that some seed draws, in the order of the split; and the draws themselves.
 
-    UserError where a class has fewer images than the largest number of shots and repeats are not allowed.
+    Draws: seed -> for the first shot, the second, … one image id a class. UserError where a class has fewer images
+    than the largest number of shots and repeats are not allowed.
     """
     most = max(config.adapter.shots)
     drawn: set[int] = set()
+    draws: dict[str, list[list[str]]] = {}
     for seed in config.adapter.seeds:
         shots = draw_shots(train.labels, most, seed, len(classes))
         short = shots.missing + shots.repeated
@@ -91,8 +98,9 @@ def shot_images(config: Config, train: Split, classes: list[str]) -> Split:
                 f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
             )
         drawn.update(shots.indices.tolist())
+        draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots.indices, most)]
     order = sorted(drawn)
-    return Split([train.ids[i] for i in order], train.labels[order])
+    return Split([train.ids[i] for i in order], train.labels[order]), draws
 
 
 def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:

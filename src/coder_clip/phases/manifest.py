@@ -1,4 +1,8 @@
-"""Phase manifest: which images a data set holds (path, size, hash), so that people know they used the same."""
+"""Phase manifest: which images a data set holds (path, size, hash), so that people know they used the same.
+
+The phases after image_features read the class names here and the images' features, never the data set itself: who
+pulled the artefacts can go on without the images.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,11 @@ def run(config: Config, dataset: str) -> None:
             "files": [f._asdict() for f in files],
         },
     )
+
+
+def read_classes(config: Config, dataset: str) -> list[str]:
+    """Class names in label order, as the data set had them when it was listed."""
+    return list(read_json(Paths(config.results).manifest(dataset))["classes"])
 
 
 def listing(config: Config, dataset: str) -> str | None:

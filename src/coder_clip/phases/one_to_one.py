@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..artifacts import Paths, read_json, sha256, shown, write_json, write_tensors
-from ..datasets import load_dataset
+from ..datasets import load_templates
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..rerank import OneToOne
@@ -15,7 +15,8 @@ from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
-from .common import encoder_spec, read_images, use_threads
+from .common import encoder_spec, read_images, use_threads, warn_cut
+from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -29,7 +30,7 @@ def run_texts(config: Config, dataset: str) -> None:
     not read.
     """
     use_threads(config)
-    classes = load_dataset(dataset, config.datasets[dataset]).classes
+    classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
     found = []
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
@@ -63,16 +64,21 @@ def run_texts(config: Config, dataset: str) -> None:
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference an unordered pair."""
     use_threads(config)
-    data = load_dataset(dataset, config.datasets[dataset])
+    classes = read_classes(config, dataset)
+    templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     source = paths.one_to_one_texts(dataset)
     read_json(source)  # a missing file is named with the command that makes it
-    ordered = pair_sentences(load_pair_set(source, dataset, data.classes), data.templates)
+    ordered = pair_sentences(load_pair_set(source, dataset, classes), templates)
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
-    features = encoder.encode_texts([s for sentences in ordered.values() for s in sentences])
-    parts = torch.split(features, [len(sentences) for sentences in ordered.values()])
-    pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(data.classes))
-    meta = {"model": model, "dataset": dataset, "classes": data.classes, "encoder": encoder.metadata()}
+    texts = [s for sentences in ordered.values() for s in sentences]
+    encoded = encoder.encode_texts_report(texts)
+    cut = [texts[i] for i in encoded.over_length]
+    path = paths.one_to_one(model, dataset)
+    warn_cut(cut, len(texts), encoder.context_length, path)
+    parts = torch.split(encoded.features, [len(sentences) for sentences in ordered.values()])
+    pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(classes))
+    meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
     write_tensors(
-        paths.one_to_one(model, dataset), pairs.state(), {**meta, "texts": sum(map(len, ordered.values()))}
+        path, pairs.state(), {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
     )

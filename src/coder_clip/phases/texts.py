@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..artifacts import Paths, sha256, shown, write_json
-from ..datasets import load_dataset
 from ..errors import UserError
 from ..texts.sets import load_text_set, names_only
+from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(config: Config, dataset: str) -> None:
     """Check the text set against the data set's classes and write ``texts/{dataset}.json``."""
-    classes = load_dataset(dataset, config.datasets[dataset]).classes
+    classes = read_classes(config, dataset)
     path = config.datasets[dataset].text_source(dataset)
     if path is None:
         texts = names_only(dataset, classes)

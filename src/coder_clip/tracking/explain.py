@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..artifacts import read_metadata
 from ..errors import UserError, nearest
 from . import provenance
 from .hashes import Hashes
@@ -182,10 +183,7 @@ def _origin(path: Path, found: Explained) -> None:
         if isinstance(document, dict) and "provenance" in document:
             found.texts.append({"path": str(path), **document["provenance"]})
     elif path.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, framework="numpy") as stream:
-            encoder = json.loads((stream.metadata() or {}).get("coder_clip", "{}")).get("encoder")
+        encoder = read_metadata(path).get("encoder")
         if encoder and encoder not in found.encoders:
             found.encoders.append(encoder)
 

@@ -1,0 +1,139 @@
+"""Distances between images that CODER corrects (paper, Figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from ..results import Results
+from . import parts
+from .style import BLUE, DOUBLE, GREY, VERMILLION, Drawing, Loader
+
+_THREE = {
+    "query": ("query", "#4D4D4D", ""),
+    "same": ("same class", BLUE, "...."),
+    "other": ("other class", VERMILLION, "////"),
+}
+
+
+def draw(results: Results, image: Loader) -> Figure:
+    """An image that original features put beside another class, and CODER beside its own (paper, Figure 2)."""
+    model = results.models[0]
+    examples = [
+        (dataset, found[0])
+        for dataset in results.datasets
+        if (found := results.evaluation(dataset, model)["corrections"])
+    ][: parts.PANELS]
+    if not examples:
+        return parts.message("No image whose nearest neighbour CODER corrects.")
+    row, head = 2.2, 0.3
+    figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
+    total = row * len(examples) + head
+    handles = [Patch(facecolor=c, edgecolor="white", hatch=h, label=label) for label, c, h in _THREE.values()]
+    figure.legend(
+        handles=handles,
+        loc="upper right",
+        ncols=3,
+        bbox_to_anchor=(0.995, 1),
+        columnspacing=1.2,
+        borderpad=0.3,
+    )
+    for i, (dataset, example) in enumerate(examples):
+        top = head + row * i
+        name_of = _names_of(results, dataset, model)
+        figure.text(
+            0.08 / DOUBLE,
+            1 - (top - 0.03) / total,
+            parts.title(results, dataset, model),
+            fontweight="bold",
+            va="bottom",
+        )
+        for j, (who, what) in enumerate(
+            (("other", "other class"), ("query", "query"), ("same", "same class"))
+        ):
+            left = 0.08 + j * 0.93
+            ax = parts.axes(figure, left, top + 0.17, 0.84, 0.84)
+            _show(ax, image(dataset, example[who]), _THREE[who][1])
+            ax.set_title(what, loc="center", fontweight="normal", pad=2.5)
+            name = parts.wrap(name_of(example[who]), 15, 2)
+            ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
+        for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
+            y = 1 - (top + 1.47 + 0.19 * line) / total
+            cosine = example[features]
+            nearest = max(cosine, key=lambda k: cosine[k])
+            for who, x in (("other", 0.5), ("same", 2.36)):
+                weight = "bold" if who == nearest else "normal"
+                colour = _THREE[who][1] if who == nearest else GREY
+                text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
+                figure.text(x / DOUBLE, y, text, ha="center", va="center", fontweight=weight, color=colour)
+            arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
+            figure.text(1.43 / DOUBLE, y, arrows, ha="center", va="center")
+        note = "cosine with the query; bold: nearer"
+        figure.text(1.43 / DOUBLE, 1 - (top + 1.86) / total, note, ha="center", va="center", color=GREY)
+        _text_bars(parts.axes(figure, 5.0, top + 0.1, 1.65, row - 0.52), example["texts"])
+    return figure
+
+
+FIGURE = Drawing(
+    draw,
+    "A distance corrected",
+    "Test images that original features put nearest to an image of another class, and CODER nearest to one "
+    "of their own: the largest such correction of each data set. Bars: cosines of the three images with the "
+    "texts that tell them apart best.",
+    "Three images, the query between one of another class and one of its class, with their cosines by "
+    "original features and by CODER, and bars of their similarity to texts.",
+    "Features",
+    ("evaluation", "zero_shot"),
+)
+
+
+def _text_bars(ax: Axes, texts: list[dict[str, Any]]) -> None:
+    """Cosines of the three images with each text, most telling text on top."""
+    thick = 0.27
+    for i, who in enumerate(_THREE):
+        y = np.arange(len(texts)) + (i - 1) * thick
+        _, colour, hatch = _THREE[who]
+        ax.barh(
+            y,
+            [t[who] for t in texts],
+            thick,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+        )
+    ax.set_yticks(np.arange(len(texts)), [parts.wrap(t["text"], 36, 2) for t in texts], linespacing=1.05)
+    ax.set_ylim(len(texts) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.axvline(0, color="#444444", linewidth=0.7)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_xlabel("cosine with the text", labelpad=1)
+
+
+def _digits(a: float, b: float) -> int:
+    """Decimals it takes to tell two cosines apart, at least 3: those of CODERs lie close to 1."""
+    return next((n for n in range(3, 7) if f"{a:.{n}f}" != f"{b:.{n}f}"), 6)
+
+
+def _show(ax: Axes, picture: Image.Image, colour: str) -> None:
+    ax.imshow(parts.thumbnail(picture))
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=colour, linewidth=1.4)
+
+
+def _names_of(results: Results, dataset: str, model: str) -> Callable[[str], str]:
+    """Image id -> name of its class, as the per-image rows of stage one have it."""
+    rows = results.zero_shot_rows(dataset, model)
+    label = dict(zip(rows["image_id"], rows["label"], strict=True))
+    classes = parts.classes(results, dataset, model)
+    return lambda image_id: parts.plain(classes[label[image_id]]) if image_id in label else ""

@@ -1,0 +1,139 @@
+"""What several figures are made of: panels, legends, lines, thumbnails, names."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from ..results import Results
+from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
+
+LEGEND = 20  # classes; more cannot be told apart, and the legend is left out
+PANELS = 4  # a row
+NAME = 22  # characters of a class name in a legend
+# 7 colours and 3 markers are coprime: 21 classes differ, and neighbours in the list differ in both
+POINT_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
+POINT_MARKERS = ("o", "^", "s")
+LOOKS = len(POINT_COLOURS) * len(POINT_MARKERS)
+LINES: dict[str, dict[str, Any]] = {
+    "coder_adapter": {"color": BLUE, "linestyle": "-", "marker": "o"},
+    "raw_adapter": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
+    "tip_adapter": {"color": GREEN, "linestyle": "-.", "marker": "^"},
+    "clean": {"color": BLUE, "linestyle": "-", "marker": "o"},
+    "corrected": {"color": GREEN, "linestyle": "-.", "marker": "^"},
+    "as_published": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
+}
+SPARE = (
+    {"color": PURPLE, "linestyle": ":", "marker": "D"},
+    {"color": ORANGE, "linestyle": "--", "marker": "v"},
+)
+LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
+
+
+def panels(n: int) -> tuple[Figure, list[Axes]]:
+    """n panels, one at column width, several at page width."""
+    columns = min(PANELS if n != 5 and n != 6 else 3, n)
+    rows = -(-n // columns)
+    width = SINGLE if n == 1 else DOUBLE
+    height = 2.35 if n == 1 else 2.0 if columns <= 3 else 1.75
+    figure = Figure(figsize=(width, height * rows + 0.5), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
+
+
+def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches from the upper left corner."""
+    w, h = figure.get_size_inches()
+    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+
+def outer_labels(panels: list[Axes], x: str, y: str) -> None:
+    """Axis labels on the left of every row and below every column."""
+    for i, ax in enumerate(panels):
+        spec = ax.get_subplotspec()
+        assert spec is not None
+        if spec.is_first_col():
+            ax.set_ylabel(y)
+        if i + spec.get_geometry()[1] >= len(panels):
+            ax.set_xlabel(x)
+
+
+def legend_below(figure: Figure, handles: list[Line2D], title: str | None = None) -> None:
+    columns = len(handles) if figure.get_figwidth() > SINGLE else min(2, len(handles))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=2.4 if figure.get_figwidth() > SINGLE else 1.8,
+        title=title,
+        columnspacing=1.4,
+        borderpad=0.2,
+    )
+
+
+def message(text: str) -> Figure:
+    figure = Figure(figsize=(SINGLE, 0.8))
+    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(text, 44)), ha="center", va="center", color=GREY)
+    return figure
+
+
+def line(key: str, seen: dict[str, None]) -> dict[str, Any]:
+    """The line of a method or setting; one we do not know gets a spare one."""
+    if key in LINES:
+        return LINES[key]
+    spare = [k for k in seen if k not in LINES and k != "clip_ensemble"]
+    return SPARE[(spare.index(key) if key in spare else 0) % len(SPARE)]
+
+
+def point(c: int) -> dict[str, Any]:
+    return {
+        "color": POINT_COLOURS[c % len(POINT_COLOURS)],
+        "marker": POINT_MARKERS[c % len(POINT_MARKERS)],
+    }
+
+
+def cycle(styles: tuple[dict[str, Any], ...]) -> Iterator[dict[str, Any]]:
+    return (styles[i % len(styles)] for i in count())
+
+
+def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
+    """The image at the size it is printed in, so that files stay small."""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def classes(results: Results, dataset: str, model: str) -> list[str]:
+    return list(results.evaluation(dataset, model)["classes"])
+
+
+def title(results: Results, dataset: str, model: str) -> str:
+    """The data set, and the model where there are several."""
+    return f"{plain(dataset)} · {plain(model)}" if model and len(results.models) > 1 else plain(dataset)
+
+
+def plain(name: str) -> str:
+    """On one line, underscores as spaces, as the texts write it; a leading one would hide a legend entry."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name.replace("_", " ")).split())
+
+
+def short(name: str, at_most: int = NAME) -> str:
+    """At most so many characters wide; an East Asian one is as wide as two."""
+    name, width = plain(name), 0
+    for i, c in enumerate(name):
+        width += 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        if width > at_most:
+            return name[: max(0, i - 1)].rstrip() + "…"
+    return name
+
+
+def wrap(text: str, width: int, lines: int) -> str:
+    wrapped = textwrap.wrap(plain(text), width, max_lines=lines, placeholder=" …")
+    return "\n".join(wrapped)

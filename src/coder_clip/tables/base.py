@@ -1,0 +1,61 @@
+"""What a table is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+# In the order of the paper: baselines, stage one, stage two; then few-shot.
+METHODS = {
+    "clip": "CLIP",
+    "clip_ensemble": "CLIP, prompt ensemble",
+    "random_words": "CLIP, random words",
+    "description": "CLIP, attribute texts",
+    "coder": "CODER",
+    "coder_rerank": "CODER + rerank",
+    "tip_adapter": "Tip-Adapter",
+    "raw_adapter": "Adapter, raw features",
+    "coder_adapter": "CODER-Adapter",
+}
+AVERAGE = "(average)"  # over data sets; no data set can have this name
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as people see it."""
+
+    label: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, what it is sorted by, and whether it is the best of its group."""
+
+    text: str
+    sort: float | str | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, for people.
+
+    phases: whose artefacts the numbers come from. section: where the report shows it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    section: str
+    phases: tuple[str, ...]
+    frame: pd.DataFrame
+    columns: list[Column]
+    rows: list[list[Cell]]
+
+    def groups(self) -> list[bool]:
+        """For each row, whether a new group (another data set or model) starts with it."""
+        width = max(1, sum(c.label in ("Data set", "Model") for c in self.columns))
+        keys = [[c.text for c in row[:width]] for row in self.rows]
+        return [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]

@@ -1,0 +1,61 @@
+"""Tidy rows from documents: estimates, the order of methods, the best of a group, the average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..settings import SETTINGS
+from .base import AVERAGE, METHODS
+
+
+def estimate(key: str, estimate: dict[str, float] | None) -> dict[str, float]:
+    e = estimate or {}
+    return {
+        key: e.get("value", np.nan),
+        f"{key}_low": e.get("low", np.nan),
+        f"{key}_high": e.get("high", np.nan),
+    }
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
+
+
+def in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Methods in the order of METHODS, unknown ones last in their own order; settings in theirs."""
+    order, settings_ = list(METHODS), list(SETTINGS)
+
+    def place(entry: dict[str, Any]) -> tuple[int, int]:
+        m, s = entry["method"], entry["setting"]
+        return (
+            order.index(m) if m in order else len(order),
+            settings_.index(s) if s in settings_ else len(settings_),
+        )
+
+    return sorted(entries, key=place)
+
+
+def best(frame: pd.DataFrame, group: Sequence[str], key: str) -> list[bool]:
+    """Whether each row holds the highest value of its group; alone in its group it is no news."""
+    if frame.empty:
+        return []
+    values = frame.groupby(list(group), sort=False)[key]
+    return list((frame[key] == values.transform("max")) & (values.transform("size") > 1))
+
+
+def with_average(frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
+    """The frame and, for several data sets, the mean over them of what all of them have (no interval)."""
+    n = frame["dataset"].nunique()
+    if n < 2:
+        return frame
+    groups = frame.groupby(list(group), sort=False)
+    mean = groups[list(keys)].mean()
+    mean = mean[groups["dataset"].nunique() == n].reset_index()
+    mean.insert(0, "dataset", AVERAGE)
+    models = list(dict.fromkeys(frame["model"]))
+    mean = mean.sort_values("model", key=lambda column: column.map(models.index), kind="stable")
+    return pd.concat([frame, mean], ignore_index=True)

@@ -1,0 +1,47 @@
+"""Kinds of text."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..results import Results
+from . import cells, frames
+from .base import Cell, Column, Table
+
+CAPTION = (
+    "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and how many texts that "
+    "takes for all classes together."
+)
+PHASES = ("evaluation",)
+
+
+def table(results: Results) -> Table:
+    """Stage one with some kinds of text at a time."""
+    records = [
+        {"dataset": d, "model": m, "kinds": "+".join(row["kinds"]), "texts": row["texts"]}
+        | frames.estimate("accuracy", row["accuracy"])
+        for d, m in results
+        for row in results.evaluation(d, m)["text_kinds"]
+    ]
+    columns = ["dataset", "model", "kinds", "texts", "accuracy", "accuracy_low", "accuracy_high"]
+    frame = pd.DataFrame(records, columns=columns)
+    best = frames.best(frame, ["dataset", "model"], "accuracy")
+    rows = [
+        [
+            *cells.place_cells(results, r),
+            Cell(r["kinds"].replace("+", " + ")),
+            Cell(str(r["texts"]), r["texts"]),
+            cells.interval(r, "accuracy", best=best[i]),
+        ]
+        for i, r in enumerate(frames.records(frame))
+    ]
+    return Table(
+        "text_kinds",
+        "Kinds of text",
+        f"{CAPTION} Bold: highest value.{cells.only(results)}",
+        "Texts",
+        PHASES,
+        frame,
+        [*cells.place(results), Column("Kinds of text", numeric=False), Column("Texts"), Column("Top-1 (%)")],
+        rows,
+    )

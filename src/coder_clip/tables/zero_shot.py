@@ -1,0 +1,59 @@
+"""Zero-shot methods, each with its interval and the paired comparison with CLIP."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..results import Results
+from . import cells, frames
+from .base import METHODS, Cell, Column, Table
+
+CAPTION = (
+    "Top-1 accuracy and mean class recall on the test split, each with its 95 % bootstrap interval over images. "
+    "Against CLIP: difference in accuracy on the same images, with the p-value of an exact McNemar test."
+)
+PHASES = ("zero_shot", "rerank")
+
+
+def table(results: Results) -> Table:
+    """Top-1 of every zero-shot method, with intervals and the paired comparison with CLIP."""
+    setting = results.main_setting
+    records = []
+    for dataset, model in results:
+        documents = [m for m in results.methods(dataset, model) if m["setting"] in ("any", setting)]
+        for m in frames.in_order(documents):
+            against = m["against_clip"] or {}
+            record = {"dataset": dataset, "model": model, "method": m["method"], "setting": m["setting"]}
+            record |= frames.estimate("accuracy", m["accuracy"])
+            record |= frames.estimate("mean_class_recall", m["mean_class_recall"])
+            record |= frames.estimate("difference_to_clip", against.get("difference"))
+            record |= {key: against.get(key, np.nan) for key in ("p_value", "fixed", "broke")}
+            records.append(record)
+    shares = ["accuracy", "mean_class_recall", "difference_to_clip"]
+    frame = frames.with_average(pd.DataFrame(records), ["model", "method", "setting"], shares)
+    best = frames.best(frame, ["dataset", "model"], "accuracy")
+    columns = [*cells.place(results), Column("Method", numeric=False), Column("Top-1 (%)")]
+    columns += [Column("Mean class recall (%)"), Column("Against CLIP (points)"), Column("p")]
+    rows = [
+        [
+            *cells.place_cells(results, r),
+            Cell(cells.label(METHODS, r["method"])),
+            cells.interval(r, "accuracy", best=best[i]),
+            cells.interval(r, "mean_class_recall"),
+            cells.interval(r, "difference_to_clip", sign=True),
+            Cell(cells.p_value(r["p_value"]), r["p_value"]),
+        ]
+        for i, r in enumerate(frames.records(frame))
+    ]
+    return Table(
+        "zero_shot",
+        "Zero-shot classification",
+        f"{CAPTION} CODER and its rerank in the setting '{setting}'. Bold: highest value."
+        f"{cells.averaged(results)}{cells.only(results)}",
+        "Zero-shot",
+        PHASES,
+        frame,
+        columns,
+        rows,
+    )

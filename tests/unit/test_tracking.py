@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
+from coder_clip.config import Config, DatasetConfig
 from coder_clip.errors import UserError
-from coder_clip.tracking import messages, provenance, stages
+from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _row
 from coder_clip.tracking.gate import foreign_files, out_hashes
@@ -177,6 +180,62 @@ def test_lock_comes_back_from_the_copy() -> None:
     put("dvc.lock", whole[:30])
     assert "the copy from before" in str(stages.mend_lock())
     assert Path("dvc.lock").read_text() == whole
+
+
+# ---- dvc.yaml
+
+
+def test_every_key_of_the_configuration_is_a_parameter_of_some_phase() -> None:
+    """`dvc status` would not see its change. A new key belongs into pipeline.PHASES, or into CHANGES_NOTHING."""
+    read = {key for phase in pipeline.PHASES if phase.name != "report" for key in phase.params}
+    shown = {"title", "note", "results"}  # in the report alone; where the results lie
+    for key in _keys(Config):
+        above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
+        assert above & (read | shown | set(pipeline.CHANGES_NOTHING)), key
+
+
+def test_every_key_of_the_default_configuration_is_written_out(repo: Path) -> None:
+    """DVC can watch one key only where it is written; else it names more phases than Snakemake makes again."""
+    written = yaml.safe_load((repo / "config/reproduce.yaml").read_text(encoding="utf-8"))
+    for name, entry in written["datasets"].items():
+        missing = set(DatasetConfig.model_fields) - set(entry)
+        assert not missing, f"write {missing} below datasets.{name} of config/reproduce.yaml"
+    assert set(Config.model_fields) <= set(written)
+    for phase in pipeline.PHASES:
+        for key in phase.params:
+            table, _, rest = key.partition(".")
+            assert not rest or "*" in rest or rest in written[table], key
+
+
+def _keys(model: type[BaseModel], before: str = "") -> list[str]:
+    """Keys that can be written, data sets as *."""
+    found = []
+    for name, field in model.model_fields.items():
+        below = {"datasets": DatasetConfig}.get(name, field.annotation)
+        star = "*." if name == "datasets" else ""
+        if isinstance(below, type) and issubclass(below, BaseModel):
+            found += _keys(below, f"{before}{name}.{star}")
+        else:
+            found.append(before + name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("datasets", "keys"),
+    [
+        ("{a: {threshold: 0.2}, b: {threshold: null}}", ["datasets.a.threshold", "datasets.b.threshold"]),
+        ("{a: {threshold: 0.2}, b: {views: 2}}", ["datasets.a.threshold", "datasets.b"]),
+        ("{a: , b: }", ["datasets.a", "datasets.b"]),
+        ("[a, b]", ["datasets"]),
+        ("{a.b: {threshold: 0.2}}", ["datasets"]),
+    ],
+)
+def test_a_key_that_is_not_written_is_watched_with_its_table(datasets: str, keys: list[str]) -> None:
+    put("c.yaml", f"datasets: {datasets}\nadapter: {{shots: [1]}}\n")
+    phase = pipeline.Phase("x", "x", (), ("datasets.*.threshold", "adapter.seeds", "rerank.top_k"))
+    assert pipeline.keys_read(phase, "c.yaml") == [*keys, "adapter"]
+    phase = pipeline.Phase("x", "x", (), ("adapter.shots", "adapter"))
+    assert pipeline.keys_read(phase, "c.yaml") == ["adapter"]
 
 
 def test_why_untracked() -> None:

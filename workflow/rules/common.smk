@@ -3,6 +3,8 @@ import os
 import sys
 from pathlib import Path
 
+import yaml
+
 # Jobs call the coder-clip of the environment that Snakemake runs in.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
@@ -45,6 +47,9 @@ MODELS = list(CONFIG.models)
 SHOTS = list(CONFIG.adapter.shots)
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+COMMANDS = yaml.safe_load(
+    Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
+)
 
 
 wildcard_constraints:

@@ -31,7 +31,7 @@ rule pair_texts:
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        "coder-clip one-to-one-texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["pair_texts"]
 
 
 rule encode_pairs:
@@ -59,8 +59,7 @@ rule encode_pairs:
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip one-to-one --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["encode_pairs"]
 
 
 rule one_to_one:

@@ -52,7 +52,7 @@ for name, (phases, category) in TABLES.items():
         message:
             f"table {name}"
         shell:
-            "coder-clip table {params.name} 2> {log}"
+            COMMANDS["report"]["table"]
 
 
 for name, (phases, category) in FIGURES.items():
@@ -87,7 +87,7 @@ for name, (phases, category) in FIGURES.items():
         message:
             f"figure {name}"
         shell:
-            "coder-clip figure {params.name} 2> {log}"
+            COMMANDS["report"]["figure"]
 
 
 rule page:
@@ -133,7 +133,7 @@ rule page:
     message:
         "report"
     shell:
-        "coder-clip report 2> {log}"
+        COMMANDS["report"]["page"]
 
 
 rule tables:

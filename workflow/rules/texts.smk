@@ -23,7 +23,7 @@ rule list_images:
     message:
         "images of {wildcards.dataset}"
     shell:
-        "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["list_images"]
 
 
 rule text_set:
@@ -47,7 +47,7 @@ rule text_set:
     message:
         "texts of {wildcards.dataset}"
     shell:
-        "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["text_set"]
 
 
 rule manifest:

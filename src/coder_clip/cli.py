@@ -11,16 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
+from .texts import commands as text_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+
+class _InOrder(TyperGroup):
+    """Commands in the order of the paper: typer lists groups ("texts") behind all others."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        names = [n for n in super().list_commands(context) if n != "texts"]
+        names.insert(names.index("manifest") + 1, "texts")
+        return names
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
     "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
     "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
@@ -115,9 +128,28 @@ def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = Non
         _phase("manifest").run(c, d)
 
 
-@app.command(rich_help_panel=PHASES)
-def texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
+texts_app.command("import")(text_commands.import_texts)
+texts_app.command("report")(text_commands.report)
+
+
+@texts_app.callback()
+def texts(
+    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
+) -> None:
     """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    if command := context.invoked_subcommand:
+        given = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        if given:
+            raise UserError(
+                f"options of 'texts {command}' stand behind it: coder-clip texts {command} --config …"
+            )
+        return
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("texts").run(c, d)

@@ -92,6 +92,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from .datasets import load_dataset
     from .encoders import EncoderSpec, load_encoder
     from .texts.sets import load_pair_set, load_text_set
+    from .texts.wordnet import WordNet
 
     c = load_config(config)
     features = _phase("image_features")
@@ -100,8 +101,10 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         features.shot_images(c, data.split("train"), data.classes)
-        if source := entry.text_source(name):
-            load_text_set(source, name, data.classes)
+        for file in entry.text_files(name):
+            load_text_set(file, name, data.classes)
+        if "wordnet" in entry.text_sources(name).values():
+            WordNet()
         if source := entry.pair_source(name):
             load_pair_set(source, name, data.classes)
         for split in ("val", "test"):
@@ -112,6 +115,11 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for name, model in c.models.items():
         encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
+    if c.generator is not None:
+        from .texts.llm.client import OPENAI, api_key
+
+        api_key(c.generator)
+        typer.echo(f"language model: {c.generator.model} at {c.generator.base_url or OPENAI}")
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -126,6 +134,27 @@ def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = Non
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("manifest").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_texts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
+    ] = False,
+) -> None:
+    """Texts from a language model or WordNet, where the configuration names them as a source (docs/texts.md)."""
+    c = load_config(config)
+    chosen = _chosen("data set", dataset, c.datasets)
+    if dry_run:
+        from .texts.llm.ahead import ahead
+
+        _lines(ahead(c, chosen))
+        return
+    for d in chosen:
+        if c.datasets[d].generated(d):
+            _phase("generate_texts").run(c, d)
 
 
 texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -211,8 +240,25 @@ def zero_shot(
 
 
 @app.command(rich_help_panel=PHASES)
+def confusable_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """Pairs of classes that stage one can confuse, over all models, most frequent first."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """One-to-one texts from a language model, where the configuration names it as their source."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        if c.datasets[d].generates_pairs:
+            _phase("generate_pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
 def one_to_one_texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """One-to-one texts of the pairs that stage one can confuse, over all models."""
+    """One-to-one texts there are for these pairs."""
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("one_to_one").run_texts(c, d)

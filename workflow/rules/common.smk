@@ -66,9 +66,43 @@ def dataset_sources(wildcards):
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
+def prompt_files(*kinds):
+    """What a language model is asked: part of the sources."""
+    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
+
+
+def generator_params():
+    """What decides a language model's texts."""
+    return CONFIG.generator.deciding() if CONFIG.generator else None
+
+
+def compares_names(dataset):
+    """Whether making the texts of a data set takes an encoder."""
+    sources = CONFIG.datasets[dataset].text_sources(dataset)
+    return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+
+
+def text_encoder_files(wildcards):
+    return files_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else []
+
+
+def text_encoder_params(wildcards):
+    return (
+        params_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else None
+    )
+
+
 def encoder_files(wildcards):
+    return files_of(wildcards.model)
+
+
+def encoder_params(wildcards):
+    return params_of(wildcards.model)
+
+
+def files_of(name):
     """Files of a model that lies on disk."""
-    model = CONFIG.models[wildcards.model]
+    model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
             str(p)
@@ -82,10 +116,10 @@ def encoder_files(wildcards):
     )
 
 
-def encoder_params(wildcards):
+def params_of(name):
     """What decides an encoder's output, besides its files."""
     return {
-        **CONFIG.models[wildcards.model].model_dump(mode="json"),
+        **CONFIG.models[name].model_dump(mode="json"),
         "threads": CONFIG.features.threads,
     }
 

@@ -1,4 +1,4 @@
-# Phase texts: text sets, checked against the data sets.
+# Phase texts: text sets, made or read, and checked against the data sets.
 
 
 rule list_images:
@@ -26,10 +26,45 @@ rule list_images:
         "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
 
 
+rule generate_texts:
+    input:
+        PATHS.manifest("{dataset}"),
+        prompt_files("attribute", "analogous", "synonym"),
+        text_encoder_files,
+        dataset_sources,
+        sources=sources("generate_texts"),
+    output:
+        PATHS.generated_texts("{dataset}"),
+    log:
+        LOGS / "generate_texts/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "generate_texts/{dataset}.tsv"
+    # where the network is: nodes of a cluster seldom have it
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        generator=generator_params(),
+        encoder=text_encoder_params,
+        dataset=dataset_params("texts", "templates"),
+    message:
+        "texts of {wildcards.dataset} from a language model or WordNet"
+    shell:
+        "coder-clip generate-texts --dataset {wildcards.dataset} 2> {log}"
+
+
 rule text_set:
     input:
         PATHS.manifest("{dataset}"),
-        lambda w: CONFIG.datasets[w.dataset].text_source(w.dataset) or [],
+        lambda w: CONFIG.datasets[w.dataset].text_files(w.dataset),
+        lambda w: (
+            PATHS.generated_texts(w.dataset)
+            if CONFIG.datasets[w.dataset].generated(w.dataset)
+            else []
+        ),
         sources=sources("texts"),
     output:
         PATHS.texts("{dataset}"),

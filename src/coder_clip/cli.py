@@ -97,7 +97,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     c = load_config(config)
     features = _phase("image_features")
     for name, entry in c.datasets.items():
-        data = load_dataset(name, entry)
+        data = load_dataset(name, entry, c.data_root)
         sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         features.shot_images(c, data.split("train"), data.classes)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN
+from .datasets import BUILTIN, nearest_dataset
 from .errors import UserError, nearest
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
@@ -51,7 +51,9 @@ class TextSources(_Strict):
 class DatasetConfig(_Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
-    root: Path | None = Field(None, description="Folder of class folders; leave out for a built-in data set.")
+    root: Path | None = Field(
+        None, description="Folder of class folders; leave out for a built-in or published data set."
+    )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
     texts: TextSources | Literal["names"] | Path | None = Field(
         None,
@@ -327,6 +329,11 @@ class Config(_Strict):
     title: str = "CODER"
     note: str = Field("", description="Shown on top of the report: what these numbers are evidence of.")
     results: Path = Path("results")
+    data_root: Path | None = Field(
+        None,
+        description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
+        "Which folder it is changes no result.",
+    )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
     settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
@@ -337,7 +344,7 @@ class Config(_Strict):
     generator: GeneratorConfig | None = None
 
     def deciding(self) -> dict[str, Any]:
-        """What the report shows: everything but where and how the work was spread.
+        """What the report shows: everything but where the images lie and how the work was spread.
 
         Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
         order). It does not count all the same: who pulled features made on a GPU and has none would have to make
@@ -345,7 +352,7 @@ class Config(_Strict):
         """
         found = self.model_dump(
             mode="json",
-            exclude={"features": {"workers", "device", "shards"}, "generator": True},
+            exclude={"data_root": True, "features": {"workers", "device", "shards"}, "generator": True},
             exclude_none=True,
         )
         return found if self.generator is None else {**found, "generator": self.generator.deciding()}
@@ -395,7 +402,7 @@ class Config(_Strict):
         for name, dataset in self.datasets.items():
             if dataset.root is None and name not in BUILTIN:
                 raise ValueError(
-                    f"datasets.{name}: no built-in data set{nearest(name, BUILTIN)}; your own needs 'root'"
+                    f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
                 )
             for key, sentences in dataset.templates.items():
                 if key not in ONE_TEMPLATE + MANY_TEMPLATES:

@@ -1,6 +1,7 @@
 # The configuration, and what every rule file uses.
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
@@ -10,7 +11,7 @@ os.environ.update(
 
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
-from coder_clip.datasets import BUILTIN
+from coder_clip.datasets import BUILTIN, DRAWN, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -60,7 +61,7 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: its images and templates."""
+    """Source files of a built-in data set: what draws or reads its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
@@ -90,6 +91,17 @@ def text_encoder_params(wildcards):
     return (
         params_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else None
     )
+
+
+def template_sources(wildcards):
+    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    drawn = wildcards.dataset in DRAWN
+    return dataset_sources(wildcards) if drawn else []
+
+
+def templates(wildcards):
+    """The sentences a data set's texts are put into."""
+    return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
 
 
 def encoder_files(wildcards):

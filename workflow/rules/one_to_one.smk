@@ -99,7 +99,7 @@ rule encode_pairs:
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
-        dataset_sources,
+        template_sources,
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),
@@ -115,7 +115,7 @@ rule encode_pairs:
         runtime=lambda w, attempt: 60 * attempt,
     params:
         encoder=encoder_params,
-        dataset=dataset_params("templates"),
+        templates=templates,
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:

@@ -6,7 +6,7 @@ rule encode_texts:
         PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
-        dataset_sources,
+        template_sources,
         sources=sources("text_features"),
     output:
         PATHS.text_features("{model}", "{dataset}"),
@@ -22,7 +22,7 @@ rule encode_texts:
         runtime=lambda w, attempt: 30 * attempt,
     params:
         encoder=encoder_params,
-        dataset=dataset_params("templates"),
+        templates=templates,
         seed=CONFIG.evaluation.seed,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"

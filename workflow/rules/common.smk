@@ -9,6 +9,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
+from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
 from coder_clip.datasets import BUILTIN, DRAWN, load_templates
@@ -178,3 +179,20 @@ def image_sources(wildcards):
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
     return package_sources(*modules) if modules else []
+
+
+def need(phase, rule, wildcards):
+    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    gpu = "gpu" in given or "gres" in given
+    return work.need(CONFIG, phase, gpu, **dict(wildcards.items()))
+
+
+def memory(phase, rule):
+    """MB of a job; more with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).mem_mb * attempt
+
+
+def minutes(phase, rule):
+    """Time limit of a job; longer with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt

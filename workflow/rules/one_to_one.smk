@@ -21,7 +21,7 @@ rule confusable_pairs:
         ENVIRONMENT
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=30,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         models=MODELS,
         settings=CONFIG.settings,
@@ -111,8 +111,8 @@ rule encode_pairs:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory("one_to_one", "encode_pairs"),
+        runtime=minutes("one_to_one", "encode_pairs"),
     params:
         encoder=encoder_params,
         templates=templates,

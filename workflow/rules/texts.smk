@@ -14,8 +14,8 @@ rule list_images:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         # a folder that is not here (a colleague's machine) counts as unchanged
         images=lambda w: manifest.listing(CONFIG, w.dataset),
@@ -75,8 +75,8 @@ rule text_set:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         dataset=dataset_params("texts"),
     message:

@@ -41,6 +41,7 @@ for name, (phases, category) in TABLES.items():
             LOGS / f"tables/{name}.log",
         benchmark:
             BENCHMARKS / f"tables/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -76,6 +77,7 @@ for name, (phases, category) in FIGURES.items():
             LOGS / f"figures/{name}.log",
         benchmark:
             BENCHMARKS / f"figures/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -110,7 +112,7 @@ rule page:
             name=FIGURES,
             suffix=[".png", ".pdf"],
         ),
-        sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
+        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         sources=package_sources(
             "phases.report",
             *(f"tables.{name}" for name in TABLES),

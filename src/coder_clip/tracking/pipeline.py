@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from ..config import load_config
+from ..config import Config, load_config
 from .stages import COMMANDS, HEADER
 
 DEFAULT = "config/reproduce.yaml"
@@ -49,6 +49,11 @@ INTERVALS = ("evaluation.bootstrap", "evaluation.seed")
 SHOTS = ("adapter.shots", "adapter.seeds", "adapter.repeat_shots", *_of_data_sets("views"))
 IMAGES = ("features.batch_size", "features.on_error", "features.shards")
 GATE = _of_data_sets("threshold")
+GENERATOR = tuple(
+    f"generator.{key}"
+    for key in ("model", "temperature", "seed", "max_tokens", "extra", "structured", "counts", "encoder", "max_pairs",
+                "repeats", "on_failure")
+)  # fmt: skip
 SHOWN = ("title", "note", "results", "datasets", "models", "settings", "rerank", "adapter", "evaluation")
 PHASES = (
     Phase("texts", "texts", ("manifests", "texts"), _of_data_sets("root", "classes", "texts")),
@@ -65,7 +70,7 @@ PHASES = (
         "one_to_one",
         "one_to_one",
         ("one_to_one",),
-        (*ENCODER, *_of_data_sets("one_to_one", "templates"), *GATE, "settings", "rerank"),
+        (*ENCODER, *_of_data_sets("one_to_one", "templates"), "settings", "rerank"),
     ),
     Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
     Phase("adapter", "adapter", ("adapter",), ("settings", "adapter", *INTERVALS)),
@@ -74,11 +79,17 @@ PHASES = (
         "report",
         "report_page",
         ("figures", "report.html"),
-        (*SHOWN, "features.batch_size", "features.on_error", "features.threads"),
+        (*SHOWN, *GENERATOR, "features.batch_size", "features.on_error", "features.threads"),
         ("tables", "metrics.json"),
     ),
 )
-CHANGES_NOTHING = ("features.workers", "features.device")  # Config.deciding
+CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.deciding, GeneratorConfig.deciding
+    "data_root",
+    "features.workers",
+    "features.device",
+    *(f"generator.{key}" for key in ("base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices",
+                                     "max_cost", "batch", "poll", "answers")),
+)  # fmt: skip
 
 
 def pipeline(config: str = DEFAULT) -> dict[str, Any]:
@@ -122,13 +133,26 @@ def keys_read(phase: Phase, config: str | Path) -> list[str]:
     that adding it counts (as does any other change of that table: write out what you vary).
     """
     written = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    # the gate decides which pairs need texts only where it can be wider than every threshold of the grid
-    unread = GATE if phase.name == "one_to_one" and max(load_config(config).rerank.thresholds) == 1 else ()
     found: list[str] = []
-    for key in phase.params:
-        if key not in unread:
-            found += [k for k in _written(written, key.split(".")) if k not in found]
+    for key in (*phase.params, *_read_here(phase.name, load_config(config))):
+        found += [k for k in _written(written, key.split(".")) if k not in found]
     return [k for k in found if not any(k.startswith(other + ".") for other in found)]
+
+
+def _read_here(phase: str, config: Config) -> tuple[str, ...]:
+    """Keys that a phase reads with some configurations and not with others."""
+    data_sets = config.datasets.items()
+    pairs = any(d.generates_pairs for _, d in data_sets)
+    if phase == "texts" and any(d.generated(name) for name, d in data_sets):
+        return (*GENERATOR, *_of_data_sets("templates"), "models", "features.threads")
+    if phase != "one_to_one":
+        return ()
+    found = GENERATOR if pairs else ()
+    if pairs or max(config.rerank.thresholds) < 1:  # else no gate is wider than every threshold of the grid
+        found += GATE
+    if any(d.one_to_one is None for _, d in data_sets):  # then `texts` says where they come from
+        found += _of_data_sets("texts")
+    return found
 
 
 def _written(document: Any, key: list[str], before: tuple[str, ...] = ()) -> list[str]:

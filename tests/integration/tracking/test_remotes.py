@@ -76,7 +76,7 @@ class Remote:
         self.kind, self.server = kind, server
         self.folder = toy.folder.parent / "remote"
         if kind == "directory":
-            set_remote(toy, "../../remote")  # DVC takes it from .dvc/config
+            set_remote(toy, "../remote")
         elif isinstance(server, Ssh):
             set_remote(toy, f"ssh://{server.user}@127.0.0.1:{server.port}{self.folder}")
         else:

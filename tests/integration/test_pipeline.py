@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -392,3 +394,27 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
     assert "coder-clip: error: image cannot be read: photos/other/b/" in said
     assert (fresh.folder / "results/zero_shot/mini/marks.json").is_file()
     assert not (fresh.folder / "results/image_features/mini/other/test.safetensors").exists()
+
+
+def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> None:
+    """DVC gets their manifest, with which two people know that they used the same ones, and never the images."""
+    for command in (["git", "init", "-q"], ["git", "add", "--all"], ["git", "commit", "-qm", "mine"]):
+        work.run(
+            *command,
+            **{f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        )
+    made = work.run(sys.executable, "-m", "coder_clip.tracking.pipeline", work.config).stdout
+    (work.folder / "dvc.yaml").write_text(made)
+    said = work.coder_clip("record", "--config", work.config).stdout
+    assert "recorded in DVC: texts, image_features" in said
+    photos = sorted((work.folder / "photos/marks").rglob("*.png"))
+    assert len(photos) == 36
+    kept = {p.read_bytes() for p in (work.folder / ".dvc/cache").rglob("*") if p.is_file()}
+    assert not any(p.read_bytes() in kept for p in photos)
+    assert (work.folder / "results/manifests/marks.json").read_bytes() in kept
+    listed = json.loads((work.folder / "results/manifests/marks.json").read_text())["files"]
+    assert {f["path"]: f["sha256"] for f in listed} == {
+        p.relative_to(work.folder / "photos/marks").as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in photos
+    }
+    assert "photos/marks/" not in (work.folder / "dvc.lock").read_text()

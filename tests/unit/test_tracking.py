@@ -329,7 +329,7 @@ def test_messages() -> None:
     said = messages.recorded(Outcome(recorded=["a"], changed=["a"], refused={"b": "x missing"}, notes=["n"]))
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
-    assert "git add dvc.lock provenance results" in said[2]
+    assert "git add dvc.yaml dvc.lock provenance results" in said[2]
     said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
     assert [line.split()[0] for line in said] == ["1", "b", "d"]
 

@@ -25,7 +25,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
-    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 0.5]},
+    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 1.0]},
     "adapter": {
         "shots": [1],
         "seeds": [1, 2],
@@ -43,6 +43,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
         "tsne_images": 40,
         "corrections": 1,
     },
+    "generator": None,
 }
 RUN = ("--profile", "workflow/profiles/default", "--configfile", "config/reproduce.yaml")
 
@@ -176,7 +177,11 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "features.shards": 2,
     "features.on_error": "skip",
     "rerank.top_k": 4,
-    "rerank.thresholds": [0.0, 0.1, 0.9],
+    "rerank.thresholds": [
+        0.0,
+        0.1,
+        0.9,
+    ],  # of two keys the largest value counts (pipeline.Phase): both change it
     "adapter.shots": [1, 2],
     "adapter.seeds": [1, 3],
     "adapter.repeat_shots": True,
@@ -190,6 +195,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "evaluation.neighbors": 3,
     "evaluation.tsne_images": 50,
     "evaluation.corrections": 2,
+    "generator": {"model": "m"},
 }
 ADDED = {"adapter.initial": [1.0, 2.0], "features.workers": 2, "features.device": "cpu"}  # not written there
 NOTHING = {"features.workers", "features.device"}
@@ -329,6 +335,9 @@ def test_numbers_are_explained(clone: Project) -> None:
         "results/one_to_one/digits.json",
     }
     assert found["changed"] == []
+    table = (clone / "results/tables/zero_shot.csv").read_bytes()
+    clone.run(*found["rebuild"]["this table alone"].split())  # the command it gives makes the same table
+    assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
     assert all(sha.startswith("sha256:") for sha in found["given"].values())
     clone.edit("data/texts/digits.json", '"synonym"', ' "synonym"')
     again = clone.run("coder-clip", "explain", "results/tables/zero_shot.csv", "5", "accuracy").stdout
@@ -340,11 +349,16 @@ def test_dvc_compares_versions(clone: Project) -> None:
     assert (plan(clone), clone.stale()) == (set(), [])
     params = json.loads(clone.run("dvc", "params", "diff", "--json").stdout)
     assert params["config/reproduce.yaml"]["rerank.top_k"] == {"old": 5, "new": 4, "diff": -1}
-    clone.run("dvc", "metrics", "diff", "--json", "--all")
+    metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", "--all").stdout)[
+        "results/metrics.json"
+    ]
+    assert {"digits.mini.clip", "digits.mini.coder_rerank", "digits.mini.coder_adapter_1_shots"} <= set(
+        metrics
+    )
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "rerank.top_k" in shown.splitlines()[0]
-    metrics = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)
-    assert metrics
+    shown = clone.run("dvc", "metrics", "show").stdout
+    assert "digits.mini.coder_rerank" in shown
     for command in ("show", "diff"):
         clone.run(
             "dvc", "plots", command, "-o", f"../plots-{command}", *(["HEAD"] if command == "diff" else [])
@@ -352,6 +366,11 @@ def test_dvc_compares_versions(clone: Project) -> None:
         page = (clone.folder.parent / f"plots-{command}/index.html").read_text()
         assert page.count('"facet"') == 2  # top-1 and few-shot
         assert "coder_adapter" in page
+    clone.commit("top_k 4")
+    for commit in ("HEAD~1", "-"):  # back to the old results, and forward again
+        clone.git("checkout", "--quiet", commit)
+        clone.run("dvc", "checkout", "--quiet")
+        assert (plan(clone), clone.stale()) == (set(), []), commit
 
 
 def test_dvc_yaml_is_that_of_the_dag(made: Project) -> None:

@@ -221,6 +221,34 @@ def _keys(model: type[BaseModel], before: str = "") -> list[str]:
     return found
 
 
+def test_every_output_lies_in_a_phase_and_every_folder_holds_one(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be recorded and shared with no phase, or DVC would look for a folder that is never made."""
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("CODER_CLIP_TRACKING", "off")  # nothing is adopted there
+    for set_by_the_snakefile in ("PATH", "CODER_CLIP_CONFIG"):
+        monkeypatch.setenv(set_by_the_snakefile, os.environ.get(set_by_the_snakefile, ""))
+    jobs = pipeline._jobs(pipeline.DEFAULT)
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: jobs)
+    stages = pipeline.pipeline()["stages"]
+    assert list(stages) == [phase.name for phase in pipeline.PHASES]
+    more = pipeline._Job(set(), {"results/elsewhere/x.json"}, "")
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: [*jobs, more])
+    with pytest.raises(ValueError, match=r"no phase makes results/elsewhere/x\.json"):
+        pipeline.pipeline()
+    fewer = [job for job in jobs if not any(o.startswith("results/coder/") for o in job.outputs)]
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: fewer)
+    with pytest.raises(ValueError, match="no rule makes anything in results/coder"):
+        pipeline.pipeline()
+
+
+def test_a_command_in_the_rule_itself_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    with pytest.raises(ValueError, match=r"commands\.yaml: 'coder' lacks the command of a rule: echo mine"):
+        pipeline._commands(next(p for p in pipeline.PHASES if p.name == "coder"), {"echo mine"})
+
+
 CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\nadapter: {{shots: [1]}}\n"
 
 

@@ -93,10 +93,15 @@ CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.decid
 
 
 def pipeline(config: str = DEFAULT) -> dict[str, Any]:
-    """The document of dvc.yaml."""
+    """The document of dvc.yaml. ValueError for an output that no phase has, or a folder that holds none."""
     root = load_config(config).results.as_posix()
     jobs = _jobs(config)
     outputs = {o for job in jobs for o in job.outputs}
+    lies_in = {o: _folder(o, _all(root)) for o in outputs}
+    if stray := sorted(o for o, folder in lies_in.items() if folder is None):
+        raise ValueError(f"no phase makes {stray[0]}; PHASES in {Path(__file__).name} says what each makes")
+    if empty := set(_all(root)) - set(lies_in.values()):
+        raise ValueError(f"no rule makes anything in {min(empty)}, which PHASES names")
     stages: dict[str, Any] = {}
     for phase in PHASES:
         below = [f"{root}/{name}" for name in (*phase.made, *phase.kept)]

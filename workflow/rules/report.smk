@@ -125,6 +125,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

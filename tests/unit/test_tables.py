@@ -30,6 +30,7 @@ COLUMNS = {  # what people's scripts read
     "difference_to_clip_high p_value fixed broke",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
+    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
     "settings": "dataset model method shots setting quantity value low high",

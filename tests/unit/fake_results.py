@@ -190,7 +190,7 @@ class Fake:
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).evaluation(model, dataset)
         kinds = [["name"], ["name", "attribute"], ["name", "attribute", "analogous", "synonym"]]
-        counts = [(n, d) for n in (0, 1, 2, 4, 8) for d in range(3 if 0 < n < 8 else 1)]
+        counts = [(n, d) for n in (0, 1, 2, 3, 4, 6, 8) for d in range(3 if 0 < n < 8 else 1)]
         what: dict[str, Any] = {
             "classes": list(self.classes),
             "text_kinds": [

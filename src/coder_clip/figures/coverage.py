@@ -18,11 +18,8 @@ def draw(results: Results, image: Loader) -> Figure:
     """Share of the rerank's comparisons and decisions with texts, against the number of pairs that have them."""
     found = {}
     for dataset, model in results:
-        document = results.rerank(dataset, model)
-        setting = results.rerank_setting(document)
-        for m in document["methods"]:
-            if m["setting"] == setting and m["coverage_curve"]:
-                found[dataset, model] = m
+        if m := results.rerank_that_looks(results.rerank(dataset, model)):
+            found[dataset, model] = m
     if not found:
         return parts.message("The rerank looks at no image in this run.")
     datasets = [d for d in results.datasets if any(d == place[0] for place in found)]
@@ -70,7 +67,7 @@ def draw(results: Results, image: Loader) -> Figure:
         )
         for i, model in enumerate(results.models)
     ]
-    parts.legend_below(figure, handles)
+    parts.legend_below(figure, handles, columns=4)
     return figure
 
 
@@ -79,7 +76,7 @@ FIGURE = Drawing(
     "How many pairs need texts",
     "Share of the rerank's comparisons (solid), and of its decisions with a text for every pair (dashed), if the most "
     "frequently compared pairs of classes had one-to-one texts. Marker: how many of them have texts in this run, and "
-    "the share of comparisons they cover.",
+    "the share of comparisons they cover. In the setting 'clean', or the one before it where that reranks nothing.",
     "Line charts of coverage in percent against the number of class pairs with one-to-one texts, on a log scale.",
     "Texts",
     ("rerank",),

@@ -47,7 +47,7 @@ def draw(results: Results, image: Loader) -> Figure:
     handles += [
         Line2D([], [], color=colour[n], linestyle="-", linewidth=3, label=f"{n} texts") for n in counts
     ]
-    parts.legend_below(figure, handles)
+    parts.legend_below(figure, handles, columns=4)
     return figure
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..results import Results
-from . import cells
+from . import cells, frames
 from .base import Cell, Column, Table
 
 CAPTION = (
@@ -19,20 +19,16 @@ PHASES = ("rerank",)
 
 
 def table(results: Results) -> Table:
-    """Share of rerank decisions and comparisons with texts, in the main setting."""
+    """Share of rerank decisions and comparisons with texts, in every setting."""
     records: list[dict[str, Any]] = []
     for dataset, model in results:
-        document = results.rerank(dataset, model)
-        setting = results.rerank_setting(document)
-        for m in document["methods"]:
-            if m["setting"] != setting:
-                continue
+        for m in frames.in_order(results.rerank(dataset, model)["methods"]):
             decisions, pairs = m["decisions"], m["compared_pairs"]
             records.append(
                 {
                     "dataset": dataset,
                     "model": model,
-                    "setting": setting,
+                    "setting": m["setting"],
                     "looked_at": decisions["all"],
                     **{k: _share(decisions[k], decisions["all"]) for k in ("every_pair", "some", "none")},
                     "comparisons": m["coverage"],
@@ -46,6 +42,7 @@ def table(results: Results) -> Table:
     rows = [
         [
             *cells.place_cells(results, r),
+            Cell(r["setting"]),
             Cell(str(r["looked_at"]), r["looked_at"]),
             *(Cell(cells.percent(r[k]), r[k]) for k in ("every_pair", "some", "none", "comparisons")),
             Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),
@@ -56,11 +53,11 @@ def table(results: Results) -> Table:
     return Table(
         "coverage",
         "One-to-one texts: coverage",
-        f"{CAPTION} Setting '{results.main_setting}'.{cells.only(results)}",
+        f"{CAPTION}{cells.only(results)}",
         "Texts",
         PHASES,
         frame,
-        [*cells.place(results), *(Column(label) for label in labels)],
+        [*cells.place(results), Column("Setting", numeric=False), *(Column(label) for label in labels)],
         rows,
     )
 

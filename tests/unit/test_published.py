@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trees import PLANTERS, cifar_sums, jpeg, lines, plant, put, split_file
+from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
 
 from coder_clip.config import DatasetConfig
 from coder_clip.datasets import PUBLISHED, load_dataset, load_templates

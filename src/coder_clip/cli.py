@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, cli_data
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
@@ -51,6 +51,7 @@ ModelOption = Annotated[
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
 SHARING = "Sharing (docs/sharing.md)"
+app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
 
 def _phase(name: str) -> Any:

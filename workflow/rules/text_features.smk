@@ -18,8 +18,8 @@ rule encode_texts:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("text_features", "encode_texts"),
+        runtime=minutes("text_features", "encode_texts"),
     params:
         encoder=encoder_params,
         templates=templates,

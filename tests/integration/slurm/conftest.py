@@ -54,7 +54,15 @@ class Run:
         """In the background; what it says goes to the file run.log."""
         (self.folder / "config.json").write_text(json.dumps(self.config))
         quick = QUICK if profile == "slurm" else ()
-        command = [sys.executable, "-m", "snakemake", "--snakefile", self.snakefile, "--configfile", "config.json"]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            self.snakefile,
+            "--configfile",
+            "config.json",
+        ]
         command += ["--profile", f"workflow/profiles/{profile}", *quick, *more]
         with (self.folder / "run.log").open("w") as log:
             self.process = subprocess.Popen(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
+
 from conftest import Run, toy
 
 pytestmark = pytest.mark.slow

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .datasets import BUILTIN
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -111,6 +112,12 @@ class RerankConfig(_Strict):
 class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+    )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
@@ -230,7 +237,11 @@ class Config(_Strict):
                 raise ValueError(f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)")
             if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
                 raise ValueError(f"models.{name}: no folder {model.model[10:]}")
+        for method in self.adapter.methods:
+            if method not in (known_methods := {**FEW_SHOT, **ABLATIONS}):
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known_methods)}")
         once: dict[str, list[Any]] = {
+            "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,
             "adapter.seeds": self.adapter.seeds,
             "settings": list(self.settings),

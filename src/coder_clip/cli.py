@@ -11,16 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
+from .texts import commands as text_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+
+class _InOrder(TyperGroup):
+    """Commands in the order of the paper: typer lists groups ("texts") behind all others."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        names = [n for n in super().list_commands(context) if n != "texts"]
+        names.insert(names.index("manifest") + 1, "texts")
+        return names
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
     "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
     "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
@@ -79,16 +92,19 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from .datasets import load_dataset
     from .encoders import EncoderSpec, load_encoder
     from .texts.sets import load_pair_set, load_text_set
+    from .texts.wordnet import WordNet
 
     c = load_config(config)
     features = _phase("image_features")
     for name, entry in c.datasets.items():
-        data = load_dataset(name, entry)
+        data = load_dataset(name, entry, c.data_root)
         sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         features.shot_images(c, data.split("train"), data.classes)
-        if source := entry.text_source(name):
-            load_text_set(source, name, data.classes)
+        for file in entry.text_files(name):
+            load_text_set(file, name, data.classes)
+        if "wordnet" in entry.text_sources(name).values():
+            WordNet()
         if source := entry.pair_source(name):
             load_pair_set(source, name, data.classes)
         for split in ("val", "test"):
@@ -99,6 +115,11 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for name, model in c.models.items():
         encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
+    if c.generator is not None:
+        from .texts.llm.client import OPENAI, api_key
+
+        api_key(c.generator)
+        typer.echo(f"language model: {c.generator.model} at {c.generator.base_url or OPENAI}")
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -116,8 +137,48 @@ def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = Non
 
 
 @app.command(rich_help_panel=PHASES)
-def texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+def generate_texts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
+    ] = False,
+) -> None:
+    """Texts from a language model or WordNet, where the configuration names them as a source (docs/texts.md)."""
+    c = load_config(config)
+    chosen = _chosen("data set", dataset, c.datasets)
+    if dry_run:
+        from .texts.llm.ahead import ahead
+
+        _lines(ahead(c, chosen))
+        return
+    for d in chosen:
+        if c.datasets[d].generated(d):
+            _phase("generate_texts").run(c, d)
+
+
+texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
+texts_app.command("import")(text_commands.import_texts)
+texts_app.command("report")(text_commands.report)
+
+
+@texts_app.callback()
+def texts(
+    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
+) -> None:
     """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    if command := context.invoked_subcommand:
+        given = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        if given:
+            raise UserError(
+                f"options of 'texts {command}' stand behind it: coder-clip texts {command} --config …"
+            )
+        return
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("texts").run(c, d)
@@ -179,8 +240,25 @@ def zero_shot(
 
 
 @app.command(rich_help_panel=PHASES)
+def confusable_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """Pairs of classes that stage one can confuse, over all models, most frequent first."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """One-to-one texts from a language model, where the configuration names it as their source."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        if c.datasets[d].generates_pairs:
+            _phase("generate_pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
 def one_to_one_texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """One-to-one texts of the pairs that stage one can confuse, over all models."""
+    """One-to-one texts there are for these pairs."""
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("one_to_one").run_texts(c, d)

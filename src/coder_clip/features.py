@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders import Encoder
 from coder_clip.errors import UserError
 from coder_clip.preprocessing import Preprocess
+from coder_clip.progress import progress as progress_bar
 
 log = logging.getLogger(__name__)
-
-LOG_SECONDS = 30.0  # between two progress lines where nobody watches a terminal
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def extract(
     rows: list[Tensor] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with _progress(sum(map(len, batches)), progress) as bar:
+    with progress_bar(sum(map(len, batches)), "img", "encoding images", progress) as bar:
         for batch, (pixels, reasons) in zip(batches, _load(source, batches, workers, encoder), strict=True):
             if reasons and on_error == "fail":
                 raise UserError(next(iter(reasons.values()))[0])
@@ -238,33 +235,3 @@ def _load(source: _Images, batches: list[range], workers: int, encoder: Encoder)
         generator=torch.Generator(),  # the loader draws a seed: not from the caller's generator
     )
     return iter(loader)
-
-
-class _Lines:
-    """A stream on which tqdm's redrawn line becomes one line a time: what log files need."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> None:
-        if text := text.strip("\r\n "):
-            self.stream.write(text + "\n")
-
-    def flush(self) -> None:
-        self.stream.flush()
-
-
-def _progress(total: int, wanted: bool) -> tqdm[Any]:
-    """Images done, images/s and time left on stderr; in a log a line every LOG_SECONDS."""
-    watched = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        unit="img",
-        desc="encoding images",
-        disable=not wanted,
-        file=sys.stderr if watched else _Lines(sys.stderr),  # type: ignore[arg-type]
-        mininterval=0.2 if watched else LOG_SECONDS,
-        maxinterval=LOG_SECONDS,
-        ncols=None if watched else 100,
-        ascii=not watched,
-    )

@@ -88,7 +88,7 @@ PUBLISHED_THRESHOLDS = {
     "cub200": 0.2,
     "eurosat": 0.3,
     "food101": 0.1,
-    "pets": 0.1,
+    "oxford_pets": 0.1,
 }
 
 # configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta). They look tuned.
@@ -96,12 +96,12 @@ PUBLISHED_INITIAL = {
     "caltech101": (100.0, 24.76),
     "dtd": (2.57, 30.18),
     "eurosat": (1.73, 91.34),
-    "aircraft": (9.775, 96.0),
+    "fgvc_aircraft": (9.775, 96.0),
     "food101": (1.0, 1.0),
     "imagenet": (1.66, 72.0),
-    "flowers102": (4.37, 38.0),
-    "pets": (1.0, 26.0),
-    "cars": (1.5, 23.5),
+    "oxford_flowers": (4.37, 38.0),
+    "oxford_pets": (1.0, 26.0),
+    "stanford_cars": (1.5, 23.5),
     "sun397": (1.18, 43.57),
     "ucf101": (2.0, 49.51),
 }

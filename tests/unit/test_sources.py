@@ -40,7 +40,11 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
         ("rerank", {"rerank.py", "neighbors.py"}, {"encoders.py", "adapter.py"}),
         ("adapter", {"adapter.py", "few_shot.py", "baselines/gda.py"}, {"encoders.py", "rerank.py"}),
         ("evaluation", {"evaluation.py", "neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
-        ("texts", {"texts/sets.py", "datasets/folder.py"}, {"encoders.py", "neighbors.py"}),
+        (
+            "texts",
+            {"texts/sets.py", "datasets/folder.py"},
+            {"encoders.py", "neighbors.py", "texts/llm/generate.py"},
+        ),
         ("manifest", {"datasets/__init__.py", "datasets/folder.py"}, {"encoders.py", "texts/sets.py"}),
         ("image_features", {"encoders.py", "features.py", "shots.py"}, {"neighbors.py", "baselines/gda.py"}),
         (
@@ -48,7 +52,10 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
             {"encoders.py", "texts/random_words.py"},
             {"neighbors.py", "baselines/zero_shot.py", "features.py"},
         ),
-        ("one_to_one", {"encoders.py", "rerank.py", "neighbors.py"}, {"adapter.py", "features.py"}),
+        ("pairs", {"neighbors.py", "zero_shot.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
+        ("one_to_one", {"encoders.py", "rerank.py"}, {"adapter.py", "features.py", "texts/llm/client.py"}),
+        ("generate_texts", {"encoders.py", "texts/llm/generate.py", "texts/wordnet.py"}, {"neighbors.py"}),
+        ("generate_pairs", {"texts/llm/generate.py"}, {"encoders.py", "neighbors.py", "texts/wordnet.py"}),
     ],
 )
 def test_a_phase_depends_on_what_it_calls(phase: str, needs: set[str], not_needs: set[str]) -> None:

@@ -61,9 +61,9 @@ def test_hashes_are_read_once_and_again_after_a_change(monkeypatch: pytest.Monke
     os.utime("f", (7, 7))
     hashes = Hashes()
     hashes.moved("f")
-    monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("read again"))
-    assert (hashes.md5("f"), hashes.sha256("f")) == first
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", lambda *a, **k: pytest.fail("read again"))
+        assert (hashes.md5("f"), hashes.sha256("f")) == first
     put("f", "two")
     assert hashes.md5("f") != first[0]
 

@@ -19,8 +19,8 @@ rule fit_adapters:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 6000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory("adapter", "fit_adapters"),
+        runtime=minutes("adapter", "fit_adapters"),
     params:
         settings=CONFIG.settings,
         initial=lambda w: CONFIG.initial(w.dataset),

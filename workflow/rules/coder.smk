@@ -15,8 +15,8 @@ rule build_coder:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("coder", "build_coder"),
+        runtime=minutes("coder", "build_coder"),
     params:
         threads=CONFIG.features.threads,
     message:

@@ -1,6 +1,7 @@
 # The configuration, and what every rule file uses.
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
@@ -8,9 +9,10 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
+from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
-from coder_clip.datasets import BUILTIN
+from coder_clip.datasets import BUILTIN, DRAWN, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -60,15 +62,60 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: its images and templates."""
+    """Source files of a built-in data set: what draws or reads its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
+def prompt_files(*kinds):
+    """What a language model is asked: part of the sources."""
+    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
+
+
+def generator_params():
+    """What decides a language model's texts."""
+    return CONFIG.generator.deciding() if CONFIG.generator else None
+
+
+def compares_names(dataset):
+    """Whether making the texts of a data set takes an encoder."""
+    sources = CONFIG.datasets[dataset].text_sources(dataset)
+    return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+
+
+def text_encoder_files(wildcards):
+    return files_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else []
+
+
+def text_encoder_params(wildcards):
+    return (
+        params_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else None
+    )
+
+
+def template_sources(wildcards):
+    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    drawn = wildcards.dataset in DRAWN
+    return dataset_sources(wildcards) if drawn else []
+
+
+def templates(wildcards):
+    """The sentences a data set's texts are put into."""
+    return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
+
+
 def encoder_files(wildcards):
+    return files_of(wildcards.model)
+
+
+def encoder_params(wildcards):
+    return params_of(wildcards.model)
+
+
+def files_of(name):
     """Files of a model that lies on disk."""
-    model = CONFIG.models[wildcards.model]
+    model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
             str(p)
@@ -82,10 +129,10 @@ def encoder_files(wildcards):
     )
 
 
-def encoder_params(wildcards):
+def params_of(name):
     """What decides an encoder's output, besides its files."""
     return {
-        **CONFIG.models[wildcards.model].model_dump(mode="json"),
+        **CONFIG.models[name].model_dump(mode="json"),
         "threads": CONFIG.features.threads,
     }
 
@@ -132,3 +179,20 @@ def image_sources(wildcards):
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
     return package_sources(*modules) if modules else []
+
+
+def need(phase, rule, wildcards):
+    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    gpu = "gpu" in given or "gres" in given
+    return work.need(CONFIG, phase, gpu, **dict(wildcards.items()))
+
+
+def memory(phase, rule):
+    """MB of a job; more with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).mem_mb * attempt
+
+
+def minutes(phase, rule):
+    """Time limit of a job; longer with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt

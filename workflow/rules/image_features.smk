@@ -19,8 +19,8 @@ if CONFIG.features.shards == 1:
             ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=lambda w, attempt: 120 * attempt,
+            mem_mb=memory("image_features", "encode_images"),
+            runtime=minutes("image_features", "encode_images"),
         params:
             features=feature_params,
             encoder=encoder_params,
@@ -49,8 +49,8 @@ else:
             ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=lambda w, attempt: 120 * attempt,
+            mem_mb=memory("image_features", "encode_shard"),
+            runtime=minutes("image_features", "encode_shard"),
         params:
             features=feature_params,
             encoder=encoder_params,
@@ -84,8 +84,8 @@ else:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=30,
+            mem_mb=memory("merge", "merge_shards"),
+            runtime=minutes("merge", "merge_shards"),
         params:
             shards=CONFIG.features.shards,
         message:

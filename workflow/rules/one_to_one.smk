@@ -1,7 +1,7 @@
 # Phase one_to_one: texts for the pairs that stage one can confuse, and their features.
 
 
-rule pair_texts:
+rule confusable_pairs:
     input:
         expand(
             PATHS.image_features("{model}", "{{dataset}}", "{split}"),
@@ -10,7 +10,72 @@ rule pair_texts:
         ),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
         PATHS.manifest("{dataset}"),
-        lambda w: CONFIG.datasets[w.dataset].pair_source(w.dataset) or [],
+        sources=sources("pairs"),
+    output:
+        PATHS.confusable_pairs("{dataset}"),
+    log:
+        LOGS / "pairs/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "pairs/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        models=MODELS,
+        settings=CONFIG.settings,
+        top_k=CONFIG.rerank.top_k,
+        gate=lambda w: (
+            CONFIG.threshold(w.dataset)
+            if CONFIG.datasets[w.dataset].generates_pairs
+            else None
+        ),
+        widest=lambda w: CONFIG.widest_threshold(w.dataset),
+    message:
+        "pairs of {wildcards.dataset} that stage one can confuse"
+    shell:
+        "coder-clip confusable-pairs --dataset {wildcards.dataset} 2> {log}"
+
+
+rule generate_pairs:
+    input:
+        PATHS.manifest("{dataset}"),
+        PATHS.confusable_pairs("{dataset}"),
+        prompt_files("one_to_one"),
+        dataset_sources,
+        sources=sources("generate_pairs"),
+    output:
+        PATHS.generated_pairs("{dataset}"),
+    log:
+        LOGS / "generate_pairs/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "generate_pairs/{dataset}.tsv"
+    # where the network is: nodes of a cluster seldom have it
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+    params:
+        generator=generator_params(),
+        dataset=dataset_params("templates"),
+    message:
+        "one-to-one texts of {wildcards.dataset} from a language model"
+    shell:
+        "coder-clip generate-pairs --dataset {wildcards.dataset} 2> {log}"
+
+
+rule pair_texts:
+    input:
+        PATHS.manifest("{dataset}"),
+        PATHS.confusable_pairs("{dataset}"),
+        lambda w: (
+            PATHS.generated_pairs(w.dataset)
+            if CONFIG.datasets[w.dataset].generates_pairs
+            else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
+        ),
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one_texts("{dataset}"),
@@ -21,13 +86,8 @@ rule pair_texts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=30,
-    params:
-        models=MODELS,
-        settings=CONFIG.settings,
-        top_k=CONFIG.rerank.top_k,
-        widest=lambda w: CONFIG.widest_threshold(w.dataset),
+        mem_mb=1000,
+        runtime=10,
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
@@ -39,7 +99,7 @@ rule encode_pairs:
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
-        dataset_sources,
+        template_sources,
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),
@@ -51,11 +111,11 @@ rule encode_pairs:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory("one_to_one", "encode_pairs"),
+        runtime=minutes("one_to_one", "encode_pairs"),
     params:
         encoder=encoder_params,
-        dataset=dataset_params("templates"),
+        templates=templates,
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:

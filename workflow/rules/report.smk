@@ -41,6 +41,7 @@ for name, (phases, category) in TABLES.items():
             LOGS / f"tables/{name}.log",
         benchmark:
             BENCHMARKS / f"tables/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -76,6 +77,7 @@ for name, (phases, category) in FIGURES.items():
             LOGS / f"figures/{name}.log",
         benchmark:
             BENCHMARKS / f"figures/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:

@@ -20,8 +20,8 @@ rule rerank_top:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("rerank", "rerank_top"),
+        runtime=minutes("rerank", "rerank_top"),
     params:
         settings=CONFIG.settings,
         rerank=CONFIG.rerank.model_dump(mode="json"),

@@ -18,8 +18,8 @@ rule classify:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("zero_shot", "classify"),
+        runtime=minutes("zero_shot", "classify"),
     params:
         settings=CONFIG.settings,
         evaluation=CONFIG.evaluation.model_dump(

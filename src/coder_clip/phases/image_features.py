@@ -24,7 +24,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     fingerprint = read_json(Paths(config.results).manifest(dataset))[
         "fingerprint"
     ]  # missing: before the work
-    data = load_dataset(dataset, config.datasets[dataset])
+    data = load_dataset(dataset, config.datasets[dataset], config.data_root)
     views = config.datasets[dataset].views if split == SHOTS else 0
     chosen, draws = (
         shot_images(config, data.split("train"), data.classes) if split == SHOTS else (data.split(split), {})

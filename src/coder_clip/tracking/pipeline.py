@@ -39,15 +39,25 @@ PLACE = ("datasets", "models")
 INTERVALS = ("evaluation.bootstrap", "evaluation.seed")
 SHOTS = ("adapter.shots", "adapter.seeds", "adapter.repeat_shots")
 FEATURES = ("features.batch_size", "features.on_error", "features.shards", "features.threads")
+GENERATOR = tuple(
+    f"generator.{key}"
+    for key in ("model", "temperature", "seed", "max_tokens", "extra", "structured", "counts", "encoder", "max_pairs",
+                "repeats", "on_failure")
+)  # fmt: skip
 PHASES = (
-    Phase("texts", "texts", ("manifests", "texts"), ("datasets",)),
+    Phase("texts", "texts", ("manifests", "texts"), ("datasets", *GENERATOR)),
     Phase("image_features", "image_features", ("image_features",), (*PLACE, *FEATURES, *SHOTS)),
     Phase(
         "text_features", "text_features", ("text_features",), (*PLACE, "features.threads", "evaluation.seed")
     ),
     Phase("coder", "coder", ("coder",), (*PLACE, "features.threads")),
     Phase("zero_shot", "zero_shot", ("zero_shot",), (*PLACE, "settings", *INTERVALS)),
-    Phase("one_to_one", "one_to_one", ("one_to_one",), (*PLACE, "settings", "features.threads", "rerank")),
+    Phase(
+        "one_to_one",
+        "one_to_one",
+        ("one_to_one",),
+        (*PLACE, "settings", "features.threads", "rerank", *GENERATOR),
+    ),
     Phase("rerank", "rerank", ("rerank",), (*PLACE, "settings", "rerank", *INTERVALS)),
     Phase("adapter", "adapter", ("adapter",), (*PLACE, "settings", "adapter", *INTERVALS)),
     Phase("evaluation", "evaluation", ("evaluation",), (*PLACE, "evaluation")),

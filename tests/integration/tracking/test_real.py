@@ -103,7 +103,7 @@ CHANGES = {
         "config/reproduce.yaml",
         "top_k: 5",
         "top_k: 4",
-        {"rerank_top", "pair_texts", "encode_pairs", "page"},
+        {"rerank_top", "confusable_pairs", "pair_texts", "encode_pairs", "page"},
         ["one_to_one", "report", "rerank"],
     ),
     "a source": (

@@ -1,0 +1,169 @@
+"""Synonyms from WordNet: the right sense, no crash where there is none, one line where there is no dictionary."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from coder_clip.errors import UserError
+from coder_clip.texts import wordnet
+from coder_clip.texts.names import name_key
+from coder_clip.texts.wordnet import WordNet, places, synonyms
+
+LICENCE = "  1 This software is WordNet 3.0 Copyright 2006 by Princeton University.  \n"
+SENSES = {  # lemma -> synsets (words, gloss), most frequent first
+    "crane": [("crane", "lifts and moves heavy objects"), ("Crane Grus", "long-necked wading bird; \"a crane\"")],
+    "grus": [("Crane Grus", "long-necked wading bird; \"a crane\"")],
+    "basset_hound": [("basset basset_hound", "breed of hound")],
+    "knife": [("knife", "edge tool")],
+    "goose": [("goose", "web-footed bird")],
+    "laptop": [("laptop notebook", "portable computer")],
+    "polka_dot": [("polka_dot spot", "design of dots")],
+}  # fmt: skip
+
+
+class Encoder:
+    """A text lies where its words lie: the axes are words, so that it is plain which texts are close."""
+
+    WORDS = ("heron", "bird", "heavy", "lifts", "crane")
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        self.asked += texts
+        rows = torch.tensor([[float(w in t.lower()) for w in self.WORDS] for t in texts]) + 1e-3
+        return rows / rows.norm(dim=1, keepdim=True)
+
+
+def write(folder: Path) -> Path:
+    """The senses as WordNet's own files: an index with byte offsets into the definitions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, offsets = LICENCE, {}
+    for found in SENSES.values():
+        for words, gloss in found:
+            if words not in offsets:
+                offsets[words] = len(data)
+                each = " ".join(f"{w} 0" for w in words.split())
+                data += f"{len(data):08d} 05 n {len(words.split()):02x} {each} 001 @ 00000001 n 0000 | {gloss}  \n"
+    lines = [
+        f"{lemma} n {len(found)} 2 @ ~ {len(found)} 1 {' '.join(f'{offsets[w]:08d}' for w, _ in found)}  \n"
+        for lemma, found in sorted(SENSES.items())
+    ]
+    (folder / "index.noun").write_text(LICENCE + "".join(lines))
+    (folder / "data.noun").write_text(data)
+    (folder / "noun.exc").write_text("geese goose\nknives knife\n")
+    return folder
+
+
+@pytest.fixture
+def dictionary(tmp_path: Path) -> WordNet:
+    return WordNet(write(tmp_path / "dict"))
+
+
+def test_the_sense_is_the_one_whose_definition_is_closest(dictionary: WordNet) -> None:
+    """Synonyms of a machine for a class of birds would pull in the wrong images."""
+    encoder = Encoder()
+    found = synonyms(["crane"], encoder, dictionary, prompt="a bird, the {class}")
+    assert found.senses == ["long-necked wading bird"]
+    assert found.texts == [["Grus"]]
+    assert encoder.asked == ["a bird, the crane", "lifts and moves heavy objects", "long-necked wading bird"]
+    heavy = synonyms(["crane"], Encoder(), dictionary, prompt="{class} lifts heavy")
+    assert heavy.senses == ["lifts and moves heavy objects"]
+    assert heavy.alone == ["crane"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Basset_Hound", "basset"), ("basset hound", "basset"), ("knives", "knife"), ("geese", "goose"),
+        ("polka-dots", "polka dot"), ("laptops", "laptop"),
+    ],
+)  # fmt: skip
+def test_names_are_found_however_they_are_spelled(dictionary: WordNet, name: str, words: str) -> None:
+    """Published, a name of two words finds nothing and the run crashes."""
+    assert words in dictionary.senses(name)[0].words
+
+
+def test_a_class_without_a_noun_sense_is_named_and_the_rest_goes_on(dictionary: WordNet) -> None:
+    """Published, max() of an empty list ends the run."""
+    found = synonyms(["striped", "basset_hound", "Sea or Lake"], Encoder(), dictionary)
+    assert found.texts == [[], ["basset"], []]
+    assert found.lines() == ["no noun sense in WordNet, so no synonym: striped, Sea or Lake"]
+    assert found.provenance()["without_sense"] == ["striped", "Sea or Lake"]
+    assert found.provenance()["version"] == "3.0"
+
+
+def test_the_name_of_another_class_is_no_synonym(dictionary: WordNet) -> None:
+    """Both classes would score the same on the shared name."""
+    found = synonyms(["laptop", "Notebook"], Encoder(), dictionary)
+    assert found.texts == [[], []]
+    assert found.another_class == [("laptop", "notebook")]
+    assert "'notebook' of laptop" in found.lines()[1]
+
+
+def test_classes_of_one_name_share_their_synonyms(dictionary: WordNet) -> None:
+    """ImageNet has two classes "missile": neither is another class to the other."""
+    assert synonyms(["laptop", "laptop"], Encoder(), dictionary).texts == [["notebook"], ["notebook"]]
+
+
+def test_a_single_sense_asks_no_encoder(dictionary: WordNet) -> None:
+    encoder = Encoder()
+    synonyms(["basset_hound", "knife"], encoder, dictionary)
+    assert encoder.asked == []
+
+
+def test_nltk_data_is_read_packed_as_it_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has NLTK's dictionary needs no other."""
+    write(tmp_path / "wordnet")
+    (tmp_path / "nltk_data/corpora").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "nltk_data/corpora/wordnet.zip", "w") as archive:
+        for path in (tmp_path / "wordnet").iterdir():
+            archive.write(path, f"wordnet/{path.name}")
+    own = places({"NLTK_DATA": str(tmp_path / "nltk_data")})
+    monkeypatch.setattr(wordnet, "places", lambda: [p for p in own if p.is_relative_to(tmp_path)])
+    assert WordNet().senses("crane")[1].words == ("Crane", "Grus")
+
+
+def test_no_dictionary_is_one_line_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wordnet, "places", lambda: [tmp_path])
+    with pytest.raises(UserError, match="apt-get install wordnet-base"):
+        WordNet()
+
+
+@pytest.mark.parametrize(
+    ("variable", "below", "found"), [("WNSEARCHDIR", "", ""), ("WNHOME", "/dict", "dict")]
+)
+def test_wordnets_own_variables_name_the_folder(variable: str, below: str, found: str) -> None:
+    """A dictionary of the group's lies where the group put it, and no other is taken in its place."""
+    assert places({variable: "/group/wn"}) == [Path("/group/wn") / found]
+
+
+def test_a_wrong_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"WNSEARCHDIR or WNHOME names it"):
+        WordNet()
+    with pytest.raises(UserError, match=r"no index\.noun"):
+        WordNet(tmp_path)
+
+
+def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
+    """Offsets into another file would give definitions of other words, silently."""
+    folder = write(tmp_path)
+    (folder / "data.noun").write_text("x" + (folder / "data.noun").read_text())
+    with pytest.raises(UserError, match="do not belong together"):
+        WordNet(folder).senses("crane")
+
+
+def test_spellings_of_one_name_share_a_key() -> None:
+    assert name_key("English_Cocker-Spaniel") == name_key("english  cocker spaniel")
+    assert name_key("boxer") != name_key("boxers")

@@ -1,0 +1,15 @@
+# On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
+from coder_clip import slurm
+
+if workflow.is_main_process:
+    slurm.before_run()
+
+
+# On the head, which has network: texts may come from a service. Tables, figures and the page say so themselves.
+localrules:
+    text_set,
+    page,
+
+
+onstart:
+    slurm.before_jobs(workflow)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .datasets import BUILTIN, nearest_dataset
 from .errors import UserError, nearest
-from .methods import ABLATIONS, FEW_SHOT
+from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -179,6 +179,7 @@ class AdapterConfig(_Strict):
         description="Few-shot methods beside zero-shot CLIP: "
         + ", ".join([*FEW_SHOT, *ABLATIONS])
         + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
     )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
@@ -385,6 +386,12 @@ class Config(_Strict):
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
+
+    def kept_views(self, dataset: str) -> int:
+        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
+        that need them, and none for others."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""

@@ -27,3 +27,4 @@ ABLATIONS = {
 }
 METHODS = {**ZERO_SHOT, **FEW_SHOT, **ABLATIONS}
 USE_VIEWS = ("gda",)  # that need the augmented views of a shot one by one, not their mean
+MOST_VIEWS = 10  # of these, as GDA is published; float16, so 20 kB a shot of 1024 channels

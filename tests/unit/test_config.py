@@ -228,6 +228,7 @@ def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
         {"datasets": {"digits": {"view": 1}}, "models": ["mini"]},
         {"datasets": ["digits"], "models": {"m": {"model": "RN50", "precision": "fp61"}}},
         {"datasets": ["digits"], "models": ["mini"], "settings": ["cleen"]},
+        {"datasets": ["digits"], "models": ["mini"], "adapter": {"methods": ["tipx"]}},
         {"datasets": ["digits"], "models": ["mini"], "features": {"batch_size": 0}},
         {"datasets": ["digits"]},
     ],
@@ -245,6 +246,16 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     document = {"datasets": ["digits"], "models": ["mini"]}
     one, other = (Config.model_validate(document | {"features": f}).deciding() for f in ({}, spread))
     assert one == other
+
+
+def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:
+    """They are most of what a shot takes on disk."""
+    document = {"datasets": {"digits": {"views": 20}}, "models": ["mini"]}
+    kept = [
+        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("digits")
+        for m in (["gda"], ["tip_adapter", "ape"])
+    ]
+    assert kept == [10, 0]
 
 
 def test_the_committed_schema_is_that_of_the_code(repo: Path) -> None:

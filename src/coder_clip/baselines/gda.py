@@ -20,7 +20,6 @@ from ..neighbors import unit
 from .grids import Point, blocks, checked, first_best
 
 ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-VIEWS = 10  # augmented views a shot that count as so many samples
 ROWS = 2**14  # samples widened to float64 at a time
 
 

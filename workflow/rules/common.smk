@@ -169,6 +169,7 @@ def feature_params(wildcards):
         **few,
         "shots": max(SHOTS),
         "views": CONFIG.datasets[wildcards.dataset].views,
+        "kept_views": CONFIG.kept_views(wildcards.dataset),
     }
 
 

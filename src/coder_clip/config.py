@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN, nearest_dataset
+from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -71,7 +72,10 @@ class DatasetConfig(_Strict):
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
     )
     views: Count = Field(
-        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+    )
+    few_shot: bool = Field(
+        True, description="false: zero-shot only, as every data set that has a test split and no other."
     )
 
     @field_validator("texts", mode="before")
@@ -173,6 +177,13 @@ class RerankConfig(_Strict):
 class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
+    )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
@@ -186,6 +197,15 @@ class AdapterConfig(_Strict):
         None,
         description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
     )
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        known = [*FEW_SHOT, *ABLATIONS]
+        for method in value:
+            if method not in known:
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+        return value
 
 
 class EvaluationConfig(_Strict):
@@ -361,6 +381,18 @@ class Config(_Strict):
         """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
+    def has_val(self, dataset: str) -> bool:
+        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
+        return self.datasets[dataset].root is not None or dataset not in TEST_ONLY
+
+    def few_shot(self, dataset: str) -> bool:
+        """Whether the few-shot methods run on the data set."""
+        return self.datasets[dataset].few_shot and self.has_val(dataset)
+
+    def encoded(self, dataset: str) -> list[str]:
+        """What is encoded of it: shots, val, test, as far as something needs them."""
+        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
+
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         given = self.datasets[dataset].threshold
@@ -369,6 +401,12 @@ class Config(_Strict):
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
+
+    def kept_views(self, dataset: str) -> int:
+        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
+        that need them, and none for others."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""
@@ -441,6 +479,7 @@ class Config(_Strict):
             hint = nearest(str(self.generator.encoder), self.models)
             raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
         once: dict[str, list[Any]] = {
+            "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,
             "adapter.seeds": self.adapter.seeds,
             "settings": list(self.settings),

@@ -32,10 +32,14 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("phase", "needs", "not_needs"),
     [
-        ("zero_shot", {"neighbors.py", "zero_shot.py", "baselines.py", "artifacts.py"}, {"encoders.py"}),
+        (
+            "zero_shot",
+            {"neighbors.py", "zero_shot.py", "baselines/zero_shot.py", "artifacts.py"},
+            {"encoders.py", "baselines/gda.py"},
+        ),
         ("coder", {"neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
         ("rerank", {"rerank.py", "neighbors.py"}, {"encoders.py", "adapter.py"}),
-        ("adapter", {"adapter.py", "baselines.py"}, {"encoders.py", "rerank.py"}),
+        ("adapter", {"adapter.py", "few_shot.py", "baselines/gda.py"}, {"encoders.py", "rerank.py"}),
         ("evaluation", {"evaluation.py", "neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
         (
             "texts",
@@ -43,11 +47,11 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
             {"encoders.py", "neighbors.py", "texts/llm/generate.py"},
         ),
         ("manifest", {"datasets/__init__.py", "datasets/folder.py"}, {"encoders.py", "texts/sets.py"}),
-        ("image_features", {"encoders.py", "features.py", "shots.py"}, {"neighbors.py", "baselines.py"}),
+        ("image_features", {"encoders.py", "features.py", "shots.py"}, {"neighbors.py", "baselines/gda.py"}),
         (
             "text_features",
             {"encoders.py", "texts/random_words.py"},
-            {"neighbors.py", "baselines.py", "features.py"},
+            {"neighbors.py", "baselines/zero_shot.py", "features.py"},
         ),
         ("pairs", {"neighbors.py", "zero_shot.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
         ("one_to_one", {"encoders.py", "rerank.py"}, {"adapter.py", "features.py", "texts/llm/client.py"}),

@@ -39,6 +39,6 @@ rule adapter:
         expand(
             PATHS.adapter("{model}", "{dataset}", "{shots}"),
             model=MODELS,
-            dataset=DATASETS,
+            dataset=FEW_SHOT,
             shots=SHOTS,
         ),

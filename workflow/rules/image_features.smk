@@ -93,9 +93,9 @@ else:
 
 rule image_features:
     input:
-        expand(
-            PATHS.image_features("{model}", "{dataset}", "{split}"),
-            model=MODELS,
-            dataset=DATASETS,
-            split=["shots", "val", "test"],
-        ),
+        [
+            PATHS.image_features(m, d, split)
+            for m in MODELS
+            for d in DATASETS
+            for split in CONFIG.encoded(d)
+        ],

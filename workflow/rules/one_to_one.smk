@@ -3,11 +3,8 @@
 
 rule confusable_pairs:
     input:
-        expand(
-            PATHS.image_features("{model}", "{{dataset}}", "{split}"),
-            model=MODELS,
-            split=["val", "test"],
-        ),
+        features_to_choose_on,
+        expand(PATHS.image_features("{model}", "{{dataset}}", "test"), model=MODELS),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
         PATHS.manifest("{dataset}"),
         sources=sources("pairs"),

@@ -5,6 +5,7 @@
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
@@ -14,6 +15,8 @@ FIGURES = {
     "tsne": (["evaluation"], "Features"),
     "correction": (["evaluation", "zero_shot"], "Features"),
     "text_count": (["evaluation"], "Texts"),
+    "text_diversity": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "rerank_threshold": (["rerank"], "Zero-shot"),
     "rerank_pairs": (["rerank"], "Zero-shot"),
 }
@@ -125,6 +128,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -3,7 +3,7 @@
 
 rule rerank_top:
     input:
-        PATHS.image_features("{model}", "{dataset}", "val"),
+        features_to_choose_on,
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.coder("{model}", "{dataset}"),
         PATHS.one_to_one("{model}", "{dataset}"),

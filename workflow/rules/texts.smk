@@ -72,6 +72,7 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
+    localrule: True  # texts may come from a service, and the head has network
     conda:
         ENVIRONMENT
     resources:

@@ -11,16 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from . import __version__
+from . import __version__, cli_data
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
+from .texts import commands as text_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+
+class _InOrder(TyperGroup):
+    """Commands in the order of the paper: typer lists groups ("texts") behind all others."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        names = [n for n in super().list_commands(context) if n != "texts"]
+        names.insert(names.index("manifest") + 1, "texts")
+        return names
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
     "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
     "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
@@ -51,6 +64,7 @@ ModelOption = Annotated[
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
 SHARING = "Sharing (docs/sharing.md)"
+app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
 
 def _phase(name: str) -> Any:
@@ -66,11 +80,17 @@ def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
 
 
 def _each(
-    config: Config, model: str | None, dataset: str | None, do: Callable[[Config, str, str], None]
+    config: Config,
+    model: str | None,
+    dataset: str | None,
+    do: Callable[[Config, str, str], None],
+    has: Callable[[str], bool] = lambda _: True,
 ) -> None:
+    """For every model and data set; ``has`` says which data sets have what is done, where none is named."""
     for m in _chosen("model", model, config.models):
         for d in _chosen("data set", dataset, config.datasets):
-            do(config, m, d)
+            if dataset is not None or has(d):
+                do(config, m, d)
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -84,17 +104,19 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     c = load_config(config)
     features = _phase("image_features")
     for name, entry in c.datasets.items():
-        data = load_dataset(name, entry)
-        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
+        data = load_dataset(name, entry, c.data_root)
+        needed = ["train"] * c.few_shot(name) + ["val"] * c.has_val(name) + ["test"]
+        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
-        features.shot_images(c, data.split("train"), data.classes)
+        if c.few_shot(name):
+            features.shot_images(c, data.split("train"), data.classes)
         for file in entry.text_files(name):
             load_text_set(file, name, data.classes)
         if "wordnet" in entry.text_sources(name).values():
             WordNet()
         if source := entry.pair_source(name):
             load_pair_set(source, name, data.classes)
-        for split in ("val", "test"):
+        for split in needed[-2:]:
             if not len(data.split(split)):
                 raise UserError(
                     f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
@@ -144,9 +166,28 @@ def generate_texts(
             _phase("generate_texts").run(c, d)
 
 
-@app.command(rich_help_panel=PHASES)
-def texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
+texts_app.command("import")(text_commands.import_texts)
+texts_app.command("report")(text_commands.report)
+
+
+@texts_app.callback()
+def texts(
+    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
+) -> None:
     """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    if command := context.invoked_subcommand:
+        given = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        if given:
+            raise UserError(
+                f"options of 'texts {command}' stand behind it: coder-clip texts {command} --config …"
+            )
+        return
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("texts").run(c, d)
@@ -166,7 +207,8 @@ def image_features(
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").run, split=s, shard=(shard, shards)))
+        do = partial(_phase("image_features").run, split=s, shard=(shard, shards))
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -180,7 +222,8 @@ def merge_shards(
     """Put the shards of image features together: the same bytes as one run."""
     c = load_config(config)
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").merge_shards, split=s, shards=shards))
+        do = partial(_phase("image_features").merge_shards, split=s, shards=shards)
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -258,7 +301,7 @@ def adapter(
     """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
     c = load_config(config)
     for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
-        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)))
+        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)), c.few_shot)
 
 
 @app.command(rich_help_panel=PHASES)

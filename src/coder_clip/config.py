@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN
+from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -51,7 +52,9 @@ class TextSources(_Strict):
 class DatasetConfig(_Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
-    root: Path | None = Field(None, description="Folder of class folders; leave out for a built-in data set.")
+    root: Path | None = Field(
+        None, description="Folder of class folders; leave out for a built-in or published data set."
+    )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
     texts: TextSources | Literal["names"] | Path | None = Field(
         None,
@@ -69,7 +72,10 @@ class DatasetConfig(_Strict):
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
     )
     views: Count = Field(
-        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+    )
+    few_shot: bool = Field(
+        True, description="false: zero-shot only, as every data set that has a test split and no other."
     )
 
     @field_validator("texts", mode="before")
@@ -171,6 +177,13 @@ class RerankConfig(_Strict):
 class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
+    )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
@@ -184,6 +197,15 @@ class AdapterConfig(_Strict):
         None,
         description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
     )
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        known = [*FEW_SHOT, *ABLATIONS]
+        for method in value:
+            if method not in known:
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+        return value
 
 
 class EvaluationConfig(_Strict):
@@ -327,6 +349,11 @@ class Config(_Strict):
     title: str = "CODER"
     note: str = Field("", description="Shown on top of the report: what these numbers are evidence of.")
     results: Path = Path("results")
+    data_root: Path | None = Field(
+        None,
+        description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
+        "Which folder it is changes no result.",
+    )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
     settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
@@ -337,7 +364,7 @@ class Config(_Strict):
     generator: GeneratorConfig | None = None
 
     def deciding(self) -> dict[str, Any]:
-        """What the report shows: everything but where and how the work was spread.
+        """What the report shows: everything but where the images lie and how the work was spread.
 
         Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
         order). It does not count all the same: who pulled features made on a GPU and has none would have to make
@@ -345,7 +372,7 @@ class Config(_Strict):
         """
         found = self.model_dump(
             mode="json",
-            exclude={"features": {"workers", "device", "shards"}, "generator": True},
+            exclude={"data_root": True, "features": {"workers", "device", "shards"}, "generator": True},
             exclude_none=True,
         )
         return found if self.generator is None else {**found, "generator": self.generator.deciding()}
@@ -353,6 +380,18 @@ class Config(_Strict):
     def text_encoder(self) -> str:
         """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    def has_val(self, dataset: str) -> bool:
+        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
+        return self.datasets[dataset].root is not None or dataset not in TEST_ONLY
+
+    def few_shot(self, dataset: str) -> bool:
+        """Whether the few-shot methods run on the data set."""
+        return self.datasets[dataset].few_shot and self.has_val(dataset)
+
+    def encoded(self, dataset: str) -> list[str]:
+        """What is encoded of it: shots, val, test, as far as something needs them."""
+        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
@@ -362,6 +401,12 @@ class Config(_Strict):
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
+
+    def kept_views(self, dataset: str) -> int:
+        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
+        that need them, and none for others."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""
@@ -395,7 +440,7 @@ class Config(_Strict):
         for name, dataset in self.datasets.items():
             if dataset.root is None and name not in BUILTIN:
                 raise ValueError(
-                    f"datasets.{name}: no built-in data set{nearest(name, BUILTIN)}; your own needs 'root'"
+                    f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
                 )
             for key, sentences in dataset.templates.items():
                 if key not in ONE_TEMPLATE + MANY_TEMPLATES:
@@ -434,6 +479,7 @@ class Config(_Strict):
             hint = nearest(str(self.generator.encoder), self.models)
             raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
         once: dict[str, list[Any]] = {
+            "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,
             "adapter.seeds": self.adapter.seeds,
             "settings": list(self.settings),

@@ -5,6 +5,7 @@
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
@@ -14,6 +15,8 @@ FIGURES = {
     "tsne": (["evaluation"], "Features"),
     "correction": (["evaluation", "zero_shot"], "Features"),
     "text_count": (["evaluation"], "Texts"),
+    "text_diversity": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "rerank_threshold": (["rerank"], "Zero-shot"),
     "rerank_pairs": (["rerank"], "Zero-shot"),
 }
@@ -41,6 +44,7 @@ for name, (phases, category) in TABLES.items():
             LOGS / f"tables/{name}.log",
         benchmark:
             BENCHMARKS / f"tables/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -52,7 +56,7 @@ for name, (phases, category) in TABLES.items():
         message:
             f"table {name}"
         shell:
-            "coder-clip table {params.name} 2> {log}"
+            COMMANDS["report"]["table"]
 
 
 for name, (phases, category) in FIGURES.items():
@@ -76,6 +80,7 @@ for name, (phases, category) in FIGURES.items():
             LOGS / f"figures/{name}.log",
         benchmark:
             BENCHMARKS / f"figures/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -87,7 +92,7 @@ for name, (phases, category) in FIGURES.items():
         message:
             f"figure {name}"
         shell:
-            "coder-clip figure {params.name} 2> {log}"
+            COMMANDS["report"]["figure"]
 
 
 rule page:
@@ -110,7 +115,7 @@ rule page:
             name=FIGURES,
             suffix=[".png", ".pdf"],
         ),
-        sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
+        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         sources=package_sources(
             "phases.report",
             *(f"tables.{name}" for name in TABLES),
@@ -123,6 +128,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -133,7 +139,7 @@ rule page:
     message:
         "report"
     shell:
-        "coder-clip report 2> {log}"
+        COMMANDS["report"]["page"]
 
 
 rule tables:

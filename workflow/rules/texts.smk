@@ -14,8 +14,8 @@ rule list_images:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         # a folder that is not here (a colleague's machine) counts as unchanged
         images=lambda w: manifest.listing(CONFIG, w.dataset),
@@ -23,7 +23,7 @@ rule list_images:
     message:
         "images of {wildcards.dataset}"
     shell:
-        "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["list_images"]
 
 
 rule generate_texts:
@@ -53,7 +53,7 @@ rule generate_texts:
     message:
         "texts of {wildcards.dataset} from a language model or WordNet"
     shell:
-        "coder-clip generate-texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["generate_texts"]
 
 
 rule text_set:
@@ -72,17 +72,18 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
+    localrule: True  # texts may come from a service, and the head has network
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         dataset=dataset_params("texts"),
     message:
         "texts of {wildcards.dataset}"
     shell:
-        "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["text_set"]
 
 
 rule manifest:

@@ -1,0 +1,239 @@
+"""`coder-clip texts import` and `coder-clip texts report`: what is done with texts outside the phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..artifacts import Paths, read_json, write_json
+from ..config import Config, load_config
+from ..errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from ..datasets.base import Templates
+    from ..encoders import Encoder
+    from .quality import Quality
+    from .sets import PairSet, TextSet
+
+CONFIG = typer.Option(
+    "--config", "-c", help="Configuration file.", envvar="CODER_CLIP_CONFIG", show_envvar=False, metavar="FILE"
+)  # fmt: skip
+
+
+def import_texts(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="descriptions, cupl or expert-knowledge.")],
+    source: Annotated[Path, typer.Argument(help="File, or the authors' expert_knowledge folder.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set the texts are for.")],
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="Its class names in label order, one a line; default: data/classes/DATASET.txt."),
+    ] = None,
+    source_classes: Annotated[
+        Path | None, typer.Option(help="Class names of a source that holds lists without names.")
+    ] = None,
+    source_name: Annotated[
+        str | None, typer.Option(help="What the data set is called in the source, where that differs.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS, a class name of the source; may be repeated.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what fits, and list what does not.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: data/texts/DATASET.FORMAT.json.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+) -> None:
+    """Make a text set of texts that others published: every class name matched, provenance kept."""
+    from .importers import Mismatch, import_texts
+
+    target = out or Path(f"data/texts/{dataset}.{form}.json")
+    beside = pair_file(target)
+    names = _class_names(dataset, classes, config)
+    try:
+        found = import_texts(
+            form,
+            source,
+            dataset,
+            names,
+            renames=_renames(rename or []),
+            source_classes=_lines(source_classes) if source_classes else None,
+            source_name=source_name,
+            partial=partial,
+        )
+    except Mismatch as mismatch:
+        for problem in mismatch.problems:
+            typer.echo(problem, err=True)
+        raise
+    written = [(p, s) for p, s in ((target, found.texts), (beside, found.pairs)) if s is not None]
+    for path, _ in written:
+        if path.exists() and not force:
+            raise UserError(f"{path} is there already; --force writes over it, --out names another")
+    for path, made in written:
+        write_json(path, made.dump())
+    for note in found.notes:
+        typer.echo(note)
+    if found.texts:
+        kinds = ("attribute", "analogous", "synonym")
+        counts = {kind: sum(len(getattr(c, kind)) for c in found.texts.classes) for kind in kinds}
+        said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+        typer.echo(f"{target}: {len(names)} classes, {said}")
+    if found.pairs:
+        typer.echo(f"{beside}: {len(found.pairs.pairs)} pairs")
+    keys = {target: "texts", beside: "one_to_one"}
+    uses = ", ".join(f"{keys[path]}: {path}" for path, _ in written)
+    typer.echo(f"to use them: datasets: {{{dataset}: {{{uses}}}}}")
+
+
+def report(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Text sets; default: those of the configuration.")
+    ] = None,
+    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Whose tokens and text space; default: the first.")
+    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
+) -> None:
+    """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
+    from ..encoders import EncoderSpec, load_encoder
+    from ..phases.common import encoder_spec
+    from .quality import findings, table
+
+    c = load_config(config)
+    if model is not None and model not in c.models:
+        raise UserError(f"no model '{model}' in the configuration{nearest(model, c.models)}")
+    if dataset is not None and dataset not in c.datasets and not files:
+        raise UserError(f"no data set '{dataset}' in the configuration{nearest(dataset, c.datasets)}")
+    sets = [_read(path, pair_file(path)) for path in files or []]
+    if not files:
+        sets = [_of_config(c, name) for name in ([dataset] if dataset else c.datasets)]
+    encoder = load_encoder(EncoderSpec(**encoder_spec(c, model or next(iter(c.models)))))
+    found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
+    for line in table(found):
+        typer.echo(line)
+    told = findings(found)
+    typer.echo("")
+    for line in told or ["nothing to look at"]:
+        typer.echo(line)
+    if as_json:
+        write_json(as_json, [q.document() for q in found])
+    if strict and told:
+        raise typer.Exit(1)
+
+
+def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
+    """The quality of a text set as this encoder and the data set's templates see it."""
+    from .quality import quality
+
+    def lengths(sentences: Sequence[str]) -> list[int]:
+        """Tokens of each, ends included, as if the context had no end."""
+        tokens = encoder.tokenizer(list(sentences), context_length=8 * encoder.context_length)
+        pad = getattr(getattr(encoder.tokenizer, "tokenizer", None), "pad_token_id", None) or 0
+        reversed_ = (tokens != pad).int().flip(1)  # a pad's number inside a text ("!") is no padding
+        return [tokens.shape[1] - n for n in reversed_.argmax(dim=1).tolist()]
+
+    return quality(
+        texts,
+        pairs,
+        _templates(config, texts.dataset),
+        features=lambda sentences: encoder.encode_texts_report(sentences).features,
+        lengths=lengths,
+        context_length=encoder.context_length,
+        coverage=_coverage(config, texts.dataset),
+    )
+
+
+def pair_file(path: Path) -> Path:
+    """The file of one-to-one texts that belongs to a text set's."""
+    return path.with_name(f"{path.stem}.one_to_one.json")
+
+
+def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
+    """What the last run used, and before there was one, what it would read."""
+    paths, entry = Paths(config.results), config.datasets[name]
+    made, pairs = paths.texts(name), paths.one_to_one_texts(name)
+    if made.is_file():
+        return _read(made, pairs)
+    source = entry.text_source(name)
+    if not isinstance(source, Path) or not source.is_file():
+        raise UserError(
+            f"no text set of '{name}' yet; 'coder-clip texts --dataset {name}' makes it, or name a file"
+        )
+    return _read(source, entry.pair_source(name))
+
+
+def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
+    """A text set and its pairs by themselves: the class names are those it has."""
+    from .sets import load_pair_set, load_text_set
+
+    document = read_json(path)
+    entries = document.get("classes", []) if isinstance(document, dict) else []
+    names = [str(e.get("name")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    dataset = str(document.get("dataset", path.stem)) if isinstance(document, dict) else path.stem
+    there = pairs is not None and pairs.is_file()
+    return load_text_set(path, dataset, names), load_pair_set(
+        pairs, dataset, names
+    ) if there and pairs else None
+
+
+def _templates(config: Config, dataset: str) -> Templates:
+    from ..datasets import BUILTIN, load_templates
+    from ..datasets.base import Templates
+
+    entry = config.datasets.get(dataset)
+    if entry is not None:
+        return load_templates(dataset, entry)
+    if dataset in BUILTIN:
+        return load_templates(dataset, type(next(iter(config.datasets.values())))())
+    return Templates()
+
+
+def _coverage(config: Config, dataset: str) -> float | None:
+    """Share of the rerank's comparisons with a text, over all models; None before a run."""
+    from ..results import Results
+
+    paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
+    if dataset not in config.datasets or not all(p.is_file() for p in paths):
+        return None
+    results = Results.of(config)
+    compared = covered = 0
+    for m in config.models:
+        if method := results.rerank_that_looks(results.rerank(dataset, m)):
+            compared += method["comparisons"]["all"]
+            covered += method["comparisons"]["with_text"]
+    return covered / compared if compared else None
+
+
+def _renames(given: Sequence[str]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
+    return dict((part.strip() for part in text.split("=", 1)) for text in given)  # type: ignore[misc]
+
+
+def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
+    from ..datasets import load_dataset
+
+    path = given or Path(f"data/classes/{dataset}.txt")
+    if given or path.is_file():
+        return _lines(path)
+    c = load_config(config)
+    if dataset not in c.datasets:
+        raise UserError(f"no class names of data set '{dataset}': no {path}; name a file with --classes")
+    return list(load_dataset(dataset, c.datasets[dataset]).classes)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}; it should hold one class name a line") from error
+    return [line for line in lines if line]

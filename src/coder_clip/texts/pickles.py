@@ -1,0 +1,82 @@
+"""Pickles from elsewhere: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
+
+Two locks. The opcodes are read without running them, and each has to be on the list below, which holds nothing that
+can name or call a function; then the standard library's reader runs with its door to functions and classes shut.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+ALLOWED = frozenset(
+    (
+        "PROTO", "FRAME", "STOP", "MARK",
+        "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
+        "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+        "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
+    )
+)  # fmt: skip
+ITEMS = 10_000_000  # a few bytes of references can stand for more texts than fit into memory
+
+
+class _Shut(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("asks for an object from outside")
+
+
+def read_plain_pickle(path: str | Path) -> Any:
+    """The lists, dicts and strings of a pickle file.
+
+    UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
+    itself, or stands for more than ten million items.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    refusal = f"{path} is refused: a pickle may hold lists, dicts and strings, and this one"
+    try:
+        operations = list(pickletools.genops(data))
+    except Exception as error:  # genops raises whatever its readers raise on bytes that are no pickle
+        raise UserError(f"{path} is no pickle file ({type(error).__name__})") from error
+    for operation, argument, position in operations:
+        if operation.name not in ALLOWED:
+            what = f" ({argument})" if operation.name in ("GLOBAL", "INST") else ""
+            raise UserError(f"{refusal} holds {operation.name}{what} at byte {position}")
+        if "PUT" in operation.name and int(argument or 0) > len(
+            operations
+        ):  # would make room for all up to it
+            raise UserError(f"{refusal} numbers an object {argument} of {len(operations)}")
+    try:
+        found = _Shut(io.BytesIO(data)).load()
+    except Exception as error:  # a well-formed opcode at a wrong place: index, type and attribute errors
+        raise UserError(f"{refusal} cannot be read ({type(error).__name__})") from error
+    if _items(found, {}, path) > ITEMS:
+        raise UserError(f"{refusal} stands for more than {ITEMS:,} items")
+    return found
+
+
+def _items(value: Any, known: dict[int, int], path: Path) -> int:
+    """How many values there are, counted as often as they are referred to."""
+    if not isinstance(value, (list, dict)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = -1
+        inside = value if isinstance(value, list) else value.values()
+        try:
+            known[id(value)] = 1 + sum(_items(v, known, path) for v in inside)
+        except RecursionError:
+            raise UserError(f"{path} is refused: its lists are nested too deep") from None
+    if known[id(value)] < 0:
+        raise UserError(f"{path} is refused: a list in it contains itself")
+    return known[id(value)]

@@ -1,0 +1,226 @@
+"""What can be told of a text set before a single image is classified: lengths, repeats, wrong names, diversity.
+
+None of it says that a text is true. It finds the slips that cost accuracy unseen: a text cut in the middle, one text
+for two classes, a description of "a lake" under "river", ten ways to say the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from .names import name_key
+from .sentences import fill, spaces
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..datasets.base import Templates
+    from .sets import PairSet, TextSet
+
+GENERAL = ("attribute", "analogous", "synonym")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text: of which class (one_to_one: told from which other), as written and as the encoder reads it."""
+
+    kind: str
+    index: int
+    text: str
+    sentences: tuple[str, ...]
+    against: int = -1
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One kind of one data set.
+
+    texts, classes: how many, and how many classes (one_to_one: pairs) have some, of how many. per_class: fewest,
+    mean and most of those that have some. tokens: shortest, mean and longest sentence, ends included. over_length:
+    texts the encoder cuts. shared: (text, class names) used by several classes. names_another: (class, text, class
+    named). diversity: mean cosine between two texts of one class, over classes with two; lower is more diverse;
+    None where no class has two. coverage: one_to_one, share of compared pairs with a text, where a run has said.
+    """
+
+    dataset: str
+    kind: str
+    texts: int
+    classes: int
+    of: int
+    per_class: tuple[int, float, int]
+    tokens: tuple[int, float, int]
+    over_length: list[str]
+    shared: list[tuple[str, list[str]]]
+    names_another: list[tuple[str, str, str]]
+    diversity: float | None
+    coverage: float | None = None
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def quality(
+    texts: TextSet,
+    pairs: PairSet | None,
+    templates: Templates,
+    *,
+    features: Callable[[Sequence[str]], Tensor],
+    lengths: Callable[[Sequence[str]], Sequence[int]],
+    context_length: int,
+    coverage: float | None = None,
+) -> list[Quality]:
+    """Every kind that the text set has, in the order of the method.
+
+    features: M sentences -> (M, d) unit rows. lengths: tokens of each sentence, uncut, ends included.
+    """
+    names = [spaces(c.name) for c in texts.classes]
+    found = []
+    listed = list(_texts(texts, pairs, templates))
+    for kind, group in groupby(listed, key=lambda t: t.kind):
+        of_kind = list(group)
+        sentences = list(dict.fromkeys(s for t in of_kind for s in t.sentences))
+        tokens = dict(zip(sentences, lengths(sentences), strict=True))
+        rows = {s: i for i, s in enumerate(sentences)}
+        owner = _owners(of_kind)
+        per_class = [len(t) for t in owner.values()]
+        found.append(
+            Quality(
+                dataset=texts.dataset,
+                kind=kind,
+                texts=len(of_kind),
+                classes=len(owner) if kind != "one_to_one" else len({frozenset(k) for k in owner}),
+                of=len(names) if kind != "one_to_one" else len(names) * (len(names) - 1) // 2,
+                per_class=_spread(per_class),
+                tokens=_spread(list(tokens.values())),
+                over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
+                shared=_shared(of_kind, names) if kind != "one_to_one" else [],
+                names_another=_names_another(of_kind, names),
+                diversity=_diversity(features(sentences), [[rows[s] for s in t] for t in owner.values()]),
+                coverage=coverage if kind == "one_to_one" else None,
+            )
+        )
+    return found
+
+
+def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Iterator[Text]:
+    for i, c in enumerate(texts.classes):
+        yield Text("name", i, c.name, (fill(templates.name, spaces(c.name)),))
+    template = {"attribute": templates.attribute, "analogous": templates.analogous, "synonym": templates.name}
+    for kind in GENERAL:
+        for i, c in enumerate(texts.classes):
+            for text in getattr(c, kind):
+                name = spaces(text) if kind == "synonym" else spaces(c.name)
+                yield Text(kind, i, text, (fill(template[kind], name, **{kind: spaces(text)}),))
+    for pair in pairs.pairs if pairs else ():
+        a, b = pair.a_index, pair.b_index
+        for index, against, of_side in ((a, b, pair.a_not_b), (b, a, pair.b_not_a)):
+            name = spaces(texts.classes[index].name)
+            for text in of_side:
+                sentences = tuple(fill(t, name, one_to_one=text) for t in templates.one_to_one)
+                yield Text("one_to_one", index, text, sentences, against)
+
+
+def _owners(texts: Sequence[Text]) -> dict[tuple[int, ...], list[str]]:
+    """Sentences of each class; of each ordered pair."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for t in texts:
+        key = (t.index,) if t.against < 0 else (t.index, t.against)
+        found.setdefault(key, []).extend(t.sentences)
+    return found
+
+
+def _shared(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Texts of several classes, in any spelling: they say nothing about which of the classes it is."""
+    of: dict[str, dict[int, str]] = {}
+    for t in texts:
+        of.setdefault(name_key(t.text), {}).setdefault(t.index, t.text)
+    return [(next(iter(f.values())), [names[i] for i in f]) for f in of.values() if len(f) > 1]
+
+
+def _names_another(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Texts in which the name of another class stands as words of their own (plurals too)."""
+    key_of = [name_key(n) for n in names]
+    of_key: dict[str, str] = {}
+    for key, name in zip(key_of, names, strict=True):
+        of_key.setdefault(key, name)
+        of_key.setdefault(f"{key}s", name)
+    longest_first = sorted(of_key, key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+    found = []
+    for t in texts:
+        if t.kind == "name":
+            continue
+        own = re.compile(rf"(?<!\w){re.escape(key_of[t.index])}s?(?!\w)")
+        rest = own.sub(" ", name_key(t.text))  # "a bull terrier" is part of the class's own longer name
+        named = dict.fromkeys(of_key[m[0]] for m in pattern.finditer(rest))
+        found += [(names[t.index], t.text, other) for other in named if name_key(other) != key_of[t.index]]
+    return found
+
+
+def _diversity(features: Tensor, groups: Sequence[Sequence[int]]) -> float | None:
+    """Mean over groups of two rows and more of the mean cosine between two rows, from one sum a group.
+
+    Of n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
+    """
+    found = []
+    for group in groups:
+        rows = list(dict.fromkeys(group))
+        n = len(rows)
+        if n > 1:
+            total = features[rows].double().sum(dim=0)
+            found.append((float(total @ total) - n) / (n * (n - 1)))
+    return sum(found) / len(found) if found else None
+
+
+def _spread(values: Sequence[int]) -> tuple[int, float, int]:
+    return (min(values), sum(values) / len(values), max(values))
+
+
+# ---- for people
+
+
+def table(found: Sequence[Quality]) -> list[str]:
+    """The numbers in aligned columns."""
+    head = ["data set", "kind", "texts", "classes", "a class", "tokens", "too long", "shared"]
+    head += ["names another", "cosine", "coverage"]
+    rows = [head]
+    for q in found:
+        rows.append(
+            [
+                q.dataset,
+                q.kind,
+                str(q.texts),
+                f"{q.classes}/{q.of}" + (" pairs" if q.kind == "one_to_one" else ""),
+                _range(q.per_class),
+                _range(q.tokens),
+                str(len(q.over_length)),
+                str(len(q.shared)),
+                str(len(q.names_another)),
+                "–" if q.diversity is None else f"{q.diversity:.3f}",
+                "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def findings(found: Sequence[Quality]) -> list[str]:
+    """What a person should look at, a line each."""
+    lines = []
+    for q in found:
+        start = f"{q.dataset}, {q.kind}: "
+        lines += [f"{start}over the encoder's length and cut: '{t}'" for t in q.over_length]
+        lines += [f"{start}'{t}' is a text of {' and of '.join(names)}" for t, names in q.shared]
+        lines += [f"{start}'{t}' of {name} names the class {other}" for name, t, other in q.names_another]
+    times = Counter(" ".join(line.split()) for line in lines)
+    return [line if n == 1 else f"{line} ({n} times)" for line, n in times.items()]
+
+
+def _range(values: tuple[int, float, int]) -> str:
+    low, mean, high = values
+    return f"{low}" if low == high else f"{low}–{high} (mean {mean:.1f})"

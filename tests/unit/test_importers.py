@@ -1,0 +1,362 @@
+"""Texts that others published: every class name matched or named, no pickle that can do anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import pickletools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coder_clip.errors import UserError
+from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
+from coder_clip.texts.pickles import read_plain_pickle
+from coder_clip.texts.sets import load_pair_set, load_text_set
+
+CLASSES = ["red_fox", "Arctic Fox", "wolf"]
+DESCRIPTIONS = {
+    "wolf": ["grey fur", "grey fur", " long  legs "],
+    "Red Fox": ["red fur"],
+    "arctic-fox": ["white fur"],
+}
+
+
+def saved(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(value), encoding="utf-8")
+    else:
+        path.write_bytes(pickle.dumps(value))
+    return path
+
+
+@pytest.fixture
+def expert(tmp_path: Path) -> Path:
+    """The authors' folder: lists in the order of their class file, synonyms and pairs as JSON."""
+    folder = tmp_path / "expert_knowledge"
+    saved(folder / "attribute/wild-dogs.pkl", [["grey fur"], ["red fur"], ["white fur"]])
+    saved(folder / "simile_class/wild-dogs.pkl", [["coyote"], ["shiba_inu"], []])
+    synonyms = [("wolf", ["Canis_lupus"]), ("red fox", []), ("arctic fox", ["white fox"])]
+    saved(folder / "synonym/wild-dogs.json", [{"class": c, "syno": s} for c, s in synonyms])
+    pairs = {"wolf": {"red_fox": ["grey fur"]}, "red_fox": {"wolf": ["red fur"], "Arctic Fox": ["red fur"]}}
+    saved(folder / "ovo_attribute/wild-dogs.json", pairs)
+    saved(folder / "attribute/DTD.pkl", [["spots"]])
+    return folder
+
+
+def attributes(found: Any) -> list[list[str]]:
+    return [c.attribute for c in found.texts.classes]
+
+
+# ---- names -----------------------------------------------------------------------------------------
+
+
+def test_names_match_whatever_case_underscores_and_order(tmp_path: Path) -> None:
+    """Matched by position, wolves would be described with a fox's texts."""
+    path = saved(tmp_path / "d.json", DESCRIPTIONS)
+    found = import_texts("descriptions", path, "foxes", CLASSES)
+    assert [c.name for c in found.texts.classes] == CLASSES
+    assert attributes(found) == [["red fur"], ["white fur"], ["grey fur", "long legs"]]
+    assert "1 empty or repeated texts left out" in found.notes[0]
+
+
+def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
+    """One at a time, an import of a thousand classes takes a thousand runs."""
+    path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "artic fox": ["b"], "jackal": ["c"]})
+    with pytest.raises(Mismatch) as caught:
+        import_texts("descriptions", path, "foxes", CLASSES)
+    assert caught.value.problems == [
+        "'artic fox' is no class of the data set (did you mean 'Arctic Fox'?)",
+        "'jackal' is no class of the data set",
+        "no attribute texts for 'Arctic Fox'",
+        "no attribute texts for 'wolf'",
+    ]
+    assert "4 class names do not fit" in str(caught.value)
+    assert "--rename" in str(caught.value)
+
+
+def test_a_renamed_class_fits(tmp_path: Path) -> None:
+    path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "polar fox": ["b"], "wolf": ["c"]})
+    found = import_texts("descriptions", path, "foxes", CLASSES, renames={"polar_fox": "arctic fox"})
+    assert attributes(found)[1] == ["b"]
+    assert found.texts.provenance["attribute"]["renamed"] == {"polar_fox": "arctic fox"}
+
+
+def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> None:
+    """A slip of the pen would silently leave the class without texts."""
+    path = saved(tmp_path / "d.json", DESCRIPTIONS)
+    with pytest.raises(Mismatch) as caught:
+        import_texts("descriptions", path, "foxes", CLASSES, renames={"polr fox": "wolf"}, partial=True)
+    assert caught.value.problems == ["to rename: 'polr fox' is no class of d.json"]
+
+
+def test_what_fits_can_be_taken(tmp_path: Path) -> None:
+    path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "jackal": ["c"]})
+    found = import_texts("descriptions", path, "foxes", CLASSES, partial=True)
+    assert attributes(found) == [["a"], [], []]
+    assert "left out: 'jackal' is no class of the data set" in found.notes
+    assert found.texts.provenance["attribute"]["without"] == ["Arctic Fox", "wolf"]
+
+
+def test_two_names_for_one_class_are_a_mismatch() -> None:
+    match = match_names(["red fox", "Red_Fox"], ["red fox"], {})
+    assert match.problems == ["'red fox' and 'Red_Fox' are both 'red fox'"]
+
+
+def test_names_that_differ_in_case_alone_are_told_apart() -> None:
+    """A label set may hold both; the exact spelling decides, and another one is not guessed."""
+    assert match_names(["US", "us"], ["us", "US"], {}).indices == [[1], [0]]
+    assert match_names(["Us"], ["us", "US"], {}).problems == ["'Us' could be any of 'US', 'us'"]
+
+
+def test_a_name_that_the_label_set_holds_twice() -> None:
+    """ImageNet has two classes "missile": given twice they are in order, given once both get the texts."""
+    wanted = ["missile", "fox", "missile"]
+    assert match_names(["missile", "missile", "fox"], wanted, {}).indices == [[0], [2], [1]]
+    once = match_names(["fox", "missile"], wanted, {})
+    assert once.indices == [[1], [0, 2]]
+    assert once.notes == ["'missile' is the name of 2 classes; all get its texts"]
+
+
+@given(st.permutations(["a_b", "c", "d-e", "f g"]), st.booleans())
+@settings(max_examples=30)
+def test_any_order_gives_the_same_match(names: list[str], upper: bool) -> None:
+    wanted = ["A b", "C", "D E", "F_G"]
+    match = match_names([n.upper() if upper else n for n in names], wanted, {})
+    assert not match.problems
+    for name, indices in zip(names, match.indices, strict=True):
+        assert [wanted[i].lower().replace("_", " ") for i in indices] == [
+            name.replace("_", " ").replace("-", " ")
+        ]
+
+
+# ---- formats ---------------------------------------------------------------------------------------
+
+
+def test_cupl_says_which_template_whole_sentences_need(tmp_path: Path) -> None:
+    """In "a photo of a wolf which has A wolf is grey." the sentence would be noise."""
+    path = saved(tmp_path / "c.json", {c: [f"A {c} is grey."] for c in CLASSES})
+    found = import_texts("cupl", path, "foxes", CLASSES)
+    assert attributes(found)[2] == ["A wolf is grey."]
+    assert any("{class}: {attribute}" in note for note in found.notes)
+
+
+def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> None:
+    theirs = ["wolf", "red fox", "arctic fox"]
+    found = import_texts(
+        "expert-knowledge", expert, "foxes", CLASSES, source_classes=theirs, source_name="wild_dogs"
+    )
+    assert found.texts is not None
+    assert attributes(found) == [["red fur"], ["white fur"], ["grey fur"]]
+    assert [c.analogous for c in found.texts.classes] == [["shiba_inu"], [], ["coyote"]]
+    assert [c.synonym for c in found.texts.classes] == [[], ["white fox"], ["Canis_lupus"]]
+    assert found.pairs is not None
+    both, one = found.pairs.pairs[1], found.pairs.pairs[0]
+    assert (both.a, both.b, both.a_not_b, both.b_not_a) == ("red_fox", "wolf", ["red fur"], ["grey fur"])
+    assert (one.b, one.b_not_a) == ("Arctic Fox", [])
+    assert any("1 of 2 pairs have texts on one side" in note for note in found.notes)
+    # what is written is a text set like any other
+    texts = saved(tmp_path / "t.json", found.texts.dump())
+    assert [c.attribute for c in load_text_set(texts, "foxes", CLASSES).classes] == attributes(found)
+    pairs = saved(tmp_path / "p.json", found.pairs.dump())
+    assert load_pair_set(pairs, "foxes", CLASSES).pairs == found.pairs.pairs
+    assert found.texts.provenance["attribute"]["sha256"]
+
+
+def test_lists_without_names_are_never_taken_for_another_number_of_classes(expert: Path) -> None:
+    for arguments in ({"source_name": "dtd"}, {"source_name": "wild-dogs", "source_classes": ["wolf"]}):
+        with pytest.raises(UserError, match=r"classes without names|names for them"):
+            import_texts("expert-knowledge", expert, "foxes", CLASSES, **arguments)  # type: ignore[arg-type]
+
+
+def test_lists_without_names_say_that_their_order_is_trusted(tmp_path: Path) -> None:
+    saved(tmp_path / "attribute/foxes.pkl", [["red"], ["white"], ["grey"]])
+    found = import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
+    assert found.notes == ["attribute: foxes.pkl has no class names; taken to be in label order"]
+
+
+def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> None:
+    with pytest.raises(UserError, match=r"--source-name.*did you mean 'wild-dogs'"):
+        import_texts("expert-knowledge", expert, "wild-dog", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"wolf": ["a"], "wolf": ["b"]}', "'wolf' is there twice"),
+        ('{"wolf": ["a", 3]}', "other than a list of texts"),
+        ('{"wolf": null}', "other than a list of texts"),
+        ('{"wolf": ', "no valid JSON"),
+        ('[["a"]]', "is it of another format"),
+        ("3", "neither a list nor an object"),
+        ("[" * 100_000, "no valid JSON"),
+    ],
+)
+def test_a_file_of_another_form_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=says) as caught:
+        import_texts("descriptions", path, "foxes", CLASSES)
+    assert "d.json" in str(caught.value)
+
+
+def test_unknown_formats_and_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'descriptions'"):
+        import_texts("description", tmp_path, "foxes", CLASSES)
+    for form in FORMATS:
+        with pytest.raises(UserError, match="no file or folder"):
+            import_texts(form, tmp_path / "nothing", "foxes", CLASSES)
+    with pytest.raises(UserError, match="not the authors' expert_knowledge folder"):
+        import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
+
+
+# ---- pickles ---------------------------------------------------------------------------------------
+
+
+class Evil:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path: Path, protocol: int) -> None:
+    """Anyone can publish a pickle; opening it as the published code does runs whatever is in it."""
+    mark = tmp_path / "ran"
+    data = pickle.dumps([["fine"], Evil(mark)], protocol=protocol)
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="refused") as caught:
+        read_plain_pickle(path)
+    assert not mark.exists()
+    assert "\n" not in str(caught.value)
+    pickle.loads(data)  # it is a real attack: the standard reader runs it
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [1, 1.5, None, True, b"bytes", ("a",), {"a"}, [3], {"a": None}, complex(1), range(3), os.system]
+)
+def test_anything_but_lists_dicts_and_strings_is_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(UserError, match="refused"):
+        read_plain_pickle(saved(tmp_path / "x.pkl", value))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",  # the classic
+        b"(ios\nsystem\n.",
+        b"\x80\x02]q\xff.",  # cut off
+        b"\x80\x04]r\xff\xff\xff\xff.",  # makes room for four thousand million objects
+        b"\x80\x04a.",  # appends to nothing
+        b"\x80\x04}]]s.",  # a list as a key
+        b"\x82\x01.",  # an extension
+        b"Pid\n.",  # an object from outside
+        b"",
+        b"no pickle at all",
+    ],
+)
+def test_hand_made_pickles_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"x\.pkl"):
+        read_plain_pickle(path)
+
+
+def test_a_small_pickle_of_a_huge_list_is_refused(tmp_path: Path) -> None:
+    """References to references: a hundred bytes that no memory holds once they are written out."""
+    value: list[Any] = ["x"] * 10
+    for _ in range(9):
+        value = [value] * 10
+    with pytest.raises(UserError, match="more than 10,000,000 items"):
+        read_plain_pickle(saved(tmp_path / "x.pkl", value))
+    itself: list[Any] = []
+    itself.append(itself)
+    with pytest.raises(UserError, match="contains itself"):
+        read_plain_pickle(saved(tmp_path / "y.pkl", itself))
+
+
+PLAIN = st.recursive(
+    st.text(),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(), inside, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(PLAIN, st.integers(0, pickle.HIGHEST_PROTOCOL))
+@settings(max_examples=50)
+def test_plain_pickles_are_read_whole(
+    tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int
+) -> None:
+    path = tmp_path_factory.mktemp("p") / "x.pkl"
+    path.write_bytes(pickle.dumps(value, protocol=protocol))
+    assert read_plain_pickle(path) == value
+    path.write_bytes(pickletools.optimize(path.read_bytes()))
+    assert read_plain_pickle(path) == value
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=200)
+def test_noise_ends_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("p") / "x.pkl"
+    path.write_bytes(data)
+    with contextlib.suppress(UserError):
+        assert isinstance(read_plain_pickle(path), (str, list, dict))
+
+
+# ---- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/classes").mkdir(parents=True)
+    (tmp_path / "data/classes/foxes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_import_writes_a_text_set_and_says_how_to_use_it(
+    command: Callable[..., Any], workplace: Path
+) -> None:
+    source = saved(workplace / "d.json", DESCRIPTIONS)
+    answer = command("texts", "import", "descriptions", source, "--dataset", "foxes")
+    assert answer.code == 0, answer.err
+    written = workplace / "data/texts/foxes.descriptions.json"
+    assert load_text_set(written, "foxes", CLASSES).classes[0].attribute == ["red fur"]
+    assert "datasets: {foxes: {texts: data/texts/foxes.descriptions.json}}" in answer.out
+    again = command("texts", "import", "descriptions", source, "--dataset", "foxes")
+    assert again.code == 1
+    assert "--force" in again.err
+    assert command("texts", "import", "descriptions", source, "--dataset", "foxes", "--force").code == 0
+
+
+def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any], workplace: Path) -> None:
+    source = saved(workplace / "d.json", {"jackal": ["a"], "wolf": ["b"]})
+    answer = command("texts", "import", "descriptions", source, "-d", "foxes")
+    assert answer.code == 1
+    assert "'jackal' is no class of the data set" in answer.err.splitlines()
+    assert answer.err.splitlines()[-1].startswith("coder-clip: error: ")
+    assert not (workplace / "data/texts").exists()
+    renamed = command("texts", "import", "descriptions", source, "-d", "foxes", "--rename", "jackal")
+    assert "THEIRS=OURS" in renamed.err
+
+
+def test_import_without_class_names_says_where_they_go(command: Callable[..., Any], workplace: Path) -> None:
+    saved(workplace / "d.json", DESCRIPTIONS)
+    (workplace / "c.yaml").write_text(
+        "datasets: [digits]\nmodels: {m: {model: ViT-B-32, pretrained: openai}}\n"
+    )
+    answer = command("texts", "import", "descriptions", "d.json", "-d", "cats", "-c", "c.yaml")
+    assert "--classes" in answer.err

@@ -198,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
             self.fail(int(behaviour))
         elif behaviour == "retry-after":
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="1")
+        elif behaviour == "soon":
+            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After_Ms="20")
         elif behaviour == "retry-after-long":
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="7200")
         elif behaviour == "limits":

@@ -116,6 +116,14 @@ def test_a_wait_that_the_server_asks_for_holds_for_all_questions(
     assert len(after) > len(CLASSES)
 
 
+def test_a_busy_server_is_waited_for_however_often_it_says_so(server: Server, tmp_path: Path) -> None:
+    """With three requests a minute each question hears "later" many times; that is no failure."""
+    server.behaviours = ["soon"] * 30
+    run(settings(server, tmp_path, retries=0), class_items(["synonym"], CLASSES[:4], Templates(), COUNTS))
+    assert len(server.asked) == 34
+    assert len(server.paid) == 4
+
+
 def test_limits_in_a_good_answer_are_respected(server: Server, tmp_path: Path) -> None:
     server.headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "300ms"}
     run(
@@ -181,6 +189,7 @@ def test_a_used_up_quota_stops_and_keeps_everything(server: Server, tmp_path: Pa
     assert stored(generator) == sum(server.paid.values()) >= 7
     asked = len(server.asked)
     assert asked <= 10, "it went on asking"
+    server.behaviours = []
     run(generator)
     assert set(server.paid.values()) == {1}
     assert len(server.asked) - asked == 2 * len(CLASSES) - 7

@@ -238,7 +238,7 @@ def test_a_budget_counts_what_is_under_way() -> None:
 
 def test_without_prices_nothing_is_reckoned() -> None:
     assert cost.money(None, 10, 10, False) is None
-    rows = cost.lines([("foxes", "attribute", Estimate(3, 30, 40, None), 2)], "(no prices)", "note")
+    rows = cost.lines([("foxes", "attribute", Estimate(3, 30, 40, None), 2)], "(no prices)")
     assert rows[1].split() == ["foxes", "attribute", "2", "3", "30", "40", "–"]
     assert cost.total([Estimate(1, 1, 1, None), Estimate(1, 1, 1, 0.5)]).money == 0.5
 

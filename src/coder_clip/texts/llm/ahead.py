@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...artifacts import Paths, read_json
@@ -18,23 +19,29 @@ if TYPE_CHECKING:
 FEW = 3  # data sets whose kinds have a line each
 
 
-def ahead(config: Config, datasets: list[str]) -> list[str]:
-    """A table for people: a line a data set and kind; of many data sets, general and one-to-one texts.
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: questions to ask, and answers that are there. known: False for an upper bound."""
+
+    dataset: str
+    texts: str
+    ahead: Estimate
+    stored: int
+    known: bool = True
+
+
+def rows(config: Config, datasets: list[str], together: bool = False) -> list[Row]:
+    """What would be asked, by data set and kind; together: the kinds of classes in one line.
 
     Questions that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
     after stage one; until then the most that can be asked counts.
     """
     generator = config.generator
     if generator is None:
-        raise UserError(
-            "no section 'generator:' in the configuration, so nothing would be asked (docs/texts.md)"
-        )
-    rows: list[tuple[str, str, Estimate, int]] = []
-    most = False
+        return []
+    found: list[Row] = []
     seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
     counts = generator.counts.model_dump()
-    prices = generator.prices
-    budget = Budget(0, None, prices.currency if prices else "")
     for name in datasets:
         data = config.datasets[name]
         sources = data.text_sources(name)
@@ -42,18 +49,29 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
         if not kinds and not data.generates_pairs:
             continue
         classes, templates = _classes(config, name), load_templates(name, data)
-        asking = Generator(generator, store.read(generator.answers, name), budget)
-        groups = [[kind] for kind in kinds] if len(datasets) <= FEW else [kinds] if kinds else []
-        for group in groups:
+        asking = Generator(generator, store.read(generator.answers, name), Budget(0, None, ""))
+        for group in [kinds] if together and kinds else [[kind] for kind in kinds]:
             label = group[0] if len(group) == 1 else "of classes"
-            rows.append((name, label, *asking.ahead(class_items(group, classes, templates, counts), seen)))
+            items = class_items(group, classes, templates, counts)
+            found.append(Row(name, label, *asking.ahead(items, seen)))
         if data.generates_pairs:
             pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
-            most |= not known
             items = pair_items(pairs, classes, templates, counts["one_to_one"])
-            rows.append((name, "one_to_one" if known else "one_to_one *", *asking.ahead(items, seen)))
-    if not rows:
+            found.append(Row(name, "one_to_one", *asking.ahead(items, seen), known))
+    return found
+
+
+def ahead(config: Config, datasets: list[str]) -> list[str]:
+    """The table for people, with what it rests on below it. UserError where nothing is asked of a language model."""
+    generator = config.generator
+    if generator is None:
+        raise UserError(
+            "no section 'generator:' in the configuration, so nothing would be asked (docs/texts.md)"
+        )
+    found = rows(config, datasets, together=len(datasets) > FEW)
+    if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
+    prices = generator.prices
     notes = [
         f"{generator.model}; tokens are estimates, 4 bytes each, and by stored answers where there are enough"
     ]
@@ -63,13 +81,14 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
             f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} a million tokens{half};"
             f" stored answers cost {cost.amount(store.spent(generator.answers))}"
         )
-    if generator.max_cost is not None:
-        notes.append(f"a run stops at {cost.amount(generator.max_cost)} {budget.currency} (max_cost)")
+        if generator.max_cost is not None:
+            notes.append(f"a run stops at {cost.amount(generator.max_cost)} {prices.currency} (max_cost)")
     if len(datasets) > 1:
         notes.append("what two data sets ask alike counts once, for the first of them")
-    if most:
+    if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
-    return cost.lines(rows, budget.currency or "(no prices)", "\n".join(notes))
+    table = [(r.dataset, r.texts + ("" if r.known else " *"), r.ahead, r.stored) for r in found]
+    return [*cost.lines(table, prices.currency if prices else "(no prices)"), *notes]
 
 
 def _classes(config: Config, name: str) -> list[str]:

@@ -574,6 +574,16 @@ def test_a_batch_that_the_server_refuses_is_told(server: Server, tmp_path: Path)
     assert all(item.texts["texts"] for item in run(generator)), "a refused batch is waited for for ever"
 
 
+def test_a_batch_that_is_gone_is_submitted_anew(server: Server, tmp_path: Path) -> None:
+    """A colleague's, or one whose answers the server has deleted: waiting for it would never end."""
+    generator = settings(server, tmp_path, batch=True)
+    run(generator)
+    store.read(generator.answers, "animals").path.unlink()
+    server.batches["gone"] = server.batches.pop("batch_0")
+    assert all(item.texts["texts"] for item in run(generator))
+    assert list(server.batches) == ["gone", "batch_1"]
+
+
 def test_a_wrong_key_ends_a_batch_with_one_line(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

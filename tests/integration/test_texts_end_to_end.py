@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_report_browser import CHROMIUM, DRIVER, browser, show  # noqa: F401
 from working_copy import Work, duplicate, working_copy
 
 from llm_server import Server, serving, words
@@ -55,7 +56,7 @@ def hostile(about: str, count: int) -> list[str]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with serving(hostile, ["ok", "503", "ok", "429", "drop"]) as found:
-        found.key = KEY
+        found.key, found.served = KEY, f"tiny {HOSTILE[0]}"
         yield found
 
 
@@ -83,7 +84,7 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     texts = read(made, "texts/digits.json")
     assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 10
     note = texts["provenance"]["attribute"]
-    assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", ["tiny-2026"])
+    assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
     assert note["answers"] == 10
     assert note["tokens"] == {"prompt": 1000, "completion": 500}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
@@ -161,8 +162,15 @@ def test_the_key_is_nowhere(made: Work) -> None:
             assert KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None:  # noqa: F811
+    show(browser, made.folder / "results/report.html", 1280)
+    assert browser.title == "texts", "a text was run as a script"
+    assert browser.get_log("browser") == []
+
+
 def test_hostile_texts_do_no_harm_on_the_page(made: Work) -> None:
-    """A text is data. In a browser: tests/integration/test_report_browser.py."""
+    """A text is data."""
     page = (made.folder / "results/report.html").read_text(encoding="utf-8")
     texts = json.dumps(read(made, "texts/digits.json"), ensure_ascii=False)
     assert "<script>document.title" in texts, "the texts were to be hostile"

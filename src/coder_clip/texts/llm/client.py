@@ -52,6 +52,10 @@ class NoSchemaError(Exception):
     """The server does not do structured output."""
 
 
+class GoneError(UserError):
+    """The server does not know what it was asked about."""
+
+
 class RefusedError(Exception):
     """The server will not answer this one question."""
 
@@ -267,7 +271,7 @@ def _judged(error: Any, generator: GeneratorConfig, place: str) -> Exception:
     if status in (408, 409, 425, 429) or status >= 500:
         return TransientError(f"{place} answers {status}", retry_after(error.response.headers))
     if status == 404:
-        return UserError(f"{place} has no model '{generator.model}', or is no such server (404: {said})")
+        return GoneError(f"{place} has no model '{generator.model}', or is no such server (404: {said})")
     return UserError(f"{place} does not take the request ({status}: {said})")
 
 

@@ -41,7 +41,7 @@ class Quality:
     """One kind of one data set.
 
     texts, classes: how many, and how many classes (one_to_one: pairs) have some, of how many. per_class: fewest,
-    mean and most of those that have some. tokens: shortest, mean and longest sentence, ends included. over_length:
+    mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest sentence, ends included. over_length:
     texts the encoder cuts. shared: (text, class names) used by several classes. names_another: (class, text, class
     named). diversity: mean cosine between two texts of one class, over classes with two; lower is more diverse;
     None where no class has two. coverage: one_to_one, share of compared pairs with a text, where a run has said.
@@ -87,7 +87,7 @@ def quality(
         tokens = dict(zip(sentences, lengths(sentences), strict=True))
         rows = {s: i for i, s in enumerate(sentences)}
         owner = _owners(of_kind)
-        per_class = [len(t) for t in owner.values()]
+        per_class = Counter((t.index, t.against) for t in of_kind)
         found.append(
             Quality(
                 dataset=texts.dataset,
@@ -95,7 +95,7 @@ def quality(
                 texts=len(of_kind),
                 classes=len(owner) if kind != "one_to_one" else len({frozenset(k) for k in owner}),
                 of=len(names) if kind != "one_to_one" else len(names) * (len(names) - 1) // 2,
-                per_class=_spread(per_class),
+                per_class=_spread(list(per_class.values())),
                 tokens=_spread(list(tokens.values())),
                 over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
                 shared=_shared(of_kind, names) if kind != "one_to_one" else [],

@@ -38,6 +38,9 @@ class Paths:
     def texts(self, dataset: str) -> Path:
         return self.root / "texts" / f"{dataset}.json"
 
+    def generated_texts(self, dataset: str) -> Path:
+        return self.root / "texts" / "generated" / f"{dataset}.json"
+
     def image_features(self, model: str, dataset: str, split: str) -> Path:
         return self.root / "image_features" / model / dataset / f"{split}.safetensors"
 
@@ -59,6 +62,12 @@ class Paths:
 
     def zero_shot(self, model: str, dataset: str) -> Path:
         return self.root / "zero_shot" / model / f"{dataset}.parquet"
+
+    def confusable_pairs(self, dataset: str) -> Path:
+        return self.root / "one_to_one" / "pairs" / f"{dataset}.json"
+
+    def generated_pairs(self, dataset: str) -> Path:
+        return self.root / "one_to_one" / "generated" / f"{dataset}.json"
 
     def one_to_one_texts(self, dataset: str) -> Path:
         return self.root / "one_to_one" / f"{dataset}.json"

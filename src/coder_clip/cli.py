@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__
+from . import __version__, cli_data
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
@@ -64,6 +64,7 @@ ModelOption = Annotated[
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
 SHARING = "Sharing (docs/sharing.md)"
+app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
 
 def _phase(name: str) -> Any:
@@ -79,11 +80,17 @@ def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
 
 
 def _each(
-    config: Config, model: str | None, dataset: str | None, do: Callable[[Config, str, str], None]
+    config: Config,
+    model: str | None,
+    dataset: str | None,
+    do: Callable[[Config, str, str], None],
+    has: Callable[[str], bool] = lambda _: True,
 ) -> None:
+    """For every model and data set; ``has`` says which data sets have what is done, where none is named."""
     for m in _chosen("model", model, config.models):
         for d in _chosen("data set", dataset, config.datasets):
-            do(config, m, d)
+            if dataset is not None or has(d):
+                do(config, m, d)
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -92,19 +99,24 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from .datasets import load_dataset
     from .encoders import EncoderSpec, load_encoder
     from .texts.sets import load_pair_set, load_text_set
+    from .texts.wordnet import WordNet
 
     c = load_config(config)
     features = _phase("image_features")
     for name, entry in c.datasets.items():
-        data = load_dataset(name, entry)
-        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
+        data = load_dataset(name, entry, c.data_root)
+        needed = ["train"] * c.few_shot(name) + ["val"] * c.has_val(name) + ["test"]
+        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
-        features.shot_images(c, data.split("train"), data.classes)
-        if source := entry.text_source(name):
-            load_text_set(source, name, data.classes)
+        if c.few_shot(name):
+            features.shot_images(c, data.split("train"), data.classes)
+        for file in entry.text_files(name):
+            load_text_set(file, name, data.classes)
+        if "wordnet" in entry.text_sources(name).values():
+            WordNet()
         if source := entry.pair_source(name):
             load_pair_set(source, name, data.classes)
-        for split in ("val", "test"):
+        for split in needed[-2:]:
             if not len(data.split(split)):
                 raise UserError(
                     f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
@@ -112,6 +124,11 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for name, model in c.models.items():
         encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
+    if c.generator is not None:
+        from .texts.llm.client import OPENAI, api_key
+
+        api_key(c.generator)
+        typer.echo(f"language model: {c.generator.model} at {c.generator.base_url or OPENAI}")
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -126,6 +143,27 @@ def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = Non
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("manifest").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_texts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
+    ] = False,
+) -> None:
+    """Texts from a language model or WordNet, where the configuration names them as a source (docs/texts.md)."""
+    c = load_config(config)
+    chosen = _chosen("data set", dataset, c.datasets)
+    if dry_run:
+        from .texts.llm.ahead import ahead
+
+        _lines(ahead(c, chosen))
+        return
+    for d in chosen:
+        if c.datasets[d].generated(d):
+            _phase("generate_texts").run(c, d)
 
 
 texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -169,7 +207,8 @@ def image_features(
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").run, split=s, shard=(shard, shards)))
+        do = partial(_phase("image_features").run, split=s, shard=(shard, shards))
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -183,7 +222,8 @@ def merge_shards(
     """Put the shards of image features together: the same bytes as one run."""
     c = load_config(config)
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").merge_shards, split=s, shards=shards))
+        do = partial(_phase("image_features").merge_shards, split=s, shards=shards)
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -211,8 +251,25 @@ def zero_shot(
 
 
 @app.command(rich_help_panel=PHASES)
+def confusable_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """Pairs of classes that stage one can confuse, over all models, most frequent first."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        _phase("pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """One-to-one texts from a language model, where the configuration names it as their source."""
+    c = load_config(config)
+    for d in _chosen("data set", dataset, c.datasets):
+        if c.datasets[d].generates_pairs:
+            _phase("generate_pairs").run(c, d)
+
+
+@app.command(rich_help_panel=PHASES)
 def one_to_one_texts(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """One-to-one texts of the pairs that stage one can confuse, over all models."""
+    """One-to-one texts there are for these pairs."""
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("one_to_one").run_texts(c, d)
@@ -244,7 +301,7 @@ def adapter(
     """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
     c = load_config(config)
     for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
-        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)))
+        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)), c.few_shot)
 
 
 @app.command(rich_help_panel=PHASES)

@@ -6,6 +6,7 @@ clear line before any job starts. `coder-clip schema` prints the JSON schema for
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import re
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN
+from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -30,13 +32,34 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
+TEXT_KINDS = ("attribute", "analogous", "synonym")  # of a class; one_to_one are of pairs
+SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
+    "name": ("names",),
+    "synonym": ("llm", "wordnet", "none"),
+}
+
+
+class TextSources(_Strict):
+    """Where the texts of each kind come from: llm (needs the section generator), wordnet, a text set, or none."""
+
+    name: Literal["names"] = "names"
+    attribute: Literal["llm", "none"] | Path = "none"
+    analogous: Literal["llm", "none"] | Path = "none"
+    synonym: Literal["llm", "wordnet", "none"] | Path = "none"
+    one_to_one: Literal["llm", "none"] | Path = "none"
+
+
 class DatasetConfig(_Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
-    root: Path | None = Field(None, description="Folder of class folders; leave out for a built-in data set.")
+    root: Path | None = Field(
+        None, description="Folder of class folders; leave out for a built-in or published data set."
+    )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
-    texts: Path | Literal["names"] | None = Field(
-        None, description="Text set; default data/texts/{name}.json; 'names' uses the class names alone."
+    texts: TextSources | Literal["names"] | Path | None = Field(
+        None,
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source a "
+        "kind (docs/texts.md).",
     )
     one_to_one: Path | None = Field(
         None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
@@ -49,17 +72,60 @@ class DatasetConfig(_Strict):
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
     )
     views: Count = Field(
-        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+    )
+    few_shot: bool = Field(
+        True, description="false: zero-shot only, as every data set that has a test split and no other."
     )
 
+    @field_validator("texts", mode="before")
+    @classmethod
+    def _sources(cls, value: Any) -> Any:
+        """One clear line for a wrong source; of a union pydantic would tell of every alternative."""
+        for kind, source in value.items() if isinstance(value, dict) else ():
+            if kind not in SOURCES:
+                raise ValueError(f"texts.{kind}: no kind of text{nearest(str(kind), SOURCES)}")
+            if source not in SOURCES[kind] and not (kind != "name" and str(source).endswith(".json")):
+                file = "" if kind == "name" else "; a text set is a .json file"
+                raise ValueError(
+                    f"texts.{kind}: '{source}' is no source{nearest(str(source), SOURCES[kind])}{file}"
+                )
+        return value
+
+    def text_sources(self, name: str) -> dict[str, Path | str]:
+        """For each kind of the general texts of data set ``name`` a file, "llm" or "wordnet"; no entry: no texts."""
+        if isinstance(self.texts, TextSources):
+            given = {kind: getattr(self.texts, kind) for kind in TEXT_KINDS}
+            return {kind: source for kind, source in given.items() if source != "none"}
+        path = self.text_source(name)
+        return {} if path is None else dict.fromkeys(TEXT_KINDS, path)
+
     def text_source(self, name: str) -> Path | None:
-        """The file the texts of data set ``name`` come from; None for the class names alone."""
-        return None if self.texts == "names" else Path(self.texts or f"data/texts/{name}.json")
+        """The one file the texts of data set ``name`` come from; None for class names alone, or a source a kind."""
+        if self.texts == "names" or isinstance(self.texts, TextSources):
+            return None
+        return Path(self.texts or f"data/texts/{name}.json")
+
+    def text_files(self, name: str) -> list[Path]:
+        """All files that its general texts come from."""
+        sources = self.text_sources(name).values()
+        return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
+
+    def generated(self, name: str) -> list[str]:
+        """Kinds of its general texts that are made and not read: by a language model or from WordNet."""
+        return [kind for kind, source in self.text_sources(name).items() if isinstance(source, str)]
 
     def pair_source(self, name: str) -> Path | None:
         """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        if isinstance(self.texts, TextSources):
+            return self.texts.one_to_one if isinstance(self.texts.one_to_one, Path) else self.one_to_one
         path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
         return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+
+    @property
+    def generates_pairs(self) -> bool:
+        """Whether a language model writes its one-to-one texts."""
+        return isinstance(self.texts, TextSources) and self.texts.one_to_one == "llm"
 
 
 class ModelConfig(_Strict):
@@ -111,6 +177,13 @@ class RerankConfig(_Strict):
 class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
+    )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
@@ -125,6 +198,15 @@ class AdapterConfig(_Strict):
         description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
     )
 
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        known = [*FEW_SHOT, *ABLATIONS]
+        for method in value:
+            if method not in known:
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+        return value
+
 
 class EvaluationConfig(_Strict):
     """Intervals, ablations and feature quality."""
@@ -138,12 +220,140 @@ class EvaluationConfig(_Strict):
     corrections: Count = 3
 
 
+class Prices(_Strict):
+    """What the model costs, as its maker had it on some day."""
+
+    date: datetime.date = Field(description="When these prices were looked up.")
+    input: From = Field(description="For a million tokens of prompts.")
+    output: From = Field(description="For a million tokens of answers.")
+    batch: Share = Field(0.5, description="Share of both that the Batch API costs.")
+    currency: str = Field("USD", min_length=1, max_length=8)
+
+
+class TextCounts(_Strict):
+    """How many texts to ask for, a class (one_to_one: a side of a pair)."""
+
+    attribute: Count = 10
+    analogous: Count = 5
+    synonym: Count = 5
+    one_to_one: Count = 5
+
+
+class GeneratorConfig(_Strict):
+    """The language model behind the source 'llm'. Its key comes from the environment and from nowhere else."""
+
+    model: str = Field(min_length=1, description="Name of the model, as the server knows it.")
+    base_url: str | None = Field(
+        None,
+        description="Server that speaks OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
+    )
+    key_variable: str | None = Field(
+        None,
+        description="Environment variable that holds the key; default: OPENAI_API_KEY for OpenAI, else no key.",
+    )
+    temperature: From | None = Field(0.7, description="null: not sent, for models that do not take it.")
+    seed: Seed | None = Field(0, description="null: not sent.")
+    max_tokens: Count = Field(1000, description="Length of one answer.")
+    extra: dict[str, Any] = Field(
+        {}, description="More parameters of each request, as the server takes them."
+    )
+    structured: Literal["auto", "json_schema", "list"] = Field(
+        "auto",
+        description="How answers are asked for; auto: a JSON schema where the server has it, else a list.",
+    )
+    counts: TextCounts = TextCounts()
+    encoder: str | None = Field(
+        None, description="Model that tells which analogous classes are too similar; default: the first one."
+    )
+    max_pairs: Count | None = Field(
+        1000,
+        description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
+    )
+    repeats: Annotated[int, Field(ge=0)] = Field(
+        3, description="How often to ask again for what cannot be used."
+    )
+    on_failure: Literal["stop", "skip"] = Field(
+        "stop", description="When a class gets no usable text in the end: stop, or go on without."
+    )
+    max_in_flight: Count = Field(8, description="Requests under way at a time.")
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        120, description="Seconds until an answer has to be there."
+    )
+    retries: Annotated[int, Field(ge=0)] = Field(
+        6, description="How often to try again when the server has trouble."
+    )
+    prices: Prices | None = None
+    max_cost: From | None = Field(
+        None,
+        description="Money that all answers in the store may have cost; a run stops before it spends more.",
+    )
+    batch: bool = Field(False, description="Use the Batch API: half the price, hours of waiting.")
+    poll: Annotated[float, Field(gt=0)] = Field(60, description="Seconds between two looks at a batch.")
+    answers: Path = Field(
+        Path("data/texts/answers"), description="Folder of the answers: kept for good, and shared."
+    )
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the texts, besides the data set: not where the server is, nor how fast or dear it works."""
+        operation = {"base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices", "max_cost",
+                     "batch", "poll", "answers"}  # fmt: skip
+        return self.model_dump(mode="json", exclude=operation)
+
+    @field_validator("key_variable")
+    @classmethod
+    def _no_key(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            raise ValueError(
+                "generator.key_variable: give the NAME of an environment variable, never the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise ValueError(
+                "generator.base_url: give an address such as http://localhost:8000/v1, without user, password or key"
+            )
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if re.search(r"key|secret|password|authorization|bearer", key, flags=re.I):
+                raise ValueError(f"generator.extra.{key}: keys come from the environment only (key_variable)")
+            if key in (
+                "model",
+                "messages",
+                "n",
+                "stream",
+                "response_format",
+                "seed",
+                "temperature",
+                "max_tokens",
+            ):
+                raise ValueError(f"generator.extra.{key}: is set by coder-clip itself")
+        return value
+
+    @model_validator(mode="after")
+    def _priced(self) -> GeneratorConfig:
+        if self.max_cost is not None and self.prices is None:
+            raise ValueError("generator.max_cost: needs generator.prices, or nothing can be reckoned")
+        return self
+
+
 class Config(_Strict):
     """Everything that decides a run."""
 
     title: str = "CODER"
     note: str = Field("", description="Shown on top of the report: what these numbers are evidence of.")
     results: Path = Path("results")
+    data_root: Path | None = Field(
+        None,
+        description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
+        "Which folder it is changes no result.",
+    )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
     settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
@@ -151,17 +361,37 @@ class Config(_Strict):
     rerank: RerankConfig = RerankConfig()
     adapter: AdapterConfig = AdapterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    generator: GeneratorConfig | None = None
 
     def deciding(self) -> dict[str, Any]:
-        """What the report shows: everything but where and how the work was spread.
+        """What the report shows: everything but where the images lie and how the work was spread.
 
         Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
         order). It does not count all the same: who pulled features made on a GPU and has none would have to make
         them again, with the images, for a difference of rounding. The artefacts name the device that made them.
         """
-        return self.model_dump(
-            mode="json", exclude={"features": {"workers", "device", "shards"}}, exclude_none=True
+        found = self.model_dump(
+            mode="json",
+            exclude={"data_root": True, "features": {"workers", "device", "shards"}, "generator": True},
+            exclude_none=True,
         )
+        return found if self.generator is None else {**found, "generator": self.generator.deciding()}
+
+    def text_encoder(self) -> str:
+        """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
+        return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    def has_val(self, dataset: str) -> bool:
+        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
+        return self.datasets[dataset].root is not None or dataset not in TEST_ONLY
+
+    def few_shot(self, dataset: str) -> bool:
+        """Whether the few-shot methods run on the data set."""
+        return self.datasets[dataset].few_shot and self.has_val(dataset)
+
+    def encoded(self, dataset: str) -> list[str]:
+        """What is encoded of it: shots, val, test, as far as something needs them."""
+        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
@@ -171,6 +401,12 @@ class Config(_Strict):
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
+
+    def kept_views(self, dataset: str) -> int:
+        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
+        that need them, and none for others."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""
@@ -204,7 +440,7 @@ class Config(_Strict):
         for name, dataset in self.datasets.items():
             if dataset.root is None and name not in BUILTIN:
                 raise ValueError(
-                    f"datasets.{name}: no built-in data set{nearest(name, BUILTIN)}; your own needs 'root'"
+                    f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
                 )
             for key, sentences in dataset.templates.items():
                 if key not in ONE_TEMPLATE + MANY_TEMPLATES:
@@ -230,7 +466,20 @@ class Config(_Strict):
                 raise ValueError(f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)")
             if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
                 raise ValueError(f"models.{name}: no folder {model.model[10:]}")
+        for name, dataset in self.datasets.items():
+            if dataset.generates_pairs and dataset.one_to_one is not None:
+                raise ValueError(f"datasets.{name}: one_to_one is given twice, here and in 'texts'")
+            if self.generator is None and (
+                dataset.generates_pairs or "llm" in dataset.text_sources(name).values()
+            ):
+                raise ValueError(
+                    f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
+                )
+        if self.generator and self.generator.encoder not in (None, *self.models):
+            hint = nearest(str(self.generator.encoder), self.models)
+            raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
         once: dict[str, list[Any]] = {
+            "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,
             "adapter.seeds": self.adapter.seeds,
             "settings": list(self.settings),
@@ -337,6 +586,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         "rerank": RerankConfig,
         "adapter": AdapterConfig,
         "evaluation": EvaluationConfig,
+        "generator": GeneratorConfig,
     }
     return list((sections[str(location[0])] if location else Config).model_fields)
 

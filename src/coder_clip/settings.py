@@ -70,7 +70,7 @@ REASONS = {
     "gate_reads_labels": "The published gate also asks that the true label is among the top five. Accuracy "
     "is the same, but the count of reranked images is not, and unlabelled images cannot be predicted.",
     "rerank_threshold": "The published thresholds are fixed per data set with no validation split to choose "
-    "them on; 'validation' chooses on the validation split.",
+    "them on; 'validation' chooses on the validation split (a data set without one keeps 0.1).",
     "adapter_selection": "The published few-shot number is the better of two test accuracies, with the "
     "initial and with the searched hyper-parameters; 'validation' takes the pair searched on the validation "
     "split and looks at the test split once.",
@@ -88,7 +88,7 @@ PUBLISHED_THRESHOLDS = {
     "cub200": 0.2,
     "eurosat": 0.3,
     "food101": 0.1,
-    "pets": 0.1,
+    "oxford_pets": 0.1,
 }
 
 # configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta). They look tuned.
@@ -96,12 +96,12 @@ PUBLISHED_INITIAL = {
     "caltech101": (100.0, 24.76),
     "dtd": (2.57, 30.18),
     "eurosat": (1.73, 91.34),
-    "aircraft": (9.775, 96.0),
+    "fgvc_aircraft": (9.775, 96.0),
     "food101": (1.0, 1.0),
     "imagenet": (1.66, 72.0),
-    "flowers102": (4.37, 38.0),
-    "pets": (1.0, 26.0),
-    "cars": (1.5, 23.5),
+    "oxford_flowers": (4.37, 38.0),
+    "oxford_pets": (1.0, 26.0),
+    "stanford_cars": (1.5, 23.5),
     "sun397": (1.18, 43.57),
     "ucf101": (2.0, 49.51),
 }

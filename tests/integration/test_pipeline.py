@@ -119,11 +119,12 @@ def other_weights(work: Work) -> None:
 
 
 STAGE_TWO = {"pair_texts": 2, "encode_pairs": 2, "rerank_top": 2}
+PAIRS = {"confusable_pairs": 2, **STAGE_TWO}
 AFTER_TEXTS = {
     "encode_texts": 2,
     "build_coder": 2,
     "classify": 2,
-    **STAGE_TWO,
+    **PAIRS,
     "fit_adapters": 4,
     "evaluate": 2,
 }
@@ -142,8 +143,8 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "device": (set_("features.device", "cpu"), {}),
     "a file touched": (touch("src/coder_clip/rerank.py"), {}),
     "a threshold of the grid": (set_("rerank.thresholds", [0.0, 0.3, 1.0]), {"rerank_top": 2}),
-    "the widest threshold": (set_("rerank.thresholds", [0.0, 0.3, 0.5]), STAGE_TWO),
-    "top k": (set_("rerank.top_k", 3), STAGE_TWO),
+    "the widest threshold": (set_("rerank.thresholds", [0.0, 0.3, 0.5]), PAIRS),
+    "top k": (set_("rerank.top_k", 3), PAIRS),
     "a data set's threshold": (set_("datasets.digits.threshold", 0.2), {"rerank_top": 1}),
     "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
     "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4}),
@@ -154,7 +155,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
         {"classify": 2, "rerank_top": 2, "fit_adapters": 4, "evaluate": 2},
     ),
     "t-SNE": (set_("evaluation.tsne_images", 50), {"evaluate": 2}),
-    "settings": (set_("settings", ["clean"]), {"classify": 2, **STAGE_TWO, "fit_adapters": 4}),
+    "settings": (set_("settings", ["clean"]), {"classify": 2, **PAIRS, "fit_adapters": 4}),
     "batch size": (set_("features.batch_size", 16), {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
     "precision": (set_("models", {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}}), AFTER_FEATURES),
     "weights": (other_weights, AFTER_FEATURES),

@@ -19,8 +19,8 @@ rule fit_adapters:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 6000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory("adapter", "fit_adapters"),
+        runtime=minutes("adapter", "fit_adapters"),
     params:
         settings=CONFIG.settings,
         initial=lambda w: CONFIG.initial(w.dataset),
@@ -31,8 +31,7 @@ rule fit_adapters:
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip adapter --model {wildcards.model}"
-        " --dataset {wildcards.dataset} --shots {wildcards.shots} 2> {log}"
+        COMMANDS["adapter"]["fit_adapters"]
 
 
 rule adapter:
@@ -40,6 +39,6 @@ rule adapter:
         expand(
             PATHS.adapter("{model}", "{dataset}", "{shots}"),
             model=MODELS,
-            dataset=DATASETS,
+            dataset=FEW_SHOT,
             shots=SHOTS,
         ),

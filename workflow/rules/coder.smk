@@ -15,15 +15,14 @@ rule build_coder:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("coder", "build_coder"),
+        runtime=minutes("coder", "build_coder"),
     params:
         threads=CONFIG.features.threads,
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip coder --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["coder"]["build_coder"]
 
 
 rule coder:

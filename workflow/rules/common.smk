@@ -1,16 +1,20 @@
 # The configuration, and what every rule file uses.
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+
+import yaml
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
+from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
-from coder_clip.datasets import BUILTIN
+from coder_clip.datasets import BUILTIN, DRAWN, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -43,8 +47,12 @@ PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
 MODELS = list(CONFIG.models)
 SHOTS = list(CONFIG.adapter.shots)
+FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+COMMANDS = yaml.safe_load(
+    Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
+)
 
 
 wildcard_constraints:
@@ -60,15 +68,60 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: its images and templates."""
+    """Source files of a built-in data set: what draws or reads its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
+def prompt_files(*kinds):
+    """What a language model is asked: part of the sources."""
+    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
+
+
+def generator_params():
+    """What decides a language model's texts."""
+    return CONFIG.generator.deciding() if CONFIG.generator else None
+
+
+def compares_names(dataset):
+    """Whether making the texts of a data set takes an encoder."""
+    sources = CONFIG.datasets[dataset].text_sources(dataset)
+    return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+
+
+def text_encoder_files(wildcards):
+    return files_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else []
+
+
+def text_encoder_params(wildcards):
+    return (
+        params_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else None
+    )
+
+
+def template_sources(wildcards):
+    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    drawn = wildcards.dataset in DRAWN
+    return dataset_sources(wildcards) if drawn else []
+
+
+def templates(wildcards):
+    """The sentences a data set's texts are put into."""
+    return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
+
+
 def encoder_files(wildcards):
+    return files_of(wildcards.model)
+
+
+def encoder_params(wildcards):
+    return params_of(wildcards.model)
+
+
+def files_of(name):
     """Files of a model that lies on disk."""
-    model = CONFIG.models[wildcards.model]
+    model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
             str(p)
@@ -82,12 +135,20 @@ def encoder_files(wildcards):
     )
 
 
-def encoder_params(wildcards):
+def params_of(name):
     """What decides an encoder's output, besides its files."""
     return {
-        **CONFIG.models[wildcards.model].model_dump(mode="json"),
+        **CONFIG.models[name].model_dump(mode="json"),
         "threads": CONFIG.features.threads,
     }
+
+
+def features_to_choose_on(wildcards):
+    """Features of the validation images; a data set may have none."""
+    if not CONFIG.has_val(wildcards.dataset):
+        return []
+    models = [wildcards.model] if "model" in wildcards.keys() else MODELS
+    return [PATHS.image_features(m, wildcards.dataset, "val") for m in models]
 
 
 def dataset_params(*keys):
@@ -108,6 +169,7 @@ def feature_params(wildcards):
         **few,
         "shots": max(SHOTS),
         "views": CONFIG.datasets[wildcards.dataset].views,
+        "kept_views": CONFIG.kept_views(wildcards.dataset),
     }
 
 
@@ -121,7 +183,10 @@ def results_of(phases):
         pattern = getattr(PATHS, phase)(*wildcards)
         for suffix in (".parquet", ".json"):
             files += expand(
-                pattern.with_suffix(suffix), model=MODELS, dataset=DATASETS, shots=SHOTS
+                pattern.with_suffix(suffix),
+                model=MODELS,
+                dataset=FEW_SHOT if phase == "adapter" else DATASETS,
+                shots=SHOTS,
             )
     return sorted(set(files))
 
@@ -132,3 +197,20 @@ def image_sources(wildcards):
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
     return package_sources(*modules) if modules else []
+
+
+def need(phase, rule, wildcards):
+    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    gpu = "gpu" in given or "gres" in given
+    return work.need(CONFIG, phase, gpu, **dict(wildcards.items()))
+
+
+def memory(phase, rule):
+    """MB of a job; more with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).mem_mb * attempt
+
+
+def minutes(phase, rule):
+    """Time limit of a job; longer with every attempt."""
+    return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt

@@ -18,15 +18,14 @@ rule evaluate:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("evaluation", "evaluate"),
+        runtime=minutes("evaluation", "evaluate"),
     params:
         evaluation=CONFIG.evaluation.model_dump(mode="json"),
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip evaluation --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["evaluation"]["evaluate"]
 
 
 rule evaluation:

@@ -19,16 +19,15 @@ if CONFIG.features.shards == 1:
             ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=lambda w, attempt: 120 * attempt,
+            mem_mb=memory("image_features", "encode_images"),
+            runtime=minutes("image_features", "encode_images"),
         params:
             features=feature_params,
             encoder=encoder_params,
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
         shell:
-            "coder-clip image-features --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split} 2> {log}"
+            COMMANDS["image_features"]["encode_images"]
 
 else:
 
@@ -49,8 +48,8 @@ else:
             ENVIRONMENT
         threads: CONFIG.features.threads
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=lambda w, attempt: 120 * attempt,
+            mem_mb=memory("image_features", "encode_shard"),
+            runtime=minutes("image_features", "encode_shard"),
         params:
             features=feature_params,
             encoder=encoder_params,
@@ -58,9 +57,7 @@ else:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
-            "coder-clip image-features --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split}"
-            " --shard {wildcards.shard} --shards {wildcards.shards} 2> {log}"
+            COMMANDS["image_features"]["encode_shard"]
 
     rule merge_shards:
         input:
@@ -84,22 +81,21 @@ else:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=lambda w, attempt: 4000 * attempt,
-            runtime=30,
+            mem_mb=memory("merge", "merge_shards"),
+            runtime=minutes("merge", "merge_shards"),
         params:
             shards=CONFIG.features.shards,
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
         shell:
-            "coder-clip merge-shards --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split} --shards {params.shards} 2> {log}"
+            COMMANDS["image_features"]["merge_shards"]
 
 
 rule image_features:
     input:
-        expand(
-            PATHS.image_features("{model}", "{dataset}", "{split}"),
-            model=MODELS,
-            dataset=DATASETS,
-            split=["shots", "val", "test"],
-        ),
+        [
+            PATHS.image_features(m, d, split)
+            for m in MODELS
+            for d in DATASETS
+            for split in CONFIG.encoded(d)
+        ],

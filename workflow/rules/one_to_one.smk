@@ -1,16 +1,78 @@
 # Phase one_to_one: texts for the pairs that stage one can confuse, and their features.
 
 
-rule pair_texts:
+rule confusable_pairs:
     input:
-        expand(
-            PATHS.image_features("{model}", "{{dataset}}", "{split}"),
-            model=MODELS,
-            split=["val", "test"],
-        ),
+        features_to_choose_on,
+        expand(PATHS.image_features("{model}", "{{dataset}}", "test"), model=MODELS),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
         PATHS.manifest("{dataset}"),
-        lambda w: CONFIG.datasets[w.dataset].pair_source(w.dataset) or [],
+        sources=sources("pairs"),
+    output:
+        PATHS.confusable_pairs("{dataset}"),
+    log:
+        LOGS / "pairs/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "pairs/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        models=MODELS,
+        settings=CONFIG.settings,
+        top_k=CONFIG.rerank.top_k,
+        gate=lambda w: (
+            CONFIG.threshold(w.dataset)
+            if CONFIG.datasets[w.dataset].generates_pairs
+            else None
+        ),
+        widest=lambda w: CONFIG.widest_threshold(w.dataset),
+    message:
+        "pairs of {wildcards.dataset} that stage one can confuse"
+    shell:
+        COMMANDS["one_to_one"]["confusable_pairs"]
+
+
+rule generate_pairs:
+    input:
+        PATHS.manifest("{dataset}"),
+        PATHS.confusable_pairs("{dataset}"),
+        prompt_files("one_to_one"),
+        dataset_sources,
+        sources=sources("generate_pairs"),
+    output:
+        PATHS.generated_pairs("{dataset}"),
+    log:
+        LOGS / "generate_pairs/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "generate_pairs/{dataset}.tsv"
+    # where the network is: nodes of a cluster seldom have it
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+    params:
+        generator=generator_params(),
+        dataset=dataset_params("templates"),
+    message:
+        "one-to-one texts of {wildcards.dataset} from a language model"
+    shell:
+        COMMANDS["one_to_one"]["generate_pairs"]
+
+
+rule pair_texts:
+    input:
+        PATHS.manifest("{dataset}"),
+        PATHS.confusable_pairs("{dataset}"),
+        lambda w: (
+            PATHS.generated_pairs(w.dataset)
+            if CONFIG.datasets[w.dataset].generates_pairs
+            else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
+        ),
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one_texts("{dataset}"),
@@ -21,17 +83,12 @@ rule pair_texts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=30,
-    params:
-        models=MODELS,
-        settings=CONFIG.settings,
-        top_k=CONFIG.rerank.top_k,
-        widest=lambda w: CONFIG.widest_threshold(w.dataset),
+        mem_mb=1000,
+        runtime=10,
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        "coder-clip one-to-one-texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["pair_texts"]
 
 
 rule encode_pairs:
@@ -39,7 +96,7 @@ rule encode_pairs:
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
-        dataset_sources,
+        template_sources,
         sources=sources("one_to_one"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),
@@ -51,16 +108,15 @@ rule encode_pairs:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory("one_to_one", "encode_pairs"),
+        runtime=minutes("one_to_one", "encode_pairs"),
     params:
         encoder=encoder_params,
-        dataset=dataset_params("templates"),
+        templates=templates,
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip one-to-one --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["encode_pairs"]
 
 
 rule one_to_one:

@@ -44,6 +44,7 @@ for name, (phases, category) in TABLES.items():
             LOGS / f"tables/{name}.log",
         benchmark:
             BENCHMARKS / f"tables/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -55,7 +56,7 @@ for name, (phases, category) in TABLES.items():
         message:
             f"table {name}"
         shell:
-            "coder-clip table {params.name} 2> {log}"
+            COMMANDS["report"]["table"]
 
 
 for name, (phases, category) in FIGURES.items():
@@ -79,6 +80,7 @@ for name, (phases, category) in FIGURES.items():
             LOGS / f"figures/{name}.log",
         benchmark:
             BENCHMARKS / f"figures/{name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         resources:
@@ -90,7 +92,7 @@ for name, (phases, category) in FIGURES.items():
         message:
             f"figure {name}"
         shell:
-            "coder-clip figure {params.name} 2> {log}"
+            COMMANDS["report"]["figure"]
 
 
 rule page:
@@ -113,7 +115,7 @@ rule page:
             name=FIGURES,
             suffix=[".png", ".pdf"],
         ),
-        sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
+        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         sources=package_sources(
             "phases.report",
             *(f"tables.{name}" for name in TABLES),
@@ -126,6 +128,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -136,7 +139,7 @@ rule page:
     message:
         "report"
     shell:
-        "coder-clip report 2> {log}"
+        COMMANDS["report"]["page"]
 
 
 rule tables:

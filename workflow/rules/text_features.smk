@@ -6,7 +6,7 @@ rule encode_texts:
         PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
-        dataset_sources,
+        template_sources,
         sources=sources("text_features"),
     output:
         PATHS.text_features("{model}", "{dataset}"),
@@ -18,17 +18,16 @@ rule encode_texts:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("text_features", "encode_texts"),
+        runtime=minutes("text_features", "encode_texts"),
     params:
         encoder=encoder_params,
-        dataset=dataset_params("templates"),
+        templates=templates,
         seed=CONFIG.evaluation.seed,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip text-features --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["text_features"]["encode_texts"]
 
 
 rule text_features:

@@ -1,4 +1,4 @@
-# Phase texts: text sets, checked against the data sets.
+# Phase texts: text sets, made or read, and checked against the data sets.
 
 
 rule list_images:
@@ -14,8 +14,8 @@ rule list_images:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         # a folder that is not here (a colleague's machine) counts as unchanged
         images=lambda w: manifest.listing(CONFIG, w.dataset),
@@ -23,13 +23,48 @@ rule list_images:
     message:
         "images of {wildcards.dataset}"
     shell:
-        "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["list_images"]
+
+
+rule generate_texts:
+    input:
+        PATHS.manifest("{dataset}"),
+        prompt_files("attribute", "analogous", "synonym"),
+        text_encoder_files,
+        dataset_sources,
+        sources=sources("generate_texts"),
+    output:
+        PATHS.generated_texts("{dataset}"),
+    log:
+        LOGS / "generate_texts/{dataset}.log",
+    benchmark:
+        BENCHMARKS / "generate_texts/{dataset}.tsv"
+    # where the network is: nodes of a cluster seldom have it
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        generator=generator_params(),
+        encoder=text_encoder_params,
+        dataset=dataset_params("texts", "templates"),
+    message:
+        "texts of {wildcards.dataset} from a language model or WordNet"
+    shell:
+        COMMANDS["texts"]["generate_texts"]
 
 
 rule text_set:
     input:
         PATHS.manifest("{dataset}"),
-        lambda w: CONFIG.datasets[w.dataset].text_source(w.dataset) or [],
+        lambda w: CONFIG.datasets[w.dataset].text_files(w.dataset),
+        lambda w: (
+            PATHS.generated_texts(w.dataset)
+            if CONFIG.datasets[w.dataset].generated(w.dataset)
+            else []
+        ),
         sources=sources("texts"),
     output:
         PATHS.texts("{dataset}"),
@@ -37,17 +72,18 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
+    localrule: True  # texts may come from a service, and the head has network
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         dataset=dataset_params("texts"),
     message:
         "texts of {wildcards.dataset}"
     shell:
-        "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["text_set"]
 
 
 rule manifest:

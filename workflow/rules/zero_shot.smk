@@ -18,8 +18,8 @@ rule classify:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory("zero_shot", "classify"),
+        runtime=minutes("zero_shot", "classify"),
     params:
         settings=CONFIG.settings,
         evaluation=CONFIG.evaluation.model_dump(
@@ -28,8 +28,7 @@ rule classify:
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip zero-shot --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["zero_shot"]["classify"]
 
 
 rule zero_shot:

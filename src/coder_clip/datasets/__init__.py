@@ -1,28 +1,46 @@
-"""Data sets by name. A new one is a module here and an entry in BUILTIN, or a folder in the configuration."""
+"""Data sets by name. A new one is a module here and an entry in DRAWN, a YAML file in entries/ (a published one),
+or a folder in the configuration."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, nearest
+from ..errors import UserError
 from .base import SPLITS, Dataset, Split, Templates
 
 if TYPE_CHECKING:
     from ..config import DatasetConfig
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
-BUILTIN = {
+DRAWN = {
     "digits": ("digits", "Digits"),
     "shapes": ("shapes", "Shapes"),
 }
+PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
+TEST_ONLY = ("imagenet_v2", "places365")  # no train, no val: zero-shot
+BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
 
-__all__ = ["BUILTIN", "SPLITS", "Dataset", "Split", "Templates", "load_dataset", "load_templates"]
+__all__ = [
+    "BUILTIN",
+    "DRAWN",
+    "PUBLISHED",
+    "SPLITS",
+    "TEST_ONLY",
+    "Dataset",
+    "Split",
+    "Templates",
+    "listing",
+    "load_dataset",
+    "load_templates",
+    "nearest_dataset",
+]
 
 
-def load_dataset(name: str, config: DatasetConfig) -> Dataset:
-    """The data set ``name`` as configured.
+def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None) -> Dataset:
+    """The data set ``name`` as configured; published ones lie below ``data_root`` (CODER_CLIP_DATA comes first).
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
@@ -35,28 +53,54 @@ def load_dataset(name: str, config: DatasetConfig) -> Dataset:
             classes=config.classes,
             templates=load_templates(name, config),
         )
-    dataset: Dataset = _builtin(name)()
+    published = name in PUBLISHED
+    dataset: Dataset = _module("published").load(name, data_root) if published else _drawn(name)()
     dataset.templates = load_templates(name, config)
     return dataset
 
 
-def _builtin(name: str) -> type[Dataset]:
-    if name not in BUILTIN:
-        raise UserError(f"no built-in data set '{name}'{nearest(name, BUILTIN)}")
-    module, attribute = BUILTIN[name]
-    found: type[Dataset] = getattr(importlib.import_module(f".{module}", __package__), attribute)
-    return found
-
-
 def load_templates(name: str, config: DatasetConfig) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
-    base = Templates() if config.root is not None else _builtin(name).templates
     given = {
         key: tuple([value] if isinstance(value, str) else value)
         if key in ("one_to_one", "prompts")
         else value
         for key, value in config.templates.items()
     }
+    base = _own_templates(name, config)
     if "name" in given and "prompts" not in given:  # what the images are stands in the name's sentence
         given["prompts"] = (str(given["name"]), *base.prompts)
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]
+
+
+def listing(name: str, data_root: Path | None) -> str | None:
+    """What can be told of a published data set's lists without a look at its images; None where it is not here."""
+    found: str | None = _module("published").listing(name, data_root) if name in PUBLISHED else None
+    return found
+
+
+def nearest_dataset(name: str) -> str:
+    """``" (did you mean 'x'?)"`` over all names, and over the other names that published data sets have."""
+    found: str = _module("entry").nearest_published(name, DRAWN)
+    return found
+
+
+def _own_templates(name: str, config: DatasetConfig) -> Templates:
+    if config.root is not None:
+        return Templates()
+    if name in PUBLISHED:
+        made: Templates = _module("entry").entry(name).make_templates()
+        return made
+    return _drawn(name).templates
+
+
+def _drawn(name: str) -> type[Dataset]:
+    if name not in DRAWN:
+        raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
+    module, attribute = DRAWN[name]
+    found: type[Dataset] = getattr(_module(module), attribute)
+    return found
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f".{name}", __package__)

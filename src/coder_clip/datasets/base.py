@@ -34,7 +34,8 @@ class Templates:
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
     the seven that OpenAI's CLIP repository recommends for ImageNet.
-    attribute, analogous: one template each. one_to_one: one or more, every text is put into each.
+    attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
+    the class it is told apart from.
     """
 
     name: str = "a photo of a {class}."

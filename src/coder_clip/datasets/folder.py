@@ -110,7 +110,7 @@ class FolderDataset:
         for folder in folders:
             ids = []
             for path in image_files(classes_of[folder]) if folder in classes_of else ():
-                image_id = _nfc(path.relative_to(self.root).as_posix())
+                image_id = nfc(path.relative_to(self.root).as_posix())
                 if self._paths.setdefault(image_id, path) != path:
                     raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
                 ids.append(image_id)
@@ -122,9 +122,9 @@ class FolderDataset:
     def _carve(self, found: dict[str, list[list[str]]]) -> dict[str, list[tuple[str, int]]]:
         """Missing splits made from what is there; then (id, label) pairs in order."""
         if set(found) == {"all"} or set(found) == {"train"}:
-            found = _cut(next(iter(found.values())), SHARES)
+            found = cut(next(iter(found.values())), SHARES)
         elif "train" in found and "val" not in found:
-            found = {**_cut(found["train"], VAL_FROM_TRAIN), "test": found["test"]}
+            found = {**cut(found["train"], VAL_FROM_TRAIN), "test": found["test"]}
         return {
             split: [(i, label) for label, ids in enumerate(found[split]) for i in ids]
             for split in SPLITS
@@ -134,10 +134,10 @@ class FolderDataset:
 
 def class_name(folder: str) -> str:
     """What people call the class: the folder name, NFC, underscores as spaces."""
-    return " ".join(_nfc(folder).replace("_", " ").split())
+    return " ".join(nfc(folder).replace("_", " ").split())
 
 
-def _nfc(text: str) -> str:
+def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
@@ -147,7 +147,7 @@ def _hidden(name: str) -> bool:
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """Visible folders (also through links) by NFC name, sorted."""
-    found = {_nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
+    found = {nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
     return dict(sorted(found.items()))
 
 
@@ -210,7 +210,7 @@ def _class_folders(
     by_name = {class_name(f): f for f in folders}
     chosen = []
     for wanted in classes:
-        folder = _nfc(wanted) if _nfc(wanted) in folders else by_name.get(class_name(wanted))
+        folder = nfc(wanted) if nfc(wanted) in folders else by_name.get(class_name(wanted))
         if folder is None:
             raise UserError(
                 f"data set '{name}': no folder for class '{wanted}' in {root}{nearest(wanted, by_name)}"
@@ -221,7 +221,7 @@ def _class_folders(
     return chosen
 
 
-def _cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
+def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
     """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
     cut: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:

@@ -23,8 +23,9 @@ from ..evaluation import (
     text_kind_ablation,
     tsne,
 )
+from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
-from .common import ADAPTER_KINDS, Images, Texts, read_images, read_texts, use_threads
+from .common import Images, Texts, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config

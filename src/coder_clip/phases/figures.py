@@ -26,7 +26,7 @@ def run(config: Config, name: str | None = None) -> None:
         raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
     results = Results.of(config)
 
-    dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset]))
+    dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root))
 
     for each in FIGURES if name is None else [name]:
 

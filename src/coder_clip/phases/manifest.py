@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, read_json, write_json
-from ..datasets import load_dataset
+from ..datasets import PUBLISHED, SPLITS, load_dataset
+from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
 
 if TYPE_CHECKING:
@@ -21,18 +22,24 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change."""
-    data = load_dataset(dataset, config.datasets[dataset])
+    """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change.
+
+    A published data set is known by its lists (fingerprint): a million lines would tell no more. UserError where
+    it lacks images.
+    """
+    data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     files: list[Any] = getattr(data, "manifest", list)()
+    published: dict[str, Any] = getattr(data, "verified", dict)()
     write_json(
         Paths(config.results).manifest(dataset),
         {
             "dataset": dataset,
             "classes": data.classes,
-            "images": {split: len(data.split(split)) for split in ("train", "val", "test")},
+            "images": getattr(data, "counts", None) or {s: len(data.split(s)) for s in SPLITS},
             "fingerprint": data.fingerprint(),
             "listing": listing(config, dataset),
             "files": [f._asdict() for f in files],
+            **published,
         },
     )
 
@@ -43,15 +50,18 @@ def read_classes(config: Config, dataset: str) -> list[str]:
 
 
 def listing(config: Config, dataset: str) -> str | None:
-    """Hash over paths and sizes of a folder's files: what can be told without reading them.
+    """What can be told of the images without reading them.
 
-    Where the folder is not here, that of the manifest, if there is one; None for a built-in data set.
+    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. Where neither is
+    here, that of the manifest, if there is one; None for a data set that the project draws.
     """
     root = config.datasets[dataset].root
-    if root is None:
+    if root is None and dataset not in PUBLISHED:
         return None
-    if root.is_dir():
+    if root is not None and root.is_dir():
         return _listing(root)
+    if root is None and (found := published_listing(dataset, config.data_root)):
+        return found
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None
 

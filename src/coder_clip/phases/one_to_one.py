@@ -13,41 +13,22 @@ from ..errors import UserError
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
-from ..zero_shot import softmax_gap, top_k
-from .coder import read_neighbors, uses_published_texts
-from .common import encoder_spec, read_images, use_threads, warn_cut
+from .common import encoder_spec, use_threads, warn_cut
 from .manifest import read_classes
+from .pairs import read_pairs
 
 if TYPE_CHECKING:
     from ..config import Config
 
 
 def run_texts(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: the texts of all pairs that stage two can compare.
+    """Write ``one_to_one/{dataset}.json``: the texts there are for the pairs that stage two can compare.
 
-    These are the unordered pairs within the top five of images inside the widest gate that a setting or the
-    threshold sweep uses, over the validation and test images of all models, most frequent first. Labels are
-    not read.
+    They come from a file or from what the phase generate_pairs has made, in the order of the pairs file.
     """
-    use_threads(config)
-    classes = read_classes(config, dataset)
-    widest = config.widest_threshold(dataset)
-    found = []
-    variants = sorted({uses_published_texts(setting) for setting in config.settings})
-    for model in config.models:
-        for split in ("val", "test"):
-            images = read_images(config, model, dataset, split)
-            for as_published in variants:
-                scores = read_neighbors(config, images, as_published).class_scores(images.features)
-                inside = softmax_gap(scores) < widest
-                _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
-                i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
-                low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-                found.append((low * len(classes) + high).flatten())
-    keys, counts = torch.unique(torch.cat(found), return_counts=True)
-    order = counts.argsort(descending=True, stable=True)  # most frequent first, then by class
-    wanted = [(key // len(classes), key % len(classes)) for key in keys[order].tolist()]
-    path = config.datasets[dataset].pair_source(dataset)
+    classes, wanted = read_classes(config, dataset), read_pairs(config, dataset)
+    entry, paths = config.datasets[dataset], Paths(config.results)
+    path = paths.generated_pairs(dataset) if entry.generates_pairs else entry.pair_source(dataset)
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:
@@ -56,9 +37,15 @@ def run_texts(config: Config, dataset: str) -> None:
                 f"no one-to-one texts {path} for data set '{dataset}'; write them or leave the key out"
             )
         pairs = select_pairs(load_pair_set(path, dataset, classes), wanted)
-        pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
-    pairs.provenance["pairs"] = {"compared": len(wanted), "with_texts": len(pairs.pairs)}
-    write_json(Paths(config.results).one_to_one_texts(dataset), pairs.dump())
+        if not entry.generates_pairs:
+            pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
+    have = sum(wanted[min(p.a_index, p.b_index), max(p.a_index, p.b_index)] for p in pairs.pairs)
+    pairs.provenance["pairs"] = {
+        "compared": len(wanted),
+        "with_texts": len(pairs.pairs),
+        "share_of_comparisons": round(have / max(1, sum(wanted.values())), 6),
+    }
+    write_json(paths.one_to_one_texts(dataset), pairs.dump())
 
 
 def run(config: Config, model: str, dataset: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
 from ..coverage import coverage
 from ..rerank import OneToOne, Reranked, rerank_scores
-from ..settings import SETTINGS
+from ..settings import DEFAULT_THRESHOLD, SETTINGS
 from .coder import read_neighbors, uses_published_texts
 from .common import Images, belongs, read_images, use_threads
 from .predictions import metrics, rows
@@ -23,9 +23,13 @@ METHOD = "coder_rerank"
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``."""
+    """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``.
+
+    A data set without validation images keeps the default threshold where one would be chosen on them.
+    """
     use_threads(config)
-    val, test = (read_images(config, model, dataset, split) for split in ("val", "test"))
+    test = read_images(config, model, dataset, "test")
+    val = read_images(config, model, dataset, "val") if config.has_val(dataset) else None
     pairs = read_one_to_one(config, test)
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset))
@@ -39,7 +43,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         scores = neighbors.class_scores(test.features)
         both = rerank_scores(test.features, scores, pairs, top)
         threshold = config.threshold(dataset)
-        if s.rerank_threshold == "validation":
+        if s.rerank_threshold == "validation" and val is None:
+            threshold = DEFAULT_THRESHOLD
+        elif s.rerank_threshold == "validation" and val is not None:
             val_scores = neighbors.class_scores(val.features)
             on_val = rerank_scores(val.features, val_scores, pairs, top)
             threshold = best_threshold(config.rerank.thresholds, on_val, val.labels)
@@ -72,8 +78,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     inputs = [
-        paths.image_features(model, dataset, "val"),
-        paths.image_features(model, dataset, "test"),
+        *(paths.image_features(model, dataset, split) for split in ("val", "test") if split == "test" or val),
         paths.coder(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),

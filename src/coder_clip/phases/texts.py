@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, sha256, shown, write_json
 from ..errors import UserError
-from ..texts.sets import load_text_set, names_only
+from ..texts.sets import TextSet, load_text_set, names_only, with_kinds
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -14,17 +15,37 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Check the text set against the data set's classes and write ``texts/{dataset}.json``."""
+    """Check the texts against the data set's classes and write ``texts/{dataset}.json``.
+
+    They come from one file, from the class names alone, or each kind from its own source: a file, or what
+    the phase generate_texts has made.
+    """
     classes = read_classes(config, dataset)
-    path = config.datasets[dataset].text_source(dataset)
-    if path is None:
+    entry, paths = config.datasets[dataset], Paths(config.results)
+    sources = entry.text_sources(dataset)
+    files = {path: _load(path, dataset, classes) for path in entry.text_files(dataset)}
+    if len(files) == 1 and entry.text_source(dataset) is not None:
+        (texts,) = files.values()
+    else:
         texts = names_only(dataset, classes)
-    elif not path.is_file():
+        made = None
+        if entry.generated(dataset):
+            made = load_text_set(paths.generated_texts(dataset), dataset, classes)
+        for kind, source in sources.items():
+            given: TextSet | None = files[source] if isinstance(source, Path) else made
+            assert given is not None
+            texts = with_kinds(texts, given, kind)
+    write_json(paths.texts(dataset), texts.dump())
+
+
+def _load(path: Path, dataset: str, classes: list[str]) -> TextSet:
+    if not path.is_file():
         raise UserError(
             f"no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another with "
-            f"'texts:', or say 'texts: names' to use the class names alone"
+            f"'texts:', let a language model write it (docs/texts.md), or say 'texts: names' to use the class names "
+            "alone"
         )
-    else:
-        texts = load_text_set(path, dataset, classes)
-        texts.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
-    write_json(Paths(config.results).texts(dataset), texts.dump())
+    texts = load_text_set(path, dataset, classes)
+    note: dict[str, Any] = {"path": shown(path), "sha256": sha256(path)}
+    texts.provenance["file"] = note
+    return texts

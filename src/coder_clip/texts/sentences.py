@@ -99,10 +99,12 @@ def pair_sentences(pairs: PairSet, templates: Templates) -> dict[tuple[int, int]
     """Sentences of every ordered pair (a, b): what a has and b has not, each text in each template."""
     ordered: dict[tuple[int, int], list[str]] = {}
     for p in pairs.pairs:
-        sides = (((p.a_index, p.b_index), p.a, p.a_not_b), ((p.b_index, p.a_index), p.b, p.b_not_a))
-        for key, name, texts in sides:
+        sides = (((p.a_index, p.b_index), p.a, p.b, p.a_not_b), ((p.b_index, p.a_index), p.b, p.a, p.b_not_a))
+        for key, name, other, texts in sides:
             sentences = [
-                fill(t, spaces(name), one_to_one=text) for text in texts for t in templates.one_to_one
+                fill(t, spaces(name), one_to_one=text, other=spaces(other))
+                for text in texts
+                for t in templates.one_to_one
             ]
             if sentences:
                 ordered[key] = list(dict.fromkeys(sentences))

@@ -72,6 +72,19 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
     )
 
 
+def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
+    """The texts with one kind taken from another set of the same classes, and its provenance.
+
+    What the other set says about its file goes along.
+    """
+    entries = [
+        mine.model_copy(update={kind: getattr(theirs, kind)})
+        for mine, theirs in zip(texts.classes, given.classes, strict=True)
+    ]
+    note = {**given.provenance.get(kind, {}), **({"file": f} if (f := given.provenance.get("file")) else {})}
+    return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
+
+
 def load_text_set(path: str | Path, dataset: str, classes: list[str]) -> TextSet:
     """Read a text set and hold it against the data set's classes.
 

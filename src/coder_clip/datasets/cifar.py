@@ -1,0 +1,53 @@
+"""CIFAR-10 and CIFAR-100 through torchvision.
+
+Their files are pickles, which run code when opened. torchvision holds each against the published MD5 first, so
+only the authors' own files are ever opened.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from PIL import Image
+
+from ..errors import UserError
+from .layouts import Splits
+from .published import PublishedDataset
+
+KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+
+
+class Cifar(PublishedDataset):
+    """Ids look like ``test/00123``, the number being the image's place in the published file."""
+
+    def image(self, image_id: str) -> Image.Image:
+        if image_id not in self._ids:
+            raise UserError(f"data set '{self.name}': no image '{image_id}'")
+        half, _, number = image_id.partition("/")
+        return Image.fromarray(self._halves[half].data[int(number)])
+
+    def missing(self) -> list[str]:
+        return []  # the files hold all images, or torchvision refuses them
+
+    def verified(self) -> dict[str, Any]:
+        return {"split": self.rule.what}
+
+    def published_splits(self) -> Splits:
+        return {
+            half: [(f"{half}/{i:05d}", int(label)) for i, label in enumerate(found.targets)]
+            for half, found in self._halves.items()
+        }
+
+    @cached_property
+    def _halves(self) -> dict[str, Any]:
+        from torchvision import datasets
+
+        kind = getattr(datasets, KINDS[self.name])
+        try:
+            return {half: kind(str(self.place.folder), train=half == "train") for half in ("train", "test")}
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"data set '{self.name}': {self.place.images} is incomplete or damaged ({error}); remove it and run "
+                f"'coder-clip data get {self.name}'"
+            ) from None

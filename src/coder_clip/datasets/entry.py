@@ -1,0 +1,172 @@
+"""The published data sets: one YAML file each in ``entries/``, which says all there is to say about it.
+
+Where to get it and on what terms, what it looks like on disk, its class names in label order, which split files
+there are and what they should count, and the sentences its texts are put into. ``coder-clip data check`` and
+``data get`` read the same file as the loader, and the table of docs/data.md is held against it by a test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import UserError, nearest
+from .base import SPLITS, Templates
+
+ENTRIES = Path(__file__).parent / "entries"
+Text = Annotated[str, Field(min_length=1)]
+
+# The paper's sentences for a data set without its own (the authors' template.py); the few-shot prompt is
+# Tip-Adapter's. An entry's ``templates`` replaces what differs.
+PAPER = Templates(
+    name="a photo of {class}",
+    attribute="{class} which has {attribute}",
+    analogous="a {class} similar to {analogous}.",
+    one_to_one=(
+        "Because of {one_to_one}, {class} is different from {other}.",
+        "{class} is characterized by a distinct {one_to_one}, while {other} isn't.",
+        "The distinctive way in which {class} handles {one_to_one} separates it significantly from {other}.",
+        "{class} stands out in {one_to_one} compared to {other}.",
+        "The way {class} approaches {one_to_one} distinguishes it from {other}.",
+        "In {one_to_one} expression, {class} deviates from {other}.",
+        "Differences in {one_to_one} usage separate {class} from {other}.",
+    ),
+    prompts=("a photo of a {class}.",),
+)
+Counts = dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(_Strict):
+    """One way to split the images. Of an entry's rules the first counts whose files are all there."""
+
+    rule: Text = Field(description="A function of layouts.py.")
+    what: Text = Field(description="What this split is, for people.")
+    needs: list[str] = Field([], description="Files below the data set's folder that it reads.")
+    counts: Counts = Field(description="Images a split.")
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Share of each class's training images that becomes val (by hash of the id)."
+    )
+    val_per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="So many training images of each class become val (by hash of the id)."
+    )
+    fingerprint: str | None = Field(
+        None, description="sha256 of the list of images, where somebody has it from the true files."
+    )
+
+
+class Download(_Strict):
+    """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
+
+    url: Text
+    checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+    into: str = "."
+    unpack: bool = True
+    inner: list[str] = Field([], description="Archives inside it that are unpacked too, in place.")
+    gives: Text = Field(description="What is there afterwards, below the data set's folder.")
+    gigabytes: Annotated[float, Field(gt=0)]
+
+
+class ByHand(_Strict):
+    """What people have to fetch themselves, and how."""
+
+    gives: Text
+    how: Text
+
+
+class Entry(_Strict):
+    """All about one published data set."""
+
+    title: Text
+    homepage: Text
+    licence: Text
+    folders: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Where it may lie below the root; downloads go to the first."
+    )
+    images: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Where the images may lie below that; ids of images are relative to it."
+    )
+    gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
+    classes: list[Text] | Literal["open_clip"] = Field(
+        description="Names in label order; open_clip: ImageNet's curated names that it ships."
+    )
+    loader: Literal["files", "torchvision"] = "files"
+    also: list[str] = Field([], description="Other names people know it by.")
+    splits: Annotated[list[Rule], Field(min_length=1)]
+    downloads: list[Download] = []
+    by_hand: list[ByHand] = []
+    templates: dict[Literal["name", "attribute", "analogous", "one_to_one", "prompts"], str | list[str]] = {}
+
+    def class_names(self) -> list[str]:
+        """C names in label order. May hold duplicates (ImageNet has two), so key by index."""
+        if self.classes != "open_clip":
+            return list(self.classes)
+        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+        return list(IMAGENET_CLASSNAMES)
+
+    def make_templates(self) -> Templates:
+        """The paper's sentences, with what the entry says instead."""
+        own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
+        return dataclasses.replace(PAPER, **own)  # type: ignore[arg-type]
+
+
+def names() -> list[str]:
+    """Names of all published data sets; reads a folder's listing, no file."""
+    return sorted(p.stem for p in ENTRIES.glob("*.yaml"))
+
+
+@cache
+def entry(name: str) -> Entry:
+    """The entry of a published data set. UserError for an unknown name or an entry that is wrong."""
+    path = ENTRIES / f"{name}.yaml"
+    if name not in names():
+        raise UserError(f"no published data set '{name}'{nearest_published(name)}")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time for a thousand names
+    try:
+        return Entry.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {where}: {first['msg']}") from None
+
+
+def nearest_published(name: str, others: Iterable[str] = ()) -> str:
+    """The nearest name, also by the other names that people know a data set by ("cars", "flowers102")."""
+    wanted = name.lower().replace("-", "_")
+    for known in names():
+        if wanted in {a.lower().replace("-", "_") for a in entry(known).also}:
+            return f" (did you mean '{known}'?)"
+    return nearest(name, [*names(), *others])
+
+
+def table() -> str:
+    """All data sets as the Markdown table of docs/data.md: ``python -m coder_clip.datasets.entry``."""
+    rows = ["| name | data set | classes | train / val / test | split | GB | from | licence |"]
+    rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
+    for name in names():
+        e = entry(name)
+        for i, rule in enumerate(e.splits):
+            counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
+            fetched = " and ".join(["data get"] * bool(e.downloads) + ["by hand"] * bool(e.by_hand))
+            if e.by_hand and e.downloads:
+                fetched = "data get; by hand: " + ", ".join(f"`{h.gives}`" for h in e.by_hand)
+            what = rule.what if i == 0 else f"without that file: {rule.what}"
+            first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
+            last = (f"{e.gigabytes:g}", fetched, e.licence)
+            cells = (*(first if i == 0 else ("", "", "")), counts, what, *(last if i == 0 else ("", "", "")))
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

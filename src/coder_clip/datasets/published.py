@@ -1,0 +1,238 @@
+"""A published data set below the root where people keep theirs: the loader behind every entry of ``entries/``.
+
+Ids of images are paths relative to the image folder, so which root it is changes no result. Nothing is ever
+fetched here: ``coder-clip data get`` does that, when people ask for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError, nearest
+from .base import SPLITS, Split
+from .entry import Entry, Rule, entry
+from .folder import cut
+from .images import read_image
+from .layouts import LAYOUTS, Place, Splits, coop
+
+ROOT_VARIABLE = "CODER_CLIP_DATA"
+
+
+def data_root(configured: Path | None) -> Path:
+    """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the configuration.
+
+    The variable comes first: a configuration is shared, and where the images lie is the machine's business.
+    UserError where neither says it.
+    """
+    given = os.environ.get(ROOT_VARIABLE) or configured
+    if not given:
+        raise UserError(
+            f"where are the data sets? Set {ROOT_VARIABLE}=FOLDER, or data_root: FOLDER in the configuration"
+        )
+    return Path(given).expanduser()
+
+
+def load(name: str, configured: Path | None) -> PublishedDataset:
+    """The data set below the root; UserError, with the command that helps, where it is not there."""
+    return load_below(name, data_root(configured))
+
+
+def load_below(name: str, root: Path) -> PublishedDataset:
+    """The data set below this root, whatever the variable says."""
+    found = entry(name)
+    if found.loader == "torchvision":
+        from .cifar import Cifar
+
+        return Cifar(name, found, root)
+    return PublishedDataset(name, found, root)
+
+
+def find_place(name: str, found: Entry, root: Path) -> Place | None:
+    """The first of the entry's folders that has an image folder; None where none has."""
+    for folder in found.folders:
+        for images in found.images:
+            if (root / folder / images).is_dir():
+                return Place(name, root / folder, root / folder / images, found.class_names())
+    return None
+
+
+def find_rule(found: Entry, folder: Path) -> Rule | None:
+    """The first rule whose files are all there."""
+    return next((r for r in found.splits if all((folder / n).is_file() for n in r.needs)), None)
+
+
+def listing(name: str, configured: Path | None) -> str | None:
+    """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
+
+    These files are small and decide everything but the pixels, so that a DAG is planned without a walk through a
+    million images.
+    """
+    try:
+        found, root = entry(name), data_root(configured)
+    except UserError:
+        return None
+    place = find_place(name, found, root)
+    rule = place and find_rule(found, place.folder)
+    if not place or not rule:
+        return None
+    digest = hashlib.sha256(rule.rule.encode())
+    for file in rule.needs:
+        digest.update(hashlib.sha256((place.folder / file).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class PublishedDataset:
+    """A data set of ``entries/`` as every other: splits, images by id, templates, fingerprint.
+
+    Raises UserError where images or split files are not there, or a split file does not belong to it.
+    """
+
+    def __init__(self, name: str, found: Entry, root: Path) -> None:
+        self.name, self.entry, self.root = name, found, root
+        self.templates = found.make_templates()
+        help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
+        place = find_place(name, found, root)
+        if place is None:
+            where = ", ".join(str(root / f / found.images[0]) for f in found.folders)
+            raise UserError(f"data set '{name}': no images in {where}; {help_}")
+        rule = find_rule(found, place.folder)
+        if rule is None:
+            raise UserError(f"data set '{name}': no split file in {place.folder}; {help_}")
+        self.place, self.rule = place, rule
+        self.classes = place.classes
+        self._splits = _finished(place, rule, self.published_splits())
+
+    def published_splits(self) -> Splits:
+        """What the rule's files say, before val is carved and the order made."""
+        if self.rule.rule == "coop":
+            return coop(self.place, self.rule.needs[0])
+        return LAYOUTS[self.rule.rule](self.place)
+
+    def split(self, name: str) -> Split:
+        """The split, ordered by label, then id. UserError for an unknown split, or one the data set has not."""
+        if name not in SPLITS:
+            raise UserError(f"data set '{self.name}': no split '{name}'{nearest(name, SPLITS)}")
+        if name not in self._splits:
+            raise UserError(
+                f"data set '{self.name}' has no {name} images (it has: {', '.join(self._splits)})"
+            )
+        pairs = self._splits[name]
+        return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of every split that the data set has."""
+        return {split: len(pairs) for split, pairs in self._splits.items()}
+
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
+        if image_id not in self._ids:
+            raise UserError(f"data set '{self.name}': no image '{image_id}'")
+        return read_image(self.path(image_id))
+
+    def path(self, image_id: str) -> Path:
+        """Where the image lies. Names on disk may differ from the lists in case and Unicode form."""
+        path = self.place.images / image_id
+        return path if path.exists() else self._resolve(image_id) or path
+
+    def missing(self) -> list[str]:
+        """Ids that are listed and not on disk, in order; from folder listings, no file is opened."""
+        return [i for i in sorted(self._ids) if self._resolve(i) is None]
+
+    def fingerprint(self) -> str:
+        """sha256 over the lines ``split TAB id TAB label``, so over what is listed, not over pixels."""
+        digest = hashlib.sha256()
+        for split, pairs in self._splits.items():
+            digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in pairs).encode())
+        return digest.hexdigest()
+
+    def verified(self) -> dict[str, Any]:
+        """What the manifest says besides: which split it is, and the bytes of the val and test images.
+
+        UserError where images are missing: before hours of encoding, not in the middle.
+        """
+        if missing := self.missing():
+            raise UserError(
+                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing in "
+                f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
+            )
+        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, [])]
+        return {"split": self.rule.what, "bytes": sum(self.path(i).stat().st_size for i in seen)}
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(i for pairs in self._splits.values() for i, _ in pairs)
+
+    def _resolve(self, image_id: str) -> Path | None:
+        """The file behind an id, folder by folder; None where there is none."""
+        path = self.place.images
+        for part in image_id.split("/"):
+            names = self._listed(path)
+            if (name := names.get(part) or names.get(_plain(part))) is None:
+                return None
+            path = path / name
+        return path
+
+    def _listed(self, folder: Path) -> dict[str, str]:
+        """What a folder holds: names as they are, and by their plain form. A link to nowhere is nothing."""
+        if folder not in self._listings:
+            there: dict[str, str] = {}
+            if folder.is_dir():
+                with os.scandir(folder) as found:
+                    for e in found:
+                        if not e.is_symlink() or os.path.exists(e.path):
+                            there[e.name] = e.name
+                            there.setdefault(_plain(e.name), e.name)
+            self._listings[folder] = there
+        return self._listings[folder]
+
+    @cached_property
+    def _listings(self) -> dict[Path, dict[str, str]]:
+        return {}
+
+
+def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
+    """val carved out of train where the rule says so; each split ordered by label, then id.
+
+    UserError for an empty split, or an image that is listed twice.
+    """
+    if rule.val_share or rule.val_per_class:
+        splits = {**splits, **_carve(splits["train"], len(place.classes), rule)}
+    for split, pairs in splits.items():
+        if not pairs:
+            raise UserError(f"data set '{place.name}': no {split} images in {place.images}")
+    owner: dict[str, str] = {}
+    for split, pairs in splits.items():
+        for image, _ in pairs:
+            if image in owner:
+                raise UserError(
+                    f"data set '{place.name}': '{image}' is listed twice ({owner[image]} and {split})"
+                )
+            owner[image] = split
+    return {s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits}
+
+
+def _carve(train: list[tuple[str, int]], n_classes: int, rule: Rule) -> Splits:
+    """train and val from the training images, in every class by the hash of the id (as for folders)."""
+    per_class: list[list[str]] = [[] for _ in range(n_classes)]
+    for image, label in train:
+        per_class[label].append(image)
+    if rule.val_share:
+        parts = cut(per_class, {"train": 1 - rule.val_share, "val": rule.val_share})
+    else:
+        n = rule.val_per_class or 0
+        order = [sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest()) for ids in per_class]
+        parts = {"val": [ids[:n] for ids in order], "train": [ids[n:] for ids in order]}
+    return {s: [(i, label) for label, ids in enumerate(found) for i in ids] for s, found in parts.items()}
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,104 @@
+"""Phase generate_texts: texts that are made and not read, by a language model or from WordNet (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import Paths, write_json
+from ..datasets import load_templates
+from ..texts import wordnet
+from ..texts.llm import store
+from ..texts.llm.asking import asking
+from ..texts.llm.cost import Budget
+from ..texts.llm.generate import Generator, Item, TooClose, class_items, provenance
+from ..texts.sentences import spaces
+from ..texts.sets import ClassTexts, TextSet
+from .manifest import read_classes
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..encoders import Encoder
+
+log = logging.getLogger("coder_clip")
+
+TOO_CLOSE = 0.9  # cosine of an analogous class with a class of the label set (method, section 1)
+
+
+def run(config: Config, dataset: str) -> None:
+    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that are made, and nothing else.
+
+    UserError where the server, the key or the limit on money ends it (every answer is kept), and, unless
+    configured otherwise, where a class got nothing.
+    """
+    entry, classes = config.datasets[dataset], read_classes(config, dataset)
+    source = entry.text_sources(dataset)
+    asked = [kind for kind in entry.generated(dataset) if source[kind] == "llm"]
+    looked_up = "wordnet" in source.values()
+    dictionary = wordnet.WordNet() if looked_up else None  # missing, it is missed before anything is paid for
+    encoder = _encoder(config) if looked_up or "analogous" in asked else None
+    made: dict[str, list[list[str]]] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    if encoder is not None and dictionary is not None:
+        found = wordnet.synonyms(classes, encoder, dictionary)
+        for line in found.lines():
+            log.warning("%s: %s", dataset, line)
+        made["synonym"] = found.texts
+        notes["synonym"] = {**found.provenance(), "encoder": _identity(config, encoder)}
+    if asked:
+        items = _ask(config, dataset, asked, classes, encoder)
+        for kind in asked:
+            of_kind = [item for item in items if item.kind == kind]
+            made[kind] = [item.texts.get("texts", []) for item in of_kind]
+            assert config.generator is not None
+            notes[kind] = provenance(kind, of_kind, config.generator)
+            if kind == "analogous" and encoder is not None:
+                notes[kind]["too_close"] = {"cosine_over": TOO_CLOSE, "encoder": _identity(config, encoder)}
+    texts = TextSet(
+        dataset=dataset,
+        classes=[
+            ClassTexts(name=spaces(name), **{kind: lists[i] for kind, lists in made.items()})
+            for i, name in enumerate(classes)
+        ],
+        provenance=notes,
+    )
+    write_json(Paths(config.results).generated_texts(dataset), texts.dump())
+
+
+def _encoder(config: Config) -> Encoder:
+    """The encoder that compares names; where none is needed, nothing of this is imported."""
+    from ..encoders import EncoderSpec, load_encoder
+    from .common import encoder_spec, use_threads
+
+    use_threads(config)
+    return load_encoder(EncoderSpec(**encoder_spec(config, config.text_encoder())))
+
+
+def _ask(
+    config: Config, dataset: str, kinds: list[str], classes: list[str], encoder: Encoder | None
+) -> list[Item]:
+    generator = config.generator
+    assert generator is not None  # the configuration sees to it
+    templates = load_templates(dataset, config.datasets[dataset])
+    items = class_items(kinds, classes, templates, generator.counts.model_dump())
+    currency = generator.prices.currency if generator.prices else ""
+    with store.opened(generator.answers, dataset) as answers:
+        budget = Budget(store.spent(generator.answers), generator.max_cost, currency)
+        check = None if encoder is None else too_close(encoder, [spaces(c) for c in classes])
+        Generator(generator, answers, budget, asking(generator, budget, answers.path)).run(items, check)
+    return items
+
+
+def too_close(encoder: Encoder, classes: list[str]) -> TooClose:
+    """Which names are too similar to the name of a class, by the encoder's text features."""
+    of_classes = encoder.encode_texts(classes)
+
+    def check(names: list[str]) -> list[bool]:
+        cosines = encoder.encode_texts(names) @ of_classes.T
+        return [bool(c) for c in (cosines > TOO_CLOSE).any(dim=1)]
+
+    return check
+
+
+def _identity(config: Config, encoder: Encoder) -> dict[str, str]:
+    return {"model": config.text_encoder(), "weights_sha256": encoder.metadata()["weights_sha256"]}

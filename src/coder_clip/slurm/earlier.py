@@ -1,0 +1,126 @@
+"""Jobs of an earlier run of this folder, whose head process died: none is lost, none runs beside its own copy.
+
+Those that have ended since left files of which Snakemake has no record, because only the head process writes
+records; they are written here, from the journal. Those still in the queue are watched by the new run as its own, or
+cancelled where they would make something else than the new run wants.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import UserError
+from ..tracking.records import Record, Records
+from .queue import Row, Unreachable, cancel, jobs
+from .submitted import Entry, Journal
+
+RUN = re.compile(r"([A-Za-z0-9_-]+_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the plugin's job names
+CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
+PATIENCE = 300.0  # seconds for a cancelled job to end
+
+
+@dataclass
+class Earlier:
+    """Live jobs of earlier runs, as they were before Snakemake looked at the files."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)  # Slurm id -> what it makes
+    unknown: list[str] = field(default_factory=list)  # submitted in the moment of the kill: ids alone
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.unknown)
+
+    def ids(self) -> list[str]:
+        return sorted([*self.entries, *self.unknown], key=int)
+
+    def take(self, makes: dict[str, Record]) -> Entry | None:
+        """The job that already makes just this; it belongs to the new run now."""
+        found = next((e for e in self.entries.values() if e.same(makes)), None)
+        return None if found is None else self.entries.pop(found.id)
+
+    def cancel_others(self, paths: Iterable[str]) -> list[str]:
+        """Cancel what would write some of these files, and return when it has ended: the ids.
+
+        UserError where a job does not end.
+        """
+        wanted = set(paths)
+        ids = [e.id for e in self.entries.values() if wanted & e.makes.keys()]
+        return self._cancel(ids)
+
+    def cancel_unknown(self) -> list[str]:
+        """Cancel jobs of which nothing is known but that they are ours."""
+        return self._cancel(self.unknown)
+
+    def _cancel(self, ids: list[str]) -> list[str]:
+        if not ids:
+            return []
+        cancel(ids)
+        end = time.monotonic() + PATIENCE
+        while left := [i for i, row in jobs().items() if i in ids and row.live]:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
+                    f"'scontrol show job {left[0]}'"
+                )
+            time.sleep(1)
+        self.unknown = [i for i in self.unknown if i not in ids]
+        for i in ids:
+            self.entries.pop(i, None)
+        return list(ids)
+
+
+def live(journal: Journal, folder: Path | None = None) -> Earlier:
+    """What earlier runs of this folder still have in the queue. Unreachable where the controller gives no answer."""
+    here = str((folder or Path.cwd()).resolve())
+    rows = {i: row for i, row in jobs().items() if row.live and _mine(row, here)}
+    if not rows:
+        return Earlier()
+    known = {e.id: e for e in journal.read() if e.id in rows and e.makes}
+    return Earlier(known, sorted(rows.keys() - known.keys()))
+
+
+def _mine(row: Row, here: str) -> bool:
+    return RUN.fullmatch(row.name) is not None and os.path.realpath(row.folder) == here
+
+
+def settle(journal: Journal) -> int:
+    """Write Snakemake's records of files that jobs finished after their head process had died: how many.
+
+    A file counts as finished by a job if it is younger than the submission, is not marked as being written (a node
+    removes the mark when the job's outputs are whole), and has no record of its present state.
+    """
+    entries = journal.read()
+    makes: dict[str, Entry] = {path: e for e in entries for path in e.makes}  # the youngest submission counts
+    there = [p for p in makes if os.path.isfile(p)]
+    if not there:
+        return 0
+    records = Records()
+    marked = records.incomplete(there)
+    count = 0
+    for path in there:
+        mtime = os.stat(path).st_mtime
+        made = makes[path]
+        record = records.read(path)
+        if path in marked or mtime < made.time - CLOCKS or (record and record.endtime == mtime):
+            continue
+        if record and not made.makes[path].same(record) and record.endtime > made.time:
+            continue  # made again since, elsewhere than on the cluster
+        records.write(path, replace(made.makes[path], endtime=mtime))
+        count += 1
+    return count
+
+
+def look(journal: Journal | None = None) -> tuple[int, Earlier | None]:
+    """For the start of every run: files settled, and live jobs; None instead where the controller is away."""
+    journal = journal or Journal()
+    if not journal.path.exists():
+        return 0, Earlier()
+    settled = settle(journal)
+    try:
+        return settled, live(journal)
+    except Unreachable:
+        return settled, None

@@ -1,0 +1,99 @@
+"""How a job ended, why it waits and why it was refused, in words a person understands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
+
+# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later
+LATER = re.compile(
+    r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
+    r"controller.*(not responding|busy)|zero bytes|submit limit|MaxSubmitJob|try again|slurm_persist|"
+    r"backup controller|protocol authentication|Resource temporarily unavailable",
+    re.IGNORECASE,
+)
+REFUSED = (
+    (r"invalid partition", "there is no such partition"),
+    (r"invalid account|account or account/partition", "the account is not yours, or not for this partition"),
+    (r"invalid qos", "there is no such QOS, or not for you"),
+    (
+        r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
+        "no node of the partition has that much memory, so many CPUs or such GPUs",
+    ),
+    (r"more processors requested", "the partition does not allow so many CPUs"),
+    (r"time limit", "the partition does not allow so long a run"),
+    (r"invalid feature", "no node has that feature (constraint)"),
+    (r"memory", "the partition does not allow so much memory"),
+    (r"policy|limit", "a limit of your account or QOS forbids it"),
+)
+HELD = (
+    (r"launch failed", "could not be started on its node and is held"),
+    (r"JobHeld|BeginTime.*never|JobHoldMaxRequeue", "is held"),
+    (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed and will never start"),
+    (
+        r"BadConstraints|ReqNodeNotAvail|NodeDown|DOWN, DRAINED",
+        "waits for nodes that are down, drained or reserved",
+    ),
+    (r"PartitionDown|PartitionInactive", "waits for a partition that is closed"),
+    (r"(Assoc|QOS).*(Limit|Grp|Max)", "waits for a limit of your account or QOS"),
+)
+
+
+def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
+    """Why a job failed. detail: scontrol's view of it, as far as it is still known."""
+    node = detail.get("NodeList", "")
+    where = f" on {node}" if node not in ("", "(null)") else ""
+    code, _, signal = detail.get("ExitCode", "").partition(":")
+    memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
+    if state == "TIMEOUT":
+        limit = detail.get("TimeLimit") or f"{asked.get('runtime', '?')} min"
+        return f"ran into its time limit of {limit}{where}"
+    if state == "OUT_OF_MEMORY":
+        return f"needed more memory than {memory}{where}"
+    if state == "CANCELLED":
+        return f"was cancelled{where} (scancel, or an administrator)"
+    if state == "NODE_FAIL":
+        return f"lost its node{where}, which went down"
+    if state == "BOOT_FAIL":
+        return f"did not start: its node{where} did not boot"
+    if state == "PREEMPTED":
+        return f"was preempted{where} by a job of higher priority"
+    if state == "DEADLINE":
+        return "could not end before its deadline"
+    if signal == "53":
+        return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
+    if signal == "9":
+        return f"was killed{where}: mostly for using more memory than {memory}"
+    if signal not in ("", "0"):
+        return f"was ended by signal {signal}{where}"
+    return f"ended with status {code or '?'}{where}"
+
+
+def refused(message: str, asked: Asked) -> str:
+    """Why sbatch refused a job."""
+    lines = [line.removeprefix("sbatch: error: ").strip() for line in message.splitlines() if line.strip()]
+    said = "; ".join(dict.fromkeys(lines)) or "no reason given"
+    why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), None)
+    return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
+
+
+def waiting(state: str, reason: str) -> str | None:
+    """What a waiting job needs a person for; None where it only waits its turn."""
+    if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
+        return "is held after a requeue"
+    if state != "PENDING":
+        return None
+    return next((words for pattern, words in HELD if re.search(pattern, reason)), None)
+
+
+def wanted(asked: Asked) -> str:
+    units = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs", "gpu": "GPU"}
+    parts = [f"{asked[key]} {unit}" for key, unit in units.items() if asked.get(key)]
+    parts += [
+        f"{key} {asked[key]}"
+        for key in ("gpu_model", "gres", "partition", "account", "qos")
+        if asked.get(key)
+    ]
+    return ", ".join(parts) or "nothing in particular"

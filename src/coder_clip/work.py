@@ -1,0 +1,159 @@
+"""How much memory and time a phase needs: what its job asks a cluster for. Local runs look at neither.
+
+Estimates from the number of images and classes (the manifest's, once it is there), the encoder's architecture, batch
+size and threads; rounded up generously, because a job that asks too little is run twice. `coder-clip usage` shows how
+good they were.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .artifacts import Paths
+
+if TYPE_CHECKING:
+    from .config import Config
+
+START = 1500  # MB: Python, torch and the two Snakemakes around a job
+CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any data-centre GPU, keeps up
+DECODED = 60  # JPEGs a second that one process decodes and resizes
+TOKENS = 20  # of a usual sentence; the encoder looks no further
+SLACK = 2.0  # on estimated seconds
+LEAST = 10  # minutes: start, a busy file system
+UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
+SENTENCES = 60  # a class: its texts in their templates, the prompt ensemble, synonyms, random words
+
+
+@dataclass(frozen=True)
+class Need:
+    """mem_mb, minutes: of one attempt."""
+
+    mem_mb: int
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of an encoder. parameters: both towers. image, token: float operations of one image, one token of text."""
+
+    parameters: float
+    dim: int
+    image: float
+    token: float
+    activations: float  # bytes of one image in flight
+
+
+def need(config: Config, phase: str, gpu: bool = False, **place: str) -> Need:
+    """What one job of a phase asks for. place: its wildcards (model, dataset, split, shards, shots)."""
+    images, classes = counts(config, place["dataset"], place.get("split", "test"))
+    if phase in ("image_features", "text_features", "one_to_one"):
+        size = encoder_size(config, place["model"])
+        if phase == "image_features":
+            images = math.ceil(images / int(place.get("shards", 1)))
+            return _encode_images(config, size, images, gpu)
+        return _encode_texts(config, size, classes * SENTENCES, gpu)
+    if phase == "merge":
+        dim = encoder_size(config, place["model"]).dim
+        return Need(_round(START + 4 * images * dim * 4 / 1e6), LEAST)
+    # scores of every image and class, several of them at a time, and the features
+    scores = images * classes * 4 / 1e6
+    repeats = {"adapter": 30, "evaluation": 20}.get(phase, 10)
+    seconds = 60 + images * classes * (2e-5 if phase == "adapter" else 5e-6) / config.features.threads
+    return Need(_round(START + 12 * scores + 8 * images * 1024 * 4 / 1e6), _minutes(seconds + repeats))
+
+
+def counts(config: Config, dataset: str, split: str) -> tuple[int, int]:
+    """Images of a split (of the shots: all augmented views) and classes."""
+    path = Paths(config.results).manifest(dataset)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        images, classes = manifest["images"], len(manifest["classes"])
+    except (OSError, ValueError, KeyError):
+        return UNKNOWN_IMAGES, UNKNOWN_CLASSES
+    if split == "shots":
+        drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
+        return min(drawn, int(images["train"])) * config.datasets[dataset].views, classes
+    return max(int(images[split]), 1), max(classes, 1)
+
+
+def encoder_size(config: Config, model: str) -> Size:
+    """From the architecture alone; a large ViT where it cannot be read."""
+    return _size(config.models[model].model)
+
+
+@cache
+def _size(name: str) -> Size:
+    cfg = _architecture(name)
+    dim = int(cfg.get("embed_dim", 768))
+    vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
+    text: Mapping[str, Any] = cfg.get("text_cfg") or {}
+    pixels = vision.get("image_size", 224)
+    pixels = max(pixels) if isinstance(pixels, list) else int(pixels)
+    layers, width = vision.get("layers", 24), int(vision.get("width", 1024))
+    if isinstance(layers, list):  # a ResNet
+        scale = (width / 64) ** 2 * sum(layers) / 16
+        of_image, flops = 4e7 * scale, 1.2e10 * scale * (pixels / 224) ** 2
+        activations = 4e7 * math.sqrt(scale) * (pixels / 224) ** 2
+    elif "timm_model_name" in vision:
+        of_image, flops, activations = 9e7, 4e10 * (pixels / 224) ** 2, 6e7 * (pixels / 224) ** 2
+    else:
+        patch = int(vision.get("patch_size") or 14)
+        tokens = (pixels // patch) ** 2 + 1
+        of_image = 12.0 * layers * width**2
+        flops = 2 * of_image * tokens + 4.0 * layers * tokens**2 * width
+        activations = 4.0 * tokens * width * 24 + 3 * 4 * pixels**2
+    if "hf_model_name" in text:
+        of_text = 1.2e8
+    else:
+        text_width = int(text.get("width", 768))
+        of_text = 12.0 * int(text.get("layers", 12)) * text_width**2
+    vocabulary = int(text.get("vocab_size", 49408)) * int(text.get("width", 768))
+    return Size(of_image + of_text + vocabulary, dim, flops, 2 * of_text, activations)
+
+
+def _architecture(name: str) -> dict[str, Any]:
+    if name.startswith("local-dir:"):
+        path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
+    else:
+        spec = importlib.util.find_spec("open_clip")
+        assert spec is not None
+        assert spec.origin is not None
+        path = Path(spec.origin).parent / "model_configs" / f"{name.replace('/', '-')}.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(found.get("model_cfg", found))
+
+
+def _encode_images(config: Config, size: Size, images: int, gpu: bool) -> Need:
+    batch = size.activations * config.features.batch_size
+    features = images * size.dim * 4 * 2
+    mem = START + (size.parameters * 4 * 2.5 + (batch if not gpu else 0) + features) / 1e6
+    mem += config.features.workers * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
+    rate = GPU if gpu else CPU * config.features.threads
+    seconds = images * (size.image / rate + 1 / (DECODED * max(config.features.workers, 1)))
+    return Need(_round(mem), _minutes(seconds))
+
+
+def _encode_texts(config: Config, size: Size, sentences: int, gpu: bool) -> Need:
+    mem = (
+        START + (size.parameters * 4 * 2.5 + sentences * size.dim * 4 * 3) / 1e6 + 500 + (1500 if gpu else 0)
+    )
+    seconds = sentences * TOKENS * size.token / (GPU if gpu else CPU * config.features.threads)
+    return Need(_round(mem), _minutes(seconds))
+
+
+def _round(mem_mb: float) -> int:
+    return math.ceil(mem_mb / 500) * 500
+
+
+def _minutes(seconds: float) -> int:
+    return LEAST + math.ceil(seconds * SLACK / 60 / 5) * 5

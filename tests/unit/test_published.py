@@ -1,0 +1,524 @@
+"""The published data sets on small trees in their true layouts, and on CoOp's true split files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
+
+from coder_clip.config import DatasetConfig
+from coder_clip.datasets import PUBLISHED, load_dataset, load_templates
+from coder_clip.datasets.base import Dataset
+from coder_clip.datasets.entry import entry, names, table
+from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
+from coder_clip.datasets.published import data_root
+from coder_clip.errors import UserError
+
+ONE_A_CLASS = ("imagenet_v2", "sun397", "places365", "stanford_cars")
+
+
+def load(name: str, root: Path) -> Any:
+    return load_dataset(name, DatasetConfig(), root)
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
+
+
+@pytest.fixture
+def small_cifar(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """torchvision takes the small trees' files for the published ones."""
+    from torchvision import datasets
+
+    def allow(root: Path, name: str) -> None:
+        kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
+        sums = cifar_sums(root, name)
+        for key in ("train_list", "test_list"):
+            monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
+        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
+
+    return allow
+
+
+@pytest.fixture(scope="module")
+def imagenet_tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Contents]:
+    """Twelve thousand files: planted once."""
+    root = tmp_path_factory.mktemp("imagenet")
+    return root, plant("imagenet", root, 1)
+
+
+def named(data: Dataset, split: str) -> dict[str, str]:
+    part = data.split(split)
+    return {i: data.classes[label] for i, label in zip(part.ids, part.labels, strict=True)}
+
+
+# ---- every data set
+
+
+def test_every_entry_has_a_small_tree() -> None:
+    """A data set could be added without anyone ever having read its layout."""
+    assert set(PLANTERS) == set(PUBLISHED) == set(names())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_true_layout_is_read(
+    name: str, tmp_path: Path, small_cifar: Any, request: pytest.FixtureRequest
+) -> None:
+    """Images under another class's name would be accuracies of nothing."""
+    if name == "imagenet":
+        tmp_path, planted = request.getfixturevalue("imagenet_tree")
+    else:
+        planted = plant(name, tmp_path, 1 if name in ONE_A_CLASS else 3)
+    if entry(name).loader == "torchvision":
+        small_cifar(tmp_path, name)
+    data = load(name, tmp_path)
+    read = {split: named(data, split) for split in data.counts}
+    if "val" in planted or "train" not in planted:
+        assert read == planted
+    else:  # val comes out of train, of every class
+        assert read["test"] == planted["test"]
+        assert {**read["train"], **read["val"]} == planted["train"]
+        assert set(data.split("val").labels) == set(range(len(data.classes)))
+        assert not set(read["train"]) & set(read["val"])
+    assert data.missing() == []
+    for split in data.counts:
+        part = data.split(split)
+        assert part.labels.dtype == np.int64
+        order = list(zip(part.labels, part.ids, strict=True))
+        assert order == sorted(order)
+    image = data.image(data.split("test").ids[0])
+    assert (image.mode, image.size) == ("RGB", (32, 32) if "cifar" in name else (8, 8))
+    assert data.verified()["split"] == data.rule.what
+    with pytest.raises(UserError, match="no image 'x'"):
+        data.image("x")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_entry_says_all_there_is_to_say(name: str) -> None:
+    found = entry(name)
+    assert found.homepage.startswith("http")
+    assert len(found.class_names()) == len(load_classes(name))
+    assert found.downloads or found.by_hand
+    for rule in found.splits:
+        assert rule.rule in LAYOUTS or rule.rule in ("coop", "torchvision")
+        assert "test" in rule.counts
+        assert (rule.val_share or rule.val_per_class) is None or "train" in rule.counts
+    templates = load_templates(name, DatasetConfig())
+    for key in ("attribute", "analogous"):
+        assert {"{class}", f"{{{key}}}"} <= set(placeholders(getattr(templates, key)))
+    for sentence in templates.one_to_one:
+        assert set(placeholders(sentence)) == {"{class}", "{one_to_one}", "{other}"}
+    for sentence in (templates.name, *templates.prompts):
+        assert placeholders(sentence) == ["{class}"]
+    gives = {d.gives for d in found.downloads} | {h.gives for h in found.by_hand}
+    for needed in found.splits[0].needs:  # what the best split needs, people learn how to get
+        folder = needed.split("/")[0]
+        assert needed in gives or folder in gives or any(d.unpack for d in found.downloads), needed
+
+
+def placeholders(sentence: str) -> list[str]:
+    import re
+
+    return re.findall(r"\{\w+\}", sentence)
+
+
+def load_classes(name: str) -> list[str]:
+    size = {
+        "caltech101": 100, "cifar10": 10, "cifar100": 100, "cub200": 200, "dtd": 47, "eurosat": 10,
+        "fgvc_aircraft": 100, "food101": 101, "imagenet": 1000, "imagenet_v2": 1000, "oxford_flowers": 102,
+        "oxford_pets": 37, "places365": 365, "stanford_cars": 196, "sun397": 397, "ucf101": 101,
+    }  # fmt: skip
+    return [""] * size[name]
+
+
+COUNTS = {  # CoOp's, as published
+    "caltech101": (4128, 1649, 2465), "dtd": (2820, 1128, 1692), "eurosat": (13500, 5400, 8100),
+    "fgvc_aircraft": (3334, 3333, 3333), "food101": (50500, 20200, 30300), "oxford_flowers": (4093, 1633, 2463),
+    "oxford_pets": (2944, 736, 3669), "stanford_cars": (6509, 1635, 8041), "sun397": (15880, 3970, 19850),
+    "ucf101": (7639, 1898, 3783),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_expected_counts_are_the_published_ones(name: str) -> None:
+    assert tuple(entry(name).splits[0].counts.values()) == COUNTS[name]
+
+
+# ---- CoOp's true files
+
+TRUE = [n for n in names() if entry(n).splits[0].fingerprint]
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_coops_true_split_files(name: str, tmp_path: Path, shared: Path) -> None:
+    found = entry(name)
+    rule = found.splits[0]
+    folder = tmp_path / found.folders[0]
+    (folder / found.images[0]).mkdir(parents=True)
+    true = shared / "data/splits" / rule.needs[0]
+    shutil.copy(true, folder)
+    data = load(name, tmp_path)
+    assert data.counts == rule.counts
+    assert data.fingerprint() == rule.fingerprint
+    listed = (true.parent / true.name.replace(".json", ".classes.txt")).read_text(encoding="utf-8")
+    assert data.classes == listed.splitlines()
+    for split, rows in json.loads(true.read_text()).items():
+        assert named(data, split) == {path: name for path, _, name in rows}
+    assert len(data.missing()) == sum(rule.counts.values())
+    with pytest.raises(UserError, match=f"coder-clip data check {name}"):
+        data.verified()
+    put(data.place.images / data.split("test").ids[0])
+    assert len(load(name, tmp_path).missing()) == sum(rule.counts.values()) - 1
+
+
+def test_the_downloads_checksums_are_those_of_the_true_files(shared: Path) -> None:
+    import hashlib
+
+    for name in TRUE:
+        file = entry(name).splits[0].needs[0]
+        checksum = next(d.checksum for d in entry(name).downloads if d.gives == file)
+        true = (shared / "data/splits" / file).read_bytes()
+        assert checksum == f"sha256:{hashlib.sha256(true).hexdigest()}"
+
+
+# ---- without CoOp's file
+
+
+@pytest.mark.parametrize("name", ["oxford_pets", "stanford_cars", "ucf101", "sun397"])
+def test_the_rebuilt_split_keeps_the_test_images(name: str, tmp_path: Path) -> None:
+    """Another test set would not compare with published numbers."""
+    planted = plant(name, tmp_path, 3)
+    coop = load(name, tmp_path)
+    (coop.place.folder / coop.rule.needs[0]).unlink()
+    rebuilt = load(name, tmp_path)
+    assert rebuilt.rule.rule != "coop"
+    assert named(rebuilt, "test") == planted["test"]
+    rest = {**planted["train"], **planted["val"]}
+    assert {**named(rebuilt, "train"), **named(rebuilt, "val")} == rest
+    assert rebuilt.counts["val"] == len(rebuilt.classes)  # a fifth of six, rounded
+    assert rebuilt.fingerprint() != coop.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["dtd", "food101", "oxford_flowers", "eurosat", "caltech101"])
+def test_the_fallback_split_says_what_it_is(name: str, tmp_path: Path) -> None:
+    planted = plant(name, tmp_path, 3)
+    data = load(name, tmp_path)
+    everything = {i: c for rows in planted.values() for i, c in rows.items()}
+    (data.place.folder / data.rule.needs[0]).unlink()
+    data = load(name, tmp_path)
+    assert {i: c for s in data.counts for i, c in named(data, s).items()} == everything
+    assert "CoOp" in data.rule.what
+    assert data.rule.what == data.verified()["split"]
+
+
+# ---- traps
+
+
+def test_pets_are_in_annotation_order_not_in_folder_order(tmp_path: Path) -> None:
+    """By file name all cats come first: labels would be those of other breeds."""
+    planted = plant("oxford_pets", tmp_path, 3)
+    assert sorted(planted["test"])[1 * 3].startswith("Bengal")
+    data = load("oxford_pets", tmp_path)
+    assert data.classes[:6] == [
+        "abyssinian", "american_bulldog", "american_pit_bull_terrier", "basset_hound", "beagle", "bengal",
+    ]  # fmt: skip
+    (tmp_path / "oxford_pets/split_zhou_OxfordPets.json").unlink()
+    file = tmp_path / "oxford_pets/annotations/trainval.txt"
+    by_name = sorted({line.rpartition("_")[0] for line in file.read_text().splitlines()})
+    rows = [line.split() for line in file.read_text().splitlines()]
+    lines(file, [f"{i} {by_name.index(i.rpartition('_')[0]) + 1} 1 1" for i, *_ in rows])
+    with pytest.raises(UserError, match=r"trainval\.txt, line .*class \d+ is"):
+        load("oxford_pets", tmp_path)
+
+
+def test_imagenet_v2_folders_are_numbers(tmp_path: Path) -> None:
+    """As text they sort 0, 1, 10, 100: nine in ten labels would be wrong."""
+    plant("imagenet_v2", tmp_path, 1)
+    data = load("imagenet_v2", tmp_path)
+    test = data.split("test")
+    assert [int(i.split("/")[0]) for i in test.ids] == list(range(1000)) == test.labels.tolist()
+    with pytest.raises(UserError, match=r"has no train images \(it has: test\)"):
+        data.split("train")
+
+
+def test_imagenet_is_keyed_by_index(tmp_path: Path) -> None:
+    data_names = entry("imagenet").class_names()
+    doubles = {n for n in data_names if data_names.count(n) > 1}
+    assert doubles == {"missile", "sunglasses"}
+    synsets = imagenet_synsets()
+    assert len(synsets) == 1000
+    assert synsets == sorted(synsets)
+    assert (synsets[0], data_names[0]) == ("n01440764", "tench")
+
+
+def test_imagenet_either_way_below_its_folder(tmp_path: Path, imagenet_tree: tuple[Path, Contents]) -> None:
+    first = load("imagenet", imagenet_tree[0])
+    assert first.counts == {"train": 1000, "val": 10000, "test": 1000}
+    (tmp_path / "imagenet").mkdir()
+    for half in ("train", "val"):
+        (tmp_path / "imagenet" / half).symlink_to(imagenet_tree[0] / "imagenet/images" / half)
+    second = load("imagenet", tmp_path)
+    assert second.split("val").ids == first.split("val").ids
+    assert second.fingerprint() == first.fingerprint()
+
+
+def test_a_class_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    put(tmp_path / "imagenet/train/n01440764/n01440764_1.JPEG")
+    with pytest.raises(UserError, match=r"class folder .*train/n01443537 is missing"):
+        load("imagenet", tmp_path)
+
+
+def test_imagenet_val_as_it_is_unpacked_is_told_apart(tmp_path: Path) -> None:
+    put(tmp_path / "imagenet/val/ILSVRC2012_val_00000001.JPEG")
+    with pytest.raises(UserError, match=r"loose images.*valprep\.sh"):
+        load("imagenet", tmp_path)
+
+
+def test_caltech_drops_two_folders(tmp_path: Path) -> None:
+    plant("caltech101", tmp_path, 3)
+    (tmp_path / "caltech-101/split_zhou_Caltech101.json").unlink()
+    data = load("caltech101", tmp_path)
+    assert len(data.classes) == 100
+    ids = [i for s in data.counts for i in data.split(s).ids]
+    assert not [i for i in ids if i.startswith(("BACKGROUND_Google", "Faces_easy"))]
+    assert {i.split("/")[0] for i in ids if i.startswith("F")} == {"Faces"}
+
+
+def test_cars_names_have_two_forms(tmp_path: Path) -> None:
+    plant("stanford_cars", tmp_path, 3)
+    (tmp_path / "stanford_cars/split_zhou_StanfordCars.json").unlink()
+    data = load("stanford_cars", tmp_path)
+    assert data.classes[0] == "2000 AM General Hummer SUV"
+    from scipy.io import savemat
+
+    ours = np.array([data.classes], dtype=object)  # already turned: they belong to no published file
+    savemat(tmp_path / "stanford_cars/devkit/cars_meta.mat", {"class_names": ours})
+    with pytest.raises(UserError, match="has '2000 AM General Hummer SUV' for"):
+        load("stanford_cars", tmp_path)
+
+
+def test_aircraft_variants_not_families(tmp_path: Path) -> None:
+    plant("fgvc_aircraft", tmp_path, 1)
+    folder = tmp_path / "fgvc_aircraft"
+    assert len(load("fgvc_aircraft", tmp_path).classes) == 100
+    shutil.copy(folder / "families.txt", folder / "variants.txt")
+    with pytest.raises(UserError, match="does not hold the 100 variants"):
+        load("fgvc_aircraft", tmp_path)
+
+
+def test_aircraft_as_the_archive_unpacks(tmp_path: Path) -> None:
+    plant("fgvc_aircraft", tmp_path, 1)
+    first = load("fgvc_aircraft", tmp_path).fingerprint()
+    (tmp_path / "fgvc-aircraft-2013b").mkdir()
+    (tmp_path / "fgvc_aircraft").rename(tmp_path / "fgvc-aircraft-2013b/data")
+    assert load("fgvc_aircraft", tmp_path).fingerprint() == first
+
+
+def test_grey_cmyk_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+    plant("dtd", tmp_path, 3)
+    data = load("dtd", tmp_path)
+    ids = data.split("test").ids
+    for i, (mode, kind) in enumerate((("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"))):
+        put(data.path(ids[i]), jpeg(100, mode, kind))
+        assert data.image(ids[i]).mode == "RGB"
+    put(data.path(ids[3]), b"no image")
+    with pytest.raises(UserError, match="cannot be read"):
+        data.image(ids[3])
+
+
+def test_upper_case_extensions_and_unicode_forms(tmp_path: Path) -> None:
+    """Archives unpacked on other systems: IMAGE.JPG, and é as two characters."""
+    plant("dtd", tmp_path, 1)
+    folder = tmp_path / "dtd"
+    rows = {s: [("banded/caf\u00e9.jpg" if s == "test" else f"banded/{s}.jpg", 0, "banded")] for s in ("train", "val", "test")}  # fmt: skip  # noqa: E501
+    split_file(folder / "split_zhou_DescribableTextures.json", rows)
+    for name in ("TRAIN.JPG", "val.jpg", unicodedata.normalize("NFD", "caf\u00e9.jpg")):
+        put(folder / "images/banded" / name)
+    data = load("dtd", tmp_path)
+    assert data.missing() == []
+    assert data.image("banded/train.jpg").mode == "RGB"
+    assert data.image("banded/caf\u00e9.jpg").mode == "RGB"
+
+
+def test_links_lead_to_the_images(tmp_path: Path) -> None:
+    """Cluster users have the images elsewhere, and link them in, whole or class by class."""
+    plant("dtd", tmp_path / "store", 1)
+    first = load("dtd", tmp_path / "store")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/dtd").symlink_to(tmp_path / "store/dtd")
+    linked = load("dtd", tmp_path / "a")
+    assert linked.fingerprint() == first.fingerprint()
+    assert linked.verified() == first.verified()
+    images = tmp_path / "store/dtd/images"
+    images.rename(tmp_path / "elsewhere")
+    images.mkdir()
+    for c in (tmp_path / "elsewhere").iterdir():
+        (images / c.name).symlink_to(c)
+    assert load("dtd", tmp_path / "store").missing() == []
+    (tmp_path / "elsewhere/banded/again").symlink_to(tmp_path / "elsewhere")  # a loop
+    assert load("dtd", tmp_path / "store").missing() == []
+
+
+def test_a_dead_link_is_a_missing_image(tmp_path: Path) -> None:
+    planted = plant("dtd", tmp_path, 1)
+    image = tmp_path / "dtd/images" / next(iter(planted["test"]))
+    image.unlink()
+    image.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="1 of 141 images are missing"):
+        load("dtd", tmp_path).verified()
+
+
+# ---- what is wrong with a file
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["test"].append(["banded/x.jpg", 47, "banded"]), "label 47 is outside 0 to 46"),
+        (lambda d: d["test"].append(["banded/x.jpg", 1, "banded"]), "label 1 is 'blotchy' here"),
+        (lambda d: d["test"].append(["../../etc/passwd", 0, "banded"]), "leads out of the data set"),
+        (lambda d: d["test"].append(d["train"][0]), "listed twice"),
+        (lambda d: d.pop("val"), "no list 'val'"),
+        (lambda d: d["val"].clear(), "no val images"),
+        (lambda d: d["val"].append(["x.jpg"]), "is not"),
+    ],
+)
+def test_a_wrong_split_file_is_one_clear_line(change: Any, says: str, tmp_path: Path) -> None:
+    plant("dtd", tmp_path, 1)
+    file = tmp_path / "dtd/split_zhou_DescribableTextures.json"
+    document = json.loads(file.read_text())
+    change(document)
+    file.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=says) as caught:
+        load("dtd", tmp_path)
+    assert "\n" not in str(caught.value)
+    file.write_text("{")
+    with pytest.raises(UserError, match=r"split_zhou_DescribableTextures\.json cannot be read"):
+        load("dtd", tmp_path)
+
+
+def test_absolute_paths_in_a_split_file_stay_inside(tmp_path: Path) -> None:
+    plant("dtd", tmp_path, 1)
+    file = tmp_path / "dtd/split_zhou_DescribableTextures.json"
+    document = json.loads(file.read_text())
+    put(tmp_path / "dtd/images/etc/passwd.jpg")
+    document["test"].append(["/etc/passwd.jpg", 0, "banded"])
+    file.write_text(json.dumps(document))
+    data = load("dtd", tmp_path)
+    assert data.path("etc/passwd.jpg") == tmp_path / "dtd/images/etc/passwd.jpg"
+
+
+@pytest.mark.parametrize("name", ["oxford_flowers", "stanford_cars"])
+def test_a_damaged_matlab_file_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    plant(name, tmp_path, 1)
+    data = load(name, tmp_path)
+    (data.place.folder / data.rule.needs[0]).unlink()
+    for file in entry(name).splits[1].needs:
+        (data.place.folder / file).write_bytes(b"MATLAB 5.0")
+    with pytest.raises(UserError, match=r"\.mat cannot be read"):
+        load(name, tmp_path)
+
+
+def test_cifar_files_that_are_not_the_published_ones_are_never_opened(tmp_path: Path) -> None:
+    """A pickle runs what its author likes."""
+    plant("cifar10", tmp_path, 1)
+    with pytest.raises(UserError, match="coder-clip data get cifar10"):
+        load("cifar10", tmp_path)
+
+
+# ---- the root
+
+
+def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="CODER_CLIP_DATA=FOLDER"):
+        load_dataset("dtd", DatasetConfig())
+    with pytest.raises(UserError, match=r"no images in .*'coder-clip data check dtd'"):
+        load("dtd", tmp_path)
+    (tmp_path / "dtd/images").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no split file in .*'coder-clip data check dtd'"):
+        load("dtd", tmp_path)
+    monkeypatch.setenv("CODER_CLIP_DATA", "~/somewhere")
+    assert data_root(tmp_path) == Path.home() / "somewhere"  # the machine's word comes first
+    monkeypatch.setenv("CODER_CLIP_DATA", "")
+    assert data_root(tmp_path) == tmp_path
+
+
+def test_which_root_it_is_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features would be made again on every machine."""
+    from coder_clip.config import Config
+    from coder_clip.phases import manifest
+
+    results = []
+    for root in ("one", "two"):
+        plant("dtd", tmp_path / root, 1)
+        document = {"datasets": ["dtd"], "models": {"m": {"model": "hf-hub:a/b"}}}
+        config = Config.model_validate(
+            document | {"data_root": tmp_path / root, "results": tmp_path / root / "results"}
+        )
+        manifest.run(config, "dtd")
+        results.append(
+            (
+                (tmp_path / root / "results/manifests/dtd.json").read_bytes(),
+                manifest.listing(config, "dtd"),
+                {k: v for k, v in config.deciding().items() if k != "results"},
+            )
+        )
+        written = json.loads(results[-1][0])
+        assert written["split"] == "CoOp's split"
+        assert written["images"] == {"train": 47, "val": 47, "test": 47}
+        assert str(tmp_path) not in results[-1][0].decode()
+        shutil.rmtree(tmp_path / root / "dtd")  # a colleague without the images: nothing has changed
+        assert manifest.listing(config, "dtd") == results[-1][1]
+    assert results[0] == results[1]
+
+
+def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
+    from coder_clip.datasets import listing
+
+    plant("dtd", tmp_path, 1)
+    before = listing("dtd", tmp_path)
+    (tmp_path / "dtd/split_zhou_DescribableTextures.json").unlink()
+    after = listing("dtd", tmp_path)
+    assert before
+    assert after
+    assert before != after
+    assert listing("dtd", tmp_path / "nowhere") is None
+
+
+def test_other_names_are_offered() -> None:
+    from coder_clip.config import Config
+
+    for said, meant in (("pets", "oxford_pets"), ("Flowers102", "oxford_flowers"), ("eurosta", "eurosat"), ("digit", "digits")):  # fmt: skip  # noqa: E501
+        with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
+            Config.model_validate({"datasets": [said], "models": {"m": {"model": "hf-hub:a/b"}}})
+
+
+def test_reading_a_configuration_opens_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand class names at every start, though nobody asked."""
+    from coder_clip.config import Config
+    from coder_clip.datasets import entry as module
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("an entry was read")
+
+    monkeypatch.setattr(module, "entry", refuse)
+    Config.model_validate({"datasets": list(PUBLISHED), "models": {"m": {"model": "hf-hub:a/b"}}})
+
+
+def test_templates_of_the_configuration_come_first() -> None:
+    config = DatasetConfig(templates={"attribute": "my {class} with {attribute}"})
+    found = load_templates("dtd", config)
+    assert found.attribute == "my {class} with {attribute}"
+    assert found.prompts == ("{class} texture.",)
+
+
+def test_the_documentation_shows_every_entry(repo: Path) -> None:
+    """`python -m coder_clip.datasets.entry` prints the table."""
+    assert table() in (repo / "docs/data.md").read_text(encoding="utf-8")

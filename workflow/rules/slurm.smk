@@ -1,0 +1,9 @@
+# On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
+from coder_clip import slurm
+
+if workflow.is_main_process:
+    slurm.before_run()
+
+
+onstart:
+    slurm.before_jobs(workflow)

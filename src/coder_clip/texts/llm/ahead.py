@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...artifacts import Paths, read_json
-from ...datasets import load_dataset, load_templates
+from ...datasets import PUBLISHED, load_dataset, load_templates
+from ...datasets.entry import entry
 from ...errors import UserError
 from . import cost, store
 from .cost import Budget, Estimate
@@ -14,9 +15,11 @@ from .generate import Generator, class_items, pair_items
 if TYPE_CHECKING:
     from ...config import Config
 
+FEW = 3  # data sets whose kinds have a line each
+
 
 def ahead(config: Config, datasets: list[str]) -> list[str]:
-    """A table for people: a line a data set and kind.
+    """A table for people: a line a data set and kind; of many data sets, general and one-to-one texts.
 
     Questions that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
     after stage one; until then the most that can be asked counts.
@@ -28,24 +31,27 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
         )
     rows: list[tuple[str, str, Estimate, int]] = []
     most = False
+    seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
     counts = generator.counts.model_dump()
     prices = generator.prices
     budget = Budget(0, None, prices.currency if prices else "")
     for name in datasets:
-        entry = config.datasets[name]
-        sources = entry.text_sources(name)
-        kinds = [kind for kind in entry.generated(name) if sources[kind] == "llm"]
-        if not kinds and not entry.generates_pairs:
+        data = config.datasets[name]
+        sources = data.text_sources(name)
+        kinds = [kind for kind in data.generated(name) if sources[kind] == "llm"]
+        if not kinds and not data.generates_pairs:
             continue
-        classes, templates = _classes(config, name), load_templates(name, entry)
+        classes, templates = _classes(config, name), load_templates(name, data)
         asking = Generator(generator, store.read(generator.answers, name), budget)
-        for kind in kinds:
-            rows.append((name, kind, *asking.ahead(class_items([kind], classes, templates, counts))))
-        if entry.generates_pairs:
+        groups = [[kind] for kind in kinds] if len(datasets) <= FEW else [kinds] if kinds else []
+        for group in groups:
+            label = group[0] if len(group) == 1 else "of classes"
+            rows.append((name, label, *asking.ahead(class_items(group, classes, templates, counts), seen)))
+        if data.generates_pairs:
             pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
             most |= not known
             items = pair_items(pairs, classes, templates, counts["one_to_one"])
-            rows.append((name, "one_to_one" if known else "one_to_one *", *asking.ahead(items)))
+            rows.append((name, "one_to_one" if known else "one_to_one *", *asking.ahead(items, seen)))
     if not rows:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
     notes = [
@@ -59,16 +65,20 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
         )
     if generator.max_cost is not None:
         notes.append(f"a run stops at {cost.amount(generator.max_cost)} {budget.currency} (max_cost)")
+    if len(datasets) > 1:
+        notes.append("what two data sets ask alike counts once, for the first of them")
     if most:
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
     return cost.lines(rows, budget.currency or "(no prices)", "\n".join(notes))
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Of the manifest where there is one: the images need not be here."""
+    """Of the manifest where there is one, or of a published data set's entry: the images need not be here."""
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return list(read_json(manifest)["classes"])
+    if config.datasets[name].root is None and name in PUBLISHED:
+        return entry(name).class_names()
     return list(load_dataset(name, config.datasets[name]).classes)
 
 

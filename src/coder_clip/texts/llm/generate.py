@@ -176,7 +176,7 @@ def pair_items(
 
 
 def _fields(name: str, templates: Templates) -> dict[str, str]:
-    sentence = fill(templates.attribute, name, attribute="…").split("…")[0].strip()
+    sentence = fill(templates.attribute, name, attribute="…")
     return {"class": name, "photo": fill(templates.name, name), "sentence": sentence}
 
 
@@ -197,8 +197,8 @@ class Generator:
         self._make = asking
         self._asking: Asking | None = None
 
-    def ahead(self, items: Iterable[Item]) -> tuple[Estimate, int]:
-        """What the next round asks, and how many answers are there already."""
+    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
+        """What the next round asks, and how many answers are there already. seen: keys that count no more."""
         missing: dict[str, Question] = {}
         have = set()
         for item in items:
@@ -208,7 +208,9 @@ class Generator:
                 missing[question.request.key] = question
             else:
                 have.add(key)
-        return cost.total(q.expected for q in missing.values()), len(have)
+        new = [q for key, q in missing.items() if key not in seen]
+        seen.update(missing)
+        return cost.total(q.expected for q in new), len(have)
 
     def run(self, items: list[Item], too_close: TooClose | None = None) -> None:
         """Ask until every item is done. too_close: of names, which are too similar to a class of the label set.

@@ -91,7 +91,7 @@ class Server(ThreadingHTTPServer):
 
     def list_for(self, question: str, structured: bool) -> str:
         count = int(re.search(r"(?:Name|Name up to) (?:up to )?(\d+)", question)[1])  # type: ignore[index]
-        if pair := re.search(r"tell a (.+) from a (.+) in a photo", question):
+        if pair := re.search(r'tell "(.+)" from "(.+)" in a photo', question):
             sides = [
                 self.texts(f"{pair[1]} not {pair[2]}", count),
                 self.texts(f"{pair[2]} not {pair[1]}", count),

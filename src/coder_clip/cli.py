@@ -121,9 +121,6 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
                 raise UserError(
                     f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
                 )
-    for name, model in c.models.items():
-        encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
-        typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
     if c.generator is not None:
         from .texts.llm.ahead import rows
         from .texts.llm.client import OPENAI, api_key
@@ -135,6 +132,9 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
             f"language model {c.generator.model} at {c.generator.base_url or OPENAI}: {questions} questions at most, "
             "without those that are asked again"
         )
+    for name, model in c.models.items():
+        encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
+        typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
 
 
 @app.command(rich_help_panel=GENERAL)

@@ -283,9 +283,22 @@ def _texts(results: Results) -> list[dict[str, Any]]:
             }
             for kind in ("name", *kinds)
         ]
+        pairs = results.one_to_one_texts(dataset)
+        rows.append(
+            {
+                "kind": "one_to_one",
+                "count": sum(len(p.get(side, ())) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")),
+                "origin": [line for part in pairs.get("provenance", {}).items() for line in _origin(*part)],
+            }
+        )
         rest = {k: _flat(v) for k, v in provenance.items() if k not in ("name", *kinds)}
         found.append({"dataset": dataset, "rows": rows, "rest": rest})
     return found
+
+
+def _origin(part: str, value: Any) -> list[tuple[str, str]]:
+    """Provenance of one-to-one texts; what is said of the texts themselves needs no name before it."""
+    return _flat(value, "" if part == "one_to_one" else part)
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

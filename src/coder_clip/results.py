@@ -89,6 +89,9 @@ class Results:
     def texts(self, dataset: str) -> dict[str, Any]:
         return self._json(self.paths.texts(dataset))
 
+    def one_to_one_texts(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.one_to_one_texts(dataset))
+
     def manifest(self, dataset: str) -> dict[str, Any]:
         return self._json(self.paths.manifest(dataset))
 

@@ -511,6 +511,17 @@ def test_the_dry_run_needs_no_key_and_asks_nothing(
     assert server.asked == []
 
 
+def test_check_misses_a_key_before_anything_runs(project: Path, server: Server) -> None:
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"]["key_variable"] = "ANOTHER_KEY"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    done = command(project, "check")
+    assert done.returncode == 1
+    assert "set the environment variable ANOTHER_KEY" in done.stderr
+    assert "model mini" not in done.stdout, "it loaded the model first, which takes its time"
+    assert server.asked == []
+
+
 # ---- the Batch API -----------------------------------------------------------------------------------
 
 

@@ -84,6 +84,15 @@ class Fake:
         classes = [{"name": c, "attribute": list(self.texts), "analogous": ["kite"]} for c in self.classes]
         text_set = {"format": 1, "dataset": dataset, "classes": classes, "provenance": self.provenance}
         write_json(paths.texts(dataset), text_set)
+        pair = {
+            "a": self.classes[0],
+            "b": self.classes[-1],
+            "a_not_b": ["a mane"],
+            "b_not_a": ["stripes", "a ruff"],
+        }
+        note = {"one_to_one": {"source": "llm", "model": "tiny"}, "pairs": {"compared": 9}}
+        written = {"format": 1, "dataset": dataset, "pairs": [pair], "provenance": note}
+        write_json(paths.one_to_one_texts(dataset), written)
         images = {s: len(self.ids) for s in ("train", "val", "test")}
         manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})

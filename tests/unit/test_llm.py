@@ -328,6 +328,11 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
     assert data.generated("digits") == ["attribute", "synonym"]
     assert data.generates_pairs
     assert data.pair_source("digits") is None
+    with_pairs = load({"one_to_one": "pairs.json"}).datasets["digits"]
+    assert with_pairs.pair_source("digits") == Path("pairs.json")
+    assert not with_pairs.generates_pairs
+    beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["digits"]
+    assert beside.pair_source("digits") == Path("pairs.json")
     only = load({"synonym": "wordnet"}).datasets["digits"]  # WordNet needs no language model
     assert only.generated("digits") == ["synonym"]
     assert not only.generates_pairs

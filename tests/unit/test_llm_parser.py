@@ -157,7 +157,9 @@ def test_thousands_of_items_and_megabytes_are_taken_in_good_time() -> None:
     [
         ("1.5 metres of wire", "1.5 metres of wire"),
         ("7 petals", "7 petals"),
-        ("snake_case", "snake_case"),
+        ("snake_case", "snake case"),
+        ("گوش‌ها", "گوش‌ها"),
+        ("‍a tail‌", "a tail"),
         ("x" * LONGEST, "x" * LONGEST),
         ("x" * (LONGEST + 1), None),
         ("—", None),

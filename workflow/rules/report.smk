@@ -100,6 +100,7 @@ rule page:
         results_of(["zero_shot", "rerank", "adapter", "evaluation"]),
         expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
+        expand(PATHS.one_to_one_texts("{dataset}"), dataset=DATASETS),
         expand(
             PATHS.image_features("{model}", "{dataset}", "test"),
             model=MODELS,

@@ -190,11 +190,11 @@ class Client:
                 if self.stopped:
                     raise
                 if error.wait is not None:  # a wait that the server asks for is no failure: it is just busy
+                    self._hold(error.wait)
                     waited += max(1.0, error.wait)
                     if waited > PATIENCE_IN_ALL:
                         raise
                     log.info("%s and asks to wait %.1f s", error, error.wait)
-                    self._hold(error.wait)
                     continue
                 tries += 1
                 if tries > self.generator.retries:

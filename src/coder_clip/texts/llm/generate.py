@@ -196,6 +196,7 @@ class Generator:
         self.generator, self.answers, self.budget = generator, answers, budget
         self._make = asking
         self._asking: Asking | None = None
+        self.new = 0  # answers of this run
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
         """What the next round asks, and how many answers are there already. seen: keys that count no more."""
@@ -226,6 +227,18 @@ class Generator:
             if not waiting:
                 break
         self._report(items)
+        answers = {key for item in items for key in item.answers}
+        spent = f", {self.budget.shown()}" if self.generator.prices else ""
+        log.info(
+            "%d answers, %d of them new%s; %d asked again, %d refused",
+            *(
+                len(answers),
+                self.new,
+                spent,
+                sum(max(0, i.asked - 1) for i in items),
+                sum(i.refused for i in items),
+            ),
+        )
 
     def _round(self, items: list[Item], number: int) -> None:
         missing: dict[str, Question] = {}
@@ -258,6 +271,7 @@ class Generator:
             with progress(len(missing), "answer", "asking") as bar:
 
                 def keep(request: Request, answer: Answer) -> None:
+                    self.new += 1
                     self.budget.paid(answer)
                     self.answers.add(request, answer)
                     if self.budget.limit is not None or answer.cost is not None:

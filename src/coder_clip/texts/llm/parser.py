@@ -30,7 +30,8 @@ _BULLET = re.compile(
     r"|[(（\[]?[a-zA-Z][)）\].](?:\s+|$))"  # a) b.
 )
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
-_EDGE = " \t,;.:。、，；：…*_~" + _QUOTES
+_EDGE = " \t,;.:。、，；：…*_~\u200c\u200d" + _QUOTES
+_JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 _HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have|with)\s+", re.I)
 _NOTHING = {"none", "n/a", "no synonyms", "empty", "null", "nothing"}
 
@@ -68,13 +69,15 @@ def clean(text: str) -> str | None:
     """One text without what stands around it; None where it is none: too long, or no letter or digit in it."""
     text = unicodedata.normalize("NFC", text)
     text = "".join(" " if unicodedata.category(c) in ("Zs", "Zl", "Zp", "Cc") else c for c in text)
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
+    text = "".join(
+        c for c in text if c in _JOINERS or unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+    )
     before = None
     while text != before:  # "1. **"a tail"**," has several layers
         before = text
         text = re.sub(r"^(\*\*|__|\*|_|~~)(?=\S)(.+?)\1(?=$|[\s:,.;])", r"\2", text.strip())
         text = _BULLET.sub("", text).strip(_EDGE)
-    text = _HAS.sub("", " ".join(text.split()), count=1)
+    text = _HAS.sub("", " ".join(text.replace("_", " ").split()), count=1)
     if not any(c.isalnum() for c in text) or len(text) > LONGEST:
         return None
     return text

@@ -96,39 +96,10 @@ def _each(
 @app.command(rich_help_panel=GENERAL)
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
-    from .datasets import load_dataset
-    from .encoders import EncoderSpec, load_encoder
-    from .texts.sets import load_pair_set, load_text_set
-    from .texts.wordnet import WordNet
+    from .checks import check
 
-    c = load_config(config)
-    features = _phase("image_features")
-    for name, entry in c.datasets.items():
-        data = load_dataset(name, entry, c.data_root)
-        needed = ["train"] * c.few_shot(name) + ["val"] * c.has_val(name) + ["test"]
-        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
-        typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
-        if c.few_shot(name):
-            features.shot_images(c, data.split("train"), data.classes)
-        for file in entry.text_files(name):
-            load_text_set(file, name, data.classes)
-        if "wordnet" in entry.text_sources(name).values():
-            WordNet()
-        if source := entry.pair_source(name):
-            load_pair_set(source, name, data.classes)
-        for split in needed[-2:]:
-            if not len(data.split(split)):
-                raise UserError(
-                    f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
-                )
-    for name, model in c.models.items():
-        encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
-        typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
-    if c.generator is not None:
-        from .texts.llm.client import OPENAI, api_key
-
-        api_key(c.generator)
-        typer.echo(f"language model: {c.generator.model} at {c.generator.base_url or OPENAI}")
+    for line in check(load_config(config)):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel=GENERAL)

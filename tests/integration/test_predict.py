@@ -77,7 +77,8 @@ def test_they_get_the_classes_that_the_run_gave_them(
         ("zero_shot", "coder", "clean", "coder"),
         ("rerank", "coder_rerank", "clean", "coder_rerank"),
     ):
-        run = pd.read_parquet(table.format(phase)).query("method == @method and setting == @setting")
+        run = pd.read_parquet(table.format(phase))
+        run = run[(run["method"] == method) & (run["setting"] == setting)]
         known = dict(zip(run["image_id"], run["prediction"], strict=True))
         same = [r[column] == digits.classes[known[files[r["image"]]]] for r in found]
         assert sum(same) >= 59, f"{method}: {sum(same)} of 60"  # another batch can change a last bit

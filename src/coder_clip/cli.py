@@ -63,6 +63,7 @@ ModelOption = Annotated[
 ]
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
+USE = "New images (docs/photos.md)"
 SHARING = "Sharing (docs/sharing.md)"
 app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
@@ -77,6 +78,14 @@ def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
     if one is not None and one not in known:
         raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
     return known if one is None else [one]
+
+
+def _only(kind: str, one: str | None, known: Iterable[str]) -> str:
+    """The one that is named, or the only one there is."""
+    names = _chosen({"dataset": "data set"}.get(kind, kind), one, known)
+    if len(names) > 1:
+        raise UserError(f"the configuration has {', '.join(names)}: name one with --{kind}")
+    return names[0]
 
 
 def _each(
@@ -96,45 +105,10 @@ def _each(
 @app.command(rich_help_panel=GENERAL)
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
-    from .datasets import load_dataset
-    from .encoders import EncoderSpec, load_encoder
-    from .texts.sets import load_pair_set, load_text_set
-    from .texts.wordnet import WordNet
+    from .checks import check
 
-    c = load_config(config)
-    features = _phase("image_features")
-    for name, entry in c.datasets.items():
-        data = load_dataset(name, entry, c.data_root)
-        needed = ["train"] * c.few_shot(name) + ["val"] * c.has_val(name) + ["test"]
-        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
-        typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
-        if c.few_shot(name):
-            features.shot_images(c, data.split("train"), data.classes)
-        for file in entry.text_files(name):
-            load_text_set(file, name, data.classes)
-        if "wordnet" in entry.text_sources(name).values():
-            WordNet()
-        if source := entry.pair_source(name):
-            load_pair_set(source, name, data.classes)
-        for split in needed[-2:]:
-            if not len(data.split(split)):
-                raise UserError(
-                    f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
-                )
-    if c.generator is not None:
-        from .texts.llm.ahead import rows
-        from .texts.llm.client import OPENAI, api_key
-
-        questions = sum(row.ahead.requests for row in rows(c, list(c.datasets)))
-        if questions:  # who has all answers needs no key
-            api_key(c.generator)
-        typer.echo(
-            f"language model {c.generator.model} at {c.generator.base_url or OPENAI}: {questions} questions at most, "
-            "without those that are asked again"
-        )
-    for name, model in c.models.items():
-        encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
-        typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
+    for line in check(load_config(config)):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -340,6 +314,35 @@ def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print the main table and where the report lies."""
     typer.echo(_phase("report").show(load_config(config)))
+
+
+@app.command(rich_help_panel=USE)
+def predict(
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, and folders of them.", metavar="FOLDER_OR_FILES")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Whose classes; default: the only one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Which encoder; default: the only one.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Classify images without labels with what a run has made: CLIP, CODER, CODER + rerank."""
+    from .predict import lines, predict, table
+
+    c = load_config(config)
+    m, d = _only("model", model, c.models), _only("dataset", dataset, c.datasets)
+    found = predict(c, m, d, images, top, how=f"make reproduce CONFIG={config}")
+    if as_csv:
+        typer.echo(table(found), nl=False)
+    else:
+        _lines(lines(found))
+    for path, reason in found.skipped:
+        typer.echo(f"left out: {path}: {reason}", err=True)
 
 
 @app.command(rich_help_panel=SHARING)

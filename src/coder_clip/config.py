@@ -425,6 +425,12 @@ class Config(_Strict):
             value = {
                 k: {"model": "local-dir:data/mini"} if k == "mini" and not v else v for k, v in value.items()
             }
+            for name, given in value.items():
+                if given == {}:
+                    raise ValueError(
+                        f"models.{name}.model: name the encoder (open_clip name, hf-hub:… or local-dir:…); only 'mini' "
+                        f"needs none{nearest(str(name), ['mini'], listed=False)}"
+                    )
         return value
 
     @model_validator(mode="after")
@@ -545,7 +551,12 @@ def load_config(path: str | Path) -> Config:
     if not path.is_file():
         there = sorted(str(p) for p in Path("config").glob("*.yaml"))
         raise UserError(
-            f"no configuration file {path}" + (f" (there are: {', '.join(there)})" if there else "")
+            f"no configuration file {path}"
+            + (
+                f" (there are: {', '.join(there)})"
+                if there
+                else "; go to the project's folder (where its Snakefile lies), or name a file with --config"
+            )
         )
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)

@@ -10,9 +10,11 @@ class UserError(Exception):
     """Bad input or surroundings. The command line prints its message as one line and exits with 1."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the nearest known word; else the list of all known words."""
+def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
+    """``" (did you mean 'x'?)"`` for the nearest known word; else the list of all known words, or nothing."""
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    return f" (did you mean '{lower[close[0]]}'?)" if close else f" (known: {', '.join(known) or 'none'})"
+    if close:
+        return f" (did you mean '{lower[close[0]]}'?)"
+    return f" (known: {', '.join(known) or 'none'})" if listed else ""

@@ -97,7 +97,9 @@ def extract(
             "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
         )
     if skipped and not kept and shard[1] == 1:
-        raise UserError(f"none of {len(skipped)} images could be read; the first: {skipped[0][1]}")
+        raise UserError(
+            f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
+        )
     return ImageFeatures(
         features=torch.cat(rows) if rows else torch.zeros(0, encoder.dim),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),

@@ -28,7 +28,15 @@ GRAM_ROWS = 4096  # texts widened to float64 at a time
 
 
 def wide(*features: Tensor) -> torch.dtype:
-    """The precision to compute in: float64 where one of the features is, else float32 (also for halves)."""
+    """The precision to compute in: float64 where one of the features is, else float32 (also for halves).
+
+    UserError for what is no tensor; everything that takes features asks here first.
+    """
+    for f in features:
+        if not isinstance(f, Tensor):
+            kind = type(f).__name__
+            how = " (torch.from_numpy makes one of it)" if kind == "ndarray" else ""
+            raise UserError(f"features are torch tensors here, not {kind}{how}")
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
@@ -38,12 +46,13 @@ def unit(features: Tensor, what: str = "image features", width: int | None = Non
     UserError where the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity; ``what`` says
     what they are.
     """
+    dtype = wide(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
             "are images and texts from the same model?"
         )
-    features = features.to(wide(features))
+    features = features.to(dtype)
     if features.numel() and not torch.stack(features.aminmax()).isfinite().all():  # one pass, no copy
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
@@ -76,6 +85,7 @@ class TextNeighbors:
             raise UserError(f"{len(mean_texts)} classes with mean texts, but {len(max_texts)} with names")
         if not max_texts:
             raise UserError("no class: texts for at least one are needed")
+        precision = wide(*max_texts, *mean_texts)
         for c, names in enumerate(max_texts):
             if not names.numel():
                 raise UserError(f"class {c} has no name: every class needs at least one name text")
@@ -93,7 +103,7 @@ class TextNeighbors:
                     blocks.append(of_class)
                     owners += [c] * len(of_class)
                     mean_rows += [averaged] * len(of_class)
-        raw = torch.cat([b.to(wide(*blocks)) for b in blocks])
+        raw = torch.cat([b.to(precision) for b in blocks])
         owner = torch.tensor(owners, device=raw.device)
         is_mean = torch.tensor(mean_rows, device=raw.device)
         finite = raw.isfinite().all(dim=1)

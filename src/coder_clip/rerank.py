@@ -5,6 +5,7 @@ Paper: one-to-one classifier. docs/method.md derives the form used here.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -17,6 +18,8 @@ from .errors import UserError
 from .neighbors import unit, wide
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
+
+log = logging.getLogger(__name__)
 
 CHUNK = 2**20  # numbers of gathered differences at a time
 PAIRS = 4096  # text blocks averaged at a time: the texts of all pairs need not fit in memory twice
@@ -34,8 +37,10 @@ class OneToOne:
     def __init__(self, texts: Mapping[tuple[int, int], Tensor], n_classes: int) -> None:
         """texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
 
+        Warns where texts are given and no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
         """
+        wide(*texts.values())  # tensors all
         for a, b in texts:
             if not (0 <= a < n_classes and 0 <= b < n_classes):
                 raise UserError(f"one-to-one pair ({a}, {b}): classes are 0 to {n_classes - 1}")
@@ -45,6 +50,12 @@ class OneToOne:
         pairs = sorted((a, b) for a, b in present if a < b and (b, a) in present)
         self.n_classes = n_classes
         self.one_sided = sorted((a, b) for a, b in present if (b, a) not in present)
+        if present and not pairs:
+            log.warning(
+                "one-to-one texts for (%d, %d) and none for (%d, %d): no pair has both sides, and the rerank "
+                "changes nothing",
+                *(*self.one_sided[0], *self.one_sided[0][::-1]),
+            )
         parts, width = [], None
         for start in range(0, len(pairs), PAIRS):
             some = pairs[start : start + PAIRS]

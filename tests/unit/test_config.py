@@ -68,6 +68,18 @@ def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) 
     assert f"did you mean '{offered}'" in message
 
 
+def test_a_misspelt_mini_is_recognised() -> None:
+    message = refused("datasets: [digits]\nmodels: {mimi: }\n")
+    assert "models.mimi" in message
+    assert "did you mean 'mini'" in message
+    assert "did you mean" not in refused("datasets: [digits]\nmodels: {clip-large: }\n")
+
+
+def test_outside_of_the_project_the_way_into_it_is_named() -> None:
+    with pytest.raises(UserError, match="go to the project's folder"):
+        load_config("config/reproduce.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "wrong", "offered"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,45 @@ def test_a_pair_may_have_one_side_only(tmp_path: Path) -> None:
 def test_a_wrong_pair_is_refused(tmp_path: Path, entries: list[dict[str, Any]], says: str) -> None:
     """The difference would push the wrong class."""
     assert says in refused(tmp_path, pairs(*entries), load=load_pair_set)
+
+
+def test_pairs_with_one_side_are_told(tmp_path: Path) -> None:
+    """Such a pair counts for nothing, and the author would believe that it helps."""
+    whole = {**PAIR, "a_not_b": ["red fur"], "b_not_a": ["white fur"]}
+    assert load_pair_set(write(tmp_path, pairs(whole)), "foxes", CLASSES).one_sided() is None
+    half = {key: value for key, value in whole.items() if key != "b_not_a"}
+    said = load_pair_set(write(tmp_path, pairs(half)), "foxes", CLASSES).one_sided()
+    assert said is not None
+    assert "1 of 1" in said
+    assert "'red fox' and 'arctic fox'" in said
+    assert "b_not_a" in said
+
+
+@pytest.mark.parametrize("load", [load_text_set, load_pair_set])
+def test_what_a_person_wrote_is_not_to_be_deleted(tmp_path: Path, load: Any) -> None:
+    """Days of work lie in such a file: the mistake is named with its place."""
+    path = tmp_path / "mine.json"
+    with pytest.raises(UserError) as missing:
+        load(path, "foxes", CLASSES)
+    assert "data/texts/README.md" in str(missing.value)
+    assert "snakemake" not in str(missing.value)
+    path.write_text('{"format": 1,\n "dataset": "foxes",\n}', encoding="utf-8")
+    with pytest.raises(UserError) as comma:
+        load(path, "foxes", CLASSES)
+    assert re.search(r"line [23], column \d+", str(comma.value))
+    assert "delete" not in str(comma.value)
+    assert "correct it there" in str(comma.value)
+    path.write_bytes('{"format": "ä"}'.encode("latin-1"))
+    with pytest.raises(UserError, match="UTF-8"):
+        load(path, "foxes", CLASSES)
+
+
+def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:
+    message = refused(tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", "atribute": ["white fur"]}))
+    assert "'arctic fox': unknown key 'atribute' (did you mean 'attribute'?)" in message
+    message = refused(tmp_path, pairs({**PAIR, "b_no_a": ["x"]}), load=load_pair_set)
+    assert "'red fox': unknown key 'b_no_a' (did you mean 'b_not_a'?)" in message
+    assert "did you mean 'classes'" in refused(tmp_path, {**texts({"name": "red fox"}), "clases": []})
 
 
 def test_pairs_are_chosen_without_order() -> None:

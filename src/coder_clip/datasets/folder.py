@@ -87,11 +87,15 @@ class FolderDataset:
         pairs = self._splits[name]
         return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
 
-    def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
+    def path(self, image_id: str) -> Path:
+        """Where the image's file lies. UserError for an unknown id."""
         if image_id not in self._paths:
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
-        return read_image(self._paths[image_id])
+        return self._paths[image_id]
+
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
+        return read_image(self.path(image_id))
 
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
@@ -203,6 +207,7 @@ def _class_folders(
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
     folders = sorted({folder for split in layout.values() for folder in split})
+    _refuse_two_spellings(layout, name, root)
     if classes is None:
         return folders
     if not classes:
@@ -219,6 +224,20 @@ def _class_folders(
             raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
         chosen.append(folder)
     return chosen
+
+
+def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: Path) -> None:
+    """`train/dog` and `test/Dog` would be two classes, each without half of its images."""
+    seen: dict[str, str] = {}
+    for classes_of in layout.values():
+        for folder, path in classes_of.items():
+            other = seen.setdefault(folder.casefold(), folder)
+            if other != folder and not any(other in c and folder in c for c in layout.values()):
+                first = next(c[other] for c in layout.values() if other in c)
+                raise UserError(
+                    f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} differ in upper and "
+                    "lower case only; give both one name"
+                )
 
 
 def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:

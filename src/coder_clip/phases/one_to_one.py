@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..artifacts import Paths, read_json, sha256, shown, write_json, write_tensors
+from ..artifacts import Paths, sha256, shown, write_json, write_tensors
 from ..datasets import load_templates
 from ..encoders import EncoderSpec, load_encoder
-from ..errors import UserError
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
-from .common import encoder_spec, use_threads, warn_cut
+from .common import encoder_spec, log, use_threads, warn_cut
 from .manifest import read_classes
 from .pairs import read_pairs
 
@@ -32,17 +31,17 @@ def run_texts(config: Config, dataset: str) -> None:
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:
-        if not path.is_file():
-            raise UserError(
-                f"no one-to-one texts {path} for data set '{dataset}'; write them or leave the key out"
-            )
-        pairs = select_pairs(load_pair_set(path, dataset, classes), wanted)
+        given = load_pair_set(path, dataset, classes, made=entry.generates_pairs)
+        if said := given.one_sided():
+            log.warning("%s: %s", path, said)
+        pairs = select_pairs(given, wanted)
         if not entry.generates_pairs:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
-    have = sum(wanted[min(p.a_index, p.b_index), max(p.a_index, p.b_index)] for p in pairs.pairs)
+    both = [p for p in pairs.pairs if p.compares]
+    have = sum(wanted[min(p.a_index, p.b_index), max(p.a_index, p.b_index)] for p in both)
     pairs.provenance["pairs"] = {
         "compared": len(wanted),
-        "with_texts": len(pairs.pairs),
+        "with_texts": len(both),
         "share_of_comparisons": round(have / max(1, sum(wanted.values())), 6),
     }
     write_json(paths.one_to_one_texts(dataset), pairs.dump())
@@ -55,8 +54,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     source = paths.one_to_one_texts(dataset)
-    read_json(source)  # a missing file is named with the command that makes it
-    ordered = pair_sentences(load_pair_set(source, dataset, classes), templates)
+    ordered = pair_sentences(load_pair_set(source, dataset, classes, made=True), templates)
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     texts = [s for sentences in ordered.values() for s in sentences]
     encoded = encoder.encode_texts_report(texts)

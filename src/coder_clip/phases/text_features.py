@@ -25,7 +25,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
-    texts = load_text_set(paths.texts(dataset), dataset, classes)
+    texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     seed = config.evaluation.seed
     sentences = make_sentences(texts, templates, lambda attributes: random_word_texts(attributes, seed))
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))

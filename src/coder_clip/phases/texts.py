@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, sha256, shown, write_json
-from ..errors import UserError
 from ..texts.sets import TextSet, load_text_set, names_only, with_kinds
 from .manifest import read_classes
 
@@ -30,7 +29,7 @@ def run(config: Config, dataset: str) -> None:
         texts = names_only(dataset, classes)
         made = None
         if entry.generated(dataset):
-            made = load_text_set(paths.generated_texts(dataset), dataset, classes)
+            made = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
         for kind, source in sources.items():
             given: TextSet | None = files[source] if isinstance(source, Path) else made
             assert given is not None
@@ -39,12 +38,6 @@ def run(config: Config, dataset: str) -> None:
 
 
 def _load(path: Path, dataset: str, classes: list[str]) -> TextSet:
-    if not path.is_file():
-        raise UserError(
-            f"no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another with "
-            f"'texts:', let a language model write it (docs/texts.md), or say 'texts: names' to use the class names "
-            "alone"
-        )
     texts = load_text_set(path, dataset, classes)
     note: dict[str, Any] = {"path": shown(path), "sha256": sha256(path)}
     texts.provenance["file"] = note

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..artifacts import Paths, read_json, write_json
+from ..artifacts import Paths, write_json
 from ..config import Config, DatasetConfig, load_config
 from ..errors import UserError, nearest
 
@@ -174,9 +174,9 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
     """A text set and its pairs by themselves: the class names are those it has."""
-    from .sets import load_pair_set, load_text_set
+    from .sets import load_pair_set, load_text_set, read_written
 
-    document = read_json(path)
+    document = read_written(path, path.stem)
     entries = document.get("classes", []) if isinstance(document, dict) else []
     names = [str(e.get("name")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
     dataset = str(document.get("dataset", path.stem)) if isinstance(document, dict) else path.stem

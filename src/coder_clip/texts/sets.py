@@ -6,6 +6,7 @@ hold the same name twice (ImageNet: "missile", "sunglasses").
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -54,6 +55,11 @@ class Pair(_Strict):
     a_not_b: list[str] = []
     b_not_a: list[str] = []
 
+    @property
+    def compares(self) -> bool:
+        """Whether both sides have texts: with one alone there is no difference to measure (`coder_clip.rerank`)."""
+        return bool(self.a_not_b and self.b_not_a)
+
 
 class PairSet(_Strict):
     """One-to-one texts of a data set."""
@@ -62,6 +68,17 @@ class PairSet(_Strict):
     dataset: str
     pairs: list[Pair]
     provenance: dict[str, dict[str, Any]] = {}
+
+    def one_sided(self) -> str | None:
+        """One line about the pairs that count for nothing because a side has no text; None where there are none."""
+        lacking = [p for p in self.pairs if not p.compares]
+        if not lacking:
+            return None
+        shown = ", ".join(f"'{p.a}' and '{p.b}'" for p in lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        return (
+            f"{len(lacking)} of {len(self.pairs)} one-to-one pairs have texts on one side only and change nothing: "
+            f"{shown}; give both a_not_b and b_not_a"
+        )
 
 
 def names_only(dataset: str, classes: list[str]) -> TextSet:
@@ -85,15 +102,16 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
 
 
-def load_text_set(path: str | Path, dataset: str, classes: list[str]) -> TextSet:
+def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> TextSet:
     """Read a text set and hold it against the data set's classes.
 
     Entries may stand in any order as long as names are unique; duplicates must stand in label order. Lists
     are de-duplicated in order (published code: ``list(set())``, which depends on the hash seed).
+    made: a phase wrote it, and can write it again; else it is a person's file.
     Raises UserError for a missing or unknown class, an empty list, something that is no string.
     """
     path = Path(path)
-    document = read_json(path)
+    document = read_json(path) if made else read_written(path, dataset)
     _refuse_empty(path, document, "classes", ("attribute", "analogous", "synonym"), "name")
     texts = _validate(TextSet, path, document)
     given = [_plain(c.name) for c in texts.classes]
@@ -113,13 +131,13 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str]) -> TextSet
     return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)
 
 
-def load_pair_set(path: str | Path, dataset: str, classes: list[str]) -> PairSet:
+def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> PairSet:
     """Read one-to-one texts and hold them against the data set's classes.
 
     Raises UserError as `load_text_set` does, and for a pair given twice or of a class with itself.
     """
     path = Path(path)
-    document = read_json(path)
+    document = read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
     _refuse_empty(path, document, "pairs", ("a_not_b", "b_not_a"), "a")
     wanted = [_plain(c) for c in classes]
     pairs = _validate(PairSet, path, document)
@@ -158,6 +176,32 @@ def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
     by_key = {frozenset((p.a_index, p.b_index)): p for p in pairs.pairs}
     chosen = [by_key[key] for key in map(frozenset, wanted) if key in by_key]
     return PairSet(dataset=pairs.dataset, pairs=chosen, provenance=pairs.provenance)
+
+
+TEXTS_MISSING = (
+    "no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another with 'texts:', let a "
+    "language model write it (docs/texts.md), or say 'texts: names' to use the class names alone"
+)
+PAIRS_MISSING = (
+    "no one-to-one texts {path} for data set '{dataset}'; write them (data/texts/README.md) or "
+    "leave the key out"
+)
+
+
+def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
+    """A JSON document that a person wrote: a mistake is named with its place, to be put right there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(missing.format(path=path, dataset=dataset)) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}"
+        raise UserError(f"{path} is no valid JSON ({where}); correct it there") from None
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start}"
+        raise UserError(f"{path} is no valid JSON ({where} is not UTF-8); save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _plain(name: str) -> str:
@@ -210,4 +254,12 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
     except ValidationError as error:
         item = error.errors()[0]
         where = ".".join(map(str, item["loc"]))
+        if item["type"] == "extra_forbidden":
+            entry, key = document, item["loc"][-1]
+            for part in item["loc"][:-1]:
+                entry = entry[part]
+            who = f"'{entry.get('name', entry.get('a'))}': " if entry is not document else ""
+            known = (ClassTexts if model is TextSet else Pair) if entry is not document else model
+            hint = nearest(str(key), known.model_fields)
+            raise UserError(f"{path}: {who}unknown key '{key}'{hint}") from error
         raise UserError(f"{path}: {where}: {item['msg'][0].lower()}{item['msg'][1:]}") from error

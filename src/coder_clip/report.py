@@ -61,6 +61,7 @@ class _Item:
     artefacts: list[Source]
     table: tables_.Table | None = None
     groups: Sequence[bool] = ()
+    notes: Sequence[str] = ()
     alt: str = ""
     image: str = ""
     width: int = 0
@@ -105,6 +106,7 @@ def render(
         encoders=_encoders(results),
         datasets=_datasets(results),
         texts=_texts(results),
+        templates=_templates(results),
         versions=dict(versions or {}),
         config_text=config_text,
         reproduce=commands.get("reproduce", ""),
@@ -159,6 +161,7 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
                 artefacts=results.sources(table.phases),
                 table=table,
                 groups=table.groups(),
+                notes=table.notes,
             )
         )
     for name, drawing in figures_.FIGURES.items():
@@ -196,14 +199,15 @@ def _size(path: Path, data: bytes) -> tuple[int, int]:
 
 
 def _headline(results: Results) -> list[dict[str, str]]:
-    """For each data set and model: CLIP, CODER after the rerank, and the difference with its interval."""
+    """For each data set and model: CLIP, CODER (after the rerank if there was one), and what it changes."""
     found = []
     setting = results.main_setting
     for dataset, model in results:
         by_method = {
             m["method"]: m for m in results.methods(dataset, model) if m["setting"] in ("any", setting)
         }
-        last = next((m for m in ("coder_rerank", "coder") if m in by_method), None)
+        off = results.rerank_off(dataset, model)
+        last = next((m for m in ("coder_rerank", "coder")[bool(off) :] if m in by_method), None)
         if last is None or "clip" not in by_method:
             continue
         test = by_method[last]["against_clip"]
@@ -222,6 +226,7 @@ def _headline(results: Results) -> list[dict[str, str]]:
                 "difference": tables_.points(change["value"]),
                 "low": tables_.points(change["low"]),
                 "high": tables_.points(change["high"]),
+                "rerank_off": off,
                 "sure": sure,
                 "verdict": {
                     "better": "better than CLIP",
@@ -261,8 +266,25 @@ def _datasets(results: Results) -> list[dict[str, Any]]:
                 "classes": len(m["classes"]),
                 "images": m["images"],
                 "fingerprint": m["fingerprint"],
+                "unreadable": results.unreadable(dataset),
             }
         )
+    return found
+
+
+def _templates(results: Results) -> list[dict[str, Any]]:
+    """For each data set the sentences of every kind; data sets with the same sentences stand together."""
+    found: list[dict[str, Any]] = []
+    for dataset in results.datasets:
+        templates = {
+            kind.replace("_", "-"): [lines] if isinstance(lines, str) else list(lines)
+            for kind, lines in results.templates(dataset).items()
+        }
+        same = next((t for t in found if t["kinds"] == templates), None)
+        if same:
+            same["datasets"].append(dataset)
+        elif templates:
+            found.append({"datasets": [dataset], "kinds": templates})
     return found
 
 
@@ -283,17 +305,17 @@ def _texts(results: Results) -> list[dict[str, Any]]:
             }
             for kind in ("name", *kinds)
         ]
-        pairs = results.one_to_one_texts(dataset)
-        rows.append(
-            {
-                "kind": "one_to_one",
-                "count": sum(len(p.get(side, ())) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")),
-                "origin": [line for part in pairs.get("provenance", {}).items() for line in _origin(*part)],
-            }
-        )
         rest = {k: _flat(v) for k, v in provenance.items() if k not in ("name", *kinds)}
+        rows.append(_one_to_one(results.one_to_one_texts(dataset)))
         found.append({"dataset": dataset, "rows": rows, "rest": rest})
     return found
+
+
+def _one_to_one(pairs: dict[str, Any]) -> dict[str, Any]:
+    """The same of the texts that tell two classes apart: those of pairs that the rerank can compare."""
+    texts = sum(len(p.get(side, ())) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a"))
+    origin = [line for part in pairs.get("provenance", {}).items() for line in _origin(*part)]
+    return {"kind": "one_to_one", "count": texts, "origin": origin}
 
 
 def _origin(part: str, value: Any) -> list[tuple[str, str]]:

@@ -79,6 +79,23 @@ class Results:
     def evaluation(self, dataset: str, model: str) -> dict[str, Any]:
         return self._json(self.paths.evaluation(model, dataset))
 
+    def rerank_off(self, dataset: str, model: str) -> str:
+        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
+        document = self.rerank(dataset, model)
+        m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
+        if not document.get("pairs_with_texts", 1):
+            return "no one-to-one texts"
+        if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
+            return ""
+        if m["looked_at"]:
+            return "no one-to-one texts for the classes that are compared"
+        if SETTINGS[m["setting"]].rerank_threshold == "validation" and not m["threshold"]:
+            return "validation chose threshold 0, which reranks nothing"
+        return f"no image lies below the threshold {m['threshold']:g}"
+
+    def rerank_rows(self, dataset: str, model: str) -> pd.DataFrame:
+        return self._rows(self.paths.rerank(model, dataset))
+
     def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
         return self._rows(self.paths.zero_shot(model, dataset))
 
@@ -98,6 +115,20 @@ class Results:
     def encoder(self, dataset: str, model: str) -> dict[str, Any]:
         """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
         return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
+
+    def templates(self, dataset: str) -> dict[str, Any]:
+        """The sentences that the texts were put into, a kind: one or several (reads a header only)."""
+        path = self.paths.text_features(self.models[0], dataset)
+        return dict(read_metadata(path).get("templates", {}))
+
+    def unreadable(self, dataset: str) -> dict[str, list[list[str]]]:
+        """Split -> (image id, reason) of images that were left out (reads headers only)."""
+        found = {}
+        for split in ("shots", "val", "test"):
+            path = self.paths.image_features(self.models[0], dataset, split)
+            if split == "test" or path.is_file():  # a zero-shot data set has no shots
+                found[split] = list(read_metadata(path).get("skipped", []))
+        return {split: images for split, images in found.items() if images}
 
     # ---- what is in them
 

@@ -196,11 +196,16 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
-        (set_("adapter.rounds", 1), {"table_few_shot", "table_settings", "figure_few_shot"}),
+        (
+            set_("adapter.rounds", 1),
+            {"table_few_shot", "table_hyperparameters", "table_settings", "figure_few_shot"},
+        ),
         (
             set_("datasets.digits.threshold", 0.2),
             {
                 "table_zero_shot",
+                "table_classes",
+                "table_confusions",
                 "table_settings",
                 "table_coverage",
                 "figure_coverage",

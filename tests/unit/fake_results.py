@@ -40,6 +40,8 @@ class Fake:
     settings: Sequence[str] = SETTINGS
     per_class: int = 20
     reranked: bool = True
+    paired: bool = True  # whether there are one-to-one texts
+    unreadable: int = 0  # test images and shots that could not be read
     weights: str = "cd1a5de5042a" * 5
     texts: Sequence[str] = tuple(WORDS)
     provenance: dict[str, Any] = field(
@@ -91,18 +93,21 @@ class Fake:
             "b_not_a": ["stripes", "a ruff"],
         }
         note = {"one_to_one": {"source": "llm", "model": "tiny"}, "pairs": {"compared": 9}}
-        written = {"format": 1, "dataset": dataset, "pairs": [pair], "provenance": note}
-        write_json(paths.one_to_one_texts(dataset), written)
+        pairs = {"format": 1, "dataset": dataset, "pairs": [pair] * self.paired, "provenance": note}
+        write_json(paths.one_to_one_texts(dataset), pairs)
         images = {s: len(self.ids) for s in ("train", "val", "test")}
         manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
 
     def _features(self, dataset: str, model: str) -> None:
         encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": self.weights}
-        path = Paths(self.root).image_features(model, dataset, "test")
-        path.parent.mkdir(parents=True, exist_ok=True)  # as write_tensors does, without the import of torch
-        metadata = {"coder_clip": json.dumps({"encoder": encoder})}
-        save_file({"features": np.zeros((1, 2), np.float32)}, path, metadata)
+        paths = Paths(self.root)
+        skipped = [[f"test/0/{i}.jpg", "truncated <file>"] for i in range(self.unreadable)]
+        for split in ("shots", "val", "test"):
+            head = {"encoder": encoder, "skipped": skipped if split != "val" else []}
+            write_head(paths.image_features(model, dataset, split), head)
+        templates = {"name": "a photo of a {class}.", "one_to_one": ["a {class} with {one_to_one}."]}
+        write_head(paths.text_features(model, dataset), {"templates": templates})
 
     def _predictions(
         self, method: str, setting: str, accuracy: float, rng: np.random.Generator
@@ -123,6 +128,7 @@ class Fake:
             "method": method,
             "setting": setting,
             "accuracy": _share(accuracy),
+            "top5_accuracy": _share((1 + accuracy) / 2) if len(self.classes) > 5 else None,
             "mean_class_recall": _share(accuracy - 0.003),
             "against_clip": None if method == "clip" else against,
         }
@@ -133,7 +139,13 @@ class Fake:
         runs += [("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published")) for s in self.settings]
         write_parquet(out, pd.concat([self._predictions(*run, rng) for run in runs]))
         methods = [self._method(*run, base) for run in runs]
-        self._document(out, "zero-shot", dataset, model, {"classes": list(self.classes), "methods": methods})
+        self._document(
+            out,
+            "zero-shot",
+            dataset,
+            model,
+            {"classes": list(self.classes), "methods": methods, "left_out": self.unreadable},
+        )
 
     def _rerank(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).rerank(model, dataset)
@@ -142,7 +154,7 @@ class Fake:
             before = base + GAIN["coder"] - 0.012 * (s == "as_published")
             gain = 0.018 * self.reranked
             looked_at = len(self.ids) // 4 if self.reranked else 0
-            threshold = 0.3 if s == "clean" else 0.1
+            threshold = (0.3 if self.reranked else 0.0) if s == "clean" else 0.1
             after = before + gain * 4 * threshold * (1 - threshold)
             m = self._method("coder_rerank", s, after, base)
             methods.append({**m, "threshold": threshold, "looked_at": looked_at, **self._coverage(looked_at)})
@@ -160,6 +172,7 @@ class Fake:
             rows.append(self._predictions("coder_rerank", s, after, rng).assign(looked_at=False))
         write_parquet(out, pd.concat(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
+        what["pairs_with_texts"] = 30 * self.paired
         self._document(out, "rerank", dataset, model, what)
 
     def _coverage(self, looked_at: int) -> dict[str, Any]:
@@ -186,14 +199,23 @@ class Fake:
                 spread = 0.0 if method == "clip_ensemble" else 0.02 / np.sqrt(shots)
                 accuracies = [float(level + spread * rng.standard_normal()) for _ in self.seeds]
                 for seed, a in zip(self.seeds, accuracies, strict=True):
-                    run = {"method": method, "setting": setting, "seed": seed, "alpha": 1.3, "beta": 4.0}
+                    run = {
+                        "method": method,
+                        "setting": setting,
+                        "seed": seed,
+                        "alpha": 1.3,
+                        "beta": 2.0 * seed,
+                    }
+                    if method == "clip_ensemble":
+                        run |= {"alpha": None, "beta": None}
                     runs.append({**run, "selected": "searched", "val_accuracy": a, "test_accuracy": a})
                 mean = float(np.mean(accuracies))
                 std = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
                 share = {"mean": mean, "std": std, "low": mean - 0.03, "high": mean + 0.03}
                 summary.append({"method": method, "setting": setting, "accuracy": share})
         write_parquet(out, pd.DataFrame(runs))
-        what = {"shots": shots, "runs": runs, "summary": summary}
+        left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
+        what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
         self._document(out, f"adapter --shots {shots}", dataset, model, what)
 
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
@@ -273,6 +295,12 @@ def write_json(path: Path, document: Any) -> None:
     """As the real one, without waiting for the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_head(path: Path, metadata: dict[str, Any]) -> None:
+    """As write_tensors, without the import of torch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"features": np.zeros((1, 2), np.float32)}, path, {"coder_clip": json.dumps(metadata)})
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -152,7 +152,7 @@ def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) 
 def test_nothing_reranked_is_said(tmp_path: Path) -> None:
     figure = drawn("rerank_pairs", fake(tmp_path, reranked=False))
     assert any(
-        "no image was put right or wrong (threshold 0.3, 0 looked at)" in t.get_text() for t in texts(figure)
+        "no image was put right or wrong (threshold 0, 0 looked at)" in t.get_text() for t in texts(figure)
     )
 
 

@@ -10,24 +10,29 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake
+from fake_results import Fake, write_parquet
 
 from coder_clip import tables
 from coder_clip.artifacts import read_json, write_json
 from coder_clip.errors import UserError
 from coder_clip.results import Results
-from coder_clip.tables import TABLES, Cell, Column, Table
+from coder_clip.tables import TABLES, Cell, Column, Table, frames
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"
 COLUMNS = {  # what people's scripts read
-    "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high mean_class_recall "
-    "mean_class_recall_low mean_class_recall_high difference_to_clip difference_to_clip_low "
-    "difference_to_clip_high p_value fixed broke",
+    "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high top5_accuracy top5_accuracy_low "
+    "top5_accuracy_high mean_class_recall mean_class_recall_low mean_class_recall_high difference_to_clip "
+    "difference_to_clip_low difference_to_clip_high p_value fixed broke threshold looked_at",
+    "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
+    "confusions": "dataset model class taken_for images clip coder coder_rerank",
+    "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
     "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
@@ -44,6 +49,7 @@ EXTREMES = {
     "one setting": {"settings": ("corrected",)},
     "no shots": {"shots": ()},
     "nothing reranked": {"reranked": False},
+    "no one-to-one texts, unreadable images": {"reranked": False, "paired": False, "unreadable": 3},
 }
 
 
@@ -125,6 +131,169 @@ def test_settings_stand_side_by_side(tmp_path: Path) -> None:
     assert [c.label for c in table.columns[-3:]] == ["as_published", "corrected", "clean"]
     whats = [row[2].text for row in table.rows if row[0].text == "shapes"]
     assert whats == ["top-1 (%)", "top-1 (%)", "threshold", "images looked at", "top-1 (%), 4 shots"]
+
+
+def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None]) -> Results:
+    """The results with one document changed."""
+    document = read_json(path.with_suffix(".json"))
+    what(document)
+    write_json(path.with_suffix(".json"), document)
+    return Results(results.paths.root, results.datasets, results.models, results.shots)
+
+
+@pytest.mark.parametrize(
+    ("what", "note"),
+    [
+        (
+            {"reranked": False},
+            "Rerank off: validation chose threshold 0, which reranks nothing (shapes, digits).",
+        ),
+        ({"reranked": False, "paired": False}, "Rerank off: no one-to-one texts (shapes, digits)."),
+        (
+            {"reranked": False, "settings": ("corrected",)},
+            "Rerank off: no image lies below the threshold 0.1 (shapes, digits).",
+        ),
+        ({}, None),
+    ],
+)
+def test_a_rerank_that_did_nothing_is_said(tmp_path: Path, what: dict[str, Any], note: str | None) -> None:
+    """Its row repeats CODER's, and nobody would know why."""
+    table = TABLES["zero_shot"](fake(tmp_path, **what))
+    names = [row[1].text for row in table.rows if row[1].text.startswith("CODER + rerank")]
+    off = "CODER + rerank (off)" if note else "CODER + rerank"
+    assert names == [off, off, "CODER + rerank"]
+    assert table.notes == ((note,) if note else ())
+    if note:
+        assert note.replace("(", r"(") in tables.markdown(table)
+        assert note in tables.latex(table)
+
+
+def test_a_rerank_without_texts_for_what_it_compares_is_said(tmp_path: Path) -> None:
+    results = fake(tmp_path, datasets=("one",))
+
+    def no_texts(document: dict[str, Any]) -> None:
+        for m in document["methods"]:
+            m["comparisons"]["with_text"] = 0
+
+    results = change(results, results.paths.rerank("mini", "one"), no_texts)
+    assert (
+        "no one-to-one texts for the classes that are compared (one)" in TABLES["zero_shot"](results).notes[0]
+    )
+
+
+def test_images_that_were_left_out_are_counted_beside_the_numbers(tmp_path: Path) -> None:
+    """They change the numbers: who is not told compares with another test split."""
+    results = fake(tmp_path, datasets=("pets",), unreadable=3)
+    assert TABLES["zero_shot"](results).notes == (
+        "Left out, because they cannot be read: 3 of 123 test images of pets.",
+    )
+    assert TABLES["few_shot"](results).notes == (
+        "Left out, because they cannot be read: 3 of 123 test images and 3 of 60 shots of pets.",
+    )
+
+
+def test_top5_says_nothing_of_five_classes(tmp_path: Path) -> None:
+    few = TABLES["zero_shot"](fake(tmp_path / "few", classes=("a", "b", "c", "d", "e"), datasets=("one",)))
+    many = TABLES["zero_shot"](fake(tmp_path / "many", datasets=("one",)))
+    place = [c.label for c in many.columns].index("Top-5 (%)")
+    assert {row[place].text for row in few.rows} == {"–"}
+    assert many.rows[0][place].sort == many.frame["top5_accuracy"][0] > many.frame["accuracy"][0]
+
+
+def predicted(root: Path, predictions: dict[str, list[int]]) -> Results:
+    """Results with these predictions of six images: labels 0 0 0 1 1 2, classes cat, dog, fox."""
+    made = Fake(
+        root / "results", datasets=("pets",), classes=("cat", "dog", "fox"), shots=(), settings=("clean",)
+    )
+    results = made.write()
+    ids, labels = [str(i) for i in range(6)], [0, 0, 0, 1, 1, 2]
+    for path, methods in (
+        (results.paths.zero_shot("mini", "pets"), ("clip", "coder")),
+        (results.paths.rerank("mini", "pets"), ("coder_rerank",)),
+    ):
+        rows = [
+            pd.DataFrame({"setting": "any" if m == "clip" else "clean", "method": m, "image_id": ids}).assign(
+                label=labels, prediction=predictions[m]
+            )
+            for m in methods
+        ]
+        write_parquet(path, pd.concat(rows))
+    return results
+
+
+def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
+    results = predicted(
+        tmp_path,
+        {"clip": [1, 1, 1, 1, 1, 0], "coder": [0, 1, 1, 1, 2, 2], "coder_rerank": [1, 1, 0, 2, 1, 2]},
+    )
+    table = TABLES["classes"](results)
+    assert [[c.text for c in row] for row in table.rows] == [
+        ["pets", "cat", "3", "0.0", "33.3", "33.3", "dog (2)"],
+        ["pets", "dog", "2", "100.0", "50.0", "50.0", "fox (1)"],
+        ["pets", "fox", "1", "0.0", "100.0", "100.0", "–"],
+    ]
+    table = TABLES["confusions"](results)
+    assert [[c.text for c in row] for row in table.rows] == [
+        ["pets", "cat", "dog", "3", "3", "2", "2"],
+        ["pets", "dog", "fox", "2", "0", "1", "1"],
+        ["pets", "fox", "cat", "1", "1", "0", "0"],
+    ]
+
+
+def test_nothing_confused_is_an_empty_table(tmp_path: Path) -> None:
+    right = [0, 0, 0, 1, 1, 2]
+    results = predicted(tmp_path, {"clip": right, "coder": right, "coder_rerank": right})
+    assert TABLES["confusions"](results).rows == []
+    assert {row[-1].text for row in TABLES["classes"](results).rows} == {"–"}
+
+
+def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
+    results = fake(tmp_path, classes=tuple(f"c{i}" for i in range(30)), datasets=("one", "two"), shots=())
+    for name in ("classes", "confusions"):
+        table = TABLES[name](results)
+        assert [row[0].text for row in table.rows] == ["one"] * 10 + ["two"] * 10
+        assert len(table.frame) == 60
+        assert "the CSV has more" in table.caption
+        last = "coder_rerank"
+        shown = table.frame.groupby("dataset", sort=False)[last].head(10).tolist()
+        assert [row[-2 if name == "classes" else -1].sort for row in table.rows] == shown
+        assert shown[:10] == sorted(shown[:10], reverse=name == "confusions")
+
+
+def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
+    table = TABLES["hyperparameters"](fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
+    assert [[c.text for c in row] for row in table.rows] == [
+        ["one", name, "α 1.3, β 2–12"] for name in ("Tip-Adapter", "CODER-Adapter", "Adapter, raw features")
+    ]
+    assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * 3
+
+
+def test_equal_as_printed_is_equally_bold(tmp_path: Path) -> None:
+    """88.30 and 88.34 both read 88.3: one in bold would claim a difference that nobody sees."""
+
+    def of(*values: float) -> list[bool]:
+        return frames.best(pd.DataFrame({"a": 1, "v": values}), ["a"], "v")
+
+    assert of(0.8830, 0.8834, 0.87) == [True, True, False]
+    assert of(0.8830, 0.8834) == [False, False]
+    assert of(0.883) == [False]
+    assert of(float("nan"), 0.5, 0.4) == [False, True, False]
+
+
+def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
+    results = fake(tmp_path, reranked=False)
+    path = results.paths.zero_shot("mini", "shapes")
+    results = change(results, path, lambda d: d["methods"][1]["against_clip"].update(p_value=1e-6))
+    text = tables.plain(tables.markdown(TABLES["zero_shot"](results)))
+    lines = click.unstyle(text).splitlines()
+    assert not re.search(r"\\|\*", click.unstyle(text))
+    head = next(line for line in lines if line.startswith("Data set"))
+    row = next(line for line in lines if line.startswith("shapes") and "prompt ensemble" in line)
+    assert row.endswith("<0.001")
+    assert row.index("CLIP") == head.index("Method")
+    assert lines[-1].startswith("Rerank off:")
+    assert max(map(len, lines)) == len(head)  # text is wrapped to fit below and above
+    assert "\033[1m" in text
 
 
 def test_best_is_bold_once_a_group(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@
 # `python -m coder_clip.captions` writes, and its own sources: an edit of one makes that one again
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
+    "classes": (["zero_shot", "rerank"], "Zero-shot"),
+    "confusions": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
     "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
+    "hyperparameters": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
 }
@@ -101,10 +104,15 @@ rule page:
         expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         expand(PATHS.one_to_one_texts("{dataset}"), dataset=DATASETS),
+        # for what made them, and which images could not be read
+        [
+            PATHS.image_features(m, d, split)
+            for m in MODELS
+            for d in DATASETS
+            for split in CONFIG.encoded(d)
+        ],
         expand(
-            PATHS.image_features("{model}", "{dataset}", "test"),
-            model=MODELS,
-            dataset=DATASETS,
+            PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
         ),
         expand(
             PATHS.table("{name}", "{suffix}"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
@@ -16,11 +16,12 @@ from ..results import Results
 from . import parts
 from .style import BLUE, DOUBLE, GREY, VERMILLION, Drawing, Loader
 
-_THREE = {
-    "query": ("query", "#4D4D4D", ""),
-    "same": ("same class", BLUE, "...."),
-    "other": ("other class", VERMILLION, "////"),
+_THREE = {  # who: label, colour, marker
+    "query": ("query", "#4D4D4D", "o"),
+    "same": ("same class", BLUE, "s"),
+    "other": ("other class", VERMILLION, "^"),
 }
+LINES = 4  # of a text; the longest of the embedded texts take three
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -33,10 +34,12 @@ def draw(results: Results, image: Loader) -> Figure:
     ][: parts.PANELS]
     if not examples:
         return parts.message("No image whose nearest neighbour CODER corrects.")
-    row, head = 2.2, 0.3
+    row, head = 2.75, 0.3
     figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
     total = row * len(examples) + head
-    handles = [Patch(facecolor=c, edgecolor="white", hatch=h, label=label) for label, c, h in _THREE.values()]
+    handles = [
+        Line2D([], [], linestyle="", marker=m, color=c, label=label) for label, c, m in _THREE.values()
+    ]
     figure.legend(
         handles=handles,
         loc="upper right",
@@ -77,7 +80,7 @@ def draw(results: Results, image: Loader) -> Figure:
             figure.text(1.43 / DOUBLE, y, arrows, ha="center", va="center")
         note = "cosine with the query; bold: nearer"
         figure.text(1.43 / DOUBLE, 1 - (top + 1.86) / total, note, ha="center", va="center", color=GREY)
-        _text_bars(parts.axes(figure, 5.0, top + 0.1, 1.65, row - 0.52), example["texts"])
+        _text_dots(parts.axes(figure, 5.2, top + 0.1, 1.45, row - 0.52), example["texts"])
     return figure
 
 
@@ -85,36 +88,39 @@ FIGURE = Drawing(
     draw,
     "A distance corrected",
     "Test images that original features put nearest to an image of another class, and CODER nearest to one "
-    "of their own: the largest such correction of each data set. Bars: cosines of the three images with the "
-    "texts that tell them apart best.",
+    "of their own: the largest such correction of each data set. Right: cosines of the three images with the "
+    "texts that tell them apart best; the axis starts where the cosines do. These texts may be of any class: CODER "
+    "describes an image by its similarity to all of them, and the query shares with its class what the other image "
+    "lacks.",
     "Three images, the query between one of another class and one of its class, with their cosines by "
-    "original features and by CODER, and bars of their similarity to texts.",
+    "original features and by CODER, and dots for their similarity to texts.",
     "Features",
     ("evaluation", "zero_shot"),
 )
 
 
-def _text_bars(ax: Axes, texts: list[dict[str, Any]]) -> None:
-    """Cosines of the three images with each text, most telling text on top."""
-    thick = 0.27
-    for i, who in enumerate(_THREE):
-        y = np.arange(len(texts)) + (i - 1) * thick
-        _, colour, hatch = _THREE[who]
-        ax.barh(
-            y,
-            [t[who] for t in texts],
-            thick,
-            color=colour,
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0,
-        )
-    ax.set_yticks(np.arange(len(texts)), [parts.wrap(t["text"], 36, 2) for t in texts], linespacing=1.05)
+def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
+    """Cosines of the three images with each text, most telling text on top.
+
+    Dots and not bars: cosines of a model lie close together and far from 0, where bars would have to start.
+    """
+    rows = np.arange(len(texts))
+    for y, text in zip(rows, texts, strict=True):
+        values = [text[who] for who in _THREE]
+        ax.plot([min(values), max(values)], [y, y], color="#C8C8C8", linewidth=1.0, zorder=1)
+    for who, (_, colour, marker) in _THREE.items():
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "linestyle": "",
+            "markeredgecolor": "white",
+        }
+        ax.plot([t[who] for t in texts], rows, markersize=6, markeredgewidth=0.4, **look)
+    ax.set_yticks(rows, [parts.wrap(t["text"], 38, LINES) for t in texts], linespacing=0.98)
     ax.set_ylim(len(texts) - 0.5, -0.5)
+    ax.margins(x=0.1)
     ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
-    ax.axvline(0, color="#444444", linewidth=0.7)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.set_xlabel("cosine with the text", labelpad=1)
 
 

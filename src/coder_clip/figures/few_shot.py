@@ -47,9 +47,8 @@ def draw(results: Results, image: Loader) -> Figure:
     parts.outer_labels(panels, "Shots a class", "Top-1 accuracy (%)")
     handles = []
     for method in (m for m in METHODS if m in methods):
-        label = "CLIP, zero-shot" if method == "clip_ensemble" else METHODS[method]
         look = parts.LEVEL if method == "clip_ensemble" else parts.line(method, methods)
-        handles.append(Line2D([], [], label=label, **look))
+        handles.append(Line2D([], [], label=METHODS[method], **look))
     parts.legend_below(figure, handles)
     return figure
 

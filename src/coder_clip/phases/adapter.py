@@ -96,6 +96,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "model": model,
             "shots": shots,
             "images": len(test.ids),
+            "left_out": {"test": test.left_out, **_shots_left_out(config, pool, shots)},
             "runs": [_document(*key, r) for key, r in found.items()],
             "summary": _summary(config, found, test),
             "made_by": made_by(
@@ -161,6 +162,13 @@ def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
             len(drawn),
         )
     return rows
+
+
+def _shots_left_out(config: Config, pool: Images, shots: int) -> dict[str, int]:
+    """How many different images all seeds draw as shots, and how many of these could not be read."""
+    draws = [pool.meta["draws"][str(seed)][:shots] for seed in config.adapter.seeds]
+    drawn = {image for draw in draws for shot in draw for image in shot}
+    return {"shots": len(drawn - set(pool.ids)), "drawn": len(drawn)}
 
 
 def _rows(test: Images, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:

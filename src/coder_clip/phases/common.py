@@ -41,6 +41,11 @@ class Images:
     def classes(self) -> list[str]:
         return list(self.meta["classes"])
 
+    @property
+    def left_out(self) -> int:
+        """How many images of the split could not be read (on_error: skip)."""
+        return len(self.meta.get("skipped", []))
+
 
 @dataclass(frozen=True)
 class Texts:

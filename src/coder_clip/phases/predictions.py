@@ -35,17 +35,21 @@ def rows(images: Images, method: str, setting: str, scores: Tensor, prediction: 
 
 
 def metrics(config: Config, table: pd.DataFrame, clip: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy, mean class recall and the comparison with CLIP of one method and setting.
+    """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
 
+    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for five classes and fewer.
     clip: the rows of plain CLIP on the same images, in the same order.
     """
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     correct, labels = table["correct"].to_numpy(), table["label"].to_numpy()
+    among = table[[f"top{i + 1}" for i in range(TOP)]].to_numpy()
+    told_apart = (among >= 0).all()  # of five classes and fewer, the label is always among them
     method = table["method"].iloc[0]
     return {
         "method": method,
         "setting": table["setting"].iloc[0],
         "accuracy": estimate(correct, **options),
+        "top5_accuracy": estimate((among == labels[:, None]).any(axis=1), **options) if told_apart else None,
         "mean_class_recall": estimate(correct, labels, **options),
         "against_clip": None
         if method == "clip"

@@ -11,6 +11,7 @@ import yaml
 from .. import report
 from ..artifacts import Paths
 from ..results import Results
+from ..tables import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +40,8 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def show(config: Config) -> str:
-    """The main table as text, and where everything lies."""
+    """The main table as text, what must not be missed about it, and where everything lies."""
     paths = Paths(config.results)
-    table = paths.table("zero_shot", ".md").read_text(encoding="utf-8").strip()
+    table = plain(paths.table("zero_shot", ".md").read_text(encoding="utf-8"))
     lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]
     return "\n".join([*lines, f"figures: {paths.root / 'figures'}/"])

@@ -91,6 +91,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "split": "test",
             "images": len(test.ids),
             "classes": test.classes,
+            "pairs_with_texts": len(pairs),
             "methods": documents,
             "sweep": sweep,
             "pairs": changes,

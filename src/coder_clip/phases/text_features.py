@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,6 +44,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,
         "over_length": cut,
+        "templates": asdict(templates),
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
     write_tensors(path, {"features": encoded.features, "class_index": class_index}, meta)

@@ -53,6 +53,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "model": model,
             "split": "test",
             "images": len(images.ids),
+            "left_out": images.left_out,
             "classes": images.classes,
             "methods": [metrics(config, t, tables[0]) for t in tables],
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),

@@ -13,7 +13,7 @@ from functools import partial
 from ..results import Results
 from .base import AVERAGE, METHODS, Cell, Column, Table
 from .cells import percent, points
-from .formats import LONG, latex, markdown, write
+from .formats import LONG, latex, markdown, plain, write
 
 __all__ = [
     "AVERAGE",
@@ -27,11 +27,22 @@ __all__ = [
     "latex",
     "markdown",
     "percent",
+    "plain",
     "points",
     "write",
 ]
 
-NAMES = ("zero_shot", "few_shot", "text_kinds", "coverage", "feature_quality", "settings")
+NAMES = (
+    "zero_shot",
+    "classes",
+    "confusions",
+    "few_shot",
+    "hyperparameters",
+    "text_kinds",
+    "coverage",
+    "feature_quality",
+    "settings",
+)
 
 
 def _make(name: str, results: Results) -> Table:

@@ -32,7 +32,8 @@ class Cell:
 class Table:
     """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, for people.
 
-    phases: whose artefacts the numbers come from. section: where the report shows it.
+    phases: whose artefacts the numbers come from. section: where the report shows it. notes: sentences about these
+    results that a reader must not miss, such as images that were left out.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Table:
     frame: pd.DataFrame
     columns: list[Column]
     rows: list[list[Cell]]
+    notes: tuple[str, ...] = ()
 
     def groups(self) -> list[bool]:
         """For each row, whether a new group (another data set or model) starts with it."""

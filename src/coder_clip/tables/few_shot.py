@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..results import Results
-from . import cells, frames
+from . import cells, frames, notes
 from .base import AVERAGE, METHODS, Cell, Column, Table
 
 CAPTION = (
@@ -64,6 +64,7 @@ def table(results: Results) -> Table:
         frame,
         [*cells.place(results), Column("Method", numeric=False), *shots_columns],
         list(rows.values()),
+        notes.of(notes.shots_left_out(results)),
     )
 
 

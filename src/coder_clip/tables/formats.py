@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from ..artifacts import write_text
@@ -29,7 +30,30 @@ def markdown(table: Table) -> str:
     lines.append("| " + " | ".join(_md(c.label) for c in table.columns) + " |")
     lines.append("| " + " | ".join("---:" if c.numeric else "---" for c in table.columns) + " |")
     lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]
+    lines += [line for note in table.notes for line in ("", _md(note))]
     return "\n".join(lines) + "\n"
+
+
+def plain(text: str, width: int = 100) -> str:
+    """A table as `markdown` wrote it, for a terminal: aligned columns, bold as colour, nothing escaped."""
+    lines = text.strip().splitlines()
+    grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
+    bold = [[c.startswith("**") for c in row] for row in grid]
+    grid = [[_bare(c) for c in row] for row in grid]
+    widths = [max(map(len, column)) for column in zip(grid[0], *grid[2:], strict=True)]
+    right = [c.endswith(":") for c in grid[1]]
+    grid[1] = ["-" * w for w in widths]
+    out = []
+    for cells, strong in zip(grid, bold, strict=True):
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+        shown = [f"\033[1m{c}\033[0m" if b else c for c, b in zip(padded, strong, strict=True)]
+        out.append("  ".join(shown).rstrip())
+    texts = [textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")]
+    return "\n\n".join([texts[0], "\n".join(out), *texts[1:]])
+
+
+def _bare(markdown: str) -> str:
+    return re.sub(r"\\([\\`*_{}\[\]<>#|~$&])", r"\1", markdown.replace("**", ""))
 
 
 def latex(table: Table) -> str:
@@ -40,7 +64,8 @@ def latex(table: Table) -> str:
 
     spec = "".join("r" if c.numeric else "l" for c in table.columns)
     head = " & ".join(_tex(c.label) for c in table.columns) + r" \\"
-    caption = rf"\caption{{{_tex(table.title)}. {_tex(table.caption)}}}\label{{tab:{table.name}}}"
+    about = " ".join([table.caption, *table.notes])
+    caption = rf"\caption{{{_tex(table.title)}. {_tex(about)}}}\label{{tab:{table.name}}}"
     body = []
     for row, new in zip(table.rows, table.groups(), strict=True):
         body += [r"\addlinespace"] * new + [" & ".join(map(cell, row)) + r" \\"]
@@ -57,6 +82,7 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+_BAR = re.compile(r"(?<!\\)\|")
 _MD = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 _TEX = {
     "\\": r"\textbackslash{}",

@@ -40,11 +40,16 @@ def in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def best(frame: pd.DataFrame, group: Sequence[str], key: str) -> list[bool]:
-    """Whether each row holds the highest value of its group; alone in its group it is no news."""
+    """Whether each row holds the highest value of its group, as printed: who reads 88.3 four times sees no winner.
+
+    Where a whole group prints the same, or is one row, nothing is best.
+    """
     if frame.empty:
         return []
-    values = frame.groupby(list(group), sort=False)[key]
-    return list((frame[key] == values.transform("max")) & (values.transform("size") > 1))
+    printed = frame[key].map(lambda v: round(100 * v, 1))  # as `cells.percent`
+    values = printed.groupby([frame[g] for g in group], sort=False)
+    highest = values.transform("max")
+    return list((printed == highest) & (values.transform("min") < highest))
 
 
 def with_average(frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:

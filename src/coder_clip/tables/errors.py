@@ -1,0 +1,40 @@
+"""Right and wrong predictions class by class, from the rows of zero_shot and rerank."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..results import Results
+
+METHODS = ("clip", "coder", "coder_rerank")  # the last one decides what is hardest
+
+
+def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
+    """One row a test image: label, and the class that each method predicts, in the main setting."""
+    settings = ("any", results.main_setting)
+    found = pd.DataFrame()
+    for rows in (results.zero_shot_rows(dataset, model), results.rerank_rows(dataset, model)):
+        for method in METHODS:
+            chosen = rows[(rows["method"] == method) & rows["setting"].isin(settings)]
+            if len(chosen):
+                by_image = chosen.set_index("image_id")
+                found[method] = by_image["prediction"]
+                found["label"] = by_image["label"]
+    return found
+
+
+def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """label, predicted, and how many images each method mistakes so; most frequent first, by the last method."""
+    counts = {}
+    for method in METHODS:
+        wrong = predictions[predictions[method] != predictions["label"]]
+        counts[method] = wrong.groupby(["label", method]).size().rename_axis(["label", "predicted"])
+    table = pd.DataFrame(counts).fillna(0).astype(int).reset_index()
+    order = [*reversed(METHODS), "label", "predicted"]
+    return table.sort_values(order, ascending=[False] * len(METHODS) + [True, True], ignore_index=True)
+
+
+def about(results: Results, cut: bool, shown: int, what: str) -> str:
+    """The setting, and that there are more than people see."""
+    more = f" The first {shown} {what} of a data set; the CSV has more." if cut else ""
+    return f"CODER and its rerank in the setting '{results.main_setting}'.{more}"

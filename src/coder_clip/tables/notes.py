@@ -1,0 +1,59 @@
+"""What a reader must not miss beside a table: images that were left out, a rerank that did nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..results import Results
+
+
+def of(*notes: str) -> tuple[str, ...]:
+    """Those that have something to say."""
+    return tuple(note for note in notes if note)
+
+
+def rerank_off(results: Results) -> str:
+    """Where the rerank changed nothing, and why."""
+    places: dict[str, list[str]] = {}
+    for dataset, model in results:
+        if reason := results.rerank_off(dataset, model):
+            places.setdefault(reason, []).append(_place(results, dataset, model))
+    said = [f"{reason} ({', '.join(where)})" for reason, where in places.items()]
+    return f"Rerank off: {'; '.join(said)}." if said else ""
+
+
+def test_left_out(results: Results) -> str:
+    """Of test images, in the zero-shot documents."""
+    return _left_out(results.datasets, lambda dataset: _test(results, dataset))
+
+
+def shots_left_out(results: Results) -> str:
+    """Of test images and of shots, in the adapter's documents for the largest number of shots."""
+
+    def parts(dataset: str) -> list[str]:
+        document = results.adapter(dataset, results.models[0], results.shots[-1])
+        left = document.get("left_out", {"test": 0, "shots": 0, "drawn": 0})
+        test = _some(left["test"], document["images"] + left["test"], "test images")
+        return [test, _some(left["shots"], left["drawn"], "shots")]
+
+    return _left_out([d for d in results.datasets if results.shots_of(d)], parts)
+
+
+def _test(results: Results, dataset: str) -> list[str]:
+    document = results.zero_shot(dataset, results.models[0])
+    lost = document.get("left_out", 0)
+    return [_some(lost, document["images"] + lost, "test images")]
+
+
+def _left_out(datasets: Iterable[str], parts: Callable[[str], list[str]]) -> str:
+    found = {dataset: " and ".join(p for p in parts(dataset) if p) for dataset in datasets}
+    said = [f"{what} of {dataset}" for dataset, what in found.items() if what]
+    return f"Left out, because they cannot be read: {', '.join(said)}." if said else ""
+
+
+def _some(lost: int, of: int, what: str) -> str:
+    return f"{lost} of {of} {what}" if lost else ""
+
+
+def _place(results: Results, dataset: str, model: str) -> str:
+    return f"{dataset}, {model}" if len(results.models) > 1 else dataset

@@ -17,21 +17,18 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError
+from .lines import MARGIN, Floats, Ints, count_spans, right_spans
 from .neighbors import gram, unit, wide
 
-Floats = NDArray[Any]  # float64, but for the kept affinities
-Ints = NDArray[np.int64]
 Span = tuple[float, float, int]
 
 BLOCK = 2**17  # numbers of one block of images × (keys + classes): a few such arrays stay in cache
 FETCH = 2**25  # affinities asked of the model at a time
 KEEP = 2**28  # affinities a search keeps in memory (1 GiB in float32); more lie in a temporary file
 RATIO = 1.25  # of neighbouring β in the first cut of a search
-MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
 
 
 class CacheModel(Protocol):
@@ -391,11 +388,11 @@ def _evaluate(
                 counts[j] += _right_at(images, block, votes, ahead, sure, possible, some)
             if j and b - nodes[j - 1] > 1:
                 bend = np.maximum(slopes - before[1], 0) * ((betas[b] - betas[nodes[j - 1]]) / 4)
-                outer = _alphas(possible, np.maximum(ahead, before[0]) + bend, some)
-                inner = _alphas(sure, np.minimum(ahead, before[0]) - bend[block.label, at], some)
+                outer = right_spans(possible, np.maximum(ahead, before[0]) + bend, some)
+                inner = right_spans(sure, np.minimum(ahead, before[0]) - bend[block.label, at], some)
                 differ = (outer[0] != inner[0]) | (outer[1] != inner[1])
-                certain[j] += _count(outer[0][~differ], outer[1][~differ], len(some))
-                most[j] += _count(*outer, len(some))
+                certain[j] += count_spans(outer[0][~differ], outer[1][~differ], len(some))
+                most[j] += count_spans(*outer, len(some))
                 doubtful[j].append(block.rows[differ & (outer[0] < outer[1])])
     gaps = []
     for j in range(1, len(nodes)):
@@ -406,30 +403,6 @@ def _evaluate(
             rank = (-int(most[j].max()), nodes[j])
             gaps.append(_Gap(rank, nodes[j - 1], nodes[j], full[0], full[1], rows))
     return counts, gaps
-
-
-def _alphas(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, n) -> (n,), (n,).
-
-    leads: the lead, and its positive part.
-    """
-    # Where ahead <= 0, rise is 0 and the quotient says "always" (inf) or, with a negative lead, "never"
-    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, says "always". 0/0 is "always" too,
-    # and fmin passes over its NaN. Arithmetic, because masks of no pattern cost ten times as much.
-    rise = np.maximum(ahead, 0)
-    fall = rise - ahead
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low: Floats = -np.fmin.reduce(leads[0] / rise, axis=0)
-        high: Floats = np.fmin.reduce(leads[1] / fall, axis=0)
-    start = alphas.searchsorted(low, "left")
-    return start, np.maximum(start, alphas.searchsorted(high, "right"))
-
-
-def _count(start: Ints, end: Ints, size: int) -> Ints:
-    """How many of the ranges start … end hold each index below ``size``."""
-    steps = np.bincount(start, minlength=size + 1) - np.bincount(end, minlength=size + 1)
-    total: Ints = np.cumsum(steps)[:size]
-    return total
 
 
 def _right_at(
@@ -446,10 +419,10 @@ def _right_at(
     An image is right on one range of α. Where rounding could move an end of it across a grid point, the
     decision is made on the logits themselves.
     """
-    start, end = _alphas(sure, ahead, alphas)
-    widest = _alphas(possible, ahead, alphas)
+    start, end = right_spans(sure, ahead, alphas)
+    widest = right_spans(possible, ahead, alphas)
     near = np.flatnonzero((start != widest[0]) | (end != widest[1]))
-    total = _count(np.delete(start, near), np.delete(end, near), len(alphas))
+    total = count_spans(np.delete(start, near), np.delete(end, near), len(alphas))
     step = max(1, 2**20 // (len(images.classes) * len(alphas)))
     for i in range(0, len(near), step):
         some = near[i : i + step]

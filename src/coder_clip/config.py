@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -176,6 +177,13 @@ class RerankConfig(_Strict):
 class AdapterConfig(_Strict):
     """Few-shot: shots, seeds and the search grid of the training-free adapters."""
 
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
+    )
     shots: list[Count] = [1, 2, 4, 8, 16]
     seeds: list[Seed] = [1, 2, 3]
     repeat_shots: bool = Field(
@@ -189,6 +197,15 @@ class AdapterConfig(_Strict):
         None,
         description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
     )
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        known = [*FEW_SHOT, *ABLATIONS]
+        for method in value:
+            if method not in known:
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+        return value
 
 
 class EvaluationConfig(_Strict):
@@ -385,6 +402,12 @@ class Config(_Strict):
         """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
+    def kept_views(self, dataset: str) -> int:
+        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
+        that need them, and none for others."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
+
     def initial(self, dataset: str) -> tuple[float, float]:
         """(alpha, beta) of the adapters before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)
@@ -456,6 +479,7 @@ class Config(_Strict):
             hint = nearest(str(self.generator.encoder), self.models)
             raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
         once: dict[str, list[Any]] = {
+            "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,
             "adapter.seeds": self.adapter.seeds,
             "settings": list(self.settings),

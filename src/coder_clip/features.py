@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -34,7 +35,7 @@ class ImageFeatures:
     features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order asked for.
     skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "device"
     (cpu, cuda, mps), "views", "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of
-    the whole pass).
+    the whole pass). kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked for.
     """
 
     features: Tensor
@@ -42,6 +43,7 @@ class ImageFeatures:
     ids: list[str]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    kept_views: Tensor | None = None
 
 
 def extract(
@@ -53,6 +55,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 0,
     views: int = 0,
+    keep_views: int = 0,
     shard: tuple[int, int] = (0, 1),
     on_error: Literal["fail", "skip"] = "fail",
     progress: bool = True,
@@ -60,18 +63,20 @@ def extract(
     """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
 
     views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys
-    of the few-shot cache). batch_size: images in one forward pass (with views, batch_size // E images, at
-    least one). workers: processes that decode and resize ahead of the encoder; they change no byte.
+    of the few-shot cache). keep_views: how many of these are also kept one by one. batch_size: images in one
+    forward pass (with views, batch_size // E images, at least one). workers: processes that decode and resize
+    ahead of the encoder; they change no byte.
     on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
 
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
     left, impossible arguments.
     """
     label_list = [int(v) for v in labels]
-    _check(split_ids, label_list, batch_size, workers, views, shard)
+    _check(split_ids, label_list, batch_size, workers, views, keep_views, shard)
     batches = _batches(len(split_ids), max(1, batch_size // views) if views else batch_size, shard)
     source = _Images(dataset, list(split_ids), encoder.preprocess, views)
     rows: list[Tensor] = []
+    single: list[Tensor] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     with progress_bar(sum(map(len, batches)), "img", "encoding images", progress) as bar:
@@ -79,8 +84,10 @@ def extract(
             if reasons and on_error == "fail":
                 raise UserError(next(iter(reasons.values()))[0])
             skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
-            features = _encode(encoder, pixels, batch_size, views)
+            features, each = _encode(encoder, pixels, batch_size, views)
             keep = [i for i in range(len(batch)) if i not in reasons]
+            if keep_views:
+                single.append(normalize(each[keep, :keep_views], dim=-1).half())
             rows.append(features[keep])
             kept += [batch[i] for i in keep]
             _check_finite(features[keep], [split_ids[batch[i]] for i in keep], encoder)
@@ -104,6 +111,7 @@ def extract(
             "shard": f"{shard[0]}/{shard[1]}",
             "run": _run_hash(split_ids, label_list),
         },
+        kept_views=_joined(single, keep_views, encoder.dim) if keep_views else None,
     )
 
 
@@ -140,18 +148,29 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
         ids=[i for p in ordered for i in p.ids],
         skipped=[s for p in ordered for s in p.skipped],
         metadata={**expected, "shard": "0/1"},
+        kept_views=None
+        if ordered[0].kept_views is None
+        else torch.cat([p.kept_views for p in ordered if p.kept_views is not None]),
     )
 
 
 def _check(
-    ids: Sequence[str], labels: list[int], batch_size: int, workers: int, views: int, shard: tuple[int, int]
+    ids: Sequence[str],
+    labels: list[int],
+    batch_size: int,
+    workers: int,
+    views: int,
+    keep_views: int,
+    shard: tuple[int, int],
 ) -> None:
     if len(ids) != len(labels):
         raise UserError(f"{len(ids)} images but {len(labels)} labels")
     if not ids:
         raise UserError("no images to encode")
-    if batch_size < 1 or workers < 0 or views < 0:
-        raise UserError(f"impossible: batch_size {batch_size}, workers {workers}, views {views}")
+    if batch_size < 1 or workers < 0 or views < 0 or not 0 <= keep_views <= views:
+        raise UserError(
+            f"impossible: batch_size {batch_size}, workers {workers}, views {views}, of them {keep_views} kept"
+        )
     if not 0 <= shard[0] < shard[1]:
         raise UserError(f"shard {shard[0]} of {shard[1]} does not exist (shards count from 0)")
 
@@ -168,13 +187,19 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> Tensor:
-    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32; the mean over views is taken in float64."""
+def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
+    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32, the mean over views in float64; (B, E, d) each."""
     if not views:
-        return encoder.encode_images(pixels)
+        features = encoder.encode_images(pixels)
+        return features, features[:, None]
     chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
     flat = torch.cat([encoder.encode_images(chunk) for chunk in chunks])
-    return flat.view(len(pixels), views, -1).double().mean(dim=1).float()
+    each = flat.view(len(pixels), views, -1)
+    return each.double().mean(dim=1).float(), each
+
+
+def _joined(views: list[Tensor], keep: int, width: int) -> Tensor:
+    return torch.cat(views) if views else torch.zeros(0, keep, width, dtype=torch.float16)
 
 
 def _check_finite(features: Tensor, ids: list[str], encoder: Encoder) -> None:

@@ -21,6 +21,7 @@ from .errors import UserError
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 MEAN_KINDS = ("attribute", "analogous")
 MAX_KINDS = ("name", "synonym")
+ADAPTER_KINDS = ("name", "attribute", "analogous")  # texts the CODER-Adapter describes images with
 
 CHUNK = 2**19  # numbers in a block of scores: stays in cache, and bounds memory at any N
 GRAM_ROWS = 4096  # texts widened to float64 at a time

@@ -117,6 +117,16 @@ class Results:
         return self._main({m["setting"] for m in document["methods"]})
 
     @staticmethod
+    def rerank_that_looks(document: dict[str, Any]) -> dict[str, Any] | None:
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
+
+        The clean setting may choose to rerank nothing.
+        """
+        order = list(SETTINGS)
+        methods = sorted(document["methods"], key=lambda m: -order.index(m["setting"]))
+        return next((m for m in methods if m["comparisons"]["all"]), None)
+
+    @staticmethod
     def _main(there: set[str]) -> str:
         return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
 

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coder_clip.adapter import grid, search
-from coder_clip.baselines import (
-    RawAdapter,
-    TipAdapter,
-    class_weights,
-    clip_scores,
-    description_scores,
-)
+from coder_clip.baselines.tip_adapter import RawAdapter, TipAdapter
+from coder_clip.baselines.zero_shot import class_weights, clip_scores, description_scores
 from coder_clip.errors import UserError
 from coder_clip.shots import draw_shots
 from coder_clip.texts.random_words import random_word_texts

@@ -112,6 +112,9 @@ def test_the_nearest_known_data_set_or_model_is_offered(text: str, wrong: str, o
         ("adapter: {shots: [0]}", "adapter.shots.0"),
         ("adapter: {shots: []}", "adapter.shots"),
         ("adapter: {shots: [1, 1]}", "adapter.shots"),
+        ("adapter: {methods: [gda, gda]}", "adapter.methods"),
+        ("adapter: {methods: []}", "adapter.methods"),
+        ("adapter: {methods: [tip_adaptor]}", "did you mean 'tip_adapter'"),
         ("adapter: {seeds: [1, 1]}", "adapter.seeds"),
         ("adapter: {betas: [0.1, 200]}", "adapter.betas"),
         ("adapter: {betas: [0.1, 200, 0]}", "adapter.betas.2"),
@@ -225,6 +228,7 @@ def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
         {"datasets": {"digits": {"view": 1}}, "models": ["mini"]},
         {"datasets": ["digits"], "models": {"m": {"model": "RN50", "precision": "fp61"}}},
         {"datasets": ["digits"], "models": ["mini"], "settings": ["cleen"]},
+        {"datasets": ["digits"], "models": ["mini"], "adapter": {"methods": ["tipx"]}},
         {"datasets": ["digits"], "models": ["mini"], "features": {"batch_size": 0}},
         {"datasets": ["digits"]},
     ],
@@ -242,6 +246,16 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     document = {"datasets": ["digits"], "models": ["mini"]}
     one, other = (Config.model_validate(document | {"features": f}).deciding() for f in ({}, spread))
     assert one == other
+
+
+def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:
+    """They are most of what a shot takes on disk."""
+    document = {"datasets": {"digits": {"views": 20}}, "models": ["mini"]}
+    kept = [
+        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("digits")
+        for m in (["gda"], ["tip_adapter", "ape"])
+    ]
+    assert kept == [10, 0]
 
 
 def test_the_committed_schema_is_that_of_the_code(repo: Path) -> None:

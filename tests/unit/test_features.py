@@ -64,6 +64,8 @@ def run(encoder: Encoder, broken: tuple[int, ...] = (), **options: Any) -> Image
 def same(a: ImageFeatures, b: ImageFeatures) -> bool:
     return (
         a.features.numpy().tobytes() == b.features.numpy().tobytes()
+        and (a.kept_views is None) == (b.kept_views is None)
+        and (a.kept_views is None or b.kept_views is None or torch.equal(a.kept_views, b.kept_views))
         and torch.equal(a.labels, b.labels)
         and (a.ids, a.skipped, a.metadata) == (b.ids, b.skipped, b.metadata)
     )
@@ -86,11 +88,15 @@ def test_one_row_an_image(encoder: Encoder) -> None:
     assert (result.features.norm(dim=1) - 1).abs().min() > 1e-3  # raw
 
 
-@pytest.mark.parametrize(("shards", "views"), [(1, 0), (3, 0), (7, 0), (40, 0), (3, 2)])
-def test_shards_merge_to_the_same_bytes(encoder: Encoder, shards: int, views: int) -> None:
+@pytest.mark.parametrize(
+    ("shards", "views", "kept"),
+    [(1, 0, 0), (3, 0, 0), (7, 0, 0), (40, 0, 0), (3, 2, 0), (3, 2, 2), (40, 2, 1)],
+)
+def test_shards_merge_to_the_same_bytes(encoder: Encoder, shards: int, views: int, kept: int) -> None:
     broken = (5, 8, 9, 10, 11)  # one of a batch, and all of another
-    whole = run(encoder, broken, on_error="skip", views=views)
-    parts = [run(encoder, broken, on_error="skip", views=views, shard=(i, shards)) for i in range(shards)]
+    options = {"on_error": "skip", "views": views, "keep_views": kept}
+    whole = run(encoder, broken, **options)
+    parts = [run(encoder, broken, **options, shard=(i, shards)) for i in range(shards)]
     assert same(merge(parts), whole)
     assert same(merge(parts[::-1]), whole)
     assert len(whole.ids) == N - 5
@@ -154,6 +160,18 @@ def test_views_are_the_mean_of_the_raw_features(encoder: Encoder) -> None:
         torch.testing.assert_close(result.features[i], mean, atol=1e-5, rtol=1e-5)
 
 
+def test_kept_views_are_the_unit_features_one_by_one_and_change_no_mean(encoder: Encoder) -> None:
+    """What a Gaussian is fitted to: the mean over views has no spread."""
+    result = run(encoder, views=3, keep_views=2)
+    assert result.kept_views is not None
+    assert result.kept_views.shape == (N, 2, 16)
+    assert result.kept_views.dtype == torch.float16
+    assert torch.equal(result.features, run(encoder, views=3).features)
+    views = torch.stack([encoder.augment(Drawn().image("13.png"), "13.png", v) for v in range(2)])
+    expected = torch.nn.functional.normalize(encoder.encode_images(views), dim=1)
+    torch.testing.assert_close(result.kept_views[13].float(), expected, atol=1e-3, rtol=0)
+
+
 def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     real = Encoder.encode_images
@@ -205,6 +223,7 @@ def test_merge_checks_what_it_gets(encoder: Encoder) -> None:
         ({"batch_size": 0}, "batch_size 0"),
         ({"workers": -1}, "workers -1"),
         ({"views": -1}, "views -1"),
+        ({"views": 2, "keep_views": 3}, "of them 3 kept"),
     ],
 )
 def test_impossible_arguments(encoder: Encoder, options: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coder_clip import adapter
 from coder_clip.adapter import SearchResult, cache_logits, grid, search
-from coder_clip.baselines import TipAdapter
+from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.errors import UserError
 
 torch.set_num_threads(1)

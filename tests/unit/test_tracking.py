@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
+from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
-from coder_clip.tracking import messages, provenance, stages
+from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _row
 from coder_clip.tracking.gate import foreign_files, out_hashes
@@ -179,6 +182,132 @@ def test_lock_comes_back_from_the_copy() -> None:
     assert Path("dvc.lock").read_text() == whole
 
 
+# ---- dvc.yaml
+
+
+def test_every_key_of_the_configuration_is_a_parameter_of_some_phase() -> None:
+    """`dvc status` would not see its change. A new key belongs into pipeline.PHASES, or into CHANGES_NOTHING."""
+    read = {key for phase in pipeline.PHASES if phase.name != "report" for key in phase.params}
+    read |= {*pipeline.GENERATOR, *pipeline.GATE}  # where they are read at all
+    shown = {"title", "note", "results"}  # in the report alone; where the results lie
+    for key in _keys(Config):
+        above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
+        assert above & (read | shown | set(pipeline.CHANGES_NOTHING)), key
+
+
+def test_every_key_of_the_default_configuration_is_written_out(repo: Path) -> None:
+    """DVC can watch one key only where it is written; else it names more phases than Snakemake makes again."""
+    written = yaml.safe_load((repo / "config/reproduce.yaml").read_text(encoding="utf-8"))
+    for name, entry in written["datasets"].items():
+        missing = set(DatasetConfig.model_fields) - set(entry)
+        assert not missing, f"write {missing} below datasets.{name} of config/reproduce.yaml"
+    assert set(Config.model_fields) <= {*written, *pipeline.CHANGES_NOTHING}
+    for phase in pipeline.PHASES:
+        for key in phase.params:
+            table, _, rest = key.partition(".")
+            assert not rest or "*" in rest or not written[table] or rest in written[table], key
+
+
+def _keys(model: type[BaseModel], before: str = "") -> list[str]:
+    """Keys that can be written, data sets as *."""
+    found = []
+    for name, field in model.model_fields.items():
+        below = {"datasets": DatasetConfig, "generator": GeneratorConfig}.get(name, field.annotation)
+        star = "*." if name == "datasets" else ""
+        if isinstance(below, type) and issubclass(below, BaseModel):
+            found += _keys(below, f"{before}{name}.{star}")
+        else:
+            found.append(before + name)
+    return found
+
+
+def test_every_output_lies_in_a_phase_and_every_folder_holds_one(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be recorded with no phase, or DVC would look for a folder that is never made."""
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("CODER_CLIP_TRACKING", "off")  # nothing is adopted there
+    for set_by_the_snakefile in ("PATH", "CODER_CLIP_CONFIG"):
+        monkeypatch.setenv(set_by_the_snakefile, os.environ.get(set_by_the_snakefile, ""))
+    jobs = pipeline._jobs(pipeline.DEFAULT)
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: jobs)
+    stages = pipeline.pipeline()["stages"]
+    for phase in pipeline.PHASES:
+        stage = stages[phase.name]
+        outs = [next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", ())]]
+        assert outs == [f"results/{name}" for name in (*phase.made, *phase.kept)]
+    more = pipeline._Job(set(), {"results/elsewhere/x.json"}, "")
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: [*jobs, more])
+    with pytest.raises(ValueError, match=r"no phase makes results/elsewhere/x\.json"):
+        pipeline.pipeline()
+    fewer = [job for job in jobs if not any(o.startswith("results/coder/") for o in job.outputs)]
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: fewer)
+    assert "coder" not in pipeline.pipeline()["stages"]  # a configuration without it
+
+
+def test_a_command_in_the_rule_itself_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    with pytest.raises(ValueError, match=r"commands\.yaml: 'coder' lacks the command of a rule: echo mine"):
+        pipeline._commands(next(p for p in pipeline.PHASES if p.name == "coder"), {"echo mine"})
+
+
+CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\nadapter: {{shots: [1]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("datasets", "keys"),
+    [
+        ("{digits: {views: 2}, shapes: {views: null}}", ["datasets.digits.views", "datasets.shapes.views"]),
+        ("{digits: {views: 2}, shapes: {threshold: 0}}", ["datasets.digits.views", "datasets.shapes"]),
+        ("{digits: , shapes: }", ["datasets.digits", "datasets.shapes"]),
+        ("[digits, shapes]", ["datasets"]),
+        ("{a.b: {root: r, views: 2}}", ["datasets"]),  # DVC takes dots apart
+    ],
+)
+def test_a_key_that_is_not_written_is_watched_with_its_table(
+    datasets: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("c.yaml", CONFIGURATION.format(datasets))
+    monkeypatch.setattr(pipeline, "load_config", lambda path: None)
+    monkeypatch.setattr(pipeline, "_read_here", lambda phase, config: ())
+    phase = pipeline.Phase("x", "x", (), ("datasets.*.views", "adapter.seeds", "rerank.top_k"))
+    assert pipeline.keys_read(phase, "c.yaml") == [*keys, "adapter"]
+    phase = pipeline.Phase("x", "x", (), ("adapter.shots", "adapter"))
+    assert pipeline.keys_read(phase, "c.yaml") == ["adapter"]
+
+
+@pytest.mark.parametrize(
+    ("written", "texts", "one_to_one"),
+    [
+        ("{views: 2, texts: t.json, one_to_one: o.json}", set(), set()),
+        ("{views: 2, texts: t.json}", set(), {"datasets.digits.texts"}),
+        (
+            "{texts: {attribute: llm}, one_to_one: o.json}",
+            {"generator", "models", "features", "datasets.digits"},
+            set(),
+        ),
+        (
+            "{texts: {one_to_one: llm}, threshold: 0.1}",
+            set(),
+            {"generator", "datasets.digits.texts", "datasets.digits.threshold"},
+        ),
+    ],
+)
+def test_some_keys_are_read_with_some_configurations(
+    written: str, texts: set[str], one_to_one: set[str]
+) -> None:
+    """The language model's settings where it is asked; the gate where it decides which pairs there are."""
+    put("c.yaml", CONFIGURATION.format(f"{{digits: {written}}}") + "generator: {model: m}\nfeatures: {}\n")
+    found = {
+        name: set(pipeline.keys_read(pipeline.Phase(name, name, (), ()), "c.yaml"))
+        for name in ("texts", "one_to_one", "coder")
+    }
+    found = {
+        name: {k if k != "generator.model" else "generator" for k in keys} for name, keys in found.items()
+    }
+    assert found == {"texts": texts, "one_to_one": one_to_one, "coder": set()}
+
+
 def test_why_untracked() -> None:
     assert stages.why_untracked("c.yaml") == "no dvc.yaml here"
     put("dvc.yaml", "stages:\n  a: {cmd: x, params: [c.yaml: [a]]}\n")
@@ -230,7 +359,7 @@ def test_messages() -> None:
     said = messages.recorded(Outcome(recorded=["a"], changed=["a"], refused={"b": "x missing"}, notes=["n"]))
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
-    assert "git add dvc.lock provenance results" in said[2]
+    assert "git add dvc.yaml dvc.lock provenance results" in said[2]
     said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
     assert [line.split()[0] for line in said] == ["1", "b", "d"]
 

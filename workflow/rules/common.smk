@@ -4,6 +4,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 # Jobs call the coder-clip of the environment that Snakemake runs in.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
@@ -48,6 +50,9 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+COMMANDS = yaml.safe_load(
+    Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
+)
 
 
 wildcard_constraints:
@@ -164,6 +169,7 @@ def feature_params(wildcards):
         **few,
         "shots": max(SHOTS),
         "views": CONFIG.datasets[wildcards.dataset].views,
+        "kept_views": CONFIG.kept_views(wildcards.dataset),
     }
 
 

@@ -32,8 +32,7 @@ rule rerank_top:
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip rerank --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["rerank"]["rerank_top"]
 
 
 rule rerank:

@@ -11,31 +11,41 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..adapter import CacheModel, CoderAdapter, cache_logits, search
 from ..artifacts import Paths, made_by, write_json, write_parquet
-from ..baselines import RawAdapter, TipAdapter, class_weights, clip_scores
+from ..baselines.grids import Point
+from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
 from ..evaluation import over_seeds
+from ..few_shot import METHODS, Fitted, Given
 from ..settings import SETTINGS
 from .coder import uses_published_texts
-from .common import ADAPTER_KINDS, SHOTS, Images, Texts, log, read_images, read_texts, use_threads
+from .common import SHOTS, Images, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
 
 ZERO_SHOT = "clip_ensemble"
+TEXT_KINDS = ("name", "attribute", "analogous", "synonym")
 
 
 @dataclass(frozen=True)
 class Run:
     """One method with one seed: hyper-parameters, accuracies and test predictions (N,) of a setting."""
 
-    alpha: float | None
-    beta: float | None
+    point: Point
     selected: str
     val_accuracy: float
     test_accuracy: float
     prediction: Tensor
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A method fitted to a seed's shots, with the point its search found; texts: those it used, kind by kind."""
+
+    texts: list[Tensor]
+    fitted: Fitted
+    searched: Point
 
 
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
@@ -43,43 +53,36 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     use_threads(config)
     pool, val, test = (read_images(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
-    n_classes = len(test.classes)
-    clip = class_weights(*texts.of("prompt"), n_classes)
-    clip_val, clip_test = clip_scores(val.features, clip), clip_scores(test.features, clip)
-
-    clip_run = Run(
-        None, None, "none", _accuracy(clip_val, val), _accuracy(clip_test, test), clip_test.argmax(dim=1)
-    )
-    described = {s: _texts(texts, s) for s in config.settings}
+    weights = class_weights(*texts.of("prompt"), len(test.classes))
+    on_val, on_test = (Scored(i, clip_scores(i.features, weights)) for i in (val, test))
+    clip_run = Run(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
+    a = config.adapter
     found: dict[tuple[str, str, int], Run] = {}
-    for seed in tqdm(config.adapter.seeds, desc=f"{shots} shots, seeds", unit="seed"):
-        cache, labels = _draw(config, pool, shots, seed)
-        tip, raw = (kind.fit(cache, labels, n_classes=n_classes) for kind in (TipAdapter, RawAdapter))
-        fitted: list[
-            tuple[Tensor, CacheModel, tuple[float, float]]
-        ] = []  # texts, adapter, searched (alpha, beta)
-        baselines = {
-            m: (a, _search(config, a, val, clip_val)) for m, a in (("tip_adapter", tip), ("raw_adapter", raw))
-        }
+    for seed in tqdm(a.seeds, desc=f"{shots} shots, seeds", unit="seed"):
+        rows = _draw(config, pool, shots, seed)
+        ready: dict[str, list[Ready]] = {method: [] for method in a.methods}
         for setting in config.settings:
-            t = described[setting]
-            same = next(((a, best) for other, a, best in fitted if torch.equal(other, t)), None)
-            if same is None:  # a setting that changes no text changes no adapter
-                coder = CoderAdapter.fit(cache, labels, t, n_classes=n_classes)
-                same = coder, _search(config, coder, val, clip_val)
-                fitted.append((t, *same))
+            given = Given(
+                dataset=dataset,
+                seed=seed,
+                cache=pool.features[rows],
+                views=None if pool.views is None else pool.views[rows],
+                labels=pool.labels[rows],
+                weights=weights,
+                texts={kind: texts.of(kind, uses_published_texts(setting)) for kind in TEXT_KINDS},
+                validation=val.features,
+                grid=(a.betas, a.alphas, a.rounds),
+            )
             found[ZERO_SHOT, setting, seed] = clip_run
-            for method, (a, searched) in {**baselines, "coder_adapter": same}.items():
-                candidates = {"searched": searched}
-                if SETTINGS[setting].adapter_selection == "best_of_two_on_test":
-                    candidates = {"initial": config.initial(dataset), "searched": searched}
-                runs = [
-                    _run(a, *point, name, val, test, clip_val, clip_test)
-                    for name, point in candidates.items()
-                ]
-                found[method, setting, seed] = max(
-                    runs, key=lambda r: r.test_accuracy
-                )  # one run: nothing is chosen
+            for method in a.methods:
+                r = _ready(method, given, on_val, ready[method])
+                candidates = {"searched": r.searched}
+                best_of_two = SETTINGS[setting].adapter_selection == "best_of_two_on_test"
+                if METHODS[method].published_initial and best_of_two:
+                    candidates = {"initial": Point(*config.initial(dataset)), **candidates}
+                runs = [_run(r.fitted, point, name, on_val, on_test) for name, point in candidates.items()]
+                # of one run nothing is chosen
+                found[method, setting, seed] = max(runs, key=lambda r: r.test_accuracy)
 
     out = Paths(config.results).adapter(model, dataset, shots)
     write_parquet(out, pd.concat([_rows(test, *key, r) for key, r in found.items()], ignore_index=True))
@@ -102,38 +105,38 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
 
 
-def _search(config: Config, adapter: CacheModel, val: Images, clip_val: Tensor) -> tuple[float, float]:
-    """(alpha, beta) with the best accuracy on the validation split."""
-    a = config.adapter
-    best = search(
-        adapter, val.features, clip_val, val.labels, betas=a.betas, alphas=a.alphas, rounds=a.rounds
-    )
-    return best.alpha, best.beta
+@dataclass(frozen=True)
+class Scored:
+    """A split and CLIP's logits (N, C) of it."""
+
+    images: Images
+    clip: Tensor
+
+    def accuracy(self, logits: Tensor | None = None) -> float:
+        """Of logits (N, C), else of CLIP's."""
+        predicted = (self.clip if logits is None else logits).argmax(dim=1)
+        return float((predicted == self.images.labels).double().mean())
 
 
-def _run(
-    adapter: CacheModel,
-    alpha: float,
-    beta: float,
-    selected: str,
-    val: Images,
-    test: Images,
-    clip_val: Tensor,
-    clip_test: Tensor,
-) -> Run:
-    on_val = cache_logits(adapter, val.features, clip_val, alpha=alpha, beta=beta)
-    on_test = cache_logits(adapter, test.features, clip_test, alpha=alpha, beta=beta)
-    return Run(alpha, beta, selected, _accuracy(on_val, val), _accuracy(on_test, test), on_test.argmax(dim=1))
+def _ready(method: str, given: Given, on_val: Scored, before: list[Ready]) -> Ready:
+    """The method fitted and searched; as it was where another setting had the same texts."""
+    texts = [given.texts[kind][0] for kind in METHODS[method].kinds]
+    for r in before:
+        if all(torch.equal(a, b) for a, b in zip(r.texts, texts, strict=True)):
+            return r
+    fitted = METHODS[method].fit(given)
+    point = fitted.search(on_val.images.features, on_val.clip, on_val.images.labels)
+    before.append(Ready(texts, fitted, point))
+    return before[-1]
 
 
-def _texts(texts: Texts, setting: str) -> Tensor:
-    """(M, d) features of the texts the adapter describes images with (name, attribute, analogous)."""
-    as_published = uses_published_texts(setting)
-    return torch.cat([texts.of(kind, as_published)[0] for kind in ADAPTER_KINDS])
+def _run(fitted: Fitted, point: Point, selected: str, on_val: Scored, on_test: Scored) -> Run:
+    val, test = (fitted.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
+    return Run(point, selected, on_val.accuracy(val), on_test.accuracy(test), test.argmax(dim=1))
 
 
-def _draw(config: Config, pool: Images, shots: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Raw features (K, d) and labels (K,) of a seed's shots, looked up by image id.
+def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
+    """Rows (K,) of the pool that are a seed's shots, looked up by image id.
 
     Fewer shots are the beginning of the draw that the features were made for. A shot whose image could not be
     read is left out where the configuration says so (on_error: skip).
@@ -157,11 +160,7 @@ def _draw(config: Config, pool: Images, shots: int, seed: int) -> tuple[Tensor, 
             len(drawn) - len(rows),
             len(drawn),
         )
-    return pool.features[rows], pool.labels[rows]
-
-
-def _accuracy(logits: Tensor, images: Images) -> float:
-    return float((logits.argmax(dim=1) == images.labels).double().mean())
+    return rows
 
 
 def _rows(test: Images, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:
@@ -176,8 +175,7 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
         "method": method,
         "setting": setting,
         "seed": seed,
-        "alpha": r.alpha,
-        "beta": r.beta,
+        **r.point._asdict(),
         "selected": r.selected,
         "val_accuracy": r.val_accuracy,
         "test_accuracy": r.test_accuracy,

@@ -22,17 +22,20 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 log = logging.getLogger("coder_clip")
 
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
-ADAPTER_KINDS = ("name", "attribute", "analogous")
 
 
 @dataclass(frozen=True)
 class Images:
-    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata."""
+    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
+
+    views: (N, E, d) float16 unit, the augmented views of shots one by one; None where the file has none.
+    """
 
     features: Tensor
     labels: Tensor
     ids: list[str]
     meta: dict[str, Any]
+    views: Tensor | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -88,7 +91,7 @@ def read_images(config: Config, model: str, dataset: str, split: str) -> Images:
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset, split=split)
     _finite(path, tensors["features"], meta["ids"])
-    return Images(tensors["features"], tensors["labels"], meta["ids"], meta)
+    return Images(tensors["features"], tensors["labels"], meta["ids"], meta, tensors.get("views"))
 
 
 def read_texts(config: Config, model: str, dataset: str, images: Images | None = None) -> Texts:

@@ -18,12 +18,14 @@ from ..evaluation import (
     retrieval_precision,
     stratified_subset,
     telling_texts,
+    text_choice_curve,
     text_count_curve,
     text_kind_ablation,
     tsne,
 )
+from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
-from .common import ADAPTER_KINDS, Images, Texts, read_images, read_texts, use_threads
+from .common import Images, Texts, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -61,6 +63,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "text_counts": text_count_curve(
             test.features, labels, *text, counts=[0, *e.text_counts], draws=e.draws, seed=e.seed
         ),
+        "text_choices": text_choice_curve(test.features, labels, *text, counts=e.text_counts),
         "feature_quality": [
             {
                 "features": name,

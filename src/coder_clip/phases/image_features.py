@@ -38,6 +38,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         batch_size=config.features.batch_size,
         workers=config.features.workers,
         views=views,
+        keep_views=config.kept_views(dataset) if split == SHOTS else 0,
         shard=shard,
         on_error=config.features.on_error,
     )
@@ -70,7 +71,8 @@ def merge_shards(config: Config, model: str, dataset: str, split: str, shards: i
         tensors, meta = read_tensors(path)
         skipped = [tuple(s) for s in meta.pop("skipped")]
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
-        parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction))
+        kept = tensors.get("views")
+        parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept))
         metas.append(meta)
         if meta != metas[0]:
             raise UserError(
@@ -108,4 +110,7 @@ def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:
         log.warning("skipped %s: %s", image, reason)
     found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}
     meta = {**meta, **found}
-    write_tensors(path, {"features": features.features, "labels": features.labels}, meta)
+    tensors = {"features": features.features, "labels": features.labels}
+    if features.kept_views is not None:
+        tensors["views"] = features.kept_views
+    write_tensors(path, tensors, meta)

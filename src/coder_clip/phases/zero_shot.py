@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
-from ..baselines import class_weights, clip_scores, description_scores
+from ..baselines.zero_shot import class_weights, clip_scores, description_scores
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
 from .common import read_images, read_texts, use_threads

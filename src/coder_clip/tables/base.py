@@ -6,18 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-# In the order of the paper: baselines, stage one, stage two; then few-shot.
-METHODS = {
-    "clip": "CLIP",
-    "clip_ensemble": "CLIP, prompt ensemble",
-    "random_words": "CLIP, random words",
-    "description": "CLIP, attribute texts",
-    "coder": "CODER",
-    "coder_rerank": "CODER + rerank",
-    "tip_adapter": "Tip-Adapter",
-    "raw_adapter": "Adapter, raw features",
-    "coder_adapter": "CODER-Adapter",
-}
+from ..methods import METHODS as METHODS
+
 AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 

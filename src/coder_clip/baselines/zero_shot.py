@@ -1,19 +1,15 @@
-"""What CODER is compared with, on the same features: CLIP, descriptions, Tip-Adapter.
+"""Zero-shot classifiers that CODER is compared with, on the same features: CLIP and descriptions.
 
-All pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
+Pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from .adapter import cache_logits
-from .errors import UserError
-from .neighbors import unit, wide
+from ..errors import UserError
+from ..neighbors import unit, wide
 
 
 def class_weights(text_features: Tensor, class_index: Tensor, n_classes: int) -> Tensor:
@@ -58,56 +54,6 @@ def description_scores(
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description and no name")
     dtype = wide(x, mean)
     return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
-
-
-# ---- few-shot
-
-
-@dataclass(frozen=True)
-class TipAdapter:
-    """Tip-Adapter without training (Zhang et al., ECCV 2022): a cache of few-shot features as a classifier.
-
-    keys: (K, d) unit; labels: (K,) int64; n_classes: C.
-    """
-
-    keys: Tensor
-    labels: Tensor
-    n_classes: int
-
-    @classmethod
-    def fit(cls, cache: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """cache: raw shot features (K, d), or (E, K, d) for E augmented views, which are averaged.
-
-        labels: (K,). UserError without a shot.
-        """
-        if not len(labels):
-            raise UserError("no shot to fit an adapter on: the training split has no images")
-        features = cache.to(wide(cache))
-        keys = unit(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
-        return cls(keys, labels.to(torch.int64), n_classes)
-
-    def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) with the keys -> (N, K) in [-1, 1]."""
-        dtype = wide(x, self.keys)
-        return unit(x.to(dtype), width=self.keys.shape[1]) @ self.keys.to(dtype).T
-
-    def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C) float64."""
-        return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)
-
-
-class RawAdapter(TipAdapter):
-    """The CODER-Adapter on raw features: what is left of it without CODER.
-
-    As :class:`TipAdapter`, with the affinity scaled per image to [0, 1] as the CODER-Adapter does it.
-    """
-
-    def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) with the keys, min-max scaled per row -> (N, K) in [0, 1]."""
-        cosine = super().affinity(x)
-        low, high = cosine.aminmax(dim=1, keepdim=True)
-        constant = high - low <= 8 * torch.finfo(cosine.dtype).eps  # one shot, or equal ones up to rounding
-        return torch.where(constant, 1.0, (cosine - low) / (high - low))
 
 
 def _class_means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,146 @@
+"""APE without training: Tip-Adapter on the channels that tell classes apart, shots weighted by how CLIP sees them.
+
+Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV 2023, sections
+3.2 and 3.3; main.py (APE) and utils.py (cal_criterion) of yangyangyang127/APE at commits 20258ec and 6ee66e8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..adapter import Span, grid
+from ..lines import Floats, right_along
+from ..neighbors import unit
+from .grids import ByClass, Point, blocks, checked, first_best
+from .tip_adapter import unit_keys
+
+EPSILON = 1e-6
+
+
+class Constants(NamedTuple):
+    """What the authors fixed for a data set. channels: share of a feature's that stay (published for RN50's 1024);
+    disparity: weight of telling classes apart, the rest goes to the variance; betas, alphas, gammas: the grid."""
+
+    channels: float
+    disparity: float
+    betas: Span = (0.1, 7, 200)
+    alphas: Span = (0.1, 7, 20)
+    gammas: Span = (0.0, 1, 20)
+
+
+# configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale, search_step). How
+# they were chosen is not said; they stay as they are in every setting, for the benefit of the baseline.
+PUBLISHED = {
+    "caltech101": Constants(800 / 1024, 0.5),
+    "dtd": Constants(800 / 1024, 0.7),
+    "eurosat": Constants(700 / 1024, 0.9, (0.1, 30, 200), (0.1, 5, 20), (0.0, 1.5, 20)),
+    "fgvc_aircraft": Constants(800 / 1024, 0.1, (0.1, 20, 200), (0.1, 10, 20)),
+    "food101": Constants(700 / 1024, 0.3),
+    "imagenet": Constants(500 / 1024, 0.7, gammas=(0.0, 0.5, 5)),
+    "oxford_flowers": Constants(700 / 1024, 0.4),
+    "oxford_pets": Constants(800 / 1024, 0.7),
+    "stanford_cars": Constants(500 / 1024, 0.7),
+    "sun397": Constants(800 / 1024, 0.7),
+    "ucf101": Constants(800 / 1024, 0.2, gammas=(0.0, 1.5, 20)),
+}
+DEFAULT = Constants(800 / 1024, 0.7)  # the most frequent of them
+
+
+@dataclass(frozen=True)
+class Ape:
+    """channels: (Q,) those kept; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits; n_classes: C."""
+
+    channels: Tensor
+    keys: Tensor
+    labels: Tensor
+    divergence: Tensor
+    n_classes: int
+    constants: Constants
+
+    @classmethod
+    def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, constants: Constants = DEFAULT) -> Self:
+        """cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no shots;
+        weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all methods have the same).
+
+            criterion of a channel = −λ · mean over pairs of different classes of f_i f_j + (1 − λ) · var(w)
+            D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the shot's own class
+
+        f: shots and class weights, unit; the Q channels of the highest criterion stay, and features are made
+        unit in them (F', W').
+        """
+        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+        labels = labels.to(torch.int64)
+        order = criterion(keys, labels, classes, constants.disparity).argsort(descending=True, stable=True)
+        channels = order[: max(1, round(constants.channels * keys.shape[1]))]
+        keys, classes = unit(keys[:, channels]), unit(classes[:, channels])
+        own = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
+        divergence = torch.log2((1 + EPSILON) / (own + EPSILON))
+        return cls(channels, keys, labels, divergence, len(weights), constants)
+
+    def affinity(self, x: Tensor) -> Tensor:
+        """Cosine of images x (N, d) and shots in the kept channels -> (N, K)."""
+        return unit(unit(x).double()[:, self.channels]) @ self.keys.T
+
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C) float64."""
+        assert point.alpha is not None
+        assert point.beta is not None
+        assert point.gamma is not None
+        shots = ByClass(self.labels, self.n_classes)
+        weights = self._weights(shots, np.array([point.gamma]))
+        out = np.empty(clip_logits.shape)
+        for part in blocks(len(x), shots.places.size):
+            near = shots.rows(self.affinity(x[part]).cpu().numpy()) - 1
+            votes = shots.sums(np.exp(near * point.beta), weights)[:, :, 0]
+            out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
+        return torch.from_numpy(out)
+
+    def search(
+        self,
+        x: Tensor,
+        clip_logits: Tensor,
+        labels: Tensor,
+        betas: Span | None = None,
+        alphas: Span | None = None,
+        gammas: Span | None = None,
+    ) -> Point:
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
+        β outer, then α, γ inner. Grids: those of the constants. All α of a point are tried at once."""
+        right = checked(x, clip_logits, labels, self.n_classes)
+        shots = ByClass(self.labels, self.n_classes)
+        c = self.constants
+        b, a, g = grid(*(betas or c.betas)), grid(*(alphas or c.alphas)), grid(*(gammas or c.gammas))
+        weights = self._weights(shots, g)
+        counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
+        for part in blocks(len(x), max(shots.places.size, self.n_classes * len(g))):
+            near = shots.rows(self.affinity(x[part]).cpu().numpy()) - 1
+            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
+            for i, beta in enumerate(b):
+                votes = shots.sums(np.exp(near * beta), weights)
+                counts[i] += right_along(clip, votes, right[part], a).T
+        beta, alpha, gamma = first_best(counts, b, a, g)
+        return Point(alpha, beta, gamma)
+
+    def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
+        """exp(γ D) of every shot, (C, k, gammas)."""
+        weights: Floats = np.exp(self.divergence.cpu().numpy()[shots.places][:, :, None] * gammas)
+        return weights
+
+
+def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
+    """How much each channel tells classes apart: unit keys (K, d) and class weights (C, d) -> (d,).
+
+    Sums over all pairs of different classes come from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)² − Σ s².
+    """
+    n_classes = len(weights)
+    sums = weights.clone().index_add_(0, labels, keys)
+    sizes = torch.bincount(labels, minlength=n_classes).double() + 1
+    pairs = sizes.sum() ** 2 - (sizes**2).sum()
+    similarity = (sums.sum(dim=0) ** 2 - (sums**2).sum(dim=0)) / pairs.clamp_min(1)
+    variance = weights.var(dim=0) if n_classes > 1 else torch.zeros_like(similarity)
+    return (1 - disparity) * variance - disparity * similarity

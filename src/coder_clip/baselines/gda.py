@@ -1,0 +1,93 @@
+"""GDA: a Gaussian classifier of the shots, added to CLIP.
+
+Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-Based Adaptation", ICLR 2024, section 3;
+main_few_shots.py of mrflogs/ICLR24 at commit c83409b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..lines import right_along
+from ..neighbors import unit
+from .grids import Point, blocks, checked, first_best
+
+ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+ROWS = 2**14  # samples widened to float64 at a time
+
+
+@dataclass(frozen=True)
+class Gda:
+    """weights: (C, d) and bias: (C,) of the Gaussian classifier, float64."""
+
+    weights: Tensor
+    bias: Tensor
+
+    @classmethod
+    def fit(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> Self:
+        """views: features of the augmented views of every shot (K, E, d), each a sample of its own, or (K, d);
+        labels: (K,).
+
+            W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
+            Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their class means
+
+        A class without a shot keeps its CLIP logit; samples that do not differ within their class (one view of one
+        shot) have no covariance, and CLIP is left as it is. UserError without a shot.
+        """
+        if not len(labels):
+            raise UserError("no shot to fit an adapter on: the training split has no images")
+        samples = views[:, None] if views.ndim == 2 else views
+        width = samples.shape[-1]
+        owner = labels.to(torch.int64)
+        counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
+        sums = torch.zeros(n_classes, width, dtype=torch.float64)
+        step = max(1, ROWS // samples.shape[1])
+        for part, mine in zip(torch.split(samples, step), torch.split(owner, step), strict=True):
+            sums.index_add_(0, mine, _unit(part).sum(dim=1))
+        means = sums / counts.clamp_min(1)[:, None]
+        scatter = torch.zeros(width, width, dtype=torch.float64)
+        for part, mine in zip(torch.split(samples, step), torch.split(owner, step), strict=True):
+            apart = (_unit(part) - means[mine][:, None]).flatten(0, 1)
+            scatter += apart.T @ apart
+        n, trace = float(counts.sum()), float(scatter.trace())
+        weights, bias = torch.zeros_like(means), torch.full((n_classes,), -np.log(n_classes)).double()
+        if trace > 1e-12 * n:  # above what rounding leaves of equal unit features
+            # scatter = (n − 1) Σ̂, and the ridge makes the matrix positive definite
+            ridge = scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
+            there = counts > 0
+            weights[there] = width * torch.linalg.solve(ridge, means[there].T).T
+            bias[there] -= (means[there] * weights[there]).sum(dim=1) / 2
+        return cls(weights, bias)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """W x + b of images x (N, d) -> (N, C) float64."""
+        return unit(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
+
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """clip_logits (N, C) + α · (W x + b) -> (N, C) float64."""
+        assert point.alpha is not None
+        return clip_logits.double() + point.alpha * self.scores(x)
+
+    def search(
+        self, x: Tensor, clip_logits: Tensor, labels: Tensor, alphas: Sequence[float] = ALPHAS
+    ) -> Point:
+        """The α with the best accuracy on images x (N, d), the smallest of the best."""
+        right = checked(x, clip_logits, labels, len(self.weights))
+        a = np.array(alphas)
+        counts = np.zeros(len(a), dtype=np.int64)
+        for part in blocks(len(x), len(self.weights)):
+            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
+            counts += right_along(clip, self.scores(x[part]).numpy().T[:, :, None], right[part], a)[0]
+        return Point(*first_best(counts, a))
+
+
+def _unit(views: Tensor) -> Tensor:
+    """(K, E, d) -> the same, float64, unit."""
+    return unit(views.flatten(0, 1), "shot features").double().view(views.shape)

@@ -1,0 +1,75 @@
+"""Searches over grids that are small enough to try whole, in the order of the authors' loops."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..lines import Floats, Ints
+
+BLOCK = 2**18  # numbers of one array of a search: a few of them stay in cache
+
+
+class Point(NamedTuple):
+    """Hyper-parameters; None where a method has no such."""
+
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+
+
+def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
+    """The grid point with the most right images, the first one in the order of the axes (outermost first).
+
+    All zero where no point has an image right, as the published loops start from there.
+    """
+    if not counts.max(initial=0):
+        return (0.0,) * len(axes)
+    place = np.unravel_index(int(counts.argmax()), counts.shape)
+    return tuple(float(axis[i]) for axis, i in zip(axes, place, strict=True))
+
+
+def blocks(rows: int, numbers: int) -> list[slice]:
+    """Runs of images, each of about BLOCK numbers where an image has ``numbers``."""
+    size = max(1, BLOCK // max(1, numbers))
+    return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
+def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> Ints:
+    """labels (N,) as an array. UserError unless images (N, d), logits (N, C) and labels fit, N at least 1."""
+    if not len(x) or clip_logits.shape != (len(x), n_classes) or labels.shape != (len(x),):
+        raise UserError(
+            f"a search needs images: {len(x)} with clip_logits {tuple(clip_logits.shape)}, "
+            f"labels {tuple(labels.shape)} for {n_classes} classes"
+        )
+    return labels.cpu().to(torch.int64).numpy()
+
+
+class ByClass:
+    """Shots laid out by class, so that sums over the shots of a class are small matrix products.
+
+    places: (C, k) the shot at each place, k the most shots of a class; taken: (C, k) 1 where there is one.
+    """
+
+    def __init__(self, labels: Tensor, n_classes: int) -> None:
+        shots = labels.cpu().numpy()
+        counts = np.bincount(shots, minlength=n_classes)
+        self.places = np.zeros((n_classes, max(1, int(counts.max(initial=0)))), dtype=np.int64)
+        self.taken = np.zeros(self.places.shape)
+        order = np.argsort(shots, kind="stable")
+        column = np.arange(len(shots)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.places[shots[order], column], self.taken[shots[order], column] = order, 1.0
+
+    def rows(self, of_shots: Floats) -> Floats:
+        """(n, K) values of images and shots -> (C, n, k)."""
+        return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 0, 2))
+
+    def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
+        """(C, n, k) from :meth:`rows` and weights (C, k, b) of the shots -> (C, n, b) sums over a class's shots."""
+        taken = self.taken[:, :, None]
+        total: Floats = rows @ (taken if weights is None else taken * weights)
+        return total

@@ -1,0 +1,124 @@
+"""TIP-X: Tip-Adapter and, beside it, how alike image and shot are in what CLIP takes them for.
+
+Udandarao et al., "SuS-X: Training-Free Name-Only Transfer of Vision-Language Models", ICCV 2023, section 3.2;
+tipx.py of vishaal27/SuS-X at commit 0910683.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..adapter import Span, grid
+from ..errors import UserError
+from ..lines import Floats, right_along
+from ..neighbors import unit
+from .grids import ByClass, Point, blocks, checked, first_best
+from .tip_adapter import unit_keys
+
+TEMPERATURE = 0.5  # of the signatures
+ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
+
+
+@dataclass(frozen=True)
+class TipX:
+    """keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64.
+
+    scale: the divergence that counts as nearest, and the factor to cosines; shift: the smallest cosine.
+    """
+
+    keys: Tensor
+    labels: Tensor
+    weights: Tensor
+    signatures: Tensor
+    scale: tuple[float, float]
+    shift: float
+
+    @classmethod
+    def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, reference: Tensor) -> Self:
+        """cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class weights.
+
+        reference: (R, d) images that the range of the divergence is taken from, as the search's validation
+        images. The published code takes it from all the images it classifies, so that the class of one hangs
+        on the others; a constant gives every image its own answer.
+        """
+        if not len(reference):
+            raise UserError("TIP-X needs images to take the range of its divergence from")
+        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+        signatures = _signatures(keys, classes)
+        found = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
+        x = unit(reference, width=keys.shape[1]).double()
+        low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
+        for part in blocks(len(x), len(keys)):
+            divergence, cosine = found._divergence(x[part]), x[part] @ keys.T
+            low_m, high_m = min(low_m, float(divergence.min())), max(high_m, float(divergence.max()))
+            low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
+        size = high_m - low_m
+        factor = (high_a - low_a) / size if size > 1e-12 else 0.0  # all equally far: nothing to tell apart
+        return cls(found.keys, found.labels, classes, signatures, (low_m, factor), low_a)
+
+    def affinity(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images x (N, d) -> cosine with the shots (N, K), and the scaled divergence ψ(M) (N, K), small where near.
+
+        M_ij = KL(s_i ‖ S_j)        s, S: softmax over classes of cosine / 0.5, of images and shots
+        ψ: the line that takes the range of M to that of the cosines
+        """
+        x = unit(x, width=self.keys.shape[1]).double()
+        low, factor = self.scale
+        return x @ self.keys.T, (self._divergence(x) - low) * factor + self.shift
+
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · L + γ · (−ψ(M)) · L -> (N, C) float64; L: onehot(labels)."""
+        assert point.alpha is not None
+        assert point.beta is not None
+        assert point.gamma is not None
+        shots = ByClass(self.labels, len(self.weights))
+        out = np.empty(clip_logits.shape)
+        for part in blocks(len(x), shots.places.size):
+            near, far = self._rows(shots, x[part])
+            votes = shots.sums(np.exp(near * point.beta))[:, :, 0]
+            base = clip_logits[part].cpu().double().numpy().T + point.alpha * votes
+            out[part] = (base + point.gamma * -shots.sums(far)[:, :, 0]).T
+        return torch.from_numpy(out)
+
+    def search(
+        self,
+        x: Tensor,
+        clip_logits: Tensor,
+        labels: Tensor,
+        alphas: Span = ALPHAS,
+        betas: Span = BETAS,
+        gammas: Span = GAMMAS,
+    ) -> Point:
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
+        α outer, then β, γ inner. All γ of a point are tried at once: its logits are lines in γ."""
+        right = checked(x, clip_logits, labels, len(self.weights))
+        shots = ByClass(self.labels, len(self.weights))
+        a, b, g = grid(*alphas), grid(*betas), grid(*gammas)
+        counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
+        for part in blocks(len(x), max(shots.places.size, len(self.weights) * len(a))):
+            near, far = self._rows(shots, x[part])
+            slope = -shots.sums(far)
+            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
+            for i, beta in enumerate(b):
+                counts[:, i] += right_along(clip + a * shots.sums(np.exp(near * beta)), slope, right[part], g)
+        return Point(*first_best(counts, a, b, g))
+
+    def _rows(self, shots: ByClass, x: Tensor) -> tuple[Floats, Floats]:
+        """A − 1 and ψ(M), (C, n, k) each."""
+        cosine, far = self.affinity(x)
+        return shots.rows(cosine.cpu().numpy()) - 1, shots.rows(far.cpu().numpy())
+
+    def _divergence(self, x: Tensor) -> Tensor:
+        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K): two matrix products, no n × K × C numbers."""
+        logs = _signatures(x, self.weights)
+        shares = logs.exp()
+        return (shares * logs).sum(dim=1, keepdim=True) - shares @ self.signatures.T
+
+
+def _signatures(x: Tensor, weights: Tensor) -> Tensor:
+    return torch.log_softmax(x @ weights.T / TEMPERATURE, dim=1)

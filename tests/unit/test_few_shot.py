@@ -1,0 +1,412 @@
+"""Few-shot baselines against plain float64 loops, written from the papers and the authors' code.
+
+A wrong baseline makes CODER look better or worse than it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from coder_clip import few_shot, methods
+from coder_clip.adapter import CoderAdapter, grid
+from coder_clip.baselines import tip_x
+from coder_clip.baselines.ape import Ape, Constants, criterion
+from coder_clip.baselines.gda import Gda
+from coder_clip.baselines.grids import Point
+from coder_clip.baselines.plain_coder import PlainCoder
+from coder_clip.baselines.tip_x import TipX
+from coder_clip.errors import UserError
+from coder_clip.few_shot import METHODS, Fitted, Given, half
+from coder_clip.lines import right_along
+
+torch.set_num_threads(1)
+
+Row = list[float]
+
+
+class Few:
+    """A small few-shot task with raw features of any length: unequal shots, classes without one, few images."""
+
+    def __init__(
+        self, seed: int, classes: int, shots: int, images: int, width: int, spread: float = 1.0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        centres = rng.standard_normal((classes, width))
+        self.n_classes, self.width = classes, width
+        self.labels = torch.from_numpy(rng.integers(0, classes, size=shots))
+        self.cache = self._around(rng, centres, self.labels, spread)
+        self.truth = torch.from_numpy(rng.integers(0, classes, size=images))
+        self.x = self._around(rng, centres, self.truth, spread)
+        self.other = self._around(rng, centres, self.truth, spread)
+        self.weights = torch.from_numpy(centres + 2 * rng.standard_normal(centres.shape))
+        self.clip = 100 * cosines(self.x, self.weights)
+
+    @staticmethod
+    def _around(rng: np.random.Generator, centres: np.ndarray, labels: Tensor, spread: float) -> Tensor:
+        noise = spread * rng.standard_normal((len(labels), centres.shape[1]))
+        lengths = rng.uniform(0.2, 5, size=(len(labels), 1))
+        return torch.from_numpy((centres[labels.numpy()] + noise) * lengths)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    return torch.tensor([[cosine(x, y) for y in b.tolist()] for x in a.tolist()], dtype=torch.float64)
+
+
+def cosine(a: Row, b: Row) -> float:
+    return sum(x * y for x, y in zip(unit(a), unit(b), strict=True))
+
+
+def unit(a: Row) -> Row:
+    length = math.sqrt(sum(x * x for x in a))
+    return [x / length for x in a] if length else a
+
+
+def softmax(row: Row) -> Row:
+    shares = [math.exp(v - max(row)) for v in row]
+    return [s / sum(shares) for s in shares]
+
+
+small = {
+    "seed": st.integers(0, 9999),
+    "classes": st.integers(1, 5),
+    "shots": st.integers(1, 7),
+    "images": st.integers(1, 6),
+    "width": st.integers(2, 6),
+}
+
+
+# ---- TIP-X
+
+
+def plain_tip_x(few: Few, x: Tensor, clip: Tensor, point: Point) -> list[Row]:
+    """Loops over images, shots and classes; the range of the divergence is that over few.other."""
+    assert point.alpha is not None
+    assert point.beta is not None
+    assert point.gamma is not None
+    keys, labels = few.cache.tolist(), few.labels.tolist()
+
+    def signature(v: Row) -> Row:
+        return softmax([cosine(v, w) / 0.5 for w in few.weights.tolist()])
+
+    def divergence(v: Row, key: Row) -> float:
+        s, t = signature(v), signature(key)
+        return sum(p * (math.log(p) - math.log(q)) for p, q in zip(s, t, strict=True))
+
+    seen = few.other.tolist()
+    every = [divergence(v, key) for v in seen for key in keys]
+    near = [cosine(v, key) for v in seen for key in keys]
+    flat = max(every) - min(every) <= 1e-12
+    rows = []
+    for v, start in zip(x.tolist(), clip.tolist(), strict=True):
+        row = list(start)
+        for key, c in zip(keys, labels, strict=True):
+            row[c] += point.alpha * math.exp(-point.beta * (1 - cosine(v, key)))
+            share = 0.0 if flat else (divergence(v, key) - min(every)) / (max(every) - min(every))
+            row[c] -= point.gamma * (share * (max(near) - min(near)) + min(near))
+        rows.append(row)
+    return rows
+
+
+@settings(deadline=None, max_examples=40)
+@given(**small)
+def test_tip_x_is_its_equation(seed: int, classes: int, shots: int, images: int, width: int) -> None:
+    few = Few(seed, classes, shots, images, width)
+    point = Point(1.7, 3.1, 0.9)
+    got = TipX.fit(few.cache, few.labels, few.weights, few.other).logits(few.x, few.clip, point)
+    # the range can be as small as rounding, which the scaling then stretches
+    assert got.tolist() == [pytest.approx(r, abs=1e-4) for r in plain_tip_x(few, few.x, few.clip, point)]
+
+
+def test_an_image_has_the_same_tip_x_class_whatever_the_others() -> None:
+    """As published, the class of an image hangs on which images are classified beside it."""
+    few = Few(1, 4, 8, 12, 6)
+    model, point = TipX.fit(few.cache, few.labels, few.weights, few.other), Point(1.0, 2.0, 30.0)
+    alone = torch.cat([model.logits(few.x[[i]], few.clip[[i]], point) for i in range(len(few.x))])
+    torch.testing.assert_close(alone, model.logits(few.x, few.clip, point), atol=1e-10, rtol=0)
+
+
+# ---- APE
+
+
+def plain_criterion(few: Few, disparity: float) -> Row:
+    """Every pair of features of different classes, one by one (cal_criterion)."""
+    features = [(c, unit(w)) for c, w in enumerate(few.weights.tolist())]
+    features += [(c, unit(k)) for c, k in zip(few.labels.tolist(), few.cache.tolist(), strict=True)]
+    scores = []
+    for channel in range(few.width):
+        products = [a[channel] * b[channel] for c, a in features for d, b in features if c != d]
+        similarity = sum(products) / len(products) if products else 0.0
+        column = [unit(w)[channel] for w in few.weights.tolist()]
+        mean = sum(column) / len(column)
+        variance = sum((v - mean) ** 2 for v in column) / (len(column) - 1) if len(column) > 1 else 0.0
+        scores.append((1 - disparity) * variance - disparity * similarity)
+    return scores
+
+
+def plain_ape(few: Few, share: float, disparity: float, point: Point) -> list[Row]:
+    assert point.alpha is not None
+    assert point.beta is not None
+    assert point.gamma is not None
+    scores = plain_criterion(few, disparity)
+    kept = sorted(range(few.width), key=lambda i: -scores[i])[: max(1, round(share * few.width))]
+
+    def part(v: Row) -> Row:
+        full = unit(v)
+        return unit([full[i] for i in kept])
+
+    rows = []
+    for v, start in zip(few.x.tolist(), few.clip.tolist(), strict=True):
+        row = list(start)
+        for key, c in zip(few.cache.tolist(), few.labels.tolist(), strict=True):
+            seen = softmax(
+                [sum(a * b for a, b in zip(part(key), part(w), strict=True)) for w in few.weights.tolist()]
+            )
+            onehot = [float(c == other) for other in range(few.n_classes)]
+            weight = sum(o * math.log2((o + 1e-6) / (p + 1e-6)) for o, p in zip(onehot, seen, strict=True))
+            near = sum(a * b for a, b in zip(part(v), part(key), strict=True))
+            row[c] += point.alpha * math.exp(-point.beta * (1 - near)) * math.exp(point.gamma * weight)
+        rows.append(row)
+    return rows
+
+
+@settings(deadline=None, max_examples=40)
+@given(**small, share=st.floats(0.05, 1), disparity=st.floats(0, 1))
+def test_ape_is_its_equations(
+    seed: int, classes: int, shots: int, images: int, width: int, share: float, disparity: float
+) -> None:
+    few = Few(seed, classes, shots, images, width)
+    scores = plain_criterion(few, disparity)
+    unit_keys = torch.tensor([unit(k) for k in few.cache.tolist()], dtype=torch.float64)
+    unit_weights = torch.tensor([unit(w) for w in few.weights.tolist()], dtype=torch.float64)
+    got = criterion(unit_keys, few.labels, unit_weights, disparity)
+    assert got.tolist() == pytest.approx(scores, abs=1e-10)
+    if min(np.diff(sorted(scores)), default=1.0) < 1e-9:
+        return  # equal channels: which of them stays is free
+    point = Point(1.7, 3.1, 0.6)
+    model = Ape.fit(few.cache, few.labels, few.weights, Constants(share, disparity))
+    expected = plain_ape(few, share, disparity, point)
+    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=1e-7) for r in expected]
+
+
+# ---- GDA
+
+
+def published_gda(few: Few, views: Tensor, labels: Tensor) -> Tensor:
+    """W x + b as main_few_shots.py computes it, where every class has a sample."""
+    samples = torch.stack([torch.tensor(unit(v)) for v in views.flatten(0, 1).tolist()]).double()
+    owner = labels.repeat_interleave(views.shape[1])
+    mus = torch.stack([samples[owner == c].mean(dim=0) for c in range(few.n_classes)])
+    centred = torch.cat([samples[owner == c] - mus[c] for c in range(few.n_classes)])
+    cov = centred.T.cov()
+    d, n = few.width, len(samples)
+    inverse = d * torch.linalg.pinv((n - 1) * cov + cov.trace() * torch.eye(d, dtype=torch.float64))
+    w = mus @ inverse
+    b = math.log(1 / few.n_classes) - torch.stack([m @ inverse @ m for m in mus]) / 2
+    x = torch.tensor([unit(v) for v in few.x.tolist()], dtype=torch.float64)
+    return x @ w.T + b
+
+
+@settings(deadline=None, max_examples=40)
+@given(**small, views=st.integers(1, 4))
+def test_gda_is_what_the_authors_compute(
+    seed: int, classes: int, shots: int, images: int, width: int, views: int
+) -> None:
+    few = Few(seed, classes, shots + classes, images, width)
+    labels = torch.cat([torch.arange(classes), few.labels[classes:]])  # a shot of every class
+    rng = np.random.default_rng(seed)
+    samples = few.cache[:, None] * torch.from_numpy(rng.uniform(0.5, 1.5, (len(labels), views, width)))
+    got = Gda.fit(samples, labels, n_classes=classes).scores(few.x)
+    torch.testing.assert_close(got, published_gda(few, samples, labels), atol=1e-6, rtol=1e-6)
+
+
+def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_keeps_its_logit() -> None:
+    """Otherwise one view of one shot gives NaN, and a class nobody photographed disappears."""
+    few = Few(3, 4, 4, 5, 6)
+    model = Gda.fit(few.cache, torch.arange(4), n_classes=4)
+    assert model.scores(few.x).tolist() == [pytest.approx([-math.log(4)] * 4)] * 5
+    spread = Gda.fit(few.cache, torch.tensor([0, 0, 1, 1]), n_classes=4)
+    added = spread.logits(few.x, few.clip, Point(0.1)) - few.clip
+    assert added[:, 2:].tolist() == [pytest.approx([-0.1 * math.log(4)] * 2)] * 5
+    with pytest.raises(UserError, match="no shot"):
+        Gda.fit(few.cache[:0], few.labels[:0], n_classes=4)
+
+
+# ---- searches: what the authors' loops find
+
+
+def fitted(few: Few, name: str) -> Fitted:
+    if name == "tip_x":
+        return TipX.fit(few.cache, few.labels, few.weights, few.other)
+    if name == "ape":
+        return Ape.fit(few.cache, few.labels, few.weights, Constants(0.6, 0.7))
+    return Gda.fit(few.cache, few.labels, n_classes=few.n_classes)
+
+
+GRIDS = {"alphas": (0.1, 30, 4), "betas": (0.0, 20, 5), "gammas": (0.0, 9, 3)}
+LOOPS = {"tip_x": ("alphas", "betas", "gammas"), "ape": ("betas", "alphas", "gammas")}
+
+
+@settings(deadline=None, max_examples=15)
+@given(name=st.sampled_from(["tip_x", "ape", "gda"]), **{**small, "images": st.integers(1, 25)})
+def test_a_search_finds_what_the_published_loop_finds(
+    name: str, seed: int, classes: int, shots: int, images: int, width: int
+) -> None:
+    """Otherwise a baseline is tuned worse than its authors would have."""
+    few = Few(seed, classes, shots, images, width, spread=2.0)
+    model = fitted(few, name)
+    if isinstance(model, Gda):
+        points = [Point(a) for a in (0.0001, 0.01, 1.0, 10.0)]
+        got = model.search(few.x, few.clip, few.truth, [p.alpha or 0 for p in points])
+    else:
+        assert isinstance(model, (TipX, Ape))
+        values = {axis: grid(*span).tolist() for axis, span in GRIDS.items()}
+        order = LOOPS[name]
+        points = [
+            Point(**{axis[:-1]: v for axis, v in zip(order, (a, b, c), strict=True)})
+            for a in values[order[0]]
+            for b in values[order[1]]
+            for c in values[order[2]]
+        ]
+        got = model.search(few.x, few.clip, few.truth, **GRIDS)
+    best, right = Point(*(0.0 if v is not None else None for v in points[0])), 0
+    for point in points:
+        n = int((model.logits(few.x, few.clip, point).argmax(dim=1) == few.truth).sum())
+        if n > right:
+            best, right = point, n
+    assert got == best
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    classes=st.integers(1, 5),
+    images=st.integers(1, 6),
+    lines=st.integers(1, 3),
+    whole=st.booleans(),
+)
+def test_images_on_lines_are_counted_as_one_by_one(
+    seed: int, classes: int, images: int, lines: int, whole: bool
+) -> None:
+    """Whole numbers tie all the time: the lowest class has to win them, as arg max does it."""
+    rng = np.random.default_rng(seed)
+    draw = (lambda shape: rng.integers(-2, 3, shape).astype(float)) if whole else rng.standard_normal
+    base, slope = draw((classes, images, 1)), draw((classes, images, lines))
+    labels, alphas = rng.integers(0, classes, images), np.array([0.0, 0.5, 1.0, 3.0])
+    for first, second in ((base, slope), (slope, base)):
+        got = right_along(first, second, labels, alphas)
+        expected = [
+            [
+                sum(int(np.argmax((first + a * second)[:, i, b])) == labels[i] for i in range(images))
+                for a in alphas
+            ]
+            for b in range(lines)
+        ]
+        assert got.tolist() == expected
+
+
+def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise ImageNet does not fit into memory, or gives other numbers than a small data set."""
+    few = Few(5, 5, 12, 40, 6, spread=2.0)
+    whole = {name: fitted(few, name).search(few.x, few.clip, few.truth) for name in ("tip_x", "ape", "gda")}
+    monkeypatch.setattr("coder_clip.baselines.grids.BLOCK", 64)
+    for name, point in whole.items():
+        assert fitted(few, name).search(few.x, few.clip, few.truth) == point
+
+
+def test_a_search_without_images_is_refused() -> None:
+    few = Few(5, 3, 6, 4, 6)
+    for name in ("tip_x", "ape", "gda"):
+        with pytest.raises(UserError, match="a search needs images"):
+            fitted(few, name).search(few.x[:0], few.clip[:0], few.truth[:0])
+    with pytest.raises(UserError, match="range of its divergence"):
+        TipX.fit(few.cache, few.labels, few.weights, few.x[:0])
+
+
+# ---- ablations of the CODER-Adapter
+
+
+@settings(deadline=None, max_examples=30)
+@given(**small, texts=st.integers(1, 9))
+def test_without_min_max_the_affinity_is_the_cosine_of_coders(
+    seed: int, classes: int, shots: int, images: int, width: int, texts: int
+) -> None:
+    few = Few(seed, classes, shots, images, width)
+    described = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((texts, width)))
+    adapter = PlainCoder.fit(few.cache, few.labels, described, n_classes=classes)
+    coder = [[cosine(v, t) for t in described.tolist()] for v in few.x.tolist()]
+    keys = [[cosine(v, t) for t in described.tolist()] for v in few.cache.tolist()]
+    expected = [[cosine(a, b) for b in keys] for a in coder]
+    assert adapter.affinity(few.x).tolist() == [pytest.approx(r, abs=1e-6) for r in expected]
+
+
+def test_half_of_the_texts_of_every_class_stay() -> None:
+    """Otherwise classes with few texts lose theirs, and the ablation measures that."""
+    owner = torch.tensor([0, 1, 0, 2, 0, 1, 0, 0])
+    features = torch.arange(8.0)[:, None]
+    kept = half(features, owner, seed=1)[:, 0].long()
+    assert torch.bincount(owner[kept]).tolist() == [3, 1, 1]
+    assert kept.tolist() == sorted(kept.tolist())
+    draws = {tuple(half(features, owner, seed=s)[:, 0].tolist()) for s in range(6)}
+    assert len(draws) > 1
+
+
+# ---- the list of methods
+
+
+def test_every_method_has_a_name_and_every_name_a_method() -> None:
+    """Otherwise a configuration is taken that no phase can run, or a method nobody can ask for."""
+    assert set(METHODS) == {*methods.FEW_SHOT, *methods.ABLATIONS}
+    assert set(methods.USE_VIEWS) <= set(METHODS)
+
+
+def task(seed: int = 2) -> Given:
+    few = Few(seed, 4, 12, 30, 8, spread=2.0)
+    rng = np.random.default_rng(seed)
+    texts = {
+        kind: (torch.from_numpy(rng.standard_normal((8, 8))).float(), torch.arange(4).repeat(2))
+        for kind in ("name", "attribute", "analogous", "synonym")
+    }
+    views = torch.from_numpy(rng.standard_normal((12, 3, 8))).half()
+    spans = ((0.1, 50.0, 10), (0.1, 9.0, 5), 2)
+    return Given("dtd", 1, few.cache, views, few.labels, few.weights, texts, few.other, spans)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_runs_from_shots_to_logits(name: str) -> None:
+    given_, few = task(), Few(2, 4, 12, 30, 8, spread=2.0)
+    method = METHODS[name].fit(given_)
+    point = method.search(few.x, few.clip, few.truth)
+    logits = method.logits(few.x, few.clip, point)
+    assert logits.shape == (30, 4)
+    assert logits.isfinite().all()
+    assert not torch.allclose(logits, few.clip.double(), atol=1e-3)  # the shots count for something
+
+
+def test_ablations_change_what_they_say() -> None:
+    given_ = task()
+    x = Few(2, 4, 12, 30, 8, spread=2.0).x
+    affinities = {}
+    for name in ("coder_adapter", "coder_synonyms", "coder_half_texts", "coder_no_minmax"):
+        fit = METHODS[name].fit(given_)
+        assert isinstance(fit, few_shot.Cache)
+        affinities[name] = fit.model.affinity(x)
+    for name, a in affinities.items():
+        if name != "coder_adapter":
+            assert not torch.allclose(a.double(), affinities["coder_adapter"].double(), atol=1e-3), name
+    texts = [given_.texts[k][0] for k in ("name", "attribute", "analogous", "synonym")]
+    alike = CoderAdapter.fit(given_.cache, given_.labels, torch.cat(texts), n_classes=4)
+    assert torch.equal(affinities["coder_synonyms"], alike.affinity(x))
+
+
+def test_published_grids() -> None:
+    """Steps and ends of the authors' loops; a typo would tune the baseline on another grid."""
+    assert [len(grid(*s)) for s in (tip_x.ALPHAS, tip_x.BETAS, tip_x.GAMMAS)] == [20, 200, 50]
+    assert grid(*tip_x.BETAS)[[0, 1]].tolist() == pytest.approx([1.0, 1.245])
+    assert grid(*Constants(1, 1).betas)[[0, -1]].tolist() == pytest.approx([0.1, 6.9655])

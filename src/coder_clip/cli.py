@@ -102,6 +102,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from .texts.wordnet import WordNet
 
     c = load_config(config)
+    _refuse_absent(c, config)
     features = _phase("image_features")
     for name, entry in c.datasets.items():
         data = load_dataset(name, entry, c.data_root)
@@ -134,6 +135,22 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         typer.echo(
             f"language model {c.generator.model} at {c.generator.base_url or OPENAI}: {questions} questions at most, "
             "without those that are asked again"
+        )
+
+
+def _refuse_absent(c: Config, file: Path) -> None:
+    """UserError with all published data sets that are not here: people get them in one go."""
+    from .datasets import PUBLISHED
+
+    if not (named := [n for n, d in c.datasets.items() if n in PUBLISHED and d.root is None]):
+        return
+    from .datasets.published import data_root, is_here
+
+    root = data_root(c.data_root)
+    if absent := [n for n in named if not is_here(n, root)]:
+        raise UserError(
+            f"{len(absent)} of {len(named)} published data sets are not in {root}: {', '.join(absent)}; "
+            f"'coder-clip data check --config {file}' says what is missing and how to get it"
         )
 
 

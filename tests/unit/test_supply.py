@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import lines, plant, put
-from web import Web, serve
 
 from coder_clip.datasets import PUBLISHED, supply
 from coder_clip.datasets import entry as entries
@@ -25,6 +23,8 @@ from coder_clip.datasets.fetch import fetch
 from coder_clip.datasets.supply import check, get
 from coder_clip.datasets.unpack import unpack
 from coder_clip.errors import UserError
+from trees import lines, plant, put
+from web import Web, serve
 
 CONTENT = bytes(range(256)) * 5000
 RIGHT = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -403,6 +403,20 @@ def test_the_command_line(
     of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
     answer = command("data", "check", "dtd")
     assert (answer.code, answer.err) == (0, "")
+
+
+def test_a_configuration_check_names_all_that_is_absent(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time, people would find out fourteen times."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    plant("dtd", tmp_path, 1)
+    config = tmp_path / "c.yaml"
+    lines(config, ["datasets: [dtd, eurosat, food101]", "models: {m: {model: RN50, pretrained: openai}}"])
+    answer = command("check", "--config", config)
+    assert answer.code == 1
+    assert f"2 of 3 published data sets are not in {tmp_path}: eurosat, food101; " in answer.err
+    assert f"coder-clip data check --config {config}" in answer.err
 
 
 # ---- get

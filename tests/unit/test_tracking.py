@@ -360,6 +360,7 @@ def test_messages() -> None:
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
     assert "git add dvc.yaml dvc.lock provenance results" in said[2]
+    assert "coder-clip push" in said[2], "plain dvc push checks no SSH host key"
     said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
     assert [line.split()[0] for line in said] == ["1", "b", "d"]
 

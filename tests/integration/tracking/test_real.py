@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from project import JOB, ROOT, Project
+from project import BIN, JOB, ROOT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
         if (ROOT / name).is_file() and not name.startswith(
-            ("tests/", "docs/", "benchmarks/", "provenance/", "dvc.lock", "results/")
+            ("docs/", "benchmarks/", "provenance/", "dvc.lock", "results/")
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -90,11 +90,17 @@ def clone(made: Project, tmp_path: Path) -> Project:
     return cloned(made, tmp_path / "clone")
 
 
-def cloned(made: Project, folder: Path) -> Project:
-    """A colleague's clone of it, pulled."""
+def bare(made: Project, folder: Path) -> Project:
+    """A colleague's clone of it, as Git makes it."""
     made.run("git", "clone", "--quiet", str(made.folder), str(folder))
     clone = Project(folder, PYTHONPATH=str(folder / "src"))
     clone.run("dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store"))
+    return clone
+
+
+def cloned(made: Project, folder: Path) -> Project:
+    """A colleague's clone of it, pulled."""
+    clone = bare(made, folder)
     clone.run("coder-clip", "pull")
     return clone
 
@@ -107,6 +113,29 @@ def test_the_pulled_clone_has_nothing_to_do(clone: Project) -> None:
     assert clone.git("status", "--short") == ""
     shown = clone.run("coder-clip", "status").stdout.splitlines()
     assert [line.split()[2:5] for line in shown[1:11]] == [["yes", "yes", "yes"]] * 10
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sharing.md"])
+def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path, page: str) -> None:
+    """A colleague has no coder-clip before the first `make`. Installed here, so that nothing is downloaded."""
+    (line,) = [x for x in (ROOT / page).read_text().splitlines() if x.startswith("git clone … && cd … && ")]
+    clone = bare(made, tmp_path / "clone")
+    (clone / ".venv").mkdir()
+    (clone / ".venv/bin").symlink_to(BIN)
+    (clone / ".venv/installed").touch()
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p) != BIN)
+    assert shutil.which("coder-clip", path=path) is None
+    said = clone.run("sh", "-c", line.split("#")[0].removeprefix("git clone … && cd … && "), PATH=path).stdout
+    assert "everything is recorded in DVC" in said or "Nothing to be done" in said
+    assert "coder_clip" not in said.split("need not be made again")[0] or "rule" not in said
+    assert plan(clone) == set()
+
+
+def test_the_tests_are_no_part_of_the_pipeline(made: Project) -> None:
+    """DVC would read the dvc.yaml of the tests' small pipeline, and every pull would end with an error."""
+    assert (made / "tests/integration/tracking/toy/dvc.yaml").is_file()
+    listed = made.run("dvc", "stage", "list", "--recursive", "--names-only", ".").stdout.split()
+    assert sorted(listed) == sorted(yaml.safe_load((made / "dvc.yaml").read_text())["stages"])
 
 
 CHANGES = {

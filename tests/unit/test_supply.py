@@ -430,7 +430,7 @@ def published_dtd(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     web.files["/split_zhou_DescribableTextures.json"] = split.read_bytes()
     split.unlink()
     archive = tmp_path / "dtd-r1.0.1.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
+    with tarfile.open(archive, "w:gz", dereference=True) as tar:
         tar.add(tmp_path / "made/dtd", "dtd")
     web.files["/dtd-r1.0.1.tar.gz"] = archive.read_bytes()
     found = of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
@@ -490,7 +490,7 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
     """Caltech-101 comes as a zip with a tar.gz of the images in it."""
     plant("caltech101", tmp_path / "made", 1)
     made = tmp_path / "made/caltech-101"
-    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz") as tar:
+    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz", dereference=True) as tar:
         tar.add(made / "101_ObjectCategories", "101_ObjectCategories")
     inner = (tmp_path / "inner.tar.gz").read_bytes()
     outer = zip_with(

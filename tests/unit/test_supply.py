@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -20,6 +21,7 @@ from coder_clip.datasets import entry as entries
 from coder_clip.datasets import fetch as fetching
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.fetch import fetch
+from coder_clip.datasets.published import load_below
 from coder_clip.datasets.supply import check, get
 from coder_clip.datasets.unpack import unpack
 from coder_clip.errors import UserError
@@ -524,8 +526,6 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
 def test_too_little_room_is_said_before_the_download(
     published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"dtd needs .* GB in .* and there are 0.0 GB"):
@@ -537,3 +537,75 @@ def test_what_only_people_can_get_is_told_by_get_too(tmp_path: Path) -> None:
     found = get("imagenet", tmp_path, say=lambda _: None)
     assert any("https://image-net.org" in line for line in found.lines())
     assert not found.usable
+
+
+V2 = "imagenetv2-matched-frequency-format-val"
+# what is in the published archives: for each, where the planted tree has it and where the archive has it
+ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "oxford_pets": {
+        "images.tar.gz": [("oxford_pets/images", "images")],
+        "annotations.tar.gz": [("oxford_pets/annotations", "annotations")],
+    },
+    "eurosat": {"EuroSAT.zip": [("eurosat/2750", "2750")]},
+    "fgvc_aircraft": {"fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]},
+    "oxford_flowers": {"102flowers.tgz": [("oxford_flowers/jpg", "jpg")]},
+    "food101": {
+        "food-101.tar.gz": [("food-101/images", "food-101/images"), ("food-101/meta", "food-101/meta")]
+    },
+    "sun397": {
+        "SUN397.tar.gz": [("sun397/SUN397", "SUN397")],
+        "Partitions.zip": [(f"sun397/{f}_01.txt", f"{f}_01.txt") for f in ("Training", "Testing")],
+    },
+    "cub200": {"CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]},
+    "imagenet_v2": {"imagenetv2-matched-frequency.tar.gz": [(f"imagenetv2/{V2}", V2)]},
+    "places365": {
+        "val_256.tar": [("places365/val_256", "val_256")],
+        "filelist_places365-standard.tar": [("places365/places365_val.txt", "places365_val.txt")],
+    },
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_what_is_downloaded_is_found_by_the_loader(
+    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of download, and then "no images": the archive has another folder on top than the entry thinks."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
+    made, real = tmp_path / "made", entry(name)
+    plant(name, made, 1 if name in ("imagenet_v2", "cub200") else 2)
+    downloads = []
+    for d in real.downloads:
+        file = d.url.rsplit("/", 1)[-1]
+        path = tmp_path / file
+        members = ARCHIVES[name].get(file)
+        if members is None:
+            assert not d.unpack
+            path = made / real.folders[0] / d.gives
+        elif file.endswith(".zip"):
+            with zipfile.ZipFile(path, "w") as archive:
+                for source, inside in members:
+                    files = (
+                        sorted((made / source).rglob("*")) if (made / source).is_dir() else [made / source]
+                    )
+                    for f in files:
+                        archive.write(f, Path(inside, f.relative_to(made / source)))
+        else:
+            with tarfile.open(path, "w" if file.endswith(".tar") else "w:gz", dereference=True) as tar:
+                for source, inside in members:
+                    tar.add(made / source, inside)
+        web.files["/" + file] = path.read_bytes()
+        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
+        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
+    by_hand = {h.gives for h in real.by_hand}
+    rules = [r for r in real.splits if not by_hand & set(r.needs)]
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    planted = load_below(name, made)
+    rules = [r.model_copy(update={"counts": planted.counts, "fingerprint": None}) for r in rules]
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    got = get(name, tmp_path / "root", say=lambda _: None)
+    assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
+    assert load_below(name, tmp_path / "root").fingerprint() == planted.fingerprint()
+    asked = len(web.asked)
+    get(name, tmp_path / "root", say=lambda _: None)
+    assert len(web.asked) == asked

@@ -119,3 +119,19 @@ def test_missing_images_stop_the_run_before_anything_is_encoded(run: Work, tmp_p
     assert "coder-clip data check eurosat" in done.stderr
     assert not (run.folder / "results-2").exists()
     run.configure(lambda d: d.update(data_root=str(first), results="results"))
+
+
+def test_the_paper_is_planned_in_seconds_and_without_images(tmp_path: Path) -> None:
+    """Thousands of jobs; a plan that looks at a million images, or at the network, would take minutes."""
+    import os
+    import time
+
+    work = Work(working_copy(tmp_path / "copy", {}).folder, "config/paper.yaml")
+    before = time.process_time() + sum(os.times()[2:4])
+    planned = work.planned()
+    spent = time.process_time() + sum(os.times()[2:4]) - before
+    assert planned["list_images"] == 14
+    assert planned["encode_images"] == 5 * (11 * 3 + 2 + 1 + 1)
+    assert planned["fit_adapters"] == 5 * 11 * 5
+    assert planned["rerank_top"] == 5 * 14
+    assert spent < 20, f"{spent:.0f} s of computing"

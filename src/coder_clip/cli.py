@@ -105,9 +105,11 @@ def _each(
 @app.command(rich_help_panel=GENERAL)
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
-    from .checks import check
+    from .checks import check, refuse_absent
 
-    for line in check(load_config(config)):
+    c = load_config(config)
+    refuse_absent(c, config)
+    for line in check(c):
         typer.echo(line)
 
 

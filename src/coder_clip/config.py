@@ -448,6 +448,8 @@ class Config(_Strict):
                 raise ValueError(
                     f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
                 )
+            if dataset.root is None and dataset.classes is not None:
+                raise ValueError(f"datasets.{name}.classes: only a folder's classes can be chosen ('root')")
             for key, sentences in dataset.templates.items():
                 if key not in ONE_TEMPLATE + MANY_TEMPLATES:
                     hint = nearest(key, ONE_TEMPLATE + MANY_TEMPLATES)

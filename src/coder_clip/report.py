@@ -265,6 +265,7 @@ def _datasets(results: Results) -> list[dict[str, Any]]:
                 "name": dataset,
                 "classes": len(m["classes"]),
                 "images": m["images"],
+                "split": m.get("split", "own"),
                 "fingerprint": m["fingerprint"],
                 "unreadable": results.unreadable(dataset),
             }

@@ -158,6 +158,7 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
         ("datasets: [1]\nmodels: [mini]", "datasets"),
         ("datasets: {'a/b': {root: x}}\nmodels: [mini]", "datasets.a/b"),
         ("datasets: {mine: {}}\nmodels: [mini]", "'root'"),
+        ("datasets: {digits: {classes: [one]}}\nmodels: [mini]", "datasets.digits.classes"),
         ("datasets: {digits: {threshold: 2}}\nmodels: [mini]", "datasets.digits.threshold"),
         ("datasets: {digits: {templates: {name: a photo}}}\nmodels: [mini]", "{class}"),
         ("datasets: {digits: {templates: {attribute: 'a {class}'}}}\nmodels: [mini]", "{attribute}"),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
 
 from coder_clip.config import DatasetConfig
 from coder_clip.datasets import PUBLISHED, load_dataset, load_templates
@@ -19,8 +18,7 @@ from coder_clip.datasets.entry import entry, names, table
 from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
 from coder_clip.datasets.published import data_root
 from coder_clip.errors import UserError
-
-ONE_A_CLASS = ("imagenet_v2", "sun397", "places365", "stanford_cars")
+from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
 
 
 def load(name: str, root: Path) -> Any:
@@ -75,7 +73,7 @@ def test_the_true_layout_is_read(
     if name == "imagenet":
         tmp_path, planted = request.getfixturevalue("imagenet_tree")
     else:
-        planted = plant(name, tmp_path, 1 if name in ONE_A_CLASS else 3)
+        planted = plant(name, tmp_path, 1)
     if entry(name).loader == "torchvision":
         small_cifar(tmp_path, name)
     data = load(name, tmp_path)
@@ -194,7 +192,7 @@ def test_the_downloads_checksums_are_those_of_the_true_files(shared: Path) -> No
 @pytest.mark.parametrize("name", ["oxford_pets", "stanford_cars", "ucf101", "sun397"])
 def test_the_rebuilt_split_keeps_the_test_images(name: str, tmp_path: Path) -> None:
     """Another test set would not compare with published numbers."""
-    planted = plant(name, tmp_path, 3)
+    planted = plant(name, tmp_path, 2)
     coop = load(name, tmp_path)
     (coop.place.folder / coop.rule.needs[0]).unlink()
     rebuilt = load(name, tmp_path)
@@ -202,13 +200,13 @@ def test_the_rebuilt_split_keeps_the_test_images(name: str, tmp_path: Path) -> N
     assert named(rebuilt, "test") == planted["test"]
     rest = {**planted["train"], **planted["val"]}
     assert {**named(rebuilt, "train"), **named(rebuilt, "val")} == rest
-    assert rebuilt.counts["val"] == len(rebuilt.classes)  # a fifth of six, rounded
+    assert rebuilt.counts["val"] == len(rebuilt.classes)  # a fifth of four, rounded
     assert rebuilt.fingerprint() != coop.fingerprint()
 
 
 @pytest.mark.parametrize("name", ["dtd", "food101", "oxford_flowers", "eurosat", "caltech101"])
 def test_the_fallback_split_says_what_it_is(name: str, tmp_path: Path) -> None:
-    planted = plant(name, tmp_path, 3)
+    planted = plant(name, tmp_path, 2)
     data = load(name, tmp_path)
     everything = {i: c for rows in planted.values() for i, c in rows.items()}
     (data.place.folder / data.rule.needs[0]).unlink()
@@ -292,7 +290,7 @@ def test_caltech_drops_two_folders(tmp_path: Path) -> None:
 
 
 def test_cars_names_have_two_forms(tmp_path: Path) -> None:
-    plant("stanford_cars", tmp_path, 3)
+    plant("stanford_cars", tmp_path, 2)
     (tmp_path / "stanford_cars/split_zhou_StanfordCars.json").unlink()
     data = load("stanford_cars", tmp_path)
     assert data.classes[0] == "2000 AM General Hummer SUV"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fake_results import Fake, write_json
+from PIL import Image
 
 from coder_clip import figures, report, tables
 from coder_clip.artifacts import sha256
@@ -259,3 +262,27 @@ def test_main_setting_is_the_nearest_to_clean(tmp_path: Path) -> None:
         ("as_published",),
     ):
         assert replace(fake, settings=settings).write().main_setting == settings[-1]
+
+
+def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> None:
+    """ImageNet-V2 and Places365 have a test split alone: no run to wait for, and averages without them."""
+    results = full(tmp_path, datasets=("shapes", "digits"))
+    alone = full(tmp_path / "alone", datasets=("shapes",))
+    shutil.rmtree(tmp_path / "results/adapter/mini/digits")
+    path = results.paths.manifest("digits")
+    document = json.loads(path.read_text())
+    document["images"] = {"test": document["images"]["test"]}
+    write_json(path, document | {"split": "all images as test"})
+    results.few_shot = ["shapes"]
+    made, expected = (tables.TABLES["few_shot"](r).frame for r in (results, alone))
+    assert made.equals(expected)
+    assert set(tables.TABLES["settings"](results).frame.query("shots > 0")["dataset"]) == {"shapes"}
+    assert not [m for m in report.metrics(results)["digits"]["mini"] if m.endswith("_shots")]
+    assert [m for m in report.metrics(results)["shapes"]["mini"] if m.endswith("_shots")]
+    figure = figures.FIGURES["few_shot"].draw(results, Image.new)  # type: ignore[arg-type]  # it shows no image
+    assert len([ax for ax in figure.axes if ax.lines]) == 1
+    assert not [s for s in results.sources(["adapter"]) if "digits" in s.path]
+    assert "all images as test" in page(results)
+    results.few_shot = []
+    assert tables.TABLES["few_shot"](results).frame.empty
+    assert figures.FIGURES["few_shot"].draw(results, Image.new)  # type: ignore[arg-type]

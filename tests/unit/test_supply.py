@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -14,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import lines, plant, put
-from web import Web, serve
 
 from coder_clip.datasets import PUBLISHED, supply
 from coder_clip.datasets import entry as entries
 from coder_clip.datasets import fetch as fetching
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.fetch import fetch
+from coder_clip.datasets.published import load_below
 from coder_clip.datasets.supply import check, get
 from coder_clip.datasets.unpack import unpack
 from coder_clip.errors import UserError
+from trees import lines, plant, put
+from web import Web, serve
 
 CONTENT = bytes(range(256)) * 5000
 RIGHT = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -146,7 +148,7 @@ def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(UserError, match=r"cannot be reached \(.*\); fetch it by hand") as caught:
             fetch(url, target, RIGHT, wait=60)
         assert "\n" not in str(caught.value)
-    assert not target.exists()
+    assert os.listdir(target.parent) == []
 
 
 def test_two_downloads_into_one_file_do_not_mix(web: Web, target: Path) -> None:
@@ -405,6 +407,20 @@ def test_the_command_line(
     assert (answer.code, answer.err) == (0, "")
 
 
+def test_a_configuration_check_names_all_that_is_absent(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time, people would find out fourteen times."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    plant("dtd", tmp_path, 1)
+    config = tmp_path / "c.yaml"
+    lines(config, ["datasets: [dtd, eurosat, food101]", "models: {m: {model: RN50, pretrained: openai}}"])
+    answer = command("check", "--config", config)
+    assert answer.code == 1
+    assert f"2 of 3 published data sets are not in {tmp_path}: eurosat, food101; " in answer.err
+    assert f"coder-clip data check --config {config}" in answer.err
+
+
 # ---- get
 
 
@@ -416,7 +432,7 @@ def published_dtd(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     web.files["/split_zhou_DescribableTextures.json"] = split.read_bytes()
     split.unlink()
     archive = tmp_path / "dtd-r1.0.1.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
+    with tarfile.open(archive, "w:gz", dereference=True) as tar:
         tar.add(tmp_path / "made/dtd", "dtd")
     web.files["/dtd-r1.0.1.tar.gz"] = archive.read_bytes()
     found = of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
@@ -476,7 +492,7 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
     """Caltech-101 comes as a zip with a tar.gz of the images in it."""
     plant("caltech101", tmp_path / "made", 1)
     made = tmp_path / "made/caltech-101"
-    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz") as tar:
+    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz", dereference=True) as tar:
         tar.add(made / "101_ObjectCategories", "101_ObjectCategories")
     inner = (tmp_path / "inner.tar.gz").read_bytes()
     outer = zip_with(
@@ -510,8 +526,6 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
 def test_too_little_room_is_said_before_the_download(
     published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"dtd needs .* GB in .* and there are 0.0 GB"):
@@ -523,3 +537,75 @@ def test_what_only_people_can_get_is_told_by_get_too(tmp_path: Path) -> None:
     found = get("imagenet", tmp_path, say=lambda _: None)
     assert any("https://image-net.org" in line for line in found.lines())
     assert not found.usable
+
+
+V2 = "imagenetv2-matched-frequency-format-val"
+# what is in the published archives: for each, where the planted tree has it and where the archive has it
+ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "oxford_pets": {
+        "images.tar.gz": [("oxford_pets/images", "images")],
+        "annotations.tar.gz": [("oxford_pets/annotations", "annotations")],
+    },
+    "eurosat": {"EuroSAT.zip": [("eurosat/2750", "2750")]},
+    "fgvc_aircraft": {"fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]},
+    "oxford_flowers": {"102flowers.tgz": [("oxford_flowers/jpg", "jpg")]},
+    "food101": {
+        "food-101.tar.gz": [("food-101/images", "food-101/images"), ("food-101/meta", "food-101/meta")]
+    },
+    "sun397": {
+        "SUN397.tar.gz": [("sun397/SUN397", "SUN397")],
+        "Partitions.zip": [(f"sun397/{f}_01.txt", f"{f}_01.txt") for f in ("Training", "Testing")],
+    },
+    "cub200": {"CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]},
+    "imagenet_v2": {"imagenetv2-matched-frequency.tar.gz": [(f"imagenetv2/{V2}", V2)]},
+    "places365": {
+        "val_256.tar": [("places365/val_256", "val_256")],
+        "filelist_places365-standard.tar": [("places365/places365_val.txt", "places365_val.txt")],
+    },
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_what_is_downloaded_is_found_by_the_loader(
+    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of download, and then "no images": the archive has another folder on top than the entry thinks."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
+    made, real = tmp_path / "made", entry(name)
+    plant(name, made, 1 if name in ("imagenet_v2", "cub200") else 2)
+    downloads = []
+    for d in real.downloads:
+        file = d.url.rsplit("/", 1)[-1]
+        path = tmp_path / file
+        members = ARCHIVES[name].get(file)
+        if members is None:
+            assert not d.unpack
+            path = made / real.folders[0] / d.gives
+        elif file.endswith(".zip"):
+            with zipfile.ZipFile(path, "w") as archive:
+                for source, inside in members:
+                    files = (
+                        sorted((made / source).rglob("*")) if (made / source).is_dir() else [made / source]
+                    )
+                    for f in files:
+                        archive.write(f, Path(inside, f.relative_to(made / source)))
+        else:
+            with tarfile.open(path, "w" if file.endswith(".tar") else "w:gz", dereference=True) as tar:
+                for source, inside in members:
+                    tar.add(made / source, inside)
+        web.files["/" + file] = path.read_bytes()
+        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
+        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
+    by_hand = {h.gives for h in real.by_hand}
+    rules = [r for r in real.splits if not by_hand & set(r.needs)]
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    planted = load_below(name, made)
+    rules = [r.model_copy(update={"counts": planted.counts, "fingerprint": None}) for r in rules]
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    got = get(name, tmp_path / "root", say=lambda _: None)
+    assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
+    assert load_below(name, tmp_path / "root").fingerprint() == planted.fingerprint()
+    asked = len(web.asked)
+    get(name, tmp_path / "root", say=lambda _: None)
+    assert len(web.asked) == asked

@@ -41,7 +41,12 @@ def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as stream, _alone(stream, target):
             began = stream.tell()
-            _complete(url, stream, target, wait)
+            try:
+                _complete(url, stream, target, wait)
+            except UserError:
+                if not stream.tell():
+                    part.unlink()
+                raise
             if began and _digest(part, checksum) != checksum:  # another file's beginning: once more, in whole
                 _empty(stream)
                 _complete(url, stream, target, wait)

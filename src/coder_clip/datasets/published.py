@@ -69,6 +69,12 @@ def find_rule(found: Entry, folder: Path) -> Rule | None:
     return next((r for r in found.splits if all((folder / n).is_file() for n in r.needs)), None)
 
 
+def is_here(name: str, root: Path) -> bool:
+    """Whether the data set has an image folder and split files; whether they are whole, loading tells."""
+    place = find_place(name, entry(name), root)
+    return place is not None and find_rule(entry(name), place.folder) is not None
+
+
 def listing(name: str, configured: Path | None) -> str | None:
     """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -37,11 +38,24 @@ def jpeg(grey: int = 0, mode: str = "RGB", kind: str = "JPEG") -> bytes:
 
 
 def put(path: Path, content: bytes = b"") -> None:
-    try:
-        path.write_bytes(content or jpeg(len(path.name)))
-    except FileNotFoundError:  # thousands of files, few folders
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content or jpeg(len(path.name)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be a link to what others are too
+    path.write_bytes(content or jpeg(len(path.name)))
+
+
+def put_all(paths: Iterable[Path]) -> None:
+    """Images as links to one file: of thousands, quicker to make."""
+    first: Path | None = None
+    folders: set[Path] = set()
+    for path in paths:
+        if path.parent not in folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folders.add(path.parent)
+        if first is None:
+            first = path
+            path.write_bytes(jpeg(100))
+        else:
+            os.link(first, path)
 
 
 def lines(path: Path, rows: Iterable[str]) -> None:
@@ -73,8 +87,7 @@ def _coop(
             for i in range(n)
         ]
         rows[split].reverse()  # the true files are in no order
-        for path, _, _ in rows[split]:
-            put(images / path)
+    put_all(images / path for found in rows.values() for path, _, _ in found)
     split_file(folder / file, rows)
     return {s: {path: c for path, _, c in found} for s, found in rows.items()}
 
@@ -263,10 +276,10 @@ def fgvc_aircraft(root: Path, n: int) -> Contents:
             for _ in range(n):
                 number += 17
                 found[split][f"{number:07d}.jpg"] = c
-                put(folder / f"images/{number:07d}.jpg")
         rows = [f"{i.removesuffix('.jpg')} {c}" for i, c in found[split].items()]
         lines(folder / f"images_variant_{split}.txt", rows)
         lines(folder / f"images_family_{split}.txt", [row.split("-")[0] for row in rows])
+    put_all(folder / "images" / i for rows in found.values() for i in rows)
     return found
 
 
@@ -280,19 +293,17 @@ def imagenet(root: Path, n: int) -> Contents:
     for label, synset in enumerate(synsets):
         for i in range(10 + n):
             image = f"train/{synset}/{synset}_{i}.JPEG"
-            put(root / "imagenet/images" / image)
             found["train"][image] = names[label]
         image = f"val/{synset}/ILSVRC2012_val_{label:08d}.JPEG"
-        put(root / "imagenet/images" / image)
         found["test"][image] = names[label]
+    put_all(root / "imagenet/images" / i for rows in found.values() for i in rows)
     return found
 
 
 def imagenet_v2(root: Path, n: int) -> Contents:
     names = classes("imagenet_v2")
     found = {f"{label}/{i:032x}.jpeg": names[label] for label in range(1000) for i in range(n)}
-    for image in found:
-        put(root / "imagenetv2/imagenetv2-matched-frequency-format-val" / image)
+    put_all(root / "imagenetv2/imagenetv2-matched-frequency-format-val" / image for image in found)
     return {"test": found}
 
 
@@ -304,12 +315,12 @@ def cub200(root: Path, n: int) -> Contents:
         for i in range(6 * n):
             bird = c.replace("-", "_").replace(" ", "_")
             image = f"{label:03d}.{bird}/{bird}_{i:04d}_{label}.jpg"
-            put(folder / "images" / image)
             images.append(image)
             split.append(int(i < 5 * n))
             found["train" if split[-1] else "test"][image] = c
     lines(folder / "images.txt", [f"{i} {image}" for i, image in enumerate(images, 1)])
     lines(folder / "train_test_split.txt", [f"{i} {s}" for i, s in enumerate(split, 1)])
+    put_all(folder / "images" / image for image in images)
     put(root / "attributes.txt", b"beside the folder, as in the archive\n")
     return found
 
@@ -320,9 +331,9 @@ def places365(root: Path, n: int) -> Contents:
     rows = []
     for i in range(365 * n):
         image, label = f"Places365_val_{i + 1:08d}.jpg", (i * 7) % 365
-        put(folder / "val_256" / image)
         found[image] = classes("places365")[label]
         rows.append(f"{image} {label}")
+    put_all(folder / "val_256" / image for image in found)
     lines(folder / "places365_val.txt", rows)
     return {"test": found}
 

@@ -57,6 +57,7 @@ class Server(ThreadingHTTPServer):
         self.structured = True
         self.answer: Callable[[dict[str, Any]], Any] | None = None  # instead of texts: content of the message
         self.delay = 0.0
+        self.usage = 100, 50  # tokens of a question and of its answer
         self.headers: dict[str, str] = {}
         self.paid: Counter[str] = Counter()
         self.asked: list[dict[str, Any]] = []
@@ -84,7 +85,7 @@ class Server(ThreadingHTTPServer):
         return {
             "id": "x", "object": "chat.completion", "created": 1, "model": body["model"] + "-2026",
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
+            "usage": dict(zip(("prompt_tokens", "completion_tokens"), self.usage, strict=True)),
         }  # fmt: skip
 
     def list_for(self, question: str, structured: bool) -> str:

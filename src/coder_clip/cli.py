@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__
+from . import __version__, cli_data
 from .config import Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
@@ -64,6 +64,7 @@ ModelOption = Annotated[
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
 SHARING = "Sharing (docs/sharing.md)"
+app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
 
 def _phase(name: str) -> Any:
@@ -79,11 +80,17 @@ def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
 
 
 def _each(
-    config: Config, model: str | None, dataset: str | None, do: Callable[[Config, str, str], None]
+    config: Config,
+    model: str | None,
+    dataset: str | None,
+    do: Callable[[Config, str, str], None],
+    has: Callable[[str], bool] = lambda _: True,
 ) -> None:
+    """For every model and data set; ``has`` says which data sets have what is done, where none is named."""
     for m in _chosen("model", model, config.models):
         for d in _chosen("data set", dataset, config.datasets):
-            do(config, m, d)
+            if dataset is not None or has(d):
+                do(config, m, d)
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -98,16 +105,18 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     features = _phase("image_features")
     for name, entry in c.datasets.items():
         data = load_dataset(name, entry, c.data_root)
-        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in ("train", "val", "test"))
+        needed = ["train"] * c.few_shot(name) + ["val"] * c.has_val(name) + ["test"]
+        sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
-        features.shot_images(c, data.split("train"), data.classes)
+        if c.few_shot(name):
+            features.shot_images(c, data.split("train"), data.classes)
         for file in entry.text_files(name):
             load_text_set(file, name, data.classes)
         if "wordnet" in entry.text_sources(name).values():
             WordNet()
         if source := entry.pair_source(name):
             load_pair_set(source, name, data.classes)
-        for split in ("val", "test"):
+        for split in needed[-2:]:
             if not len(data.split(split)):
                 raise UserError(
                     f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
@@ -198,7 +207,8 @@ def image_features(
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").run, split=s, shard=(shard, shards)))
+        do = partial(_phase("image_features").run, split=s, shard=(shard, shards))
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -212,7 +222,8 @@ def merge_shards(
     """Put the shards of image features together: the same bytes as one run."""
     c = load_config(config)
     for s in _chosen("split", split, ("shots", "val", "test")):
-        _each(c, model, dataset, partial(_phase("image_features").merge_shards, split=s, shards=shards))
+        do = partial(_phase("image_features").merge_shards, split=s, shards=shards)
+        _each(c, model, dataset, do, lambda d, s=s: split is not None or s in c.encoded(d))  # type: ignore[misc]
 
 
 @app.command(rich_help_panel=PHASES)
@@ -290,7 +301,7 @@ def adapter(
     """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
     c = load_config(config)
     for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
-        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)))
+        _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)), c.few_shot)
 
 
 @app.command(rich_help_panel=PHASES)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN, nearest_dataset
+from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
@@ -72,7 +72,10 @@ class DatasetConfig(_Strict):
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
     )
     views: Count = Field(
-        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10)."
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+    )
+    few_shot: bool = Field(
+        True, description="false: zero-shot only, as every data set that has a test split and no other."
     )
 
     @field_validator("texts", mode="before")
@@ -377,6 +380,18 @@ class Config(_Strict):
     def text_encoder(self) -> str:
         """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    def has_val(self, dataset: str) -> bool:
+        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
+        return self.datasets[dataset].root is not None or dataset not in TEST_ONLY
+
+    def few_shot(self, dataset: str) -> bool:
+        """Whether the few-shot methods run on the data set."""
+        return self.datasets[dataset].few_shot and self.has_val(dataset)
+
+    def encoded(self, dataset: str) -> list[str]:
+        """What is encoded of it: shots, val, test, as far as something needs them."""
+        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""

@@ -207,6 +207,11 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             build, f"the tokenizer or text tower of {spec.model}", spec.model, offline
         )
     _check_vocabulary(model, tokenizer, source.label[0])
+    if source.options.get("force_quick_gelu") and not has_quick_gelu(model):
+        raise UserError(
+            f"{source.label[0]}: the weights were trained with QuickGELU and open_clip {open_clip.__version__} built "
+            "the model without it; its numbers would be wrong"
+        )
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
@@ -221,7 +226,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         "model": source.label[0],
         "pretrained": source.label[1],
         "weights_sha256": weights_sha256(model),
-        "quick_gelu": str(any(isinstance(m, QuickGELU) for m in model.modules())).lower(),
+        "quick_gelu": str(has_quick_gelu(model)).lower(),
         "dim": str(source.model_cfg["embed_dim"]),
         "open_clip": str(open_clip.__version__),
     }
@@ -253,6 +258,11 @@ def pick_device(name: str) -> torch.device:
         found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
         raise UserError(f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu")
     return device
+
+
+def has_quick_gelu(model: nn.Module) -> bool:
+    """Whether the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
+    return any(isinstance(m, QuickGELU) for m in model.modules())
 
 
 def weights_sha256(model: nn.Module) -> str:

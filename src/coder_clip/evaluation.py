@@ -73,12 +73,27 @@ class KindsRow(TypedDict):
 
 
 class CountRow(TypedDict):
-    """Accuracy of stage one with some number of texts a class besides its name."""
+    """Accuracy of stage one with some number of texts a class besides its name.
+
+    diversity: mean cosine between two of a class's drawn texts, over classes; lower is more diverse; None where
+    no class has two.
+    """
 
     count: int
     draw: int
     accuracy: float
     texts: int
+    diversity: float | None
+
+
+class ChoiceRow(TypedDict):
+    """As `CountRow`, with the texts of a class chosen to be ``diverse`` or ``alike``."""
+
+    count: int
+    chosen: str
+    accuracy: float
+    texts: int
+    diversity: float | None
 
 
 @dataclass(frozen=True)
@@ -489,8 +504,92 @@ def text_count_curve(
             keep = name | (pool & (place < count))
             correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
             texts = int(keep.sum())
-            rows.append({"count": count, "draw": draw, "accuracy": accuracy(correct), "texts": texts})
+            spread = _diversity(text_features, owner, keep & pool)
+            rows.append(
+                {
+                    "count": count,
+                    "draw": draw,
+                    "accuracy": accuracy(correct),
+                    "texts": texts,
+                    "diversity": spread,
+                }
+            )
     return rows
+
+
+def text_choice_curve(
+    x: Tensor,
+    labels: Labels,
+    text_features: Tensor,
+    class_index: Labels,
+    kinds: Sequence[str],
+    n_classes: int,
+    counts: Sequence[int],
+) -> list[ChoiceRow]:
+    """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of every class.
+
+    Inputs as in :func:`text_count_curve`, whose random draws all have much the same diversity; these two have the
+    same number of texts and differ in it. Only counts that leave a choice: at least two texts, and fewer than some
+    class has. A larger count keeps the texts of a smaller one.
+    """
+    kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
+    pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
+    most = int(np.bincount(owner[pool], minlength=1).max())
+    rows: list[ChoiceRow] = []
+    for chosen, sign in (("diverse", 1.0), ("alike", -1.0)):
+        place = _greedy_places(text_features, owner, pool, sign)
+        for count in sorted({c for c in counts if 2 <= c < most}):
+            keep = (kind == "name") | (pool & (place < count))
+            correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
+            rows.append(
+                {
+                    "count": count,
+                    "chosen": chosen,
+                    "accuracy": accuracy(correct),
+                    "texts": int(keep.sum()),
+                    "diversity": _diversity(text_features, owner, keep & pool),
+                }
+            )
+    return rows
+
+
+def _greedy_places(
+    text_features: Tensor, owner: NDArray[np.int64], pool: NDArray[np.bool_], sign: float
+) -> NDArray[np.int64]:
+    """(M,) the place of each text of the pool: each next one is the least (sign 1) or most (-1) like those before.
+
+    Like: mean cosine with the chosen; the first against all of the class. Equal ones in their order.
+    """
+    place = np.zeros(len(owner), dtype=np.int64)
+    for c in np.unique(owner[pool]):
+        rows = np.flatnonzero(pool & (owner == c))
+        texts = unit(text_features[torch.from_numpy(rows)].double(), "text features")
+        total = texts.sum(dim=0)
+        left = torch.ones(len(rows), dtype=torch.bool)
+        for at in range(len(rows)):
+            like = sign * (texts @ total)
+            like[~left] = torch.inf
+            nearest = int(like.argmin())
+            total = texts[nearest] if at == 0 else total + texts[nearest]
+            left[nearest] = False
+            place[rows[nearest]] = at
+    return place
+
+
+def _diversity(text_features: Tensor, owner: NDArray[np.int64], keep: NDArray[np.bool_]) -> float | None:
+    """Mean over classes with two kept texts and more of the mean cosine between two of them.
+
+    Of n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
+    """
+    rows = torch.from_numpy(np.flatnonzero(keep))
+    classes = torch.from_numpy(owner[keep])
+    n = torch.bincount(classes).double()
+    sums = torch.zeros(len(n), text_features.shape[1], dtype=torch.float64)
+    if len(rows):
+        sums.index_add_(0, classes, unit(text_features[rows].double(), "text features"))
+    pairs = n * (n - 1)
+    mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
+    return float(mean.mean()) if len(mean) else None
 
 
 def _places(owner: NDArray[np.int64], pool: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -125,7 +125,7 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
             for m in results.methods(dataset, model)
             if m["setting"] in ("any", setting)
         }
-        for shots in results.shots:
+        for shots in results.shots_of(dataset):
             document = results.adapter(dataset, model, shots)
             few = results.few_shot_setting(document)
             numbers |= {

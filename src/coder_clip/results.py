@@ -40,6 +40,7 @@ class Results:
     def of(cls, config: Config, config_file: str = "") -> Results:
         """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
         results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+        results.few_shot = [d for d in config.datasets if config.few_shot(d)]
         results.option = f" --config {config_file}" if config_file else ""
         return results
 
@@ -52,12 +53,17 @@ class Results:
         self.paths = Paths(root)
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
+        self.few_shot = list(datasets)  # those that the few-shot methods ran on
         self._read: dict[Path, Any] = {}
         self._hashes: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
         return ((d, m) for d in self.datasets for m in self.models)
+
+    def shots_of(self, dataset: str) -> list[int]:
+        """Numbers of shots that a data set was run with; none where it is zero-shot only."""
+        return self.shots if dataset in self.few_shot else []
 
     # ---- documents and rows, one method a phase
 
@@ -111,6 +117,16 @@ class Results:
         return self._main({m["setting"] for m in document["methods"]})
 
     @staticmethod
+    def rerank_that_looks(document: dict[str, Any]) -> dict[str, Any] | None:
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
+
+        The clean setting may choose to rerank nothing.
+        """
+        order = list(SETTINGS)
+        methods = sorted(document["methods"], key=lambda m: -order.index(m["setting"]))
+        return next((m for m in methods if m["comparisons"]["all"]), None)
+
+    @staticmethod
     def _main(there: set[str]) -> str:
         return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
 
@@ -119,7 +135,7 @@ class Results:
         found: list[Source] = []
         for phase in phases:
             for dataset, model in self:
-                shots = self.shots if phase == "adapter" else [None]
+                shots = self.shots_of(dataset) if phase == "adapter" else [None]
                 for n in shots:
                     place = (model, dataset) if n is None else (model, dataset, n)
                     rows: Path = getattr(self.paths, phase)(*place)

@@ -70,7 +70,7 @@ REASONS = {
     "gate_reads_labels": "The published gate also asks that the true label is among the top five. Accuracy "
     "is the same, but the count of reranked images is not, and unlabelled images cannot be predicted.",
     "rerank_threshold": "The published thresholds are fixed per data set with no validation split to choose "
-    "them on; 'validation' chooses on the validation split.",
+    "them on; 'validation' chooses on the validation split (a data set without one keeps 0.1).",
     "adapter_selection": "The published few-shot number is the better of two test accuracies, with the "
     "initial and with the searched hyper-parameters; 'validation' takes the pair searched on the validation "
     "split and looks at the test split once.",

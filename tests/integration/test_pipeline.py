@@ -196,7 +196,14 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         (set_("adapter.rounds", 1), {"table_few_shot", "table_settings", "figure_few_shot"}),
         (
             set_("datasets.digits.threshold", 0.2),
-            {"table_zero_shot", "table_settings", "figure_rerank_threshold", "figure_rerank_pairs"},
+            {
+                "table_zero_shot",
+                "table_settings",
+                "table_coverage",
+                "figure_coverage",
+                "figure_rerank_threshold",
+                "figure_rerank_pairs",
+            },
         ),
         (
             set_("evaluation.tsne_images", 50),
@@ -206,6 +213,7 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
                 "figure_tsne",
                 "figure_correction",
                 "figure_text_count",
+                "figure_text_diversity",
             },
         ),
         (set_("features.workers", 2), set()),

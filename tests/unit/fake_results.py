@@ -136,7 +136,7 @@ class Fake:
             threshold = 0.3 if s == "clean" else 0.1
             after = before + gain * 4 * threshold * (1 - threshold)
             m = self._method("coder_rerank", s, after, base)
-            methods.append({**m, "threshold": threshold, "looked_at": looked_at, "coverage": 0.9})
+            methods.append({**m, "threshold": threshold, "looked_at": looked_at, **self._coverage(looked_at)})
             for t in np.linspace(0, 1, 21).round(2).tolist():
                 accuracy = before + gain * 4 * t * (1 - t)
                 count = int(len(self.ids) * t**1.5) if self.reranked else 0
@@ -152,6 +152,21 @@ class Fake:
         write_parquet(out, pd.concat(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
         self._document(out, "rerank", dataset, model, what)
+
+    def _coverage(self, looked_at: int) -> dict[str, Any]:
+        if not looked_at:
+            nothing = {"all": 0, "every_pair": 0, "some": 0, "none": 0}
+            none = {"coverage": None, "coverage_curve": [], "comparisons": {"all": 0, "with_text": 0}}
+            return {**none, "decisions": nothing, "compared_pairs": {"different": 0, "with_text": 0}}
+        some = looked_at // 5
+        curve = [{"pairs": n, "comparisons": 0.3 + 0.02 * n, "decisions": 0.02 * n} for n in (1, 4, 15, 30)]
+        return {
+            "coverage": 0.9,
+            "comparisons": {"all": 10 * looked_at, "with_text": 9 * looked_at},
+            "decisions": {"all": looked_at, "every_pair": looked_at - some, "some": some, "none": 0},
+            "compared_pairs": {"different": 30, "with_text": 27},
+            "coverage_curve": curve,
+        }
 
     def _adapter(self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).adapter(model, dataset, shots)
@@ -175,7 +190,7 @@ class Fake:
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).evaluation(model, dataset)
         kinds = [["name"], ["name", "attribute"], ["name", "attribute", "analogous", "synonym"]]
-        counts = [(n, d) for n in (0, 1, 2, 4, 8) for d in range(3 if 0 < n < 8 else 1)]
+        counts = [(n, d) for n in (0, 1, 2, 3, 4, 6, 8) for d in range(3 if 0 < n < 8 else 1)]
         what: dict[str, Any] = {
             "classes": list(self.classes),
             "text_kinds": [
@@ -187,8 +202,15 @@ class Fake:
                     "draw": d,
                     "accuracy": base + 0.02 * np.log2(1 + n) + 0.01 * rng.random(),
                     "texts": n,
+                    "diversity": 0.8 + 0.01 * d if n > 1 and len(self.classes) > 1 else None,
                 }
                 for n, d in counts
+            ],
+            "text_choices": [
+                {"count": n, "chosen": c, "accuracy": base + gain, "texts": n, "diversity": 0.8 - gain}
+                for n in (2, 4)
+                for c, gain in (("diverse", 0.03), ("alike", -0.02))
+                if len(self.classes) > 1
             ],
             "feature_quality": [
                 {

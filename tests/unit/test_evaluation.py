@@ -26,6 +26,7 @@ from coder_clip.evaluation import (
     retrieval_precision,
     stratified_subset,
     telling_texts,
+    text_choice_curve,
     text_count_curve,
     text_kind_ablation,
     tsne,
@@ -427,6 +428,38 @@ def test_the_curve_over_counts_draws_nested_texts() -> None:
     names = [i for i, k in enumerate(kinds) if k == "name"]
     alone = text_count_curve(x, labels, texts[names], [owner[i] for i in names], ["name"] * 3, 3)
     assert [(r["count"], r["texts"]) for r in alone] == [(0, 3)]
+
+
+def test_curve_tells_how_alike_the_drawn_texts_are() -> None:
+    """Otherwise the figure of accuracy against diversity shows another quantity than it says."""
+    x, texts, owner, kinds, labels = text_set(1)
+    rows = text_count_curve(x, labels, texts, owner, kinds, 3, draws=2)
+    t, cosines = unit_rows(texts), []
+    for c in range(3):
+        mine = [
+            i for i, k in enumerate(kinds) if owner[i] == c and k in ("attribute", "analogous", "synonym")
+        ]
+        if len(mine) > 1:
+            cosines.append(np.mean([float(t[i] @ t[j]) for i in mine for j in mine if i != j]))
+    assert rows[-1]["diversity"] == pytest.approx(np.mean(cosines))
+    assert rows[0]["diversity"] is None
+
+
+def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
+    """The two would show the same point, or the number of texts, not their diversity."""
+    rng = np.random.default_rng(0)
+    texts = torch.from_numpy(rng.normal(size=(33, 6)))
+    owner, kinds = [c for c in range(3) for _ in range(11)], (["name"] + ["attribute"] * 10) * 3
+    x, labels = torch.from_numpy(rng.normal(size=(30, 6))), rng.integers(0, 3, 30)
+    rows = text_choice_curve(x, labels, texts, owner, kinds, 3, counts=[1, 2, 5, 10, 5])
+    assert [(r["chosen"], r["count"], r["texts"]) for r in rows] == [
+        ("diverse", 2, 9), ("diverse", 5, 18), ("alike", 2, 9), ("alike", 5, 18),
+    ]  # fmt: skip
+    for diverse, alike in zip(rows[:2], rows[2:], strict=True):
+        draws = text_count_curve(x, labels, texts, owner, kinds, 3, counts=[diverse["count"]], draws=20)
+        random = np.mean([d["diversity"] for d in draws])
+        assert diverse["diversity"] < random < alike["diversity"]
+    assert text_choice_curve(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3, counts=[1, 2]) == []
 
 
 def test_nested_places_hold_every_text_once() -> None:

@@ -15,7 +15,7 @@ from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split
 from coder_clip.config import DatasetConfig
 from coder_clip.datasets import PUBLISHED, load_dataset, load_templates
 from coder_clip.datasets.base import Dataset
-from coder_clip.datasets.entry import entry, names
+from coder_clip.datasets.entry import entry, names, table
 from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
 from coder_clip.datasets.published import data_root
 from coder_clip.errors import UserError
@@ -517,3 +517,8 @@ def test_templates_of_the_configuration_come_first() -> None:
     found = load_templates("dtd", config)
     assert found.attribute == "my {class} with {attribute}"
     assert found.prompts == ("{class} texture.",)
+
+
+def test_the_documentation_shows_every_entry(repo: Path) -> None:
+    """`python -m coder_clip.datasets.entry` prints the table."""
+    assert table() in (repo / "docs/data.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from coder_clip import sources as module
 from coder_clip.datasets import BUILTIN
@@ -152,7 +153,7 @@ def rules(repo: Path) -> dict[str, str]:
 
 def test_every_rule_that_runs_something_lists_its_sources(repo: Path) -> None:
     """After an edit, or a pull of a colleague's edit, old results would be taken for new ones."""
-    running = {name: text for name, text in rules(repo).items() if "coder-clip" in text}
+    running = {name: text for name, text in rules(repo).items() if "shell:" in text}
     assert len(running) >= 13
     for name, text in running.items():
         assert re.search(r"sources=(package_)?sources\(", text), f"rule {name} lists no sources"
@@ -160,9 +161,25 @@ def test_every_rule_that_runs_something_lists_its_sources(repo: Path) -> None:
 
 def test_every_rule_has_log_benchmark_and_resources(repo: Path) -> None:
     for name, text in rules(repo).items():
-        if "coder-clip" in text:
-            for key in ("log:", "benchmark:", "resources:", "message:", "2> {log}"):
+        if "shell:" in text:
+            for key in ("log:", "benchmark:", "resources:", "message:"):
                 assert key in text, f"rule {name} lacks {key}"
+
+
+def test_every_command_stands_where_dvc_compares_it(repo: Path) -> None:
+    """workflow/commands.yaml, below its phase; one of its own in a rule would change unseen by `dvc status`."""
+    commands = yaml.safe_load((repo / "workflow/commands.yaml").read_text(encoding="utf-8"))
+    used = []
+    for path in sorted((repo / "workflow/rules").glob("*.smk")):
+        shells = re.findall(r"shell:\n *(.*)\n", path.read_text(encoding="utf-8"))
+        for shell in shells:
+            found = re.fullmatch(rf'COMMANDS\["({path.stem})"\]\["(\w+)"\]', shell)
+            assert found, f'{path.name}: shell: COMMANDS["{path.stem}"][…], not {shell}'
+            used.append((found[1], found[2]))
+    assert sorted(used) == sorted((phase, rule) for phase, of in commands.items() for rule in of)
+    for of in commands.values():
+        for command in of.values():
+            assert command.endswith(" 2> {log}"), command
 
 
 def test_every_phase_is_run_by_a_rule_that_lists_it(repo: Path) -> None:

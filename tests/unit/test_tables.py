@@ -30,6 +30,7 @@ COLUMNS = {  # what people's scripts read
     "difference_to_clip_high p_value fixed broke",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
+    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
     "settings": "dataset model method shots setting quantity value low high",
@@ -199,3 +200,19 @@ def test_latex_compiles(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
+
+
+def test_coverage_shows_every_setting_and_no_share_of_nothing(tmp_path: Path) -> None:
+    """Where the clean setting reranks nothing, "0 %" would read as texts missing."""
+    results = fake(tmp_path, datasets=("one",))
+    path = results.paths.rerank("mini", "one").with_suffix(".json")
+    document = read_json(path)
+    clean = next(m for m in document["methods"] if m["setting"] == "clean")
+    clean |= Fake(tmp_path)._coverage(0)
+    write_json(path, document)
+    table = TABLES["coverage"](Results(results.paths.root, ["one"], ["mini"], []))
+    frame = table.frame.set_index("setting")
+    assert list(frame.index) == ["as_published", "corrected", "clean"]
+    assert frame.loc["corrected", "every_pair"] == pytest.approx(0.8)
+    assert frame.loc["clean"].isna().sum() == 4
+    assert [c.text for c in table.rows[2][3:]] == ["–", "–", "–", "–", "0 of 0"]

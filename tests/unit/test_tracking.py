@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
+from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
-from coder_clip.tracking import messages, provenance, stages
+from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _row
 from coder_clip.tracking.gate import foreign_files, out_hashes
@@ -177,6 +180,102 @@ def test_lock_comes_back_from_the_copy() -> None:
     put("dvc.lock", whole[:30])
     assert "the copy from before" in str(stages.mend_lock())
     assert Path("dvc.lock").read_text() == whole
+
+
+# ---- dvc.yaml
+
+
+def test_every_key_of_the_configuration_is_a_parameter_of_some_phase() -> None:
+    """`dvc status` would not see its change. A new key belongs into pipeline.PHASES, or into CHANGES_NOTHING."""
+    read = {key for phase in pipeline.PHASES if phase.name != "report" for key in phase.params}
+    read |= {*pipeline.GENERATOR, *pipeline.GATE}  # where they are read at all
+    shown = {"title", "note", "results"}  # in the report alone; where the results lie
+    for key in _keys(Config):
+        above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
+        assert above & (read | shown | set(pipeline.CHANGES_NOTHING)), key
+
+
+def test_every_key_of_the_default_configuration_is_written_out(repo: Path) -> None:
+    """DVC can watch one key only where it is written; else it names more phases than Snakemake makes again."""
+    written = yaml.safe_load((repo / "config/reproduce.yaml").read_text(encoding="utf-8"))
+    for name, entry in written["datasets"].items():
+        missing = set(DatasetConfig.model_fields) - set(entry)
+        assert not missing, f"write {missing} below datasets.{name} of config/reproduce.yaml"
+    assert set(Config.model_fields) <= {*written, *pipeline.CHANGES_NOTHING}
+    for phase in pipeline.PHASES:
+        for key in phase.params:
+            table, _, rest = key.partition(".")
+            assert not rest or "*" in rest or not written[table] or rest in written[table], key
+
+
+def _keys(model: type[BaseModel], before: str = "") -> list[str]:
+    """Keys that can be written, data sets as *."""
+    found = []
+    for name, field in model.model_fields.items():
+        below = {"datasets": DatasetConfig, "generator": GeneratorConfig}.get(name, field.annotation)
+        star = "*." if name == "datasets" else ""
+        if isinstance(below, type) and issubclass(below, BaseModel):
+            found += _keys(below, f"{before}{name}.{star}")
+        else:
+            found.append(before + name)
+    return found
+
+
+CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\nadapter: {{shots: [1]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("datasets", "keys"),
+    [
+        ("{digits: {views: 2}, shapes: {views: null}}", ["datasets.digits.views", "datasets.shapes.views"]),
+        ("{digits: {views: 2}, shapes: {threshold: 0}}", ["datasets.digits.views", "datasets.shapes"]),
+        ("{digits: , shapes: }", ["datasets.digits", "datasets.shapes"]),
+        ("[digits, shapes]", ["datasets"]),
+        ("{a.b: {root: r, views: 2}}", ["datasets"]),  # DVC takes dots apart
+    ],
+)
+def test_a_key_that_is_not_written_is_watched_with_its_table(
+    datasets: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("c.yaml", CONFIGURATION.format(datasets))
+    monkeypatch.setattr(pipeline, "load_config", lambda path: None)
+    monkeypatch.setattr(pipeline, "_read_here", lambda phase, config: ())
+    phase = pipeline.Phase("x", "x", (), ("datasets.*.views", "adapter.seeds", "rerank.top_k"))
+    assert pipeline.keys_read(phase, "c.yaml") == [*keys, "adapter"]
+    phase = pipeline.Phase("x", "x", (), ("adapter.shots", "adapter"))
+    assert pipeline.keys_read(phase, "c.yaml") == ["adapter"]
+
+
+@pytest.mark.parametrize(
+    ("written", "texts", "one_to_one"),
+    [
+        ("{views: 2, texts: t.json, one_to_one: o.json}", set(), set()),
+        ("{views: 2, texts: t.json}", set(), {"datasets.digits.texts"}),
+        (
+            "{texts: {attribute: llm}, one_to_one: o.json}",
+            {"generator", "models", "features", "datasets.digits"},
+            set(),
+        ),
+        (
+            "{texts: {one_to_one: llm}, threshold: 0.1}",
+            set(),
+            {"generator", "datasets.digits.texts", "datasets.digits.threshold"},
+        ),
+    ],
+)
+def test_some_keys_are_read_with_some_configurations(
+    written: str, texts: set[str], one_to_one: set[str]
+) -> None:
+    """The language model's settings where it is asked; the gate where it decides which pairs there are."""
+    put("c.yaml", CONFIGURATION.format(f"{{digits: {written}}}") + "generator: {model: m}\nfeatures: {}\n")
+    found = {
+        name: set(pipeline.keys_read(pipeline.Phase(name, name, (), ()), "c.yaml"))
+        for name in ("texts", "one_to_one", "coder")
+    }
+    found = {
+        name: {k if k != "generator.model" else "generator" for k in keys} for name, keys in found.items()
+    }
+    assert found == {"texts": texts, "one_to_one": one_to_one, "coder": set()}
 
 
 def test_why_untracked() -> None:

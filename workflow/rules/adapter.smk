@@ -31,8 +31,7 @@ rule fit_adapters:
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip adapter --model {wildcards.model}"
-        " --dataset {wildcards.dataset} --shots {wildcards.shots} 2> {log}"
+        COMMANDS["adapter"]["fit_adapters"]
 
 
 rule adapter:
@@ -40,6 +39,6 @@ rule adapter:
         expand(
             PATHS.adapter("{model}", "{dataset}", "{shots}"),
             model=MODELS,
-            dataset=DATASETS,
+            dataset=FEW_SHOT,
             shots=SHOTS,
         ),

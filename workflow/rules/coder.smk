@@ -22,8 +22,7 @@ rule build_coder:
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip coder --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["coder"]["build_coder"]
 
 
 rule coder:

@@ -4,6 +4,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 # Jobs call the coder-clip of the environment that Snakemake runs in.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
@@ -45,8 +47,12 @@ PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
 MODELS = list(CONFIG.models)
 SHOTS = list(CONFIG.adapter.shots)
+FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+COMMANDS = yaml.safe_load(
+    Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
+)
 
 
 wildcard_constraints:
@@ -137,6 +143,14 @@ def params_of(name):
     }
 
 
+def features_to_choose_on(wildcards):
+    """Features of the validation images; a data set may have none."""
+    if not CONFIG.has_val(wildcards.dataset):
+        return []
+    models = [wildcards.model] if "model" in wildcards.keys() else MODELS
+    return [PATHS.image_features(m, wildcards.dataset, "val") for m in models]
+
+
 def dataset_params(*keys):
     return lambda wildcards: CONFIG.datasets[wildcards.dataset].model_dump(
         mode="json", include=set(keys)
@@ -169,7 +183,10 @@ def results_of(phases):
         pattern = getattr(PATHS, phase)(*wildcards)
         for suffix in (".parquet", ".json"):
             files += expand(
-                pattern.with_suffix(suffix), model=MODELS, dataset=DATASETS, shots=SHOTS
+                pattern.with_suffix(suffix),
+                model=MODELS,
+                dataset=FEW_SHOT if phase == "adapter" else DATASETS,
+                shots=SHOTS,
             )
     return sorted(set(files))
 

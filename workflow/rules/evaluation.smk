@@ -25,8 +25,7 @@ rule evaluate:
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip evaluation --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["evaluation"]["evaluate"]
 
 
 rule evaluation:

@@ -27,8 +27,7 @@ if CONFIG.features.shards == 1:
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
         shell:
-            "coder-clip image-features --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split} 2> {log}"
+            COMMANDS["image_features"]["encode_images"]
 
 else:
 
@@ -58,9 +57,7 @@ else:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
-            "coder-clip image-features --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split}"
-            " --shard {wildcards.shard} --shards {wildcards.shards} 2> {log}"
+            COMMANDS["image_features"]["encode_shard"]
 
     rule merge_shards:
         input:
@@ -91,15 +88,14 @@ else:
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
         shell:
-            "coder-clip merge-shards --model {wildcards.model}"
-            " --dataset {wildcards.dataset} --split {wildcards.split} --shards {params.shards} 2> {log}"
+            COMMANDS["image_features"]["merge_shards"]
 
 
 rule image_features:
     input:
-        expand(
-            PATHS.image_features("{model}", "{dataset}", "{split}"),
-            model=MODELS,
-            dataset=DATASETS,
-            split=["shots", "val", "test"],
-        ),
+        [
+            PATHS.image_features(m, d, split)
+            for m in MODELS
+            for d in DATASETS
+            for split in CONFIG.encoded(d)
+        ],

@@ -3,11 +3,8 @@
 
 rule confusable_pairs:
     input:
-        expand(
-            PATHS.image_features("{model}", "{{dataset}}", "{split}"),
-            model=MODELS,
-            split=["val", "test"],
-        ),
+        features_to_choose_on,
+        expand(PATHS.image_features("{model}", "{{dataset}}", "test"), model=MODELS),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
         PATHS.manifest("{dataset}"),
         sources=sources("pairs"),
@@ -35,7 +32,7 @@ rule confusable_pairs:
     message:
         "pairs of {wildcards.dataset} that stage one can confuse"
     shell:
-        "coder-clip confusable-pairs --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["confusable_pairs"]
 
 
 rule generate_pairs:
@@ -64,7 +61,7 @@ rule generate_pairs:
     message:
         "one-to-one texts of {wildcards.dataset} from a language model"
     shell:
-        "coder-clip generate-pairs --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["generate_pairs"]
 
 
 rule pair_texts:
@@ -91,7 +88,7 @@ rule pair_texts:
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        "coder-clip one-to-one-texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["pair_texts"]
 
 
 rule encode_pairs:
@@ -119,8 +116,7 @@ rule encode_pairs:
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip one-to-one --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["one_to_one"]["encode_pairs"]
 
 
 rule one_to_one:

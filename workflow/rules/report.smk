@@ -5,6 +5,7 @@
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
@@ -14,6 +15,8 @@ FIGURES = {
     "tsne": (["evaluation"], "Features"),
     "correction": (["evaluation", "zero_shot"], "Features"),
     "text_count": (["evaluation"], "Texts"),
+    "text_diversity": (["evaluation"], "Texts"),
+    "coverage": (["rerank"], "Texts"),
     "rerank_threshold": (["rerank"], "Zero-shot"),
     "rerank_pairs": (["rerank"], "Zero-shot"),
 }
@@ -53,7 +56,7 @@ for name, (phases, category) in TABLES.items():
         message:
             f"table {name}"
         shell:
-            "coder-clip table {params.name} 2> {log}"
+            COMMANDS["report"]["table"]
 
 
 for name, (phases, category) in FIGURES.items():
@@ -89,7 +92,7 @@ for name, (phases, category) in FIGURES.items():
         message:
             f"figure {name}"
         shell:
-            "coder-clip figure {params.name} 2> {log}"
+            COMMANDS["report"]["figure"]
 
 
 rule page:
@@ -112,7 +115,7 @@ rule page:
             name=FIGURES,
             suffix=[".png", ".pdf"],
         ),
-        sorted(str(p) for p in Path("src/coder_clip/templates").iterdir()),
+        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         sources=package_sources(
             "phases.report",
             *(f"tables.{name}" for name in TABLES),
@@ -125,6 +128,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -135,7 +139,7 @@ rule page:
     message:
         "report"
     shell:
-        "coder-clip report 2> {log}"
+        COMMANDS["report"]["page"]
 
 
 rule tables:

@@ -3,7 +3,7 @@
 
 rule rerank_top:
     input:
-        PATHS.image_features("{model}", "{dataset}", "val"),
+        features_to_choose_on,
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.coder("{model}", "{dataset}"),
         PATHS.one_to_one("{model}", "{dataset}"),
@@ -32,8 +32,7 @@ rule rerank_top:
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip rerank --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["rerank"]["rerank_top"]
 
 
 rule rerank:

@@ -5,11 +5,5 @@ if workflow.is_main_process:
     slurm.before_run()
 
 
-# On the head, which has network: texts may come from a service. Tables, figures and the page say so themselves.
-localrules:
-    text_set,
-    page,
-
-
 onstart:
     slurm.before_jobs(workflow)

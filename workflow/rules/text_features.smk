@@ -27,8 +27,7 @@ rule encode_texts:
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip text-features --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["text_features"]["encode_texts"]
 
 
 rule text_features:

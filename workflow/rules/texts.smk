@@ -23,7 +23,7 @@ rule list_images:
     message:
         "images of {wildcards.dataset}"
     shell:
-        "coder-clip manifest --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["list_images"]
 
 
 rule generate_texts:
@@ -53,7 +53,7 @@ rule generate_texts:
     message:
         "texts of {wildcards.dataset} from a language model or WordNet"
     shell:
-        "coder-clip generate-texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["generate_texts"]
 
 
 rule text_set:
@@ -72,6 +72,7 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
+    localrule: True  # texts may come from a service, and the head has network
     conda:
         ENVIRONMENT
     resources:
@@ -82,7 +83,7 @@ rule text_set:
     message:
         "texts of {wildcards.dataset}"
     shell:
-        "coder-clip texts --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["texts"]["text_set"]
 
 
 rule manifest:

@@ -28,8 +28,7 @@ rule classify:
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:
-        "coder-clip zero-shot --model {wildcards.model}"
-        " --dataset {wildcards.dataset} 2> {log}"
+        COMMANDS["zero_shot"]["classify"]
 
 
 rule zero_shot:

@@ -20,6 +20,7 @@ DRAWN = {
     "shapes": ("shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
+TEST_ONLY = ("imagenet_v2", "places365")  # no train, no val: zero-shot
 BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "DRAWN",
     "PUBLISHED",
     "SPLITS",
+    "TEST_ONLY",
     "Dataset",
     "Split",
     "Templates",

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError, nearest
-from .base import Templates
+from .base import SPLITS, Templates
 
 ENTRIES = Path(__file__).parent / "entries"
 Text = Annotated[str, Field(min_length=1)]
@@ -147,3 +147,26 @@ def nearest_published(name: str, others: Iterable[str] = ()) -> str:
         if wanted in {a.lower().replace("-", "_") for a in entry(known).also}:
             return f" (did you mean '{known}'?)"
     return nearest(name, [*names(), *others])
+
+
+def table() -> str:
+    """All data sets as the Markdown table of docs/data.md: ``python -m coder_clip.datasets.entry``."""
+    rows = ["| name | data set | classes | train / val / test | split | GB | from | licence |"]
+    rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
+    for name in names():
+        e = entry(name)
+        for i, rule in enumerate(e.splits):
+            counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
+            fetched = " and ".join(["data get"] * bool(e.downloads) + ["by hand"] * bool(e.by_hand))
+            if e.by_hand and e.downloads:
+                fetched = "data get; by hand: " + ", ".join(f"`{h.gives}`" for h in e.by_hand)
+            what = rule.what if i == 0 else f"without that file: {rule.what}"
+            first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
+            last = (f"{e.gigabytes:g}", fetched, e.licence)
+            cells = (*(first if i == 0 else ("", "", "")), counts, what, *(last if i == 0 else ("", "", "")))
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

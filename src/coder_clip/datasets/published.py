@@ -42,12 +42,17 @@ def data_root(configured: Path | None) -> Path:
 
 def load(name: str, configured: Path | None) -> PublishedDataset:
     """The data set below the root; UserError, with the command that helps, where it is not there."""
+    return load_below(name, data_root(configured))
+
+
+def load_below(name: str, root: Path) -> PublishedDataset:
+    """The data set below this root, whatever the variable says."""
     found = entry(name)
     if found.loader == "torchvision":
         from .cifar import Cifar
 
-        return Cifar(name, found, data_root(configured))
-    return PublishedDataset(name, found, data_root(configured))
+        return Cifar(name, found, root)
+    return PublishedDataset(name, found, root)
 
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:

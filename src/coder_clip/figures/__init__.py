@@ -14,7 +14,16 @@ from .style import Drawing, Loader, write
 
 __all__ = ["FIGURES", "NAMES", "Drawing", "Loader", "write"]
 
-NAMES = ("few_shot", "tsne", "correction", "text_count", "rerank_threshold", "rerank_pairs")
+NAMES = (
+    "few_shot",
+    "tsne",
+    "correction",
+    "text_count",
+    "text_diversity",
+    "coverage",
+    "rerank_threshold",
+    "rerank_pairs",
+)
 
 
 class _Figures(Mapping[str, Drawing]):

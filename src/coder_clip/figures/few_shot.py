@@ -19,8 +19,10 @@ from .style import Drawing, Loader
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy against shots, a panel a data set and one for their average (paper, Figure 4)."""
-    places: list[tuple[str | None, str]] = list(results)
-    if len(results.datasets) > 1:
+    places: list[tuple[str | None, str]] = [(d, m) for d, m in results if results.shots_of(d)]
+    if not places:
+        return parts.message("No few-shot runs.")
+    if len(results.few_shot) > 1:
         places += [(None, model) for model in results.models]
     figure, panels = parts.panels(len(places))
     methods: dict[str, None] = {}
@@ -70,7 +72,7 @@ def _few_shot_curves(
     """Method -> shots, means, standard deviations; of the average over data sets where dataset is None."""
     found: dict[str, list[tuple[int, float, float]]] = {}
     for shots in results.shots:
-        document = results.adapter(dataset or results.datasets[0], model, shots)
+        document = results.adapter(dataset or results.few_shot[0], model, shots)
         setting = results.few_shot_setting(document)
         for s in document["summary"]:
             if s["setting"] != setting:

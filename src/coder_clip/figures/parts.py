@@ -65,8 +65,12 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
             ax.set_xlabel(x)
 
 
-def legend_below(figure: Figure, handles: list[Line2D], title: str | None = None) -> None:
-    columns = len(handles) if figure.get_figwidth() > SINGLE else min(2, len(handles))
+def legend_below(
+    figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
+) -> None:
+    """At column width two entries a row; at page width all in one, or ``columns``."""
+    wide = figure.get_figwidth() > SINGLE
+    columns = min(columns or len(handles), len(handles)) if wide else min(2, len(handles))
     figure.legend(
         handles=handles,
         loc="outside lower center",

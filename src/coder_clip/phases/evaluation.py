@@ -18,6 +18,7 @@ from ..evaluation import (
     retrieval_precision,
     stratified_subset,
     telling_texts,
+    text_choice_curve,
     text_count_curve,
     text_kind_ablation,
     tsne,
@@ -62,6 +63,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "text_counts": text_count_curve(
             test.features, labels, *text, counts=[0, *e.text_counts], draws=e.draws, seed=e.seed
         ),
+        "text_choices": text_choice_curve(test.features, labels, *text, counts=e.text_counts),
         "feature_quality": [
             {
                 "features": name,

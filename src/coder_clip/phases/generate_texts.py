@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, write_json
 from ..datasets import load_templates
-from ..encoders import Encoder, EncoderSpec, load_encoder
 from ..texts import wordnet
 from ..texts.llm import store
 from ..texts.llm.asking import asking
@@ -15,11 +14,11 @@ from ..texts.llm.cost import Budget
 from ..texts.llm.generate import Generator, Item, TooClose, class_items, provenance
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, TextSet
-from .common import encoder_spec, use_threads
 from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..encoders import Encoder
 
 log = logging.getLogger("coder_clip")
 
@@ -32,15 +31,12 @@ def run(config: Config, dataset: str) -> None:
     UserError where the server, the key or the limit on money ends it (every answer is kept), and, unless
     configured otherwise, where a class got nothing.
     """
-    use_threads(config)
     entry, classes = config.datasets[dataset], read_classes(config, dataset)
     source = entry.text_sources(dataset)
     asked = [kind for kind in entry.generated(dataset) if source[kind] == "llm"]
     looked_up = "wordnet" in source.values()
     dictionary = wordnet.WordNet() if looked_up else None  # missing, it is missed before anything is paid for
-    encoder = None
-    if looked_up or "analogous" in asked:
-        encoder = load_encoder(EncoderSpec(**encoder_spec(config, config.text_encoder())))
+    encoder = _encoder(config) if looked_up or "analogous" in asked else None
     made: dict[str, list[list[str]]] = {}
     notes: dict[str, dict[str, Any]] = {}
     if encoder is not None and dictionary is not None:
@@ -67,6 +63,15 @@ def run(config: Config, dataset: str) -> None:
         provenance=notes,
     )
     write_json(Paths(config.results).generated_texts(dataset), texts.dump())
+
+
+def _encoder(config: Config) -> Encoder:
+    """The encoder that compares names; where none is needed, nothing of this is imported."""
+    from ..encoders import EncoderSpec, load_encoder
+    from .common import encoder_spec, use_threads
+
+    use_threads(config)
+    return load_encoder(EncoderSpec(**encoder_spec(config, config.text_encoder())))
 
 
 def _ask(

@@ -31,7 +31,7 @@ def run(config: Config, dataset: str) -> None:
     found, inside_own = [], []
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     for model in config.models:
-        for split in ("val", "test"):
+        for split in ("val", "test") if config.has_val(dataset) else ("test",):
             images = read_images(config, model, dataset, split)
             for as_published in variants:
                 scores = read_neighbors(config, images, as_published).class_scores(images.features)

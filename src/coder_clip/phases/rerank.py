@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
+from ..coverage import coverage
 from ..rerank import OneToOne, Reranked, rerank_scores
-from ..settings import SETTINGS
-from ..zero_shot import top_k
+from ..settings import DEFAULT_THRESHOLD, SETTINGS
 from .coder import read_neighbors, uses_published_texts
 from .common import Images, belongs, read_images, use_threads
 from .predictions import metrics, rows
@@ -24,9 +23,13 @@ METHOD = "coder_rerank"
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``."""
+    """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``.
+
+    A data set without validation images keeps the default threshold where one would be chosen on them.
+    """
     use_threads(config)
-    val, test = (read_images(config, model, dataset, split) for split in ("val", "test"))
+    test = read_images(config, model, dataset, "test")
+    val = read_images(config, model, dataset, "val") if config.has_val(dataset) else None
     pairs = read_one_to_one(config, test)
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset))
@@ -40,7 +43,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         scores = neighbors.class_scores(test.features)
         both = rerank_scores(test.features, scores, pairs, top)
         threshold = config.threshold(dataset)
-        if s.rerank_threshold == "validation":
+        if s.rerank_threshold == "validation" and val is None:
+            threshold = DEFAULT_THRESHOLD
+        elif s.rerank_threshold == "validation" and val is not None:
             val_scores = neighbors.class_scores(val.features)
             on_val = rerank_scores(val.features, val_scores, pairs, top)
             threshold = best_threshold(config.rerank.thresholds, on_val, val.labels)
@@ -58,7 +63,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 **metrics(config, table, clip),
                 "threshold": threshold,
                 "looked_at": int(looked_at.sum()),
-                "coverage": coverage(scores[looked_at], pairs, top),
+                **coverage(both.classes[looked_at], pairs),
             }
         )
         for t in config.rerank.thresholds:
@@ -73,8 +78,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     inputs = [
-        paths.image_features(model, dataset, "val"),
-        paths.image_features(model, dataset, "test"),
+        *(paths.image_features(model, dataset, split) for split in ("val", "test") if split == "test" or val),
         paths.coder(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
@@ -99,23 +103,6 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
     """The threshold of the highest accuracy on these images; of several the smallest (fewest reranks)."""
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
-
-
-def coverage(scores: Tensor, pairs: OneToOne, top: int) -> float | None:
-    """Share of the compared pairs that have texts; None where nothing is compared. scores: (n, C) looked at."""
-    _, classes = (
-        top_k(scores, min(top, scores.shape[1]))
-        if len(scores)
-        else (None, torch.zeros(0, 2, dtype=torch.int64))
-    )
-    i, j = torch.triu_indices(classes.shape[1], classes.shape[1], offset=1)
-    compared = classes[:, i].numpy(), classes[:, j].numpy()
-    if not compared[0].size:
-        return None
-    have = np.zeros((pairs.n_classes, pairs.n_classes), dtype=bool)
-    for a, b in pairs.pairs.tolist():
-        have[a, b] = have[b, a] = True
-    return float(have[compared].mean())
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:

@@ -71,8 +71,8 @@ def jobs(names: Iterable[str] | None = None, clusters: Iterable[str] = ()) -> di
     command.append("--me" if names is None else f"--name={','.join(sorted(names))}")
     if clusters := sorted(clusters):
         command.append(f"--clusters={','.join(clusters)}")
-    rows = (line.split("|") for line in ask(*command).splitlines())
-    return {row[0]: Row(*row[:5], "|".join(row[5:])) for row in rows if len(row) >= 6}
+    rows = (line.split("|", 5) for line in ask(*command).splitlines())
+    return {row[0]: Row(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows if len(row) == 6}
 
 
 def details(job: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ __all__ = [
     "write",
 ]
 
-NAMES = ("zero_shot", "few_shot", "text_kinds", "feature_quality", "settings")
+NAMES = ("zero_shot", "few_shot", "text_kinds", "coverage", "feature_quality", "settings")
 
 
 def _make(name: str, results: Results) -> Table:

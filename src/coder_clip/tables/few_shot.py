@@ -24,7 +24,7 @@ def table(results: Results) -> Table:
     seeds: set[int] = set()
     settings: list[str] = []
     for dataset, model in results:
-        for shots in results.shots:
+        for shots in results.shots_of(dataset):
             document = results.adapter(dataset, model, shots)
             setting = results.few_shot_setting(document)
             settings.append(setting)
@@ -38,7 +38,7 @@ def table(results: Results) -> Table:
                 records.append(record)
     columns_ = ["dataset", "model", "method", "setting", "shots", "accuracy", "accuracy_std"]
     frame = pd.DataFrame(records, columns=[*columns_, "accuracy_low", "accuracy_high", "seeds"])
-    if len(results.datasets) > 1 and len(frame):
+    if len(results.few_shot) > 1 and len(frame):
         frame = pd.concat([frame, _few_shot_average(results, frame)], ignore_index=True)
     best = frames.best(frame, ["dataset", "model", "shots"], "accuracy")
     rows: dict[tuple[str, str, str], list[Cell]] = {}
@@ -80,7 +80,7 @@ def _few_shot_average(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
                 std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
                 record = {"dataset": AVERAGE, "model": model, "method": method, "shots": shots}
                 record["setting"] = results.few_shot_setting(
-                    results.adapter(results.datasets[0], model, shots)
+                    results.adapter(results.few_shot[0], model, shots)
                 )
                 record |= {"accuracy": float(np.mean(values)), "accuracy_std": std, "seeds": len(values)}
                 records.append(record)
@@ -92,7 +92,7 @@ def _few_shot_average(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
 def average_runs(results: Results, model: str, method: str, shots: int) -> dict[int, float]:
     """Seed -> test accuracy averaged over all data sets; empty unless all data sets share a seed."""
     runs = []
-    for dataset in results.datasets:
+    for dataset in results.few_shot:
         document = results.adapter(dataset, model, shots)
         runs.append(_runs(document, method, results.few_shot_setting(document)))
     shared = [seed for seed in runs[0] if all(seed in r for r in runs)]

@@ -34,7 +34,7 @@ def table(results: Results) -> Table:
             for quantity in ("threshold", "looked_at"):
                 if quantity in m:
                     records.append({**row, "quantity": quantity, "value": float(m[quantity])})
-        for shots in results.shots:
+        for shots in results.shots_of(dataset):
             for s in results.adapter(dataset, model, shots)["summary"]:
                 if s["method"] == "coder_adapter":
                     a = s["accuracy"]

@@ -197,7 +197,7 @@ def _templates(config: Config, dataset: str) -> Templates:
 
 
 def _coverage(config: Config, dataset: str) -> float | None:
-    """Share of the rerank's comparisons with a text, over all models, in the main setting; None before a run."""
+    """Share of the rerank's comparisons with a text, over all models; None before a run."""
     from ..results import Results
 
     paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
@@ -206,12 +206,9 @@ def _coverage(config: Config, dataset: str) -> float | None:
     results = Results.of(config)
     compared = covered = 0
     for m in config.models:
-        document = results.rerank(dataset, m)
-        setting = results.rerank_setting(document)
-        for method in document["methods"]:
-            if method["setting"] == setting:
-                compared += method["comparisons"]["all"]
-                covered += method["comparisons"]["with_text"]
+        if method := results.rerank_that_looks(results.rerank(dataset, m)):
+            compared += method["comparisons"]["all"]
+            covered += method["comparisons"]["with_text"]
     return covered / compared if compared else None
 
 

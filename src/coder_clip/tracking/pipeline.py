@@ -2,8 +2,10 @@
 
 With the name of another configuration it describes that one: a repository tracks the results of one configuration.
 
-What a phase depends on besides the phases before it is what its rules list as inputs: the transitive imports of
-its module, texts, weights; and the rule file, which holds the command. A test compares the file with what this prints.
+A stage is as fine as the rules of its phase, so that `dvc status` names what Snakemake makes again: the files that
+they list as inputs (transitive imports, texts, weights), the keys of the configuration that they read, and their
+commands (workflow/commands.yaml). Rule files are no dependency: a comment there changes nothing. A test compares the
+file with what this prints, another changes everything once and asks both tools.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from ..config import load_config
+from ..config import Config, load_config
+from .stages import COMMANDS, HEADER
 
 DEFAULT = "config/reproduce.yaml"
 
@@ -25,7 +28,9 @@ DEFAULT = "config/reproduce.yaml"
 class Phase:
     """target: of Snakemake. made: names below results/. kept: those that stay in Git, small and for people.
 
-    params: keys of the configuration whose change remakes something; none means any key.
+    params: keys of the configuration whose change remakes something; * stands for every data set. Of two keys only
+    the largest value counts (adapter.shots for image features, rerank.thresholds for the texts of pairs), which DVC
+    cannot express: there it names the phase at any change.
     """
 
     name: str
@@ -35,46 +40,68 @@ class Phase:
     kept: tuple[str, ...] = ()
 
 
-PLACE = ("datasets", "models")
+def _of_data_sets(*keys: str) -> tuple[str, ...]:
+    return tuple(f"datasets.*.{key}" for key in keys)
+
+
+ENCODER = (*_of_data_sets("root"), "models", "features.threads")  # root: a built-in data set has source files
 INTERVALS = ("evaluation.bootstrap", "evaluation.seed")
-SHOTS = ("adapter.shots", "adapter.seeds", "adapter.repeat_shots")
-FEATURES = ("features.batch_size", "features.on_error", "features.shards", "features.threads")
+SHOTS = ("adapter.shots", "adapter.seeds", "adapter.repeat_shots", *_of_data_sets("views"))
+IMAGES = ("features.batch_size", "features.on_error", "features.shards")
+GATE = _of_data_sets("threshold")
 GENERATOR = tuple(
     f"generator.{key}"
     for key in ("model", "temperature", "seed", "max_tokens", "extra", "structured", "counts", "encoder", "max_pairs",
                 "repeats", "on_failure")
 )  # fmt: skip
+SHOWN = ("title", "note", "results", "datasets", "models", "settings", "rerank", "adapter", "evaluation")
 PHASES = (
-    Phase("texts", "texts", ("manifests", "texts"), ("datasets", *GENERATOR)),
-    Phase("image_features", "image_features", ("image_features",), (*PLACE, *FEATURES, *SHOTS)),
+    Phase("texts", "texts", ("manifests", "texts"), _of_data_sets("root", "classes", "texts")),
+    Phase("image_features", "image_features", ("image_features",), (*ENCODER, *IMAGES, *SHOTS)),
     Phase(
-        "text_features", "text_features", ("text_features",), (*PLACE, "features.threads", "evaluation.seed")
+        "text_features",
+        "text_features",
+        ("text_features",),
+        (*ENCODER, *_of_data_sets("templates"), "evaluation.seed"),
     ),
-    Phase("coder", "coder", ("coder",), (*PLACE, "features.threads")),
-    Phase("zero_shot", "zero_shot", ("zero_shot",), (*PLACE, "settings", *INTERVALS)),
+    Phase("coder", "coder", ("coder",), ("features.threads",)),
+    Phase("zero_shot", "zero_shot", ("zero_shot",), ("settings", *INTERVALS)),
     Phase(
         "one_to_one",
         "one_to_one",
         ("one_to_one",),
-        (*PLACE, "settings", "features.threads", "rerank", *GENERATOR),
+        (*ENCODER, *_of_data_sets("one_to_one", "templates"), "settings", "rerank"),
     ),
-    Phase("rerank", "rerank", ("rerank",), (*PLACE, "settings", "rerank", *INTERVALS)),
-    Phase("adapter", "adapter", ("adapter",), (*PLACE, "settings", "adapter", *INTERVALS)),
-    Phase("evaluation", "evaluation", ("evaluation",), (*PLACE, "evaluation")),
-    Phase("report", "report_page", ("figures", "report.html"), (), ("tables", "metrics.json")),
+    Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
+    Phase("adapter", "adapter", ("adapter",), ("settings", "adapter", *INTERVALS)),
+    Phase("evaluation", "evaluation", ("evaluation",), ("evaluation",)),
+    Phase(
+        "report",
+        "report_page",
+        ("figures", "report.html"),
+        (*SHOWN, *GENERATOR, "features.batch_size", "features.on_error", "features.threads"),
+        ("tables", "metrics.json"),
+    ),
 )
+CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.deciding, GeneratorConfig.deciding
+    "data_root",
+    "features.workers",
+    "features.device",
+    *(f"generator.{key}" for key in ("base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices",
+                                     "max_cost", "batch", "poll", "answers")),
+)  # fmt: skip
 
 
 def pipeline(config: str = DEFAULT) -> dict[str, Any]:
     """The document of dvc.yaml."""
     root = load_config(config).results.as_posix()
-    written = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
     jobs = _jobs(config)
-    outputs = {o for _, out in jobs for o in out}
+    outputs = {o for job in jobs for o in job.outputs}
     stages: dict[str, Any] = {}
     for phase in PHASES:
         below = [f"{root}/{name}" for name in (*phase.made, *phase.kept)]
-        inputs = {i for ins, outs in jobs for i in ins if any(_folder(o, below) for o in outs)}
+        own = [job for job in jobs if any(_folder(o, below) for o in job.outputs)]
+        inputs = {i for job in own for i in job.inputs}
         before = {_folder(i, _all(root)) or i for i in inputs & outputs} - set(below)
         kept = {name: {f"{root}/{name}": {"cache": False, "persist": True}} for name in phase.kept}
         stages[phase.name] = {
@@ -83,7 +110,10 @@ def pipeline(config: str = DEFAULT) -> dict[str, Any]:
                 f"coder-clip record --config {config}",
             ],
             "deps": sorted((inputs - outputs) | before),
-            "params": [{config: [key for key in phase.params if _has(written, key)] or None}],
+            "params": [
+                {config: keys_read(phase, config)},
+                {COMMANDS.as_posix(): _commands(phase, {job.command for job in own})},
+            ],
             "outs": [{f"{root}/{name}": {"persist": True}} for name in phase.made]
             + [out for name, out in kept.items() if "." not in name],
         }
@@ -94,6 +124,48 @@ def pipeline(config: str = DEFAULT) -> dict[str, Any]:
         for title, template, name, x, y in PLOTS
     ]
     return {"stages": stages, "plots": plots}
+
+
+def keys_read(phase: Phase, config: str | Path) -> list[str]:
+    """Keys of this configuration file whose change remakes something of the phase, as DVC writes them.
+
+    DVC can only watch what is written. For a key that is not, it watches the table that the key would stand in, so
+    that adding it counts (as does any other change of that table: write out what you vary).
+    """
+    written = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    found: list[str] = []
+    for key in (*phase.params, *_read_here(phase.name, load_config(config))):
+        found += [k for k in _written(written, key.split(".")) if k not in found]
+    return [k for k in found if not any(k.startswith(other + ".") for other in found)]
+
+
+def _read_here(phase: str, config: Config) -> tuple[str, ...]:
+    """Keys that a phase reads with some configurations and not with others."""
+    data_sets = config.datasets.items()
+    pairs = any(d.generates_pairs for _, d in data_sets)
+    if phase == "texts" and any(d.generated(name) for name, d in data_sets):
+        return (*GENERATOR, *_of_data_sets("templates"), "models", "features.threads")
+    if phase != "one_to_one":
+        return ()
+    found = GENERATOR if pairs else ()
+    if pairs or max(config.rerank.thresholds) < 1:  # else no gate is wider than every threshold of the grid
+        found += GATE
+    if any(d.one_to_one is None for _, d in data_sets):  # then `texts` says where they come from
+        found += _of_data_sets("texts")
+    return found
+
+
+def _written(document: Any, key: list[str], before: tuple[str, ...] = ()) -> list[str]:
+    """The key, for every data set if it has a *, as far as it is written; none where not even its table is."""
+    name, rest = key[0], key[1:]
+    if name == "*":
+        names = list(document) if isinstance(document, dict) else []
+        if not names or any(not isinstance(n, str) or "." in n for n in names):  # DVC takes dots apart
+            return [".".join(before)]
+        return [k for n in names for k in _written(document, [n, *rest], before)]
+    if not isinstance(document, dict) or name not in document:
+        return [".".join(before)] if before else []
+    return _written(document[name], rest, (*before, name)) if rest else [".".join((*before, name))]
 
 
 PLOTS = (  # title, template of .dvc/plots, table, x, y
@@ -111,16 +183,23 @@ def _folder(path: str, below: list[str]) -> str | None:
     return next((b for b in below if path == b or path.startswith(b + "/")), None)
 
 
-def _has(document: Any, key: str) -> bool:
-    for part in key.split("."):
-        if not isinstance(document, dict) or part not in document:
-            return False
-        document = document[part]
-    return True
+def _commands(phase: Phase, run: set[str]) -> list[str]:
+    """Keys of workflow/commands.yaml that hold what jobs of this phase run. ValueError for one that it lacks."""
+    listed = yaml.safe_load(COMMANDS.read_text(encoding="utf-8")).get(phase.name, {})
+    if missing := run - set(listed.values()):
+        raise ValueError(f"{COMMANDS}: '{phase.name}' lacks the command of a rule: {sorted(missing)[0]}")
+    return [f"{phase.name}.{rule}" for rule, command in listed.items() if command in run]
 
 
-def _jobs(config: str) -> list[tuple[set[str], set[str]]]:
-    """Inputs, the rule file among them, and outputs of every job of the default target."""
+@dataclass(frozen=True)
+class _Job:
+    inputs: set[str]
+    outputs: set[str]
+    command: str
+
+
+def _jobs(config: str) -> list[_Job]:
+    """Every job of the default target that makes something."""
     import contextlib
     import io
 
@@ -139,19 +218,26 @@ def _jobs(config: str) -> list[tuple[set[str], set[str]]]:
         workflow.dag().summary()
         jobs = workflow._workflow.dag.jobs
         return [
-            ({*map(str, j.input), os.path.relpath(j.rule.snakefile)}, set(map(str, j.output))) for j in jobs
+            _Job(set(map(str, j.input)), set(map(str, j.output)), str(j.rule.shellcmd))
+            for j in jobs
+            if j.output
         ]
+
+
+def text(document: dict[str, Any], config: str = DEFAULT) -> str:
+    """dvc.yaml as it is written."""
+    with_config = f" {config}" if config != DEFAULT else ""
+    return (
+        f"{HEADER}{with_config} > dvc.yaml\n"
+        "# Every stage calls Snakemake, which does only what is needed, and then checks what was made.\n"
+        + yaml.safe_dump(document, sort_keys=False, width=110)
+    )
 
 
 def main() -> None:
     os.environ["CODER_CLIP_TRACKING"] = "off"
     config = sys.argv[1] if len(sys.argv) > 1 else DEFAULT
-    with_config = f" {config}" if config != DEFAULT else ""
-    print(
-        f"# The phases as DVC stages, made by: python -m coder_clip.tracking.pipeline{with_config} > dvc.yaml"
-    )
-    print("# Every stage calls Snakemake, which does only what is needed, and then checks what was made.")
-    print(yaml.safe_dump(pipeline(config), sort_keys=False, width=110), end="")
+    print(text(pipeline(config), config), end="")
 
 
 if __name__ == "__main__":

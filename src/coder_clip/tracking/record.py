@@ -18,7 +18,7 @@ from . import dvc, provenance
 from .gate import Checked, check, describe, plan
 from .hashes import STATE, Hashes
 from .records import Records
-from .stages import DVC_LOCK, keep_lock, mend_lock, read_lock, read_stages, why_untracked
+from .stages import DVC_LOCK, keep_lock, mend_lock, read_lock, read_stages, renewed, why_untracked
 
 ASIDE = Path("results-set-aside")
 
@@ -59,7 +59,9 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
         outcome.notes.append(mended)
     keep_lock()
     records, hashes = Records(), Hashes()
-    planned = plan(config, snakefile)
+    with renewed(config) as notes:
+        planned = plan(config, snakefile)
+    outcome.notes += notes
     whole: dict[str, provenance.Provenance] = {}
     stages = read_stages()
     for stage in stages:

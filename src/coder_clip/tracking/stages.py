@@ -5,17 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..artifacts import write_bytes
+from ..artifacts import write_bytes, write_text
 from ..errors import UserError
 from .hashes import STATE
 
 DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
+COMMANDS = Path("workflow/commands.yaml")  # what the rules run; DVC compares it like parameters
+HEADER = "# The phases as DVC stages, made by: python -m coder_clip.tracking.pipeline"
 _COPY = STATE / "dvc.lock"
 
 
@@ -40,11 +45,42 @@ def read_stages() -> list[Stage]:
     for name, body in (document.get("stages") or {}).items():
         entries = [o for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
         kept = [_key(o) for o in entries if isinstance(o, dict) and not o[_key(o)].get("cache", True)]
-        configs = [k for p in body.get("params") or () if isinstance(p, dict) for k in p]
+        configs = [
+            k for p in body.get("params") or () if isinstance(p, dict) for k in p if Path(k) != COMMANDS
+        ]
         found.append(
             Stage(name, tuple(map(_key, entries)), tuple(body.get("deps") or ()), tuple(configs), tuple(kept))
         )
     return found
+
+
+@contextmanager
+def renewed(config: str | Path) -> Iterator[list[str]]:
+    """Have dvc.yaml made anew meanwhile, if it is a generated one; then the list says what a person should know.
+
+    It follows the configuration (a key or a data set that was not written before) and the rules. What was added by
+    hand, stages and plots, stays.
+    """
+    notes: list[str] = []
+    if not DVC_YAML.is_file() or not DVC_YAML.read_text(encoding="utf-8").startswith(HEADER):
+        yield notes
+        return
+    command = [sys.executable, "-m", "coder_clip.tracking.pipeline", os.path.relpath(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield notes
+        made, errors = process.communicate()
+    if process.returncode:
+        why = [line for line in errors.splitlines() if line.strip()] or ["it was stopped"]
+        notes.append(f"{DVC_YAML} could not be made anew: {why[-1].strip()}")
+        return
+    new, old = yaml.safe_load(made), _yaml(DVC_YAML)
+    both = {**old, **new, "stages": {**old.get("stages", {}), **new["stages"]}}
+    titles = {_key(plot) for plot in new["plots"]}
+    both["plots"] = [*new["plots"], *(p for p in old.get("plots") or () if _key(p) not in titles)]
+    if both != old:
+        head = "".join(line for line in made.splitlines(keepends=True) if line.startswith("#"))
+        write_text(DVC_YAML, head + yaml.safe_dump(both, sort_keys=False, width=110))
+        notes.append(f"{DVC_YAML} follows the configuration and the rules again; commit it, too")
 
 
 def why_untracked(config: str | Path) -> str | None:

@@ -3,7 +3,8 @@
     python tests/integration/slurm/cluster.py start /tmp/cluster     then: source /tmp/cluster/env
     python tests/integration/slurm/cluster.py stop /tmp/cluster
 
-Nodes n1 and n2 (partition cpu, the default) and g1 (partition gpu, two pretended GPUs of model h100), four CPUs and
+Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent,
+for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100), four CPUs and
 16000 MB each whatever the machine has. Without systemd, cgroups or a file outside the folder. Debian packages:
 slurmctld slurmd slurm-client munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
 """
@@ -52,8 +53,11 @@ MailProg=/bin/true
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0
+SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0
+MessageTimeout=5
 PriorityType=priority/basic
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
@@ -70,8 +74,10 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 {accounting}
 {nodes}
-PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=60 DefaultTime=10 State=UP
-PartitionName=gpu Nodes=g1 MaxTime=60 DefaultTime=10 State=UP
+PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=120 DefaultTime=10 PriorityTier=5 State=UP
+PartitionName=gpu Nodes=g1 MaxTime=120 DefaultTime=10 PriorityTier=5 State=UP
+PartitionName=scavenge Nodes=n1,n2 MaxTime=120 PriorityTier=1 PreemptMode=CANCEL State=UP
+PartitionName=urgent Nodes=n1,n2 MaxTime=120 PriorityTier=9 PreemptMode=OFF State=UP
 """
 
 
@@ -144,15 +150,7 @@ class Cluster:
             self.start_controller()
             for node in NODES:
                 self.start_node(node)
-            eventually(
-                "three idle nodes",
-                lambda: (
-                    self.ask("sinfo", "-hN", "-o", "%N|%T").split().count("g1|idle")
-                    + self.ask("sinfo", "-hN", "-o", "%N|%T").split().count("n1|idle")
-                    + self.ask("sinfo", "-hN", "-o", "%N|%T").split().count("n2|idle")
-                    == len(NODES)
-                ),
-            )
+            eventually("three idle nodes", lambda: self.nodes() == dict.fromkeys(NODES, "idle"))
         except BaseException as error:
             logs = "\n".join(p.read_text(errors="replace")[-1500:] for p in self.folder.glob("log/*.log"))
             self.stop()
@@ -208,6 +206,10 @@ class Cluster:
             return self.run(*command)
         except (RuntimeError, subprocess.TimeoutExpired):
             return ""
+
+    def nodes(self) -> dict[str, str]:
+        """Name -> state: idle, mixed, allocated, down*, …"""
+        return dict(row.split("|") for row in self.ask("sinfo", "-hN", "-o", "%N|%T").split())
 
     def jobs(self) -> list[Job]:
         """All jobs that the controller remembers, oldest first."""

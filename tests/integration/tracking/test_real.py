@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,10 +16,12 @@ from project import JOB, ROOT, Project
 
 pytestmark = pytest.mark.slow
 
-SMALL = {
+DIGITS = yaml.safe_load((ROOT / "config/reproduce.yaml").read_text())["datasets"]["digits"]
+SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "title": "digits alone",
+    "note": "",
     "results": "results",
-    "datasets": {"digits": {"views": 1}},
+    "datasets": {"digits": {**DIGITS, "views": 1}},
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
@@ -71,6 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("the pipeline")
     said = project.run("snakemake", *RUN).stdout
+    assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
     assert "recorded in DVC: texts, image_features" in said
     assert "is not recorded" not in said
     project.commit()
@@ -80,7 +85,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def clone(made: Project, tmp_path: Path) -> Project:
-    folder = tmp_path / "clone"
+    return cloned(made, tmp_path / "clone")
+
+
+def cloned(made: Project, folder: Path) -> Project:
+    """A colleague's clone of it, pulled."""
     made.run("git", "clone", "--quiet", str(made.folder), str(folder))
     clone = Project(folder, PYTHONPATH=str(folder / "src"))
     clone.run("dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store"))
@@ -114,9 +123,9 @@ CHANGES = {
         ["adapter"],
     ),
     "a command": (
-        "workflow/rules/coder.smk",
+        "workflow/commands.yaml",
         "coder-clip coder ",
-        "coder-clip  coder ",
+        "coder-clip coder  ",
         {"build_coder", "classify", "rerank_top", "evaluate", "page"},
         ["coder"],
     ),
@@ -140,6 +149,163 @@ def test_a_change_reruns_what_depends_on_it(clone: Project, change: str) -> None
     assert "encode_images" not in planned
     assert "manifest" not in planned
     assert clone.stale() == phases
+
+
+# ---- one thing after the other is changed, and both tools are asked (ask.py)
+#
+# `dvc status` names the phases in which something changed, not those that follow from it. Snakemake gives for every
+# file that it would make again a reason of its own (a parameter, a command, a source, not there) or none, if only a job
+# before it runs again. For keys and commands both must name the same phases. For a source that several phases share
+# Snakemake gives its reason in the first of them alone; so there: whatever has a reason of its own is named, whatever
+# is named is made again. And always: all that is made again is reached from what is named along dvc.yaml.
+
+VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
+    "title": "other",
+    "note": "other",
+    "datasets.digits.views": 2,
+    "datasets.digits.threshold": 0.2,
+    "datasets.digits.texts": "data/texts/other.json",
+    "datasets.digits.one_to_one": "data/texts/other.one_to_one.json",
+    "datasets.digits.templates": {"name": "a picture of a {class}"},
+    "datasets.digits.classes": ["nine", "eight"],
+    "datasets.digits.root": "data/texts",
+    "models": {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}},
+    "settings": ["as_published", "corrected"],
+    "features.batch_size": 32,
+    "features.threads": 2,
+    "features.shards": 2,
+    "features.on_error": "skip",
+    "rerank.top_k": 4,
+    "rerank.thresholds": [0.0, 0.1, 0.9],
+    "adapter.shots": [1, 2],
+    "adapter.seeds": [1, 3],
+    "adapter.repeat_shots": True,
+    "adapter.betas": [0.1, 100, 10],
+    "adapter.alphas": [0.1, 10, 5],
+    "adapter.rounds": 3,
+    "evaluation.bootstrap": 30,
+    "evaluation.seed": 1,
+    "evaluation.text_counts": [2],
+    "evaluation.draws": 2,
+    "evaluation.neighbors": 3,
+    "evaluation.tsne_images": 50,
+    "evaluation.corrections": 2,
+}
+ADDED = {"adapter.initial": [1.0, 2.0], "features.workers": 2, "features.device": "cpu"}  # not written there
+NOTHING = {"features.workers", "features.device"}
+SOURCES = (  # besides those of the phases: shared by several, behind one table or figure, behind none
+    *("artifacts", "settings", "neighbors", "rerank", "encoders", "datasets/digits", "texts/sets", "report"),
+    *("tables/zero_shot", "figures/tsne", "config", "cli", "tracking/record"),
+)
+
+
+def with_value(document: dict[str, Any], key: str, value: Any) -> str:
+    document = copy.deepcopy(document)
+    *tables, last = key.split(".")
+    inner = document
+    for table in tables:
+        inner = inner[table]
+    inner[last] = value
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def changes_of(folder: Path) -> dict[str, dict[str, str]]:
+    """What is changed, a name each: of which file what the new text is."""
+    document = yaml.safe_load((folder / "config/reproduce.yaml").read_text())
+    found = {
+        f"key {key}": {"config/reproduce.yaml": with_value(document, key, value)}
+        for key, value in {**VALUES, **ADDED}.items()
+    }
+    lines = (folder / "config/reproduce.yaml").read_text()
+    found["comment in the configuration"] = {"config/reproduce.yaml": f"# a comment\n{lines}"}
+    package = folder / "src/coder_clip"
+    for path in [*sorted((package / "phases").glob("*.py")), *(package / f"{name}.py" for name in SOURCES)]:
+        name = path.relative_to(folder).as_posix()
+        found[f"source {name}"] = {name: path.read_text() + "\n# a comment\n"}
+    commands = yaml.safe_load((folder / "workflow/commands.yaml").read_text())
+    for phase, rules in commands.items():
+        for rule in rules:
+            text = with_value(commands, f"{phase}.{rule}", f"true; {rules[rule]}")
+            found[f"command {phase}.{rule}"] = {"workflow/commands.yaml": text}
+    for path in [*sorted((folder / "workflow").rglob("*.smk")), folder / "workflow/commands.yaml"]:
+        name = path.relative_to(folder).as_posix()
+        found[f"comment in {name}"] = {name: f"# a comment\n{path.read_text()}"}
+    for name in ("data/texts/digits.json", "data/texts/digits.one_to_one.json"):
+        found[f"text {name}"] = {name: (folder / name).read_text() + "\n"}
+    for name in ("data/mini/open_clip_config.json", "src/coder_clip/templates/report.css"):
+        found[f"file {name}"] = {name: (folder / name).read_text() + "\n"}
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers(made: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
+    clone = cloned(made, tmp_path_factory.mktemp("every") / "clone")
+    for kind in ("", ".one_to_one"):
+        shutil.copy(clone / f"data/texts/digits{kind}.json", clone / f"data/texts/other{kind}.json")
+    assert plan(clone) == set()
+    changes = changes_of(clone.folder)
+    done = subprocess.run(
+        ["python", str(Path(__file__).parent / "ask.py")],
+        cwd=clone.folder,
+        env={**clone.environment, "PATH": clone.environment["PATH"]},
+        input=json.dumps({"nothing": {}, **changes, "nothing again": {}}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, dict[str, list[str]]] = json.loads(done.stdout)
+    assert list(found) == ["nothing", *changes, "nothing again"]
+    for name in ("nothing", "nothing again"):
+        assert found[name] == {"dvc": [], "own": [], "rerun": []}
+    return found
+
+
+def test_every_change_means_the_same_to_both_tools(answers: dict[str, dict[str, list[str]]]) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = {next(iter(o)): name for name, s in stages.items() for o in [*s["outs"], *s.get("metrics", ())]}
+    wrong = []
+    for name, said in answers.items():
+        assert "error" not in said, f"{name}: {said}"
+        named, own, rerun = (set(said[key]) for key in ("dvc", "own", "rerun"))
+        reached = set(named)
+        for stage in stages:  # in the order of the DAG
+            if any(outs.get(dep) in reached for dep in stages[stage]["deps"]):
+                reached.add(stage)
+        same = own == named if name.startswith(("key", "command", "comment")) else own <= named <= rerun
+        if not same or not rerun <= reached:
+            wrong.append(f"{name}: {said}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]]], made: Project) -> None:
+    """Nothing is overlooked: a new key, phase, rule or rule file is among the changes."""
+    written = yaml.safe_load((made / "config/reproduce.yaml").read_text())
+    leaves = {
+        f"{key}.{below}" if below else key
+        for key, value in written.items()
+        for below in (value if isinstance(value, dict) and key != "datasets" else [None])
+    } - {"datasets", "results"}
+    leaves |= {f"datasets.digits.{key}" for key in written["datasets"]["digits"]}
+    assert set(VALUES) == leaves  # results: where, not what
+    for name, said in answers.items():
+        kind, what = name.split(maxsplit=1)
+        counts = bool(said["dvc"])
+        if kind == "key":
+            assert counts == (what not in NOTHING), name
+        elif kind == "command":
+            assert counts == (what not in ("image_features.encode_shard", "image_features.merge_shards")), (
+                name
+            )
+        elif kind in ("comment", "nothing"):
+            assert not counts, name
+        elif kind in ("text", "file") or ("/phases/" in what and "__init__" not in what):
+            assert counts, name
+    assert answers["key datasets.digits.views"]["dvc"] == ["image_features", "report"]
+    assert answers["key adapter.rounds"]["dvc"] == ["adapter", "report"]
+    assert answers["command coder.build_coder"]["dvc"] == ["coder"]
+    assert answers["source src/coder_clip/rerank.py"]["dvc"] == ["one_to_one", "rerank"]
+    for name in ("config", "cli", "tracking/record"):
+        assert answers[f"source src/coder_clip/{name}.py"]["dvc"] == []
 
 
 def test_numbers_are_explained(clone: Project) -> None:

@@ -1,13 +1,19 @@
-"""The same walk with each remote: push, a colleague's clone, pull, nothing to do, one change, the right jobs."""
+"""The same walk with each remote: push, a colleague's clone, pull, nothing to do, one change, the right jobs.
+
+And for each remote: a push and a pull that are killed in the middle go on, and a tampered object is noticed.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import Project
@@ -63,18 +69,96 @@ def holds(folder: Path, word: str) -> list[str]:
     return [str(p) for p in folder.rglob("*") if p.is_file() and word.encode() in p.read_bytes()]
 
 
-def test_directory(toy: Project) -> None:
-    shutil.rmtree(toy.folder.parent / "store")
-    walk(toy, lambda p: None)
+class Remote:
+    """A remote: how a project is told of it, and what lies there."""
+
+    def __init__(self, kind: str, toy: Project, server: Ssh | str | None) -> None:
+        self.kind, self.server = kind, server
+        self.folder = toy.folder.parent / "remote"
+        if kind == "directory":
+            set_remote(toy, "../remote")
+        elif isinstance(server, Ssh):
+            set_remote(toy, f"ssh://{server.user}@127.0.0.1:{server.port}{self.folder}")
+        else:
+            self.prefix = toy.folder.parent.name  # a bucket for all tests, a folder each
+            set_remote(toy, f"s3://results/{self.prefix}", endpointurl=str(server), region="us-east-1")
+
+    def prepare(self, project: Project) -> None:
+        """What a person sets up once, outside Git: trust and credentials."""
+        if isinstance(self.server, Ssh):
+            trust(project, self.server)
+        elif self.kind == "s3":
+            secrets = Path(project.environment["HOME"]) / "credentials"
+            secrets.write_text(f"[default]\naws_access_key_id = id\naws_secret_access_key = {SECRET}\n")
+            project.environment["AWS_SHARED_CREDENTIALS_FILE"] = str(secrets)
+
+    def objects(self) -> dict[str, int]:
+        """Size of every object that is whole there, by its hash."""
+        if self.kind == "s3":
+            listed = bucket(str(self.server)).objects.filter(Prefix=self.prefix)
+            return {"".join(o.key.split("/")[-2:]): o.size for o in listed}
+        return in_folder(self.folder)
+
+    def read(self, md5: str) -> bytes:
+        if self.kind == "s3":
+            body = bucket(str(self.server)).Object(self._key(md5)).get()["Body"].read()
+            assert isinstance(body, bytes)
+            return body
+        return (self.folder / self._key(md5)).read_bytes()
+
+    def write(self, md5: str, data: bytes) -> None:
+        if self.kind == "s3":
+            bucket(str(self.server)).put_object(Key=self._key(md5), Body=data)
+        else:
+            (self.folder / self._key(md5)).chmod(0o644)
+            (self.folder / self._key(md5)).write_bytes(data)
+
+    def _key(self, md5: str) -> str:
+        before = f"{self.prefix}/" if self.kind == "s3" else ""
+        return f"{before}files/md5/{md5[:2]}/{md5[2:]}"
+
+    def tamper(self) -> None:
+        """Other bytes of the same length in the largest object."""
+        objects = self.objects()
+        largest = max(objects, key=lambda md5: objects[md5])
+        self.write(largest, b"tampered" + self.read(largest)[8:])
 
 
-def test_ssh(toy: Project, ssh_server: Ssh) -> None:
-    url = f"ssh://{ssh_server.user}@127.0.0.1:{ssh_server.port}{toy.folder.parent}/over-ssh"
-    set_remote(toy, url)
-    clone = walk(toy, lambda p: trust(p, ssh_server))
-    assert (toy.folder.parent / "over-ssh/files/md5").is_dir()
+def bucket(endpoint: str) -> Any:
+    import boto3
+
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    return boto3.resource("s3", endpoint_url=endpoint, **keys).Bucket("results")
+
+
+def in_folder(store: Path) -> dict[str, int]:
+    """Objects of a DVC cache or remote that lies on disk. One that is being written has another name yet."""
+    found = {}
+    for path in store.glob("files/md5/??/*"):
+        if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name):
+            found[path.parent.name + path.name] = path.stat().st_size
+    return found
+
+
+KINDS = ("directory", "ssh", "s3")
+
+
+@pytest.fixture(params=KINDS)
+def remote(request: pytest.FixtureRequest, toy: Project) -> Remote:
+    kind = request.param
+    return Remote(kind, toy, None if kind == "directory" else request.getfixturevalue(f"{kind}_server"))
+
+
+def test_push_clone_pull(toy: Project, remote: Remote) -> None:
+    clone = walk(toy, remote.prepare)
+    assert len(remote.objects()) > 8
     for project in (toy, clone):  # which key is mine is nobody else's business
-        assert str(ssh_server.key) not in project.git("log", "--all", "--patch")
+        if isinstance(remote.server, Ssh):
+            assert str(remote.server.key) not in project.git("log", "--all", "--patch")
+    if remote.kind == "s3":
+        clone.snakemake()
+        for project in (toy, clone):
+            assert holds(project.folder, SECRET) == []
 
 
 def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
@@ -91,48 +175,70 @@ def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
     toy.run("coder-clip", "push")
 
 
-def test_s3(toy: Project, s3_server: str, capfd: pytest.CaptureFixture[str]) -> None:
-    set_remote(toy, "s3://results/toy", endpointurl=s3_server, region="us-east-1")
+@pytest.fixture(scope="session")
+def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy with six files of 20 MB, so that a push or pull has a middle. Not to be changed."""
+    folder = tmp_path_factory.mktemp("large")
+    subprocess.run(["cp", "-a", f"{finished}/.", str(folder)], check=True)
+    toy = Project(folder / "work")
+    for name in "cdef":
+        (toy / f"data/{name}.txt").write_text(f"{name} one two three")
+    toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a, b, c, d, e, f]")
+    toy.edit("src/feature.py", "[:1_500_000]", "* 8")
+    toy.snakemake()
+    toy.commit("large")
+    return folder
 
-    def prepare(project: Project) -> None:
-        """Credentials lie in a file outside the repository."""
-        secrets = Path(project.environment["HOME"]) / "credentials"
-        secrets.write_text(f"[default]\naws_access_key_id = id\naws_secret_access_key = {SECRET}\n")
-        project.environment["AWS_SHARED_CREDENTIALS_FILE"] = str(secrets)
 
-    clone = walk(toy, prepare)
-    clone.snakemake()
-    for project in (toy, clone):
-        assert holds(project.folder, SECRET) == []
+@pytest.fixture
+def large(finished_large: Path, tmp_path: Path) -> Project:
+    subprocess.run(["cp", "-a", f"{finished_large}/.", str(tmp_path)], check=True)
+    return Project(tmp_path / "work")
 
 
-def test_an_interrupted_push_resumes(toy: Project, ssh_server: Ssh) -> None:
-    url = f"ssh://{ssh_server.user}@127.0.0.1:{ssh_server.port}{toy.folder.parent}/over-ssh"
-    set_remote(toy, url)
-    trust(toy, ssh_server)
-    for delay in (1.2, 1.6, 2.0):
-        push = toy.start("coder-clip", "push")
-        time.sleep(delay)
-        os.killpg(push.pid, signal.SIGKILL)
-        push.wait()
-    toy.run("coder-clip", "push")
-    clone = toy.clone("clone")
-    trust(clone, ssh_server)
-    for delay in (1.2, 1.6, 2.0):
-        pull = clone.start("coder-clip", "pull")
-        time.sleep(delay)
-        os.killpg(pull.pid, signal.SIGKILL)
-        pull.wait()
+def kill_in_the_middle(project: Project, command: str, arrived: Callable[[], Collection[str]]) -> int:
+    """kill -9 of a push or pull and of the dvc it started, once some objects have arrived; how many have."""
+    before = len(arrived())
+    process = project.start("coder-clip", command, "--jobs", "1")
+    while len(arrived()) == before:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return len(arrived())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_push_and_pull_go_on(
+    kind: str, large: Project, request: pytest.FixtureRequest
+) -> None:
+    server = None if kind == "directory" else request.getfixturevalue(f"{kind}_server")
+    remote = Remote(kind, large, server)
+    remote.prepare(large)
+    cache = large / ".dvc/cache"
+    for _ in range(2):
+        assert 0 < kill_in_the_middle(large, "push", remote.objects) < len(in_folder(cache))
+    large.run("coder-clip", "push")
+    for md5, size in remote.objects().items():
+        assert size == in_folder(cache)[md5]  # nothing half written counts as pushed
+    clone = large.clone("clone")
+    remote.prepare(clone)
+    for _ in range(2):
+        pulled = kill_in_the_middle(clone, "pull", lambda: in_folder(clone / ".dvc/cache"))
+        assert 0 < pulled < len(remote.objects())
     clone.run("coder-clip", "pull")
     assert (clone.planned(), clone.stale()) == ([], [])
+    for name in "abcdef":
+        path = f"results/features/m/{name}.bin"
+        assert (clone / path).read_bytes() == (large / path).read_bytes()
 
 
-def test_a_tampered_remote_object_is_noticed(toy: Project) -> None:
-    objects = [p for p in (toy.folder.parent / "store/files/md5").rglob("*") if p.is_file()]
-    large = max(objects, key=lambda p: p.stat().st_size)
-    large.chmod(0o644)
-    large.write_bytes(b"tampered" + large.read_bytes()[8:])
+def test_a_tampered_remote_object_is_noticed(toy: Project, remote: Remote) -> None:
+    remote.prepare(toy)
+    toy.run("coder-clip", "push")
+    remote.tamper()
     clone = toy.clone("clone")
+    remote.prepare(clone)
     done = clone.run("coder-clip", "pull", ok=False)
     assert done.returncode != 0 or "will be made again" in done.stdout
     planned = clone.planned()
@@ -148,14 +254,14 @@ def test_a_tampered_remote_object_is_noticed(toy: Project) -> None:
     ) == good
 
 
-def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project) -> None:
+def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project, remote: Remote) -> None:
     toy.run("dvc", "remote", "modify", "store", "verify", "true")
     toy.commit("verify")
-    objects = [p for p in (toy.folder.parent / "store/files/md5").rglob("*") if p.is_file()]
-    large = max(objects, key=lambda p: p.stat().st_size)
-    large.chmod(0o644)
-    large.write_bytes(b"tampered" + large.read_bytes()[8:])
+    remote.prepare(toy)
+    toy.run("coder-clip", "push")
+    remote.tamper()
     clone = toy.clone("clone")
+    remote.prepare(clone)
     done = clone.run("coder-clip", "pull", ok=False)
     assert done.returncode != 0
     assert "results/features" in done.stdout

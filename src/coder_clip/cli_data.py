@@ -1,0 +1,84 @@
+"""``coder-clip data``: published data sets, what is there of them, and getting the rest (docs/data.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .config import load_config
+from .datasets import PUBLISHED, nearest_dataset
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .datasets.supply import Findings
+
+app = typer.Typer(
+    help="Published data sets: what is there, what is missing and how to get it (docs/data.md).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="[NAME]…")]
+Everything = Annotated[bool, typer.Option("--all", help="All published data sets.")]
+OfConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Those of a configuration.", metavar="FILE")
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the data sets; default: CODER_CLIP_DATA, else data_root of the configuration."
+    ),
+]
+
+
+@app.command()
+def check(
+    names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
+) -> None:
+    """Say what is there, what is missing, and how to get it. Ends with 1 where one cannot be used."""
+    from .datasets.supply import check
+
+    chosen, below = _chosen(names, everything, config, root)
+    _tell([check(name, below) for name in chosen])
+
+
+@app.command()
+def get(
+    names: Names = None,
+    everything: Everything = False,
+    config: OfConfig = None,
+    root: Root = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archives.")] = False,
+) -> None:
+    """Download what may be downloaded, check it and unpack it. A broken download goes on where it was."""
+    from .datasets.supply import get
+
+    chosen, below = _chosen(names, everything, config, root)
+    _tell([get(name, below, keep=keep, say=typer.echo) for name in chosen])
+
+
+def _chosen(
+    names: list[str] | None, everything: bool, config: Path | None, root: Path | None
+) -> tuple[list[str], Path]:
+    """Which data sets a command is about, and where they lie."""
+    from .datasets.published import data_root
+
+    c = load_config(config) if config else None
+    chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))
+    if unknown := [n for n in chosen if n not in PUBLISHED]:
+        raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
+    if not chosen and c:
+        chosen = [n for n, d in c.datasets.items() if n in PUBLISHED and d.root is None]
+    if not chosen:
+        raise UserError("name data sets, or give --all, or --config with published data sets in it")
+    return chosen, (root.expanduser() if root else data_root(c.data_root if c else None))
+
+
+def _tell(found: list[Findings]) -> None:
+    for each in found:
+        for line in each.lines():
+            typer.echo(line)
+    if not all(f.usable for f in found):
+        raise typer.Exit(1)

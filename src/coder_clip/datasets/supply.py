@@ -1,0 +1,164 @@
+"""What is there of a published data set, what is missing and how to get it; and getting it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError
+from .entry import Download, Entry, entry
+from .fetch import fetch
+from .published import find_place, find_rule, load_below
+from .unpack import unpack
+
+Say = Callable[[str], None]
+DOWNLOADS = ".downloads"  # below the root: archives on their way
+
+
+@dataclass
+class Findings:
+    """About one data set. problems: what keeps it from being used. advice: what would make it better.
+
+    get: what ``data get`` brings. by_hand: (what is missing, how to get it).
+    """
+
+    name: str
+    title: str
+    folder: Path
+    here: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    get: list[Download] = field(default_factory=list)
+    by_hand: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
+        said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
+        said += [f"  here      {line}" for line in self.here]
+        said += [f"  problem   {line}" for line in self.problems]
+        said += [f"  note      {line}" for line in self.advice]
+        if self.get:
+            size = sum(d.gigabytes for d in self.get)
+            what = ", ".join(d.gives for d in self.get)
+            said.append(f"  get       {what}: coder-clip data get {self.name} ({_gigabytes(size)})")
+            said += [f"            {d.url}" for d in self.get]
+        said += [f"  by hand   {self.folder / what}: {how}" for what, how in self.by_hand]
+        return said
+
+
+def check(name: str, root: Path) -> Findings:
+    """Look at a data set below the root. Nothing is fetched and no image opened."""
+    found = entry(name)
+    place = find_place(name, found, root)
+    folder = place.folder if place else root / found.folders[0]
+    result = Findings(name, found.title, folder)
+    result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
+    result.by_hand = [(h.gives, h.how) for h in found.by_hand if not _gives(h.gives, found, root)]
+    if place is None:
+        looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
+        result.problems.append(f"no images (looked for {looked})")
+        return result
+    rule = find_rule(found, folder)
+    if rule is None:
+        needs = " or ".join(" + ".join(r.needs) for r in found.splits)
+        result.problems.append(f"no split file: {needs}")
+        return result
+    try:
+        data = load_below(name, root)
+    except UserError as error:
+        result.problems.append(str(error))
+        return result
+    counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
+    result.here += [f"images in {place.images}", f"{counts} by {rule.what}"]
+    if missing := data.missing():
+        result.problems.append(
+            f"{len(missing):,} of {sum(data.counts.values()):,} images, first {missing[0]}"
+        )
+        if not result.get:
+            result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
+    if data.counts != rule.counts:
+        expected = ", ".join(f"{split} {n:,}" for split, n in rule.counts.items())
+        result.problems.append(f"expected {expected}: some of it is missing, or it is another version")
+    elif rule.fingerprint and data.fingerprint() != rule.fingerprint:
+        result.problems.append(f"{rule.needs[0]} lists other images than the published file")
+    if rule != found.splits[0]:
+        best = found.splits[0]
+        result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
+    if not result.problems and rule == found.splits[0]:
+        result.get, result.by_hand = [], []  # only for the splits that are not used
+    return result
+
+
+def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findings:
+    """Download and unpack what may be downloaded and is not there, then check. keep: the archives too.
+
+    UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
+    """
+    found = entry(name)
+    wanted = check(name, root).get
+    if wanted:
+        say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
+        _room(name, found, wanted, root)
+    place = find_place(name, found, root)
+    folder = place.folder if place else root / found.folders[0]
+    for download in wanted:
+        into = folder.parent if download.into == ".." else folder / download.into
+        file = download.url.rsplit("/", 1)[-1]
+        if not download.unpack:
+            fetch(download.url, into / file, download.checksum)
+            continue
+        archive = root / DOWNLOADS / name / file
+        fetch(download.url, archive, download.checksum)
+        say(f"{name}: unpacking {file} into {into}")
+        unpack(archive, into)
+        for inner in download.inner:
+            unpack(into / inner, (into / inner).parent)
+            (into / inner).unlink()
+        if not keep:
+            archive.unlink()
+            _remove_empty(archive.parent, root)
+    return check(name, root)
+
+
+def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
+    """Whether what a download gives is there; images may lie in any of the places that the entry names."""
+    if download.gives.split("/")[-1] in {i.split("/")[-1] for i in found.images}:
+        return images
+    return _gives(download.gives, found, root)
+
+
+def _gives(what: str, found: Entry, root: Path) -> bool:
+    places = [root / f for f in found.folders]
+    return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)
+
+
+def _room(name: str, found: Entry, wanted: list[Download], root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free / 1e9
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
+    largest = max(d.gigabytes for d in wanted)
+    need = largest + sum(d.gigabytes for d in wanted) * max(1.0, found.gigabytes / _all(found))
+    if need > free:
+        raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
+
+
+def _all(found: Entry) -> float:
+    return sum(d.gigabytes for d in found.downloads)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    while folder != root and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"

@@ -1,0 +1,186 @@
+"""The head process, the controller or a daemon dies: nothing finished is lost, nothing runs twice, the run goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, eventually
+
+from conftest import Run, toy
+
+pytestmark = pytest.mark.slow
+
+
+def merged(run: Run) -> str:
+    return (run.folder / "out/merged.txt").read_text()
+
+
+def test_a_killed_head_finds_its_jobs_again(shared_folder: Path, cluster: Cluster) -> None:
+    """kill -9: one job ends while nobody looks, one goes on, one waits for its input; each runs once."""
+    run = toy(shared_folder, cluster, jobs=["held_a", "held_b"]).start()
+    run.starts("held_a", "held_b")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    run.go("held_a")
+    eventually("held_a made", lambda: (run.folder / "out/held_a.txt").exists())
+    eventually("held_a ended", lambda: run.job(run.started("held_a")[0]).state == "COMPLETED")
+    run.start()
+    run.says(f"is Slurm job {run.started('held_b')[0]} of an earlier run")
+    run.go("held_b")
+    assert run.wait() == 0, run.said()
+    assert merged(run) == "held_a one\nheld_b one\n"
+    assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 1], "no job ran a second time"
+    assert "1 files were finished by jobs of an earlier run" in run.said()
+
+    run.start()
+    assert run.wait() == 0
+    assert "Nothing to be done" in run.said(), "what the orphan made is known, with how it was made"
+    run.config["content"] = "two"  # a parameter of the finished files: so Snakemake must know what made them
+    run.go("held_a", "held_b")
+    assert run.start("--dry-run").wait() == 0
+    assert re.search(r"^job +2$", run.said(), re.MULTILINE), run.said()
+
+
+def test_jobs_of_a_killed_head_that_make_something_else_are_stopped_first(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    run.config["content"] = "two"
+    run.start()
+    run.starts("held_a", tries=2)
+    old, new = run.started("held_a")
+    assert run.job(old).state == "CANCELLED", "both would write the same file"
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    assert merged(run) == "held_a two\n"
+    assert run.job(new).state == "COMPLETED"
+
+
+def test_a_run_on_this_machine_does_not_start_beside_live_jobs(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    job = run.started("held_a")[0]
+    assert run.start(profile="default").wait() == 1
+    assert f"still on the cluster: {job}" in run.said()
+    assert len(run.started("held_a")) == 1
+
+
+def test_a_head_that_is_asked_to_end_waits_for_its_jobs(shared_folder: Path, cluster: Cluster) -> None:
+    """SIGTERM."""
+    run = toy(shared_folder, cluster, jobs=["held_a", "ok"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGTERM)
+    run.says("Will exit after finishing currently running jobs")
+    run.go("held_a")
+    assert run.wait() == 1
+    assert cluster.live() == []
+    assert run.start().wait() == 0, run.said()
+    assert len(run.started("held_a")) == 1, "what it waited for counts"
+    assert merged(run) == "held_a one\nok one\n"
+
+
+def test_control_c_stops_the_jobs(shared_folder: Path, cluster: Cluster) -> None:
+    """SIGINT."""
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGINT)
+    assert run.wait() == 1
+    eventually("no job left", lambda: not cluster.live(), 30)
+    assert run.job(run.started("held_a")[0]).state == "CANCELLED"
+
+
+def test_a_controller_that_was_away_is_waited_for(shared_folder: Path, cluster: Cluster) -> None:
+    """Away while jobs run, while one ends, and while the next is to be submitted; a slurmd dies meanwhile, too."""
+    run = toy(shared_folder, cluster, jobs=["held_a", "held_b"], after_on_cluster=True).start()
+    run.starts("held_a", "held_b")
+    node = run.job(run.started("held_b")[0]).node
+    cluster.stop_controller()
+    cluster.kill_slurmd(node)
+    run.says("The Slurm controller gives no answer")
+    run.go("held_b")
+    eventually("held_b made", lambda: (run.folder / "out/held_b.txt").exists())
+    time.sleep(3)  # some failed questions
+    cluster.start_controller()
+    cluster.start_node(node)
+    assert run.wait() == 0, run.said()
+    assert "The Slurm controller is back" in run.said()
+    assert merged(run) == "held_a one\nheld_b one\n"
+    assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 1]
+
+
+def test_a_submission_waits_for_the_controller(shared_folder: Path, cluster: Cluster) -> None:
+    cluster.stop_controller()
+    try:
+        run = toy(shared_folder, cluster, jobs=["ok"]).start()
+        run.says("Slurm takes no job now", 60)
+    finally:
+        cluster.start_controller()
+    assert run.wait() == 0, run.said()
+    assert len(run.started("ok")) == 1
+
+
+def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
+    """A job that has to make room is started again: by Slurm itself, or by the run where Slurm cancels it."""
+    names = ["held_requeued", "held_cancelled"]
+    run = toy(shared_folder, cluster, jobs=names, partition={"held_cancelled": "scavenge"}).start()
+    run.starts(*names)
+    folder = str(shared_folder)
+    urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-D", folder, "-o", "/dev/null"]
+    ids = {name: run.started(name)[0] for name in names}
+    room = cluster.run(*urgent, "--wrap", "sleep 600").strip()
+    eventually("room made", lambda: run.job(room).state == "RUNNING", 60)
+    run.says(f"Slurm job {ids['held_cancelled']} was preempted")
+    assert run.job(ids["held_requeued"]).state == "PENDING"
+    cluster.run("scancel", room)
+    run.starts(*names, tries=2)
+    run.go(*names)
+    assert run.wait() == 0, run.said()
+    assert run.started("held_requeued") == [ids["held_requeued"]] * 2, "Slurm queued the same job again"
+    assert run.started("held_cancelled")[1] != ids["held_cancelled"], "the run submitted another"
+
+
+@contextmanager
+def full_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A small file system."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_log_folder(shared_folder: Path, cluster: Cluster) -> None:
+    """With no room for another file nothing is submitted, and why is told; with none for text the run goes on."""
+    run = toy(shared_folder / "toy", cluster, jobs=["ok"])
+    with full_disk(shared_folder / "logs", "size=64k,nr_inodes=1") as logs:
+        assert run.start("--coder-clip-logdir", str(logs)).wait() == 1
+        assert "could not be submitted" in run.said()
+        assert "No space left on device" in run.said()
+        assert run.started("ok") == []
+    with full_disk(shared_folder / "other", "size=64k") as logs:
+        (logs / "full").write_bytes(b"x" * 64 * 1024)
+        assert run.start("--coder-clip-logdir", str(logs)).wait() == 0, run.said()
+    assert merged(run) == "ok one\n"
+
+
+def test_logs_and_marks_of_a_good_run_are_gone(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["ok"]).start()
+    assert run.wait() == 0
+    assert list((run.folder / "results/logs/slurm").rglob("*.log")) == []
+    assert [p for p in (run.folder / ".snakemake/incomplete").rglob("*") if p.is_file()] == []
+    assert not [name for name in os.listdir(run.folder / ".snakemake") if name.startswith("tmp.")]

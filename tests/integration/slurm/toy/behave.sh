@@ -1,0 +1,17 @@
+# behave.sh NAME OUTPUT CONTENT MEMORY: one job; its name says how it behaves
+set -eu
+name=$1
+echo "$SLURM_JOB_ID" >> started/"$name"
+try=$(wc -l < started/"$name")
+case $name in
+  once*) if [ "$try" = 1 ]; then echo "this fails the first time" >&2; exit 3; fi;;
+  never*) echo "this fails every time" >&2; exit 3;;
+  greedy*) python3 -c "
+import time
+held = bytearray(420_000_000)
+held[::4096] = b'x' * len(held[::4096])
+time.sleep(10)";;
+  held*) while [ ! -e go/"$name" ]; do sleep 0.2; done;;
+esac
+printf '%s %s\n' "$name" "$3" > "$2.part"
+mv "$2.part" "$2"

@@ -1,0 +1,525 @@
+"""Getting published data sets: downloads from a real server, archives that mean harm, and what people are told."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trees import lines, plant, put
+from web import Web, serve
+
+from coder_clip.datasets import PUBLISHED, supply
+from coder_clip.datasets import entry as entries
+from coder_clip.datasets import fetch as fetching
+from coder_clip.datasets.entry import Entry, entry
+from coder_clip.datasets.fetch import fetch
+from coder_clip.datasets.supply import check, get
+from coder_clip.datasets.unpack import unpack
+from coder_clip.errors import UserError
+
+CONTENT = bytes(range(256)) * 5000
+RIGHT = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve() as found:
+        found.files["/file.bin"] = CONTENT
+        yield found
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "new/file.bin"
+
+
+def part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def get_it(web: Web, target: Path, checksum: str = RIGHT) -> None:
+    fetch(f"{web.url}/file.bin", target, checksum, wait=0.001)
+
+
+# ---- one file
+
+
+def test_a_download_is_whole_and_leaves_nothing_else(web: Web, target: Path) -> None:
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+    assert os.listdir(target.parent) == ["file.bin"]
+    get_it(web, target)
+    assert len(web.asked) == 1, "what is there and right was fetched again"
+
+
+def test_md5_sums_are_checked_too(web: Web, target: Path) -> None:
+    get_it(web, target, f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_broken_download_goes_on_where_it_was(web: Web, target: Path) -> None:
+    """36 GB would begin again each time."""
+    put(part(target), CONTENT[:1000])
+    get_it(web, target)
+    assert web.asked == ["bytes=1000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_connection_that_ends_early_is_taken_up_again(web: Web, target: Path) -> None:
+    web.cut = 500_000
+    get_it(web, target)
+    assert web.asked == ["", "bytes=500000-", "bytes=1000000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_connection_that_gives_nothing_more_ends(web: Web, target: Path) -> None:
+    web.cut = 0
+    put(part(target), CONTENT[:1000])
+    with pytest.raises(UserError, match=r"5 times in a row, after 1,000 bytes.*run again to go on"):
+        get_it(web, target)
+    assert not target.exists()
+    assert part(target).read_bytes() == CONTENT[:1000]
+    web.cut = None
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_server_that_cannot_resume_sends_all(web: Web, target: Path) -> None:
+    web.ranges = False
+    put(part(target), CONTENT[:1000])
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_already_whole(web: Web, target: Path) -> None:
+    put(part(target), CONTENT)
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("beginning", [b"x" * 1000, b"x" * (len(CONTENT) + 5), b"x" * len(CONTENT)])
+def test_another_files_beginning_is_thrown_away(web: Web, target: Path, beginning: bytes) -> None:
+    """An older version of the archive, broken off: joined, the two would be neither."""
+    put(part(target), beginning)
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_keeps_nothing(web: Web, target: Path) -> None:
+    web.files["/file.bin"] = CONTENT[:-1] + b"!"
+    with pytest.raises(UserError, match=f"expected {RIGHT}.*Nothing was kept"):
+        get_it(web, target)
+    assert os.listdir(target.parent) == []
+
+
+def test_what_lies_there_is_not_overwritten(web: Web, target: Path) -> None:
+    put(target, b"mine")
+    with pytest.raises(UserError, match=r"with another checksum.*remove it"):
+        get_it(web, target)
+    assert target.read_bytes() == b"mine"
+
+
+def test_a_busy_server_is_asked_again(web: Web, target: Path) -> None:
+    web.failing = [503, 429, 500]
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_gone_is_said_at_once(web: Web, target: Path) -> None:
+    with pytest.raises(UserError, match=r"HTTP 404 .*fetch it by hand .*put it at .*gone\.bin"):
+        fetch(f"{web.url}/gone.bin", target.with_name("gone.bin"), RIGHT)
+    assert len(web.asked) == 1
+
+
+def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a compute node nobody waits for five tries."""
+    for url in ("http://127.0.0.1:9/file.bin", "http://no-such-host.invalid/file.bin"):
+        with pytest.raises(UserError, match=r"cannot be reached \(.*\); fetch it by hand") as caught:
+            fetch(url, target, RIGHT, wait=60)
+        assert "\n" not in str(caught.value)
+    assert not target.exists()
+
+
+def test_two_downloads_into_one_file_do_not_mix(web: Web, target: Path) -> None:
+    put(part(target), CONTENT[:10])
+    with part(target).open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="being downloaded by another process"):
+            get_it(web, target)
+    get_it(web, target)
+
+
+def test_a_folder_that_cannot_be_written(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        get_it(web, tmp_path / "file/below.bin")
+
+
+# ---- archives
+
+
+def tar_with(path: Path, *members: tuple[str, Any], mode: str = "w:gz") -> Path:
+    """Members: (name, bytes), or (name, TarInfo settings)."""
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, what in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(what, bytes):
+                info.size = len(what)
+                tar.addfile(info, io.BytesIO(what))
+            else:
+                for key, value in what.items():
+                    setattr(info, key, value)
+                tar.addfile(info)
+    return path
+
+
+def zip_with(path: Path, *members: tuple[str, bytes, int]) -> Path:
+    """Members: (name, content, Unix mode)."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content, mode in members:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            file.writestr(info, content)
+    return path
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tar_archives_of_all_kinds(tmp_path: Path, mode: str) -> None:
+    folder = {"type": tarfile.DIRTYPE, "mode": 0o755}
+    made = tar_with(
+        tmp_path / "a.tar.gz", ("./d", folder), ("./d/é.jpg", b"1"), ("d/e/x.jpg", b"2"), mode=mode
+    )
+    unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/é.jpg": b"1", "d/e/x.jpg": b"2"}
+
+
+def test_zip_archives_and_what_a_mac_adds(tmp_path: Path) -> None:
+    made = zip_with(
+        tmp_path / "a.zip",
+        ("d/", b"", stat.S_IFDIR | 0o755),
+        ("d/x.jpg", b"1", stat.S_IFREG | 0o644),
+        ("d/made-on-windows.jpg", b"2", 0),
+        ("__MACOSX/d/._x.jpg", b"fork", 0),
+        ("d/._x.jpg", b"fork", 0),
+    )
+    unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/x.jpg": b"1", "d/made-on-windows.jpg": b"2"}
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    put(tmp_path / "out/d/mine.jpg", b"mine")
+    unpack(tar_with(tmp_path / "a.tar", ("d/x.jpg", b"1"), mode="w"), tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/mine.jpg": b"mine", "d/x.jpg": b"1"}
+
+
+EVIL_TAR: dict[str, tuple[str, Any]] = {
+    "parent": ("../evil", b"x"),
+    "hidden parent": ("d/../../evil", b"x"),
+    "absolute": ("/tmp/evil-coder-clip", b"x"),
+    "backslash": ("..\\evil", b"x"),
+    "drive": ("C:evil", b"x"),
+    "link out": ("d/link", {"type": tarfile.SYMTYPE, "linkname": "/etc"}),
+    "link in": ("d/link", {"type": tarfile.SYMTYPE, "linkname": "good.jpg"}),
+    "hard link": ("d/link", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
+    "pipe": ("d/pipe", {"type": tarfile.FIFOTYPE}),
+    "character device": ("d/null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
+    "block device": ("d/sda", {"type": tarfile.BLKTYPE, "devmajor": 8, "devminor": 0}),
+}
+
+
+@pytest.mark.parametrize("kind", EVIL_TAR)
+def test_a_tar_that_means_harm_is_refused_whole(tmp_path: Path, kind: str) -> None:
+    made = tar_with(tmp_path / "a.tar", ("good.jpg", b"1"), EVIL_TAR[kind], mode="w")
+    with pytest.raises(UserError, match=r"refused: .*nothing was unpacked"):
+        unpack(made, tmp_path / "deep/out")
+    assert set(below(tmp_path)) == {"a.tar"}
+    assert not (tmp_path / "deep/out").exists()
+    assert not Path("/tmp/evil-coder-clip").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("../evil", stat.S_IFREG),
+        ("/tmp/evil-coder-clip", stat.S_IFREG),
+        ("d/link", stat.S_IFLNK | 0o777),
+        ("d/pipe", stat.S_IFIFO),
+        ("d/dev", stat.S_IFCHR),
+    ],
+)
+def test_a_zip_that_means_harm_is_refused_whole(tmp_path: Path, name: str, mode: int) -> None:
+    made = zip_with(tmp_path / "a.zip", ("good.jpg", b"1", 0), (name, b"/etc", mode))
+    with pytest.raises(UserError, match=r"refused: .*nothing was unpacked"):
+        unpack(made, tmp_path / "out")
+    assert set(below(tmp_path)) == {"a.zip"}
+    assert not Path("/tmp/evil-coder-clip").exists()
+
+
+def test_a_link_in_two_steps_leads_nowhere(tmp_path: Path) -> None:
+    """A link to a folder outside, then a file "through" it."""
+    (tmp_path / "outside").mkdir()
+    made = tar_with(
+        tmp_path / "a.tar",
+        ("d", {"type": tarfile.SYMTYPE, "linkname": str(tmp_path / "outside")}),
+        ("d/evil", b"x"),
+        mode="w",
+    )
+    with pytest.raises(UserError, match="'d' is a link"):
+        unpack(made, tmp_path / "out")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "text"])
+def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path, kind: str) -> None:
+    noise = os.urandom(50_000)
+    if kind == "tar":
+        made = tar_with(tmp_path / "a.tgz", ("x.jpg", noise), ("y.jpg", noise))
+        made.write_bytes(made.read_bytes()[:60_000])
+    elif kind == "zip":
+        made = zip_with(tmp_path / "a.zip", ("x.jpg", noise, 0))
+        broken = bytearray(made.read_bytes())
+        broken[1000] ^= 255
+        made.write_bytes(broken)
+    else:
+        made = tmp_path / "a.zip"
+        made.write_text("<html>Please log in</html>")
+    put(tmp_path / "out/mine.jpg", b"mine")
+    with pytest.raises(UserError, match="damaged or no archive"):
+        unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"mine.jpg": b"mine"}
+
+
+# ---- check
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_nothing_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
+    found = check(name, tmp_path / "nowhere")
+    said = "\n".join(found.lines())
+    assert not found.usable
+    assert "no images (looked for " in said
+    assert f"coder-clip data get {name}" in said or "by hand" in said
+    for download in entry(name).downloads:
+        assert download.url in said
+    for hand in entry(name).by_hand:
+        assert hand.how in said
+    assert not (tmp_path / "nowhere").exists(), "a look made a folder"
+
+
+def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) -> Entry:
+    """The data set's entry, expecting as many images as the small tree has."""
+    real = entry(name)
+    rules = [r.model_copy(update={"counts": counts, "fingerprint": None}) for r in real.splits]
+    found = real.model_copy(update={"splits": rules})
+    replace_entry(monkeypatch, found)
+    return found
+
+
+def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
+    for module in (entries, supply, "coder_clip.datasets.published"):
+        target = f"{module}.entry" if isinstance(module, str) else f"{module.__name__}.entry"
+        monkeypatch.setattr(target, lambda _: found)
+
+
+def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant("dtd", tmp_path, 1)
+    found = check("dtd", tmp_path)
+    assert any("expected train 2,820, val 1,128, test 1,692" in p for p in found.problems)
+    of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
+    assert check("dtd", tmp_path).lines() == [
+        f"dtd: complete — Describable Textures (DTD), {tmp_path}/dtd",
+        f"  here      images in {tmp_path}/dtd/images",
+        "  here      train 47, val 47, test 47 by CoOp's split",
+    ]
+    (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
+    found = check("dtd", tmp_path)
+    assert found.problems == ["1 of 141 images, first banded/banded_0002.jpg"]
+    assert [d.gives for d in found.get] == ["images"]
+
+
+def test_another_split_than_coops_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant("dtd", tmp_path, 1)
+    of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
+    (tmp_path / "dtd/split_zhou_DescribableTextures.json").unlink()
+    found = check("dtd", tmp_path)
+    assert found.usable
+    said = "\n".join(found.lines())
+    assert "dtd: usable" in said
+    assert "another test set than CoOp's" in said
+    assert "with split_zhou_DescribableTextures.json it would be CoOp's split" in said
+    assert "coder-clip data get dtd" in said
+
+
+def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's own split under CoOp's file name."""
+    plant("dtd", tmp_path, 1)
+    of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
+    expecting = supply.entry("dtd")
+    rule = expecting.splits[0].model_copy(update={"fingerprint": "0" * 64})
+    replace_entry(monkeypatch, expecting.model_copy(update={"splits": [rule]}))
+    assert check("dtd", tmp_path).problems == [
+        "split_zhou_DescribableTextures.json lists other images than the published file"
+    ]
+
+
+def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
+    plant("dtd", tmp_path, 1)
+    (tmp_path / "dtd/split_zhou_DescribableTextures.json").write_text("{}")
+    found = check("dtd", tmp_path)
+    assert "has no list 'train'" in found.problems[0]
+
+
+def test_the_command_line(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
+    answer = command("data", "check", "dtd", "--root", tmp_path)
+    assert answer.code == 1
+    assert "dtd: not usable" in answer.out
+    assert "where are the data sets?" in command("data", "check", "dtd").err
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    assert len(command("data", "check", "--all").out.splitlines()) > 2 * len(PUBLISHED)
+    assert "did you mean 'oxford_pets'" in command("data", "check", "pets").err
+    assert "--all" in command("data", "check").err
+    config = tmp_path / "c.yaml"
+    lines(config, ["datasets: [dtd, eurosat]", "models: {m: {model: RN50, pretrained: openai}}"])
+    said = command("data", "check", "--config", config).out
+    assert "dtd: " in said
+    assert "eurosat: " in said
+    plant("dtd", tmp_path, 1)
+    of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
+    answer = command("data", "check", "dtd")
+    assert (answer.code, answer.err) == (0, "")
+
+
+# ---- get
+
+
+@pytest.fixture
+def published_dtd(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """The server has a small DTD: the archive with its images, and the split file."""
+    plant("dtd", tmp_path / "made", 1)
+    split = tmp_path / "made/dtd/split_zhou_DescribableTextures.json"
+    web.files["/split_zhou_DescribableTextures.json"] = split.read_bytes()
+    split.unlink()
+    archive = tmp_path / "dtd-r1.0.1.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "made/dtd", "dtd")
+    web.files["/dtd-r1.0.1.tar.gz"] = archive.read_bytes()
+    found = of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
+    downloads = []
+    for d in found.downloads:
+        file = d.url.rsplit("/", 1)[-1]
+        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
+        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
+    found = found.model_copy(update={"downloads": downloads})
+    replace_entry(monkeypatch, found)
+    return found
+
+
+def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    said: list[str] = []
+    found = get("dtd", root, say=said.append)
+    assert found.lines()[0].startswith("dtd: complete")
+    assert "Terms: for research" in said[0], "people do not see what they may do with it"
+    assert sorted(os.listdir(root)) == ["dtd"]
+    assert sorted(os.listdir(root / "dtd")) == ["images", "labels", "split_zhou_DescribableTextures.json"]
+    asked = len(web.asked)
+    assert get("dtd", root, say=said.append).usable
+    assert len(web.asked) == asked, "what is there was fetched again"
+
+
+def test_get_can_keep_the_archives(published_dtd: Entry, tmp_path: Path) -> None:
+    get("dtd", tmp_path / "root", keep=True, say=lambda _: None)
+    assert (tmp_path / "root/.downloads/dtd/dtd-r1.0.1.tar.gz").is_file()
+
+
+def test_get_fetches_only_what_is_missing(published_dtd: Entry, web: Web, tmp_path: Path) -> None:
+    """A cluster's images are there, and only the split file is not."""
+    plant("dtd", tmp_path / "root", 1)
+    (tmp_path / "root/dtd/split_zhou_DescribableTextures.json").unlink()
+    found = get("dtd", tmp_path / "root", say=lambda _: None)
+    assert found.lines()[0].startswith("dtd: complete")
+    assert len(web.asked) == 1
+
+
+def test_get_goes_on_after_a_failure(
+    published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = web.files["/dtd-r1.0.1.tar.gz"]
+    web.cut = len(archive) - 100
+    # the server goes away in the middle
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: web.files.pop("/dtd-r1.0.1.tar.gz", None))
+    with pytest.raises(UserError, match="HTTP 404"):
+        get("dtd", tmp_path / "root", say=lambda _: None)
+    assert not (tmp_path / "root/dtd").exists()
+    web.files["/dtd-r1.0.1.tar.gz"], web.cut = archive, None
+    assert get("dtd", tmp_path / "root", say=lambda _: None).usable
+    assert f"bytes={len(archive) - 100}-" in web.asked
+
+
+def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caltech-101 comes as a zip with a tar.gz of the images in it."""
+    plant("caltech101", tmp_path / "made", 1)
+    made = tmp_path / "made/caltech-101"
+    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz") as tar:
+        tar.add(made / "101_ObjectCategories", "101_ObjectCategories")
+    inner = (tmp_path / "inner.tar.gz").read_bytes()
+    outer = zip_with(
+        tmp_path / "caltech-101.zip",
+        ("caltech-101/101_ObjectCategories.tar.gz", inner, 0),
+        ("__MACOSX/caltech-101/._101_ObjectCategories.tar.gz", b"fork", 0),
+    ).read_bytes()
+    web.files = {
+        "/caltech-101.zip": outer,
+        "/split_zhou_Caltech101.json": (made / "split_zhou_Caltech101.json").read_bytes(),
+    }
+    found = of_size(monkeypatch, "caltech101", {"train": 100, "val": 100, "test": 100})
+    downloads = [
+        d.model_copy(
+            update={
+                "url": f"{web.url}/{d.url.rsplit('/', 1)[-1]}",
+                "checksum": f"sha256:{hashlib.sha256(web.files['/' + d.url.rsplit('/', 1)[-1]]).hexdigest()}",
+            }
+        )
+        for d in found.downloads
+    ]
+    replace_entry(monkeypatch, found.model_copy(update={"downloads": downloads}))
+    got = get("caltech101", tmp_path / "root", say=lambda _: None)
+    assert got.lines()[0].startswith("caltech101: complete")
+    assert sorted(os.listdir(tmp_path / "root/caltech-101")) == [
+        "101_ObjectCategories",
+        "split_zhou_Caltech101.json",
+    ]
+
+
+def test_too_little_room_is_said_before_the_download(
+    published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"dtd needs .* GB in .* and there are 0.0 GB"):
+        get("dtd", tmp_path / "root", say=lambda _: None)
+    assert not web.asked
+
+
+def test_what_only_people_can_get_is_told_by_get_too(tmp_path: Path) -> None:
+    found = get("imagenet", tmp_path, say=lambda _: None)
+    assert any("https://image-net.org" in line for line in found.lines())
+    assert not found.usable

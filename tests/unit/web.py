@@ -1,0 +1,69 @@
+"""A small HTTP server on a loopback port, which can do what real servers do wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Web:
+    """files: path -> content. ranges: answers Range. cut: bytes after which every answer ends early.
+    failing: status codes that come first. asked: the Range header of every request ("" for none)."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    cut: int | None = None
+    failing: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[Web]:
+    web = Web()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", "")
+            web.asked.append(wanted)
+            if web.failing:
+                self.send_error(web.failing.pop(0))
+                return
+            content = web.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            start = re.fullmatch(r"bytes=(\d+)-", wanted)
+            begin = int(start[1]) if start and web.ranges else 0
+            if begin and begin >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = content[begin:]
+            self.send_response(206 if begin else 200)
+            if begin:
+                self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if web.cut is None else body[: web.cut])
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    web.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -109,7 +109,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
         typer.echo(f"data set {name}: {len(data.classes)} classes; {sizes} images")
         if c.few_shot(name):
-            features.shot_images(c, data.split("train"), data.classes)
+            features.shot_images(c, data.split("train"), data.classes, entry.shot_files)
         for file in entry.text_files(name):
             load_text_set(file, name, data.classes)
         if "wordnet" in entry.text_sources(name).values():

@@ -27,6 +27,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
     "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 0.5]},
     "adapter": {
+        "methods": ["tip_adapter", "coder_adapter"],
         "shots": [1],
         "seeds": [1, 2],
         "repeat_shots": False,
@@ -169,6 +170,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "datasets.digits.templates": {"name": "a picture of a {class}"},
     "datasets.digits.classes": ["nine", "eight"],
     "datasets.digits.root": "data/texts",
+    "datasets.digits.few_shot": False,
     "models": {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}},
     "settings": ["as_published", "corrected"],
     "features.batch_size": 32,
@@ -177,6 +179,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "features.on_error": "skip",
     "rerank.top_k": 4,
     "rerank.thresholds": [0.0, 0.1, 0.9],
+    "adapter.methods": ["tip_adapter"],
     "adapter.shots": [1, 2],
     "adapter.seeds": [1, 3],
     "adapter.repeat_shots": True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..methods import ABLATIONS, FEW_SHOT, METHODS
 from ..results import Results
-from ..tables.base import METHODS
 from ..tables.few_shot import average_runs
 from . import parts
 from .style import Drawing, Loader
 
+BAND = 0.12  # opacity: five bands lie on each other
+
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy against shots, a panel a data set and one for their average (paper, Figure 4)."""
+    return curves(results, lambda method: method not in ABLATIONS)
+
+
+def curves(results: Results, shown: Callable[[str], bool]) -> Figure:
+    """The methods that are to be shown."""
     places: list[tuple[str | None, str]] = [(d, m) for d, m in results if results.shots_of(d)]
     if not places:
         return parts.message("No few-shot runs.")
@@ -27,8 +34,9 @@ def draw(results: Results, image: Loader) -> Figure:
     figure, panels = parts.panels(len(places))
     methods: dict[str, None] = {}
     for ax, (dataset, model) in zip(panels, places, strict=True):
-        curves = _few_shot_curves(results, dataset, model)
-        for method, (shots, mean, std) in curves.items():
+        for method, (shots, mean, std) in _few_shot_curves(results, dataset, model).items():
+            if not shown(method):
+                continue
             methods.setdefault(method)
             if method == "clip_ensemble":
                 ax.axhline(100 * mean[0], **parts.LEVEL)
@@ -36,9 +44,9 @@ def draw(results: Results, image: Loader) -> Figure:
             look = parts.line(method, methods)
             ax.plot(shots, 100 * mean, **look, markeredgecolor="white", markeredgewidth=0.5)
             ax.fill_between(
-                shots, 100 * (mean - std), 100 * (mean + std), color=look["color"], alpha=0.16, linewidth=0
+                shots, 100 * (mean - std), 100 * (mean + std), color=look["color"], alpha=BAND, linewidth=0
             )
-        ax.set_title(parts.title(results, dataset or "average over data sets", model))
+        ax.set_title(parts.title(results, dataset or "average", model))
         ax.set_xscale("log", base=2)
         if results.shots:
             ax.set_xticks(results.shots, [str(s) for s in results.shots])
@@ -59,8 +67,8 @@ FIGURE = Drawing(
     "Few-shot classification",
     "Top-1 accuracy on the test split against training images a class. Lines: mean over seeds; bands: one "
     "sample standard deviation to either side; dotted: CLIP with the prompt ensemble, which sees no shots.",
-    "Line charts of accuracy against shots for Tip-Adapter, the adapter on raw features and CODER-Adapter, "
-    "with zero-shot CLIP as a level line; the numbers stand in the few-shot table.",
+    f"Line charts of accuracy against shots for {', '.join(FEW_SHOT.values())}, with zero-shot CLIP as a level line; "
+    "the numbers stand in the few-shot table.",
     "Few-shot",
     ("adapter",),
 )

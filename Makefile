@@ -1,5 +1,6 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
+# make pull                                   results that others pushed (docs/sharing.md); make push: share these
 # make test                                   every test
 # make test-unit                              the quick ones
 # make check                                  style, types, workflow
@@ -12,11 +13,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
 
-.PHONY: reproduce test test-unit check benchmark clean
+.PHONY: reproduce pull push remote test test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(SNAKEMAKE)
 	@$(BIN)/coder-clip show --config $(CONFIG)
+
+pull push: remote
+	@$(BIN)/coder-clip $@
+
+# DVC needs one package more for a remote over SSH or on S3.
+remote: $(VENV)/installed
+	@for kind in ssh s3; do \
+	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
+	    $(BIN)/pip install --quiet --constraint constraints.txt --editable ".[$$kind]" || exit 1; \
+	  fi; \
+	done
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -n 2

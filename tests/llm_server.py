@@ -57,6 +57,7 @@ class Server(ThreadingHTTPServer):
         self.structured = True
         self.answer: Callable[[dict[str, Any]], Any] | None = None  # instead of texts: content of the message
         self.delay = 0.0
+        self.served = "tiny-2026"  # the model's full name
         self.usage = 100, 50  # tokens of a question and of its answer
         self.headers: dict[str, str] = {}
         self.paid: Counter[str] = Counter()
@@ -83,7 +84,7 @@ class Server(ThreadingHTTPServer):
         message = content if isinstance(content, dict) else {"role": "assistant", "content": content}
         finish = message.pop("finish_reason", "stop")
         return {
-            "id": "x", "object": "chat.completion", "created": 1, "model": body["model"] + "-2026",
+            "id": "x", "object": "chat.completion", "created": 1, "model": self.served,
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
             "usage": dict(zip(("prompt_tokens", "completion_tokens"), self.usage, strict=True)),
         }  # fmt: skip
@@ -152,7 +153,10 @@ class Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/v1/files/([\w-]+)/content", self.path):
             self.send(200, self.server.files[found[1]], "application/octet-stream")
         elif found := re.fullmatch(r"/v1/batches/([\w-]+)", self.path):
-            batch = self.server.batches[found[1]]
+            batch = self.server.batches.get(found[1])
+            if batch is None:
+                self.fail(404, "No such batch")
+                return
             batch["looks"] += 1
             if batch["looks"] >= self.server.polls and batch["status"] == "in_progress":
                 self.finish_batch(batch)
@@ -198,6 +202,8 @@ class Handler(BaseHTTPRequestHandler):
             self.fail(int(behaviour))
         elif behaviour == "retry-after":
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="1")
+        elif behaviour == "soon":
+            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After_Ms="20")
         elif behaviour == "retry-after-long":
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="7200")
         elif behaviour == "limits":

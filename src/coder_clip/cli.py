@@ -125,10 +125,16 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
         encoder = load_encoder(EncoderSpec(**_phase("common").encoder_spec(c, name)))
         typer.echo(f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}")
     if c.generator is not None:
+        from .texts.llm.ahead import rows
         from .texts.llm.client import OPENAI, api_key
 
-        api_key(c.generator)
-        typer.echo(f"language model: {c.generator.model} at {c.generator.base_url or OPENAI}")
+        questions = sum(row.ahead.requests for row in rows(c, list(c.datasets)))
+        if questions:  # who has all answers needs no key
+            api_key(c.generator)
+        typer.echo(
+            f"language model {c.generator.model} at {c.generator.base_url or OPENAI}: {questions} questions at most, "
+            "without those that are asked again"
+        )
 
 
 @app.command(rich_help_panel=GENERAL)

@@ -116,6 +116,14 @@ def test_a_wait_that_the_server_asks_for_holds_for_all_questions(
     assert len(after) > len(CLASSES)
 
 
+def test_a_busy_server_is_waited_for_however_often_it_says_so(server: Server, tmp_path: Path) -> None:
+    """With three requests a minute each question hears "later" many times; that is no failure."""
+    server.behaviours = ["soon"] * 30
+    run(settings(server, tmp_path, retries=0), class_items(["synonym"], CLASSES[:4], Templates(), COUNTS))
+    assert len(server.asked) == 34
+    assert len(server.paid) == 4
+
+
 def test_limits_in_a_good_answer_are_respected(server: Server, tmp_path: Path) -> None:
     server.headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "300ms"}
     run(
@@ -181,6 +189,7 @@ def test_a_used_up_quota_stops_and_keeps_everything(server: Server, tmp_path: Pa
     assert stored(generator) == sum(server.paid.values()) >= 7
     asked = len(server.asked)
     assert asked <= 10, "it went on asking"
+    server.behaviours = []
     run(generator)
     assert set(server.paid.values()) == {1}
     assert len(server.asked) - asked == 2 * len(CLASSES) - 7
@@ -563,6 +572,16 @@ def test_a_batch_that_the_server_refuses_is_told(server: Server, tmp_path: Path)
     with pytest.raises(UserError, match=r"refused batch batch_0: too many"):
         run(generator)
     assert all(item.texts["texts"] for item in run(generator)), "a refused batch is waited for for ever"
+
+
+def test_a_batch_that_is_gone_is_submitted_anew(server: Server, tmp_path: Path) -> None:
+    """A colleague's, or one whose answers the server has deleted: waiting for it would never end."""
+    generator = settings(server, tmp_path, batch=True)
+    run(generator)
+    store.read(generator.answers, "animals").path.unlink()
+    server.batches["gone"] = server.batches.pop("batch_0")
+    assert all(item.texts["texts"] for item in run(generator))
+    assert list(server.batches) == ["gone", "batch_1"]
 
 
 def test_a_wrong_key_ends_a_batch_with_one_line(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from working_copy import Work, environment
 
 pytestmark = pytest.mark.slow
@@ -147,6 +150,14 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "top k": (set_("rerank.top_k", 3), PAIRS),
     "a data set's threshold": (set_("datasets.digits.threshold", 0.2), {"rerank_top": 1}),
     "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
+    "a method less": (
+        set_("adapter.methods", ["tip_adapter", "gda", "coder_adapter"]),
+        {"fit_adapters": 4},
+    ),
+    "no method that needs views one by one": (
+        set_("adapter.methods", ["tip_adapter", "coder_adapter"]),
+        {"encode_images": 2, "fit_adapters": 4},
+    ),
     "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4}),
     "fewer shots": (set_("adapter.shots", [2]), {}),
     "views": (set_("datasets.marks.views", 3), {"encode_images": 1, "fit_adapters": 2}),
@@ -193,7 +204,10 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
-        (set_("adapter.rounds", 1), {"table_few_shot", "table_settings", "figure_few_shot"}),
+        (
+            set_("adapter.rounds", 1),
+            {"table_few_shot", "table_settings", "figure_few_shot", "figure_few_shot_ablations"},
+        ),
         (
             set_("datasets.digits.threshold", 0.2),
             {
@@ -400,3 +414,56 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
     assert "coder-clip: error: image cannot be read: photos/other/b/" in said
     assert (fresh.folder / "results/zero_shot/mini/marks.json").is_file()
     assert not (fresh.folder / "results/image_features/mini/other/test.safetensors").exists()
+
+
+def tracked(work: Work) -> str:
+    """A repository of this folder and a dvc.yaml of its configuration; what the latter says."""
+    who = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    for command in (["git", "init", "-q"], ["git", "add", "--all"], ["git", "commit", "-qm", "mine"]):
+        work.run(*command, **who)
+    made = work.run(sys.executable, "-m", "coder_clip.tracking.pipeline", work.config).stdout
+    (work.folder / "dvc.yaml").write_text(made)
+    return made
+
+
+def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> None:
+    """DVC gets their manifest, with which two people know that they used the same ones, and never the images."""
+    tracked(work)
+    said = work.coder_clip("record", "--config", work.config).stdout
+    assert "recorded in DVC: texts, image_features" in said
+    photos = sorted((work.folder / "photos/marks").rglob("*.png"))
+    assert len(photos) == 36
+    kept = {p.read_bytes() for p in (work.folder / ".dvc/cache").rglob("*") if p.is_file()}
+    assert not any(p.read_bytes() in kept for p in photos)
+    assert (work.folder / "results/manifests/marks.json").read_bytes() in kept
+    listed = json.loads((work.folder / "results/manifests/marks.json").read_text())["files"]
+    assert {f["path"]: f["sha256"] for f in listed} == {
+        p.relative_to(work.folder / "photos/marks").as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in photos
+    }
+    assert "photos/marks/" not in (work.folder / "dvc.lock").read_text()
+
+
+def test_dvc_yaml_keeps_in_step_and_keeps_what_a_person_added(work: Work) -> None:
+    """A key that was not written and is now is watched from the next record on, without a command to remember."""
+    made = tracked(work)
+    before = yaml.safe_load(made)
+    before["stages"]["mine"] = {"cmd": "true"}
+    before["plots"].append({"mine": {"y": {"results/tables/settings.csv": "accuracy"}}})
+    (work.folder / "dvc.yaml").write_text(
+        made.splitlines()[0] + "\n" + yaml.safe_dump(before, sort_keys=False)
+    )
+    work.configure(lambda c: c["datasets"]["digits"].update(threshold=0.1))  # what it was, unwritten
+    said = work.coder_clip("record", "--config", work.config, check=False).stdout
+    assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
+    after = yaml.safe_load((work.folder / "dvc.yaml").read_text())
+    assert after["stages"]["mine"] == {"cmd": "true"}
+    assert after["plots"] == before["plots"]
+    old, new = (
+        next(p[work.config] for p in d["stages"]["rerank"]["params"] if work.config in p)
+        for d in (before, after)
+    )
+    assert ("datasets.digits" in old, "datasets.digits.threshold" in old) == (True, False)  # its whole table
+    assert ("datasets.digits" in new, "datasets.digits.threshold" in new) == (False, True)
+    again = work.coder_clip("record", "--config", work.config, check=False).stdout
+    assert "follows the configuration" not in again

@@ -189,8 +189,7 @@ def test_every_key_of_the_configuration_is_a_parameter_of_some_phase() -> None:
     """`dvc status` would not see its change. A new key belongs into pipeline.PHASES, or into CHANGES_NOTHING."""
     read = {key for phase in pipeline.PHASES if phase.name != "report" for key in phase.params}
     read |= {*pipeline.GENERATOR, *pipeline.GATE}  # where they are read at all
-    # in the report alone; where the results lie; which jobs there are, not what one does
-    shown = {"title", "note", "results", "datasets.*.few_shot"}
+    shown = {"title", "note", "results"}  # in the report alone; where the results lie
     for key in _keys(Config):
         above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
         assert above & (read | shown | set(pipeline.CHANGES_NOTHING)), key
@@ -220,6 +219,36 @@ def _keys(model: type[BaseModel], before: str = "") -> list[str]:
         else:
             found.append(before + name)
     return found
+
+
+def test_every_output_lies_in_a_phase_and_every_folder_holds_one(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be recorded with no phase, or DVC would look for a folder that is never made."""
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("CODER_CLIP_TRACKING", "off")  # nothing is adopted there
+    for set_by_the_snakefile in ("PATH", "CODER_CLIP_CONFIG"):
+        monkeypatch.setenv(set_by_the_snakefile, os.environ.get(set_by_the_snakefile, ""))
+    jobs = pipeline._jobs(pipeline.DEFAULT)
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: jobs)
+    stages = pipeline.pipeline()["stages"]
+    for phase in pipeline.PHASES:
+        stage = stages[phase.name]
+        outs = [next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", ())]]
+        assert outs == [f"results/{name}" for name in (*phase.made, *phase.kept)]
+    more = pipeline._Job(set(), {"results/elsewhere/x.json"}, "")
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: [*jobs, more])
+    with pytest.raises(ValueError, match=r"no phase makes results/elsewhere/x\.json"):
+        pipeline.pipeline()
+    fewer = [job for job in jobs if not any(o.startswith("results/coder/") for o in job.outputs)]
+    monkeypatch.setattr(pipeline, "_jobs", lambda config: fewer)
+    assert "coder" not in pipeline.pipeline()["stages"]  # a configuration without it
+
+
+def test_a_command_in_the_rule_itself_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    with pytest.raises(ValueError, match=r"commands\.yaml: 'coder' lacks the command of a rule: echo mine"):
+        pipeline._commands(next(p for p in pipeline.PHASES if p.name == "coder"), {"echo mine"})
 
 
 CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\nadapter: {{shots: [1]}}\n"
@@ -330,7 +359,8 @@ def test_messages() -> None:
     said = messages.recorded(Outcome(recorded=["a"], changed=["a"], refused={"b": "x missing"}, notes=["n"]))
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
-    assert "git add dvc.lock provenance results" in said[2]
+    assert "git add dvc.yaml dvc.lock provenance results" in said[2]
+    assert "coder-clip push" in said[2], "plain dvc push checks no SSH host key"
     said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
     assert [line.split()[0] for line in said] == ["1", "b", "d"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..artifacts import Paths, read_json, write_json
-from ..config import Config, load_config
+from ..config import Config, DatasetConfig, load_config
 from ..errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def import_texts(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set the texts are for.")],
     classes: Annotated[
         Path | None,
-        typer.Option(help="Its class names in label order, one a line; default: data/classes/DATASET.txt."),
+        typer.Option(
+            help="Its class names in label order, one a line; default: of a data set that is known, its own."
+        ),
     ] = None,
     source_classes: Annotated[
         Path | None, typer.Option(help="Class names of a source that holds lists without names.")
@@ -192,7 +194,7 @@ def _templates(config: Config, dataset: str) -> Templates:
     if entry is not None:
         return load_templates(dataset, entry)
     if dataset in BUILTIN:
-        return load_templates(dataset, type(next(iter(config.datasets.values())))())
+        return load_templates(dataset, DatasetConfig())
     return Templates()
 
 
@@ -220,14 +222,20 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 
 def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
-    from ..datasets import load_dataset
+    """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
+    from ..datasets import PUBLISHED, load_dataset, nearest_dataset
+    from ..datasets.entry import entry
 
     path = given or Path(f"data/classes/{dataset}.txt")
+    if given is None and dataset in PUBLISHED:
+        return entry(dataset).class_names()
     if given or path.is_file():
         return _lines(path)
     c = load_config(config)
     if dataset not in c.datasets:
-        raise UserError(f"no class names of data set '{dataset}': no {path}; name a file with --classes")
+        raise UserError(
+            f"no class names of data set '{dataset}'{nearest_dataset(dataset)}; name a file with --classes"
+        )
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 
 

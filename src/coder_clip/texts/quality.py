@@ -41,10 +41,11 @@ class Quality:
     """One kind of one data set.
 
     texts, classes: how many, and how many classes (one_to_one: pairs) have some, of how many. per_class: fewest,
-    mean and most of those that have some. tokens: shortest, mean and longest sentence, ends included. over_length:
-    texts the encoder cuts. shared: (text, class names) used by several classes. names_another: (class, text, class
-    named). diversity: mean cosine between two texts of one class, over classes with two; lower is more diverse;
-    None where no class has two. coverage: one_to_one, share of compared pairs with a text, where a run has said.
+    mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest
+    sentence, ends included. over_length: texts the encoder cuts. shared: (text, class names) used by several
+    classes. names_another: (class, text, class named). diversity: mean cosine between two texts of one class, over
+    classes with two; lower is more diverse; None where no class has two. coverage: one_to_one, share of compared
+    pairs with a text, where a run has said.
     """
 
     dataset: str
@@ -87,7 +88,7 @@ def quality(
         tokens = dict(zip(sentences, lengths(sentences), strict=True))
         rows = {s: i for i, s in enumerate(sentences)}
         owner = _owners(of_kind)
-        per_class = [len(t) for t in owner.values()]
+        per_class = Counter((t.index, t.against) for t in of_kind)
         found.append(
             Quality(
                 dataset=texts.dataset,
@@ -95,7 +96,7 @@ def quality(
                 texts=len(of_kind),
                 classes=len(owner) if kind != "one_to_one" else len({frozenset(k) for k in owner}),
                 of=len(names) if kind != "one_to_one" else len(names) * (len(names) - 1) // 2,
-                per_class=_spread(per_class),
+                per_class=_spread(list(per_class.values())),
                 tokens=_spread(list(tokens.values())),
                 over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
                 shared=_shared(of_kind, names) if kind != "one_to_one" else [],
@@ -119,9 +120,9 @@ def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Itera
     for pair in pairs.pairs if pairs else ():
         a, b = pair.a_index, pair.b_index
         for index, against, of_side in ((a, b, pair.a_not_b), (b, a, pair.b_not_a)):
-            name = spaces(texts.classes[index].name)
+            name, other = spaces(texts.classes[index].name), spaces(texts.classes[against].name)
             for text in of_side:
-                sentences = tuple(fill(t, name, one_to_one=text) for t in templates.one_to_one)
+                sentences = tuple(fill(t, name, one_to_one=text, other=other) for t in templates.one_to_one)
                 yield Text("one_to_one", index, text, sentences, against)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .adopt import Adopted
 from .record import Outcome
 
-SHARE = "git add dvc.lock provenance results && git commit && dvc push && git push"
+SHARE = "git add dvc.yaml dvc.lock provenance results && git commit && coder-clip push && git push"
 
 
 def recorded(outcome: Outcome) -> list[str]:

@@ -48,7 +48,7 @@ ENCODER = (*_of_data_sets("root"), "models", "features.threads")  # root: a buil
 INTERVALS = ("evaluation.bootstrap", "evaluation.seed")
 SHOTS = (
     *("adapter.methods", "adapter.shots", "adapter.seeds", "adapter.repeat_shots"),
-    *_of_data_sets("views", "shot_files"),
+    *_of_data_sets("views", "few_shot", "shot_files"),
 )
 IMAGES = ("features.batch_size", "features.on_error", "features.shards")
 GATE = _of_data_sets("threshold")
@@ -76,7 +76,9 @@ PHASES = (
         (*ENCODER, *_of_data_sets("one_to_one", "templates"), "settings", "rerank"),
     ),
     Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
-    Phase("adapter", "adapter", ("adapter",), ("settings", "adapter", *INTERVALS)),
+    Phase(
+        "adapter", "adapter", ("adapter",), ("settings", "adapter", *_of_data_sets("few_shot"), *INTERVALS)
+    ),
     Phase("evaluation", "evaluation", ("evaluation",), ("evaluation",)),
     Phase(
         "report",
@@ -96,13 +98,22 @@ CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.decid
 
 
 def pipeline(config: str = DEFAULT) -> dict[str, Any]:
-    """The document of dvc.yaml."""
+    """The document of dvc.yaml. What this configuration does not make (no shots: no adapters) is left out.
+
+    ValueError for an output that no phase has.
+    """
     root = load_config(config).results.as_posix()
     jobs = _jobs(config)
     outputs = {o for job in jobs for o in job.outputs}
+    lies_in = {o: _folder(o, _all(root)) for o in outputs}
+    if stray := sorted(o for o, folder in lies_in.items() if folder is None):
+        raise ValueError(f"no phase makes {stray[0]}; PHASES in {Path(__file__).name} says what each makes")
+    filled = set(lies_in.values())
     stages: dict[str, Any] = {}
     for phase in PHASES:
         below = [f"{root}/{name}" for name in (*phase.made, *phase.kept)]
+        if not filled & set(below):
+            continue
         own = [job for job in jobs if any(_folder(o, below) for o in job.outputs)]
         inputs = {i for job in own for i in job.inputs}
         before = {_folder(i, _all(root)) or i for i in inputs & outputs} - set(below)
@@ -117,7 +128,9 @@ def pipeline(config: str = DEFAULT) -> dict[str, Any]:
                 {config: keys_read(phase, config)},
                 {COMMANDS.as_posix(): _commands(phase, {job.command for job in own})},
             ],
-            "outs": [{f"{root}/{name}": {"persist": True}} for name in phase.made]
+            "outs": [
+                {f"{root}/{name}": {"persist": True}} for name in phase.made if f"{root}/{name}" in filled
+            ]
             + [out for name, out in kept.items() if "." not in name],
         }
         if metrics := [out for name, out in kept.items() if "." in name]:

@@ -74,13 +74,18 @@ def renewed(config: str | Path) -> Iterator[list[str]]:
         notes.append(f"{DVC_YAML} could not be made anew: {why[-1].strip()}")
         return
     new, old = yaml.safe_load(made), _yaml(DVC_YAML)
-    both = {**old, **new, "stages": {**old.get("stages", {}), **new["stages"]}}
+    added = {name: s for name, s in old.get("stages", {}).items() if not _generated(s)}
+    both = {**old, **new, "stages": {**new["stages"], **added}}
     titles = {_key(plot) for plot in new["plots"]}
     both["plots"] = [*new["plots"], *(p for p in old.get("plots") or () if _key(p) not in titles)]
     if both != old:
         head = "".join(line for line in made.splitlines(keepends=True) if line.startswith("#"))
         write_text(DVC_YAML, head + yaml.safe_dump(both, sort_keys=False, width=110))
         notes.append(f"{DVC_YAML} follows the configuration and the rules again; commit it, too")
+
+
+def _generated(stage: dict[str, Any]) -> bool:
+    return any(str(command).startswith("coder-clip record ") for command in stage.get("cmd") or ())
 
 
 def why_untracked(config: str | Path) -> str | None:

@@ -1,7 +1,8 @@
 """Run in a clone: make one change after the other, ask Snakemake and DVC what it means, take it back.
 
 Reads changes from stdin (JSON: name -> {path: new text}), prints name -> {"dvc": phases that `dvc status` names, "own":
-phases of which Snakemake makes something again for a reason of its own, "rerun": those and what follows from them}.
+phases of which Snakemake makes something again for a reason of its own, "rerun": those and what follows from them,
+"left": phases that hold a file which nothing makes any more}.
 A process for each change, forked from one that has imported both tools: 90 changes in the time of a few commands.
 """
 
@@ -55,7 +56,15 @@ def ask() -> dict[str, list[str]]:
     said = snakemake_says()
     rerun = [path for path, _, again in said if again]
     own = [path for path, reason, again in said if again and reason != "ok"]
-    return {"dvc": dvc_says(), "own": phases(own), "rerun": phases(rerun)}
+    made = {path for path, _, _ in said}
+    there = [
+        str(p)
+        for out in outs
+        for p in ([Path(out)] if Path(out).is_file() else Path(out).rglob("*"))
+        if p.is_file()
+    ]
+    left = phases([path for path in there if path not in made])
+    return {"dvc": dvc_says(), "own": phases(own), "rerun": phases(rerun), "left": left}
 
 
 def in_a_fork() -> Any:

@@ -29,6 +29,26 @@ def test_where_it_was_made_there_is_nothing_to_do_either(toy: Project) -> None:
     assert "nothing to adopt" in toy.run("coder-clip", "adopt").stdout
 
 
+def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
+    def lines() -> dict[str, str]:
+        shown = toy.run("coder-clip", "status").stdout.splitlines()[1:]
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in shown}
+
+    before = lines()
+    assert before["texts"] == before["features"] == "2/2 yes yes yes"
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    changed = lines()
+    assert changed["scores"] == "4/4 no an earlier version yes a parameter changed (4)"
+    assert changed["report"] == "3/3 no an earlier version yes follows from a phase before it (3)"
+    assert changed["features"] == before["features"]
+    toy.snakemake()
+    recorded = lines()
+    assert recorded["scores"] == "4/4 yes yes no"  # recorded and not pushed
+    assert recorded["features"] == before["features"]
+    (toy / "results/scores/m/a.json").unlink()
+    assert lines()["scores"] == "3/4 no an earlier version no missing (1)"
+
+
 CHANGES = {
     "parameter": (
         "config/reproduce.yaml",

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def kill(process: subprocess.Popen[str]) -> None:
     """kill -9 of exactly this process, as the kernel or a person would."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> bool:
+    """kill -9 of this process and what it started, in its own group, once that has happened; False: it ended first."""
+    while not happened():
+        if process.poll() is not None:
+            return False
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
 
 
 def finish(toy: Project) -> None:
@@ -78,26 +90,39 @@ def test_two_runs_at_once(toy: Project) -> None:
 # ---- records
 
 
-def test_kill_of_record_at_any_moment(toy: Project) -> None:
+MOMENTS: dict[str, Callable[[Project], object]] = {  # of which each changes while record works
+    "DVC has begun": lambda toy: (toy / ".dvc/tmp/rwlock").exists() or (toy / ".dvc/tmp/lock").exists(),
+    "an object is in the cache": lambda toy: len(list((toy / ".dvc/cache/files/md5").glob("??/*"))),
+    "dvc.lock is being written": lambda toy: (toy / "dvc.lock").stat().st_mtime_ns,
+    "dvc.lock is written": lambda toy: (toy / "dvc.lock").read_text(),
+    "one of the provenance files is written": lambda toy: (toy / "provenance/features.json").read_text(),
+}
+
+
+@pytest.mark.parametrize("moment", [m for m in MOMENTS if m != "dvc.lock is being written"])
+def test_kill_of_record(toy: Project, moment: str) -> None:
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.snakemake(CODER_CLIP_TRACKING="off")
-    for delay in (0.4, 1.0, 1.6, 2.2, 2.8):
-        record = toy.start("coder-clip", "record")
-        time.sleep(delay)
-        os.killpg(record.pid, signal.SIGKILL)  # with the dvc it started
-        record.wait()
-        assert toy.planned() == []
+    for left in (".dvc/tmp/rwlock", ".dvc/tmp/lock"):
+        (toy / left).unlink(missing_ok=True)
+    look = MOMENTS[moment]
+    before = look(toy)
+    assert kill_when(toy.start("coder-clip", "record"), lambda: look(toy) != before)
+    assert toy.planned() == []  # no work is lost
     finish(toy)
 
 
-def test_kill_of_dvc_commit(toy: Project) -> None:
+@pytest.mark.parametrize(
+    "moment", ["an object is in the cache", "dvc.lock is being written", "dvc.lock is written"]
+)
+def test_kill_of_dvc_commit(toy: Project, moment: str) -> None:
     """It can leave dvc.lock empty, after which every dvc command fails."""
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.snakemake(CODER_CLIP_TRACKING="off")
-    for delay in (0.8, 1.2, 1.5, 1.8):
-        commit = toy.start("dvc", "commit", "-q", "-f", "features", "scores", "report")
-        time.sleep(delay)
-        kill(commit)
+    look = MOMENTS[moment]
+    before = look(toy)
+    commit = toy.start("dvc", "commit", "-q", "-f", "features", "scores", "report")
+    assert kill_when(commit, lambda: look(toy) != before)
     toy.snakemake()
     said = toy.run("coder-clip", "record", ok=False)
     if said.returncode:  # DVC had put a file in its place again, so that Snakemake cannot vouch for it
@@ -121,13 +146,17 @@ def test_a_damaged_lock_is_mended(toy: Project, left: str) -> None:
     assert (toy.planned(), toy.stale()) == ([], [])
 
 
-def test_kill_of_adopt_at_any_moment(toy: Project) -> None:
+@pytest.mark.parametrize("records", [1, 4])
+def test_kill_of_adopt(toy: Project, records: int) -> None:
+    """When it has given back some of Snakemake's records, and the files their times, and others not yet."""
     clone = toy.clone("clone")
     clone.run("dvc", "pull", "--quiet")
-    for delay in (0.3, 0.5, 0.6, 0.7, 0.8):
-        adopt = clone.start("coder-clip", "adopt")
-        time.sleep(delay)
-        kill(adopt)
+    folder = clone / ".snakemake/metadata"
+
+    def given_back() -> int:
+        return sum(p.is_file() for p in folder.rglob("*")) if folder.is_dir() else 0
+
+    assert kill_when(clone.start("coder-clip", "adopt"), lambda: given_back() >= records)
     assert clone.planned() == []
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert clone.planned() == ["page", "score", "score"]

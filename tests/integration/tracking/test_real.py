@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from project import JOB, ROOT, Project
+from project import BIN, JOB, ROOT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
-    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 0.5]},
+    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 1.0]},
     "adapter": {
         "methods": ["tip_adapter", "coder_adapter"],
         "shots": [1],
@@ -44,6 +44,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
         "tsne_images": 40,
         "corrections": 1,
     },
+    "generator": None,
 }
 RUN = ("--profile", "workflow/profiles/default", "--configfile", "config/reproduce.yaml")
 
@@ -66,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
         if (ROOT / name).is_file() and not name.startswith(
-            ("tests/", "docs/", "benchmarks/", "provenance/", "dvc.lock", "results/")
+            ("docs/", "benchmarks/", "provenance/", "dvc.lock", "results/")
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -89,11 +90,17 @@ def clone(made: Project, tmp_path: Path) -> Project:
     return cloned(made, tmp_path / "clone")
 
 
-def cloned(made: Project, folder: Path) -> Project:
-    """A colleague's clone of it, pulled."""
+def bare(made: Project, folder: Path) -> Project:
+    """A colleague's clone of it, as Git makes it."""
     made.run("git", "clone", "--quiet", str(made.folder), str(folder))
     clone = Project(folder, PYTHONPATH=str(folder / "src"))
     clone.run("dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store"))
+    return clone
+
+
+def cloned(made: Project, folder: Path) -> Project:
+    """A colleague's clone of it, pulled."""
+    clone = bare(made, folder)
     clone.run("coder-clip", "pull")
     return clone
 
@@ -106,6 +113,29 @@ def test_the_pulled_clone_has_nothing_to_do(clone: Project) -> None:
     assert clone.git("status", "--short") == ""
     shown = clone.run("coder-clip", "status").stdout.splitlines()
     assert [line.split()[2:5] for line in shown[1:11]] == [["yes", "yes", "yes"]] * 10
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sharing.md"])
+def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path, page: str) -> None:
+    """A colleague has no coder-clip before the first `make`. Installed here, so that nothing is downloaded."""
+    (line,) = [x for x in (ROOT / page).read_text().splitlines() if x.startswith("git clone … && cd … && ")]
+    clone = bare(made, tmp_path / "clone")
+    (clone / ".venv").mkdir()
+    (clone / ".venv/bin").symlink_to(BIN)
+    (clone / ".venv/installed").touch()
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p) != BIN)
+    assert shutil.which("coder-clip", path=path) is None
+    said = clone.run("sh", "-c", line.split("#")[0].removeprefix("git clone … && cd … && "), PATH=path).stdout
+    assert "everything is recorded in DVC" in said or "Nothing to be done" in said
+    assert "coder_clip" not in said.split("need not be made again")[0] or "rule" not in said
+    assert plan(clone) == set()
+
+
+def test_the_tests_are_no_part_of_the_pipeline(made: Project) -> None:
+    """DVC would read the dvc.yaml of the tests' small pipeline, and every pull would end with an error."""
+    assert (made / "tests/integration/tracking/toy/dvc.yaml").is_file()
+    listed = made.run("dvc", "stage", "list", "--recursive", "--names-only", ".").stdout.split()
+    assert sorted(listed) == sorted(yaml.safe_load((made / "dvc.yaml").read_text())["stages"])
 
 
 CHANGES = {
@@ -156,7 +186,8 @@ def test_a_change_reruns_what_depends_on_it(clone: Project, change: str) -> None
 #
 # `dvc status` names the phases in which something changed, not those that follow from it. Snakemake gives for every
 # file that it would make again a reason of its own (a parameter, a command, a source, not there) or none, if only a job
-# before it runs again. For keys and commands both must name the same phases. For a source that several phases share
+# before it runs again. For keys and commands both must name the same phases; besides, DVC must name a phase that holds
+# a file which nothing makes any more, because what is recorded of it changes. For a source that several phases share
 # Snakemake gives its reason in the first of them alone; so there: whatever has a reason of its own is named, whatever
 # is named is made again. And always: all that is made again is reached from what is named along dvc.yaml.
 
@@ -178,7 +209,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "features.shards": 2,
     "features.on_error": "skip",
     "rerank.top_k": 4,
-    "rerank.thresholds": [0.0, 0.1, 0.9],
+    "rerank.thresholds": [0.0, 0.1, 0.9],  # the largest counts (pipeline.Phase)
     "adapter.methods": ["tip_adapter"],
     "adapter.shots": [1, 2],
     "adapter.seeds": [1, 3],
@@ -193,6 +224,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "evaluation.neighbors": 3,
     "evaluation.tsne_images": 50,
     "evaluation.corrections": 2,
+    "generator": {"model": "m"},
 }
 ADDED = {"adapter.initial": [1.0, 2.0], "features.workers": 2, "features.device": "cpu"}  # not written there
 NOTHING = {"features.workers", "features.device"}
@@ -259,7 +291,7 @@ def answers(made: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     found: dict[str, dict[str, list[str]]] = json.loads(done.stdout)
     assert list(found) == ["nothing", *changes, "nothing again"]
     for name in ("nothing", "nothing again"):
-        assert found[name] == {"dvc": [], "own": [], "rerun": []}
+        assert found.pop(name) == {"dvc": [], "own": [], "rerun": [], "left": []}
     return found
 
 
@@ -269,12 +301,14 @@ def test_every_change_means_the_same_to_both_tools(answers: dict[str, dict[str, 
     wrong = []
     for name, said in answers.items():
         assert "error" not in said, f"{name}: {said}"
-        named, own, rerun = (set(said[key]) for key in ("dvc", "own", "rerun"))
+        named, own, rerun, left = (set(said[key]) for key in ("dvc", "own", "rerun", "left"))
         reached = set(named)
         for stage in stages:  # in the order of the DAG
             if any(outs.get(dep) in reached for dep in stages[stage]["deps"]):
                 reached.add(stage)
-        same = own == named if name.startswith(("key", "command", "comment")) else own <= named <= rerun
+        same = (
+            own | left == named if name.startswith(("key", "command", "comment")) else own <= named <= rerun
+        )
         if not same or not rerun <= reached:
             wrong.append(f"{name}: {said}")
     assert not wrong, "\n" + "\n".join(wrong)
@@ -299,7 +333,7 @@ def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]
             assert counts == (what not in ("image_features.encode_shard", "image_features.merge_shards")), (
                 name
             )
-        elif kind in ("comment", "nothing"):
+        elif kind == "comment":
             assert not counts, name
         elif kind in ("text", "file") or ("/phases/" in what and "__init__" not in what):
             assert counts, name
@@ -332,6 +366,9 @@ def test_numbers_are_explained(clone: Project) -> None:
         "results/one_to_one/digits.json",
     }
     assert found["changed"] == []
+    table = (clone / "results/tables/zero_shot.csv").read_bytes()
+    clone.run(*found["rebuild"]["this table alone"].split())  # the command it gives makes the same table
+    assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
     assert all(sha.startswith("sha256:") for sha in found["given"].values())
     clone.edit("data/texts/digits.json", '"synonym"', ' "synonym"')
     again = clone.run("coder-clip", "explain", "results/tables/zero_shot.csv", "5", "accuracy").stdout
@@ -343,11 +380,16 @@ def test_dvc_compares_versions(clone: Project) -> None:
     assert (plan(clone), clone.stale()) == (set(), [])
     params = json.loads(clone.run("dvc", "params", "diff", "--json").stdout)
     assert params["config/reproduce.yaml"]["rerank.top_k"] == {"old": 5, "new": 4, "diff": -1}
-    clone.run("dvc", "metrics", "diff", "--json", "--all")
+    metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", "--all").stdout)[
+        "results/metrics.json"
+    ]
+    assert {"digits.mini.clip", "digits.mini.coder_rerank", "digits.mini.coder_adapter_1_shots"} <= set(
+        metrics
+    )
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "rerank.top_k" in shown.splitlines()[0]
-    metrics = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)
-    assert metrics
+    shown = clone.run("dvc", "metrics", "show").stdout
+    assert "digits.mini.coder_rerank" in shown
     for command in ("show", "diff"):
         clone.run(
             "dvc", "plots", command, "-o", f"../plots-{command}", *(["HEAD"] if command == "diff" else [])
@@ -355,6 +397,11 @@ def test_dvc_compares_versions(clone: Project) -> None:
         page = (clone.folder.parent / f"plots-{command}/index.html").read_text()
         assert page.count('"facet"') == 2  # top-1 and few-shot
         assert "coder_adapter" in page
+    clone.commit("top_k 4")
+    for commit in ("HEAD~1", "-"):  # back to the old results, and forward again
+        clone.git("checkout", "--quiet", commit)
+        clone.run("dvc", "checkout", "--quiet")
+        assert (plan(clone), clone.stale()) == (set(), []), commit
 
 
 def test_dvc_yaml_is_that_of_the_dag(made: Project) -> None:

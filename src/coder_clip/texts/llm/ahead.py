@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...artifacts import Paths, read_json
-from ...datasets import load_dataset, load_templates
+from ...datasets import PUBLISHED, load_dataset, load_templates
+from ...datasets.entry import entry
 from ...errors import UserError
 from . import cost, store
 from .cost import Budget, Estimate
@@ -14,40 +16,62 @@ from .generate import Generator, class_items, pair_items
 if TYPE_CHECKING:
     from ...config import Config
 
+FEW = 3  # data sets whose kinds have a line each
 
-def ahead(config: Config, datasets: list[str]) -> list[str]:
-    """A table for people: a line a data set and kind.
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: questions to ask, and answers that are there. known: False for an upper bound."""
+
+    dataset: str
+    texts: str
+    ahead: Estimate
+    stored: int
+    known: bool = True
+
+
+def rows(config: Config, datasets: list[str], together: bool = False) -> list[Row]:
+    """What would be asked, by data set and kind; together: the kinds of classes in one line.
 
     Questions that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
     after stage one; until then the most that can be asked counts.
     """
     generator = config.generator
     if generator is None:
+        return []
+    found: list[Row] = []
+    seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
+    counts = generator.counts.model_dump()
+    for name in datasets:
+        data = config.datasets[name]
+        sources = data.text_sources(name)
+        kinds = [kind for kind in data.generated(name) if sources[kind] == "llm"]
+        if not kinds and not data.generates_pairs:
+            continue
+        classes, templates = _classes(config, name), load_templates(name, data)
+        asking = Generator(generator, store.read(generator.answers, name), Budget(0, None, ""))
+        for group in [kinds] if together and kinds else [[kind] for kind in kinds]:
+            label = group[0] if len(group) == 1 else "of classes"
+            items = class_items(group, classes, templates, counts)
+            found.append(Row(name, label, *asking.ahead(items, seen)))
+        if data.generates_pairs:
+            pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
+            items = pair_items(pairs, classes, templates, counts["one_to_one"])
+            found.append(Row(name, "one_to_one", *asking.ahead(items, seen), known))
+    return found
+
+
+def ahead(config: Config, datasets: list[str]) -> list[str]:
+    """The table for people, with what it rests on below it. UserError where nothing is asked of a language model."""
+    generator = config.generator
+    if generator is None:
         raise UserError(
             "no section 'generator:' in the configuration, so nothing would be asked (docs/texts.md)"
         )
-    rows: list[tuple[str, str, Estimate, int]] = []
-    most = False
-    counts = generator.counts.model_dump()
-    prices = generator.prices
-    budget = Budget(0, None, prices.currency if prices else "")
-    for name in datasets:
-        entry = config.datasets[name]
-        sources = entry.text_sources(name)
-        kinds = [kind for kind in entry.generated(name) if sources[kind] == "llm"]
-        if not kinds and not entry.generates_pairs:
-            continue
-        classes, templates = _classes(config, name), load_templates(name, entry)
-        asking = Generator(generator, store.read(generator.answers, name), budget)
-        for kind in kinds:
-            rows.append((name, kind, *asking.ahead(class_items([kind], classes, templates, counts))))
-        if entry.generates_pairs:
-            pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
-            most |= not known
-            items = pair_items(pairs, classes, templates, counts["one_to_one"])
-            rows.append((name, "one_to_one" if known else "one_to_one *", *asking.ahead(items)))
-    if not rows:
+    found = rows(config, datasets, together=len(datasets) > FEW)
+    if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
+    prices = generator.prices
     notes = [
         f"{generator.model}; tokens are estimates, 4 bytes each, and by stored answers where there are enough"
     ]
@@ -57,18 +81,23 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
             f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} a million tokens{half};"
             f" stored answers cost {cost.amount(store.spent(generator.answers))}"
         )
-    if generator.max_cost is not None:
-        notes.append(f"a run stops at {cost.amount(generator.max_cost)} {budget.currency} (max_cost)")
-    if most:
+        if generator.max_cost is not None:
+            notes.append(f"a run stops at {cost.amount(generator.max_cost)} {prices.currency} (max_cost)")
+    if len(datasets) > 1:
+        notes.append("what two data sets ask alike counts once, for the first of them")
+    if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
-    return cost.lines(rows, budget.currency or "(no prices)", "\n".join(notes))
+    table = [(r.dataset, r.texts + ("" if r.known else " *"), r.ahead, r.stored) for r in found]
+    return [*cost.lines(table, prices.currency if prices else "(no prices)"), *notes]
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Of the manifest where there is one: the images need not be here."""
+    """Of the manifest where there is one, or of a published data set's entry: the images need not be here."""
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return list(read_json(manifest)["classes"])
+    if config.datasets[name].root is None and name in PUBLISHED:
+        return entry(name).class_names()
     return list(load_dataset(name, config.datasets[name]).classes)
 
 

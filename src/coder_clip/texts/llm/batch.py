@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...errors import UserError
 from .client import (
+    GoneError,
     NoSchemaError,
     Question,
     RefusedError,
@@ -78,7 +79,13 @@ class Batches:
                         self._note(mark=batch["mark"], void=True)
                     else:
                         self._note(mark=batch["mark"], id=identity)
-                        await self._collect(server, identity, known, answered, failed)
+                        try:
+                            await self._collect(server, identity, known, answered, failed)
+                        except GoneError:  # of another account, or so old that its answers were deleted
+                            log.warning(
+                                "batch %s is not there any more; its questions are submitted anew", identity
+                            )
+                            self._void(identity)
             for _ in range(TRIES):
                 requests = [self._request(q) for q in waiting.values()]
                 for part in parts(requests, self.generator):

@@ -36,6 +36,7 @@ log = logging.getLogger("coder_clip")
 OPENAI = "https://api.openai.com/v1"
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds of back-off, doubled each time, with jitter
 PATIENCE = 600.0  # seconds that a server may ask us to wait
+PATIENCE_IN_ALL = 3600.0  # the same of one question, over all its tries
 GIVEN_UP_IN_A_ROW = 3  # questions without an answer, and none answered between: the server is down
 QUOTA = (
     "insufficient_quota",
@@ -49,6 +50,10 @@ FILTER = ("content_filter", "content_policy", "content management policy", "safe
 
 class NoSchemaError(Exception):
     """The server does not do structured output."""
+
+
+class GoneError(UserError):
+    """The server does not know what it was asked about."""
 
 
 class RefusedError(Exception):
@@ -108,7 +113,6 @@ class Client:
         self.place = generator.base_url or OPENAI
         self.structured = generator.structured != "list"
         self.stopped: UserError | None = None
-        self.retries = 0
         self._resume = 0.0  # time.monotonic() before which nothing is sent
         self._given_up = 0
 
@@ -164,7 +168,7 @@ class Client:
             self.budget.end(question.expected)
 
     async def _until_answered(self, server: AsyncOpenAI, question: Question) -> tuple[Request, Answer]:
-        tries = 0
+        tries, waited = 0, 0.0
         while True:
             structured = self.structured or question.plain is None
             request = question.request if structured else question.plain
@@ -183,15 +187,21 @@ class Client:
             except RefusedError as error:
                 return request, _answer(None, str(error), "refused", request.model, (0, 0), self.generator)
             except TransientError as error:
-                tries += 1
-                if tries > self.generator.retries or self.stopped:
+                if self.stopped:
                     raise
-                self.retries += 1
-                backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * random.uniform(0.5, 1)
-                log.info("%s (try %d of %d)", error, tries, self.generator.retries + 1)
-                if error.wait is not None:
+                if error.wait is not None:  # a wait that the server asks for is no failure: it is just busy
+                    waited += max(1.0, error.wait)
+                    if waited > PATIENCE_IN_ALL:
+                        raise
+                    log.info("%s and asks to wait %.1f s", error, error.wait)
                     self._hold(error.wait)
-                await asyncio.sleep(backoff)
+                    continue
+                tries += 1
+                if tries > self.generator.retries:
+                    raise
+                log.info("%s (try %d of %d)", error, tries, self.generator.retries + 1)
+                backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
+                await asyncio.sleep(backoff * random.uniform(0.5, 1))
 
     async def _turn(self) -> None:
         """Wait until the server wants to be asked again. UserError where another question has ended the run."""
@@ -261,7 +271,7 @@ def _judged(error: Any, generator: GeneratorConfig, place: str) -> Exception:
     if status in (408, 409, 425, 429) or status >= 500:
         return TransientError(f"{place} answers {status}", retry_after(error.response.headers))
     if status == 404:
-        return UserError(f"{place} has no model '{generator.model}', or is no such server (404: {said})")
+        return GoneError(f"{place} has no model '{generator.model}', or is no such server (404: {said})")
     return UserError(f"{place} does not take the request ({status}: {said})")
 
 
@@ -270,7 +280,7 @@ def safe(text: str, generator: GeneratorConfig) -> str:
     name = key_variable(generator)
     key = os.environ.get(name, "").strip() if name else ""
     text = text.replace(key, "[key]") if key else text
-    text = re.sub(r"\b(sk|pk|key|Bearer)[-_ ][\w*.…-]{4,}", "[key]", text)
+    text = re.sub(r"\b(?:sk|pk)-[\w*.…-]{4,}|\bBearer \S+|\S*\*{3,}\S*", "[key]", text)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 

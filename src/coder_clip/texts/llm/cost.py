@@ -21,13 +21,12 @@ ENOUGH = 5  # stored answers to one prompt whose mean length is believed rather 
 
 @dataclass(frozen=True)
 class Estimate:
-    """requests, tokens and money (None without prices) of questions; measured: how many went by stored answers."""
+    """Requests, tokens and money (None without prices) of questions."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     money: float | None = None
-    measured: int = 0
 
     def __add__(self, other: Estimate) -> Estimate:
         known = [m for m in (self.money, other.money) if m is not None]
@@ -36,7 +35,6 @@ class Estimate:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             sum(known) if known else None,
-            self.measured + other.measured,
         )
 
 
@@ -60,13 +58,7 @@ def estimate(request: Request, wanted: int, answers: Answers, prices: Prices | N
     counted = [a.completion_tokens for a in before if a.completion_tokens is not None]
     if len(counted) >= ENOUGH:
         completion = -(-sum(counted) // len(counted))
-    return Estimate(
-        1,
-        prompt,
-        completion,
-        money(prices, prompt, completion, batch),
-        int(len(counted) >= ENOUGH),
-    )
+    return Estimate(1, prompt, completion, money(prices, prompt, completion, batch))
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
@@ -115,7 +107,7 @@ class Budget:
         return f"{amount(self.spent - self.before)} {self.currency}"
 
 
-def lines(rows: Sequence[tuple[str, str, Estimate, int]], currency: str, note: str) -> list[str]:
+def lines(rows: Sequence[tuple[str, str, Estimate, int]], currency: str) -> list[str]:
     """A table for people. rows: data set, kind, estimate of what is to be asked, answers that are there already."""
     head = ("data set", "texts", "stored", "to ask", "prompt tokens", "answer tokens", f"about {currency}")
     body = [
@@ -140,7 +132,7 @@ def lines(rows: Sequence[tuple[str, str, Estimate, int]], currency: str, note: s
         )
         for row in (head, *body)
     ]
-    return [*(line.rstrip() for line in shown), note]
+    return [line.rstrip() for line in shown]
 
 
 def _money(e: Estimate) -> str:

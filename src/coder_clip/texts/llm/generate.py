@@ -176,7 +176,7 @@ def pair_items(
 
 
 def _fields(name: str, templates: Templates) -> dict[str, str]:
-    sentence = fill(templates.attribute, name, attribute="…").split("…")[0].strip()
+    sentence = fill(templates.attribute, name, attribute="…")
     return {"class": name, "photo": fill(templates.name, name), "sentence": sentence}
 
 
@@ -197,18 +197,20 @@ class Generator:
         self._make = asking
         self._asking: Asking | None = None
 
-    def ahead(self, items: Iterable[Item]) -> tuple[Estimate, int]:
-        """What the next round asks, and how many answers are there already."""
+    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
+        """What the next round asks, and how many answers are there already. seen: keys that count no more."""
         missing: dict[str, Question] = {}
         have = set()
         for item in items:
-            key, answer = self._stored(item)
+            requests = self._requests(item)
+            key, answer = self._stored(requests)
             if answer is None:
-                question = self._question(item)
-                missing[question.request.key] = question
+                missing[requests[0].key] = self._question(item, requests)
             else:
                 have.add(key)
-        return cost.total(q.expected for q in missing.values()), len(have)
+        new = [q for key, q in missing.items() if key not in seen]
+        seen.update(missing)
+        return cost.total(q.expected for q in new), len(have)
 
     def run(self, items: list[Item], too_close: TooClose | None = None) -> None:
         """Ask until every item is done. too_close: of names, which are too similar to a class of the label set.
@@ -228,9 +230,9 @@ class Generator:
     def _round(self, items: list[Item], number: int) -> None:
         missing: dict[str, Question] = {}
         for item in items:
-            if self._stored(item)[1] is None:
-                question = self._question(item)
-                missing[question.request.key] = question
+            requests = self._requests(item)
+            if self._stored(requests)[1] is None:
+                missing[requests[0].key] = self._question(item, requests)
         failed: dict[str, str] = {}
         if missing:
             ahead = cost.total(q.expected for q in missing.values())
@@ -264,8 +266,9 @@ class Generator:
 
                 failed = self._asking.ask(missing.values(), keep)
         for item in items:
-            key, answer = self._stored(item)
-            item.take(key, answer or failed.get(self._question(item).request.key, "no answer"))
+            requests = self._requests(item)
+            key, answer = self._stored(requests)
+            item.take(key, answer or failed.get(requests[0].key, "no answer"))
 
     def _check(self, items: list[Item], too_close: TooClose) -> None:
         """Names that are too similar to a class go, and are not asked for again (paper, section 3.3)."""
@@ -276,23 +279,22 @@ class Generator:
                 item.texts["texts"].remove(text)
                 item.reject(text)
 
-    def _modes(self) -> list[bool]:
-        """Ways to ask whose stored answers count, the wanted first."""
-        return {"auto": [True, False], "json_schema": [True], "list": [False]}[self.generator.structured]
+    def _requests(self, item: Item) -> list[Request]:
+        """The ways to ask the next question whose stored answers count, the wanted one first."""
+        ways = {"auto": [True, False], "json_schema": [True], "list": [False]}[self.generator.structured]
+        return [item.request(self.generator, structured) for structured in ways]
 
-    def _stored(self, item: Item) -> tuple[str, Answer | None]:
-        for structured in self._modes():
-            request = item.request(self.generator, structured)
+    def _stored(self, requests: list[Request]) -> tuple[str, Answer | None]:
+        for request in requests if self.answers.found else ():
             if (answer := self.answers.get(request)) is not None:
                 return request.key, answer
         return "", None
 
-    def _question(self, item: Item) -> Question:
-        first, *other = self._modes()
-        request = item.request(self.generator, first)
+    def _question(self, item: Item, requests: list[Request]) -> Question:
+        first, *other = requests
         wanted = item.wanted * len(LISTS[item.kind])
-        expected = cost.estimate(request, wanted, self.answers, self.generator.prices, self.generator.batch)
-        return Question(request, expected, item.request(self.generator, False) if other else None)
+        expected = cost.estimate(first, wanted, self.answers, self.generator.prices, self.generator.batch)
+        return Question(first, expected, *other)
 
     def _report(self, items: list[Item]) -> None:
         """Those that got nothing, by name; the end, where that is configured."""

@@ -10,7 +10,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -42,22 +42,23 @@ class Answer:
 
 
 class Answers:
-    """The stored answers of one data set; made by `opened`, or by `read` to look at them only."""
+    """The stored answers of one data set; made by `opened`, or by `read` to look at them only.
 
-    def __init__(self, path: Path, stream: BinaryIO | None = None) -> None:
+    others: files of other data sets, whose answers count, too (ImageNet-V2 has ImageNet's classes).
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO | None = None, others: Sequence[Path] = ()) -> None:
         self.path = path
         self.found: dict[str, Answer] = {}
         self.of_template: dict[tuple[str, str], list[Answer]] = {}  # (model, prompt's hash)
         self._stream = stream
-        damaged = 0
-        for line in path.read_bytes().split(b"\n") if path.is_file() else ():
-            if line.strip():
-                damaged += not self._take(line)
-        if damaged:
-            log.warning(
-                "%s: %d lines that are no whole answers are passed over (a write that was cut short, or an edit)",
-                *(path, damaged),
-            )
+        for file in (path, *others):
+            lines = file.read_bytes().split(b"\n") if file.is_file() else []
+            if damaged := sum(not self._take(line) for line in lines if line.strip()):
+                log.warning(
+                    "%s: %d lines that are no whole answers are passed over (a write that was cut short, or an edit)",
+                    *(file, damaged),
+                )
 
     def _take(self, line: bytes) -> bool:
         """Whether the line is an answer, to the question whose hash it bears."""
@@ -118,7 +119,11 @@ def append(stream: BinaryIO | None, path: Path, line: str) -> None:
 
 def read(folder: Path, dataset: str) -> Answers:
     """Answers that are there, without a lock: to look ahead."""
-    return Answers(folder / f"{dataset}.jsonl")
+    return Answers(folder / f"{dataset}.jsonl", None, _others(folder, dataset))
+
+
+def _others(folder: Path, dataset: str) -> list[Path]:
+    return sorted(p for p in folder.glob("*.jsonl") if p.stem != dataset)
 
 
 def spent(folder: Path) -> float:
@@ -149,7 +154,7 @@ def opened(folder: Path, dataset: str) -> Iterator[Answers]:
         except OSError:
             log.warning("%s: this file system has no locks; see to it that one run asks at a time", folder)
         end_half_line(path, stream)
-        yield Answers(path, stream)
+        yield Answers(path, stream, _others(folder, dataset))
 
 
 def end_half_line(path: Path, stream: BinaryIO) -> None:

@@ -1,0 +1,184 @@
+"""From a language model to the report in the real DAG: nothing is written by hand but the server's answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report_browser import CHROMIUM, DRIVER, browser, show  # noqa: F401
+from working_copy import Work, duplicate, working_copy
+
+from llm_server import Server, serving, words
+
+pytestmark = pytest.mark.slow
+
+# What a model could send by accident or on purpose: markup for a browser, LaTeX, Markdown, matplotlib and a terminal.
+HOSTILE = [
+    "<script>document.title='broken'</script> a loop",
+    "<img src=x onerror=\"document.title='broken'\"> a tail",
+    "\\input{/etc/passwd} & \\write18{true} % a bar",
+    "$\\frac{1}{$ a $x^{2$ corner",
+    "| a | cell | ![x](http://example.org/x.png) [y](javascript:alert(1))",
+    "{class} {attribute} {{ 7*7 }} {% raw %} a hook",
+    "a \u202eright to left\u202c stroke",
+    "长 dash – “quoted” é",
+]
+DOCUMENT: dict[str, Any] = {
+    "title": "texts",
+    "datasets": {
+        "digits": {
+            "views": 1,
+            "texts": {"name": "names", "attribute": "llm", "analogous": "llm", "synonym": "llm", "one_to_one": "llm"},
+        }
+    },
+    "models": ["mini"],
+    "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 10], "alphas": [0.1, 20, 5], "rounds": 1},
+    "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+    "generator": {
+        "model": "tiny", "counts": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, "max_pairs": 12,
+        "prices": {"date": "2026-11-01", "input": 1.0, "output": 2.0}, "max_cost": 1.0, "key_variable": "TINY_KEY",
+    },
+}  # fmt: skip
+KEY = "sk-end-to-end-0123456789"
+
+
+def hostile(about: str, count: int) -> list[str]:
+    """Ordinary texts, with one that means harm among them."""
+    texts = words(about, count)
+    return [HOSTILE[len(about) % len(HOSTILE)], *texts[1:]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(hostile, ["ok", "503", "ok", "429", "drop"]) as found:
+        found.key, found.served = KEY, f"tiny {HOSTILE[0]}"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def made(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Everything run once, from the server's first answer to the page."""
+    document = {**DOCUMENT, "generator": {**DOCUMENT["generator"], "base_url": server.url}}
+    work = working_copy(tmp_path_factory.mktemp("texts") / "copy", document)
+    work.snakemake(TINY_KEY=KEY)
+    return work
+
+
+@pytest.fixture
+def copied(made: Work, tmp_path: Path) -> Work:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    return duplicate(made, folder)
+
+
+def read(work: Work, name: str) -> Any:
+    return json.loads((work.folder / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None:
+    texts = read(made, "texts/digits.json")
+    assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 10
+    note = texts["provenance"]["attribute"]
+    assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
+    assert note["answers"] == 10
+    assert note["tokens"] == {"prompt": 1000, "completion": 500}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
+    assert re.fullmatch(r"[0-9a-f]{64}", note["prompt"]["sha256"])
+    pairs = read(made, "one_to_one/digits.json")
+    assert len(pairs["pairs"]) == 12
+    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": 45, "asked": 12}
+    assert 0 < pairs["provenance"]["pairs"]["share_of_comparisons"] < 1
+    reranked = read(made, "rerank/mini/digits.json")["methods"]
+    assert any(m["looked_at"] and 0 < m["coverage"] < 1 for m in reranked)
+    assert (made.folder / "results/report.html").stat().st_size > 10_000
+    assert set(server.paid.values()) == {1}
+
+
+def test_the_pairs_that_are_written_are_those_that_are_confused_most(made: Work) -> None:
+    listed = read(made, "one_to_one/pairs/digits.json")["pairs"]
+    frequent = [p["inside_gate"] for p in listed]
+    assert frequent == sorted(frequent, reverse=True)
+    assert frequent[0] > 0
+    written = [(p["a_index"], p["b_index"]) for p in read(made, "one_to_one/digits.json")["pairs"]]
+    assert written == [(p["a"], p["b"]) for p in listed[:12]]
+
+
+def test_a_second_run_asks_nothing_and_needs_no_key(made: Work, server: Server) -> None:
+    asked = len(server.asked)
+    done = made.snakemake()
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert len(server.asked) == asked
+
+
+def test_the_same_answers_give_the_same_artefacts(copied: Work, server: Server) -> None:
+    """Without key and server: a colleague has the answers from Git and nothing else."""
+    before, asked = copied.hashes(), len(server.asked)
+    shutil.rmtree(copied.folder / "results")
+    shutil.rmtree(copied.folder / ".snakemake")
+    copied.snakemake("results/texts/digits.json", "results/one_to_one/digits.json")
+    after = copied.hashes()
+    same = [name for name in before if name.startswith(("texts/", "one_to_one/")) and name.endswith(".json")]
+    assert len(same) == 5
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"max_in_flight": 2, "retries": 1, "max_cost": 5.0, "base_url": "http://127.0.0.1:9/v1"}, set()),
+        (
+            {"model": "another"},
+            {"generate_texts", "generate_pairs", "text_set", "pair_texts", "encode_texts"},
+        ),
+        ({"max_pairs": 5}, {"generate_texts", "generate_pairs", "pair_texts", "encode_pairs"}),
+    ],
+    ids=["operation", "model", "pairs"],
+)
+def test_what_decides_the_texts_makes_them_again(
+    copied: Work, change: dict[str, Any], rules: set[str]
+) -> None:
+    copied.configure(lambda c: c["generator"].update(change))
+    planned = copied.planned()
+    assert rules <= planned.keys()
+    if not rules:
+        assert planned == {}
+
+
+def test_an_edited_prompt_asks_anew(copied: Work) -> None:
+    prompt = copied.folder / "src/coder_clip/templates/prompts/synonym.txt"
+    prompt.write_text(prompt.read_text().replace("everyday English", "plain English"))
+    assert {"generate_texts", "text_set", "encode_texts"} <= copied.planned().keys()
+
+
+def test_the_key_is_nowhere(made: Work) -> None:
+    for path in made.folder.rglob("*"):
+        if path.is_file() and not path.is_relative_to(made.folder / ".cache"):
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None:  # noqa: F811
+    show(browser, made.folder / "results/report.html", 1280)
+    assert browser.title == "texts", "a text was run as a script"
+    assert browser.get_log("browser") == []
+
+
+def test_hostile_texts_do_no_harm_on_the_page(made: Work) -> None:
+    """A text is data."""
+    page = (made.folder / "results/report.html").read_text(encoding="utf-8")
+    texts = json.dumps(read(made, "texts/digits.json"), ensure_ascii=False)
+    assert "<script>document.title" in texts, "the texts were to be hostile"
+    for harm in ("<script>document.title", "<img src=x", 'href="javascript:', "![x](http"):
+        assert harm not in page
+    assert page.count("<script") == page.count("</script>")
+    for name in (made.folder / "results/tables").glob("*.tex"):
+        assert "\\input{" not in name.read_text(encoding="utf-8")
+        assert "\\write18" not in name.read_text(encoding="utf-8")
+    for name in (made.folder / "results/tables").glob("*.md"):
+        assert "<script" not in name.read_text(encoding="utf-8")

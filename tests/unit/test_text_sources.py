@@ -1,0 +1,166 @@
+"""Each kind of text from its own source: files, WordNet, a language model; mixed as a configuration says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_wordnet import write
+
+from llm_server import Server, serving
+
+Command = Callable[..., Any]
+NAMES = ["crane", "basset hound", "harbour"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WNSEARCHDIR", str(write(tmp_path / "dict")))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mini").symlink_to(repo / "data/mini")
+    manifests = tmp_path / "results/manifests"
+    manifests.mkdir(parents=True)
+    (manifests / "places.json").write_text(json.dumps({"classes": NAMES}))
+    (tmp_path / "results/one_to_one/pairs").mkdir(parents=True)
+    listed = [
+        {"a": 0, "b": 2, "compared": 9, "inside_gate": 3},
+        {"a": 1, "b": 2, "compared": 1, "inside_gate": 0},
+    ]
+    (tmp_path / "results/one_to_one/pairs/places.json").write_text(json.dumps({"pairs": listed}))
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as found:
+        yield found
+
+
+def configure(texts: Any, server: Server | None = None, **more: Any) -> None:
+    document: dict[str, Any] = {
+        "datasets": {"places": {"root": "photos", "texts": texts}},
+        "models": ["mini"],
+    }
+    if server is not None:
+        document["generator"] = {"model": "tiny", "base_url": server.url, **more}
+    Path("c.yaml").write_text(yaml.safe_dump(document))
+
+
+def file(name: str, **kinds: list[list[str]]) -> None:
+    classes = [
+        {"name": c, **{kind: lists[i] for kind, lists in kinds.items() if lists[i]}}
+        for i, c in enumerate(NAMES)
+    ]
+    note = {kind: {"author": f"who wrote {kind}"} for kind in kinds}
+    Path(name).write_text(
+        json.dumps({"format": 1, "dataset": "places", "classes": classes, "provenance": note})
+    )
+
+
+def made(name: str = "texts/places.json") -> Any:
+    return json.loads((Path("results") / name).read_text(encoding="utf-8"))
+
+
+def test_kinds_are_put_together_from_their_sources(here: Path, command: Command, server: Server) -> None:
+    file("mine.json", attribute=[["long neck"], ["long ears"], []], analogous=[["heron"], [], []])
+    file("other.json", analogous=[["stork"], ["beagle"], []])
+    configure({"attribute": "mine.json", "analogous": "other.json", "synonym": "wordnet"})
+    for name in ("generate-texts", "texts"):
+        done = command(name, "--config", "c.yaml")
+        assert done.code == 0, done.err
+    texts = made()
+    assert [c.get("attribute") for c in texts["classes"]] == [["long neck"], ["long ears"], None]
+    assert [c.get("analogous") for c in texts["classes"]] == [["stork"], ["beagle"], None]
+    assert texts["classes"][1]["synonym"] == ["basset"]
+    assert "synonym" not in texts["classes"][2]
+    notes = texts["provenance"]
+    assert notes["attribute"]["author"] == "who wrote attribute"
+    assert notes["attribute"]["file"]["path"] == "mine.json"
+    assert notes["analogous"]["file"]["path"] == "other.json"
+    assert notes["synonym"]["source"] == "WordNet"
+    assert notes["synonym"]["without_sense"] == ["harbour"]
+    assert notes["synonym"]["encoder"]["model"] == "mini"
+    assert server.asked == []
+
+
+def test_a_class_without_a_noun_sense_is_named_in_the_log(here: Path, command: Command, caplog: Any) -> None:
+    configure({"synonym": "wordnet"})
+    assert command("generate-texts", "--config", "c.yaml").code == 0
+    assert "places: no noun sense in WordNet, so no synonym: harbour" in caplog.text
+
+
+def test_a_missing_dictionary_is_missed_before_anything_is_paid_for(
+    here: Path, command: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(here / "nowhere"))
+    configure({"attribute": "llm", "synonym": "wordnet"}, server)
+    done = command("generate-texts", "--config", "c.yaml")
+    assert done.code == 1
+    assert "WordNet" in done.err
+    assert done.err.strip().count("\n") == 0
+    assert server.asked == []
+
+
+def test_what_was_not_made_is_named_with_the_command_that_makes_it(
+    here: Path, command: Command, server: Server
+) -> None:
+    configure({"attribute": "llm"}, server)
+    done = command("texts", "--config", "c.yaml")
+    assert done.code == 1
+    assert "results/texts/generated/places.json is missing" in done.err
+
+
+def test_pairs_are_written_up_to_the_budget_most_frequent_first(
+    here: Path, command: Command, server: Server
+) -> None:
+    configure({"one_to_one": "llm"}, server, max_pairs=1)
+    for name in ("generate-texts", "texts", "generate-pairs", "one-to-one-texts"):
+        done = command(name, "--config", "c.yaml")
+        assert done.code == 0, done.err
+    pairs = made("one_to_one/places.json")
+    assert [(p["a"], p["b"], len(p["a_not_b"])) for p in pairs["pairs"]] == [("crane", "harbour", 5)]
+    assert pairs["provenance"]["pairs"] == {"compared": 2, "with_texts": 1, "share_of_comparisons": 0.9}
+    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": 2, "asked": 1}
+    assert len(server.asked) == 1
+
+
+def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
+    here: Path, command: Command, server: Server
+) -> None:
+    """Stopping is the default; who says skip finds in the provenance whom it hit."""
+    refusal = "I'm sorry, but I can't help with that."
+    server.answer = lambda body: refusal if "harbour" in str(body["messages"]) else "a long neck_grey wings"
+    configure({"attribute": "llm"}, server, repeats=1)
+    stopped = command("generate-texts", "--config", "c.yaml")
+    assert stopped.code == 1
+    assert "'harbour' (attribute): refused" in stopped.err
+    assert not Path("results/texts/generated/places.json").exists()
+    configure({"attribute": "llm"}, server, repeats=1, on_failure="skip")
+    for name in ("generate-texts", "texts"):
+        assert command(name, "--config", "c.yaml").code == 0
+    texts = made()
+    assert [len(c.get("attribute", [])) for c in texts["classes"]] == [2, 2, 0]
+    note = texts["provenance"]["attribute"]
+    assert note["without"] == ["harbour"]
+    assert (note["refused"], note["asked_again"], note["answers"]) == (2, 1, 4)
+    assert len(server.asked) == 4
+
+
+def test_analogous_classes_are_held_against_the_label_set(
+    here: Path, command: Command, server: Server
+) -> None:
+    """'a crane similar to harbour' would pull one class to another."""
+    server.answer = lambda body: json.dumps({"texts": ["Harbour", "the crane", "aeroplane carrier"]})
+    configure({"analogous": "llm"}, server, counts={"analogous": 3})
+    done = command("generate-texts", "--config", "c.yaml")
+    assert done.code == 0, done.err
+    note = made("texts/generated/places.json")["provenance"]["analogous"]
+    assert note["too_close"]["cosine_over"] == 0.9
+    assert note["asked_again"] == 3 * 5, "five times more for each class, and no more"
+    for entry in made("texts/generated/places.json")["classes"]:
+        assert not {"Harbour", "crane", "the crane"} & set(entry.get("analogous", []))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from ..methods import ABLATIONS
 from ..results import Results
-from .few_shot import curves
+from .curves import curves
 from .style import Drawing, Loader
 
 SHOWN = {"clip_ensemble", "coder_adapter", *ABLATIONS}

@@ -24,7 +24,7 @@ from coder_clip.baselines.plain_coder import PlainCoder
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
 from coder_clip.few_shot import METHODS, Fitted, Given, half
-from coder_clip.lines import right_along
+from coder_clip.lines import right_along, right_on_plane
 
 torch.set_num_threads(1)
 
@@ -312,6 +312,33 @@ def test_images_on_lines_are_counted_as_one_by_one(
             for b in range(lines)
         ]
         assert got.tolist() == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    classes=st.integers(1, 6),
+    images=st.integers(1, 12),
+    whole=st.booleans(),
+    spread=st.sampled_from([0.1, 1.0, 20.0]),
+    room=st.sampled_from([1, 64, 2**14]),
+)
+def test_images_on_planes_are_counted_as_one_by_one(
+    seed: int, classes: int, images: int, whole: bool, spread: float, room: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    draw = (lambda shape: rng.integers(-2, 3, shape).astype(float)) if whole else rng.standard_normal
+    base, first, second = (draw((classes, images)) for _ in range(3))
+    base, labels = spread * base, rng.integers(0, classes, images)
+    alphas, gammas = np.array([0.0, 0.5, 1.0, 3.0]), np.array([0.0, 1.0, 2.5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coder_clip.lines.ROOM", room)
+        got = right_on_plane(base, first, second, labels, alphas, gammas)
+    expected = [
+        [int((np.argmax(base + a * first + g * second, axis=0) == labels).sum()) for g in gammas]
+        for a in alphas
+    ]
+    assert got.tolist() == expected
 
 
 def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def _dataset(config: Config, name: str) -> Iterator[str]:
     sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
     yield f"data set {name}: {len(data.classes)} classes; {sizes} images"
     if config.few_shot(name):
-        shot_images(config, data.split("train"), data.classes)
+        shot_images(config, data.split("train"), data.classes, entry.shot_files)
     for file in entry.text_files(name):
         load_text_set(file, name, data.classes)
     if "wordnet" in entry.text_sources(name).values():

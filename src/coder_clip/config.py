@@ -19,6 +19,7 @@ from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from .shot_files import shot_file
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -70,6 +71,11 @@ class DatasetConfig(_Strict):
     threshold: Share | None = Field(
         None,
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
+    )
+    shot_files: Path | None = Field(
+        None,
+        description="Folder with the shots of published runs, CoOp's split_fewshot: shot_{n}-seed_{s}.pkl or .json; "
+        "default: drawn by the seeds.",
     )
     views: Count = Field(
         20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
@@ -486,6 +492,14 @@ class Config(_Strict):
         if self.generator and self.generator.encoder not in (None, *self.models):
             hint = nearest(str(self.generator.encoder), self.models)
             raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
+        for name, dataset in self.datasets.items():
+            if dataset.shot_files is not None and self.few_shot(name):
+                try:
+                    for shots in self.adapter.shots:
+                        for seed in self.adapter.seeds:
+                            shot_file(dataset.shot_files, shots, seed)
+                except UserError as error:
+                    raise ValueError(f"datasets.{name}.shot_files: {error}") from error
         once: dict[str, list[Any]] = {
             "adapter.methods": self.adapter.methods,
             "adapter.shots": self.adapter.shots,

@@ -63,9 +63,9 @@ def extract(
     """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
 
     views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys
-    of the few-shot cache). keep_views: how many of these are also kept one by one. batch_size: images in one
-    forward pass (with views, batch_size // E images, at least one). workers: processes that decode and resize
-    ahead of the encoder; they change no byte.
+    of the few-shot cache). keep_views: how many of these are also kept one by one.
+    batch_size: images in one forward pass (with views, batch_size // E images, at least one).
+    workers: processes that decode and resize ahead of the encoder; they change no byte.
     on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
 
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image

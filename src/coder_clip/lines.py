@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]  # float64, but for kept affinities
 Ints = NDArray[np.int64]
 
+ROOM = 2**14  # numbers of one array: a dozen of them stay in cache
+NOBODY = -1e300  # a logit that never wins
 MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
 
 
@@ -42,19 +44,68 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
     return total
 
 
-def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
+def right_on_plane(
+    base: Floats, first: Floats, second: Floats, labels: Ints, alphas: Floats, gammas: Floats
+) -> Ints:
+    """How many images the arg max of base + α · first + γ · second gets right: (C, n) each -> (alphas, gammas).
+
+    labels: (n,); alphas, gammas: rising, none negative. Most classes never come near an image's label anywhere on the
+    plane, and most images are right or wrong on all of it: both are told from its corners, and only what is left is
+    looked at α by α.
+    """
+    own = labels[None, :]
+    lead, one, two = (np.take_along_axis(v, own, axis=0) - v for v in (base, first, second))
+    slack = MARGIN * (
+        1 + sum(s * np.abs(v).max(axis=0) for s, v in ((1, base), (alphas[-1], first), (gammas[-1], second)))
+    )
+    ends = (alphas[0] * one, alphas[-1] * one), (gammas[0] * two, gammas[-1] * two)
+    lowest = lead + np.minimum(*ends[0]) + np.minimum(*ends[1])
+    highest = lead + np.maximum(*ends[0]) + np.maximum(*ends[1])
+    rivals = lowest < slack
+    np.put_along_axis(rivals, own, False, axis=0)
+    lost = (rivals & (highest < -slack)).any(axis=0)
+    counts = np.zeros((len(alphas), len(gammas)), dtype=np.int64)
+    counts += int((~rivals.any(axis=0)).sum())
+    open_ = np.flatnonzero(rivals.any(axis=0) & ~lost)
+    np.put_along_axis(rivals, own, True, axis=0)
+    most = rivals[:, open_].sum(axis=0)
+    open_ = open_[np.argsort(most, kind="stable")]  # images with as many rivals share a block
+    start = 0
+    while start < len(open_):
+        size = max(1, ROOM // (len(alphas) * int(np.sort(most)[start])))
+        some = open_[start : start + size]
+        start += size
+        columns, classes = np.nonzero(rivals[:, some].T)  # by image, classes in order: ties go to the lowest
+        numbers = np.bincount(columns, minlength=len(some))
+        rows = np.arange(len(columns)) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+        # the place of a class that is not there is never the arg max
+        few = [np.full((int(numbers.max()), len(some)), fill) for fill in (NOBODY, 0.0, 0.0)]
+        for part, whole in zip(few, (base, first, second), strict=True):
+            part[rows, columns] = whole[classes, some[columns]]
+        label = np.zeros(len(some), dtype=np.int64)
+        mine = classes == labels[some[columns]]
+        label[columns[mine]] = rows[mine]
+        line = few[0][:, :, None] + alphas * few[1][:, :, None]
+        counts += right_along(line, few[2][:, :, None], label, gammas, slack[some][:, None])
+    return counts
+
+
+def right_along(
+    base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats | None = None
+) -> Ints:
     """How many images the arg max of base + α · slope gets right, lowest class first, for every α.
 
     base, slope: (C, n, b) or what broadcasts to it, b lines an image; labels: (n,); alphas: (V,) rising, none
     negative -> (b, V). Where rounding could move an end of a range across a grid point, the decision is made
-    on the logits themselves.
+    on the logits themselves; slack: (n, b or 1), how large it can be, from the size of the logits unless given.
     """
     shape = np.broadcast_shapes(base.shape, slope.shape)
     own = np.broadcast_to(labels[None, :, None], (1, *shape[1:]))
     lead = _of(base, own) - base
     ahead = _of(slope, own) - slope
     ahead = np.broadcast_to(ahead, shape)
-    slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * np.abs(slope).max(axis=0))
+    if slack is None:
+        slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * np.abs(slope).max(axis=0))
     lead = np.broadcast_to(lead, shape).copy()
     np.put_along_axis(lead, own, np.inf, axis=0)  # the label need not beat itself
     above, below = lead + slack, lead - slack

@@ -150,6 +150,14 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "top k": (set_("rerank.top_k", 3), PAIRS),
     "a data set's threshold": (set_("datasets.digits.threshold", 0.2), {"rerank_top": 1}),
     "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
+    "a method less": (
+        set_("adapter.methods", ["tip_adapter", "gda", "coder_adapter"]),
+        {"fit_adapters": 4},
+    ),
+    "no method that needs views one by one": (
+        set_("adapter.methods", ["tip_adapter", "coder_adapter"]),
+        {"encode_images": 2, "fit_adapters": 4},
+    ),
     "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4}),
     "fewer shots": (set_("adapter.shots", [2]), {}),
     "views": (set_("datasets.marks.views", 3), {"encode_images": 1, "fit_adapters": 2}),
@@ -198,7 +206,13 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
     [
         (
             set_("adapter.rounds", 1),
-            {"table_few_shot", "table_hyperparameters", "table_settings", "figure_few_shot"},
+            {
+                "table_few_shot",
+                "table_hyperparameters",
+                "table_settings",
+                "figure_few_shot",
+                "figure_few_shot_ablations",
+            },
         ),
         (
             set_("datasets.digits.threshold", 0.2),

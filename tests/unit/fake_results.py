@@ -17,7 +17,11 @@ from coder_clip.artifacts import Paths, made_by
 from coder_clip.results import Results
 
 SETTINGS = ("as_published", "corrected", "clean")
-FEW_SHOT = {"clip_ensemble": 0.0, "tip_adapter": 0.010, "raw_adapter": 0.013, "coder_adapter": 0.022}
+FEW_SHOT = {
+    **{"clip_ensemble": 0.0, "tip_adapter": 0.010, "tip_x": 0.012, "ape": 0.016, "gda": 0.027},
+    **{"coder_adapter": 0.022, "raw_adapter": 0.013, "coder_no_minmax": 0.018},
+    **{"coder_synonyms": 0.0225, "coder_half_texts": 0.0205},
+}
 GAIN = {"clip": 0.0, "clip_ensemble": 0.012, "random_words": 0.004, "description": 0.02, "coder": 0.045}
 WORDS = [
     "eight straight edges",

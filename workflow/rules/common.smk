@@ -18,6 +18,7 @@ from coder_clip.datasets import BUILTIN, DRAWN, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
+from coder_clip.shot_files import shot_file
 from coder_clip.sources import sources as package_sources
 from snakemake.exceptions import WorkflowError
 
@@ -164,13 +165,23 @@ def feature_params(wildcards):
     if wildcards.split != "shots":
         return features
     few = CONFIG.adapter.model_dump(mode="json", include={"seeds", "repeat_shots"})
+    files = CONFIG.datasets[wildcards.dataset].shot_files is not None
     return {
         **features,
         **few,
-        "shots": max(SHOTS),
+        "shots": SHOTS if files else max(SHOTS),
         "views": CONFIG.datasets[wildcards.dataset].views,
         "kept_views": CONFIG.kept_views(wildcards.dataset),
     }
+
+
+def shot_files(wildcards):
+    """Files of published runs that say which images are the shots."""
+    folder = CONFIG.datasets[wildcards.dataset].shot_files
+    if folder is None or wildcards.split != "shots":
+        return []
+    seeds = CONFIG.adapter.seeds
+    return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
 
 
 def results_of(phases):

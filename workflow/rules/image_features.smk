@@ -8,6 +8,7 @@ if CONFIG.features.shards == 1:
             PATHS.manifest("{dataset}"),
             encoder_files,
             dataset_sources,
+            shot_files,
             sources=sources("image_features"),
         output:
             PATHS.image_features("{model}", "{dataset}", "{split}"),
@@ -36,6 +37,7 @@ else:
             PATHS.manifest("{dataset}"),
             encoder_files,
             dataset_sources,
+            shot_files,
             sources=sources("image_features"),
         output:
             PATHS.image_shard("{model}", "{dataset}", "{split}", "{shard}", "{shards}"),

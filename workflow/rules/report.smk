@@ -15,6 +15,7 @@ TABLES = {
 }
 FIGURES = {
     "few_shot": (["adapter"], "Few-shot"),
+    "few_shot_ablations": (["adapter"], "Few-shot"),
     "tsne": (["evaluation"], "Features"),
     "correction": (["evaluation", "zero_shot"], "Features"),
     "text_count": (["evaluation"], "Texts"),

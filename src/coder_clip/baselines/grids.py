@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..lines import Floats, Ints
 
-BLOCK = 2**18  # numbers of one array of a search: a few of them stay in cache
+BLOCK = 2**14  # numbers of one array of a search: a dozen of them stay in cache
 
 
 class Point(NamedTuple):

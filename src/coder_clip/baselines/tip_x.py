@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..adapter import Span, grid
 from ..errors import UserError
-from ..lines import Floats, right_along
+from ..lines import Floats, right_on_plane
 from ..neighbors import unit
 from .grids import ByClass, Point, blocks, checked, first_best
 from .tip_adapter import unit_keys
@@ -95,17 +95,18 @@ class TipX:
         gammas: Span = GAMMAS,
     ) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
-        α outer, then β, γ inner. All γ of a point are tried at once: its logits are lines in γ."""
+        α outer, then β, γ inner. For a fixed β, logits are planes over α and γ: :func:`right_on_plane`."""
         right = checked(x, clip_logits, labels, len(self.weights))
         shots = ByClass(self.labels, len(self.weights))
         a, b, g = grid(*alphas), grid(*betas), grid(*gammas)
         counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
-        for part in blocks(len(x), max(shots.places.size, len(self.weights) * len(a))):
+        for part in blocks(len(x), shots.places.size):
             near, far = self._rows(shots, x[part])
-            slope = -shots.sums(far)
-            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
+            slope = -shots.sums(far)[:, :, 0]
+            clip = np.ascontiguousarray(clip_logits[part].cpu().double().numpy().T)
             for i, beta in enumerate(b):
-                counts[:, i] += right_along(clip + a * shots.sums(np.exp(near * beta)), slope, right[part], g)
+                votes = shots.sums(np.exp(near * beta))[:, :, 0]
+                counts[:, i] += right_on_plane(clip, votes, slope, right[part], a, g)
         return Point(*first_best(counts, a, b, g))
 
     def _rows(self, shots: ByClass, x: Tensor) -> tuple[Floats, Floats]:

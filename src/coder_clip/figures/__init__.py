@@ -16,6 +16,7 @@ __all__ = ["FIGURES", "NAMES", "Drawing", "Loader", "write"]
 
 NAMES = (
     "few_shot",
+    "few_shot_ablations",
     "tsne",
     "correction",
     "text_count",

@@ -25,15 +25,22 @@ POINT_MARKERS = ("o", "^", "s")
 LOOKS = len(POINT_COLOURS) * len(POINT_MARKERS)
 LINES: dict[str, dict[str, Any]] = {
     "coder_adapter": {"color": BLUE, "linestyle": "-", "marker": "o"},
-    "raw_adapter": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
     "tip_adapter": {"color": GREEN, "linestyle": "-.", "marker": "^"},
+    "tip_x": {"color": ORANGE, "linestyle": (0, (5, 1)), "marker": "v"},
+    "ape": {"color": PURPLE, "linestyle": ":", "marker": "D"},
+    "gda": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
+    # in another figure than those above
+    "raw_adapter": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
+    "coder_no_minmax": {"color": GREEN, "linestyle": "-.", "marker": "^"},
+    "coder_synonyms": {"color": PURPLE, "linestyle": ":", "marker": "D"},
+    "coder_half_texts": {"color": ORANGE, "linestyle": (0, (5, 1)), "marker": "v"},
     "clean": {"color": BLUE, "linestyle": "-", "marker": "o"},
     "corrected": {"color": GREEN, "linestyle": "-.", "marker": "^"},
     "as_published": {"color": VERMILLION, "linestyle": "--", "marker": "s"},
 }
-SPARE = (
-    {"color": PURPLE, "linestyle": ":", "marker": "D"},
-    {"color": ORANGE, "linestyle": "--", "marker": "v"},
+SPARE: tuple[dict[str, Any], ...] = (
+    {"color": SKY, "linestyle": "-", "marker": "P"},
+    {"color": BLACK, "linestyle": "--", "marker": "X"},
 )
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 
@@ -68,9 +75,12 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
 def legend_below(
     figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
 ) -> None:
-    """At column width two entries a row; at page width all in one, or ``columns``."""
+    """As many entries a row as the longest leaves room for, at column width at most two; or ``columns``."""
     wide = figure.get_figwidth() > SINGLE
-    columns = min(columns or len(handles), len(handles)) if wide else min(2, len(handles))
+    widths = [0.5 + 0.062 * len(str(handle.get_label())) for handle in handles]  # inches, about
+    fit = len(handles) if sum(widths) < figure.get_figwidth() else int(figure.get_figwidth() / max(widths))
+    fit = max(1, fit)
+    columns = min(columns or fit, len(handles)) if wide else min(2, fit, len(handles))
     figure.legend(
         handles=handles,
         loc="outside lower center",

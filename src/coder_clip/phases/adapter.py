@@ -139,15 +139,17 @@ def _run(fitted: Fitted, point: Point, selected: str, on_val: Scored, on_test: S
 def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
     """Rows (K,) of the pool that are a seed's shots, looked up by image id.
 
-    Fewer shots are the beginning of the draw that the features were made for. A shot whose image could not be
+    Fewer shots are the beginning of the draw that the features were made for, unless files of published runs say for
+    every number of shots which. A shot whose image could not be
     read is left out where the configuration says so (on_error: skip).
     """
-    draw = pool.meta.get("draws", {}).get(str(seed), [])
-    if len(draw) < shots:
+    draws = pool.meta.get("draws", {})
+    draw = draws.get(f"{shots}/{seed}") or draws.get(str(seed), [])[:shots]
+    if len(draw) < shots and f"{shots}/{seed}" not in draws:
         raise UserError(
             f"the image features hold no {shots}-shot draw of seed {seed}: encode the images again"
         )
-    drawn = [image for shot in draw[:shots] for image in shot]
+    drawn = [image for shot in draw for image in shot]
     row = {image: i for i, image in enumerate(pool.ids)}
     skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
     lost = [image for image in drawn if image not in row and image not in skipped]

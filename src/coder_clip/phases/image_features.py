@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..datasets import Split, load_dataset
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..features import ImageFeatures, extract, merge
+from ..shot_files import match, read_shots, shot_file
 from ..shots import draw_shots
 from .common import SHOTS, encoder_spec, log, use_threads
 
@@ -27,7 +29,9 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     data = load_dataset(dataset, config.datasets[dataset], config.data_root)
     views = config.datasets[dataset].views if split == SHOTS else 0
     chosen, draws = (
-        shot_images(config, data.split("train"), data.classes) if split == SHOTS else (data.split(split), {})
+        shot_images(config, data.split("train"), data.classes, config.datasets[dataset].shot_files)
+        if split == SHOTS
+        else (data.split(split), {})
     )
     encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
     features = extract(
@@ -81,12 +85,17 @@ def merge_shards(config: Config, model: str, dataset: str, split: str, shards: i
     _write(paths.image_features(model, dataset, split), merge(parts), metas[0])
 
 
-def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split, dict[str, list[list[str]]]]:
+def shot_images(
+    config: Config, train: Split, classes: list[str], files: Path | None = None
+) -> tuple[Split, dict[str, list[list[str]]]]:
     """The training images that some seed draws, in the order of the split; and the draws themselves.
 
-    Draws: seed -> for the first shot, the second, … one image id a class. UserError where a class has fewer images
-    than the largest number of shots and repeats are not allowed.
+    Draws: seed -> for the first shot, the second, … one image id a class. From files of published runs, where few
+    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError where a class has fewer
+    images than the largest number of shots and repeats are not allowed, or a file does not belong to the data set.
     """
+    if files is not None:
+        return _shots_of_files(config, train, files)
     most = max(config.adapter.shots)
     drawn: set[int] = set()
     draws: dict[str, list[list[str]]] = {}
@@ -103,6 +112,18 @@ def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split
         draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots.indices, most)]
     order = sorted(drawn)
     return Split([train.ids[i] for i in order], train.labels[order]), draws
+
+
+def _shots_of_files(config: Config, train: Split, folder: Path) -> tuple[Split, dict[str, list[list[str]]]]:
+    draws: dict[str, list[list[str]]] = {}
+    for shots in config.adapter.shots:
+        for seed in config.adapter.seeds:
+            path = shot_file(folder, shots, seed)
+            drawn = match(read_shots(path), train.ids, train.labels.tolist(), path, shots)
+            draws[f"{shots}/{seed}"] = [drawn]
+    used = {image for [drawn] in draws.values() for image in drawn}
+    rows = [i for i, image in enumerate(train.ids) if image in used]
+    return Split([train.ids[i] for i in rows], train.labels[rows]), draws
 
 
 def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 Two locks. The opcodes are read without running them, and each has to be on the list below, which holds nothing that
 can name or call a function; then the standard library's reader runs with its door to functions and classes shut.
+
+Objects of named classes are read on request (CoOp's lists of shots): their attributes, whatever the class would do.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +25,41 @@ ALLOWED = frozenset(
         "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
     )
 )  # fmt: skip
+RECORDS = ALLOWED | {
+    "GLOBAL",
+    "STACK_GLOBAL",
+    "EMPTY_TUPLE",
+    "NEWOBJ",
+    "BUILD",
+    "BININT",
+    "BININT1",
+    "BININT2",
+}
 ITEMS = 10_000_000  # a few bytes of references can stand for more texts than fit into memory
 
 
+class Record:
+    """Attributes of an object of one of the classes asked for."""
+
+
 class _Shut(pickle.Unpickler):
+    def __init__(self, data: bytes, records: Collection[str]) -> None:
+        super().__init__(io.BytesIO(data))
+        self.records = records
+        self.record = type("Record", (Record,), {})  # its own: what a file does to it ends with the file
+
     def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" in self.records:
+            return self.record
         raise pickle.UnpicklingError(f"asks for {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("asks for an object from outside")
 
 
-def read_plain_pickle(path: str | Path) -> Any:
-    """The lists, dicts and strings of a pickle file.
+def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
+    """The lists, dicts and strings of a pickle file; where ``records`` names classes ("package.module.Class"), whole
+    numbers and objects of these, as `Record`, too.
 
     UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
     itself, or stands for more than ten million items.
@@ -44,13 +69,17 @@ def read_plain_pickle(path: str | Path) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    refusal = f"{path} is refused: a pickle may hold lists, dicts and strings, and this one"
+    allowed = RECORDS if records else ALLOWED
+    plain = ", numbers and the records asked for" if records else " and strings"
+    refusal = (
+        f"{path} is refused: a pickle may hold lists, dicts{', strings' * bool(records)}{plain}, and this one"
+    )
     try:
         operations = list(pickletools.genops(data))
     except Exception as error:  # genops raises whatever its readers raise on bytes that are no pickle
         raise UserError(f"{path} is no pickle file ({type(error).__name__})") from error
     for operation, argument, position in operations:
-        if operation.name not in ALLOWED:
+        if operation.name not in allowed:
             what = f" ({argument})" if operation.name in ("GLOBAL", "INST") else ""
             raise UserError(f"{refusal} holds {operation.name}{what} at byte {position}")
         if "PUT" in operation.name and int(argument or 0) > len(
@@ -58,7 +87,9 @@ def read_plain_pickle(path: str | Path) -> Any:
         ):  # would make room for all up to it
             raise UserError(f"{refusal} numbers an object {argument} of {len(operations)}")
     try:
-        found = _Shut(io.BytesIO(data)).load()
+        found = _Shut(data, records).load()
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{refusal} cannot be read ({error})") from error
     except Exception as error:  # a well-formed opcode at a wrong place: index, type and attribute errors
         raise UserError(f"{refusal} cannot be read ({type(error).__name__})") from error
     if _items(found, {}, path) > ITEMS:
@@ -68,6 +99,8 @@ def read_plain_pickle(path: str | Path) -> Any:
 
 def _items(value: Any, known: dict[int, int], path: Path) -> int:
     """How many values there are, counted as often as they are referred to."""
+    if isinstance(value, Record):
+        value = vars(value)
     if not isinstance(value, (list, dict)):
         return 1
     if id(value) not in known:

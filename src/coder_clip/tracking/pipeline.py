@@ -46,7 +46,10 @@ def _of_data_sets(*keys: str) -> tuple[str, ...]:
 
 ENCODER = (*_of_data_sets("root"), "models", "features.threads")  # root: a built-in data set has source files
 INTERVALS = ("evaluation.bootstrap", "evaluation.seed")
-SHOTS = ("adapter.shots", "adapter.seeds", "adapter.repeat_shots", *_of_data_sets("views", "few_shot"))
+SHOTS = (
+    *("adapter.methods", "adapter.shots", "adapter.seeds", "adapter.repeat_shots"),
+    *_of_data_sets("views", "few_shot", "shot_files"),
+)
 IMAGES = ("features.batch_size", "features.on_error", "features.shards")
 GATE = _of_data_sets("threshold")
 GENERATOR = tuple(

@@ -21,6 +21,7 @@ from fake_results import Fake, write_parquet
 from coder_clip import tables
 from coder_clip.artifacts import read_json, write_json
 from coder_clip.errors import UserError
+from coder_clip.methods import ABLATIONS, FEW_SHOT
 from coder_clip.results import Results
 from coder_clip.tables import TABLES, Cell, Column, Table, frames
 
@@ -262,10 +263,9 @@ def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
 
 def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
     table = TABLES["hyperparameters"](fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
-    assert [[c.text for c in row] for row in table.rows] == [
-        ["one", name, "α 1.3, β 2–12"] for name in ("Tip-Adapter", "CODER-Adapter", "Adapter, raw features")
-    ]
-    assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * 3
+    names = [*FEW_SHOT.values(), *ABLATIONS.values()]
+    assert [[c.text for c in row] for row in table.rows] == [["one", n, "α 1.3, β 2–12"] for n in names]
+    assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * len(names)
 
 
 def test_equal_as_printed_is_equally_bold(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, eventually
-
-from conftest import Run, toy
+from cluster_run import Run, toy
 
 pytestmark = pytest.mark.slow
 

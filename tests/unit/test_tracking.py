@@ -14,7 +14,7 @@ from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
 from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
-from coder_clip.tracking.explain import _is_of, _names, _row, config_of
+from coder_clip.tracking.explain import _is_of, _Known, _names, _row, config_of
 from coder_clip.tracking.gate import foreign_files, out_hashes
 from coder_clip.tracking.hashes import Hashes, folder_md5
 from coder_clip.tracking.record import Outcome
@@ -152,12 +152,17 @@ def test_unknown_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stages_of_dvc_yaml() -> None:
     put(
         "dvc.yaml",
-        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a]]\n"
+        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a, datasets.d.root, datasets.e.root]]\n"
         "    outs: [results/scores: {persist: true}]\n    metrics: [results/metrics.json: {cache: false}]\n",
     )
     assert stages.read_stages() == [
-        stages.Stage("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",))
+        stages.Stage(
+            *("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",)),
+            keys=("a", "datasets.d.root", "datasets.e.root"),
+        )
     ]
+    assert _Known().keys("results/scores/d.json", {"dataset": {"e"}}) == ["a", "datasets.d.root"]
+    assert _Known().keys("results/elsewhere/d.json", {}) == []
     assert STAGE.holds("results/scores/a")
     assert not STAGE.holds("results/scores2/a")
 

@@ -22,7 +22,8 @@ from .stages import git, read_stages
 class Explained:
     """Everything behind one number.
 
-    artefacts: what the pipeline made, nearest first, each with rule, command, parameters and sha256.
+    artefacts: what the pipeline made, nearest first, each with rule, command, parameters, the keys of the
+    configuration that its phase depends on, and sha256.
     given: sources, texts, weights: path -> sha256. changed: those that are not what they were.
     """
 
@@ -68,6 +69,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
                 "rule": record.rule,
                 "command": record.shellcmd,
                 "params": list(record.params),
+                "keys": known.keys(artefact, others),
             }
         )
         for i in record.input:
@@ -125,7 +127,8 @@ class _Known:
         self.hashes, self._records = Hashes(), Records()
         self._made: dict[str, tuple[str, Record]] = {}
         self._then: dict[str, str] = {}
-        for stage in read_stages() if Path("dvc.yaml").is_file() else []:
+        self._stages = read_stages() if Path("dvc.yaml").is_file() else []
+        for stage in self._stages:
             if made := provenance.read(stage.name):
                 self._made |= made.files
                 self._then |= made.inputs
@@ -136,6 +139,12 @@ class _Known:
             if here is not None and here.endtime == os.stat(path).st_mtime:
                 return here
         return self._made[path][1] if path in self._made else None
+
+    def keys(self, path: str, others: dict[str, set[str]]) -> list[str]:
+        """Keys of the configuration that the artefact's phase depends on, without those of other data sets."""
+        elsewhere = others.get("dataset", set()) | others.get("model", set())
+        found = [key for stage in self._stages if stage.holds(path) for key in stage.keys]
+        return [key for key in found if not set(key.split(".")[1:]) & elsewhere]
 
     def then(self, path: str) -> str | None:
         return self._then.get(path)
@@ -220,6 +229,7 @@ def lines(found: Explained) -> list[str]:
     for a in found.artefacts:
         out += [f"  {a['path']}  {a['sha256'][:23]}", f"    {a['rule']}: {a['command']}"]
         out += [f"    with {p}" for p in a["params"]]
+        out += [f"    keys: {', '.join(a['keys'])}"] * bool(a["keys"])
     out += ["", "texts"]
     for t in found.texts:
         out.append(f"  {t['path']}")

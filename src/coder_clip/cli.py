@@ -105,11 +105,9 @@ def _each(
 @app.command(rich_help_panel=GENERAL)
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and what it names, before anything runs."""
-    from .checks import check, refuse_absent
+    from .checks import check
 
-    c = load_config(config)
-    refuse_absent(c, config)
-    for line in check(c):
+    for line in check(load_config(config), config):
         typer.echo(line)
 
 

@@ -43,14 +43,11 @@ def check(config: Config, file: Path) -> Iterator[str]:
     """
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
-    absent = absent_data(config)
-    if absent:
-        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
-        problems.append(
-            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
-            "'only_present: true' in the configuration does without them"
-        )
+    absent = _absent_data(config)
+    try:
+        refuse_absent(config, file)
+    except UserError as error:
+        problems.append(str(error))
     for name in config.datasets:
         if name not in absent:
             try:
@@ -76,8 +73,19 @@ def check(config: Config, file: Path) -> Iterator[str]:
         raise UserError(f"{len(problems)} things are missing, see above")
 
 
-def absent_data(config: Config) -> list[str]:
-    """Published data sets that are not here: people get them in one go. UserError where nobody knows where they lie."""
+def refuse_absent(config: Config, file: Path) -> None:
+    """UserError with all published data sets that are not here: people get them in one go."""
+    if absent := _absent_data(config):
+        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
+        raise UserError(
+            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
+            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
+            "'only_present: true' in the configuration does without them"
+        )
+
+
+def _absent_data(config: Config) -> list[str]:
+    """UserError where nobody knows where published data sets lie."""
     named = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
     return [n for n in named if not is_here(n, data_root(config.data_root))]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, TypedDict
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 from torch import Tensor
 
+from .baselines.zero_shot import description_scores
 from .errors import UserError
 from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
@@ -28,13 +30,12 @@ LEVEL = 0.95  # of every interval
 RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
+OTHER_KINDS = (*MEAN_KINDS, "synonym")
+# one by one, then the name with every choice of the others
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
-    ("name", "attribute"),
-    ("name", "analogous"),
-    ("name", "synonym"),
-    ("name", "attribute", "analogous"),
-    ("name", "attribute", "analogous", "synonym"),
+    *((kind,) for kind in OTHER_KINDS),
+    *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
 )
 
 
@@ -460,7 +461,7 @@ def text_kind_ablation(
 
     x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
     than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
-    left out. Every combination needs a name.
+    left out. A class without a text of the chosen kinds is scored by its name.
     """
     kind = np.asarray(kinds, dtype=str)
     rows: list[KindsRow] = []
@@ -615,8 +616,14 @@ def _stage_one(
     keep: NDArray[np.bool_],
     n_classes: int,
 ) -> NDArray[np.bool_]:
-    """(N,) whether stage one is right with the kept texts."""
+    """(N,) whether stage one is right with the kept texts; a class that has none is scored by its name.
+
+    Where neither names nor synonyms are kept, nothing is left of stage one's maximum: the mean of the others.
+    """
     owner = np.asarray(class_index, dtype=np.int64)
+    needed = MAX_KINDS if np.isin(kind[keep], MAX_KINDS).any() else MEAN_KINDS
+    bare = np.bincount(owner[keep & np.isin(kind, needed)], minlength=n_classes) == 0
+    keep = keep | ((kind == "name") & bare[owner])
 
     def of(some: Sequence[str]) -> list[Tensor]:
         rows = np.flatnonzero(keep & np.isin(kind, list(some)))
@@ -624,6 +631,10 @@ def _stage_one(
         sizes = np.bincount(owner[rows], minlength=n_classes).tolist()
         return list(torch.split(text_features[torch.from_numpy(rows)], sizes))
 
-    neighbors = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS))
-    predictions = neighbors.class_scores(x).argmax(dim=1).cpu().numpy()
+    if needed == MAX_KINDS:
+        scores = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS)).class_scores(x)
+    else:
+        rows = torch.from_numpy(np.flatnonzero(keep & np.isin(kind, [*MEAN_KINDS, "name"])))
+        scores = description_scores(x, text_features[rows], torch.from_numpy(owner)[rows], n_classes)
+    predictions = scores.argmax(dim=1).cpu().numpy()
     return np.asarray(predictions == np.asarray(labels, dtype=np.int64))

@@ -28,7 +28,9 @@ TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
-SENTENCES = 60  # a class: its texts in their templates, the prompt ensemble, synonyms, random words
+SENTENCES = (
+    140  # a class: its texts in their templates, synonyms, random words, the ensembles of 80 and fewer
+)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ COLUMNS = {  # what people's scripts read
     "difference_to_clip_low difference_to_clip_high p_value fixed broke threshold looked_at",
     "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
     "confusions": "dataset model class taken_for images clip coder coder_rerank",
+    "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
+    "oracle_high coverage",
     "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",

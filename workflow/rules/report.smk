@@ -6,6 +6,7 @@ TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "classes": (["zero_shot", "rerank"], "Zero-shot"),
     "confusions": (["zero_shot", "rerank"], "Zero-shot"),
+    "candidates": (["rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
     "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
 from ..coverage import coverage
-from ..rerank import OneToOne, Reranked, rerank_scores
+from ..evaluation import estimate
+from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..settings import DEFAULT_THRESHOLD, SETTINGS
 from .coder import read_neighbors, uses_published_texts
 from .common import Images, belongs, read_images, use_threads
@@ -36,7 +37,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     clip = stage_one[stage_one["method"] == "clip"]
     top = config.rerank.top_k
 
-    tables, documents, sweep, changes = [], [], [], []
+    tables, documents, sweep, candidates, changes = [], [], [], [], []
     for setting in config.settings:
         s = SETTINGS[setting]
         neighbors = read_neighbors(config, test, uses_published_texts(setting))
@@ -73,6 +74,12 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
+        for k in sorted({min(k, scores.shape[1]) for k in (top, *config.rerank.top_ks)}):
+            of_k = rerank_scores(test.features, scores, pairs, k)
+            candidates += [
+                {"setting": setting, "top_k": k, **point}
+                for point in gates(of_k, threshold, test.labels, pairs)
+            ]
         changes += changed_pairs(table, setting)
 
     out = paths.rerank(model, dataset)
@@ -94,6 +101,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "pairs_with_texts": len(pairs),
             "methods": documents,
             "sweep": sweep,
+            "candidates": candidates,
             "pairs": changes,
             "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", inputs),
         },
@@ -104,6 +112,29 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
     """The threshold of the highest accuracy on these images; of several the smallest (fewest reranks)."""
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
+
+
+def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> list[dict[str, Any]]:
+    """The rerank behind the gate in use and behind none: its accuracy, and what a second stage that never errs has.
+
+    coverage: share of comparisons with texts; None where nothing is compared.
+    """
+    found = []
+    for gate, looked_at in (
+        ("in_use", both.gap < threshold),
+        ("open", torch.ones_like(both.gap, dtype=torch.bool)),
+    ):
+        right = torch.where(looked_at, both.stage_two, both.stage_one) == labels
+        found.append(
+            {
+                "gate": gate,
+                "looked_at": int(looked_at.sum()),
+                "accuracy": estimate(right),
+                "oracle": estimate(oracle(both, looked_at, labels)),
+                "coverage": coverage(both.classes[looked_at], pairs)["coverage"],
+            }
+        )
+    return found
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:

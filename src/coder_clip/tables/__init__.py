@@ -36,6 +36,7 @@ NAMES = (
     "zero_shot",
     "classes",
     "confusions",
+    "candidates",
     "few_shot",
     "hyperparameters",
     "text_kinds",

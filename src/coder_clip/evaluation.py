@@ -233,6 +233,19 @@ def over_seeds(
     return {"mean": float(accuracies.mean()), "std": std, "low": low, "high": high}
 
 
+def paired_over_seeds(
+    before: NDArray[Any], after: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0
+) -> SeedsEstimate:
+    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
+
+    As :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an image.
+    """
+    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    if change.size and not change.any():
+        return {"mean": 0.0, "std": 0.0, "low": 0.0, "high": 0.0}
+    return over_seeds(change, resamples=resamples, seed=seed)
+
+
 def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Values and labels as arrays without the NaN values; one class for all where there are no labels."""
     v = np.asarray(values, dtype=np.float64)

@@ -182,6 +182,22 @@ class Fake:
         write_parquet(out, pd.concat(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
         what["candidates"] = candidates
+        what["flaws"] = [
+            {
+                "flaw": flaw,
+                "method": method,
+                "clean": _share(base),
+                "accuracy": _share(base + worth),
+                "difference": _share(worth, 0.01),
+                **{"fixed": 3, "broke": 1, "p_value": 0.6, "looked_at": {"clean": 30, "flawed": 28}},
+            }
+            for flaw, method, worth in (
+                ("synonyms", "coder", -0.02),
+                ("synonyms", "coder_rerank", -0.01),
+                ("gate_reads_labels", "coder_rerank", 0.0),
+                ("test_threshold", "coder_rerank", 0.005),
+            )
+        ]
         what["pairs_with_texts"] = 30 * self.paired
         self._document(out, "rerank", dataset, model, what)
 
@@ -226,6 +242,10 @@ class Fake:
         write_parquet(out, pd.DataFrame(runs))
         left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
+        spread = {"mean": 0.004, "std": 0.001, "low": 0.002, "high": 0.006}
+        level = {**spread, "mean": base}
+        flaw = {"method": "coder_adapter", "clean": level, "accuracy": {**level, "mean": base + 0.004}}
+        what["flaws"] = [{**flaw, "flaw": f, "difference": spread} for f in ("best_of_two", "test_search")]
         self._document(out, f"adapter --shots {shots}", dataset, model, what)
 
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:

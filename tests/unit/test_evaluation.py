@@ -22,6 +22,7 @@ from coder_clip.evaluation import (
     knn_accuracy,
     mean_class_recall,
     over_seeds,
+    paired_over_seeds,
     paired_test,
     retrieval_precision,
     stratified_subset,
@@ -206,6 +207,22 @@ def test_summary_over_seeds() -> None:
     assert (one["low"], one["high"]) == bootstrap_interval([1, 0, 1, 1])
     with pytest.raises(UserError, match="no results"):
         over_seeds([])
+
+
+def test_a_difference_over_seeds_is_paired() -> None:
+    """Otherwise what a leak is worth drowns in how hard the images are, or no change has an interval."""
+    rng = np.random.default_rng(4)
+    before = rng.random((3, 400)) < 0.5
+    after = before.copy()
+    for run in after:
+        run[np.flatnonzero(~run)[:12]] = True
+    got = paired_over_seeds(before, after)
+    assert got["mean"] == pytest.approx(0.03)
+    assert 0 < got["low"] < 0.03 < got["high"]
+    assert paired_over_seeds(after, before)["mean"] == pytest.approx(-0.03)
+    assert paired_over_seeds(after, after) == {"mean": 0, "std": 0, "low": 0, "high": 0}
+    with pytest.raises(UserError, match="no results"):
+        paired_over_seeds(np.zeros((0, 4)), np.zeros((0, 4)))
 
 
 # ---- quality of features

@@ -41,6 +41,8 @@ COLUMNS = {  # what people's scripts read
     "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
+    "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low difference_high p_value "
+    "looked_at_clean looked_at",
     "settings": "dataset model method shots setting quantity value low high",
 }
 EXTREMES = {

@@ -13,6 +13,7 @@ TABLES = {
     "hyperparameters": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
+    "flaws": (["rerank", "adapter"], "Settings"),
 }
 FIGURES = {
     "few_shot": (["adapter"], "Few-shot"),

@@ -43,6 +43,7 @@ NAMES = (
     "coverage",
     "feature_quality",
     "settings",
+    "flaws",
 )
 
 

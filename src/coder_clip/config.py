@@ -227,7 +227,9 @@ class EvaluationConfig(_Strict):
 
     bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
     seed: Seed = 0
-    text_counts: list[Count] = [1, 2, 4, 6, 8]
+    text_counts: list[Count] = Field(
+        [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
+    )
     draws: Count = Field(5, description="Random text subsets a count.")
     neighbors: Count = Field(5, description="k of the k-NN accuracy.")
     tsne_images: Count = 600

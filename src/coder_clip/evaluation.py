@@ -503,18 +503,16 @@ def text_count_curve(
 
     Inputs as in :func:`text_kind_ablation`. Texts are drawn from all other kinds of the class; a class with
     fewer gives all of them. Within one draw a larger count keeps the texts of a smaller one. counts: 0, 1, 2,
-    4, … up to the largest class unless given; of those above it, one stays: all texts of every class. Where nothing
-    is left to draw (0, or all), there is one draw.
+    4, … unless given. The last row is always that of all texts of every class, at the count of the largest class;
+    counts above it would be the same. Where nothing is left to draw (0, or all), there is one draw.
     """
     kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
     name = kind == "name"
     pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
     most = int(np.bincount(owner[pool], minlength=1).max())
     if counts is None:
-        counts = [0, *(2**i for i in range(most.bit_length()) if 2**i < most), *([most] if most else [])]
-    counts = sorted(
-        {min(count, most) for count in counts}
-    )  # beyond the largest class there are no more texts
+        counts = [0, *(2**i for i in range(most.bit_length()))]
+    counts = sorted({min(count, most) for count in (*counts, most)})
     places = [_places(owner, pool, np.random.default_rng([seed, draw])) for draw in range(draws)]
     rows: list[CountRow] = []
     for count in counts:

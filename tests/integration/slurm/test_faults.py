@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-
-from conftest import Run, toy
+from cluster_run import Run, toy
 
 pytestmark = pytest.mark.slow
 

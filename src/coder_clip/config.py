@@ -33,10 +33,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
-TEXT_KINDS = ("attribute", "analogous", "synonym")  # of a class; one_to_one are of pairs
+TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class; one_to_one are of pairs
 SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
     "name": ("names",),
     "synonym": ("llm", "wordnet", "none"),
+    "sentence": ("none",),
 }
 
 
@@ -47,6 +48,7 @@ class TextSources(_Strict):
     attribute: Literal["llm", "none"] | Path = "none"
     analogous: Literal["llm", "none"] | Path = "none"
     synonym: Literal["llm", "wordnet", "none"] | Path = "none"
+    sentence: Literal["none"] | Path = "none"
     one_to_one: Literal["llm", "none"] | Path = "none"
 
 
@@ -173,6 +175,12 @@ class RerankConfig(_Strict):
     """Stage two."""
 
     top_k: Annotated[int, Field(ge=2)] = 5
+    top_ks: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 3, 4, 5, 7, 10],
+        min_length=1,
+        description="What the table of candidates tries in the place of top_k. One-to-one texts are for the pairs "
+        "among the top_k likeliest; the table says how many of a larger number's pairs have some.",
+    )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
         min_length=1,

@@ -29,7 +29,7 @@ TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
-SENTENCES = 60  # a class: its texts in their templates, the prompt ensemble, synonyms, random words
+SENTENCES = 140  # a class: texts in their templates, synonyms, random words, the ensembles of 80 and fewer
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
 
 

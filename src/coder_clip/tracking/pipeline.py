@@ -73,7 +73,13 @@ PHASES = (
         "one_to_one",
         "one_to_one",
         ("one_to_one",),
-        (*ENCODER, *_of_data_sets("one_to_one", "templates"), "settings", "rerank"),
+        (
+            *ENCODER,
+            *_of_data_sets("one_to_one", "templates"),
+            "settings",
+            "rerank.top_k",
+            "rerank.thresholds",
+        ),
     ),
     Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
     Phase(

@@ -119,7 +119,7 @@ def check(
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
 ) -> None:
-    """Check a configuration and what it names, before anything runs; with --profile, a Slurm cluster.
+    """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
     With --profile slurm, on a login node:
 
@@ -135,10 +135,10 @@ def check(
     from .checks import check, refuse_absent
 
     c = load_config(config)
-    refuse_absent(c, config)
     if profile is None:
-        _lines(check(c))
+        _lines(check(c, config))
         return
+    refuse_absent(c, config)
     from .slurm.check import check as check_cluster
 
     wrong = 0

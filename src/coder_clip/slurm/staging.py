@@ -1,6 +1,7 @@
 """Everything that a run fetches, fetched before: nodes of a cluster seldom have network, the head has.
 
-Weights go to the Hugging Face cache (HF_HOME), published data sets below their root; both must lie where nodes see them.
+Weights go to the Hugging Face cache (HF_HOME), published data sets below their root; both must lie where nodes see
+them.
 """
 
 from __future__ import annotations

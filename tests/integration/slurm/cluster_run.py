@@ -21,6 +21,12 @@ REPO = HERE.parents[2]
 QUICK = ("--coder-clip-init-seconds-before-status-checks", "1", "--latency-wait", "3")
 
 
+def port() -> int:
+    """Clusters of test processes side by side must not share ports."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return 16810 + 40 * int(worker)
+
+
 @dataclass
 class Run:
     """Snakemake on the head node, in one folder."""
@@ -30,6 +36,8 @@ class Run:
     snakefile: str = "Snakefile"
     config: dict[str, Any] = field(default_factory=dict)
     configfile: str = "config.json"  # made of config, where it has this name
+    more: dict[str, str] = field(default_factory=dict)  # environment variables
+    status: int | None = None
     process: subprocess.Popen[str] | None = None
 
     def start(self, *more: str, profile: str = "slurm") -> Run:
@@ -51,7 +59,7 @@ class Run:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(self.folder, self.cluster),
+                env={**environment(self.folder, self.cluster), **self.more},
                 stdout=log,
                 stderr=log,
                 text=True,
@@ -61,7 +69,8 @@ class Run:
     def wait(self, seconds: float = 120) -> int:
         assert self.process is not None
         try:
-            return self.process.wait(seconds)
+            self.status = self.process.wait(seconds)
+            return self.status
         except subprocess.TimeoutExpired:
             self.process.kill()  # SIGTERM waits for running jobs
             self.process.wait()
@@ -84,9 +93,9 @@ class Run:
         path = self.folder / "started" / name
         return path.read_text().split() if path.exists() else []
 
-    def starts(self, *names: str, tries: int = 1) -> None:
+    def starts(self, *names: str, tries: int = 1, seconds: float = 60) -> None:
         for name in names:
-            eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, 60)
+            eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 
     def go(self, *names: str) -> None:
         for name in names:

@@ -1,5 +1,5 @@
-"""The whole DAG on the cluster, with `make reproduce PROFILE=slurm` and DVC: where each job ran, by Slurm's records, what
-nodes touched, and that the results are those of a local run, byte for byte."""
+"""The whole DAG on the cluster, with `make reproduce PROFILE=slurm` and DVC: where each job ran, by Slurm's records,
+what nodes touched, and that the results are those of a local run, byte for byte."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ KILLED = "1-of-3"
 
 def shard(job: Job) -> str:
     """1-of-3; nothing where it is another rule's."""
-    found = re.search(r"encode_shard_wildcards_.*?(\d+)_(?:of_)?(\d+)", job.comment)
+    found = re.search(r"encode_shard_wildcards_.*_(\d+)_(\d+)$", job.comment)
     return f"{found[1]}-of-{found[2]}" if found else ""
 
 

@@ -48,7 +48,7 @@ def test_help_lists_every_phase_in_order(command: Command) -> None:
     assert listed[:2] == ["check", "schema"]
 
 
-@pytest.mark.parametrize("name", ["check", "schema", *IN_ORDER])
+@pytest.mark.parametrize("name", ["check", "schema", "usage", *IN_ORDER])
 def test_every_command_explains_itself(command: Command, name: str) -> None:
     answer = command(name, "--help")
     assert answer.code == 0

@@ -49,10 +49,12 @@ class Row:
         return self.state in LIVE
 
 
-def ask(*command: str, timeout: float = TIMEOUT) -> str:
+def ask(*command: str, timeout: float = TIMEOUT, stdin: str | None = None) -> str:
     """Standard output of a Slurm command. Unreachable where it fails, UserError where it is not installed."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+        )
     except FileNotFoundError:
         raise UserError(
             f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login node)"

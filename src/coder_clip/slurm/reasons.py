@@ -24,6 +24,7 @@ REFUSED = (
     ),
     (r"more processors requested", "the partition does not allow so many CPUs"),
     (r"time limit", "the partition does not allow so long a run"),
+    (r"reservation", "there is no such reservation, or it is not for you"),
     (r"invalid feature", "no node has that feature (constraint)"),
     (r"memory", "the partition does not allow so much memory"),
     (r"policy|limit", "a limit of your account or QOS forbids it"),

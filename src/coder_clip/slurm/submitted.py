@@ -97,8 +97,14 @@ def entry(job: Any, persistence: Any, run: str, hashes: Hashes) -> Entry:
     for member in members:
         record = _making(member, persistence, hashes)
         makes.update({str(path): record for path in member.output})
+    benchmarks = [str(m.benchmark) for m in members if m.benchmark]
+    return Entry(uuid.uuid4().hex, run, job.name, makes, asked(job), benchmarks, time.time())
+
+
+def asked(job: Any) -> dict[str, Any]:
+    """What a job is submitted with. job: Snakemake's, or a group of them."""
     resources = job.resources
-    asked = {
+    given = {
         "mem_mb": resources.get("mem_mb"),
         "runtime": resources.get("runtime"),
         "cpus": resources.get("cpus_per_task") or max(job.threads, 1),
@@ -110,9 +116,7 @@ def entry(job: Any, persistence: Any, run: str, hashes: Hashes) -> Entry:
         "qos": resources.get("qos"),
         "attempt": job.attempt,
     }
-    asked = {k: v if isinstance(v, int) else str(v) for k, v in asked.items() if v}
-    benchmarks = [str(m.benchmark) for m in members if m.benchmark]
-    return Entry(uuid.uuid4().hex, run, job.name, makes, asked, benchmarks, time.time())
+    return {k: v if isinstance(v, int) else str(v) for k, v in given.items() if v}
 
 
 def _making(job: Any, persistence: Any, hashes: Hashes) -> Record:

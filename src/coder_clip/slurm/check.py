@@ -1,0 +1,287 @@
+"""`coder-clip check --profile slurm`: whether a cluster has what a profile and a configuration ask of it.
+
+First what Slurm itself says (its partitions, its verdict on the heaviest jobs), then what small jobs see on nodes.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from ..artifacts import Paths
+from ..config import Config
+from ..datasets import PUBLISHED
+from ..datasets.published import data_root
+from ..errors import UserError, nearest
+from ..tracking.gate import OFF
+from . import plan, queue, reasons, site
+from .plan import Plan, Planned
+from .probe import Answer, Folder, Probes
+
+PROFILES = Path("workflow/profiles")
+GUESS = (
+    "; a guess, made before the images are listed: run Snakemake up to the target 'manifest', and check again"
+)
+COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. wrong: it would stop a run. note: it would not, and a person should know."""
+
+    status: Literal["ok", "note", "wrong"]
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.status:5}  {self.text}"
+
+
+def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
+    """Findings, as they come. patience: seconds to wait for a node.
+
+    UserError where nothing can be said: no Slurm here, no such profile, a workflow that cannot be planned.
+    """
+    if absent := [c for c in COMMANDS if shutil.which(c) is None]:
+        raise UserError(
+            f"no {', '.join(absent)} on this machine; run this where you submit Slurm jobs (a login node), perhaps "
+            "after 'module load slurm'"
+        )
+    folder = find_profile(profile)
+    here = site.partitions()
+    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
+    planned = planned_by(folder, file)
+    yield from _queue_limit(planned)
+    places = by_place(planned.jobs)
+    listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
+    usable = []
+    for place, jobs in places.items():
+        findings = list(_place(jobs, here, listed))
+        yield from findings
+        if all(f.status != "wrong" for f in findings):
+            usable.append(place)
+    logs = Path(planned.log_folder).resolve()
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=logs):
+            pass
+    except OSError as error:
+        yield Finding("wrong", f"log folder {logs} cannot be written: {error.strerror or error}")
+        return
+    yield Finding("ok", f"log folder {logs}")
+    if probe and usable:
+        yield from _probe(planned, {p: places[p] for p in usable}, logs, shared(config, file), patience)
+
+
+# ---- what would be asked -----------------------------------------------------------------------------
+
+
+def find_profile(name: str) -> Path:
+    """The folder of a profile by its path, or by its name below workflow/profiles. UserError where it is no profile
+    for Slurm."""
+    candidates = [Path(name), PROFILES / name]
+    found = next((p for p in candidates if (p / "config.yaml").is_file()), None)
+    if found is None and Path(name).is_file():
+        found = Path(name).parent
+    if found is None:
+        known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
+        raise UserError(
+            f"no profile '{name}'{nearest(name, known)}: neither a folder with config.yaml nor below {PROFILES}"
+        )
+    try:
+        document = yaml.safe_load((found / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{found / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict) or document.get("executor") != "coder-clip":
+        raise UserError(f"{found} is no profile for Slurm: config.yaml has no line 'executor: coder-clip'")
+    return found
+
+
+def planned_by(profile: Path, file: Path) -> Plan:
+    """All jobs of the DAG. UserError with Snakemake's words where it cannot be planned."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "plan.json"
+        command = [sys.executable, "-m", "coder_clip.slurm.plan", str(target)]
+        command += ["--profile", str(profile), "--configfile", str(file), "--forceall"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, OFF: "off"}
+        )
+        if done.returncode or not target.is_file():
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no answer"]
+            raise UserError(f"Snakemake cannot plan with {profile}: {' '.join(lines[-3:])[-400:]}")
+        return plan.read(target)
+
+
+def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
+    """Jobs that differ in size alone."""
+    places: dict[str, list[Planned]] = {}
+    for job in jobs:
+        places.setdefault(job.place, []).append(job)
+    return places
+
+
+def heaviest(jobs: list[Planned]) -> list[Planned]:
+    """Those with most memory, time, CPUs and GPUs."""
+    most = [max(jobs, key=lambda j: int(j.asked.get(k, 0))) for k in ("mem_mb", "runtime", "cpus", "gpu")]
+    return list({job.call: job for job in most}.values())
+
+
+def _where(asked: dict[str, object]) -> str:
+    kinds = (("partition", "partition"), ("account", "account"), ("qos", "QOS"))
+    words = [f"{word} {asked[key]}" for key, word in kinds if key in asked]
+    if "gres" in asked:
+        words.append(str(asked["gres"]))
+    elif "gpu" in asked or "gpu_model" in asked:
+        words.append(f"{asked.get('gpu', 1)} GPU {asked.get('gpu_model', '')}".strip())
+    return ", ".join(words) or "the default partition"
+
+
+# ---- what Slurm says ---------------------------------------------------------------------------------
+
+
+def _place(jobs: list[Planned], here: dict[str, site.Partition], listed: bool) -> Iterator[Finding]:
+    """Whether the cluster takes the jobs of one place. listed: sizes are no guesses any more."""
+    where, rules = _where(jobs[0].asked), sorted({rule for job in jobs for rule in job.rules})
+    refused: list[Finding] = []
+    for job in heaviest(jobs):
+        name = " + ".join(job.rules)
+        lacks = site.unmet(job.asked, here)
+        if lacks is None and (said := _refusal(job)):
+            lacks = site.Unmet(said)
+        if lacks is None:
+            continue
+        guess = lacks.amount and not listed and lacks.amount not in job.fixed
+        refused.append(
+            Finding("note" if guess else "wrong", f"{where}: {name}: {lacks.words}{GUESS if guess else ''}")
+        )
+        if not lacks.amount:  # the same for all
+            break
+    if refused:
+        yield from {f.text: f for f in refused}.values()
+        return
+    most = {k: max(int(job.asked.get(k, 0)) for job in jobs) for k in ("mem_mb", "runtime", "cpus")}
+    yield Finding(
+        "ok",
+        f"{where}: {len(jobs)} jobs of {', '.join(rules)}; at most {most['mem_mb']} MB, {most['runtime']} min, "
+        f"{most['cpus']} CPUs",
+    )
+
+
+def _refusal(job: Planned) -> str:
+    """Slurm's own verdict on a job, which it does not take for it: empty where it would."""
+    try:
+        queue.ask("sh", "-c", f"{job.call} --test-only", stdin="#!/bin/sh\n")
+    except queue.Unreachable as error:
+        said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
+        told = reasons.refused(said, job.asked)
+        if "account" in said.lower() and (mine := site.accounts(getpass.getuser())):
+            told += f". Yours are: {', '.join(mine)}"
+        return told
+    return ""
+
+
+def _queue_limit(planned: Plan) -> Iterator[Finding]:
+    if (jobs := planned.jobs_at_a_time) is None:
+        return
+    pairs = {(j.asked.get("account"), j.asked.get("qos")) for j in planned.jobs}
+    user = getpass.getuser()
+    limits = [n for a, q in pairs if (n := site.submit_limit(user, a, q)) is not None]
+    if limits and min(limits) < jobs:
+        yield Finding(
+            "note",
+            f"jobs: {jobs} in the profile, and you may have {min(limits)} in the queue; the rest would be tried "
+            f"again and again: write jobs: {min(limits)}",
+        )
+    elif limits:
+        yield Finding("ok", f"jobs: {jobs} at a time, you may have {min(limits)} in the queue")
+
+
+# ---- what nodes see ----------------------------------------------------------------------------------
+
+
+def shared(config: Config, file: Path) -> list[Folder]:
+    """What jobs read and write, as far as it is on this machine."""
+    results = Path(config.results)
+    found = [
+        Folder("the repository", Path.cwd() / "Snakefile"),
+        Folder("the configuration", file),
+        Folder("the results folder", results),
+        Folder("Python's environment", Path(sys.executable)),
+        Folder("the package", Path(__file__).parent.parent),
+    ]
+    for name, data in config.datasets.items():
+        if data.root is not None:
+            found.append(Folder(f"the images of {name}", data.root))
+    if any(n in PUBLISHED and d.root is None for n, d in config.datasets.items()):
+        found.append(Folder("the data sets", data_root(config.data_root)))
+    hub = False
+    for name, model in config.models.items():
+        kind, _, rest = model.model.partition(":")
+        weights = Path(rest if kind == "local-dir" else model.pretrained or "")
+        if kind == "local-dir" or (model.pretrained and weights.exists()):
+            found.append(Folder(f"the weights of {name}", weights))
+        else:
+            hub = True
+    if hub:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        found.append(Folder("the weights from the Hugging Face hub", Path(HF_HUB_CACHE)))
+    return [Folder(f.words, f.path.absolute()) for f in found if f.path.exists()]
+
+
+def _probe(
+    planned: Plan, places: dict[str, list[Planned]], logs: Path, folders: list[Folder], patience: float
+) -> Iterator[Finding]:
+    probes = Probes(planned, logs, folders)
+    try:
+        for place, jobs in places.items():
+            try:
+                probes.submit(place)
+            except queue.Unreachable as error:
+                yield Finding("wrong", f"{_where(jobs[0].asked)}: a small job: {error}")
+        for place, answer in probes.answers(patience).items():
+            yield _seen(places[place][0].asked, answer, patience)
+    finally:
+        probes.end()
+
+
+def _seen(asked: dict[str, object], answer: Answer, patience: float) -> Finding:
+    where = _where(asked)
+    if answer.waiting:
+        return Finding(
+            "note",
+            f"{where}: no node was free for a small job within {patience:g} s (Slurm says: {answer.waiting}), so none "
+            "was looked at; try again later, or with a longer --wait",
+        )
+    if answer.problem:
+        return Finding("wrong", f"{where}, node {answer.node}: {answer.problem}")
+    seen = answer.seen or {}
+    if seen["package"] != str(Path(__file__).resolve().parent.parent):
+        return Finding(
+            "wrong", f"{where}, node {answer.node}: Python imports coder_clip from {seen['package']} there"
+        )
+    works = f"{where}, node {answer.node}: sees every folder, Python {seen['python']} and torch {seen['torch']} work"
+    if not {"gpu", "gpu_model", "gres"} & asked.keys():
+        return Finding("ok", works)
+    if not seen["gpus"]:
+        return Finding(
+            "wrong",
+            f"{where}, node {answer.node}: Slurm gave no GPU (CUDA_VISIBLE_DEVICES is not set); look at gpu, gpu_model "
+            "or gres in the profile",
+        )
+    if not seen["torch_sees"]:
+        return Finding(
+            "note",
+            f"{works}; Slurm gave GPU {seen['gpus']}, but torch sees none and would use CPUs: install a build of "
+            "torch for the node's driver",
+        )
+    return Finding("ok", f"{works}; GPU: {seen['torch_sees']}")

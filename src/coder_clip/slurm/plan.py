@@ -1,0 +1,126 @@
+"""Every job that a run would submit, as Snakemake would submit it: what `coder-clip check` asks Slurm about.
+
+    python -m coder_clip.slurm.plan FILE snakemake-options…
+
+Snakemake goes through its DAG with the profile as it would on the cluster; in place of the executor stands one that
+writes down what the executor would call. Nothing is submitted and no job runs. It works in a process of its own,
+because Snakemake's plugins are global.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import write_text
+
+# what differs between jobs of one place
+SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One job. rules: of its members, where it is a group. fixed: resources that the profile itself sets for them.
+    call: the sbatch command, without what it would run."""
+
+    rules: tuple[str, ...]
+    asked: dict[str, Any]
+    fixed: tuple[str, ...]
+    call: str
+
+    @property
+    def place(self) -> str:
+        """Jobs with the same one differ in memory, time and CPUs alone."""
+        return SIZES.sub("", self.call)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a profile says beside its jobs. jobs_at_a_time: in the queue."""
+
+    jobs: list[Planned]
+    jobs_at_a_time: int | None
+    log_folder: str
+    scratch: str | None
+    precommand: str | None
+    online: bool
+
+
+def read(path: Path) -> Plan:
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    jobs = [Planned(tuple(j["rules"]), j["asked"], tuple(j["fixed"]), j["call"]) for j in raw.pop("jobs")]
+    return Plan(jobs=jobs, **raw)
+
+
+def main(target: Path, options: list[str]) -> None:
+    from snakemake import cli
+    from snakemake.executors.dryrun import Executor as DryRun
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+    from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    import snakemake_executor_plugin_coder_clip as plugin
+
+    from .executor import Executor
+    from .submitted import asked
+
+    jobs: list[dict[str, Any]] = []
+
+    class Planner(DryRun):  # type: ignore[misc]
+        def run_job(self, job: Any) -> None:
+            settings = self.workflow.executor_settings
+            if not job.is_local:
+                members = job.jobs if job.is_group() else [job]
+                validate_slurm_extra(job)
+                given = {
+                    "run_uuid": "coder-clip-check",
+                    "slurm_logfile": "/dev/null",
+                    "comment_str": "check",
+                    "account": next(Executor.get_account_arg(self, job)),
+                    "partition": _partition(job),
+                    "workdir": self.workflow.workdir_init,
+                }
+                fixed = self.workflow.resource_settings.overwrite_resources
+                rules = sorted({j.rule.name for j in members})
+                planned = Planned(
+                    rules=tuple(rules),
+                    asked=asked(job),
+                    fixed=tuple(set.intersection(*(set(fixed.get(r, {})) for r in rules))),
+                    call=get_submit_command(job, given, settings=settings) + set_gres_string(job),
+                )
+                jobs.append(asdict(planned))
+            super().run_job(job)
+
+        def shutdown(self) -> None:
+            settings, workflow = self.workflow.executor_settings, self.workflow
+            document = {
+                "jobs": jobs,
+                "jobs_at_a_time": workflow.resource_settings.nodes,
+                "log_folder": str(settings.logdir or ".snakemake/slurm_logs"),
+                "scratch": settings.scratch,
+                "precommand": workflow.remote_execution_settings.precommand,
+                "online": settings.online,
+            }
+            write_text(target, json.dumps(document))
+
+    plugins = ExecutorPluginRegistry().plugins
+    common = replace(plugin.common_settings, dryrun_exec=True)
+    plugins["coder-clip"] = replace(plugins["coder-clip"], executor=Planner, common_settings=common)
+    plugins["local"] = replace(plugins["local"], executor=DryRun)  # local rules run no more than others
+    cli.main([*options, "--executor", "coder-clip", "--nolock"])
+
+
+def _partition(job: Any) -> str:
+    """As the plugin has it where the profile names no file of partitions."""
+    partition = job.resources.get("slurm_partition")
+    return f" -p {shlex.quote(str(partition))}" if partition else ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,209 @@
+"""A small job that looks at the cluster from a node: what a run's jobs would find there.
+
+The job is a shell script that Slurm itself carries to the node, and its exit status tells how far it came: so it needs
+nothing of what it looks for. On the way it starts Python as a job of a run does, which prints `seen()`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import queue
+from .plan import Plan
+
+NAME = "coder-clip-check"
+SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
+OTHER, LOGS, PRECOMMAND, SCRATCH, PYTHON, FIRST = 3, 4, 5, 6, 7, 10  # exit statuses; FIRST + i: of folder i
+SHARED = "it must lie on a file system that the nodes share, at the same path"
+
+SCRIPT = """\
+#!/bin/sh
+status={first}
+for path in {paths}; do
+  [ -r "$path" ] || exit $status
+  status=$((status + 1))
+done
+[ "$(cat {token})" = {value} ] || exit {other}
+said={folder}/check-$SLURM_JOB_ID.txt
+: > "$said" || exit {logs}
+{{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
+{scratch}
+{environment}
+cd {work} && {python} -m coder_clip.slurm.probe > "$said.part" 2> "$said" || exit {bad_python}
+mv "$said.part" "$said"
+"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A file or folder that nodes must see, and what it is to a person."""
+
+    words: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one probe. problem: what is wrong, empty if nothing. waiting: no node was free in time."""
+
+    node: str
+    problem: str = ""
+    waiting: str = ""
+    seen: dict[str, str] | None = None
+
+
+class Probes:
+    """Probe jobs, one a place; none is left behind. log_folder: exists."""
+
+    def __init__(self, plan: Plan, log_folder: Path, folders: list[Folder]) -> None:
+        self._plan, self._logs, self._folders = plan, log_folder, folders
+        self._token = log_folder / f".check-{os.getpid()}"
+        self._ids: dict[str, str] = {}
+
+    def submit(self, place: str) -> None:
+        """Unreachable where Slurm does not take the job."""
+        call = f"{place} --job-name {NAME} -D / --no-requeue {SIZE}"
+        answer = queue.ask("sh", "-c", call, stdin=self._script())
+        self._ids[place] = answer.split(";")[0].strip()
+
+    def answers(self, seconds: float) -> dict[str, Answer]:
+        """Of every place, as soon as all have ended or the time is over."""
+        found: dict[str, Answer] = {}
+        end = time.monotonic() + seconds
+        while True:
+            rows = queue.jobs([NAME])
+            late = time.monotonic() > end
+            for place, job in self._ids.items():
+                row = rows.get(job)
+                if place not in found and (row is None or not row.live):
+                    found[place] = self._answer(job)
+                elif place not in found and late and row is not None:
+                    found[place] = Answer(row.nodes, waiting=f"{row.state}, {row.reason}")
+            if len(found) == len(self._ids):
+                return found
+            time.sleep(0.5)
+
+    def end(self) -> None:
+        """Cancel what still runs and remove what was written."""
+        live = [i for i, row in queue.jobs([NAME]).items() if row.live and i in self._ids.values()]
+        queue.cancel(live)
+        for path in (self._token, *(self._said(job) for job in self._ids.values())):
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.part").unlink(missing_ok=True)
+
+    def _script(self) -> str:
+        value = f"{os.getpid()} {time.time()}"
+        if self._token.exists():
+            value = self._token.read_text(encoding="utf-8")
+        self._token.write_text(value, encoding="utf-8")
+        scratch = self._plan.scratch or ""
+        quoted = '[ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || exit'
+        return SCRIPT.format(
+            first=FIRST,
+            paths=shlex.join(str(f.path) for f in self._folders),
+            token=shlex.quote(str(self._token)),
+            value=shlex.quote(value),
+            other=OTHER,
+            folder=shlex.quote(str(self._logs)),
+            logs=LOGS,
+            precommand=self._plan.precommand or ":",
+            bad_precommand=PRECOMMAND,
+            scratch=f'export TMPDIR="{scratch}"\n{quoted} {SCRATCH}' if scratch else ":",
+            environment=":" if self._plan.online else "export HF_HUB_OFFLINE=1",
+            work=shlex.quote(str(Path.cwd())),
+            python=shlex.quote(sys.executable),
+            bad_python=PYTHON,
+        )
+
+    def _said(self, job: str) -> Path:
+        return self._logs / f"check-{job}.txt"
+
+    def _answer(self, job: str) -> Answer:
+        detail = queue.details(job)
+        node = detail.get("NodeList", "a node")
+        code, _, signal = detail.get("ExitCode", "").partition(":")
+        if detail.get("JobState") == queue.COMPLETED:
+            return self._seen(job, node)
+        if not code.isdigit() or int(code) == 0 or signal not in ("", "0"):
+            return Answer(node, f"the job ended with {detail.get('JobState', 'no trace')} ({code}:{signal})")
+        return Answer(node, self._problem(int(code), job))
+
+    def _problem(self, code: int, job: str) -> str:
+        if FIRST <= code < FIRST + len(self._folders):
+            folder = self._folders[code - FIRST]
+            return f"{folder.words} ({folder.path}) cannot be seen or read there: {SHARED}"
+        if code == OTHER:
+            return (
+                f"the log folder ({self._logs}) is another one there, not the one of this machine: {SHARED}"
+            )
+        if code == LOGS:
+            return f"the log folder ({self._logs}) cannot be written there"
+        if code == PRECOMMAND:
+            return f"precommand fails: {self._last(job)}"
+        if code == SCRATCH:
+            return (
+                f"scratch {self._plan.scratch} is no folder that can be written there; let precommand make it"
+            )
+        if code == PYTHON:
+            return (
+                f"Python ({sys.executable}) does not work there: {self._last(job)}; a module to load "
+                "belongs into precommand of the profile"
+            )
+        return f"the job ended with status {code}"
+
+    def _last(self, job: str) -> str:
+        lines = [line.strip() for line in self._wait_for(job).splitlines() if line.strip()]
+        errors = [line for line in lines if "rror" in line]  # below Python's first words may stand empty ones
+        return (errors or lines or ["it says nothing"])[-1][:200]
+
+    def _seen(self, job: str, node: str) -> Answer:
+        try:
+            return Answer(node, seen=json.loads(self._wait_for(job).splitlines()[-1]))
+        except (ValueError, IndexError):
+            return Answer(
+                node, f"what the job wrote to {self._logs} cannot be read here; a slow file system? Try again"
+            )
+
+    def _wait_for(self, job: str, seconds: float = 30) -> str:
+        """What it wrote; a network file system shows it late."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if text := self._said(job).read_text(encoding="utf-8", errors="replace"):
+                    return text
+            except OSError:
+                pass
+            time.sleep(0.5)
+        return ""
+
+
+def seen() -> dict[str, str]:
+    """What a job of a run would find here. Fails where something cannot be imported."""
+    import open_clip  # noqa: F401
+    import snakemake  # noqa: F401
+    import torch
+
+    import coder_clip.cli  # noqa: F401
+    from coder_clip import __file__ as package
+
+    cuda = torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "package": str(Path(package).resolve().parent),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES", "")),
+        "torch_sees": ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        if cuda
+        else "",
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(seen()))

@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from .config import Config
-from .datasets import PUBLISHED, Dataset, load_dataset
+from .datasets import Dataset, load_dataset
 from .datasets.images import UnreadableImage, read_image
-from .datasets.published import data_root, is_here
 from .encoders import EncoderSpec, load_encoder
 from .errors import UserError
 from .phases.common import encoder_spec
@@ -46,18 +45,6 @@ def check(config: Config) -> Iterator[str]:
     for name, model in config.models.items():
         encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)))
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
-
-
-def refuse_absent(config: Config, file: Path) -> None:
-    """UserError with all published data sets that are not here: people get them in one go."""
-    if not (named := [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]):
-        return
-    root = data_root(config.data_root)
-    if absent := [n for n in named if not is_here(n, root)]:
-        raise UserError(
-            f"{len(absent)} of {len(named)} published data sets are not in {root}: {', '.join(absent)}; "
-            f"'coder-clip data check --config {file}' says what is missing and how to get it"
-        )
 
 
 def _dataset(config: Config, name: str) -> Iterator[str]:

@@ -132,11 +132,13 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
-    from .checks import check, refuse_absent
+    from .datasets.supply import refuse_absent
 
     c = load_config(config)
     refuse_absent(c, config)
     if profile is None:
+        from .checks import check
+
         _lines(check(c))
         return
     from .slurm.check import check as check_cluster

@@ -119,7 +119,7 @@ def check(
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
 ) -> None:
-    """Check a configuration and what it names, before anything runs; with --profile, a Slurm cluster.
+    """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
     With --profile slurm, on a login node:
 
@@ -132,17 +132,16 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
-    from .datasets.supply import refuse_absent
-
     c = load_config(config)
-    refuse_absent(c, config)
     if profile is None:
         from .checks import check
 
-        _lines(check(c))
+        _lines(check(c, config))
         return
+    from .datasets.supply import refuse_absent
     from .slurm.check import check as check_cluster
 
+    refuse_absent(c, config)
     wrong = 0
     for finding in check_cluster(c, config, profile, probe, wait):
         typer.echo(finding)
@@ -480,13 +479,37 @@ def status(
 
 @app.command(rich_help_panel=SHARING)
 def explain(
-    table: Annotated[str, typer.Argument(help="A table of results/tables.")],
-    row: Annotated[str, typer.Argument(help="Its number from 1, or dataset=digits,method=coder,…")],
-    column: Annotated[str, typer.Argument(help="For example accuracy.")],
-    config: ConfigOption = DEFAULT_CONFIG,
+    table: Annotated[str, typer.Argument(help="A CSV file of the tables: results/tables/zero_shot.csv.")],
+    row: Annotated[
+        str,
+        typer.Argument(
+            help="Its number from 1, or what stands in some of its columns (dataset, model, method, setting, shots, "
+            "…): dataset=digits,method=coder.",
+        ),
+    ],
+    column: Annotated[
+        str,
+        typer.Argument(
+            help="The number's: accuracy, accuracy_low, mean_class_recall, …; CSV files name theirs."
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Configuration file; default: the one of config/ that writes the table.",
+            envvar="CODER_CLIP_CONFIG",
+            show_envvar=False,
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again."""
+    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again.
+
+    For example: coder-clip explain results/tables/few_shot.csv dataset=digits,method=coder_adapter,shots=4 accuracy
+    """
     from .tracking.explain import explain, lines
 
     found = explain(table, row, column, config)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
+from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
@@ -33,10 +33,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
-TEXT_KINDS = ("attribute", "analogous", "synonym")  # of a class; one_to_one are of pairs
+TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class; one_to_one are of pairs
 SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
     "name": ("names",),
     "synonym": ("llm", "wordnet", "none"),
+    "sentence": ("none",),
 }
 
 
@@ -47,6 +48,7 @@ class TextSources(_Strict):
     attribute: Literal["llm", "none"] | Path = "none"
     analogous: Literal["llm", "none"] | Path = "none"
     synonym: Literal["llm", "wordnet", "none"] | Path = "none"
+    sentence: Literal["none"] | Path = "none"
     one_to_one: Literal["llm", "none"] | Path = "none"
 
 
@@ -173,6 +175,12 @@ class RerankConfig(_Strict):
     """Stage two."""
 
     top_k: Annotated[int, Field(ge=2)] = 5
+    top_ks: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 3, 4, 5, 7, 10],
+        min_length=1,
+        description="What the table of candidates tries in the place of top_k. One-to-one texts are for the pairs "
+        "among the top_k likeliest; the table says how many of a larger number's pairs have some.",
+    )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
         min_length=1,
@@ -219,7 +227,9 @@ class EvaluationConfig(_Strict):
 
     bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
     seed: Seed = 0
-    text_counts: list[Count] = [1, 2, 4, 6, 8]
+    text_counts: list[Count] = Field(
+        [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
+    )
     draws: Count = Field(5, description="Random text subsets a count.")
     neighbors: Count = Field(5, description="k of the k-NN accuracy.")
     tsne_images: Count = 600
@@ -360,6 +370,10 @@ class Config(_Strict):
         description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
         "Which folder it is changes no result.",
     )
+    only_present: bool = Field(
+        False,
+        description="Leave out published data sets of which neither the images nor a manifest in the results are here.",
+    )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
     settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
@@ -378,7 +392,12 @@ class Config(_Strict):
         """
         found = self.model_dump(
             mode="json",
-            exclude={"data_root": True, "features": {"workers", "device", "shards"}, "generator": True},
+            exclude={
+                "data_root": True,
+                "only_present": True,
+                "features": {"workers", "device", "shards"},
+                "generator": True,
+            },
             exclude_none=True,
         )
         return found if self.generator is None else {**found, "generator": self.generator.deciding()}
@@ -583,9 +602,26 @@ def load_config(path: str | Path) -> Config:
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
     try:
-        return Config.model_validate(document)
+        config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
+    return _present(config, path) if config.only_present else config
+
+
+def _present(config: Config, path: Path) -> Config:
+    """Without the published data sets that are not here. UserError where none is left."""
+    from .artifacts import Paths
+    from .datasets.published import data_root, is_here
+
+    root, paths = data_root(config.data_root), Paths(config.results)
+    here = {
+        name: given
+        for name, given in config.datasets.items()
+        if given.root or name not in PUBLISHED or is_here(name, root) or paths.manifest(name).is_file()
+    }
+    if not here:
+        raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
+    return config.model_copy(update={"datasets": here})
 
 
 def _first_error(error: ValidationError) -> str:

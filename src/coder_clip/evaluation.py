@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, TypedDict
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 from torch import Tensor
 
+from .baselines.zero_shot import description_scores
 from .errors import UserError
 from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
@@ -28,13 +30,12 @@ LEVEL = 0.95  # of every interval
 RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
+OTHER_KINDS = (*MEAN_KINDS, "synonym")
+# one by one, then the name with every choice of the others
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
-    ("name", "attribute"),
-    ("name", "analogous"),
-    ("name", "synonym"),
-    ("name", "attribute", "analogous"),
-    ("name", "attribute", "analogous", "synonym"),
+    *((kind,) for kind in OTHER_KINDS),
+    *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
 )
 
 
@@ -230,6 +231,19 @@ def over_seeds(
         low, high = _quantiles(means)
     std = float(accuracies.std(ddof=1)) if len(runs) > 1 else 0.0
     return {"mean": float(accuracies.mean()), "std": std, "low": low, "high": high}
+
+
+def paired_over_seeds(
+    before: NDArray[Any], after: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0
+) -> SeedsEstimate:
+    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
+
+    As :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an image.
+    """
+    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    if change.size and not change.any():
+        return {"mean": 0.0, "std": 0.0, "low": 0.0, "high": 0.0}
+    return over_seeds(change, resamples=resamples, seed=seed)
 
 
 def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -460,7 +474,7 @@ def text_kind_ablation(
 
     x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
     than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
-    left out. Every combination needs a name.
+    left out. A class without a text of the chosen kinds is scored by its name.
     """
     kind = np.asarray(kinds, dtype=str)
     rows: list[KindsRow] = []
@@ -489,18 +503,16 @@ def text_count_curve(
 
     Inputs as in :func:`text_kind_ablation`. Texts are drawn from all other kinds of the class; a class with
     fewer gives all of them. Within one draw a larger count keeps the texts of a smaller one. counts: 0, 1, 2,
-    4, … up to the largest class unless given; of those above it, one stays: all texts of every class. Where nothing
-    is left to draw (0, or all), there is one draw.
+    4, … unless given. The last row is always that of all texts of every class, at the count of the largest class;
+    counts above it would be the same. Where nothing is left to draw (0, or all), there is one draw.
     """
     kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
     name = kind == "name"
     pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
     most = int(np.bincount(owner[pool], minlength=1).max())
     if counts is None:
-        counts = [0, *(2**i for i in range(most.bit_length()) if 2**i < most), *([most] if most else [])]
-    counts = sorted(
-        {min(count, most) for count in counts}
-    )  # beyond the largest class there are no more texts
+        counts = [0, *(2**i for i in range(most.bit_length()))]
+    counts = sorted({min(count, most) for count in (*counts, most)})
     places = [_places(owner, pool, np.random.default_rng([seed, draw])) for draw in range(draws)]
     rows: list[CountRow] = []
     for count in counts:
@@ -615,8 +627,14 @@ def _stage_one(
     keep: NDArray[np.bool_],
     n_classes: int,
 ) -> NDArray[np.bool_]:
-    """(N,) whether stage one is right with the kept texts."""
+    """(N,) whether stage one is right with the kept texts; a class that has none is scored by its name.
+
+    Where neither names nor synonyms are kept, nothing is left of stage one's maximum: the mean of the others.
+    """
     owner = np.asarray(class_index, dtype=np.int64)
+    needed = MAX_KINDS if np.isin(kind[keep], MAX_KINDS).any() else MEAN_KINDS
+    bare = np.bincount(owner[keep & np.isin(kind, needed)], minlength=n_classes) == 0
+    keep = keep | ((kind == "name") & bare[owner])
 
     def of(some: Sequence[str]) -> list[Tensor]:
         rows = np.flatnonzero(keep & np.isin(kind, list(some)))
@@ -624,6 +642,10 @@ def _stage_one(
         sizes = np.bincount(owner[rows], minlength=n_classes).tolist()
         return list(torch.split(text_features[torch.from_numpy(rows)], sizes))
 
-    neighbors = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS))
-    predictions = neighbors.class_scores(x).argmax(dim=1).cpu().numpy()
+    if needed == MAX_KINDS:
+        scores = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS)).class_scores(x)
+    else:
+        rows = torch.from_numpy(np.flatnonzero(keep & np.isin(kind, [*MEAN_KINDS, "name"])))
+        scores = description_scores(x, text_features[rows], torch.from_numpy(owner)[rows], n_classes)
+    predictions = scores.argmax(dim=1).cpu().numpy()
     return np.asarray(predictions == np.asarray(labels, dtype=np.int64))

@@ -6,8 +6,10 @@ from __future__ import annotations
 ZERO_SHOT = {
     "clip": "CLIP",
     "clip_ensemble": "CLIP, prompt ensemble",
+    "clip_templates": "CLIP, 80 templates",
     "random_words": "CLIP, random words",
     "description": "CLIP, attribute texts",
+    "sentence": "CLIP, CuPL-style sentences",
     "coder": "CODER",
     "coder_rerank": "CODER + rerank",
 }

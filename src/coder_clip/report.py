@@ -38,6 +38,8 @@ SECTIONS = {
 ABOUT = {
     "CLIP": "the class name in one sentence",
     "CLIP, prompt ensemble": "the class name in several sentences, averaged",
+    "CLIP, 80 templates": "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",
+    "CLIP, CuPL-style sentences": "whole sentences about a class, averaged (as in Pratt et al. 2023)",
     "CLIP, random words": "attribute texts with the words of all of them shuffled, one draw (after Roth et al. 2023)",
     "CLIP, attribute texts": "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
     "CODER": "stage one: attributes, analogous classes, name and synonyms",
@@ -47,6 +49,7 @@ ABOUT = {
     "CODER-Adapter": "the same on CODERs",
 }
 ENCODER = ("model", "pretrained", "precision", "open_clip", "weights_sha256")  # what else is in it is detail
+TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 
 
@@ -295,7 +298,7 @@ def _texts(results: Results) -> list[dict[str, Any]]:
     for dataset in results.datasets:
         text_set = results.texts(dataset)
         provenance = text_set.get("provenance", {})
-        kinds = [k for k in ("attribute", "analogous", "synonym") if any(k in c for c in text_set["classes"])]
+        kinds = [k for k in TEXT_KINDS if any(k in c for c in text_set["classes"])]
         rows = [
             {
                 "kind": kind,

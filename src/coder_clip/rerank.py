@@ -160,6 +160,16 @@ def rerank_scores(
     return Reranked(classes[:, 0], stage_two, gaps, classes, values)
 
 
+def oracle(both: Reranked, looked_at: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image would be right with a second stage that never errs: (N,) bool; an upper bound.
+
+    An image that is looked at is right where its label is among the candidates, another one where stage one is.
+    The one place where labels (N,) are read: nothing is predicted with it. looked_at: (N,) bool.
+    """
+    among = (both.classes == labels[:, None]).any(dim=1)
+    return torch.where(looked_at, among, both.stage_one == labels)
+
+
 def rerank(
     x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = 5
 ) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The three settings reported side by side, and the constants the authors published.
+"""The three settings reported side by side, what each bug and leak does alone, and the constants the authors published.
 
 ``as_published`` keeps the bugs and the selection of the published code, ``corrected`` mends the bugs and
 keeps the selection, ``clean`` also chooses nothing on test data. Where they differ, and why, stands here and
@@ -12,8 +12,8 @@ underscores in one-to-one texts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Setting:
     synonyms_reach_clip: bool
     underscores_in_names_only: bool
     gate_reads_labels: bool
-    rerank_threshold: Literal["published", "validation"]
-    adapter_selection: Literal["best_of_two_on_test", "validation"]
+    rerank_threshold: Literal["published", "validation", "test"]
+    adapter_selection: Literal["best_of_two_on_test", "validation", "test"]
+    reranks: bool = True
 
 
 SETTINGS = {
@@ -74,6 +75,33 @@ REASONS = {
     "adapter_selection": "The published few-shot number is the better of two test accuracies, with the "
     "initial and with the searched hyper-parameters; 'validation' takes the pair searched on the validation "
     "split and looks at the test split once.",
+    "reranks": "In float32 the published rerank changes nothing: an error is caught and every comparison counts 0. "
+    "The published runs are in half precision, so every setting reranks.",
+}
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; else a bug."""
+
+    title: str
+    leak: bool
+    setting: Setting
+
+
+def _flaw(title: str, leak: bool = False, **changed: Any) -> Flaw:
+    return Flaw(title, leak, replace(SETTINGS["clean"], name=title, **changed))
+
+
+FLAWS = {
+    "synonyms": _flaw("synonyms reach CLIP as “None”", synonyms_reach_clip=False),
+    "underscores": _flaw("underscores stay in attribute and analogous texts", underscores_in_names_only=True),
+    "no_rerank": _flaw("the rerank does nothing (in float32)", reranks=False),
+    "gate_reads_labels": _flaw("the rerank's gate reads labels", True, gate_reads_labels=True),
+    "published_threshold": _flaw("threshold as published", True, rerank_threshold="published"),
+    "test_threshold": _flaw("threshold chosen on the test split", True, rerank_threshold="test"),
+    "best_of_two": _flaw("better of two test accuracies", True, adapter_selection="best_of_two_on_test"),
+    "test_search": _flaw("α and β searched on the test split", True, adapter_selection="test"),
 }
 
 SYNONYM_AS_PUBLISHED = "None"  # what the name template is filled with instead of a synonym

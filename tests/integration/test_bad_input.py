@@ -212,7 +212,7 @@ def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
     """Each phase that encodes says it in one line: how many, and where they can be read."""
     words = " ".join(["round"] * 60)
     texts([{"name": n, "attribute": [words, "round"]} for n in CLASSES])
-    pair = {"a": CLASSES[0], "b": CLASSES[1], "a_not_b": [f"{words} disc"]}
+    pair = {"a": CLASSES[0], "b": CLASSES[1], "a_not_b": [f"{words} disc"], "b_not_a": ["square"]}
     pairs = {"format": 1, "dataset": "marks", "pairs": [{**pair, "a_index": 0, "b_index": 1}]}
     Path("results/one_to_one").mkdir(parents=True)
     Path("results/one_to_one/marks.json").write_text(json.dumps(pairs))
@@ -282,7 +282,7 @@ PAIRS = "results/one_to_one/mini/marks.safetensors"
 ON_MARKS = ("--dataset", "marks")
 
 
-@pytest.mark.parametrize("phase", ["zero-shot", "rerank", "adapter", "evaluation", "one-to-one-texts"])
+@pytest.mark.parametrize("phase", ["zero-shot", "rerank", "adapter", "evaluation", "confusable-pairs"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_features_with_nan_or_infinity(done: Work, command: Command, phase: str, value: float) -> None:
     tamper(TEST, lambda t, m: t["features"][1].fill_(value))

@@ -374,6 +374,16 @@ def test_answers_cost_what_the_server_counted(server: Server, tmp_path: Path) ->
     assert store.spent(generator.answers) == pytest.approx(2 * len(CLASSES) * each)
 
 
+def test_progress_says_what_was_spent(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who watches a dear run can still stop it."""
+    run(settings(server, tmp_path, prices=PRICES))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "24/24" in last
+    assert "0.0048 USD" in last
+
+
 def test_a_run_that_would_cost_too_much_does_not_begin(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"would exceed generator.max_cost") as caught:
         run(settings(server, tmp_path, prices=PRICES, max_cost=0.001))

@@ -153,7 +153,7 @@ class Fake:
 
     def _rerank(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).rerank(model, dataset)
-        methods, sweep, pairs, rows = [], [], [], []
+        methods, sweep, candidates, pairs, rows = [], [], [], [], []
         for s in self.settings:
             before = base + GAIN["coder"] - 0.012 * (s == "as_published")
             gain = 0.018 * self.reranked
@@ -166,6 +166,11 @@ class Fake:
                 accuracy = before + gain * 4 * t * (1 - t)
                 count = int(len(self.ids) * t**1.5) if self.reranked else 0
                 sweep.append({"setting": s, "threshold": t, "accuracy": accuracy, "looked_at": count})
+            for k in sorted({min(k, len(self.classes)) for k in (2, 3, 5, 10)}):
+                for gate, count in (("in_use", looked_at), ("open", len(self.ids))):
+                    point = {"setting": s, "top_k": k, "gate": gate, "looked_at": count}
+                    point |= {"accuracy": _share(after - 0.002 * k), "oracle": _share(after + 0.02 * k)}
+                    candidates.append({**point, "coverage": 0.9 if count and len(self.classes) > 1 else None})
             if self.reranked and len(self.classes) > 1:
                 for k in range(min(7, len(self.classes) - 1)):
                     fixed = [f"test/{k + 1}/{i:04}.png" for i in range(min(7 - k, self.per_class))]
@@ -176,6 +181,23 @@ class Fake:
             rows.append(self._predictions("coder_rerank", s, after, rng).assign(looked_at=False))
         write_parquet(out, pd.concat(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
+        what["candidates"] = candidates
+        what["flaws"] = [
+            {
+                "flaw": flaw,
+                "method": method,
+                "clean": _share(base),
+                "accuracy": _share(base + worth),
+                "difference": _share(worth, 0.01),
+                **{"fixed": 3, "broke": 1, "p_value": 0.6, "looked_at": {"clean": 30, "flawed": 28}},
+            }
+            for flaw, method, worth in (
+                ("synonyms", "coder", -0.02),
+                ("synonyms", "coder_rerank", -0.01),
+                ("gate_reads_labels", "coder_rerank", 0.0),
+                ("test_threshold", "coder_rerank", 0.005),
+            )
+        ]
         what["pairs_with_texts"] = 30 * self.paired
         self._document(out, "rerank", dataset, model, what)
 
@@ -220,6 +242,10 @@ class Fake:
         write_parquet(out, pd.DataFrame(runs))
         left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
+        spread = {"mean": 0.004, "std": 0.001, "low": 0.002, "high": 0.006}
+        level = {**spread, "mean": base}
+        flaw = {"method": "coder_adapter", "clean": level, "accuracy": {**level, "mean": base + 0.004}}
+        what["flaws"] = [{**flaw, "flaw": f, "difference": spread} for f in ("best_of_two", "test_search")]
         self._document(out, f"adapter --shots {shots}", dataset, model, what)
 
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:

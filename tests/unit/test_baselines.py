@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from coder_clip.adapter import grid, search
 from coder_clip.baselines.tip_adapter import RawAdapter, TipAdapter
 from coder_clip.baselines.zero_shot import class_weights, clip_scores, description_scores
 from coder_clip.errors import UserError
+from coder_clip.phases import text_features as phases_text_features
 from coder_clip.shots import draw_shots
 from coder_clip.texts.random_words import random_word_texts
 
@@ -66,6 +68,38 @@ def test_a_class_without_a_text_is_named() -> None:
     """Otherwise the class silently gets score 0, which beats every negative cosine."""
     with pytest.raises(UserError, match="class 1 has no text"):
         class_weights(features(2, 3, 0), torch.tensor([0, 2]), 3)
+
+
+def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise "CLIP, 80 templates" is the ensemble of other classes' sentences, from the second block on."""
+    names = ["fox", "red wolf", "dog"]
+    made: dict[str, torch.Tensor] = {}
+
+    class Recorder:
+        def encode_texts_report(self, texts: list[str]) -> SimpleNamespace:
+            for text in texts:
+                made.setdefault(text, features(1, 5, len(made) + 1)[0])
+            return SimpleNamespace(features=torch.stack([made[t] for t in texts]))
+
+    monkeypatch.setattr(phases_text_features, "CLASSES", 2)
+    weights = phases_text_features.template_weights(Recorder(), names)  # type: ignore[arg-type]
+    sentences = {n: [t for t in made if f" {n}" in t] for n in names}
+    assert [len(s) for s in sentences.values()] == [80, 80, 80]
+    for c, name in enumerate(names):
+        mean = [sum(float(made[t][j]) for t in sentences[name]) / 80 for j in range(5)]
+        assert weights[c].tolist() == pytest.approx(unit(mean), abs=1e-9)
+
+
+def test_a_class_without_sentences_is_known_by_its_name() -> None:
+    """Otherwise a text set that lacks one class stops the run, or the names water down the sentences of others."""
+    sentences, names = features(3, 4, 1), features(2, 4, 2)
+    owner = torch.zeros(3, dtype=torch.int64)
+    weights = class_weights(sentences, owner, 2, fallback=(names, torch.arange(2)))
+    mean = [sum(unit(t.tolist())[j] for t in sentences) / 3 for j in range(4)]
+    assert weights[0].tolist() == pytest.approx(unit(mean), abs=1e-9)
+    assert weights[1].tolist() == pytest.approx(unit(names[1].tolist()), abs=1e-9)
 
 
 @settings(deadline=None, max_examples=25)

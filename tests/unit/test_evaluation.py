@@ -22,6 +22,7 @@ from coder_clip.evaluation import (
     knn_accuracy,
     mean_class_recall,
     over_seeds,
+    paired_over_seeds,
     paired_test,
     retrieval_precision,
     stratified_subset,
@@ -208,6 +209,22 @@ def test_summary_over_seeds() -> None:
         over_seeds([])
 
 
+def test_a_difference_over_seeds_is_paired() -> None:
+    """Otherwise what a leak is worth drowns in how hard the images are, or no change has an interval."""
+    rng = np.random.default_rng(4)
+    before = rng.random((3, 400)) < 0.5
+    after = before.copy()
+    for run in after:
+        run[np.flatnonzero(~run)[:12]] = True
+    got = paired_over_seeds(before, after)
+    assert got["mean"] == pytest.approx(0.03)
+    assert 0 < got["low"] < 0.03 < got["high"]
+    assert paired_over_seeds(after, before)["mean"] == pytest.approx(-0.03)
+    assert paired_over_seeds(after, after) == {"mean": 0, "std": 0, "low": 0, "high": 0}
+    with pytest.raises(UserError, match="no results"):
+        paired_over_seeds(np.zeros((0, 4)), np.zeros((0, 4)))
+
+
 # ---- quality of features
 
 labelled = st.tuples(
@@ -376,8 +393,9 @@ def stage_one_by_hand(
                 if owner[m] == c and keep[m]
             ]
             mean = [s for k, s in cosines if k in ("attribute", "analogous")]
-            best = max(s for k, s in cosines if k in ("name", "synonym"))
-            scores.append((sum(mean) + best) / (len(mean) + 1))
+            best = [s for k, s in cosines if k in ("name", "synonym")]
+            parts = mean + ([max(best)] if best else [])
+            scores.append(sum(parts) / len(parts))
         predictions.append(scores.index(max(scores)))
     return predictions
 
@@ -400,16 +418,22 @@ def test_kinds_of_text_are_scored_as_stage_one_does() -> None:
     """Otherwise the ablation credits a kind of text with what another one does."""
     x, texts, owner, kinds, labels = text_set(0)
     rows = text_kind_ablation(x, labels, texts, owner, kinds, 3)
-    assert [r["kinds"] for r in rows] == [list(c) for c in evaluation.KIND_COMBINATIONS]
+    assert ["+".join(r["kinds"]) for r in rows] == [
+        "name", "attribute", "analogous", "synonym", "name+attribute", "name+analogous", "name+synonym",
+        "name+attribute+analogous", "name+attribute+synonym", "name+analogous+synonym",
+        "name+attribute+analogous+synonym",
+    ]  # fmt: skip
     for row in rows:
         keep = [k in row["kinds"] for k in kinds]
-        right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
+        bare = set(range(3)) - {c for c, kept in zip(owner, keep, strict=True) if kept}
+        scored = [kept or (k == "name" and c in bare) for k, c, kept in zip(kinds, owner, keep, strict=True)]
+        right = np.array(stage_one_by_hand(x, texts, owner, kinds, scored, 3)) == labels
         assert row["accuracy"] == estimate(right)
         assert row["texts"] == sum(keep)
     present = [k if k != "synonym" else "prompt" for k in kinds]
     without = text_kind_ablation(x, labels, texts, owner, present, 3)
     assert all("synonym" not in r["kinds"] for r in without)
-    assert len(without) == 4
+    assert len(without) == 6
 
 
 def test_the_curve_over_counts_draws_nested_texts() -> None:
@@ -425,6 +449,10 @@ def test_the_curve_over_counts_draws_nested_texts() -> None:
         keep = [k in used for k in kinds]
         right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
         assert row["accuracy"] == accuracy(right)
+    few = text_count_curve(x, labels, texts, owner, kinds, 3, counts=[1], draws=2)
+    assert few == [r for r in rows if r["count"] in (1, 8)], (
+        "the curve ends at all texts, whatever is asked for"
+    )
     names = [i for i, k in enumerate(kinds) if k == "name"]
     alone = text_count_curve(x, labels, texts[names], [owner[i] for i in names], ["name"] * 3, 3)
     assert [(r["count"], r["texts"]) for r in alone] == [(0, 3)]
@@ -457,7 +485,7 @@ def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
     ]  # fmt: skip
     for diverse, alike in zip(rows[:2], rows[2:], strict=True):
         draws = text_count_curve(x, labels, texts, owner, kinds, 3, counts=[diverse["count"]], draws=20)
-        random = np.mean([d["diversity"] for d in draws])
+        random = np.mean([d["diversity"] for d in draws if d["count"] == diverse["count"]])
         assert diverse["diversity"] < random < alike["diversity"]
     assert text_choice_curve(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3, counts=[1, 2]) == []
 

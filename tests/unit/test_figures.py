@@ -163,6 +163,22 @@ def test_cosines_have_the_digits_that_tell_them_apart(a: float, b: float, digits
     assert correction._digits(a, b) == digits
 
 
+def test_a_tick_at_the_end_of_an_axis_is_not_cut_off(tmp_path: Path) -> None:
+    """The axes of the texts stand at the right edge, and where their ticks fall depends on the cosines."""
+    figure = drawn("correction", fake(tmp_path))
+    axes = figure.axes[-1]
+    axes.set_xticks(axes.get_xlim()[1:], ["0.615"])
+    with styled():
+        figure.draw_without_rendering()
+        assert figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer()).x1 <= DOUBLE
+
+
+def test_example_images_have_pixels_enough_to_be_looked_at() -> None:
+    """Scans of 8 × 8 and photos of 4000 × 3000 alike: no mosaic, no megabytes."""
+    assert parts.thumbnail(Image.new("L", (8, 16))).size == (100, 200)
+    assert parts.thumbnail(Image.new("RGBA", (4000, 3000))).size == (200, 150)
+
+
 def test_no_correction_is_said(tmp_path: Path) -> None:
     figure = drawn("correction", fake(tmp_path, classes=("only",)))
     assert "No image" in texts(figure)[0].get_text()

@@ -140,12 +140,14 @@ def test_any_order_gives_the_same_match(names: list[str], upper: bool) -> None:
 # ---- formats ---------------------------------------------------------------------------------------
 
 
-def test_cupl_says_which_template_whole_sentences_need(tmp_path: Path) -> None:
+def test_cupl_gives_sentences_and_no_attributes(tmp_path: Path) -> None:
     """In "a photo of a wolf which has A wolf is grey." the sentence would be noise."""
     path = saved(tmp_path / "c.json", {c: [f"A {c} is grey."] for c in CLASSES})
     found = import_texts("cupl", path, "foxes", CLASSES)
-    assert attributes(found)[2] == ["A wolf is grey."]
-    assert any("{class}: {attribute}" in note for note in found.notes)
+    assert found.texts is not None
+    assert attributes(found) == [[], [], []]
+    assert found.texts.classes[2].sentence == ["A wolf is grey."]
+    assert any("sentence: FILE" in note for note in found.notes)
 
 
 def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> None:

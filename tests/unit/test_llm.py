@@ -12,7 +12,7 @@ import yaml
 from coder_clip.config import GeneratorConfig, load_config
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.texts.llm import client, cost, prompts, store
+from coder_clip.texts.llm import batch, client, cost, prompts, store
 from coder_clip.texts.llm.cost import Budget, Estimate
 from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items
 from coder_clip.texts.llm.prompts import Request
@@ -293,6 +293,13 @@ def test_a_servers_words_are_shown_without_the_key(said: str, monkeypatch: pytes
     assert "wxyz" not in shown
     assert "\x1b" not in shown
     assert len(shown) <= 200
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\u2029"])
+def test_a_line_separator_in_a_text_ends_no_line_of_a_batch(odd: str) -> None:
+    """The answer would be lost and paid for again."""
+    row = {"custom_id": "k", "response": {"body": f"a{odd}b"}}
+    assert list(batch.rows(json.dumps(row, ensure_ascii=False) + "\n" + "{half")) == [row]
 
 
 # ---- configuration -----------------------------------------------------------------------------------

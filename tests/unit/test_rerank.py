@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coder_clip.errors import UserError
-from coder_clip.rerank import OneToOne, rerank, rerank_scores
+from coder_clip.phases.rerank import gates
+from coder_clip.rerank import OneToOne, oracle, rerank, rerank_scores
 
 torch.set_num_threads(1)
 
@@ -76,6 +77,31 @@ def test_one_pass_serves_every_threshold(seed: int, n_classes: int) -> None:
         predictions, looked_at = rerank(x, scores, o, threshold, top)
         assert torch.equal(both.predictions(threshold), predictions)
         assert torch.equal(both.gap < threshold, looked_at)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 3, 5, 10]))
+def test_an_oracle_is_right_where_the_label_is_among_the_candidates(
+    seed: int, n_classes: int, top: int
+) -> None:
+    """What a better second stage could gain would be told too high or too low."""
+    x, scores, texts, threshold, _ = problem(seed, n_classes, 9, torch.float64)
+    labels = torch.from_numpy(np.random.default_rng(seed).integers(0, n_classes, 9))
+    both = rerank_scores(x, scores, OneToOne(texts, n_classes), top)
+    behind, without = gates(both, threshold, labels, OneToOne(texts, n_classes))
+    looked_at = both.gap < threshold
+    right = []
+    for i, label in enumerate(labels.tolist()):
+        best = reference.candidates(scores[i].double().numpy(), top)
+        right.append(label in best[: top if looked_at[i] else 1])
+    assert oracle(both, looked_at, labels).tolist() == right
+    assert behind["oracle"]["value"] == pytest.approx(np.mean(right))
+    predictions, _ = rerank(x, scores, OneToOne(texts, n_classes), threshold, top)
+    assert behind["accuracy"]["value"] == pytest.approx((predictions == labels).double().mean().item())
+    assert (behind["looked_at"], without["looked_at"]) == (int(looked_at.sum()), 9)
+    assert behind["accuracy"]["value"] <= behind["oracle"]["value"] <= without["oracle"]["value"]
+    if top >= n_classes:
+        assert without["oracle"]["value"] == 1
 
 
 def test_one_sided_pair_counts_nothing() -> None:

@@ -33,12 +33,16 @@ COLUMNS = {  # what people's scripts read
     "difference_to_clip_low difference_to_clip_high p_value fixed broke threshold looked_at",
     "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
     "confusions": "dataset model class taken_for images clip coder coder_rerank",
+    "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
+    "oracle_high coverage",
     "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
     "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
+    "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low difference_high p_value "
+    "looked_at_clean looked_at",
     "settings": "dataset model method shots setting quantity value low high",
 }
 EXTREMES = {

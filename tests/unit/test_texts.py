@@ -221,7 +221,10 @@ def of(found: Sentences, kind: str, as_published: bool = False) -> list[str]:
 
 def test_each_kind_in_its_template() -> None:
     found = sentences(
-        {"name": "red fox", "attribute": ["a tail"], "analogous": ["dog"], "synonym": ["vixen"]},
+        {
+            **{"name": "red fox", "attribute": ["a tail"], "analogous": ["dog"], "synonym": ["vixen"]},
+            "sentence": ["Red {class} foxes are red."],
+        },
         templates=Templates(prompts=("a {class}.", "the {class}.")),
     )
     assert of(found, "name") == ["a photo of a red fox."]
@@ -229,6 +232,7 @@ def test_each_kind_in_its_template() -> None:
     assert of(found, "attribute") == ["a photo of a red fox which has a tail."]
     assert of(found, "analogous") == ["a photo of a red fox similar to dog."]
     assert of(found, "synonym") == ["a photo of a vixen."]
+    assert of(found, "sentence") == ["Red {class} foxes are red."]
     assert of(found, "random_words") == ["a photo of a red fox which has word."]
 
 

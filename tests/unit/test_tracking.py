@@ -14,7 +14,7 @@ from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
 from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
-from coder_clip.tracking.explain import _is_of, _row
+from coder_clip.tracking.explain import _is_of, _Known, _names, _row, config_of
 from coder_clip.tracking.gate import foreign_files, out_hashes
 from coder_clip.tracking.hashes import Hashes, folder_md5
 from coder_clip.tracking.record import Outcome
@@ -152,12 +152,17 @@ def test_unknown_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stages_of_dvc_yaml() -> None:
     put(
         "dvc.yaml",
-        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a]]\n"
+        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a, datasets.d.root, datasets.e.root]]\n"
         "    outs: [results/scores: {persist: true}]\n    metrics: [results/metrics.json: {cache: false}]\n",
     )
     assert stages.read_stages() == [
-        stages.Stage("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",))
+        stages.Stage(
+            *("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",)),
+            keys=("a", "datasets.d.root", "datasets.e.root"),
+        )
     ]
+    assert _Known().keys("results/scores/d.json", {"dataset": {"e"}}) == ["a", "datasets.d.root"]
+    assert _Known().keys("results/elsewhere/d.json", {}) == []
     assert STAGE.holds("results/scores/a")
     assert not STAGE.holds("results/scores2/a")
 
@@ -344,13 +349,38 @@ def test_rows_of_a_table() -> None:
         _row(Path("none.csv"), "1")
 
 
-def test_artefacts_of_another_data_set_stand_behind_no_number() -> None:
-    others = {"dataset": {"shapes"}, "shots": {"2"}}
-    assert _is_of("results/zero_shot/mini/shapes.json", others)
-    assert not _is_of("results/zero_shot/mini/digits.json", others)
-    assert _is_of("results/adapter/mini/digits/2.json", others)
-    assert not _is_of("results/evaluation/mini/2.json", others)
-    assert not _is_of("data/texts/shapes.json", others)
+@pytest.mark.parametrize("results", ["results", "results/photos"])
+def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> None:
+    others, root = {"dataset": {"shapes"}, "shots": {"2"}}, Path(results)
+    assert _is_of(f"{results}/zero_shot/mini/shapes.json", others, root)
+    assert not _is_of(f"{results}/zero_shot/mini/digits.json", others, root)
+    assert _is_of(f"{results}/adapter/mini/digits/2.json", others, root)
+    assert not _is_of(f"{results}/evaluation/mini/2.json", others, root)
+    assert not _is_of("data/texts/shapes.json", others, root)
+    row = {"dataset": "digits"}
+    assert _names(f"{results}/zero_shot/mini/digits.json", row, root)
+    assert not _names(f"{results}/texts/digits.json", row, root), (
+        "a rerun from the texts on, not from the images"
+    )
+
+
+def test_a_table_tells_its_configuration(repo: Path) -> None:
+    """Whoever asks about a table of their photos would be told of another data set with the same name."""
+    put("data/README.md")
+    Path("data/mini").symlink_to(repo / "data/mini")
+    for name, results in (("reproduce", "results"), ("photos", "results/photos")):
+        put(
+            f"config/{name}.yaml",
+            f"results: {results}\ndatasets: {{digits: {{texts: names}}}}\nmodels: [mini]\n",
+        )
+    put("config/half.yaml", "results: [")
+    assert config_of("results/tables/zero_shot.csv") == Path("config/reproduce.yaml")
+    assert config_of("results/photos/tables/zero_shot.csv") == Path("config/photos.yaml")
+    with pytest.raises(UserError, match=r"no configuration writes elsewhere/tables/t\.csv.*--config"):
+        config_of("elsewhere/tables/t.csv")
+    put("config/again.yaml", Path("config/photos.yaml").read_text())
+    with pytest.raises(UserError, match=r"several .*again\.yaml, config/photos\.yaml"):
+        config_of("results/photos/tables/zero_shot.csv")
 
 
 def test_messages() -> None:

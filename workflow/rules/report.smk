@@ -6,12 +6,14 @@ TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
     "classes": (["zero_shot", "rerank"], "Zero-shot"),
     "confusions": (["zero_shot", "rerank"], "Zero-shot"),
+    "candidates": (["rerank"], "Zero-shot"),
     "text_kinds": (["evaluation"], "Texts"),
     "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
     "hyperparameters": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
+    "flaws": (["rerank", "adapter"], "Settings"),
 }
 FIGURES = {
     "few_shot": (["adapter"], "Few-shot"),

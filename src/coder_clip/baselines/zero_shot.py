@@ -12,14 +12,20 @@ from ..errors import UserError
 from ..neighbors import unit, wide
 
 
-def class_weights(text_features: Tensor, class_index: Tensor, n_classes: int) -> Tensor:
+def class_weights(
+    text_features: Tensor,
+    class_index: Tensor,
+    n_classes: int,
+    fallback: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Zero-shot weights: the unit mean of the unit prompt features of each class.
 
     text_features: (M, d); class_index: (M,) the class of each; returns (C, d), unit rows. Several prompts a
-    class are CLIP's prompt ensemble (Radford et al. 2021, section 3.1.4), one is plain CLIP.
-    UserError for a class without a text.
+    class are CLIP's prompt ensemble (Radford et al. 2021, section 3.1.4), one is plain CLIP, sentences about what
+    the class looks like are CuPL (Pratt et al., ICCV 2023). A class without a text has that of ``fallback``, features
+    (n, d) and class of each (n,): its name. UserError for a class without either.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes)
+    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
     if (counts == 0).any():
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text: every class needs its name")
     return unit(mean, "class weights")
@@ -46,19 +52,22 @@ def description_scores(
     UserError for a class that has neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes)
-    if fallback is not None:
-        names, n_names = _class_means(*fallback, n_classes)
-        mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
+    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
     if (counts == 0).any():
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description and no name")
     dtype = wide(x, mean)
     return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
 
 
-def _class_means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
-    """(C, d) mean of the unit features of each class, 0 without one; (C,) how many each has."""
+def _class_means(
+    features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """(C, d) mean of the unit features of each class, else of its fallback, else 0; (C,) how many it has of both."""
     texts = unit(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
     sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)
-    return sums / counts.clamp_min(1)[:, None], counts
+    means = sums / counts.clamp_min(1)[:, None]
+    if fallback is None:
+        return means, counts
+    names, n_names = _class_means(*fallback, n_classes)
+    return torch.where(counts[:, None] == 0, names, means), counts + n_names

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from . import PUBLISHED
 from .entry import Download, Entry, entry
 from .fetch import fetch
 from .published import data_root, find_place, find_rule, is_here, load_below
@@ -170,13 +171,16 @@ def _gigabytes(size: float) -> str:
 
 def refuse_absent(config: Config, file: Path) -> None:
     """UserError with all published data sets that are not here: people get them in one go."""
-    from . import PUBLISHED
-
-    if not (named := [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]):
-        return
-    root = data_root(config.data_root)
-    if absent := [n for n in named if not is_here(n, root)]:
+    if absent := absent_data(config):
+        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
         raise UserError(
-            f"{len(absent)} of {len(named)} published data sets are not in {root}: {', '.join(absent)}; "
-            f"'coder-clip data check --config {file}' says what is missing and how to get it"
+            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
+            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
+            "'only_present: true' in the configuration does without them"
         )
+
+
+def absent_data(config: Config) -> list[str]:
+    """UserError where nobody knows where published data sets lie."""
+    named = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
+    return [n for n in named if not is_here(n, data_root(config.data_root))]

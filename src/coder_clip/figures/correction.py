@@ -21,6 +21,7 @@ _THREE = {  # who: label, colour, marker
     "same": ("same class", BLUE, "s"),
     "other": ("other class", VERMILLION, "^"),
 }
+SIDE = 0.98  # inches of an image
 LINES = 4  # of a text; the longest of the embedded texts take three
 
 
@@ -36,7 +37,7 @@ def draw(results: Results, image: Loader) -> Figure:
         return parts.message("No image whose nearest neighbour CODER corrects.")
     row, head = 2.75, 0.3
     figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
-    total = row * len(examples) + head
+    total, centre = row * len(examples) + head, 0.08 + 1.5 * SIDE + 0.09
     handles = [
         Line2D([], [], linestyle="", marker=m, color=c, label=label) for label, c, m in _THREE.values()
     ]
@@ -61,26 +62,27 @@ def draw(results: Results, image: Loader) -> Figure:
         for j, (who, what) in enumerate(
             (("other", "other class"), ("query", "query"), ("same", "same class"))
         ):
-            left = 0.08 + j * 0.93
-            ax = parts.axes(figure, left, top + 0.17, 0.84, 0.84)
+            ax = parts.axes(figure, 0.08 + j * (SIDE + 0.09), top + 0.17, SIDE, SIDE)
             _show(ax, image(dataset, example[who]), _THREE[who][1])
             ax.set_title(what, loc="center", fontweight="normal", pad=2.5)
             name = parts.wrap(name_of(example[who]), 15, 2)
             ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
         for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
-            y = 1 - (top + 1.47 + 0.19 * line) / total
+            y = 1 - (top + SIDE + 0.63 + 0.19 * line) / total
             cosine = example[features]
             nearest = max(cosine, key=lambda k: cosine[k])
-            for who, x in (("other", 0.5), ("same", 2.36)):
+            for who, x in (("other", centre - SIDE - 0.09), ("same", centre + SIDE + 0.09)):
                 weight = "bold" if who == nearest else "normal"
                 colour = _THREE[who][1] if who == nearest else GREY
                 text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
                 figure.text(x / DOUBLE, y, text, ha="center", va="center", fontweight=weight, color=colour)
             arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
-            figure.text(1.43 / DOUBLE, y, arrows, ha="center", va="center")
+            figure.text(centre / DOUBLE, y, arrows, ha="center", va="center")
         note = "cosine with the query; bold: nearer"
-        figure.text(1.43 / DOUBLE, 1 - (top + 1.86) / total, note, ha="center", va="center", color=GREY)
-        _text_dots(parts.axes(figure, 5.2, top + 0.1, 1.45, row - 0.52), example["texts"])
+        figure.text(
+            centre / DOUBLE, 1 - (top + SIDE + 1.02) / total, note, ha="center", va="center", color=GREY
+        )
+        _text_dots(parts.axes(figure, 5.3, top + 0.1, 1.2, row - 0.52), example["texts"])
     return figure
 
 
@@ -116,7 +118,7 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
             "markeredgecolor": "white",
         }
         ax.plot([t[who] for t in texts], rows, markersize=6, markeredgewidth=0.4, **look)
-    ax.set_yticks(rows, [parts.wrap(t["text"], 38, LINES) for t in texts], linespacing=0.98)
+    ax.set_yticks(rows, [parts.wrap(t["text"], 33, LINES) for t in texts], linespacing=0.98)
     ax.set_ylim(len(texts) - 0.5, -0.5)
     ax.margins(x=0.1)
     ax.tick_params(axis="y", length=0)

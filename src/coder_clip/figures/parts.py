@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..results import Results
 from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
@@ -118,10 +118,8 @@ def cycle(styles: tuple[dict[str, Any], ...]) -> Iterator[dict[str, Any]]:
 
 
 def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
-    """The image at the size it is printed in, so that files stay small."""
-    small = picture.convert("RGB")
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return small
+    """The image at the size it is printed in, so that files stay small, and tiny ones are no mosaic of squares."""
+    return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
 
 def classes(results: Results, dataset: str, model: str) -> list[str]:

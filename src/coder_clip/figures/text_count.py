@@ -57,7 +57,8 @@ FIGURE = Drawing(
     draw,
     "How many texts it takes",
     "Top-1 accuracy of stage one against texts a class besides its name, drawn at random from all kinds. "
-    "Dots: one draw; line: mean over draws.",
+    "Dots: one draw; line: mean over draws. A class that has fewer texts gives all it has; the last point is all texts "
+    "of every class, as CODER uses them: beyond the largest class there are no more to draw.",
     "Line charts of accuracy against the number of texts a class.",
     "Texts",
     ("evaluation",),

@@ -20,7 +20,7 @@ def draw(results: Results, image: Loader) -> Figure:
     """Accuracy of stage one against how alike a class's texts are, one colour a number of texts."""
     places = [p for p in results if _points(results, *p)]
     if not places:
-        return parts.message("No class of this run has two texts besides its name.")
+        return parts.message("No class of this run has more than two texts besides its name.")
     counts = sorted({p["count"] for place in places for p in _points(results, *place)})
     shades = colormaps["viridis"].resampled(256)
     colour = {n: shades(0.88 * i / max(1, len(counts) - 1)) for i, n in enumerate(counts)}
@@ -52,9 +52,10 @@ def draw(results: Results, image: Loader) -> Figure:
 
 
 def _points(results: Results, dataset: str, model: str) -> list[dict[str, Any]]:
-    """Every draw and choice with at least two texts a class."""
+    """Every draw and choice with at least two texts a class; all texts of every class are neither."""
     document = results.evaluation(dataset, model)
-    drawn = [{**d, "chosen": "random"} for d in document["text_counts"]]
+    all_ = max(d["count"] for d in document["text_counts"])
+    drawn = [{**d, "chosen": "random"} for d in document["text_counts"] if d["count"] < all_]
     found = [*drawn, *document["text_choices"]]
     return [p for p in found if p["diversity"] is not None]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation import over_seeds
+from ..evaluation import over_seeds, paired_over_seeds
 from ..few_shot import METHODS, Fitted, Given
-from ..settings import SETTINGS
-from .coder import uses_published_texts
+from ..settings import FLAWS, SETTINGS, Setting
+from .coder import has_published_texts
 from .common import SHOTS, Images, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ZERO_SHOT = "clip_ensemble"
 TEXT_KINDS = ("name", "attribute", "analogous", "synonym")
+FLAWED = "coder_adapter"  # the method whose flaws are told apart
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Ready:
-    """A method fitted to a seed's shots, with the point its search found; texts: those it used, kind by kind."""
+    """A method fitted to a seed's shots, with the point its search found; texts: those it used, kind by kind.
+
+    runs: those that were asked for, so that settings share them.
+    """
 
     texts: list[Tensor]
     fitted: Fitted
     searched: Point
+    runs: dict[Point, Run] = field(default_factory=dict)
 
 
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
@@ -58,31 +64,40 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     clip_run = Run(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
     a = config.adapter
     found: dict[tuple[str, str, int], Run] = {}
-    for seed in tqdm(a.seeds, desc=f"{shots} shots, seeds", unit="seed"):
+    alone: dict[tuple[str, int], Run] = {}  # the CODER-Adapter: clean, and clean with one flaw
+
+    def run_seed(seed: int) -> None:
         rows = _draw(config, pool, shots, seed)
         ready: dict[str, list[Ready]] = {method: [] for method in a.methods}
-        for setting in config.settings:
-            given = Given(
+
+        @cache
+        def given(s: Setting) -> Given:
+            return Given(
                 dataset=dataset,
                 seed=seed,
                 cache=pool.features[rows],
                 views=None if pool.views is None else pool.views[rows],
                 labels=pool.labels[rows],
                 weights=weights,
-                texts={kind: texts.of(kind, uses_published_texts(setting)) for kind in TEXT_KINDS},
+                texts={kind: texts.of(kind, has_published_texts(s, kind)) for kind in TEXT_KINDS},
                 validation=val.features,
                 grid=(a.betas, a.alphas, a.rounds),
             )
+
+        def run_of(method: str, s: Setting) -> Run:
+            r = _ready(method, given(s), on_val, ready[method])
+            return _chosen(method, s, r, Point(*config.initial(dataset)), on_val, on_test)
+
+        for setting in config.settings:
             found[ZERO_SHOT, setting, seed] = clip_run
             for method in a.methods:
-                r = _ready(method, given, on_val, ready[method])
-                candidates = {"searched": r.searched}
-                best_of_two = SETTINGS[setting].adapter_selection == "best_of_two_on_test"
-                if METHODS[method].published_initial and best_of_two:
-                    candidates = {"initial": Point(*config.initial(dataset)), **candidates}
-                runs = [_run(r.fitted, point, name, on_val, on_test) for name, point in candidates.items()]
-                # of one run nothing is chosen
-                found[method, setting, seed] = max(runs, key=lambda r: r.test_accuracy)
+                found[method, setting, seed] = run_of(method, SETTINGS[setting])
+        if FLAWED in a.methods:
+            for key, s in {"clean": SETTINGS["clean"], **_flaws()}.items():
+                alone[key, seed] = run_of(FLAWED, s)
+
+    for seed in tqdm(a.seeds, desc=f"{shots} shots, seeds", unit="seed"):
+        run_seed(seed)
 
     out = Paths(config.results).adapter(model, dataset, shots)
     write_parquet(out, pd.concat([_rows(test, *key, r) for key, r in found.items()], ignore_index=True))
@@ -99,6 +114,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "left_out": {"test": test.left_out, **_shots_left_out(config, pool, shots)},
             "runs": [_document(*key, r) for key, r in found.items()],
             "summary": _summary(config, found, test),
+            "flaws": _worth(config, alone, test),
             "made_by": made_by(
                 f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
             ),
@@ -131,9 +147,56 @@ def _ready(method: str, given: Given, on_val: Scored, before: list[Ready]) -> Re
     return before[-1]
 
 
-def _run(fitted: Fitted, point: Point, selected: str, on_val: Scored, on_test: Scored) -> Run:
-    val, test = (fitted.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
-    return Run(point, selected, on_val.accuracy(val), on_test.accuracy(test), test.argmax(dim=1))
+def _chosen(method: str, setting: Setting, r: Ready, initial: Point, on_val: Scored, on_test: Scored) -> Run:
+    """The run that a setting reports: searched on validation, or what the published code makes of the test split."""
+    points = {"searched": r.searched}
+    if METHODS[method].published_initial and setting.adapter_selection == "best_of_two_on_test":
+        points = {"initial": initial, **points}
+    if setting.adapter_selection == "test":
+        t = on_test.images
+        points = {"searched": r.fitted.search(t.features, on_test.clip, t.labels)}
+    runs = [_run(r, point, name, on_val, on_test) for name, point in points.items()]
+    return max(runs, key=lambda run: run.test_accuracy)  # of one run nothing is chosen
+
+
+def _run(r: Ready, point: Point, selected: str, on_val: Scored, on_test: Scored) -> Run:
+    if point not in r.runs:
+        val, test = (r.fitted.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
+        accuracies = on_val.accuracy(val), on_test.accuracy(test)
+        r.runs[point] = Run(point, selected, *accuracies, test.argmax(dim=1))
+    return replace(r.runs[point], selected=selected)
+
+
+def _flaws() -> dict[str, Setting]:
+    """Settings with one flaw that reaches the CODER-Adapter: its texts, or how α and β are chosen."""
+    clean = SETTINGS["clean"]
+    return {
+        key: flaw.setting
+        for key, flaw in FLAWS.items()
+        if flaw.setting.adapter_selection != clean.adapter_selection
+        or flaw.setting.underscores_in_names_only != clean.underscores_in_names_only
+    }
+
+
+def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> list[dict[str, Any]]:
+    """What each flaw does alone to the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
+    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    keys = dict.fromkeys(key for key, _ in alone)
+    correct = {
+        key: np.stack([(alone[key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
+        for key in keys
+    }
+    return [
+        {
+            "flaw": key,
+            "method": FLAWED,
+            "clean": over_seeds(correct["clean"], **options),
+            "accuracy": over_seeds(correct[key], **options),
+            "difference": paired_over_seeds(correct["clean"], correct[key], **options),
+        }
+        for key in keys
+        if key != "clean"
+    ]
 
 
 def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..artifacts import Paths, read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
-from ..settings import SETTINGS
-from .common import Images, belongs, read_texts, use_threads
+from ..settings import SETTINGS, Setting
+from .common import Images, Texts, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -18,16 +18,21 @@ def run(config: Config, model: str, dataset: str) -> None:
     """Write ``coder/{model}/{dataset}.safetensors``: one compact CODER as published and one corrected."""
     use_threads(config)
     texts = read_texts(config, model, dataset)
-    n_classes = len(texts.meta["classes"])
     tensors = {}
-    for as_published in (False, True):
-        neighbors = TextNeighbors(
-            mean_texts=texts.per_class(MEAN_KINDS, n_classes, as_published),
-            max_texts=texts.per_class(MAX_KINDS, n_classes, as_published),
-        )
+    for setting in (SETTINGS["clean"], SETTINGS["as_published"]):
+        as_published, neighbors = uses_published_texts(setting.name), text_neighbors(texts, setting)
         tensors.update({f"{_variant(as_published)}.{key}": t for key, t in neighbors.state().items()})
     meta = {key: texts.meta[key] for key in ("model", "dataset", "classes", "encoder")}
     write_tensors(Paths(config.results).coder(model, dataset), tensors, meta)
+
+
+def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
+    """The CODER of a setting, from its texts: each bug of the published code where the setting has it."""
+    n_classes = len(texts.meta["classes"])
+    return TextNeighbors(
+        mean_texts=texts.per_class(MEAN_KINDS, n_classes, setting.underscores_in_names_only),
+        max_texts=texts.per_class(MAX_KINDS, n_classes, not setting.synonyms_reach_clip),
+    )
 
 
 def read_neighbors(config: Config, images: Images, as_published: bool = False) -> TextNeighbors:
@@ -37,6 +42,11 @@ def read_neighbors(config: Config, images: Images, as_published: bool = False) -
     belongs(path, meta, images)
     prefix = f"{_variant(as_published)}."
     return TextNeighbors.from_state({k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)})
+
+
+def has_published_texts(setting: Setting, kind: str) -> bool:
+    """Whether a setting has the texts of a kind as the published code makes them."""
+    return not setting.synonyms_reach_clip if kind == "synonym" else setting.underscores_in_names_only
 
 
 def uses_published_texts(setting: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
 from ..coverage import coverage
-from ..rerank import OneToOne, Reranked, rerank_scores
-from ..settings import DEFAULT_THRESHOLD, SETTINGS
-from .coder import read_neighbors, uses_published_texts
-from .common import Images, belongs, read_images, use_threads
+from ..evaluation import estimate, paired_test
+from ..rerank import OneToOne, Reranked, oracle, rerank_scores
+from ..settings import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
+from .coder import read_neighbors, text_neighbors, uses_published_texts
+from .common import Images, Texts, belongs, read_images, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -34,28 +36,13 @@ def run(config: Config, model: str, dataset: str) -> None:
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset))
     clip = stage_one[stage_one["method"] == "clip"]
-    top = config.rerank.top_k
+    given = Given(config, dataset, test, val, read_texts(config, model, dataset, test), pairs)
 
-    tables, documents, sweep, changes = [], [], [], []
+    tables, documents, sweep, candidates, changes = [], [], [], [], []
     for setting in config.settings:
-        s = SETTINGS[setting]
-        neighbors = read_neighbors(config, test, uses_published_texts(setting))
-        scores = neighbors.class_scores(test.features)
-        both = rerank_scores(test.features, scores, pairs, top)
-        threshold = config.threshold(dataset)
-        if s.rerank_threshold == "validation" and val is None:
-            threshold = DEFAULT_THRESHOLD
-        elif s.rerank_threshold == "validation" and val is not None:
-            val_scores = neighbors.class_scores(val.features)
-            on_val = rerank_scores(val.features, val_scores, pairs, top)
-            threshold = best_threshold(config.rerank.thresholds, on_val, val.labels)
-        eligible = torch.ones(len(test.ids), dtype=torch.bool)
-        if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
-            eligible = (both.classes == test.labels[:, None]).any(dim=1)
-        looked_at = (both.gap < threshold) & eligible
-        after = torch.where(looked_at, both.stage_two, both.stage_one)
-
-        table = rows(test, METHOD, setting, scores, after)
+        found = stage_two(given, SETTINGS[setting])
+        both, threshold, looked_at = found.both, found.threshold, found.looked_at
+        table = rows(test, METHOD, setting, found.scores, found.prediction)
         table["looked_at"], table["stage_one"] = looked_at.numpy(), both.stage_one.numpy()
         tables.append(table)
         documents.append(
@@ -70,15 +57,22 @@ def run(config: Config, model: str, dataset: str) -> None:
             right = both.predictions(t) == test.labels
             point = {
                 "accuracy": float(right.double().mean()),
-                "looked_at": int(((both.gap < t) & eligible).sum()),
+                "looked_at": int(((both.gap < t) & found.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
+        for k in sorted({min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}):
+            of_k = rerank_scores(test.features, found.scores, pairs, k)
+            candidates += [
+                {"setting": setting, "top_k": k, **point}
+                for point in gates(of_k, threshold, test.labels, pairs)
+            ]
         changes += changed_pairs(table, setting)
 
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     inputs = [
         *(paths.image_features(model, dataset, split) for split in ("val", "test") if split == "test" or val),
+        paths.text_features(model, dataset),
         paths.coder(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
@@ -94,16 +88,123 @@ def run(config: Config, model: str, dataset: str) -> None:
             "pairs_with_texts": len(pairs),
             "methods": documents,
             "sweep": sweep,
+            "candidates": candidates,
             "pairs": changes,
+            "flaws": flaws(given),
             "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", inputs),
         },
     )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What stage two runs on, in any setting. val: None where the data set has no validation images."""
+
+    config: Config
+    dataset: str
+    test: Images
+    val: Images | None
+    texts: Texts
+    pairs: OneToOne
+
+
+@dataclass(frozen=True)
+class StageTwo:
+    """Stage two in one setting: stage one's scores (N, C), both picks, and which images the gate may count (N,)."""
+
+    scores: Tensor
+    both: Reranked
+    threshold: float
+    eligible: Tensor
+
+    @property
+    def looked_at(self) -> Tensor:
+        return (self.both.gap < self.threshold) & self.eligible
+
+    @property
+    def prediction(self) -> Tensor:
+        return torch.where(self.looked_at, self.both.stage_two, self.both.stage_one)
+
+
+def stage_two(g: Given, s: Setting) -> StageTwo:
+    """The rerank of the test split in a setting."""
+    as_read = s in SETTINGS.values()  # a single flaw has no compact CODER of its own
+    neighbors = (
+        read_neighbors(g.config, g.test, uses_published_texts(s.name))
+        if as_read
+        else text_neighbors(g.texts, s)
+    )
+    scores = neighbors.class_scores(g.test.features)
+    both = rerank_scores(g.test.features, scores, g.pairs, g.config.rerank.top_k)
+    threshold = g.config.threshold(g.dataset)
+    if s.rerank_threshold == "test":
+        threshold = best_threshold(g.config.rerank.thresholds, both, g.test.labels)
+    elif s.rerank_threshold == "validation" and g.val is None:
+        threshold = DEFAULT_THRESHOLD
+    elif s.rerank_threshold == "validation" and g.val is not None:
+        val_scores = neighbors.class_scores(g.val.features)
+        on_val = rerank_scores(g.val.features, val_scores, g.pairs, g.config.rerank.top_k)
+        threshold = best_threshold(g.config.rerank.thresholds, on_val, g.val.labels)
+    eligible = torch.full((len(g.test.ids),), s.reranks)
+    if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
+        eligible &= (both.classes == g.test.labels[:, None]).any(dim=1)
+    return StageTwo(scores, both, threshold, eligible)
+
+
+def flaws(g: Given) -> list[dict[str, Any]]:
+    """What each bug and leak of stage one and two does alone: ``clean`` with it against ``clean``, paired."""
+    clean, labels = stage_two(g, SETTINGS["clean"]), g.test.labels
+    options = {"resamples": g.config.evaluation.bootstrap, "seed": g.config.evaluation.seed}
+    found = []
+    for key, flaw in FLAWS.items():
+        if flaw.setting.adapter_selection != SETTINGS["clean"].adapter_selection:
+            continue  # phase adapter
+        flawed = stage_two(g, flaw.setting)
+        picks = {METHOD: (clean.prediction, flawed.prediction)}
+        if key in ("synonyms", "underscores"):
+            picks = {"coder": (clean.both.stage_one, flawed.both.stage_one), **picks}
+        for method, (before, after) in picks.items():
+            was, now = (before == labels).numpy(), (after == labels).numpy()
+            found.append(
+                {
+                    "flaw": key,
+                    "method": method,
+                    "clean": estimate(was, **options),
+                    "accuracy": estimate(now, **options),
+                    **paired_test(was, now, **options),
+                    "looked_at": {"clean": int(clean.looked_at.sum()), "flawed": int(flawed.looked_at.sum())},
+                }
+            )
+    return found
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
     """The threshold of the highest accuracy on these images; of several the smallest (fewest reranks)."""
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
+
+
+def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> list[dict[str, Any]]:
+    """The rerank behind the gate in use and behind none: its accuracy, and what a second stage that never errs has.
+
+    coverage: share of comparisons with texts; None where nothing is compared.
+    """
+    found = []
+    for gate, looked_at in (
+        ("in_use", both.gap < threshold),
+        ("open", torch.ones_like(both.gap, dtype=torch.bool)),
+    ):
+        right = torch.where(looked_at, both.stage_two, both.stage_one) == labels
+        found.append(
+            {
+                "gate": gate,
+                "looked_at": int(looked_at.sum()),
+                "accuracy": estimate(right),
+                "oracle": estimate(oracle(both, looked_at, labels)),
+                "coverage": coverage(both.classes[looked_at], pairs)["coverage"],
+            }
+        )
+    return found
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:

@@ -6,18 +6,23 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..artifacts import Paths, write_tensors
 from ..datasets import load_templates
-from ..encoders import EncoderSpec, load_encoder
 from ..texts.random_words import random_word_texts
-from ..texts.sentences import make_sentences
+from ..texts.sentences import make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import encoder_spec, use_threads, warn_cut
+from .common import use_threads, warn_cut
+from .encoder import encoder_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..encoders import Encoder
+
+CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
 
 
 def run(config: Config, model: str, dataset: str) -> None:
@@ -29,7 +34,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     seed = config.evaluation.seed
     sentences = make_sentences(texts, templates, lambda attributes: random_word_texts(attributes, seed))
-    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
+    encoder = encoder_of(config, model)
     encoded = encoder.encode_texts_report(sentences.text)
     path = paths.text_features(model, dataset)
     cut = [sentences.text[i] for i in encoded.over_length]
@@ -47,4 +52,21 @@ def run(config: Config, model: str, dataset: str) -> None:
         "templates": asdict(templates),
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
-    write_tensors(path, {"features": encoded.features, "class_index": class_index}, meta)
+    tensors = {"features": encoded.features, "class_index": class_index}
+    tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
+    write_tensors(path, tensors, meta)
+
+
+def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
+    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: the unit mean of unit features.
+
+    Only the mean is kept: ImageNet's 80,000 sentences would be the largest file of a run.
+    """
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES as TEMPLATES
+
+    weights = []
+    for start in range(0, len(names), CLASSES):
+        some = names[start : start + CLASSES]
+        features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
+        weights.append(normalize(features.view(len(some), len(TEMPLATES), -1).mean(dim=1), dim=1))
+    return torch.cat(weights)

@@ -28,10 +28,14 @@ def run(config: Config, model: str, dataset: str) -> None:
     scores = {
         ("clip", "any"): clip_scores(x, class_weights(*names, n_classes)),
         ("clip_ensemble", "any"): clip_scores(x, class_weights(*texts.of("prompt"), n_classes)),
+        ("clip_templates", "any"): clip_scores(x, texts.template_weights),
     }
     if texts.sentences.rows("attribute"):
         for method, kind in (("description", "attribute"), ("random_words", "random_words")):
             scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
+    if texts.sentences.rows("sentence"):
+        weights = class_weights(*texts.of("sentence"), n_classes, fallback=names)
+        scores["sentence", "any"] = clip_scores(x, weights)
     for setting in config.settings:
         scores["coder", setting] = read_neighbors(config, images, uses_published_texts(setting)).class_scores(
             x

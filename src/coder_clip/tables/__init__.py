@@ -36,12 +36,14 @@ NAMES = (
     "zero_shot",
     "classes",
     "confusions",
+    "candidates",
     "few_shot",
     "hyperparameters",
     "text_kinds",
     "coverage",
     "feature_quality",
     "settings",
+    "flaws",
 )
 
 

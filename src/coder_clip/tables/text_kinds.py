@@ -10,7 +10,7 @@ from .base import Cell, Column, Table
 
 CAPTION = (
     "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and how many texts that "
-    "takes for all classes together."
+    "takes for all classes together. A class without a text of these kinds is scored by its name."
 )
 PHASES = ("evaluation",)
 

@@ -81,7 +81,7 @@ def import_texts(
     for note in found.notes:
         typer.echo(note)
     if found.texts:
-        kinds = ("attribute", "analogous", "synonym")
+        kinds = ("attribute", "analogous", "synonym", "sentence")
         counts = {kind: sum(len(getattr(c, kind)) for c in found.texts.classes) for kind in kinds}
         said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
         typer.echo(f"{target}: {len(names)} classes, {said}")

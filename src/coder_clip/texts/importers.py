@@ -39,7 +39,7 @@ class Found:
     pairs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     pairs_path: Path | None = None
     source: str = ""
-    form: str = ""  # where the texts need another template than ours
+    form: str = ""  # how its texts are used, where they are no attributes
 
 
 @dataclass(frozen=True)
@@ -273,9 +273,9 @@ def _descriptions(path: Path, name: str) -> Found:
 def _cupl(path: Path, name: str) -> Found:
     """Prompts of CuPL (Pratt et al. 2023): {class: [sentence]}."""
     return Found(
-        {"attribute": _named(path)},
+        {"sentence": _named(path)},
         source="Customized prompts via language models, CuPL (Pratt et al., ICCV 2023)",
-        form="CuPL's texts are whole sentences: give the data set the template 'attribute: \"{class}: {attribute}\"'",
+        form="sentences are a baseline's, not CODER's: 'texts: {…, sentence: FILE}' puts them beside other kinds",
     )
 
 

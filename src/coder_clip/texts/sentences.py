@@ -1,7 +1,8 @@
 """Sentences for the encoder: every text of a text set put into its template (paper, section 3.3).
 
-The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble),
-and random_words (the control that keeps the form of the attributes and takes away their content). Where
+The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence
+(whole ones, as CuPL's), and random_words (the control that keeps the form of the attributes and takes away their
+content). Where
 the published code's bugs make other sentences, these are added as "{kind}:as_published" (see
 `coder_clip.settings`).
 """
@@ -68,6 +69,8 @@ def make_sentences(
         add("analogous", i, [fill(templates.analogous, spaces(c.name), analogous=t) for t in similar])
     for i, c in enumerate(texts.classes):
         add("synonym", i, [fill(templates.name, spaces(t)) for t in c.synonym])
+    for i, c in enumerate(texts.classes):
+        add("sentence", i, c.sentence)
     for i, words in enumerate(random_words([c.attribute for c in texts.classes])):
         add(
             "random_words",

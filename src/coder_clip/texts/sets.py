@@ -34,6 +34,7 @@ class ClassTexts(_Strict):
     attribute: list[str] = []
     analogous: list[str] = []
     synonym: list[str] = []
+    sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
 
 
 class TextSet(_Strict):
@@ -112,7 +113,7 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
     """
     path = Path(path)
     document = read_json(path) if made else read_written(path, dataset)
-    _refuse_empty(path, document, "classes", ("attribute", "analogous", "synonym"), "name")
+    _refuse_empty(path, document, "classes", ("attribute", "analogous", "synonym", "sentence"), "name")
     texts = _validate(TextSet, path, document)
     given = [_plain(c.name) for c in texts.classes]
     wanted = [_plain(c) for c in classes]
@@ -126,6 +127,7 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
                 attribute=_distinct(entry.attribute),
                 analogous=_distinct(entry.analogous),
                 synonym=_distinct(entry.synonym),
+                sentence=_distinct(entry.sentence),
             )
         )
     return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)

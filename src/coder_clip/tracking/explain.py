@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import read_metadata
+from ..artifacts import Paths, read_metadata
+from ..config import Config, load_config
 from ..errors import UserError, nearest
 from . import provenance
 from .hashes import Hashes
@@ -21,7 +22,8 @@ from .stages import git, read_stages
 class Explained:
     """Everything behind one number.
 
-    artefacts: what the pipeline made, nearest first, each with rule, command, parameters and sha256.
+    artefacts: what the pipeline made, nearest first, each with rule, command, parameters, the keys of the
+    configuration that its phase depends on, and sha256.
     given: sources, texts, weights: path -> sha256. changed: those that are not what they were.
     """
 
@@ -38,15 +40,20 @@ class Explained:
     rebuild: dict[str, str] = field(default_factory=dict)
 
 
-def explain(table: str, row: str, column: str, config: str | Path) -> Explained:
-    """row: its number from 1, or what must stand in it ("dataset=digits,method=coder")."""
+def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
+    """row: its number from 1, or what must stand in it ("dataset=digits,method=coder").
+
+    config: by default the one of config/ into whose results folder the table belongs.
+    """
     path = os.path.relpath(Path(table).with_suffix(".csv"))
     cells = _row(Path(path), row)
+    config = config or config_of(path)
+    c = load_config(config)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
     known = _Known()
-    others = _others(cells, config)
+    others = _others(cells, c)
     waiting, seen = [path], {path}
     while waiting:
         artefact = waiting.pop(0)
@@ -62,10 +69,11 @@ def explain(table: str, row: str, column: str, config: str | Path) -> Explained:
                 "rule": record.rule,
                 "command": record.shellcmd,
                 "params": list(record.params),
+                "keys": known.keys(artefact, others),
             }
         )
         for i in record.input:
-            if i in seen or _is_of(i, others):
+            if i in seen or _is_of(i, others, c.results):
                 continue
             seen.add(i)
             if known.record(i) is not None:
@@ -79,7 +87,7 @@ def explain(table: str, row: str, column: str, config: str | Path) -> Explained:
     found.code = _code([i for i in found.given if i.endswith(".py")])
     for a in found.artefacts:
         _origin(Path(a["path"]), found)
-    behind = [a["path"] for a in found.artefacts if _names(a["path"], cells)]
+    behind = [a["path"] for a in found.artefacts if _names(a["path"], cells, c.results)]
     options = f"--profile workflow/profiles/default --configfile {os.path.relpath(config)}"
     behind_it = f"snakemake {behind[0]} {options} --forceall && " if behind else ""
     found.rebuild = {
@@ -119,7 +127,8 @@ class _Known:
         self.hashes, self._records = Hashes(), Records()
         self._made: dict[str, tuple[str, Record]] = {}
         self._then: dict[str, str] = {}
-        for stage in read_stages() if Path("dvc.yaml").is_file() else []:
+        self._stages = read_stages() if Path("dvc.yaml").is_file() else []
+        for stage in self._stages:
             if made := provenance.read(stage.name):
                 self._made |= made.files
                 self._then |= made.inputs
@@ -131,6 +140,12 @@ class _Known:
                 return here
         return self._made[path][1] if path in self._made else None
 
+    def keys(self, path: str, others: dict[str, set[str]]) -> list[str]:
+        """Keys of the configuration that the artefact's phase depends on, without those of other data sets."""
+        elsewhere = others.get("dataset", set()) | others.get("model", set())
+        found = [key for stage in self._stages if stage.holds(path) for key in stage.keys]
+        return [key for key in found if not set(key.split(".")[1:]) & elsewhere]
+
     def then(self, path: str) -> str | None:
         return self._then.get(path)
 
@@ -141,27 +156,46 @@ class _Known:
         return self.now(path) if os.path.isfile(path) else self._then.get(path, "not here")
 
 
-def _others(row: dict[str, str], config: str | Path) -> dict[str, set[str]]:
-    """Names that an artefact of another data set or model has in its path, and other shots."""
-    from ..config import load_config
+def config_of(table: str | Path) -> Path:
+    """The configuration of config/ whose results hold the table. UserError where none or several do."""
+    found, known = [], sorted(Path("config").glob("*.yaml"))
+    for path in known:
+        try:
+            results = load_config(path).results
+        except UserError:
+            continue  # another one that is being written
+        if os.path.realpath(Paths(results).table(Path(table).stem)) == os.path.realpath(table):
+            found.append(path)
+    if len(found) != 1:
+        these = ", ".join(map(str, found or known)) or "none in config/"
+        said = "no configuration writes" if not found else "several configurations write"
+        raise UserError(f"{said} {table} ({these}); name one with --config")
+    return found[0]
 
-    c = load_config(config)
+
+def _others(row: dict[str, str], c: Config) -> dict[str, set[str]]:
+    """Names that an artefact of another data set or model has in its path, and other shots."""
     every = {"dataset": set(c.datasets), "model": set(c.models), "shots": {str(s) for s in c.adapter.shots}}
     return {key: names - {row[key]} for key, names in every.items() if row.get(key) in names}
 
 
-def _is_of(path: str, others: dict[str, set[str]]) -> bool:
-    if not path.startswith("results/"):
+def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
+    if not Path(path).is_relative_to(results):
         return False
-    _, phase, *parts = Path(path).with_suffix("").parts
+    phase, *parts = _below(path, results)
     names = set(parts)
     return any(names & other for key, other in others.items() if key != "shots" or phase == "adapter")
 
 
-def _names(path: str, row: dict[str, str]) -> bool:
-    """Whether an artefact is that of the row's own data set (or of its shots)."""
-    parts = Path(path).with_suffix("").parts
-    return row.get("dataset") in parts and len(parts) > 3
+def _names(path: str, row: dict[str, str], results: Path) -> bool:
+    """Whether an artefact is that of the row's own data set and model (or of its shots)."""
+    parts = _below(path, results)
+    return row.get("dataset") in parts and len(parts) > 2
+
+
+def _below(path: str, results: Path) -> tuple[str, ...]:
+    """Phase, then model, data set, split or shots."""
+    return Path(path).relative_to(results).with_suffix("").parts
 
 
 def _code(sources: list[str]) -> str:
@@ -195,6 +229,7 @@ def lines(found: Explained) -> list[str]:
     for a in found.artefacts:
         out += [f"  {a['path']}  {a['sha256'][:23]}", f"    {a['rule']}: {a['command']}"]
         out += [f"    with {p}" for p in a["params"]]
+        out += [f"    keys: {', '.join(a['keys'])}"] * bool(a["keys"])
     out += ["", "texts"]
     for t in found.texts:
         out.append(f"  {t['path']}")

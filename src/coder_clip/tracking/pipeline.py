@@ -73,7 +73,13 @@ PHASES = (
         "one_to_one",
         "one_to_one",
         ("one_to_one",),
-        (*ENCODER, *_of_data_sets("one_to_one", "templates"), "settings", "rerank"),
+        (
+            *ENCODER,
+            *_of_data_sets("one_to_one", "templates"),
+            "settings",
+            "rerank.top_k",
+            "rerank.thresholds",
+        ),
     ),
     Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
     Phase(
@@ -90,6 +96,7 @@ PHASES = (
 )
 CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.deciding, GeneratorConfig.deciding
     "data_root",
+    "only_present",
     "features.workers",
     "features.device",
     *(f"generator.{key}" for key in ("base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices",

@@ -33,6 +33,7 @@ class Stage:
     deps: tuple[str, ...]
     configs: tuple[str, ...]  # files its parameters stand in
     kept: tuple[str, ...]  # outs that stay in Git, not in DVC's cache
+    keys: tuple[str, ...] = ()  # of the configuration, that it depends on
 
     def holds(self, path: str) -> bool:
         return any(path == out or path.startswith(out + "/") for out in self.outs)
@@ -45,11 +46,17 @@ def read_stages() -> list[Stage]:
     for name, body in (document.get("stages") or {}).items():
         entries = [o for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
         kept = [_key(o) for o in entries if isinstance(o, dict) and not o[_key(o)].get("cache", True)]
-        configs = [
-            k for p in body.get("params") or () if isinstance(p, dict) for k in p if Path(k) != COMMANDS
-        ]
+        params = [p for p in body.get("params") or () if isinstance(p, dict)]
+        keys = {file: keys for p in params for file, keys in p.items() if Path(file) != COMMANDS}
         found.append(
-            Stage(name, tuple(map(_key, entries)), tuple(body.get("deps") or ()), tuple(configs), tuple(kept))
+            Stage(
+                name,
+                tuple(map(_key, entries)),
+                tuple(body.get("deps") or ()),
+                tuple(keys),
+                tuple(kept),
+                tuple(key for of_file in keys.values() for key in of_file or ()),
+            )
         )
     return found
 

@@ -365,6 +365,9 @@ def test_numbers_are_explained(clone: Project) -> None:
         "results/one_to_one/digits.json",
     }
     assert found["changed"] == []
+    keys = {a["path"]: a["keys"] for a in found["artefacts"]}
+    assert "rerank" in " ".join(keys["results/rerank/mini/digits.json"])
+    assert not any("shapes" in key for of_artefact in keys.values() for key in of_artefact)
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
     clone.run(*found["rebuild"]["this table alone"].split())  # the command it gives makes the same table
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table

@@ -260,7 +260,8 @@ def parts(requests: list[Request], generator: GeneratorConfig) -> Iterator[list[
 
 
 def rows(text: str) -> Iterator[dict[str, Any]]:
-    for entry in text.splitlines():
+    """The answers of a batch file; only "\\n" ends a line, since a text may hold U+2028 or U+0085."""
+    for entry in text.split("\n"):
         try:
             row = json.loads(entry)
         except ValueError:

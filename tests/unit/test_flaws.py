@@ -1,0 +1,230 @@
+"""What each bug and leak is worth, from artefacts to documents, against plain loops over the whole method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import Tensor
+
+from coder_clip.adapter import CoderAdapter, search
+from coder_clip.artifacts import Paths, read_json, write_tensors
+from coder_clip.baselines.zero_shot import class_weights, clip_scores
+from coder_clip.config import Config
+from coder_clip.phases import adapter, coder, rerank, zero_shot
+from coder_clip.rerank import OneToOne
+
+torch.set_num_threads(1)
+
+N_CLASSES, WIDTH, TOP, GRID = 6, 8, 3, [0.0, 0.05, 0.1, 0.2, 0.4, 0.8]
+KINDS = {  # kind -> texts a class
+    **{"name": 1, "prompt": 2, "attribute": 3, "analogous": 1, "synonym": 2, "random_words": 1},
+    **{"attribute:as_published": 3, "analogous:as_published": 1, "synonym:as_published": 1},
+}
+
+
+class Toy:
+    """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
+
+    def __init__(self, root: Path) -> None:
+        rng = np.random.default_rng(7)
+        self.config = Config.model_validate(
+            {
+                "results": str(root),
+                "datasets": {"toy": {"root": "toy", "threshold": 0.3}},
+                "models": {"m": {"model": "hf-hub:a/b"}},
+                "settings": ["clean"],
+                "rerank": {"top_k": TOP, "thresholds": GRID, "top_ks": [2, 5, 9]},
+                "adapter": {
+                    **{"methods": ["coder_adapter"], "shots": [2], "seeds": [1, 2], "initial": [2.0, 30.0]},
+                    **{"betas": [0.1, 40, 12], "alphas": [0.1, 5, 6], "rounds": 2},
+                },
+                "evaluation": {"bootstrap": 50},
+            }
+        )
+        centres = rng.normal(size=(N_CLASSES, WIDTH))
+        self.texts = {
+            (kind, c): torch.tensor(centres[c] + 1.5 * rng.normal(size=(n, WIDTH))).float()
+            for kind, n in KINDS.items()
+            for c in range(N_CLASSES)
+        }
+        self.pairs = {
+            (a, b): torch.tensor(centres[a] - centres[b] + 0.1 * rng.normal(size=(2, WIDTH))).float()
+            for a in range(N_CLASSES)
+            for b in range(N_CLASSES)
+            if a != b
+        }
+        self.images = {
+            s: self._images(rng, centres, n) for s, n in (("shots", 30), ("val", 50), ("test", 90))
+        }
+        self._write()
+
+    @staticmethod
+    def _images(rng: np.random.Generator, centres: np.ndarray, n: int) -> tuple[Tensor, Tensor]:
+        labels = np.arange(n) % N_CLASSES
+        x = 0.6 * centres[labels] + rng.normal(size=(n, WIDTH))
+        return torch.tensor(x).float(), torch.from_numpy(labels)
+
+    def _write(self) -> None:
+        paths, classes = Paths(self.config.results), [f"class {c}" for c in range(N_CLASSES)]
+        meta = {"model": "m", "dataset": "toy", "classes": classes, "encoder": {"model": "made up"}}
+        for split, (x, labels) in self.images.items():
+            ids = [f"{split}/{i}" for i in range(len(x))]
+            of_class = [ids[c::N_CLASSES] for c in range(N_CLASSES)]
+            draws = {
+                str(s): [[ids_[(s + shot) % 5] for ids_ in of_class] for shot in range(2)] for s in (1, 2)
+            }
+            head = {**meta, "split": split, "ids": ids, "skipped": [], "draws": draws}
+            write_tensors(paths.image_features("m", "toy", split), {"features": x, "labels": labels}, head)
+        rows = [(kind, c, t) for (kind, c), texts in self.texts.items() for t in texts]
+        tensors = {
+            "features": torch.nn.functional.normalize(torch.stack([t for _, _, t in rows]), dim=1),
+            "class_index": torch.tensor([c for _, c, _ in rows]),
+            "template_weights": torch.stack([self.texts["prompt", c][0] for c in range(N_CLASSES)]),
+        }
+        sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
+        head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}
+        write_tensors(paths.text_features("m", "toy"), tensors, head)
+        write_tensors(paths.one_to_one("m", "toy"), OneToOne(self.pairs, N_CLASSES).state(), meta)
+
+    # ---- plain loops
+
+    def of(self, kinds: tuple[str, ...], published: bool) -> list[Any]:
+        """For each class its texts of these kinds."""
+        marked = [f"{k}:as_published" if published and f"{k}:as_published" in KINDS else k for k in kinds]
+        return [np.concatenate([self.texts[k, c].double().numpy() for k in marked]) for c in range(N_CLASSES)]
+
+    def plain(self, split: str, synonyms: bool, underscores: bool) -> list[dict[str, Any]]:
+        """For each image its gap, candidates and second pick; synonyms, underscores: whether the bug is in."""
+        mean = self.of(("attribute", "analogous"), underscores)
+        most = self.of(("name", "synonym"), synonyms)
+        x = self.images[split][0].double().numpy()
+        pairs = {pair: t.double().numpy() for pair, t in self.pairs.items()}
+        found = []
+        for image, scores in zip(x, reference.class_scores(x, mean, most), strict=True):
+            best = reference.candidates(scores, TOP)
+            v = reference.duel_values(image, best, pairs)
+            found.append({"gap": reference.gap(scores), "best": best, "second": best[int(np.argmax(v))]})
+        return found
+
+    def right(self, split: str, found: list[dict[str, Any]], threshold: float) -> list[bool]:
+        labels = self.images[split][1].tolist()
+        picks = [f["second"] if f["gap"] < threshold else f["best"][0] for f in found]
+        return [p == label for p, label in zip(picks, labels, strict=True)]
+
+    def chosen(self, split: str, found: list[dict[str, Any]]) -> float:
+        """The smallest threshold of the highest accuracy."""
+        return max(GRID, key=lambda t: (sum(self.right(split, found, t)), -t))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    made = Toy(tmp_path_factory.mktemp("toy"))
+    coder.run(made.config, "m", "toy")
+    zero_shot.run(made.config, "m", "toy")
+    rerank.run(made.config, "m", "toy")
+    adapter.run(made.config, "m", "toy", 2)
+    return made
+
+
+def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
+    document = read_json(Paths(toy.config.results).rerank("m", "toy").with_suffix(".json"))
+    found = {(f["flaw"], f["method"]): f for f in document["flaws"]}
+    assert [f for f, _ in found] == [
+        *["synonyms"] * 2, *["underscores"] * 2, "no_rerank", "gate_reads_labels", "published_threshold",
+        "test_threshold",
+    ]  # fmt: skip
+    clean = toy.plain("test", synonyms=False, underscores=False)
+    threshold = toy.chosen("val", toy.plain("val", synonyms=False, underscores=False))
+    before = {"coder": toy.right("test", clean, 0), "coder_rerank": toy.right("test", clean, threshold)}
+    after = {
+        ("no_rerank", "coder_rerank"): toy.right("test", clean, 0),
+        ("gate_reads_labels", "coder_rerank"): toy.right("test", clean, threshold),
+        ("published_threshold", "coder_rerank"): toy.right("test", clean, 0.3),
+        ("test_threshold", "coder_rerank"): toy.right("test", clean, toy.chosen("test", clean)),
+    }
+    for flaw in ("synonyms", "underscores"):
+        bugs = {"synonyms": flaw == "synonyms", "underscores": flaw == "underscores"}
+        with_bug = toy.plain("test", **bugs)
+        after[flaw, "coder"] = toy.right("test", with_bug, 0)
+        after[flaw, "coder_rerank"] = toy.right("test", with_bug, toy.chosen("val", toy.plain("val", **bugs)))
+    assert set(after) == set(found)
+    for key, right in after.items():
+        was, got = before[key[1]], found[key]
+        assert got["clean"]["value"] == pytest.approx(np.mean(was)), key
+        assert got["accuracy"]["value"] == pytest.approx(np.mean(right)), key
+        assert got["fixed"] == sum(r and not w for r, w in zip(right, was, strict=True)), key
+        assert got["broke"] == sum(w and not r for r, w in zip(right, was, strict=True)), key
+    looked_at = [f for f in clean if f["gap"] < threshold]
+    assert 0 < len(looked_at) < len(clean), "the threshold that was chosen decides nothing"
+    labels = toy.images["test"][1].tolist()
+    among = sum(f["gap"] < threshold and label in f["best"] for f, label in zip(clean, labels, strict=True))
+    assert found["gate_reads_labels", "coder_rerank"]["looked_at"] == {
+        "clean": len(looked_at),
+        "flawed": among,
+    }
+    assert among < len(looked_at)
+    assert {f["accuracy"]["value"] for f in found.values()} != {
+        found["no_rerank", "coder_rerank"]["clean"]["value"]
+    }
+
+
+def test_each_few_shot_flaw_alone(toy: Toy) -> None:
+    document = read_json(Paths(toy.config.results).adapter("m", "toy", 2).with_suffix(".json"))
+    found = {f["flaw"]: f for f in document["flaws"]}
+    assert set(found) == {"underscores", "best_of_two", "test_search"}
+    a = toy.config.adapter
+    options: dict[str, Any] = {"betas": a.betas, "alphas": a.alphas, "rounds": a.rounds}
+    owner = torch.arange(N_CLASSES).repeat_interleave(2)
+    weights = class_weights(torch.cat([toy.texts["prompt", c] for c in range(N_CLASSES)]), owner, N_CLASSES)
+    (val, val_labels), (test, test_labels) = toy.images["val"], toy.images["test"]
+    clip_val, clip_test = clip_scores(val, weights), clip_scores(test, weights)
+    means: dict[str, list[float]] = {}
+    for seed in a.seeds:
+        rows = torch.tensor(
+            [c + N_CLASSES * ((seed + shot) % 5) for shot in range(2) for c in range(N_CLASSES)]
+        )
+        cache, labels = (t[rows] for t in toy.images["shots"])
+
+        def fitted(published: bool, cache: Tensor = cache, labels: Tensor = labels) -> CoderAdapter:
+            of_classes = toy.of(("name", "attribute", "analogous"), published)
+            texts = torch.tensor(np.concatenate(of_classes)).float()
+            return CoderAdapter.fit(cache, labels, texts, n_classes=N_CLASSES)
+
+        def accuracy(model: CoderAdapter, alpha: float, beta: float) -> float:
+            logits = model.logits(test, clip_test, alpha=alpha, beta=beta)
+            return float((logits.argmax(dim=1) == test_labels).double().mean())
+
+        model, bug = fitted(False), fitted(True)
+        on_val, on_test = (
+            search(model, x, clip, y, **options)
+            for x, clip, y in ((val, clip_val, val_labels), (test, clip_test, test_labels))
+        )
+        with_bug = search(bug, val, clip_val, val_labels, **options)
+        searched = accuracy(model, on_val.alpha, on_val.beta)
+        for key, value in {
+            "clean": searched,
+            "underscores": accuracy(bug, with_bug.alpha, with_bug.beta),
+            "best_of_two": max(searched, accuracy(model, 2.0, 30.0)),
+            "test_search": accuracy(model, on_test.alpha, on_test.beta),
+        }.items():
+            means.setdefault(key, []).append(value)
+    for key, got in found.items():
+        assert got["clean"]["mean"] == pytest.approx(np.mean(means["clean"]))
+        assert got["accuracy"]["mean"] == pytest.approx(np.mean(means[key])), key
+        assert got["difference"]["mean"] == pytest.approx(np.mean(means[key]) - np.mean(means["clean"])), key
+    assert found["test_search"]["difference"]["mean"] > 0, "the toy shows no leak"
+
+
+def test_candidates_are_as_many_as_there_are_classes_at_most(toy: Toy) -> None:
+    document = read_json(Paths(toy.config.results).rerank("m", "toy").with_suffix(".json"))
+    assert [(c["top_k"], c["gate"]) for c in document["candidates"]] == [
+        (k, gate) for k in (2, TOP, 5, N_CLASSES) for gate in ("in_use", "open")
+    ]
+    (m,) = document["methods"]
+    in_use = next(c for c in document["candidates"] if (c["top_k"], c["gate"]) == (TOP, "in_use"))
+    assert (in_use["accuracy"]["value"], in_use["looked_at"]) == (m["accuracy"]["value"], m["looked_at"])

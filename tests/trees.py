@@ -289,8 +289,7 @@ def imagenet(root: Path, n: int) -> Contents:
 
     found: Contents = {"train": {}, "test": {}}
     names = classes("imagenet")
-    synsets = ImageNetInfo().label_names()
-    for label, synset in enumerate(synsets):
+    for label, synset in enumerate(ImageNetInfo().label_names()[: len(names)]):
         for i in range(10 + n):
             image = f"train/{synset}/{synset}_{i}.JPEG"
             found["train"][image] = names[label]
@@ -302,7 +301,7 @@ def imagenet(root: Path, n: int) -> Contents:
 
 def imagenet_v2(root: Path, n: int) -> Contents:
     names = classes("imagenet_v2")
-    found = {f"{label}/{i:032x}.jpeg": names[label] for label in range(1000) for i in range(n)}
+    found = {f"{label}/{i:032x}.jpeg": names[label] for label in range(len(names)) for i in range(n)}
     put_all(root / "imagenetv2/imagenetv2-matched-frequency-format-val" / image for image in found)
     return {"test": found}
 
@@ -328,10 +327,10 @@ def cub200(root: Path, n: int) -> Contents:
 def places365(root: Path, n: int) -> Contents:
     folder = root / "places365"
     found: dict[str, str] = {}
-    rows = []
-    for i in range(365 * n):
-        image, label = f"Places365_val_{i + 1:08d}.jpg", (i * 7) % 365
-        found[image] = classes("places365")[label]
+    rows, names = [], classes("places365")
+    for i in range(len(names) * n):
+        image, label = f"Places365_val_{i + 1:08d}.jpg", (i * 7) % len(names)
+        found[image] = names[label]
         rows.append(f"{image} {label}")
     put_all(folder / "val_256" / image for image in found)
     lines(folder / "places365_val.txt", rows)

@@ -25,6 +25,15 @@ from coder_clip.errors import UserError, nearest
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+
+class Absent(UserError):
+    """Weights that are not on this machine, where nothing may be fetched. repository: of the Hugging Face hub."""
+
+    def __init__(self, message: str, repository: str) -> None:
+        super().__init__(message)
+        self.repository = repository
+
+
 CONFIG = "open_clip_config.json"
 SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
 
@@ -172,7 +181,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
             "not on this machine" if isinstance(error, OSError) else f"cannot be used ({one_line(error)})"
         )
     if offline:
-        raise UserError(f"{what}: {missing}, and offline mode is on: {advice}")
+        raise Absent(f"{what}: {missing}, and offline mode is on: {advice}", repository)
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=5)
     except Exception:  # any failure means the same; huggingface_hub itself would retry for a minute

@@ -2,70 +2,154 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image
 
+from .checkpoints import Absent, find
 from .config import Config
-from .datasets import PUBLISHED, Dataset, load_dataset
+from .datasets import Dataset, load_dataset
 from .datasets.images import UnreadableImage, read_image
-from .datasets.published import data_root, is_here
-from .encoders import EncoderSpec, load_encoder
+from .datasets.supply import absent_data, refuse_absent
+from .encoders import EncoderSpec, load_encoder, pick_device
 from .errors import UserError
+from .forecast import ahead
 from .phases.common import encoder_spec
 from .phases.image_features import shot_images
 from .progress import progress
 from .texts.sets import load_pair_set, load_text_set
 from .texts.wordnet import WordNet
+from .work import Sizes
+
+if TYPE_CHECKING:
+    from .texts.llm.cost import Estimate
 
 SHOWN = 3  # names in a line
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
-def check(config: Config) -> Iterator[str]:
-    """A line for every data set, model and language model, and one for what is allowed but hardly meant.
+def check(config: Config, file: Path) -> Iterator[str]:
+    """A line for every data set, model and language model, for what is allowed but hardly meant, and for what the
+    run takes. file: the configuration's, for the commands that are told.
 
-    UserError for the first thing that would stop a run.
+    All that would stop a run is looked for before it is told: UserError with the one thing, or, after a line for each,
+    with their number.
     """
+    problems: list[str] = []
+    sizes: dict[str, Sizes] = {}
+    absent = absent_data(config)
+    try:
+        refuse_absent(config, file)
+    except UserError as error:
+        problems.append(str(error))
     for name in config.datasets:
-        yield from _dataset(config, name)
-    if config.generator is not None:
-        from .texts.llm.ahead import rows
-        from .texts.llm.client import OPENAI, api_key
+        if name not in absent:
+            try:
+                yield from _dataset(config, name, sizes)
+            except UserError as error:
+                problems.append(str(error))
+    for told in (_language_model(config), *(_weights(config, name) for name in config.models)):
+        try:
+            yield from told
+        except UserError as error:
+            problems.append(str(error))
+    if not problems:
+        for name in config.models:
+            yield from _encoder(config, name)
+    try:
+        yield from _ahead(config, sizes)
+    except UserError as error:
+        problems.append(str(error))
+    if len(problems) == 1:
+        raise UserError(problems[0])
+    yield from (f"missing: {problem}" for problem in problems)
+    if problems:
+        raise UserError(f"{len(problems)} things are missing, see above")
 
-        questions = sum(row.ahead.requests for row in rows(config, list(config.datasets)))
-        if questions:  # who has all answers needs no key
-            api_key(config.generator)
+
+def _language_model(config: Config) -> Iterator[str]:
+    """Questions and money; UserError without the key, unless all answers are there."""
+    if config.generator is None:
+        return
+    from .texts.llm.client import OPENAI, api_key
+    from .texts.llm.cost import amount
+
+    asked, prices = _asked(config), config.generator.prices
+    costs = ""
+    if prices and asked.money is not None:
+        costs = f", about {amount(asked.money)} {prices.currency} at prices of {prices.date}"
+    yield (
+        f"language model {config.generator.model} at {config.generator.base_url or OPENAI}: {asked.requests} questions "
+        f"at most{costs}, without those that are asked again; 'coder-clip generate-texts --dry-run' tells more"
+    )
+    if asked.requests:
+        api_key(config.generator)
+
+
+def _asked(config: Config) -> Estimate:
+    from .texts.llm.ahead import rows
+    from .texts.llm.cost import total
+
+    return total(row.ahead for row in rows(config, list(config.datasets)))
+
+
+def _weights(config: Config, name: str) -> Iterator[str]:
+    """A line where a model's weights have to be fetched; UserError where they cannot be."""
+    from huggingface_hub import constants
+
+    model = config.models[name]
+    try:
+        find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
+    except Absent as absent:
+        if constants.HF_HUB_OFFLINE:
+            raise
         yield (
-            f"language model {config.generator.model} at {config.generator.base_url or OPENAI}: {questions} questions "
-            "at most, without those that are asked again"
+            f"model {name}: its weights are not on this machine; the first job fetches them, and "
+            f"'hf download {absent.repository}' does it now"
         )
-    for name, model in config.models.items():
-        encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)))
+
+
+def _encoder(config: Config, name: str) -> Iterator[str]:
+    """Loads a model whose weights are here."""
+    model = config.models[name]
+    with contextlib.suppress(Absent):
+        encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
 
 
-def refuse_absent(config: Config, file: Path) -> None:
-    """UserError with all published data sets that are not here: people get them in one go."""
-    if not (named := [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]):
+def _ahead(config: Config, sizes: dict[str, Sizes]) -> Iterator[str]:
+    """The device, hours by phase, disk; UserError where the disk is too small."""
+    device = pick_device(config.features.device)
+    table, gigabytes = ahead(config, device.type != "cpu", _asked(config).requests, sizes)
+    if not table:
+        yield "everything is made already but for tables, figures and the report"
         return
-    root = data_root(config.data_root)
-    if absent := [n for n in named if not is_here(n, root)]:
-        raise UserError(
-            f"{len(absent)} of {len(named)} published data sets are not in {root}: {', '.join(absent)}; "
-            f"'coder-clip data check --config {file}' says what is missing and how to get it"
-        )
+    if device.type == "cuda":
+        yield f"device {device}: {torch.cuda.get_device_name(device)}"
+    else:
+        yield f"device {device}" + ": no GPU" * (device.type == "cpu")
+    yield from table
+    place = next(p for p in (config.results, *config.results.resolve().parents) if p.is_dir())
+    free = shutil.disk_usage(place).free / 1e9
+    yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {free:.0f} GB are free"
+    if 2 * gigabytes > free:
+        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {free:.0f} GB are free")
 
 
-def _dataset(config: Config, name: str) -> Iterator[str]:
+def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str]:
     entry = config.datasets[name]
     data = load_dataset(name, entry, config.data_root)
     needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
-    sizes = ", ".join(f"{split} {len(data.split(split))}" for split in needed)
-    yield f"data set {name}: {len(data.classes)} classes; {sizes} images"
+    images = {split: len(data.split(split)) for split in needed}
+    sizes[name] = images, len(data.classes)
+    counted = ", ".join(f"{split} {n}" for split, n in images.items())
+    yield f"data set {name}: {len(data.classes)} classes; {counted} images"
     if config.few_shot(name):
         shot_images(config, data.split("train"), data.classes, entry.shot_files)
     for file in entry.text_files(name):

@@ -119,7 +119,7 @@ def check(
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
 ) -> None:
-    """Check a configuration and what it names, before anything runs; with --profile, a Slurm cluster.
+    """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
     With --profile slurm, on a login node:
 
@@ -132,15 +132,16 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
-    from .checks import check, refuse_absent
-
     c = load_config(config)
-    refuse_absent(c, config)
     if profile is None:
-        _lines(check(c))
+        from .checks import check
+
+        _lines(check(c, config))
         return
+    from .datasets.supply import refuse_absent
     from .slurm.check import check as check_cluster
 
+    refuse_absent(c, config)
     wrong = 0
     for finding in check_cluster(c, config, profile, probe, wait):
         typer.echo(finding)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
+from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
@@ -370,6 +370,10 @@ class Config(_Strict):
         description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
         "Which folder it is changes no result.",
     )
+    only_present: bool = Field(
+        False,
+        description="Leave out published data sets of which neither the images nor a manifest in the results are here.",
+    )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
     settings: list[Literal["as_published", "corrected", "clean"]] = ["as_published", "corrected", "clean"]
@@ -388,7 +392,12 @@ class Config(_Strict):
         """
         found = self.model_dump(
             mode="json",
-            exclude={"data_root": True, "features": {"workers", "device", "shards"}, "generator": True},
+            exclude={
+                "data_root": True,
+                "only_present": True,
+                "features": {"workers", "device", "shards"},
+                "generator": True,
+            },
             exclude_none=True,
         )
         return found if self.generator is None else {**found, "generator": self.generator.deciding()}
@@ -593,9 +602,26 @@ def load_config(path: str | Path) -> Config:
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
     try:
-        return Config.model_validate(document)
+        config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
+    return _present(config, path) if config.only_present else config
+
+
+def _present(config: Config, path: Path) -> Config:
+    """Without the published data sets that are not here. UserError where none is left."""
+    from .artifacts import Paths
+    from .datasets.published import data_root, is_here
+
+    root, paths = data_root(config.data_root), Paths(config.results)
+    here = {
+        name: given
+        for name, given in config.datasets.items()
+        if given.root or name not in PUBLISHED or is_here(name, root) or paths.manifest(name).is_file()
+    }
+    if not here:
+        raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
+    return config.model_copy(update={"datasets": here})
 
 
 def _first_error(error: ValidationError) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .artifacts import Paths
+from .datasets import PUBLISHED
 
 if TYPE_CHECKING:
     from .config import Config
@@ -28,17 +29,17 @@ TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
-SENTENCES = (
-    140  # a class: its texts in their templates, synonyms, random words, the ensembles of 80 and fewer
-)
+SENTENCES = 140  # a class: texts in their templates, synonyms, random words, the ensembles of 80 and fewer
+Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
 
 
 @dataclass(frozen=True)
 class Need:
-    """mem_mb, minutes: of one attempt."""
+    """mem_mb, minutes: of one attempt. seconds: what it takes as far as one can tell, without slack."""
 
     mem_mb: int
     minutes: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ class Size:
     activations: float  # bytes of one image in flight
 
 
-def need(config: Config, phase: str, gpu: bool = False, **place: str) -> Need:
+def need(
+    config: Config, phase: str, gpu: bool = False, sizes: Mapping[str, Sizes] | None = None, **place: str
+) -> Need:
     """What one job of a phase asks for. place: its wildcards (model, dataset, split, shards, shots)."""
-    images, classes = counts(config, place["dataset"], place.get("split", "test"))
+    images, classes = counts(config, place["dataset"], place.get("split", "test"), sizes)
     if phase in ("image_features", "text_features", "one_to_one"):
         size = encoder_size(config, place["model"])
         if phase == "image_features":
@@ -63,26 +66,38 @@ def need(config: Config, phase: str, gpu: bool = False, **place: str) -> Need:
         return _encode_texts(config, size, classes * SENTENCES, gpu)
     if phase == "merge":
         dim = encoder_size(config, place["model"]).dim
-        return Need(_round(START + 4 * images * dim * 4 / 1e6), LEAST)
+        return _need(START + 4 * images * dim * 4 / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
     scores = images * classes * 4 / 1e6
     repeats = {"adapter": 30, "evaluation": 20}.get(phase, 10)
     seconds = 60 + images * classes * (2e-5 if phase == "adapter" else 5e-6) / config.features.threads
-    return Need(_round(START + 12 * scores + 8 * images * 1024 * 4 / 1e6), _minutes(seconds + repeats))
+    return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds + repeats)
 
 
-def counts(config: Config, dataset: str, split: str) -> tuple[int, int]:
-    """Images of a split (of the shots: all augmented views) and classes."""
-    path = Paths(config.results).manifest(dataset)
+def counts(
+    config: Config, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
+) -> tuple[int, int]:
+    """Images of a split (of the shots: all augmented views) and classes. sizes: where they are known by name."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        images, classes = manifest["images"], len(manifest["classes"])
+        images, classes = (sizes or {}).get(dataset) or _sizes(config, dataset)
     except (OSError, ValueError, KeyError):
         return UNKNOWN_IMAGES, UNKNOWN_CLASSES
     if split == "shots":
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
         return min(drawn, int(images["train"])) * config.datasets[dataset].views, classes
     return max(int(images[split]), 1), max(classes, 1)
+
+
+def _sizes(config: Config, dataset: str) -> Sizes:
+    """Images a split and classes: of the manifest, before there is one of a published data set's entry."""
+    path = Paths(config.results).manifest(dataset)
+    if not path.is_file() and dataset in PUBLISHED and config.datasets[dataset].root is None:
+        from .datasets.entry import entry
+
+        found = entry(dataset)
+        return {split: n for split, n in found.splits[0].counts.items()}, found.n_classes
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return manifest["images"], len(manifest["classes"])
 
 
 def encoder_size(config: Config, model: str) -> Size:
@@ -142,7 +157,7 @@ def _encode_images(config: Config, size: Size, images: int, gpu: bool) -> Need:
     mem += config.features.workers * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
     rate = GPU if gpu else CPU * config.features.threads
     seconds = images * (size.image / rate + 1 / (DECODED * max(config.features.workers, 1)))
-    return Need(_round(mem), _minutes(seconds))
+    return _need(mem, seconds)
 
 
 def _encode_texts(config: Config, size: Size, sentences: int, gpu: bool) -> Need:
@@ -150,12 +165,9 @@ def _encode_texts(config: Config, size: Size, sentences: int, gpu: bool) -> Need
         START + (size.parameters * 4 * 2.5 + sentences * size.dim * 4 * 3) / 1e6 + 500 + (1500 if gpu else 0)
     )
     seconds = sentences * TOKENS * size.token / (GPU if gpu else CPU * config.features.threads)
-    return Need(_round(mem), _minutes(seconds))
+    return _need(mem, seconds)
 
 
-def _round(mem_mb: float) -> int:
-    return math.ceil(mem_mb / 500) * 500
-
-
-def _minutes(seconds: float) -> int:
-    return LEAST + math.ceil(seconds * SLACK / 60 / 5) * 5
+def _need(mem_mb: float, seconds: float) -> Need:
+    minutes = LEAST + math.ceil(seconds * SLACK / 60 / 5) * 5
+    return Need(math.ceil(mem_mb / 500) * 500, minutes, seconds)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from coder_clip.config import load_config
+from trees import plant
 
 Command = Callable[..., Any]
 
@@ -55,7 +60,85 @@ def test_all_is_well(command: Command) -> None:
     out = said(command)
     assert "data set pets: 2 classes; train 12, val 12, test 12 images" in out
     assert "model mini: local-dir:mini" in out
-    assert len(out.splitlines()) == 2, "a warning where nothing is wrong"
+    assert not re.search("no test image|cannot be read|one side only|missing", out), "nothing is wrong"
+
+
+def test_what_a_run_takes(command: Command) -> None:
+    """Before hours are spent; less where something is made already."""
+    rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}
+    assert rows["image_features"][0] == "3"  # shots, val, test
+    assert rows["adapter"][0] == "1"
+    assert float(rows["image_features"][1]) < 1, "36 images, not the 50,000 of a data set that nobody knows"
+    made = Path("results/image_features/mini/pets/test.safetensors")
+    made.parent.mkdir(parents=True)
+    made.touch()
+    rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}
+    assert rows["image_features"][0] == "2"
+
+
+def test_a_disk_that_is_too_small(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert "GB are needed and 0 GB are free" in refused(command)
+
+
+def test_all_that_is_missing_is_told_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One at a time, people would start a run a day."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    document = {
+        "datasets": {"dtd": {"texts": {"attribute": "llm"}}, "cub200": {"texts": "names"}},
+        "models": {"clip": {"model": "RN50", "pretrained": "openai"}},
+        "generator": {"model": "gpt-4o-mini"},
+    }
+    Path("c.yaml").write_text(json.dumps(document))
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 1
+    missing = [line for line in answer.out.splitlines() if line.startswith("missing: ")]
+    for line, says in zip(
+        missing, ("dtd, cub200; 'coder-clip data", "OPENAI_API_KEY", "hf download"), strict=True
+    ):
+        assert says in line
+    assert "error: 3 things are missing" in answer.err
+    assert "image_features" in answer.out, "the hours are told all the same"
+
+
+def test_weights_that_can_be_fetched_stop_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    configure(models={"clip": {"model": "RN50", "pretrained": "openai"}})
+    assert "'hf download timm/resnet50_clip.openai' does it now" in said(command)
+    assert not (tmp_path / "cache").exists(), "a check fetches nothing"
+
+
+def test_only_the_data_sets_that_are_there(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    document = {
+        "only_present": True,
+        "datasets": {name: {"texts": "names"} for name in ("eurosat", "dtd", "food101")},
+        "models": {"mini": {"model": "local-dir:mini"}},
+        "adapter": {"shots": [1], "seeds": [1]},
+    }
+    Path("c.yaml").write_text(json.dumps(document))
+    out = said(command)
+    assert "data set eurosat: 10 classes" in out
+    assert "food101" not in out
+    assert list(load_config("c.yaml").datasets) == ["eurosat"]
+    manifest = Path("results/manifests/dtd.json")  # pulled: its images need not be here
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    assert list(load_config("c.yaml").datasets) == ["eurosat", "dtd"]
+    manifest.unlink()
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "nowhere"))
+    assert "none of its data sets is in" in refused(command)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
@@ -94,3 +177,12 @@ def test_a_file_that_is_not_there(command: Command, key: str) -> None:
     assert "nope.json" in line
     assert "data/texts/README.md" in line
     assert "snakemake" not in line
+
+
+def test_a_dictionary_that_is_not_here(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be missed after other texts were paid for, or on a node without network."""
+    configure(pets={"texts": {"synonym": "wordnet"}})
+    monkeypatch.setenv("WNSEARCHDIR", "nowhere")
+    line = refused(command)
+    assert "WordNet" in line
+    assert "wordnet-base" in line or "WNSEARCHDIR" in line

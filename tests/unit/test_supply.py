@@ -417,8 +417,8 @@ def test_a_configuration_check_names_all_that_is_absent(
     lines(config, ["datasets: [dtd, eurosat, food101]", "models: {m: {model: RN50, pretrained: openai}}"])
     answer = command("check", "--config", config)
     assert answer.code == 1
-    assert f"2 of 3 published data sets are not in {tmp_path}: eurosat, food101; " in answer.err
-    assert f"coder-clip data check --config {config}" in answer.err
+    assert f"2 of 3 published data sets are not in {tmp_path}: eurosat, food101; " in answer.out
+    assert f"coder-clip data check --config {config}" in answer.out
 
 
 # ---- get

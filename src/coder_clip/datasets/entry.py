@@ -114,6 +114,11 @@ class Entry(_Strict):
 
         return list(IMAGENET_CLASSNAMES)
 
+    @property
+    def n_classes(self) -> int:
+        """How many, without the second that importing open_clip takes."""
+        return 1000 if self.classes == "open_clip" else len(self.classes)
+
     def make_templates(self) -> Templates:
         """The paper's sentences, with what the entry says instead."""
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}

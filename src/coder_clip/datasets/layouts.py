@@ -299,7 +299,7 @@ def class_folders(place: Place) -> Splits:
 
 def imagenet_folders(place: Place) -> Splits:
     """``train/n01440764/….JPEG`` and ``val/n01440764/….JPEG``; val is the test. Labels: WordNet ids in order."""
-    synsets = imagenet_synsets()
+    synsets = imagenet_synsets()[: len(place.classes)]
     if not (place.images / "val" / synsets[0]).is_dir() and any(image_files_directly(place.images / "val")):
         raise UserError(
             f"data set '{place.name}': {place.images / 'val'} holds loose images; sort them into a folder a class "

@@ -67,11 +67,11 @@ def run(config: Config, dataset: str) -> None:
 
 def _encoder(config: Config) -> Encoder:
     """The encoder that compares names; where none is needed, nothing of this is imported."""
-    from ..encoders import EncoderSpec, load_encoder
-    from .common import encoder_spec, use_threads
+    from .common import use_threads
+    from .encoder import encoder_of
 
     use_threads(config)
-    return load_encoder(EncoderSpec(**encoder_spec(config, config.text_encoder())))
+    return encoder_of(config, config.text_encoder())
 
 
 def _ask(

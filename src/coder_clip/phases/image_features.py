@@ -9,12 +9,12 @@ import numpy as np
 
 from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
-from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..features import ImageFeatures, extract, merge
 from ..shot_files import match, read_shots, shot_file
 from ..shots import draw_shots
-from .common import SHOTS, encoder_spec, log, use_threads
+from .common import SHOTS, log, use_threads
+from .encoder import encoder_of
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -33,7 +33,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         if split == SHOTS
         else (data.split(split), {})
     )
-    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
+    encoder = encoder_of(config, model)
     features = extract(
         data,
         chosen.ids,

@@ -8,11 +8,11 @@ import torch
 
 from ..artifacts import Paths, sha256, shown, write_json, write_tensors
 from ..datasets import load_templates
-from ..encoders import EncoderSpec, load_encoder
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
-from .common import encoder_spec, log, use_threads, warn_cut
+from .common import log, use_threads, warn_cut
+from .encoder import encoder_of
 from .manifest import read_classes
 from .pairs import read_pairs
 
@@ -55,7 +55,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     paths = Paths(config.results)
     source = paths.one_to_one_texts(dataset)
     ordered = pair_sentences(load_pair_set(source, dataset, classes, made=True), templates)
-    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
+    encoder = encoder_of(config, model)
     texts = [s for sentences in ordered.values() for s in sentences]
     encoded = encoder.encode_texts_report(texts)
     cut = [texts[i] for i in encoded.over_length]

@@ -11,15 +11,16 @@ from torch.nn.functional import normalize
 
 from ..artifacts import Paths, write_tensors
 from ..datasets import load_templates
-from ..encoders import Encoder, EncoderSpec, load_encoder
 from ..texts.random_words import random_word_texts
 from ..texts.sentences import make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import encoder_spec, use_threads, warn_cut
+from .common import use_threads, warn_cut
+from .encoder import encoder_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..encoders import Encoder
 
 CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
 
@@ -33,7 +34,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     seed = config.evaluation.seed
     sentences = make_sentences(texts, templates, lambda attributes: random_word_texts(attributes, seed))
-    encoder = load_encoder(EncoderSpec(**encoder_spec(config, model)))
+    encoder = encoder_of(config, model)
     encoded = encoder.encode_texts_report(sentences.text)
     path = paths.text_features(model, dataset)
     cut = [sentences.text[i] for i in encoded.over_length]

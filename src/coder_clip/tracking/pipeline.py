@@ -96,6 +96,7 @@ PHASES = (
 )
 CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.deciding, GeneratorConfig.deciding
     "data_root",
+    "only_present",
     "features.workers",
     "features.device",
     *(f"generator.{key}" for key in ("base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices",

@@ -1,0 +1,98 @@
+"""What a run still takes: jobs, hours and disk by phase, told before anything runs (`coder-clip check`).
+
+From `work`, so from numbers of images and classes and rates that any machine keeps up: an order of magnitude. What
+is made already does not count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .artifacts import Paths
+from .work import SENTENCES, Sizes, counts, encoder_size, need
+
+if TYPE_CHECKING:
+    from .config import Config
+
+START = 6.0  # seconds until a job's Python works
+ANSWER = 2.0  # seconds of a language model
+ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
+ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
+
+
+@dataclass(frozen=True)
+class Job:
+    """phase, its artefact, the wildcards of its rule, and what the artefact weighs in bytes."""
+
+    phase: str
+    path: Path
+    place: dict[str, str]
+    size: float
+
+
+def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
+    """Those of all phases that grow with models and data sets, whether they are done or not."""
+    paths = Paths(config.results)
+    for m in config.models:
+        dim = encoder_size(config, m).dim
+        for d in config.datasets:
+            place = {"model": m, "dataset": d}
+            images, classes = counts(config, d, "test", sizes)
+            for split in config.encoded(d):
+                n = counts(config, d, split, sizes)[0]
+                size = 4.0 * n * dim
+                if split == "shots":  # the mean of the views, and some of them by themselves
+                    size = n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
+                yield Job(
+                    "image_features", paths.image_features(m, d, split), {**place, "split": split}, size
+                )
+            yield Job("text_features", paths.text_features(m, d), place, 4.0 * classes * SENTENCES * dim)
+            settings = len(config.settings)
+            yield Job("coder", paths.coder(m, d), place, 4.0 * settings * dim * (dim + 2 * classes))
+            yield Job("zero_shot", paths.zero_shot(m, d), place, TOP5 * images * (4.0 + settings))
+            pairs = classes * (classes - 1) / 2
+            if config.generator and config.generator.max_pairs:
+                pairs = min(pairs, config.generator.max_pairs)
+            yield Job("one_to_one", paths.one_to_one(m, d), place, 4.0 * pairs * dim)
+            yield Job("rerank", paths.rerank(m, d), place, TOP5 * images * float(settings))
+            if config.few_shot(d):
+                a = config.adapter
+                rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
+                for n in a.shots:
+                    at = {**place, "shots": str(n)}
+                    yield Job("adapter", paths.adapter(m, d, n), at, ROW * float(rows))
+            yield Job("evaluation", paths.evaluation(m, d), place, 0.0)
+
+
+def ahead(
+    config: Config, gpu: bool, questions: int = 0, sizes: Mapping[str, Sizes] | None = None
+) -> tuple[list[str], float]:
+    """A table for people of what is still to be done, and the gigabytes that it needs.
+
+    questions: to a language model. sizes: of data sets whose images were counted.
+    """
+    found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
+    if questions and config.generator:
+        found["texts"] = [questions, questions * ANSWER / config.generator.max_in_flight, 0.0]
+    for job in jobs(config, sizes or {}):
+        if not job.path.is_file():
+            of = found.setdefault(job.phase, [0, 0.0, 0.0])
+            takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, **job.place).seconds
+            for i, more in enumerate((1, START + takes, job.size / 1e9)):
+                of[i] += more
+    if not found:
+        return [], 0.0
+    where = {p: "server" if p == "texts" else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
+    wide = max(len(p) for p in found)
+    table = [f"{'phase':{wide}}  {'jobs':>6}  {'hours':>7}  {'GB':>6}  on"]
+    for phase, (n, seconds, size) in found.items():
+        table.append(f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>7.1f}  {size:>6.1f}  {where[phase]}")
+    cores = max(1, (os.cpu_count() or 1) // config.features.threads)
+    hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
+    all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores
+    table.append(f"about {all_:.1f} h in all, with {cores} of the CPU's jobs at a time")
+    return table, sum(size for _, _, size in found.values())

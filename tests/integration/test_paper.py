@@ -56,7 +56,10 @@ def miniature(root: Path, weights: Path, server: str) -> dict[str, Any]:
         "models": models,
         "features": {"batch_size": 16},
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+        "evaluation": {
+            **{"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+            "template_ensemble": False,  # a minute of encoding
+        },
         "generator": {
             **PAPER["generator"],
             **{"base_url": server, "max_pairs": 2},

@@ -37,7 +37,11 @@ def compared(name):
     features = PATHS.image_features("{model}", "{dataset}", "test")
     return [
         *map(str, sorted(Path("data/reference").glob("*.csv"))),
-        *(f"src/coder_clip/datasets/entries/{d}.yaml" for d in DATASETS if d in PUBLISHED),
+        *(
+            f"src/coder_clip/datasets/entries/{d}.yaml"
+            for d in DATASETS
+            if d in PUBLISHED
+        ),
         *expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
         *expand(features, model=MODELS, dataset=DATASETS),
     ]

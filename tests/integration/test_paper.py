@@ -145,7 +145,7 @@ def test_the_commands_make_all_that_the_dag_asks_for(planned: dict[str, int]) ->
 def test_every_table_and_figure_is_there(run: Work) -> None:
     results = run.folder / "results"
     for name in TABLES:
-        assert rows(run, name), name
+        assert bool(rows(run, name)) == (name != "published"), name  # random weights compare with nothing
         assert all((results / f"tables/{name}{suffix}").stat().st_size for suffix in (".md", ".tex")), name
     for name in FIGURES:
         assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")

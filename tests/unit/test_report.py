@@ -226,7 +226,8 @@ def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_missing_file_names_the_command(tmp_path: Path, missing: Callable[[object], Path]) -> None:
-    results = full(tmp_path)
+    made = full(tmp_path)
+    results = Results(made.paths.root, made.datasets, made.models, made.shots)  # that has read nothing yet
     path = missing(results.paths)
     path.unlink()
     with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):

@@ -1,5 +1,7 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
+# make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
+# make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
 # make test                                   every test
 # make test-unit                              the quick ones
@@ -13,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
 
-.PHONY: reproduce pull push remote test test-unit check benchmark clean
+.PHONY: reproduce install pull push remote test test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(SNAKEMAKE)
@@ -21,6 +23,8 @@ reproduce: $(CONFIG) $(VENV)/installed
 
 pull push: remote
 	@$(BIN)/coder-clip $@
+
+install: $(VENV)/installed
 
 # DVC needs one package more for a remote over SSH or on S3.
 remote: $(VENV)/installed

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "method": "The method",
     "features": "Encoding",
     "tracking": "Snakemake and DVC at 5,000 outputs",
+    "slurm": "The head node of a Slurm cluster",
 }
 
 

@@ -132,15 +132,16 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
-    from .checks import check, refuse_absent
-
     c = load_config(config)
     if profile is None:
+        from .checks import check
+
         _lines(check(c, config))
         return
-    refuse_absent(c, config)
+    from .datasets.supply import refuse_absent
     from .slurm.check import check as check_cluster
 
+    refuse_absent(c, config)
     wrong = 0
     for finding in check_cluster(c, config, profile, probe, wait):
         typer.echo(finding)

@@ -78,3 +78,13 @@ def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     (pair,) = load_pair_set(tmp_path / "photos.one_to_one.json", "my-photos", classes).pairs
     assert pair.a_not_b
     assert pair.b_not_a
+
+
+def test_the_guide_to_clusters_tells_every_line_of_the_profile() -> None:
+    """The one file to edit: a line that nobody explains is left alone, or guessed at."""
+    page = (REPO / "docs/slurm.md").read_text(encoding="utf-8")
+    text = (REPO / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^ *(?:# )?([a-z][\w-]+):(?= |$)", text, flags=re.M))
+    rules = {"encode_images", "encode_shard", "encode_texts", "encode_pairs"}
+    assert len(keys) > 20
+    assert {k for k in keys - rules if f"`{k}" not in page} == set()

@@ -14,7 +14,7 @@ os.environ.update(
 from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
-from coder_clip.datasets import BUILTIN, DRAWN, load_templates
+from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest

@@ -24,6 +24,7 @@ rule encode_texts:
         encoder=encoder_params,
         templates=templates,
         seed=CONFIG.evaluation.seed,
+        template_ensemble=CONFIG.evaluation.template_ensemble,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:

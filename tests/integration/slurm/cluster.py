@@ -74,10 +74,10 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 {accounting}
 {nodes}
-PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=120 DefaultTime=10 PriorityTier=5 State=UP
-PartitionName=gpu Nodes=g1 MaxTime=120 DefaultTime=10 PriorityTier=5 State=UP
-PartitionName=scavenge Nodes=n1,n2 MaxTime=120 PriorityTier=1 PreemptMode=CANCEL State=UP
-PartitionName=urgent Nodes=n1,n2 MaxTime=120 PriorityTier=9 PreemptMode=OFF State=UP
+PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime={minutes} DefaultTime=10 PriorityTier=5 State=UP
+PartitionName=gpu Nodes=g1 MaxTime={minutes} DefaultTime=10 PriorityTier=5 State=UP
+PartitionName=scavenge Nodes=n1,n2 MaxTime={minutes} PriorityTier=1 PreemptMode=CANCEL State=UP
+PartitionName=urgent Nodes=n1,n2 MaxTime={minutes} PriorityTier=9 PreemptMode=OFF State=UP
 """
 
 
@@ -127,6 +127,10 @@ class Cluster:
     accounting: bool = False
     min_job_age: int = 300
     node_timeout: int = 300
+    cpus: int = 4  # a node's, pretended
+    memory: int = 16000  # MB
+    gpus: int = 2  # of g1
+    minutes: int = 120  # that a job may run
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -231,8 +235,8 @@ class Cluster:
     def _write(self) -> None:
         host = socket.gethostname().split(".")[0]
         nodes = [
-            f"NodeName={n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.base_port + 1 + i} CPUs=4 "
-            f"RealMemory=16000{' Gres=gpu:h100:2' if n == 'g1' else ''}"
+            f"NodeName={n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.base_port + 1 + i} "
+            f"CPUs={self.cpus} RealMemory={self.memory}{f' Gres=gpu:h100:{self.gpus}' if n == 'g1' else ''}"
             for i, n in enumerate(NODES)
         ]
         accounting = ["AccountingStorageType=accounting_storage/none"]
@@ -249,6 +253,7 @@ class Cluster:
             "user": getpass.getuser(),
             "folder": self.folder,
             "port": self.base_port,
+            "minutes": self.minutes,
             "min_job_age": self.min_job_age,
             "node_timeout": self.node_timeout,
             "accounting": "\n".join(accounting),
@@ -256,9 +261,13 @@ class Cluster:
         }
         (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
-        # a GPU needs a device node, else CUDA_VISIBLE_DEVICES stays unset; these two exist everywhere
-        devices = "\n".join(f"NodeName=g1 Name=gpu Type=h100 File={d}" for d in ("/dev/null", "/dev/zero"))
-        (self.folder / "gres.conf").write_text(devices + "\n")
+        # a GPU needs a device node of its own, else CUDA_VISIBLE_DEVICES stays unset
+        (self.folder / "dev").mkdir(exist_ok=True)
+        for i in range(self.gpus):
+            with contextlib.suppress(FileExistsError):
+                (self.folder / f"dev/gpu{i}").symlink_to("/dev/null")
+        gpus = f"NodeName=g1 Name=gpu Type=h100 File={self.folder}/dev/gpu[0-{self.gpus - 1}]\n"
+        (self.folder / "gres.conf").write_text(gpus)
         exports = f'export SLURM_CONF={self.folder}/slurm.conf PATH="$PATH:{SBIN}"\n'
         (self.folder / "env").write_text(exports)
 

@@ -51,6 +51,8 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+# Of jobs on a machine's GPU one runs at a time (profiles/default): it has memory for one large encoder.
+ON_GPU = int(work.on_gpu(CONFIG))
 COMMANDS = yaml.safe_load(
     Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
 )

@@ -181,6 +181,7 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
         row.busy_cpus = _most(row.busy_cpus, busy)
         row.add(b.cpus, b.asked_mb, b.asked_minutes, b.mem_mb, b.seconds)
     rules = {b.path: b.rule for b in files}
+    measured = set(rules.values())
     for e in entries:
         if (of := accounts.get(e.id)) is None:
             continue
@@ -188,7 +189,7 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
         row = rows.setdefault(e.rule, Usage(e.rule, group))
         good = of.state == COMPLETED
         row.failed += not good
-        row.jobs += good and group
+        row.jobs += good and e.rule not in measured
         memory = max(of.mem_mb - AROUND, 0) if good and of.mem_mb else None
         cpus, asked_mb, asked_minutes = (e.asked.get(k) for k in ("cpus", "mem_mb", "runtime"))
         row.add(cpus, asked_mb, asked_minutes, memory, of.seconds if good else None)

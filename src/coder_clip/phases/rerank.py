@@ -89,7 +89,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "sweep": sweep,
             "candidates": candidates,
             "pairs": changes,
-            "flaws": flaws(given),
+            "flaws": flaws(given) if "as_published" in config.settings else [],
             "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", inputs),
         },
     )

@@ -93,3 +93,21 @@ def test_a_gpu_saves_days_and_no_disk(repo: Path, monkeypatch: pytest.MonkeyPatc
     (with_gpu, disk), (without, same) = hours(True), hours(False)
     assert with_gpu * 50 < without
     assert disk == same < 100
+
+
+def test_the_page_about_the_paper_shows_what_is_told(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/paper.md, for a configuration of which nothing is made."""
+    monkeypatch.chdir(repo)
+    paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
+    page = (repo / "docs/paper.md").read_text(encoding="utf-8")
+    (questions,) = re.findall(r"at most ([\d,]+) questions", page)
+    table, gigabytes = ahead(paper, True, int(questions.replace(",", "")))
+    assert "\n".join(table[:-1]) in page
+    assert f"| {gigabytes:.0f} GB, and" in page
+    on_disk = {name: entry(name).gigabytes for name in paper.datasets}
+    assert (
+        f"| {sum(on_disk.values()):.0f} GB on disk; {sum(on_disk.values()) - on_disk['imagenet']:.0f} GB"
+        in page
+    )

@@ -151,6 +151,14 @@ def check(
 
 
 @app.command(rich_help_panel=GENERAL)
+def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Fetch weights and published data sets, for machines without network (docs/slurm.md)."""
+    from .slurm.staging import stage
+
+    _lines(stage(load_config(config)))
+
+
+@app.command(rich_help_panel=GENERAL)
 def schema() -> None:
     """Print the JSON schema of the configuration file, for editors (config/schema.json)."""
     typer.echo(json.dumps(config_schema(), indent=1))

@@ -31,7 +31,7 @@ from trees import plant
 
 pytestmark = pytest.mark.slow
 
-CLASSES, IMAGES = 4, 2  # a data set; a class and split
+CLASSES, IMAGES = 3, 2  # a data set; a class and split
 MODELS = ("RN50", "ViT-B-32")
 PAPER: dict[str, Any] = yaml.safe_load((REPO / "config/paper.yaml").read_text(encoding="utf-8"))
 PHASES = (
@@ -150,7 +150,7 @@ def test_every_table_and_figure_is_there(run: Work) -> None:
     for name in FIGURES:
         assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(results / f"figures/{name}.png") as picture:
-            assert len(set(picture.convert("L").resize((64, 64)).getdata())) > 8, f"{name} is blank"
+            assert len(np.unique(picture.convert("L").resize((64, 64)))) > 8, f"{name} is blank"
     assert (results / "report.html").is_file()
     assert run.planned() == {}
 

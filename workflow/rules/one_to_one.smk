@@ -80,6 +80,7 @@ rule pair_texts:
         LOGS / "one_to_one/{dataset}.log",
     benchmark:
         BENCHMARKS / "one_to_one/{dataset}.tsv"
+    localrule: True  # a moment's work
     conda:
         ENVIRONMENT
     resources:

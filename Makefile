@@ -13,12 +13,13 @@ PROFILE ?= default
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
+SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
 
 .PHONY: reproduce install pull push remote test test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
-	@$(SNAKEMAKE)
+	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake stage $(SETTINGS))
+	@$(BIN)/snakemake $(SETTINGS)
 	@$(BIN)/coder-clip show --config $(CONFIG)
 
 pull push: remote

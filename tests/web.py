@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclass
 class Web:
     """files: path -> content. ranges: answers Range. cut: bytes after which every answer ends early.
-    failing: status codes that come first. asked: the Range header of every request ("" for none)."""
+    failing: status codes that come first. asked: the Range header of every request ("" for none). headers: in every
+    answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -21,6 +23,7 @@ class Web:
     cut: int | None = None
     failing: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -51,9 +54,16 @@ def serve() -> Iterator[Web]:
             if begin:
                 self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            for name, value in web.headers.items():
+                self.send_header(name, value)
             self.end_headers()
+            if self.command == "HEAD":
+                return
             self.wfile.write(body if web.cut is None else body[: web.cut])
             self.close_connection = True
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None: ...
 

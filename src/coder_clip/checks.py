@@ -14,9 +14,9 @@ from PIL import Image
 
 from .checkpoints import Absent, find
 from .config import Config
-from .datasets import PUBLISHED, Dataset, load_dataset
+from .datasets import Dataset, load_dataset
 from .datasets.images import UnreadableImage, read_image
-from .datasets.published import data_root, is_here
+from .datasets.supply import absent_data, refuse_absent
 from .encoders import EncoderSpec, load_encoder, pick_device
 from .errors import UserError
 from .forecast import ahead
@@ -43,7 +43,7 @@ def check(config: Config, file: Path) -> Iterator[str]:
     """
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
-    absent = _absent_data(config)
+    absent = absent_data(config)
     try:
         refuse_absent(config, file)
     except UserError as error:
@@ -71,23 +71,6 @@ def check(config: Config, file: Path) -> Iterator[str]:
     yield from (f"missing: {problem}" for problem in problems)
     if problems:
         raise UserError(f"{len(problems)} things are missing, see above")
-
-
-def refuse_absent(config: Config, file: Path) -> None:
-    """UserError with all published data sets that are not here: people get them in one go."""
-    if absent := _absent_data(config):
-        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
-        raise UserError(
-            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
-            "'only_present: true' in the configuration does without them"
-        )
-
-
-def _absent_data(config: Config) -> list[str]:
-    """UserError where nobody knows where published data sets lie."""
-    named = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
-    return [n for n in named if not is_here(n, data_root(config.data_root))]
 
 
 def _language_model(config: Config) -> Iterator[str]:

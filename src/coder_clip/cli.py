@@ -132,21 +132,30 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
-    from .checks import check, refuse_absent
-
     c = load_config(config)
     if profile is None:
+        from .checks import check
+
         _lines(check(c, config))
         return
-    refuse_absent(c, config)
+    from .datasets.supply import refuse_absent
     from .slurm.check import check as check_cluster
 
+    refuse_absent(c, config)
     wrong = 0
     for finding in check_cluster(c, config, profile, probe, wait):
         typer.echo(finding)
         wrong += finding.status == "wrong"
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=GENERAL)
+def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Fetch weights and published data sets, for machines without network (docs/slurm.md)."""
+    from .slurm.staging import stage
+
+    _lines(stage(load_config(config)))
 
 
 @app.command(rich_help_panel=GENERAL)

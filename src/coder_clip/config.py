@@ -227,6 +227,9 @@ class EvaluationConfig(_Strict):
 
     bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
     seed: Seed = 0
+    template_ensemble: bool = Field(
+        True, description="CLIP with open_clip's 80 templates as a baseline: 80 sentences a class to encode."
+    )
     text_counts: list[Count] = Field(
         [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
     )

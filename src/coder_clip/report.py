@@ -34,6 +34,7 @@ SECTIONS = {
     "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
     "Settings": "The published code keeps some bugs and chooses some values on test data. Each number stands "
     "beside what it is without them.",
+    "Published figures": "What others report for the same images and encoders, each figure with its source.",
 }
 ABOUT = {
     "CLIP": "the class name in one sentence",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any data-centre GPU, keeps up
+CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
@@ -72,6 +75,12 @@ def need(
     repeats = {"adapter": 30, "evaluation": 20}.get(phase, 10)
     seconds = 60 + images * classes * (2e-5 if phase == "adapter" else 5e-6) / config.features.threads
     return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds + repeats)
+
+
+def on_gpu(config: Config) -> bool:
+    """Whether encoders run on a GPU of this machine, as far as can be told without a second of importing torch."""
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
 
 
 def counts(

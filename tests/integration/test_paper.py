@@ -31,7 +31,7 @@ from trees import plant
 
 pytestmark = pytest.mark.slow
 
-CLASSES, IMAGES = 4, 2  # a data set; a class and split
+CLASSES, IMAGES = 3, 2  # a data set; a class and split
 MODELS = ("RN50", "ViT-B-32")
 PAPER: dict[str, Any] = yaml.safe_load((REPO / "config/paper.yaml").read_text(encoding="utf-8"))
 PHASES = (
@@ -56,7 +56,10 @@ def miniature(root: Path, weights: Path, server: str) -> dict[str, Any]:
         "models": models,
         "features": {"batch_size": 16},
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+        "evaluation": {
+            **{"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+            "template_ensemble": False,  # a minute of encoding
+        },
         "generator": {
             **PAPER["generator"],
             **{"base_url": server, "max_pairs": 2},
@@ -142,12 +145,12 @@ def test_the_commands_make_all_that_the_dag_asks_for(planned: dict[str, int]) ->
 def test_every_table_and_figure_is_there(run: Work) -> None:
     results = run.folder / "results"
     for name in TABLES:
-        assert rows(run, name), name
+        assert bool(rows(run, name)) == (name != "published"), name  # random weights compare with nothing
         assert all((results / f"tables/{name}{suffix}").stat().st_size for suffix in (".md", ".tex")), name
     for name in FIGURES:
         assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(results / f"figures/{name}.png") as picture:
-            assert len(set(picture.convert("L").resize((64, 64)).getdata())) > 8, f"{name} is blank"
+            assert len(np.unique(picture.convert("L").resize((64, 64)))) > 8, f"{name} is blank"
     assert (results / "report.html").is_file()
     assert run.planned() == {}
 

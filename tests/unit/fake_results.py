@@ -22,7 +22,10 @@ FEW_SHOT = {
     **{"coder_adapter": 0.022, "raw_adapter": 0.013, "coder_no_minmax": 0.018},
     **{"coder_synonyms": 0.0225, "coder_half_texts": 0.0205},
 }
-GAIN = {"clip": 0.0, "clip_ensemble": 0.012, "random_words": 0.004, "description": 0.02, "coder": 0.045}
+GAIN = {
+    **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
+    **{"description": 0.02, "coder": 0.045},
+}
 WORDS = [
     "eight straight edges",
     "a ring of yellow petals round a dark middle",

@@ -177,3 +177,12 @@ def test_a_file_that_is_not_there(command: Command, key: str) -> None:
     assert "nope.json" in line
     assert "data/texts/README.md" in line
     assert "snakemake" not in line
+
+
+def test_a_dictionary_that_is_not_here(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be missed after other texts were paid for, or on a node without network."""
+    configure(pets={"texts": {"synonym": "wordnet"}})
+    monkeypatch.setenv("WNSEARCHDIR", "nowhere")
+    line = refused(command)
+    assert "WordNet" in line
+    assert "wordnet-base" in line or "WNSEARCHDIR" in line

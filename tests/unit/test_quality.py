@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_what_the_encoder_cuts_is_named() -> None:
     found = of(FOX, LAKE, length=10)["attribute"]
     assert found.over_length == ["a white tip of the tail"]
     assert findings([found]) == ["d, attribute: over the encoder's length and cut: 'a white tip of the tail'"]
+    many = findings([replace(found, over_length=list("abcde"))])  # a short encoder cuts hundreds
+    assert many == ["d, attribute: over the encoder's length and cut: 'a', 'b', 'c' and 2 more"]
 
 
 def test_a_text_of_two_classes_is_named_whatever_its_spelling() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coder_clip.slurm import reasons, site
-from coder_clip.slurm.check import by_place, heaviest
+from coder_clip.config import load_config
+from coder_clip.errors import UserError
+from coder_clip.slurm import check, reasons, site
+from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
 
 SINFO = """\
@@ -131,3 +134,63 @@ def test_one_question_for_jobs_that_differ_in_size() -> None:
 
 def test_a_refusal_in_words() -> None:
     assert "no such reservation" in reasons.refused("sbatch: error: Requested reservation is invalid", {})
+
+
+def place(guessed: str, *fixed: str) -> check.Finding:
+    """What is said of a job with too much memory."""
+    asked = {"partition": "cpu", "mem_mb": 99_000}
+    (found,) = check._place([Planned(("fit",), asked, fixed, "sbatch")], HERE, guessed)
+    return found
+
+
+def test_an_amount_that_was_guessed_is_not_wrong_yet() -> None:
+    """Before the images are listed, as many as ImageNet's are reckoned with."""
+    assert place("").status == "wrong"
+    assert place("; a guess").status == "note"
+    assert place("; a guess").text.endswith("; a guess")
+    assert place("; a guess", "mem_mb").status == "wrong", "the profile itself says how much"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("slrum", "did you mean 'slurm'?"),
+        ("default", "no line 'executor: coder-clip'"),
+        ("src", "no profile 'src'"),
+    ],
+)
+def test_a_profile_that_is_none(name: str, words: str, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    with pytest.raises(UserError) as error:
+        find_profile(name)
+    assert words in str(error.value)
+
+
+def test_a_profile_by_name_and_by_path(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    folder = Path("workflow/profiles/slurm")
+    for name in ("slurm", str(folder), str(folder / "config.yaml"), str(repo / folder)):
+        assert find_profile(name).resolve() == repo / folder
+
+
+def test_without_slurm(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file = Path("config/reproduce.yaml")
+    with pytest.raises(UserError) as error:
+        next(check.check(load_config(file), file, "slurm", True, 1))
+    assert "no sbatch, squeue" in str(error.value)
+    assert "login node" in str(error.value)
+
+
+def test_weights_that_nodes_cannot_fetch(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "c.yaml").write_text(
+        "datasets: [digits]\nmodels: {mini: {model: local-dir:data/mini}, b: {model: ViT-B-32, pretrained: openai}}\n"
+    )
+    (found,) = check._weights(load_config(tmp_path / "c.yaml"))
+    assert found.status == "note"
+    assert "model b: " in found.text
+    assert "'stage'" in found.text

@@ -14,7 +14,7 @@ from coder_clip.datasets import BUILTIN
 from coder_clip.sources import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
-HELPERS = {"common", "predictions"}  # shared by phases, none themselves
+HELPERS = {"common", "encoder", "predictions"}  # shared by phases, none themselves
 
 
 def names(*modules: str) -> set[str]:

@@ -14,7 +14,7 @@ os.environ.update(
 from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
-from coder_clip.datasets import BUILTIN, DRAWN, load_templates
+from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -51,6 +51,8 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+# Of jobs on a machine's GPU one runs at a time (profiles/default): it has memory for one large encoder.
+ON_GPU = int(work.on_gpu(CONFIG))
 COMMANDS = yaml.safe_load(
     Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
 )

@@ -14,6 +14,7 @@ TABLES = {
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
     "flaws": (["rerank", "adapter"], "Settings"),
+    "published": (["zero_shot", "rerank", "adapter"], "Published figures"),
 }
 FIGURES = {
     "few_shot": (["adapter"], "Few-shot"),
@@ -29,6 +30,23 @@ FIGURES = {
 SHOW_IMAGES = ["correction", "rerank_pairs"]
 
 
+def compared(name):
+    """What the comparison with published figures reads besides: which images and encoders they are of."""
+    if name != "published":
+        return []
+    features = PATHS.image_features("{model}", "{dataset}", "test")
+    return [
+        *map(str, sorted(Path("data/reference").glob("*.csv"))),
+        *(
+            f"src/coder_clip/datasets/entries/{d}.yaml"
+            for d in DATASETS
+            if d in PUBLISHED
+        ),
+        *expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        *expand(features, model=MODELS, dataset=DATASETS),
+    ]
+
+
 for name, (phases, category) in TABLES.items():
 
     rule:
@@ -36,6 +54,7 @@ for name, (phases, category) in TABLES.items():
             f"table_{name}"
         input:
             results_of(phases),
+            compared(name),
             sources=package_sources("phases.tables", f"tables.{name}"),
         output:
             report(

@@ -20,10 +20,12 @@ rule encode_texts:
     resources:
         mem_mb=memory("text_features", "encode_texts"),
         runtime=minutes("text_features", "encode_texts"),
+        on_gpu=ON_GPU,
     params:
         encoder=encoder_params,
         templates=templates,
         seed=CONFIG.evaluation.seed,
+        template_ensemble=CONFIG.evaluation.template_ensemble,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:

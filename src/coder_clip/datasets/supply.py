@@ -6,12 +6,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from . import PUBLISHED
 from .entry import Download, Entry, entry
 from .fetch import fetch
-from .published import find_place, find_rule, load_below
+from .published import data_root, find_place, find_rule, is_here, load_below
 from .unpack import unpack
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 Say = Callable[[str], None]
 DOWNLOADS = ".downloads"  # below the root: archives on their way
@@ -162,3 +167,20 @@ def _remove_empty(folder: Path, root: Path) -> None:
 
 def _gigabytes(size: float) -> str:
     return f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
+
+
+def refuse_absent(config: Config, file: Path) -> None:
+    """UserError with all published data sets that are not here: people get them in one go."""
+    if absent := absent_data(config):
+        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
+        raise UserError(
+            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
+            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
+            "'only_present: true' in the configuration does without them"
+        )
+
+
+def absent_data(config: Config) -> list[str]:
+    """UserError where nobody knows where published data sets lie."""
+    named = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
+    return [n for n in named if not is_here(n, data_root(config.data_root))]

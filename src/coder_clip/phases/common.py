@@ -51,13 +51,13 @@ class Images:
 class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
-    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates.
+    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None where they were not asked for.
     """
 
     features: Tensor
     sentences: Sentences
     meta: dict[str, Any]
-    template_weights: Tensor
+    template_weights: Tensor | None
 
     def of(self, kind: str, as_published: bool = False) -> tuple[Tensor, Tensor]:
         """Features and class index of one kind."""
@@ -112,7 +112,7 @@ def read_texts(config: Config, model: str, dataset: str, images: Images | None =
     if images is not None:
         belongs(path, meta, images)
     sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
-    return Texts(tensors["features"], sentences, meta, tensors["template_weights"])
+    return Texts(tensors["features"], sentences, meta, tensors.get("template_weights"))
 
 
 def belongs(path: Path, meta: dict[str, Any], images: Images) -> None:

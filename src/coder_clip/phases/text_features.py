@@ -53,7 +53,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
     tensors = {"features": encoded.features, "class_index": class_index}
-    tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
+    if config.evaluation.template_ensemble:
+        tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
     write_tensors(path, tensors, meta)
 
 

@@ -28,8 +28,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     scores = {
         ("clip", "any"): clip_scores(x, class_weights(*names, n_classes)),
         ("clip_ensemble", "any"): clip_scores(x, class_weights(*texts.of("prompt"), n_classes)),
-        ("clip_templates", "any"): clip_scores(x, texts.template_weights),
     }
+    if texts.template_weights is not None:
+        scores["clip_templates", "any"] = clip_scores(x, texts.template_weights)
     if texts.sentences.rows("attribute"):
         for method, kind in (("description", "attribute"), ("random_words", "random_words")):
             scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)

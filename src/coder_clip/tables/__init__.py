@@ -44,6 +44,7 @@ NAMES = (
     "feature_quality",
     "settings",
     "flaws",
+    "published",
 )
 
 

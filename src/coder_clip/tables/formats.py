@@ -30,6 +30,8 @@ def markdown(table: Table) -> str:
     lines.append("| " + " | ".join(_md(c.label) for c in table.columns) + " |")
     lines.append("| " + " | ".join("---:" if c.numeric else "---" for c in table.columns) + " |")
     lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]
+    if not table.rows:
+        lines = lines[:1]
     lines += [line for note in table.notes for line in ("", _md(note))]
     return "\n".join(lines) + "\n"
 

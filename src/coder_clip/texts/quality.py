@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .sets import PairSet, TextSet
 
 GENERAL = ("attribute", "analogous", "synonym")
+FEW = 3  # texts named of those with one cause
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,10 @@ def findings(found: Sequence[Quality]) -> list[str]:
     lines = []
     for q in found:
         start = f"{q.dataset}, {q.kind}: "
-        lines += [f"{start}over the encoder's length and cut: '{t}'" for t in q.over_length]
+        if q.over_length:  # one cause, and a short encoder cuts hundreds
+            some = ", ".join(f"'{t}'" for t in q.over_length[:FEW])
+            more = f" and {len(q.over_length) - FEW} more" if len(q.over_length) > FEW else ""
+            lines.append(f"{start}over the encoder's length and cut: {some}{more}")
         lines += [f"{start}'{t}' is a text of {' and of '.join(names)}" for t, names in q.shared]
         lines += [f"{start}'{t}' of {name} names the class {other}" for name, t, other in q.names_another]
     times = Counter(" ".join(line.split()) for line in lines)

@@ -65,7 +65,7 @@ PHASES = (
         "text_features",
         "text_features",
         ("text_features",),
-        (*ENCODER, *_of_data_sets("templates"), "evaluation.seed"),
+        (*ENCODER, *_of_data_sets("templates"), "evaluation.seed", "evaluation.template_ensemble"),
     ),
     Phase("coder", "coder", ("coder",), ("features.threads",)),
     Phase("zero_shot", "zero_shot", ("zero_shot",), ("settings", *INTERVALS)),

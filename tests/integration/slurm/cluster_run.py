@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,12 @@ REPO = HERE.parents[2]
 QUICK = ("--coder-clip-init-seconds-before-status-checks", "1", "--latency-wait", "3")
 
 
+def port() -> int:
+    """Clusters of test processes side by side must not share ports."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return 16810 + 40 * int(worker)
+
+
 @dataclass
 class Run:
     """Snakemake on the head node, in one folder."""
@@ -28,11 +35,15 @@ class Run:
     cluster: Cluster
     snakefile: str = "Snakefile"
     config: dict[str, Any] = field(default_factory=dict)
+    configfile: str = "config.json"  # made of config, where it has this name
+    more: dict[str, str] = field(default_factory=dict)  # environment variables
+    status: int | None = None
     process: subprocess.Popen[str] | None = None
 
     def start(self, *more: str, profile: str = "slurm") -> Run:
         """In the background; what it says goes to the file run.log."""
-        (self.folder / "config.json").write_text(json.dumps(self.config))
+        if self.configfile == "config.json":
+            (self.folder / self.configfile).write_text(json.dumps(self.config))
         quick = QUICK if profile == "slurm" else ()
         command = [
             sys.executable,
@@ -41,19 +52,25 @@ class Run:
             "--snakefile",
             self.snakefile,
             "--configfile",
-            "config.json",
+            self.configfile,
         ]
         command += ["--profile", f"workflow/profiles/{profile}", *quick, *more]
         with (self.folder / "run.log").open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment(self), stdout=log, stderr=log, text=True
+                command,
+                cwd=self.folder,
+                env={**environment(self.folder, self.cluster), **self.more},
+                stdout=log,
+                stderr=log,
+                text=True,
             )
         return self
 
     def wait(self, seconds: float = 120) -> int:
         assert self.process is not None
         try:
-            return self.process.wait(seconds)
+            self.status = self.process.wait(seconds)
+            return self.status
         except subprocess.TimeoutExpired:
             self.process.kill()  # SIGTERM waits for running jobs
             self.process.wait()
@@ -76,9 +93,9 @@ class Run:
         path = self.folder / "started" / name
         return path.read_text().split() if path.exists() else []
 
-    def starts(self, *names: str, tries: int = 1) -> None:
+    def starts(self, *names: str, tries: int = 1, seconds: float = 60) -> None:
         for name in names:
-            eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, 60)
+            eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 
     def go(self, *names: str) -> None:
         for name in names:
@@ -88,16 +105,27 @@ class Run:
         return next(job for job in self.cluster.jobs() if job.id == id)
 
 
-def environment(run: Run) -> dict[str, str]:
+def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
+    """Of the head, with this repository's package or the folder's own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "SLURM"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), run.cluster.environment["PATH"]])
+    path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
     return {
         **kept,
-        **run.cluster.environment,
+        **cluster.environment,
         "PATH": path,
-        "PYTHONPATH": str(run.folder / "src" if (run.folder / "src").is_dir() else REPO / "src"),
-        "XDG_CACHE_HOME": str(run.folder / ".cache"),
+        "PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else REPO / "src"),
+        "XDG_CACHE_HOME": str(folder / ".cache"),
     }
+
+
+def quicken(folder: Path) -> None:
+    """Let the profile of a working copy look at the queue every second, and trust the file system."""
+    profile = folder / "workflow/profiles/slurm/config.yaml"
+    text = profile.read_text()
+    for key, value in zip(QUICK[::2], QUICK[1::2], strict=True):
+        text, count = re.subn(rf"^({key[2:]}): \d+", rf"\1: {value}", text, flags=re.M)
+        assert count == 1, key
+    profile.write_text(text)
 
 
 def toy(folder: Path, cluster: Cluster, **config: Any) -> Run:

@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, missing
-
-
-def port() -> int:
-    """Clusters of test processes side by side must not share ports."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return 16810 + 40 * int(worker)
+from cluster_run import port
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,173 @@
+"""`coder-clip check --profile`: what would stop a run on this cluster is told before, and a good profile is good."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster import Cluster
+from working_copy import SMALL, Work, environment, working_copy
+
+from coder_clip.slurm.plan import Plan
+from coder_clip.slurm.probe import Answer, Folder, Probes
+
+pytestmark = pytest.mark.slow
+PROFILE = "workflow/profiles/slurm/config.yaml"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Work:
+    """A clone on the cluster, with one folder of photos, whose images are listed."""
+    photos = {"marks": SMALL["datasets"]["marks"]}
+    work = working_copy(tmp_path_factory.mktemp("site") / "clone", {**SMALL, "datasets": photos})
+    work.coder_clip("manifest", "--config", work.config)
+    return work
+
+
+def checked(work: Work, cluster: Cluster, *options: str, before: str = "") -> tuple[int, list[str]]:
+    """Exit status and lines. before: shell commands, in a mount namespace of their own."""
+    command = [sys.executable, "-m", "coder_clip.cli", "check", "--config", work.config, *options]
+    if before:
+        command = ["unshare", "--mount", "sh", "-ec", f"{before}; exec {shlex.join(command)}"]
+    done = subprocess.run(
+        command,
+        cwd=work.folder,
+        env={**environment(work.folder), **cluster.environment, "PATH": path(work, cluster)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+
+def path(work: Work, cluster: Cluster) -> str:
+    return f"{environment(work.folder)['PATH']}:{cluster.environment['PATH']}"
+
+
+def profile(work: Work, folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """A changed copy of the profile, elsewhere."""
+    document = yaml.safe_load((work.folder / PROFILE).read_text())
+    change(document)
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(document))
+    return str(folder)
+
+
+def test_a_good_profile(site: Work, cluster: Cluster, tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["coder-clip-scratch"] = f"{tmp_path}/scratch/$SLURM_JOB_ID"
+        document["precommand"] = f"mkdir -p {tmp_path}/scratch/$SLURM_JOB_ID"
+
+    status, lines = checked(site, cluster, "--profile", profile(site, tmp_path / "mine", change))
+    assert status == 0, lines
+    assert not [line for line in lines if line.startswith("wrong")]
+    said = "\n".join(lines)
+    assert "partitions cpu, gpu, scavenge, urgent" in lines[0]
+    assert "partition gpu, 1 GPU: 5 jobs of encode_images, encode_pairs, encode_texts" in said
+    assert "partition cpu, node n1: sees every folder" in said
+    assert "node g1: sees every folder" in said
+    assert "Slurm gave GPU 0" in said
+    assert cluster.live() == [], "a probe job was left"
+    assert not list((site.folder / "results/logs/slurm").iterdir()), "something of the probes was left"
+    assert {p.name for p in (site.folder / "results").iterdir()} == {"manifests", "logs"}, "a rule was run"
+
+
+def test_what_the_cluster_lacks(site: Work, cluster: Cluster, tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        rules = document["set-resources"]
+        rules["encode_images"]["slurm_partition"] = "gpux"
+        rules["encode_texts"]["gpu_model"] = "a100"
+        rules["encode_pairs"]["gpu"] = 3
+        rules["fit_adapters"] = {"mem_mb": 99_000}
+        rules["rerank_top"] = {"runtime": 500, "slurm_partition": "urgent"}
+        rules["confusable_pairs"] = {"constraint": "avx512"}
+
+    before = len(cluster.jobs())
+    status, lines = checked(
+        site, cluster, "--no-probe", "--profile", profile(site, tmp_path / "mine", change)
+    )
+    assert status == 1
+    wrong = [line for line in lines if line.startswith("wrong")]
+    for rule, words in (
+        ("encode_images", "there is no partition 'gpux' (did you mean 'gpu'?)"),
+        ("encode_texts", "no GPU of model 'a100' in partition gpu"),
+        ("encode_pairs", "3 GPUs, no node of partition gpu has as many"),
+        ("fit_adapters", "MB, the largest node of partition cpu has 16000"),
+        ("rerank_top", "500 min, partition urgent allows 120"),
+        ("confusable_pairs", "no node has that feature (constraint)"),
+    ):
+        assert len([line for line in wrong if rule in line and words in line]) == 1, (rule, wrong)
+    assert len(wrong) == 6
+    assert len(cluster.jobs()) == before, "a job was submitted"
+
+
+def test_images_that_only_the_head_has(site: Work, cluster: Cluster, tmp_path: Path) -> None:
+    """A local disk: the head has something mounted where a node has an empty folder."""
+    (site.folder / "photos").rename(hidden := site.folder / "hidden")
+    (site.folder / "photos").mkdir()
+    mount = f"mount -t tmpfs tmpfs photos; cp -r {hidden}/. photos"
+    status, lines = checked(site, cluster, "--profile", "slurm", before=mount)
+    (site.folder / "photos").rmdir()
+    hidden.rename(site.folder / "photos")
+    assert status == 1, lines
+    assert any(line.startswith("ok     partition cpu: ") for line in lines), lines
+    wrong = [line for line in lines if line.startswith("wrong")]
+    assert len(wrong) == 2, "neither node sees them"
+    assert all("the images of marks" in line and "cannot be read there" in line for line in wrong), wrong
+
+
+def probe(
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    logs: Path,
+    options: str = "-p cpu",
+    seconds: float = 60,
+    **plan: Any,
+) -> Answer:
+    """What one small job says."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    logs.mkdir(exist_ok=True)
+    settings = {"scratch": None, "precommand": None, "online": False, **plan}
+    probes = Probes(Plan([], None, str(logs), **settings), logs, [Folder("the repository", Path.cwd())])
+    place = f"sbatch --parsable --output /dev/null {options}"
+    try:
+        probes.submit(place)
+        return probes.answers(seconds)[place]
+    finally:
+        probes.end()
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"precommand": "export PYTHONHOME=/nowhere"}, "does not work there: "),
+        ({"precommand": "module load no-such-module"}, "precommand fails"),
+        (
+            {"scratch": "/no-such-scratch/$SLURM_JOB_ID"},
+            "scratch /no-such-scratch/$SLURM_JOB_ID is no folder",
+        ),
+    ],
+)
+def test_a_node_on_which_jobs_would_fail(
+    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, plan: dict[str, str], words: str
+) -> None:
+    answer = probe(cluster, monkeypatch, shared_folder / "logs", **plan)
+    assert words in answer.problem
+    assert answer.node in ("n1", "n2")
+    assert not list((shared_folder / "logs").iterdir())
+
+
+def test_no_node_is_free(shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full cluster is no fault of the profile; nothing stays in its queue."""
+    answer = probe(cluster, monkeypatch, shared_folder / "logs", "-p cpu --begin=now+1hour", seconds=1)
+    assert answer.waiting.startswith("PENDING")
+    assert answer.problem == ""
+    assert cluster.live() == []

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -236,8 +236,9 @@ def shared(config: Config, file: Path) -> list[Folder]:
     results = Path(config.results)
     found = [
         Folder("the repository", Path.cwd() / "Snakefile"),
+        Folder("the folder of the run", Path.cwd(), written=True),  # Snakemake's marks of files in the making
         Folder("the configuration", file),
-        Folder("the results folder", results),
+        Folder("the results folder", results, written=True),
         Folder("Python's environment", Path(sys.executable)),
         Folder("the package", Path(__file__).parent.parent),
     ]
@@ -258,7 +259,7 @@ def shared(config: Config, file: Path) -> list[Folder]:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         found.append(Folder("the weights from the Hugging Face hub", Path(HF_HUB_CACHE)))
-    return [Folder(f.words, f.path.absolute()) for f in found if f.path.exists()]
+    return [replace(f, path=f.path.absolute()) for f in found if f.path.exists()]
 
 
 def _probe(

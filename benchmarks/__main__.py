@@ -18,6 +18,8 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BENCHMARKS = {
     "method": "The method",
     "features": "Encoding",
+    "imagenet": "ImageNet on one node",
+    "plan": "Planning the paper",
     "tracking": "Snakemake and DVC at 5,000 outputs",
     "slurm": "The head node of a Slurm cluster",
 }

@@ -38,6 +38,11 @@ EXTREMES = {
     "nothing reranked": {"reranked": False},
     "one seed, one shot": {"seeds": (7,), "shots": (16,)},
     "one setting": {"settings": ("corrected",)},
+    "the paper": {
+        "datasets": ("fgvc_aircraft", "oxford_flowers", "stanford_cars"),
+        "models": ("RN50", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"),
+        "shots": (1, 2, 4, 8, 16),
+    },
     "no shots": {"shots": ()},
 }
 WRITTEN = ("one class", "hostile names", "nothing reranked", "no shots")  # laying out takes the time
@@ -82,7 +87,7 @@ def test_copes(
 
 
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("extreme", ["hostile names", "two models", "ten data sets"])
+@pytest.mark.parametrize("extreme", ["hostile names", "two models", "ten data sets", "the paper"])
 def test_text_stays_on_the_figure(
     extremes: Callable[[str], tuple[Fake, Results]], name: str, extreme: str
 ) -> None:
@@ -96,6 +101,22 @@ def test_text_stays_on_the_figure(
     assert box.y0 >= -0.01
     assert box.x1 <= figure.get_figwidth() + 0.01
     assert box.y1 <= figure.get_figheight() + 0.01
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("extreme", ["two models", "ten data sets", "the paper"])
+def test_neighbours_keep_apart(
+    extremes: Callable[[str], tuple[Fake, Results]], name: str, extreme: str
+) -> None:
+    """Titles of panels, and the numbers below one."""
+    made, results = extremes(extreme)
+    figure = FIGURES[name](results, made.image)
+    with styled():
+        figure.draw_without_rendering()
+        groups = [[ax._left_title for ax in figure.axes], *(ax.get_xticklabels() for ax in figure.axes)]
+        for group in groups:
+            boxes = [t.get_window_extent() for t in group if t.get_text().strip() and t.get_visible()]
+            assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)], group
 
 
 @pytest.mark.slow

@@ -136,19 +136,19 @@ def test_a_refusal_in_words() -> None:
     assert "no such reservation" in reasons.refused("sbatch: error: Requested reservation is invalid", {})
 
 
-def place(listed: bool, *fixed: str) -> check.Finding:
+def place(guessed: str, *fixed: str) -> check.Finding:
     """What is said of a job with too much memory."""
     asked = {"partition": "cpu", "mem_mb": 99_000}
-    (found,) = check._place([Planned(("fit",), asked, fixed, "sbatch")], HERE, listed)
+    (found,) = check._place([Planned(("fit",), asked, fixed, "sbatch")], HERE, guessed)
     return found
 
 
 def test_an_amount_that_was_guessed_is_not_wrong_yet() -> None:
     """Before the images are listed, as many as ImageNet's are reckoned with."""
-    assert place(listed=True).status == "wrong"
-    assert place(listed=False).status == "note"
-    assert "check again" in place(listed=False).text
-    assert place(False, "mem_mb").status == "wrong", "the profile itself says how much"
+    assert place("").status == "wrong"
+    assert place("; a guess").status == "note"
+    assert place("; a guess").text.endswith("; a guess")
+    assert place("; a guess", "mem_mb").status == "wrong", "the profile itself says how much"
 
 
 @pytest.mark.parametrize(
@@ -181,3 +181,16 @@ def test_without_slurm(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         next(check.check(load_config(file), file, "slurm", True, 1))
     assert "no sbatch, squeue" in str(error.value)
     assert "login node" in str(error.value)
+
+
+def test_weights_that_nodes_cannot_fetch(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "c.yaml").write_text(
+        "datasets: [digits]\nmodels: {mini: {model: local-dir:data/mini}, b: {model: ViT-B-32, pretrained: openai}}\n"
+    )
+    (found,) = check._weights(load_config(tmp_path / "c.yaml"))
+    assert found.status == "note"
+    assert "model b: " in found.text
+    assert "'stage'" in found.text

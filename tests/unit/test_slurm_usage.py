@@ -45,6 +45,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     benchmark(folder / "benchmarks/f/b.tsv", "encode", 120, "1000", "{'runtime': 120, 'mem_mb': 8000}")
     benchmark(folder / "benchmarks/g.tsv", "score", 3300, "1900", "{'mem_mb': 2000, 'runtime': 60}")
+    benchmark(folder / "benchmarks/i.tsv", "small", 6, "100", "{'mem_mb': 2000, 'runtime': 30}")
     benchmark(folder / "benchmarks/h.tsv", "quick", 0.01, "NA", "{'mem_mb': 1000, 'runtime': 10}", "NA")
     return folder
 
@@ -63,6 +64,7 @@ def test_advice(results: Path) -> None:
     found = rows(results)
     assert (found["encode"].better_mb, found["encode"].better_minutes) == (2000, 10)
     assert (found["score"].better_mb, found["score"].better_minutes) == (3000, 110), "more, before it fails"
+    assert (found["small"].better_mb, found["small"].better_minutes) == (None, None), "not worth a line"
     assert (found["quick"].better_mb, found["quick"].better_minutes) == (None, None)
 
 
@@ -126,7 +128,7 @@ def test_half_written_files_and_those_without_a_rule_are_passed_over(results: Pa
     (results / "benchmarks/half.tsv").write_text(HEADER + "3.1\t0:0")
     (results / "benchmarks/empty.tsv").write_text("")
     (results / "benchmarks/short.tsv").write_text("s\tmax_rss\n1\t2\n")
-    assert set(rows(results)) == {"encode", "score", "quick"}
+    assert set(rows(results)) == {"encode", "score", "quick", "small"}
 
 
 def test_command(results: Path, command: Callable[..., Any], repo: Path) -> None:
@@ -136,7 +138,7 @@ def test_command(results: Path, command: Callable[..., Any], repo: Path) -> None
     assert answer.code == 0, answer.err
     assert "    mem_mb: attempt * 2000 # used 1000 of 8000" in answer.out
     table = list(csv.DictReader(io.StringIO(command("usage", "--config", "c.yaml", "--csv").out)))
-    assert [row["rule"] for row in table] == ["encode", "quick", "score"]
+    assert [row["rule"] for row in table] == ["encode", "quick", "score", "small"]
     assert table[0]["advice"] == "less memory, less time"
     assert table[1]["used MB"] == ""
 

@@ -51,6 +51,8 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+# Of jobs on a machine's GPU one runs at a time (profiles/default): it has memory for one large encoder.
+ON_GPU = int(work.on_gpu(CONFIG))
 COMMANDS = yaml.safe_load(
     Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
 )
@@ -200,6 +202,23 @@ def results_of(phases):
                 shots=SHOTS,
             )
     return sorted(set(files))
+
+
+def compared(name):
+    """What the comparison with published figures reads besides: which images and encoders they are of."""
+    if name != "published":
+        return []
+    features = PATHS.image_features("{model}", "{dataset}", "test")
+    return [
+        *map(str, sorted(Path("data/reference").glob("*.csv"))),
+        *(
+            f"src/coder_clip/datasets/entries/{d}.yaml"
+            for d in DATASETS
+            if d in PUBLISHED
+        ),
+        *expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        *expand(features, model=MODELS, dataset=DATASETS),
+    ]
 
 
 def image_sources(wildcards):

@@ -6,7 +6,6 @@ rule rerank_top:
         features_to_choose_on,
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
-        PATHS.coder("{model}", "{dataset}"),
         PATHS.one_to_one("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}"),
         sources=sources("rerank"),

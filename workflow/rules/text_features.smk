@@ -20,6 +20,7 @@ rule encode_texts:
     resources:
         mem_mb=memory("text_features", "encode_texts"),
         runtime=minutes("text_features", "encode_texts"),
+        on_gpu=ON_GPU,
     params:
         encoder=encoder_params,
         templates=templates,

@@ -25,7 +25,7 @@ def curves(results: Results, shown: Callable[[str], bool]) -> Figure:
         return parts.message("No few-shot runs.")
     if len(results.few_shot) > 1:
         places += [(None, model) for model in results.models]
-    figure, panels = parts.panels(len(places))
+    figure, panels = parts.panels(len(places), len(results.models))
     methods: dict[str, None] = {}
     for ax, (dataset, model) in zip(panels, places, strict=True):
         for method, (shots, mean, std) in _few_shot_curves(results, dataset, model).items():
@@ -40,7 +40,7 @@ def curves(results: Results, shown: Callable[[str], bool]) -> Figure:
             ax.fill_between(
                 shots, 100 * (mean - std), 100 * (mean + std), color=look["color"], alpha=BAND, linewidth=0
             )
-        ax.set_title(parts.title(results, dataset or "average", model))
+        parts.set_title(ax, results, dataset or "average", model)
         ax.set_xscale("log", base=2)
         if results.shots:
             ax.set_xticks(results.shots, [str(s) for s in results.shots])

@@ -45,14 +45,21 @@ SPARE: tuple[dict[str, Any], ...] = (
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 
 
-def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """n panels, one at column width, several at page width."""
-    columns = min(PANELS if n != 5 and n != 6 else 3, n)
+def panels(n: int, models: int = 1) -> tuple[Figure, list[Axes]]:
+    """n panels, one at column width, several at page width; of several models' each data set begins a row."""
+    columns = columns_of(n, models)
     rows = -(-n // columns)
     width = SINGLE if n == 1 else DOUBLE
-    height = 2.35 if n == 1 else 2.0 if columns <= 3 else 1.75
+    height = 2.35 if n == 1 else 2.0 if columns <= 3 else 1.75 if columns == PANELS else 1.6
     figure = Figure(figsize=(width, height * rows + 0.5), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
+
+
+def columns_of(n: int, models: int = 1) -> int:
+    """Panels a row."""
+    if 1 < models <= PANELS + 1:
+        return min(n, max(models, PANELS // models * models))
+    return min(PANELS if n not in (5, 6) else 3, n)
 
 
 def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -68,8 +75,14 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
         assert spec is not None
         if spec.is_first_col():
             ax.set_ylabel(y)
-        if i + spec.get_geometry()[1] >= len(panels):
-            ax.set_xlabel(x)
+        columns = spec.get_geometry()[1]
+        if i + columns >= len(panels):
+            ax.set_xlabel(narrow(x, columns))
+
+
+def narrow(label: str, columns: int) -> str:
+    """On two lines where a panel is narrower than the label."""
+    return label if columns <= PANELS else wrap(label, 14, 2)
 
 
 def legend_below(
@@ -126,9 +139,15 @@ def classes(results: Results, dataset: str, model: str) -> list[str]:
     return list(results.evaluation(dataset, model)["classes"])
 
 
-def title(results: Results, dataset: str, model: str) -> str:
+def title(results: Results, dataset: str, model: str, between: str = " · ") -> str:
     """The data set, and the model where there are several."""
-    return f"{plain(dataset)} · {plain(model)}" if model and len(results.models) > 1 else plain(dataset)
+    several = model and len(results.models) > 1
+    return f"{plain(dataset)}{between}{plain(model)}" if several else plain(dataset)
+
+
+def set_title(ax: Axes, results: Results, dataset: str, model: str) -> None:
+    """Of a panel: two lines where there are several models, for one would reach into the next panel."""
+    ax.set_title(title(results, dataset, model, between="\n"))
 
 
 def plain(name: str) -> str:

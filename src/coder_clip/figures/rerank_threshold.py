@@ -17,7 +17,7 @@ from .style import DOUBLE, SINGLE, Drawing, Loader
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy, and how many images are looked at, against the threshold of the rerank's gate."""
     places = list(results)
-    columns = min(parts.PANELS, len(places))
+    columns = parts.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
     width = SINGLE if len(places) == 1 else DOUBLE
     figure = Figure(figsize=(width, 2.65 * rows + 0.5), layout="constrained")
@@ -39,14 +39,14 @@ def draw(results: Results, image: Loader) -> Figure:
             mark = {"marker": look["marker"], "color": look["color"], "markersize": 5.5, "zorder": 4}
             at_, accuracy = [m["threshold"]], [100 * m["accuracy"]["value"]]
             upper.plot(at_, accuracy, **mark, linestyle="", markeredgecolor="white", markeredgewidth=0.7)
-        upper.set_title(parts.title(results, dataset, model))
+        parts.set_title(upper, results, dataset, model)
         upper.tick_params(labelbottom=False)
         upper.yaxis.set_major_locator(MaxNLocator(4))
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lower.set_ylim(bottom=0)
         upper.set_xlim(-0.02, 1.02)
         if i + columns >= len(places):
-            lower.set_xlabel("Threshold of the gate")
+            lower.set_xlabel(parts.narrow("Threshold of the gate", columns))
         if c == 0:
             upper.set_ylabel("Top-1 (%)")
             lower.set_ylabel("Looked at")

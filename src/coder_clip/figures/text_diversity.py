@@ -24,7 +24,8 @@ def draw(results: Results, image: Loader) -> Figure:
     counts = sorted({p["count"] for place in places for p in _points(results, *place)})
     shades = colormaps["viridis"].resampled(256)
     colour = {n: shades(0.88 * i / max(1, len(counts) - 1)) for i, n in enumerate(counts)}
-    figure, panels = parts.panels(len(places))
+    figure, panels = parts.panels(len(places), len(results.models))
+    columns = parts.columns_of(len(places), len(results.models))
     for ax, (dataset, model) in zip(panels, places, strict=True):
         points = _points(results, dataset, model)
         for n in counts:
@@ -35,9 +36,9 @@ def draw(results: Results, image: Loader) -> Figure:
                 xy = _xy([p for p in of_count if p["chosen"] == key])
                 ax.plot(*xy, color=colour[n], marker=marker, markersize=4 if key == "random" else 5.5,
                         linestyle="", markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
-        ax.set_title(parts.title(results, dataset, model))
+        parts.set_title(ax, results, dataset, model)
         ax.invert_xaxis()  # more diverse to the right: better texts on the same side as more of them
-        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.xaxis.set_major_locator(MaxNLocator(4 if columns < parts.PANELS else 2))
         ax.yaxis.set_major_locator(MaxNLocator(5))
     parts.outer_labels(panels, "Cosine within a class", "Top-1 accuracy (%)")
     handles = [

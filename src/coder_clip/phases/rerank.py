@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ from ..coverage import coverage
 from ..evaluation import estimate, paired_test
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..settings import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
-from .coder import read_neighbors, text_neighbors, uses_published_texts
+from .coder import text_neighbors
 from .common import Images, Texts, belongs, read_images, read_texts, use_threads
 from .predictions import metrics, rows
 
@@ -73,7 +73,6 @@ def run(config: Config, model: str, dataset: str) -> None:
     inputs = [
         *(paths.image_features(model, dataset, split) for split in ("val", "test") if split == "test" or val),
         paths.text_features(model, dataset),
-        paths.coder(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
     ]
@@ -90,15 +89,27 @@ def run(config: Config, model: str, dataset: str) -> None:
             "sweep": sweep,
             "candidates": candidates,
             "pairs": changes,
-            "flaws": flaws(given),
+            "flaws": flaws(given) if "as_published" in config.settings else [],
             "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", inputs),
         },
     )
 
 
 @dataclass(frozen=True)
+class Stages:
+    """Stage one's scores (N, C) of the test split, and both stages' picks of test and validation."""
+
+    scores: Tensor
+    test: Reranked
+    val: Reranked | None
+
+
+@dataclass(frozen=True)
 class Given:
-    """What stage two runs on, in any setting. val: None where the data set has no validation images."""
+    """What stage two runs on, in any setting. val: None where the data set has no validation images.
+
+    done: what settings with the same texts share, by the bugs in them.
+    """
 
     config: Config
     dataset: str
@@ -106,6 +117,20 @@ class Given:
     val: Images | None
     texts: Texts
     pairs: OneToOne
+    done: dict[tuple[bool, bool], Stages] = field(default_factory=dict)
+
+    def stages(self, s: Setting) -> Stages:
+        key = s.synonyms_reach_clip, s.underscores_in_names_only
+        if key not in self.done:
+            neighbors = text_neighbors(self.texts, s)
+            scores = neighbors.class_scores(self.test.features)
+            top = self.config.rerank.top_k
+            test, val = rerank_scores(self.test.features, scores, self.pairs, top), None
+            if self.val is not None:
+                x = self.val.features
+                val = rerank_scores(x, neighbors.class_scores(x), self.pairs, top)
+            self.done[key] = Stages(scores, test, val)
+        return self.done[key]
 
 
 @dataclass(frozen=True)
@@ -128,27 +153,18 @@ class StageTwo:
 
 def stage_two(g: Given, s: Setting) -> StageTwo:
     """The rerank of the test split in a setting."""
-    as_read = s in SETTINGS.values()  # a single flaw has no compact CODER of its own
-    neighbors = (
-        read_neighbors(g.config, g.test, uses_published_texts(s.name))
-        if as_read
-        else text_neighbors(g.texts, s)
-    )
-    scores = neighbors.class_scores(g.test.features)
-    both = rerank_scores(g.test.features, scores, g.pairs, g.config.rerank.top_k)
+    both, val = g.stages(s).test, g.stages(s).val
     threshold = g.config.threshold(g.dataset)
     if s.rerank_threshold == "test":
         threshold = best_threshold(g.config.rerank.thresholds, both, g.test.labels)
-    elif s.rerank_threshold == "validation" and g.val is None:
+    elif s.rerank_threshold == "validation":
         threshold = DEFAULT_THRESHOLD
-    elif s.rerank_threshold == "validation" and g.val is not None:
-        val_scores = neighbors.class_scores(g.val.features)
-        on_val = rerank_scores(g.val.features, val_scores, g.pairs, g.config.rerank.top_k)
-        threshold = best_threshold(g.config.rerank.thresholds, on_val, g.val.labels)
+        if val is not None and g.val is not None:
+            threshold = best_threshold(g.config.rerank.thresholds, val, g.val.labels)
     eligible = torch.full((len(g.test.ids),), s.reranks)
     if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
         eligible &= (both.classes == g.test.labels[:, None]).any(dim=1)
-    return StageTwo(scores, both, threshold, eligible)
+    return StageTwo(g.stages(s).scores, both, threshold, eligible)
 
 
 def flaws(g: Given) -> list[dict[str, Any]]:

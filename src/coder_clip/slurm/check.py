@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,9 +29,6 @@ from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
 
 PROFILES = Path("workflow/profiles")
-GUESS = (
-    "; a guess, made before the images are listed: run Snakemake up to the target 'manifest', and check again"
-)
 COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel")
 
 
@@ -61,11 +58,21 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
     planned = planned_by(folder, file)
     yield from _queue_limit(planned)
+    if not planned.online:
+        yield from _weights(config)
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
+    guessed = (
+        ""
+        if listed
+        else (
+            "; a guess, made before the images are listed: run "
+            f"'snakemake --profile {folder} --configfile {file} manifest', and check again"
+        )
+    )
     usable = []
     for place, jobs in places.items():
-        findings = list(_place(jobs, here, listed))
+        findings = list(_place(jobs, here, guessed))
         yield from findings
         if all(f.status != "wrong" for f in findings):
             usable.append(place)
@@ -148,8 +155,8 @@ def _where(asked: dict[str, object]) -> str:
 # ---- what Slurm says ---------------------------------------------------------------------------------
 
 
-def _place(jobs: list[Planned], here: dict[str, site.Partition], listed: bool) -> Iterator[Finding]:
-    """Whether the cluster takes the jobs of one place. listed: sizes are no guesses any more."""
+def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> Iterator[Finding]:
+    """Whether the cluster takes the jobs of one place. guessed: what to say where amounts are no more than a guess."""
     where, rules = _where(jobs[0].asked), sorted({rule for job in jobs for rule in job.rules})
     refused: list[Finding] = []
     for job in heaviest(jobs):
@@ -159,10 +166,8 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], listed: bool) -
             lacks = site.Unmet(said)
         if lacks is None:
             continue
-        guess = lacks.amount and not listed and lacks.amount not in job.fixed
-        refused.append(
-            Finding("note" if guess else "wrong", f"{where}: {name}: {lacks.words}{GUESS if guess else ''}")
-        )
+        guess = guessed if lacks.amount and lacks.amount not in job.fixed else ""
+        refused.append(Finding("note" if guess else "wrong", f"{where}: {name}: {lacks.words}{guess}"))
         if not lacks.amount:  # the same for all
             break
     if refused:
@@ -205,6 +210,24 @@ def _queue_limit(planned: Plan) -> Iterator[Finding]:
         yield Finding("ok", f"jobs: {jobs} at a time, you may have {min(limits)} in the queue")
 
 
+def _weights(config: Config) -> Iterator[Finding]:
+    """What nodes without network would miss."""
+    hub = {n: m for n, m in config.models.items() if not m.model.startswith("local-dir:")}
+    if not hub:
+        return
+    from ..checkpoints import Absent, find
+
+    for name, model in hub.items():
+        try:
+            find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
+        except Absent:
+            yield Finding(
+                "note",
+                f"model {name}: its weights are not here yet, and nodes have no network: run Snakemake's target "
+                "'stage' first ('make reproduce PROFILE=…' does)",
+            )
+
+
 # ---- what nodes see ----------------------------------------------------------------------------------
 
 
@@ -213,8 +236,9 @@ def shared(config: Config, file: Path) -> list[Folder]:
     results = Path(config.results)
     found = [
         Folder("the repository", Path.cwd() / "Snakefile"),
+        Folder("the folder of the run", Path.cwd(), written=True),  # Snakemake's marks of files in the making
         Folder("the configuration", file),
-        Folder("the results folder", results),
+        Folder("the results folder", results, written=True),
         Folder("Python's environment", Path(sys.executable)),
         Folder("the package", Path(__file__).parent.parent),
     ]
@@ -235,7 +259,7 @@ def shared(config: Config, file: Path) -> list[Folder]:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         found.append(Folder("the weights from the Hugging Face hub", Path(HF_HUB_CACHE)))
-    return [Folder(f.words, f.path.absolute()) for f in found if f.path.exists()]
+    return [replace(f, path=f.path.absolute()) for f in found if f.path.exists()]
 
 
 def _probe(

@@ -25,14 +25,10 @@ SHARED = "it must lie on a file system that the nodes share, at the same path"
 
 SCRIPT = """\
 #!/bin/sh
-status={first}
-for path in {paths}; do
-  [ -r "$path" ] || exit $status
-  status=$((status + 1))
-done
+{folders}
 [ "$(cat {token})" = {value} ] || exit {other}
-said={folder}/check-$SLURM_JOB_ID.txt
-: > "$said" || exit {logs}
+said={log_folder}/check-$SLURM_JOB_ID.txt
+touch "$said" || exit {logs}
 {{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
 {scratch}
 {environment}
@@ -43,10 +39,15 @@ mv "$said.part" "$said"
 
 @dataclass(frozen=True)
 class Folder:
-    """A file or folder that nodes must see, and what it is to a person."""
+    """A file or folder that nodes must see, perhaps write, and what it is to a person."""
 
     words: str
     path: Path
+    written: bool = False
+
+    def test(self, status: int) -> str:
+        path = shlex.quote(str(self.path))
+        return f"[ -r {path} ]{f' && [ -w {path} ]' * self.written} || exit {status}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,11 @@ class Probes:
         scratch = self._plan.scratch or ""
         quoted = '[ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || exit'
         return SCRIPT.format(
-            first=FIRST,
-            paths=shlex.join(str(f.path) for f in self._folders),
+            folders="\n".join(f.test(FIRST + i) for i, f in enumerate(self._folders)),
             token=shlex.quote(str(self._token)),
             value=shlex.quote(value),
             other=OTHER,
-            folder=shlex.quote(str(self._logs)),
+            log_folder=shlex.quote(str(self._logs)),
             logs=LOGS,
             precommand=self._plan.precommand or ":",
             bad_precommand=PRECOMMAND,
@@ -138,7 +138,8 @@ class Probes:
     def _problem(self, code: int, job: str) -> str:
         if FIRST <= code < FIRST + len(self._folders):
             folder = self._folders[code - FIRST]
-            return f"{folder.words} ({folder.path}) cannot be seen or read there: {SHARED}"
+            how = "read and written" if folder.written else "read"
+            return f"{folder.words} ({folder.path}) cannot be {how} there: {SHARED}"
         if code == OTHER:
             return (
                 f"the log folder ({self._logs}) is another one there, not the one of this machine: {SHARED}"

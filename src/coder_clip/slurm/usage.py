@@ -19,6 +19,7 @@ from .queue import COMPLETED, LIVE, ask
 from .submitted import Entry, Journal
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
+WORTH_MB, WORTH_MINUTES = 2000, 30  # less of it lets no job start sooner
 AT_ONCE = 500  # jobs a question to sacct
 FIELDS = ("JobIDRaw", "State", "ElapsedRaw", "MaxRSS")
 UNITS = {"": 1e-6, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}  # of MaxRSS, in MB
@@ -86,7 +87,7 @@ class Usage:
             return None
         need = math.ceil((self.used_mb * 1.25 + AROUND) / 500) * 500
         tight = self.used_mb + AROUND > 0.9 * self.asked_mb
-        return need if tight or self.asked_mb >= need + 1000 else None
+        return need if tight or self.asked_mb - need >= WORTH_MB else None
 
     @property
     def better_minutes(self) -> int | None:
@@ -94,7 +95,7 @@ class Usage:
             return None
         need = max(math.ceil(self.used_minutes * 2 / 5) * 5, LEAST)
         tight = self.used_minutes > 0.8 * self.asked_minutes
-        return need if tight or self.asked_minutes >= 2 * need else None
+        return need if tight or self.asked_minutes - need >= WORTH_MINUTES else None
 
 
 def usage(results: Path, journal: Journal | None = None) -> list[Usage]:
@@ -181,6 +182,7 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
         row.busy_cpus = _most(row.busy_cpus, busy)
         row.add(b.cpus, b.asked_mb, b.asked_minutes, b.mem_mb, b.seconds)
     rules = {b.path: b.rule for b in files}
+    measured = set(rules.values())
     for e in entries:
         if (of := accounts.get(e.id)) is None:
             continue
@@ -188,7 +190,7 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
         row = rows.setdefault(e.rule, Usage(e.rule, group))
         good = of.state == COMPLETED
         row.failed += not good
-        row.jobs += good and group
+        row.jobs += good and e.rule not in measured
         memory = max(of.mem_mb - AROUND, 0) if good and of.mem_mb else None
         cpus, asked_mb, asked_minutes = (e.asked.get(k) for k in ("cpus", "mem_mb", "runtime"))
         row.add(cpus, asked_mb, asked_minutes, memory, of.seconds if good else None)

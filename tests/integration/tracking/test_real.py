@@ -25,7 +25,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
-    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 1.0]},
+    "rerank": {"top_k": 5, "top_ks": [2], "thresholds": [0.0, 0.1, 1.0]},
     "adapter": {
         "methods": ["tip_adapter", "coder_adapter"],
         "shots": [1],
@@ -38,6 +38,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     "evaluation": {
         "bootstrap": 20,
         "seed": 0,
+        "template_ensemble": True,
         "text_counts": [1],
         "draws": 1,
         "neighbors": 5,
@@ -209,6 +210,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "features.shards": 2,
     "features.on_error": "skip",
     "rerank.top_k": 4,
+    "rerank.top_ks": [2, 3],
     "rerank.thresholds": [0.0, 0.1, 0.9],  # the largest counts (pipeline.Phase)
     "adapter.methods": ["tip_adapter"],
     "adapter.shots": [1, 2],
@@ -219,6 +221,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "adapter.rounds": 3,
     "evaluation.bootstrap": 30,
     "evaluation.seed": 1,
+    "evaluation.template_ensemble": False,
     "evaluation.text_counts": [2],
     "evaluation.draws": 2,
     "evaluation.neighbors": 3,

@@ -1,0 +1,142 @@
+"""Does ImageNet fit on one node? The job `coder-clip adapter` at the size of ImageNet with 16 shots.
+
+16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50), synthetic features written as the
+phases before would write them, and the command run on them as Snakemake runs it: one seed, the published search of
+75,000 points, two CPU threads. Peak memory is the process's (goal: below 6 GB), seconds are its own (goal: minutes).
+
+Prints a Markdown table; writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from coder_clip.artifacts import Paths, read_json, write_tensors
+
+MODEL, DATASET = "RN50", "imagenet"
+TEXTS = {
+    "name": 1,
+    "attribute": 14,
+    "analogous": 5,
+    "prompt": 7,
+    "synonym": 3,
+}  # a class; the first three: 20
+NOISE = 2.5  # of images: neither CLIP nor the shots are right alone
+
+
+def main() -> None:
+    """One run a method, or one of all together."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=["coder_adapter"], help="each by itself (default %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
+    parser.add_argument("--small", action="store_true", help="50 classes, few images: does it run?")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/imagenet.json"), metavar="FILE")
+    args = parser.parse_args()
+    classes, val, test, d = (50, 100, 200, 64) if args.small else (1000, 10_000, 50_000, 1024)
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_features(Paths(Path(folder) / "results"), classes, 16, val, test, d)
+        rows = [measure(Path(folder), method, args.threads) for method in args.methods]
+    document = {
+        "machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0], "torch": torch.__version__},
+        "sizes": {"classes": classes, "shots": 16, "val": val, "test": test, "d": d},
+        "threads": args.threads,
+        "rows": rows,
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(document, indent=1) + "\n")
+    print("| 16-shot adapter job | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for r in rows:
+        print(
+            f"| `{r['method']}`, {16 * classes:,} shots, {20 * classes:,} texts, {val:,} + {test:,} images, d = {d} | "
+            f"{r['cpu_s']:.0f} s | {r['wall_s']:.0f} s | {r['gb']:.1f} GB | < 6 GB | "
+            f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%} |"
+        )
+
+
+def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, d: int) -> None:
+    """Artefacts of image_features and text_features: directions common to all, to a class, and an image's own."""
+    torch.manual_seed(0)
+    centres = normalize(torch.randn(classes, d), dim=1)
+    names = [f"class {i}" for i in range(classes)]
+    common = {"model": MODEL, "dataset": DATASET, "classes": names, "encoder": {"model": MODEL}}
+    for split, n in (("shots", classes * shots), ("val", val), ("test", test)):
+        ids = [f"{split}/{i}.jpg" for i in range(n)]
+        labels = torch.arange(n) % classes
+        # of one seed: for the first shot, the second, … an image a class
+        draws = (
+            {"1": [ids[i * classes : (i + 1) * classes] for i in range(shots)]} if split == "shots" else {}
+        )
+        tensors = {"features": features(labels, centres, NOISE), "labels": labels}
+        meta = {**common, "split": split, "ids": ids, "skipped": [], "draws": draws}
+        write_tensors(paths.image_features(MODEL, DATASET, split), tensors, meta)
+    kind = [k for k, n in TEXTS.items() for _ in range(classes * n)]
+    owner = torch.cat([torch.arange(classes).repeat_interleave(n) for n in TEXTS.values()])
+    texts = {"features": normalize(features(owner, centres, 1.0), dim=1), "class_index": owner}
+    texts["template_weights"] = normalize(features(torch.arange(classes), centres, 0.2), dim=1)
+    meta = {**common, "kind": kind, "text": [f"text {i}" for i in range(len(kind))]}
+    write_tensors(paths.text_features(MODEL, DATASET), texts, meta)
+
+
+def features(labels: Tensor, centres: Tensor, noise: float) -> Tensor:
+    """(N, d) rows around a common direction and their class's centre."""
+    d = centres.shape[1]
+    own = normalize(torch.randn(len(labels), d), dim=1)
+    return torch.ones(d) / d**0.5 + 0.5 * centres[labels] + noise * own
+
+
+def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
+    """The command's CPU seconds, wall-clock seconds and peak memory in GB."""
+    config = {
+        "datasets": {DATASET: {"texts": "names", "views": 1}},
+        "models": {MODEL: {"model": MODEL, "pretrained": "openai"}},
+        "features": {"threads": threads},
+        "settings": ["clean"],
+        "adapter": {"methods": [method], "shots": [16], "seeds": [1]},
+    }
+    (folder / "c.yaml").write_text(json.dumps(config))
+    job = [sys.executable, "-m", "coder_clip.cli", "adapter", "--config", "c.yaml"]
+    # a process in between, whose only child is the job: getrusage's peak is over all children
+    meter = (
+        "import json, resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss]))"
+    )
+    start = time.perf_counter()
+    told = subprocess.run(
+        [sys.executable, "-c", meter, *job], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    )
+    wall = time.perf_counter() - start
+    cpu, peak = json.loads(told.stdout.splitlines()[-1])
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    document = read_json(Paths(folder / "results").adapter(MODEL, DATASET, 16).with_suffix(".json"))
+    accuracy = {r["method"]: r["test_accuracy"] for r in document["runs"]}
+    return {
+        "method": method,
+        "cpu_s": cpu,
+        "wall_s": wall,
+        "gb": peak * unit / 1e9,
+        "accuracy": accuracy[method],
+        "clip_accuracy": accuracy["clip_ensemble"],
+    }
+
+
+if __name__ == "__main__":
+    main()

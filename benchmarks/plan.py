@@ -1,0 +1,43 @@
+"""How long does it take to plan the paper? `snakemake -n` on config/paper.yaml, nothing made, without images.
+
+Goal: below 10 seconds. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPEATS = 3
+COMMAND = ["-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", "config/paper.yaml"]
+
+
+def main() -> None:
+    """Median of some runs: wall-clock and CPU seconds."""
+    wall, cpu, told = [], [], ""
+    for _ in range(REPEATS):
+        start, before = time.perf_counter(), sum(os.times()[2:4])
+        told = subprocess.run(
+            [sys.executable, *COMMAND],
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "CODER_CLIP_TRACKING": "off"},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        wall.append(time.perf_counter() - start)
+        cpu.append(sum(os.times()[2:4]) - before)
+    jobs = re.findall(r"^total +(\d+)$", told, flags=re.M)[-1]
+    print("| what | wall clock | CPU time | goal |\n| --- | ---: | ---: | ---: |")
+    print(
+        f"| plan of {jobs} jobs | {statistics.median(wall):.1f} s | {statistics.median(cpu):.1f} s | < 10 s |"
+    )
+
+
+if __name__ == "__main__":
+    main()

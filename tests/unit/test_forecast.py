@@ -1,0 +1,113 @@
+"""What jobs need and what a run takes: from numbers of images and classes, whatever of them is known."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coder_clip import work
+from coder_clip.config import Config, load_config
+from coder_clip.datasets.entry import entry, names
+from coder_clip.forecast import ahead, jobs
+
+
+def configured(tmp_path: Path, **more: Any) -> Config:
+    document = {
+        "results": str(tmp_path),
+        "datasets": {"dtd": {"views": 3}, "photos": {"root": "photos"}},
+        "models": {"clip": {"model": "ViT-B-32", "pretrained": "openai"}},
+        "adapter": {"shots": [2, 4], "seeds": [1, 2]},
+        **more,
+    }
+    return Config.model_validate(document)
+
+
+def test_sizes_of_a_published_data_set_are_known_before_its_manifest(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    assert work.counts(config, "dtd", "test") == (1692, 47)
+    assert work.counts(config, "dtd", "shots") == (47 * 4 * 2 * 3, 47)  # four shots, two seeds, three views
+    assert work.counts(config, "photos", "test") == (work.UNKNOWN_IMAGES, work.UNKNOWN_CLASSES)
+    assert work.counts(config, "photos", "test", {"photos": ({"test": 7}, 2)}) == (7, 2)
+    manifest = tmp_path / "manifests/dtd.json"  # another split, once it is known
+    manifest.parent.mkdir()
+    manifest.write_text(json.dumps({"images": {"train": 9, "val": 8, "test": 7}, "classes": ["a", "b"]}))
+    assert work.counts(config, "dtd", "test") == (7, 2)
+
+
+def test_classes_are_counted_without_open_clip() -> None:
+    assert {n: entry(n).n_classes for n in names()} == {n: len(entry(n).class_names()) for n in names()}
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "expected"), [("auto", 1, True), ("auto", 0, False), ("cpu", 1, False)]
+)
+def test_whether_encoders_run_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, cards: int, expected: bool
+) -> None:
+    for i in range(cards):
+        (tmp_path / "gpus" / f"0000:0{i}:00.0").mkdir(parents=True)
+    monkeypatch.setattr(work, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert work.on_gpu(configured(tmp_path, features={"device": device})) is expected
+
+
+def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
+    """Sixteen at a time, one a core, would not fit in its memory."""
+    rules = [
+        rule
+        for file in (repo / "workflow/rules").glob("*.smk")
+        for rule in re.split(r"^ *rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]
+        if "encoder=encoder_params" in rule
+    ]
+    assert len(rules) == 4
+    assert all("on_gpu=ON_GPU" in rule for rule in rules)
+    assert "on_gpu=1" in (repo / "workflow/profiles/default/config.yaml").read_text(encoding="utf-8")
+
+
+def test_the_forecast_has_the_jobs_of_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as Snakemake plans: tests/integration/test_published.py counts those."""
+    monkeypatch.chdir(repo)
+    paper = load_config("config/paper.yaml")
+    found: dict[str, int] = {}
+    for job in jobs(paper, {}):
+        found[job.phase] = found.get(job.phase, 0) + 1
+    assert found["image_features"] == 5 * (11 * 3 + 2 + 1 + 1)
+    assert found["adapter"] == 5 * 11 * 5
+    assert {n for phase, n in found.items() if phase not in ("image_features", "adapter")} == {5 * 14}
+
+
+def test_a_gpu_saves_days_and_no_disk(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo)
+    paper = load_config("config/paper.yaml")
+
+    def hours(gpu: bool) -> tuple[float, float]:
+        table, gigabytes = ahead(paper, gpu)
+        found = next(line.split() for line in table if line.startswith("image_features"))
+        assert found[-1] == ("GPU" if gpu else "CPU")
+        return float(found[2]), gigabytes
+
+    (with_gpu, disk), (without, same) = hours(True), hours(False)
+    assert with_gpu * 50 < without
+    assert disk == same < 100
+
+
+def test_the_page_about_the_paper_shows_what_is_told(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/paper.md, for a configuration of which nothing is made."""
+    monkeypatch.chdir(repo)
+    paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
+    page = (repo / "docs/paper.md").read_text(encoding="utf-8")
+    (questions,) = re.findall(r"at most ([\d,]+) questions", page)
+    table, gigabytes = ahead(paper, True, int(questions.replace(",", "")))
+    assert "\n".join(table[:-1]) in page
+    assert f"| {gigabytes:.0f} GB, and" in page
+    on_disk = {name: entry(name).gigabytes for name in paper.datasets}
+    assert (
+        f"| {sum(on_disk.values()):.0f} GB on disk; {sum(on_disk.values()) - on_disk['imagenet']:.0f} GB"
+        in page
+    )

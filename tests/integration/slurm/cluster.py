@@ -103,6 +103,17 @@ def eventually(what: str, done: Callable[[], object], seconds: float = 30, every
         time.sleep(every)
 
 
+def free_ports(count: int = 10) -> int:
+    """The first of so many ports in a row that nobody listens on; test processes side by side start apart."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(16810 + 40 * worker, 32000, 200):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(base, base + count):
+                stack.enter_context(socket.socket()).bind(("", port))
+            return base
+    raise RuntimeError("no free ports")
+
+
 @dataclass(frozen=True)
 class Job:
     """One row of `squeue --states=all`."""
@@ -123,7 +134,7 @@ class Job:
 @dataclass
 class Cluster:
     folder: Path
-    base_port: int = 16810
+    base_port: int = field(default_factory=free_ports)
     accounting: bool = False
     min_job_age: int = 300
     node_timeout: int = 300

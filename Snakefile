@@ -11,6 +11,7 @@ min_version("9.27")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/tracking.smk"
+include: "workflow/rules/stage.smk"
 include: "workflow/rules/texts.smk"
 include: "workflow/rules/image_features.smk"
 include: "workflow/rules/text_features.smk"

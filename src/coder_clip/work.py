@@ -28,6 +28,7 @@ START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any data-centre GPU, keeps up
 CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
+SEARCH = 1e-5  # seconds of all few-shot methods a seed, validation image and shot (benchmarks/imagenet.py)
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
@@ -72,9 +73,11 @@ def need(
         return _need(START + 4 * images * dim * 4 / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
     scores = images * classes * 4 / 1e6
-    repeats = {"adapter": 30, "evaluation": 20}.get(phase, 10)
-    seconds = 60 + images * classes * (2e-5 if phase == "adapter" else 5e-6) / config.features.threads
-    return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds + repeats)
+    seconds = 10 + images * classes * 5e-6 / config.features.threads
+    if phase == "adapter":
+        shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
+        seconds += SEARCH * counts(config, place["dataset"], "val", sizes)[0] * shots * seeds
+    return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds)
 
 
 def on_gpu(config: Config) -> bool:

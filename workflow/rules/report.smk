@@ -30,23 +30,6 @@ FIGURES = {
 SHOW_IMAGES = ["correction", "rerank_pairs"]
 
 
-def compared(name):
-    """What the comparison with published figures reads besides: which images and encoders they are of."""
-    if name != "published":
-        return []
-    features = PATHS.image_features("{model}", "{dataset}", "test")
-    return [
-        *map(str, sorted(Path("data/reference").glob("*.csv"))),
-        *(
-            f"src/coder_clip/datasets/entries/{d}.yaml"
-            for d in DATASETS
-            if d in PUBLISHED
-        ),
-        *expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
-        *expand(features, model=MODELS, dataset=DATASETS),
-    ]
-
-
 for name, (phases, category) in TABLES.items():
 
     rule:

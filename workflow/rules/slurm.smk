@@ -7,15 +7,3 @@ if workflow.is_main_process:
 
 onstart:
     slurm.before_jobs(workflow)
-
-
-rule stage:
-    log:
-        LOGS / "stage.log",
-    localrule: True  # where the network is
-    conda:
-        ENVIRONMENT
-    message:
-        "weights and data sets"
-    shell:
-        "coder-clip stage 2>&1 | tee {log}"

@@ -1,0 +1,13 @@
+# Before a run on machines without network (docs/slurm.md): weights and data sets are fetched.
+
+
+rule stage:
+    log:
+        LOGS / "stage.log",
+    localrule: True  # where the network is
+    conda:
+        ENVIRONMENT
+    message:
+        "weights and data sets"
+    shell:
+        "coder-clip stage 2>&1 | tee {log}"

@@ -131,6 +131,9 @@ def test_only_the_data_sets_that_are_there(
     out = said(command)
     assert "data set eurosat: 10 classes" in out
     assert "food101" not in out
+    assert "food101: not usable" in command("data", "check", "--config", "c.yaml").out, (
+        "how else would one get it?"
+    )
     assert list(load_config("c.yaml").datasets) == ["eurosat"]
     manifest = Path("results/manifests/dtd.json")  # pulled: its images need not be here
     manifest.parent.mkdir(parents=True)

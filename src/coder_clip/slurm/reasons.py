@@ -45,7 +45,8 @@ HELD = (
 def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
     """Why a job failed. detail: scontrol's view of it, as far as it is still known."""
     node = detail.get("NodeList", "")
-    where = f" on {node}" if node not in ("", "(null)") else ""
+    name = f" {node}" if node not in ("", "(null)") else ""
+    where = f" on{name}" if name else ""
     code, _, signal = detail.get("ExitCode", "").partition(":")
     memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
     if state == "TIMEOUT":
@@ -56,9 +57,9 @@ def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
     if state == "CANCELLED":
         return f"was cancelled{where} (scancel, or an administrator)"
     if state == "NODE_FAIL":
-        return f"lost its node{where}, which went down"
+        return f"lost its node{name}, which went down"
     if state == "BOOT_FAIL":
-        return f"did not start: its node{where} did not boot"
+        return f"did not start: its node{name} did not boot"
     if state == "PREEMPTED":
         return f"was preempted{where} by a job of higher priority"
     if state == "DEADLINE":

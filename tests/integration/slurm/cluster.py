@@ -260,6 +260,7 @@ class Cluster:
                 f"AccountingStoragePort={self.base_port + 9}",
                 f"AccountingStoragePass={self.folder}/munge/sock",
                 "AccountingStorageTRES=gres/gpu",
+                "AccountingStorageEnforce=limits",
             ]
         values = {
             "host": host,

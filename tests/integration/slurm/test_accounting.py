@@ -1,8 +1,9 @@
-"""A cluster with an accounting database: sacct exists and the plugin would use it, the controller forgets ended jobs
-within seconds, and a node crashes. Nothing changes for the run."""
+"""A cluster with an accounting database: sacct exists and the plugin would use it, a user may submit two jobs at a
+time, the controller forgets ended jobs within seconds, and a node crashes. The run goes on as elsewhere."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ def accounted() -> Iterator[Cluster]:
     folder = Path(f"/tmp/coder-clip-accounting-{os.getpid()}")
     found = Cluster(folder, accounting=True, min_job_age=2, node_timeout=6)
     found.start()
+    found.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "MaxSubmitJobs=2")
     yield found
     found.stop()
     shutil.rmtree(folder, ignore_errors=True)
@@ -29,7 +31,7 @@ def accounted() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, accounted: Cluster) -> Iterator[Run]:
-    """Of three jobs one loses its node, one is cancelled, one ends while the controller still knows it."""
+    """Of three jobs one loses its node, one is cancelled, one just ends."""
     run = toy(
         tmp_path_factory.mktemp("accounting") / "toy", accounted, jobs=["ok", "held_crash", "held_cancel"]
     )
@@ -37,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, accounted: Cluster) -> Iterato
     run.starts("held_crash", "held_cancel")
     (victim,) = run.started("held_crash")
     accounted.run("scancel", *run.started("held_cancel"))
-    run.starts("held_cancel", tries=2)
+    run.starts("held_cancel", tries=2, seconds=120)
     accounted.crash(run.job(victim).node)
     run.starts("held_crash", tries=2, seconds=150)
     run.go("held_crash", "held_cancel")
@@ -71,3 +73,7 @@ def test_the_database_knows_every_job(run: Run, accounted: Cluster) -> None:
     assert states[first].startswith("CANCELLED by")
     crashed = run.started("held_crash")[0]
     assert [states[i] for i in (ok, second, crashed)] == ["COMPLETED"] * 3
+
+
+def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
+    assert "Slurm takes no job now (sbatch: error: AssocMaxSubmitJobLimit" in run.said()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coder_clip.config import GeneratorConfig, load_config
+from coder_clip.config import TEXT_KINDS, GeneratorConfig, load_config
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm import batch, client, cost, prompts, store
@@ -347,7 +347,7 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
 
 def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
     assert load("mine.json").datasets["digits"].text_sources("digits") == dict.fromkeys(
-        ("attribute", "analogous", "synonym"), Path("mine.json")
+        TEXT_KINDS, Path("mine.json")
     )
     assert load("names").datasets["digits"].text_sources("digits") == {}
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from coder_clip.slurm import reasons
 from coder_clip.texts.sets import load_pair_set, load_text_set
 
 REPO = Path(__file__).resolve().parents[2]
@@ -88,3 +89,18 @@ def test_the_guide_to_clusters_tells_every_line_of_the_profile() -> None:
     rules = {"encode_images", "encode_shard", "encode_texts", "encode_pairs"}
     assert len(keys) > 20
     assert {k for k in keys - rules if f"`{k}" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        *(("FAILED", "1:0"), ("FAILED", "0:9"), ("OUT_OF_MEMORY", ""), ("TIMEOUT", ""), ("CANCELLED", "")),
+        *(("PREEMPTED", ""), ("NODE_FAIL", "")),
+    ],
+)
+def test_the_guide_to_clusters_quotes_what_a_run_says(state: str, code: str) -> None:
+    """People search a page for the words before their eyes."""
+    page = (REPO / "docs/slurm.md").read_text(encoding="utf-8")
+    detail = {"NodeList": "n1", "TimeLimit": "00:30:00", "ExitCode": code}
+    said = reasons.ended(state, detail, {"mem_mb": 4000})
+    assert said.split(" than the" if code == "0:9" else "\n")[0] in page

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
-# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later
+# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later. (Slurm says
+# "job submit limit, user's size and/or time limits" of every limit; its name, a line above, tells which it is.)
 LATER = re.compile(
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
-    r"controller.*(not responding|busy)|zero bytes|submit limit|MaxSubmitJob|try again|slurm_persist|"
+    r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
     r"backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
@@ -22,12 +23,13 @@ REFUSED = (
         r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
     ),
+    (r"violates accounting/QOS policy", "a limit of your account or QOS forbids it"),
     (r"more processors requested", "the partition does not allow so many CPUs"),
     (r"time limit", "the partition does not allow so long a run"),
     (r"reservation", "there is no such reservation, or it is not for you"),
     (r"invalid feature", "no node has that feature (constraint)"),
     (r"memory", "the partition does not allow so much memory"),
-    (r"policy|limit", "a limit of your account or QOS forbids it"),
+    (r"limit", "a limit forbids it"),
 )
 HELD = (
     (r"launch failed", "could not be started on its node and is held"),
@@ -45,7 +47,8 @@ HELD = (
 def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
     """Why a job failed. detail: scontrol's view of it, as far as it is still known."""
     node = detail.get("NodeList", "")
-    where = f" on {node}" if node not in ("", "(null)") else ""
+    name = f" {node}" if node not in ("", "(null)") else ""
+    where = f" on{name}" if name else ""
     code, _, signal = detail.get("ExitCode", "").partition(":")
     memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
     if state == "TIMEOUT":
@@ -56,9 +59,9 @@ def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
     if state == "CANCELLED":
         return f"was cancelled{where} (scancel, or an administrator)"
     if state == "NODE_FAIL":
-        return f"lost its node{where}, which went down"
+        return f"lost its node{name}, which went down"
     if state == "BOOT_FAIL":
-        return f"did not start: its node{where} did not boot"
+        return f"did not start: its node{name} did not boot"
     if state == "PREEMPTED":
         return f"was preempted{where} by a job of higher priority"
     if state == "DEADLINE":

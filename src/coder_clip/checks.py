@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .texts.llm.cost import Estimate
 
 SHOWN = 3  # names in a line
+LONG = 8  # hours, from which on a GPU is worth a word
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
@@ -125,15 +126,18 @@ def _encoder(config: Config, name: str) -> Iterator[str]:
 
 def _ahead(config: Config, sizes: dict[str, Sizes]) -> Iterator[str]:
     """The device, hours by phase, disk; UserError where the disk is too small."""
-    device = pick_device(config.features.device)
-    table, gigabytes = ahead(config, device.type != "cpu", _asked(config).requests, sizes)
+    device, questions = pick_device(config.features.device), _asked(config).requests
+    table, hours, gigabytes = ahead(config, device.type != "cpu", questions, sizes)
     if not table:
         yield "everything is made already but for tables, figures and the report"
         return
     if device.type == "cuda":
         yield f"device {device}: {torch.cuda.get_device_name(device)}"
+    elif device.type == "cpu" and hours > LONG:
+        with_one = ahead(config, True, questions, sizes)[1]
+        yield f"device cpu: no GPU on this machine; with one, here or on a cluster, about {with_one:.0f} h in all"
     else:
-        yield f"device {device}" + ": no GPU" * (device.type == "cpu")
+        yield f"device {device}"
     yield from table
     place = next(p for p in (config.results, *config.results.resolve().parents) if p.is_dir())
     free = shutil.disk_usage(place).free / 1e9

@@ -65,7 +65,7 @@ def _chosen(
     """Which data sets a command is about, and where they lie."""
     from .datasets.published import data_root
 
-    c = load_config(config) if config else None
+    c = load_config(config, absent=True) if config else None
     chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))
     if unknown := [n for n in chosen if n not in PUBLISHED]:
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")

@@ -580,8 +580,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(path: str | Path) -> Config:
-    """Read and check a configuration file.
+def load_config(path: str | Path, absent: bool = False) -> Config:
+    """Read and check a configuration file. absent: keep the data sets that are not here, whatever only_present says.
 
     Raises UserError, one line, for a missing file, invalid YAML, unknown keys and impossible values.
     """
@@ -608,7 +608,7 @@ def load_config(path: str | Path) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
-    return _present(config, path) if config.only_present else config
+    return _present(config, path) if config.only_present and not absent else config
 
 
 def _present(config: Config, path: Path) -> Config:

@@ -70,8 +70,8 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
 
 def ahead(
     config: Config, gpu: bool, questions: int = 0, sizes: Mapping[str, Sizes] | None = None
-) -> tuple[list[str], float]:
-    """A table for people of what is still to be done, and the gigabytes that it needs.
+) -> tuple[list[str], float, float]:
+    """A table for people of what is still to be done, the hours that it takes in all, and its gigabytes.
 
     questions: to a language model. sizes: of data sets whose images were counted.
     """
@@ -85,7 +85,7 @@ def ahead(
             for i, more in enumerate((1, START + takes, job.size / 1e9)):
                 of[i] += more
     if not found:
-        return [], 0.0
+        return [], 0.0, 0.0
     where = {p: "server" if p == "texts" else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
     wide = max(len(p) for p in found)
     table = [f"{'phase':{wide}}  {'jobs':>6}  {'hours':>7}  {'GB':>6}  on"]
@@ -95,4 +95,4 @@ def ahead(
     hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
     all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores
     table.append(f"about {all_:.1f} h in all, with {cores} of the CPU's jobs at a time")
-    return table, sum(size for _, _, size in found.values())
+    return table, all_, sum(size for _, _, size in found.values())

@@ -106,6 +106,23 @@ def test_all_that_is_missing_is_told_at_once(
     assert "image_features" in answer.out, "the hours are told all the same"
 
 
+def test_who_needs_a_gpu_is_told(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    document = {
+        "datasets": {"places365": {"texts": "names"}},
+        "models": {"clip": {"model": "ViT-L-14", "pretrained": "openai"}},
+        "features": {"device": "cpu"},
+    }
+    Path("c.yaml").write_text(json.dumps(document))
+    found = re.search(
+        r"no GPU on this machine; with one, .*about (\d+) h", command("check", "--config", "c.yaml").out
+    )
+    assert found
+    assert int(found[1]) < 8
+    configure()
+    assert "no GPU" not in said(command), "36 images need none"
+
+
 def test_weights_that_can_be_fetched_stop_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -131,6 +148,9 @@ def test_only_the_data_sets_that_are_there(
     out = said(command)
     assert "data set eurosat: 10 classes" in out
     assert "food101" not in out
+    assert "food101: not usable" in command("data", "check", "--config", "c.yaml").out, (
+        "how else would one get it?"
+    )
     assert list(load_config("c.yaml").datasets) == ["eurosat"]
     manifest = Path("results/manifests/dtd.json")  # pulled: its images need not be here
     manifest.parent.mkdir(parents=True)

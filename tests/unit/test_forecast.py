@@ -85,7 +85,7 @@ def test_a_gpu_saves_days_and_no_disk(repo: Path, monkeypatch: pytest.MonkeyPatc
     paper = load_config("config/paper.yaml")
 
     def hours(gpu: bool) -> tuple[float, float]:
-        table, gigabytes = ahead(paper, gpu)
+        table, _, gigabytes = ahead(paper, gpu)
         found = next(line.split() for line in table if line.startswith("image_features"))
         assert found[-1] == ("GPU" if gpu else "CPU")
         return float(found[2]), gigabytes
@@ -103,7 +103,7 @@ def test_the_page_about_the_paper_shows_what_is_told(
     paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
     (questions,) = re.findall(r"at most ([\d,]+) questions", page)
-    table, gigabytes = ahead(paper, True, int(questions.replace(",", "")))
+    table, _, gigabytes = ahead(paper, True, int(questions.replace(",", "")))
     assert "\n".join(table[:-1]) in page
     assert f"| {gigabytes:.0f} GB, and" in page
     on_disk = {name: entry(name).gigabytes for name in paper.datasets}

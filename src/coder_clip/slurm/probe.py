@@ -160,7 +160,7 @@ class Probes:
         return f"the job ended with status {code}"
 
     def _last(self, job: str) -> str:
-        lines = [line.strip() for line in self._wait_for(job).splitlines() if line.strip()]
+        lines = [line.strip() for line in self._wait_for(job, 5).splitlines() if line.strip()]
         errors = [line for line in lines if "rror" in line]  # below Python's first words may stand empty ones
         return (errors or lines or ["it says nothing"])[-1][:200]
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
-# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later
+# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later. (Slurm says
+# "job submit limit, user's size and/or time limits" of every limit; its name, a line above, tells which it is.)
 LATER = re.compile(
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
-    r"controller.*(not responding|busy)|zero bytes|submit limit|MaxSubmitJob|try again|slurm_persist|"
+    r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
     r"backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
@@ -22,12 +23,13 @@ REFUSED = (
         r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
     ),
+    (r"violates accounting/QOS policy", "a limit of your account or QOS forbids it"),
     (r"more processors requested", "the partition does not allow so many CPUs"),
     (r"time limit", "the partition does not allow so long a run"),
     (r"reservation", "there is no such reservation, or it is not for you"),
     (r"invalid feature", "no node has that feature (constraint)"),
     (r"memory", "the partition does not allow so much memory"),
-    (r"policy|limit", "a limit of your account or QOS forbids it"),
+    (r"limit", "a limit forbids it"),
 )
 HELD = (
     (r"launch failed", "could not be started on its node and is held"),

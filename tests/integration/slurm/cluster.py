@@ -103,6 +103,17 @@ def eventually(what: str, done: Callable[[], object], seconds: float = 30, every
         time.sleep(every)
 
 
+def free_ports(count: int = 10) -> int:
+    """The first of so many ports in a row that nobody listens on; test processes side by side start apart."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(16810 + 40 * worker, 32000, 200):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(base, base + count):
+                stack.enter_context(socket.socket()).bind(("", port))
+            return base
+    raise RuntimeError("no free ports")
+
+
 @dataclass(frozen=True)
 class Job:
     """One row of `squeue --states=all`."""
@@ -123,7 +134,7 @@ class Job:
 @dataclass
 class Cluster:
     folder: Path
-    base_port: int = 16810
+    base_port: int = field(default_factory=free_ports)
     accounting: bool = False
     min_job_age: int = 300
     node_timeout: int = 300
@@ -187,9 +198,11 @@ class Cluster:
         (self.folder / f"slurmd-{node}.pid").unlink()
 
     def crash(self, node: str) -> None:
-        """The daemon and everything that runs on the node."""
+        """The daemon and everything that runs on the node; first what would tell the controller of it."""
         self.kill_slurmd(node)
-        for pid in self._left_by_jobs(node):
+        jobs = list(self._left_by_jobs(node))
+        watchers = {parent for pid in jobs if b"slurmstepd" in _command(parent := _parent(pid))}
+        for pid in [*watchers, *jobs]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -247,6 +260,7 @@ class Cluster:
                 f"AccountingStoragePort={self.base_port + 9}",
                 f"AccountingStoragePass={self.folder}/munge/sock",
                 "AccountingStorageTRES=gres/gpu",
+                "AccountingStorageEnforce=limits",
             ]
         values = {
             "host": host,
@@ -367,32 +381,39 @@ class Cluster:
 
     def _left_by_jobs(self, node: str | None = None) -> Iterator[int]:
         """Processes of jobs of this cluster, of one node or all, by their environment."""
-        mine = f"SLURM_CONF={self.folder}/slurm.conf".encode()
+        mine = {f"SLURM_CONF={self.folder}/slurm.conf".encode()}
+        if node is not None:
+            mine.add(f"SLURMD_NODENAME={node}".encode())
         for entry in Path("/proc").glob("[0-9]*/environ"):
             try:
                 values = entry.read_bytes().split(b"\0")
             except OSError:
                 continue
-            on = f"SLURMD_NODENAME={node}".encode()
-            if mine in values and any(v.startswith(b"SLURM_JOB_ID=") for v in values):
-                if node is None or on in values:
-                    yield int(entry.parent.name)
-            elif node is not None and b"slurmstepd" in _command(entry.parent) and mine in values:
+            if mine <= set(values) and any(v.startswith(b"SLURM_JOB_ID=") for v in values):
                 yield int(entry.parent.name)
 
 
-def _command(process: Path) -> bytes:
+def _command(pid: int) -> bytes:
     try:
-        return (process / "cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
 
-def _gone(pid: int) -> bool:
+def _stat(pid: int) -> list[str]:
+    """State, parent, …; of a process that is gone: Z, as of a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return ["Z", "0"]
+
+
+def _parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _gone(pid: int) -> bool:
+    return _stat(pid)[0] == "Z"
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,6 @@ from cluster import Cluster, Job, eventually
 HERE = Path(__file__).parent
 REPO = HERE.parents[2]
 QUICK = ("--coder-clip-init-seconds-before-status-checks", "1", "--latency-wait", "3")
-
-
-def port() -> int:
-    """Clusters of test processes side by side must not share ports."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return 16810 + 40 * int(worker)
 
 
 @dataclass
@@ -84,7 +79,13 @@ class Run:
         return (self.folder / "run.log").read_text()
 
     def says(self, what: str, seconds: float = 60) -> None:
-        eventually(f"'{what}'", lambda: what in self.said(), seconds)
+        self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
+
+    def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
+        """As long as the run lives."""
+        assert self.process is not None
+        eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        assert done(), self.said()
 
     # ---- the toy ----------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class Run:
 
     def starts(self, *names: str, tries: int = 1, seconds: float = 60) -> None:
         for name in names:
-            eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
+            self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 
     def go(self, *names: str) -> None:
         for name in names:

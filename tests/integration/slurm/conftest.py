@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, missing
-from cluster_run import port
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +17,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(reason)
     # munge refuses a socket below a folder that others may not enter, as pytest's own are
     folder = Path(f"/tmp/coder-clip-slurm-{os.getpid()}")
-    found = Cluster(folder, port())
+    found = Cluster(folder, min_job_age=3600)
     found.start()
     yield found
     found.stop()

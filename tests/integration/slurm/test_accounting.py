@@ -1,0 +1,79 @@
+"""A cluster with an accounting database: sacct exists and the plugin would use it, a user may submit two jobs at a
+time, the controller forgets ended jobs within seconds, and a node crashes. The run goes on as elsewhere."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, missing
+from cluster_run import Run, toy
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def accounted() -> Iterator[Cluster]:
+    if reason := missing(accounting=True):
+        pytest.skip(reason)
+    folder = Path(f"/tmp/coder-clip-accounting-{os.getpid()}")
+    found = Cluster(folder, accounting=True, min_job_age=2, node_timeout=6)
+    found.start()
+    found.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "MaxSubmitJobs=2")
+    yield found
+    found.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, accounted: Cluster) -> Iterator[Run]:
+    """Of three jobs one loses its node, one is cancelled, one just ends."""
+    run = toy(
+        tmp_path_factory.mktemp("accounting") / "toy", accounted, jobs=["ok", "held_crash", "held_cancel"]
+    )
+    run.start()
+    run.starts("held_crash", "held_cancel")
+    (victim,) = run.started("held_crash")
+    accounted.run("scancel", *run.started("held_cancel"))
+    run.starts("held_cancel", tries=2, seconds=120)
+    accounted.crash(run.job(victim).node)
+    run.starts("held_crash", tries=2, seconds=150)
+    run.go("held_crash", "held_cancel")
+    run.wait()
+    yield run
+    accounted.cancel_all()
+
+
+def test_the_run_succeeds(run: Run) -> None:
+    assert run.status == 0, run.said()
+    lines = (run.folder / "out/merged.txt").read_text().splitlines()
+    assert lines == ["ok one", "held_crash one", "held_cancel one"]
+
+
+def test_slurm_queues_the_job_of_a_crashed_node_again(run: Run) -> None:
+    first, second = run.started("held_crash")
+    assert first == second, "a copy beside it would write the same file"
+    assert f"Slurm job {first} " not in run.said(), "the head never noticed"
+
+
+def test_a_cancelled_job_is_tried_again(run: Run) -> None:
+    """The plugin waits for ever: it does not know sacct's 'CANCELLED by 0'."""
+    first, _ = dict.fromkeys(run.started("held_cancel"))
+    assert f"Slurm job {first} was cancelled" in run.said()
+
+
+def test_the_database_knows_every_job(run: Run, accounted: Cluster) -> None:
+    rows = accounted.run("sacct", "-nPX", "--format=JobID,State").split("\n")
+    states = dict(row.split("|") for row in rows if row)
+    (ok,), (first, second) = run.started("ok"), dict.fromkeys(run.started("held_cancel"))
+    assert states[first].startswith("CANCELLED by")
+    crashed = run.started("held_crash")[0]
+    assert [states[i] for i in (ok, second, crashed)] == ["COMPLETED"] * 3
+
+
+def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
+    assert "Slurm takes no job now (sbatch: error: AssocMaxSubmitJobLimit" in run.said()

@@ -1,0 +1,54 @@
+"""What Slurm says, understood: messages of Slurm 24.11."""
+
+from __future__ import annotations
+
+import pytest
+
+from coder_clip.slurm.reasons import LATER, ended, refused
+
+POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+
+
+@pytest.mark.parametrize(
+    ("said", "later"),
+    [
+        (
+            f"sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            True,
+        ),
+        (
+            f"sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            True,
+        ),
+        (
+            f"sbatch: error: AssocGrpSubmitJobsLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            True,
+        ),
+        (
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            True,
+        ),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
+        ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", True),
+        # would be waited for until the end of all days
+        (f"sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: Batch job submission failed: {POLICY}", False),
+        ("sbatch: error: Batch job submission failed: Invalid partition name specified", False),
+        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
+    ],
+)
+def test_only_what_passes_is_waited_for(said: str, later: bool) -> None:
+    assert bool(LATER.search(said)) == later
+
+
+def test_a_refusal_says_why_and_what_was_asked() -> None:
+    told = refused(
+        f"sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: Batch job submission failed: {POLICY}",
+        {"mem_mb": 9000},
+    )
+    assert "a limit of your account or QOS forbids it — QOSMaxMemoryPerJob" in told
+    assert told.endswith("Asked for: 9000 MB")
+
+
+def test_a_time_out_names_the_limit_and_the_node() -> None:
+    told = ended("TIMEOUT", {"TimeLimit": "00:30:00", "NodeList": "n1"}, {"runtime": 30})
+    assert told == "ran into its time limit of 00:30:00 on n1"

@@ -33,6 +33,11 @@ TEXTS = {
     "prompt": 7,
     "synonym": 3,
 }  # a class; the first three: 20
+SIZES = {  # classes, validation images, test images, d; 16 shots
+    "small": (50, 100, 200, 64),
+    "caltech101": (100, 1649, 2465, 1024),
+    "imagenet": (1000, 10_000, 50_000, 1024),
+}
 NOISE = 2.5  # of images: neither CLIP nor the shots are right alone
 
 
@@ -45,10 +50,10 @@ def main() -> None:
         "--methods", nargs="+", default=["coder_adapter"], help="each by itself (default %(default)s)"
     )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
-    parser.add_argument("--small", action="store_true", help="50 classes, few images: does it run?")
+    parser.add_argument("--size", choices=SIZES, default="imagenet", help="small: does it run?")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/imagenet.json"), metavar="FILE")
     args = parser.parse_args()
-    classes, val, test, d = (50, 100, 200, 64) if args.small else (1000, 10_000, 50_000, 1024)
+    classes, val, test, d = SIZES[args.size]
 
     with tempfile.TemporaryDirectory() as folder:
         write_features(Paths(Path(folder) / "results"), classes, 16, val, test, d)

@@ -45,7 +45,7 @@ def test_new_photos_get_a_class_each(here: Path, command: Command) -> None:
     ]
     for r in found:
         assert r["coder"] == r["top1"]
-        assert 0 <= float(r["gap"]) == pytest.approx(float(r["share1"]) - float(r["share2"]), abs=2e-6)
+        assert 0 <= float(r["gap"]) == pytest.approx(float(r["share1"]) - float(r["share2"]), abs=5e-6)
     right = [r["coder"].replace(" ", "_") == Path(r["image"]).parent.name for r in found]
     assert sum(right) > 12, "worse than chance among three colours"
 

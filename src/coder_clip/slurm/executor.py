@@ -75,6 +75,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def _take_over(self) -> None:
         from . import seen_at_start
 
+        if all(job.is_local for job in self.workflow.dag.needrun_jobs()):
+            return  # nothing to submit, as for `stage`: what is in the queue may be of a head that is alive
         found = seen_at_start()
         if found is None:  # the controller was away then
             found = self._patiently(lambda: live(self._journal))

@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cluster import Cluster, eventually
-from cluster_run import Run, toy
+from cluster_run import Run, environment, toy
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,40 @@ def test_jobs_of_a_killed_head_that_make_something_else_are_stopped_first(
     assert run.wait() == 0, run.said()
     assert merged(run) == "held_a two\n"
     assert run.job(new).state == "COMPLETED"
+
+
+LOCAL = """
+include: "workflow/rules/slurm.smk"
+
+
+rule side:
+    output:
+        "side.txt",
+    localrule: True
+    shell:
+        "touch {output}"
+"""
+
+
+def test_a_run_that_submits_nothing_leaves_jobs_to_their_head(shared_folder: Path, cluster: Cluster) -> None:
+    """As `stage` does, beside a head that is alive."""
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    (shared_folder / "Local.smk").write_text(LOCAL)
+    command = ["snakemake", "--snakefile", "Local.smk", "--profile", "workflow/profiles/slurm"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=shared_folder,
+        env=environment(shared_folder, cluster),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (shared_folder / "side.txt").exists()
+    assert "of an earlier run" not in done.stderr
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    assert len(run.started("held_a")) == 1
 
 
 def test_a_run_on_this_machine_does_not_start_beside_live_jobs(shared_folder: Path, cluster: Cluster) -> None:

@@ -401,7 +401,7 @@ def test_everything_again_elsewhere_gives_the_same_bytes(finished: Work, fresh: 
 def test_the_phases_run_without_snakemake_to_the_same_bytes(finished: Work, fresh: Work) -> None:
     for phase in (
         "check", "manifest", "texts", "image-features", "text-features", "coder", "zero-shot",
-        "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation",
+        "confusable-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation",
     ):  # fmt: skip
         fresh.coder_clip(phase, "--config", fresh.config)
     report = ("tables/", "figures/", "report.html", "metrics.json")

@@ -28,9 +28,9 @@ DEFAULT = "config/reproduce.yaml"
 class Phase:
     """target: of Snakemake. made: names below results/. kept: those that stay in Git, small and for people.
 
-    params: keys of the configuration whose change remakes something; * stands for every data set. Of two keys only
-    the largest value counts (adapter.shots for image features, rerank.thresholds for the texts of pairs), which DVC
-    cannot express: there it names the phase at any change.
+    params: keys of the configuration whose change remakes something; * stands for every data set. Of three keys a part
+    counts, which DVC cannot express, so that it names the phase at any change: the largest of adapter.shots and whether
+    one of adapter.methods wants single views for image features, the largest of rerank.thresholds for texts of pairs.
     """
 
     name: str

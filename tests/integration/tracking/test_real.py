@@ -202,6 +202,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "datasets.digits.templates": {"name": "a picture of a {class}"},
     "datasets.digits.root": "data/texts",
     "datasets.digits.few_shot": False,
+    "datasets.digits.shot_files": "data/shots",
     "models": {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}},
     "settings": ["as_published", "corrected"],
     "features.batch_size": 32,
@@ -211,7 +212,7 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "rerank.top_k": 4,
     "rerank.top_ks": [2, 3],
     "rerank.thresholds": [0.0, 0.1, 0.9],  # the largest counts (pipeline.Phase)
-    "adapter.methods": ["tip_adapter"],
+    "adapter.methods": ["tip_adapter", "gda"],  # gda wants single views (pipeline.Phase)
     "adapter.shots": [1, 2],
     "adapter.seeds": [1, 3],
     "adapter.repeat_shots": True,
@@ -280,6 +281,9 @@ def answers(made: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     clone = cloned(made, tmp_path_factory.mktemp("every") / "clone")
     for kind in ("", ".one_to_one"):
         shutil.copy(clone / f"data/texts/digits{kind}.json", clone / f"data/texts/other{kind}.json")
+    (clone / "data/shots").mkdir()
+    for seed in SMALL["adapter"]["seeds"]:
+        (clone / f"data/shots/shot_1-seed_{seed}.json").write_text("{}")
     assert plan(clone) == set()
     changes = changes_of(clone.folder)
     done = subprocess.run(
@@ -433,7 +437,7 @@ def test_every_rule_lists_its_sources() -> None:
     """A rule without them would miss an edit after a pull."""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         for name, body in _rules(path.read_text()):
-            if "shell:" in body:
+            if "output:" in body:
                 assert "sources=" in body, f"{path.name}: rule {name}"
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .checkpoints import Absent, find
 from .config import Config
-from .datasets import Dataset, load_dataset
+from .datasets import PUBLISHED, Dataset, load_dataset
 from .datasets.images import UnreadableImage, read_image
 from .datasets.supply import absent_data, refuse_absent
 from .encoders import EncoderSpec, load_encoder, pick_device
@@ -44,8 +44,9 @@ def check(config: Config, file: Path) -> Iterator[str]:
     """
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
-    absent = absent_data(config)
+    absent = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
     try:
+        absent = absent_data(config)
         refuse_absent(config, file)
     except UserError as error:
         problems.append(str(error))

@@ -81,13 +81,17 @@ def test_a_disk_that_is_too_small(command: Command, monkeypatch: pytest.MonkeyPa
     assert "GB are needed and 0 GB are free" in refused(command)
 
 
+@pytest.mark.parametrize("root", [True, False])
 def test_all_that_is_missing_is_told_at_once(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: bool
 ) -> None:
-    """One at a time, people would start a run a day."""
+    """One at a time, people would start a run a day. Also before anybody said where data sets lie."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    if root:
+        monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    else:
+        monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     document = {
         "datasets": {"dtd": {"texts": {"attribute": "llm"}}, "cub200": {"texts": "names"}},
@@ -99,7 +103,9 @@ def test_all_that_is_missing_is_told_at_once(
     assert answer.code == 1
     missing = [line for line in answer.out.splitlines() if line.startswith("missing: ")]
     for line, says in zip(
-        missing, ("dtd, cub200; 'coder-clip data", "OPENAI_API_KEY", "hf download"), strict=True
+        missing,
+        ("dtd, cub200; 'coder-clip data" if root else "Set CODER_CLIP_DATA", "OPENAI_API_KEY", "hf download"),
+        strict=True,
     ):
         assert says in line
     assert "error: 3 things are missing" in answer.err

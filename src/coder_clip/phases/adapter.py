@@ -199,12 +199,11 @@ def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> l
     ]
 
 
-def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
-    """Rows (K,) of the pool that are a seed's shots, looked up by image id.
+def _drawn(pool: Images, shots: int, seed: int) -> list[str]:
+    """Image ids of a seed's shots.
 
     Fewer shots are the beginning of the draw that the features were made for, unless files of published runs say for
-    every number of shots which. A shot whose image could not be
-    read is left out where the configuration says so (on_error: skip).
+    every number of shots which.
     """
     draws = pool.meta.get("draws", {})
     draw = draws.get(f"{shots}/{seed}") or draws.get(str(seed), [])[:shots]
@@ -212,7 +211,15 @@ def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
         raise UserError(
             f"the image features hold no {shots}-shot draw of seed {seed}: encode the images again"
         )
-    drawn = [image for shot in draw for image in shot]
+    return [image for shot in draw for image in shot]
+
+
+def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
+    """Rows (K,) of the pool that are a seed's shots, looked up by image id.
+
+    A shot whose image could not be read is left out where the configuration says so (on_error: skip).
+    """
+    drawn = _drawn(pool, shots, seed)
     row = {image: i for i, image in enumerate(pool.ids)}
     skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
     lost = [image for image in drawn if image not in row and image not in skipped]
@@ -231,8 +238,7 @@ def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
 
 def _shots_left_out(config: Config, pool: Images, shots: int) -> dict[str, int]:
     """How many different images all seeds draw as shots, and how many of these could not be read."""
-    draws = [pool.meta["draws"][str(seed)][:shots] for seed in config.adapter.seeds]
-    drawn = {image for draw in draws for shot in draw for image in shot}
+    drawn = {image for seed in config.adapter.seeds for image in _drawn(pool, shots, seed)}
     return {"shots": len(drawn - set(pool.ids)), "drawn": len(drawn)}
 
 

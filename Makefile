@@ -1,5 +1,6 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
+# make reproduce ONLY_PRESENT=1               without the published data sets that are not here (docs/paper.md)
 # make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
 # make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
@@ -13,7 +14,7 @@ PROFILE ?= default
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
+SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(filter-out 0 no false,$(ONLY_PRESENT)),--config only_present=true)
 
 .PHONY: reproduce install pull push remote test test-unit check benchmark clean
 

@@ -43,6 +43,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*arguments: str | Path) -> Answer:
         monkeypatch.setattr(sys, "argv", ["coder-clip", *map(str, arguments)])
+        monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "")  # as it was, afterwards
         capsys.readouterr()
         code = 0
         try:

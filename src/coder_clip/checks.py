@@ -15,11 +15,14 @@ from PIL import Image
 from .checkpoints import Absent, find
 from .config import Config
 from .datasets import PUBLISHED, Dataset, load_dataset
+from .datasets.entry import entry
 from .datasets.images import UnreadableImage, read_image
-from .datasets.supply import absent_data, refuse_absent
+from .datasets.published import PublishedDataset, data_root
+from .datasets.supply import absent_data
+from .datasets.supply import check as check_data
 from .encoders import EncoderSpec, load_encoder, pick_device
 from .errors import UserError
-from .forecast import ahead
+from .forecast import ASKED, ahead
 from .phases.common import encoder_spec
 from .phases.image_features import shot_images
 from .progress import progress
@@ -44,19 +47,21 @@ def check(config: Config, file: Path) -> Iterator[str]:
     """
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
-    absent = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
+    absent: list[str] = []
+    nowhere = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
     try:
-        absent = absent_data(config)
-        refuse_absent(config, file)
+        nowhere = absent = absent_data(config)
+        problems += [_absent_data(config, name) for name in absent]
     except UserError as error:
         problems.append(str(error))
     for name in config.datasets:
-        if name not in absent:
+        if name not in nowhere:
             try:
                 yield from _dataset(config, name, sizes)
             except UserError as error:
                 problems.append(str(error))
-    for told in (_language_model(config), *(_weights(config, name) for name in config.models)):
+    asked = _asked(config)
+    for told in (_language_model(config, asked), *(_weights(config, name) for name in config.models)):
         try:
             yield from told
         except UserError as error:
@@ -65,40 +70,56 @@ def check(config: Config, file: Path) -> Iterator[str]:
         for name in config.models:
             yield from _encoder(config, name)
     try:
-        yield from _ahead(config, sizes)
+        yield from _ahead(config, asked, sizes)
     except UserError as error:
         problems.append(str(error))
-    if len(problems) == 1:
+    if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"missing: {problem}" for problem in problems)
+    if absent:
+        size, root = sum(entry(name).gigabytes for name in absent), data_root(config.data_root)
+        yield (
+            f"these data sets take {size:,.1f} GB, and {_free(root):,.0f} GB are free in {root}; "
+            f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
+            f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
+        )
     if problems:
-        raise UserError(f"{len(problems)} things are missing, see above")
+        raise UserError(f"{len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing, see above")
 
 
-def _language_model(config: Config) -> Iterator[str]:
+def _absent_data(config: Config, name: str) -> str:
+    found = check_data(name, data_root(config.data_root))
+    return "\n".join([f"data set {name}, below {found.folder}", *found.ways()])
+
+
+def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]:
     """Questions and money; UserError without the key, unless all answers are there."""
     if config.generator is None:
         return
     from .texts.llm.client import OPENAI, api_key
-    from .texts.llm.cost import amount
+    from .texts.llm.cost import amount, total
 
-    asked, prices = _asked(config), config.generator.prices
+    all_, prices = total(asked.values()), config.generator.prices
     costs = ""
-    if prices and asked.money is not None:
-        costs = f", about {amount(asked.money)} {prices.currency} at prices of {prices.date}"
+    if prices and all_.money is not None:
+        costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
     yield (
-        f"language model {config.generator.model} at {config.generator.base_url or OPENAI}: {asked.requests} questions "
-        f"at most{costs}, without those that are asked again; 'coder-clip generate-texts --dry-run' tells more"
+        f"language model {config.generator.model} at {config.generator.base_url or OPENAI}: {all_.requests:,} "
+        f"questions at most{costs}, without what is asked again; 'coder-clip generate-texts --dry-run' tells more"
     )
-    if asked.requests:
+    if all_.requests:
         api_key(config.generator)
 
 
-def _asked(config: Config) -> Estimate:
+def _asked(config: Config) -> dict[str, Estimate]:
+    """Of a language model, for the texts of classes and for those of pairs."""
     from .texts.llm.ahead import rows
     from .texts.llm.cost import total
 
-    return total(row.ahead for row in rows(config, list(config.datasets)))
+    found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
+    for row in rows(config, list(config.datasets)):
+        found["pair_texts" if row.texts == "one_to_one" else "texts"].append(row.ahead)
+    return {phase: total(estimates) for phase, estimates in found.items()}
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
@@ -125,43 +146,53 @@ def _encoder(config: Config, name: str) -> Iterator[str]:
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
 
 
-def _ahead(config: Config, sizes: dict[str, Sizes]) -> Iterator[str]:
+def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
     """The device, hours by phase, disk; UserError where the disk is too small."""
-    device, questions = pick_device(config.features.device), _asked(config).requests
-    table, hours, gigabytes = ahead(config, device.type != "cpu", questions, sizes)
+    device = pick_device(config.features.device)
+    table, hours, gigabytes = ahead(config, device.type != "cpu", asked, sizes)
     if not table:
         yield "everything is made already but for tables, figures and the report"
         return
     if device.type == "cuda":
         yield f"device {device}: {torch.cuda.get_device_name(device)}"
     elif device.type == "cpu" and hours > LONG:
-        with_one = ahead(config, True, questions, sizes)[1]
+        with_one = ahead(config, True, asked, sizes)[1]
         yield f"device cpu: no GPU on this machine; with one, here or on a cluster, about {with_one:.0f} h in all"
     else:
         yield f"device {device}"
     yield from table
-    place = next(p for p in (config.results, *config.results.resolve().parents) if p.is_dir())
-    free = shutil.disk_usage(place).free / 1e9
+    free = _free(config.results)
     yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {free:.0f} GB are free"
     if 2 * gigabytes > free:
         raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {free:.0f} GB are free")
 
 
+def _free(folder: Path) -> float:
+    """Gigabytes on the disk of a folder, which may not be there yet."""
+    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
+    return shutil.disk_usage(place).free / 1e9
+
+
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str]:
-    entry = config.datasets[name]
-    data = load_dataset(name, entry, config.data_root)
+    given = config.datasets[name]
+    data = load_dataset(name, given, config.data_root)
     needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
     images = {split: len(data.split(split)) for split in needed}
     sizes[name] = images, len(data.classes)
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
-    yield f"data set {name}: {len(data.classes)} classes; {counted} images"
+    split = f"; {data.rule.what}" if isinstance(data, PublishedDataset) else ""
+    yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
+    if isinstance(data, PublishedDataset) and (lost := data.missing()):
+        ways = check_data(name, data_root(config.data_root)).ways()
+        some = f"{len(lost):,} of {sum(data.counts.values()):,} images, below {data.place.images}, first {lost[0]}"
+        raise UserError("\n".join([f"data set {name}: {some}", *ways]))
     if config.few_shot(name):
-        shot_images(config, data.split("train"), data.classes, entry.shot_files)
-    for file in entry.text_files(name):
+        shot_images(config, data.split("train"), data.classes, given.shot_files)
+    for file in given.text_files(name):
         load_text_set(file, name, data.classes)
-    if "wordnet" in entry.text_sources(name).values():
+    if "wordnet" in given.text_sources(name).values():
         WordNet()
-    if source := entry.pair_source(name):
+    if source := given.pair_source(name):
         pairs = load_pair_set(source, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
@@ -172,12 +203,12 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
             )
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
-    if entry.root is not None and (bad := _unreadable(data, needed)):
+    if given.root is not None and (bad := _unreadable(data, needed)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
             raise UserError(
-                f"data set '{name}': image cannot be read: {entry.root / first}: {reason}{more}; repair or remove it, "
+                f"data set '{name}': image cannot be read: {given.root / first}: {reason}{more}; repair or remove it, "
                 "or set features.on_error: skip"
             )
         yield f"data set {name}: {len(bad)} images cannot be read and will be left out: {_some(files)}"

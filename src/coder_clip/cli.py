@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__, cli_data
-from .config import Config, load_config
+from .config import ONLY_PRESENT, Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
 from .texts import commands as text_commands
@@ -118,6 +119,9 @@ def check(
     wait: Annotated[
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
+    only_present: Annotated[
+        bool, typer.Option("--only-present", help="Without the published data sets that are not here.")
+    ] = False,
 ) -> None:
     """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
@@ -132,6 +136,8 @@ def check(
     A line is ok, note (the run goes on) or wrong (it would not, or not all
     of it). The status is 1 where something is wrong.
     """
+    if only_present:  # Snakemake, where it is asked, has to know as well
+        os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
     if profile is None:
         from .checks import check

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
@@ -26,6 +35,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
 From = Annotated[float, Field(ge=0)]
 Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
+ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable: as the key only_present, and comes first
 MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
 
 
@@ -77,7 +87,7 @@ class DatasetConfig(_Strict):
     shot_files: Path | None = Field(
         None,
         description="Folder with the shots of published runs, CoOp's split_fewshot: shot_{n}-seed_{s}.pkl or .json; "
-        "default: drawn by the seeds.",
+        "default: drawn by the seeds (docs/data.md).",
     )
     views: Count = Field(
         20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
@@ -375,7 +385,8 @@ class Config(_Strict):
     )
     only_present: bool = Field(
         False,
-        description="Leave out published data sets of which neither the images nor a manifest in the results are here.",
+        description="Leave out published data sets of which neither the images nor a manifest in the results are here; "
+        "CODER_CLIP_ONLY_PRESENT and --config only_present=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -385,6 +396,12 @@ class Config(_Strict):
     adapter: AdapterConfig = AdapterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     generator: GeneratorConfig | None = None
+    _left_out: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Data sets that are not here, where only those that are were asked for."""
+        return self._left_out
 
     def deciding(self) -> dict[str, Any]:
         """What the report shows: everything but where the images lie and how the work was spread.
@@ -403,6 +420,7 @@ class Config(_Strict):
             },
             exclude_none=True,
         )
+        found |= {"left_out": list(self.left_out)} if self.left_out else {}
         return found if self.generator is None else {**found, "generator": self.generator.deciding()}
 
     def text_encoder(self) -> str:
@@ -608,7 +626,9 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
-    return _present(config, path) if config.only_present and not absent else config
+    said = os.environ.get(ONLY_PRESENT)
+    only = said.lower() not in ("0", "false", "no") if said else config.only_present
+    return _present(config, path) if only and not absent else config
 
 
 def _present(config: Config, path: Path) -> Config:
@@ -624,7 +644,9 @@ def _present(config: Config, path: Path) -> Config:
     }
     if not here:
         raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
-    return config.model_copy(update={"datasets": here})
+    found = config.model_copy(update={"datasets": here})
+    found._left_out = tuple(name for name in config.datasets if name not in here)
+    return found
 
 
 def _first_error(error: ValidationError) -> str:

@@ -17,9 +17,11 @@ from .work import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from .config import Config
+    from .texts.llm.cost import Estimate
 
 START = 6.0  # seconds until a job's Python works
 ANSWER = 2.0  # seconds of a language model
+ASKED = ("texts", "pair_texts")  # of a language model: about classes, about pairs of them
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
@@ -69,15 +71,22 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
 
 
 def ahead(
-    config: Config, gpu: bool, questions: int = 0, sizes: Mapping[str, Sizes] | None = None
+    config: Config,
+    gpu: bool,
+    asked: Mapping[str, Estimate] | None = None,
+    sizes: Mapping[str, Sizes] | None = None,
 ) -> tuple[list[str], float, float]:
     """A table for people of what is still to be done, the hours that it takes in all, and its gigabytes.
 
-    questions: to a language model. sizes: of data sets whose images were counted.
+    asked: of a language model, see ASKED. sizes: of data sets whose images were counted.
     """
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
-    if questions and config.generator:
-        found["texts"] = [questions, questions * ANSWER / config.generator.max_in_flight, 0.0]
+    money: dict[str, str] = {}
+    for phase, e in (asked or {}).items():
+        if e.requests and config.generator:
+            found[phase] = [e.requests, e.requests * ANSWER / config.generator.max_in_flight, 0.0]
+            if e.money is not None:
+                money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
         if not job.path.is_file():
             of = found.setdefault(job.phase, [0, 0.0, 0.0])
@@ -86,13 +95,20 @@ def ahead(
                 of[i] += more
     if not found:
         return [], 0.0, 0.0
-    where = {p: "server" if p == "texts" else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
+    where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
     wide = max(len(p) for p in found)
-    table = [f"{'phase':{wide}}  {'jobs':>6}  {'hours':>7}  {'GB':>6}  on"]
+    currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
+    priced = max(6, len(currency)) if money else 0
+    table = [
+        f"{'phase':{wide}}  {'jobs':>6}  {'hours':>8}  {'GB':>6}"
+        + f"  {currency:>{priced}}" * bool(money)
+        + "  on"
+    ]
     for phase, (n, seconds, size) in found.items():
-        table.append(f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>7.1f}  {size:>6.1f}  {where[phase]}")
+        row = f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>8,.1f}  {size:>6.1f}"
+        table.append(row + f"  {money.get(phase, '–'):>{priced}}" * bool(money) + f"  {where[phase]}")
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
     all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores
-    table.append(f"about {all_:.1f} h in all, with {cores} of the CPU's jobs at a time")
+    table.append(f"about {all_:,.1f} h in all, with {cores} of the CPU's jobs at a time")
     return table, all_, sum(size for _, _, size in found.values())

@@ -41,6 +41,7 @@ class Results:
         """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
         results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
+        results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""
         return results
 
@@ -48,6 +49,7 @@ class Results:
         self, root: str | Path, datasets: Sequence[str], models: Sequence[str], shots: Sequence[int] = ()
     ) -> None:
         self.option = ""
+        self.left_out: tuple[str, ...] = ()  # data sets of the configuration that are not here
         if not datasets or not models:
             raise UserError("no results to show: name at least one data set and one model")
         self.paths = Paths(root)

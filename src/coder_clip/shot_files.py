@@ -7,9 +7,11 @@ is how they end.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -36,11 +38,29 @@ def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
     for suffix in (".pkl", ".json"):
         if (path := Path(folder) / f"{stem}{suffix}").is_file():
             return path
-    there = sorted(p.name for p in Path(folder).glob("shot_*-seed_*.*"))
+    there = [p.name for p in shot_files(folder)]
     raise UserError(
         f"{folder} has no {stem}.pkl or {stem}.json (there are: {', '.join(there[:4]) or 'none'}"
         f"{', …' if len(there) > 4 else ''}); change adapter.shots or adapter.seeds, or leave out shot_files"
     )
+
+
+def shot_files(folder: str | Path) -> list[Path]:
+    """All files of shots in a folder, by name."""
+    there = Path(folder).glob("shot_*-seed_*.*")
+    return sorted(p for p in there if re.fullmatch(r"shot_\d+-seed_\d+\.(pkl|json)", p.name))
+
+
+def sums(paths: Iterable[Path]) -> dict[str, str]:
+    """File name -> sha256."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def drawn(folder: str | Path, ids: Sequence[str]) -> set[str]:
+    """The images among ``ids`` that any file of the folder names. UserError where a file names another."""
+    shots = [(path, shot) for path in shot_files(folder) for shot in read_shots(path)]
+    by_name = _by_name((shot for _, shot in shots), ids)
+    return {ids[_row(shot, ids, by_name, path)] for path, shot in shots}
 
 
 def read_shots(path: Path) -> list[Shot]:
@@ -77,9 +97,7 @@ def match(
     data set's (each label of the file has to be one class, and each class one label); and where a class has more than
     ``most`` shots.
     """
-    by_name: dict[str, list[int]] = defaultdict(list)
-    for row, image in enumerate(ids):
-        by_name[PurePosixPath(image).name].append(row)
+    by_name = _by_name(shots, ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]
     ours: dict[int, int] = {}
     theirs: dict[int, int] = {}
@@ -96,11 +114,21 @@ def match(
     return [ids[row] for row in rows]
 
 
+def _by_name(shots: Iterable[Shot], ids: Sequence[str]) -> dict[str, list[int]]:
+    """File name of every shot -> rows of the images of that name."""
+    names = {PurePosixPath(shot.path).name for shot in shots}
+    found: dict[str, list[int]] = defaultdict(list)
+    for row, image in enumerate(ids):
+        if (name := image.rpartition("/")[2]) in names:
+            found[name].append(row)
+    return found
+
+
 def _row(shot: Shot, ids: Sequence[str], by_name: dict[str, list[int]], path: Path) -> int:
     parts = PurePosixPath(shot.path).parts
     found = {
         row: _shared(parts, PurePosixPath(ids[row]).parts)
-        for row in by_name.get(parts[-1] if parts else "", [])
+        for row in by_name.get(PurePosixPath(shot.path).name, [])
     }
     best = max(found.values(), default=0)
     rows = [row for row, n in found.items() if n == best]

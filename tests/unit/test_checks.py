@@ -102,14 +102,37 @@ def test_all_that_is_missing_is_told_at_once(
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 1
     missing = [line for line in answer.out.splitlines() if line.startswith("missing: ")]
-    for line, says in zip(
-        missing,
-        ("dtd, cub200; 'coder-clip data" if root else "Set CODER_CLIP_DATA", "OPENAI_API_KEY", "hf download"),
-        strict=True,
-    ):
+    data = ("data set dtd", "data set cub200") if root else ("Set CODER_CLIP_DATA",)
+    for line, says in zip(missing, (*data, "OPENAI_API_KEY", "hf download"), strict=True):
         assert says in line
-    assert "error: 3 things are missing" in answer.err
+    for name in ("dtd", "cub200") if root else ():
+        assert f"coder-clip data get {name} (" in answer.out
+    assert f"error: {len(data) + 2} things are missing" in answer.err
     assert "image_features" in answer.out, "the hours are told all the same"
+
+
+def test_money_stands_in_the_row_of_the_phase_that_spends_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Class texts and pair texts are bought at different times; together they are what the dry run says."""
+    prices = {"date": "2024-07-18", "input": 1000, "output": 1000}
+    texts = {"attribute": "llm", "one_to_one": "llm"}
+    configure(pets={"texts": texts}, generator={"model": "m", "key_variable": "K", "prices": prices})
+    monkeypatch.setenv("K", "k")
+    out = said(command)
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert rows["phase"] == ["jobs", "hours", "GB", "USD", "on"]
+    assert [rows[p][0] for p in ("texts", "pair_texts")] == ["2", "1"]
+    assert rows["coder"][3] == "–"
+    told = float(re.findall(r"about ([\d.]+) USD", out)[0])
+    of_kind = {
+        line.split()[1]: float(line.split()[-1])
+        for line in command("generate-texts", "--dry-run", "--config", "c.yaml").out.splitlines()
+        if line.startswith("pets")
+    }
+    assert float(rows["texts"][3]) == of_kind["attribute"] > 0
+    assert float(rows["pair_texts"][3]) == of_kind["one_to_one"] > 0
+    assert told == pytest.approx(sum(of_kind.values()), abs=0.011)
 
 
 def test_who_needs_a_gpu_is_told(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,6 +177,16 @@ def test_only_the_data_sets_that_are_there(
     out = said(command)
     assert "data set eurosat: 10 classes" in out
     assert "food101" not in out
+    assert load_config("c.yaml").left_out == ("dtd", "food101")
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "false")  # of a command line, comes first
+    assert load_config("c.yaml").left_out == ()
+    Path("c.yaml").write_text(json.dumps({**document, "only_present": False}))
+    assert command("check", "--config", "c.yaml").code == 1
+    assert command("check", "--config", "c.yaml", "--only-present").out == out
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
+    assert load_config("c.yaml").left_out == ("dtd", "food101")
+    monkeypatch.delenv("CODER_CLIP_ONLY_PRESENT")
+    Path("c.yaml").write_text(json.dumps(document))
     assert "food101: not usable" in command("data", "check", "--config", "c.yaml").out, (
         "how else would one get it?"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from coder_clip import work
+from coder_clip.checks import _asked
 from coder_clip.config import Config, load_config
 from coder_clip.datasets.entry import entry, names
 from coder_clip.forecast import ahead, jobs
@@ -88,7 +89,7 @@ def test_a_gpu_saves_days_and_no_disk(repo: Path, monkeypatch: pytest.MonkeyPatc
         table, _, gigabytes = ahead(paper, gpu)
         found = next(line.split() for line in table if line.startswith("image_features"))
         assert found[-1] == ("GPU" if gpu else "CPU")
-        return float(found[2]), gigabytes
+        return float(found[2].replace(",", "")), gigabytes
 
     (with_gpu, disk), (without, same) = hours(True), hours(False)
     assert with_gpu * 50 < without
@@ -102,8 +103,10 @@ def test_the_page_about_the_paper_shows_what_is_told(
     monkeypatch.chdir(repo)
     paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
-    (questions,) = re.findall(r"at most ([\d,]+) questions", page)
-    table, _, gigabytes = ahead(paper, True, int(questions.replace(",", "")))
+    asked = _asked(paper)
+    questions = sum(e.requests for e in asked.values())
+    assert f"at most {questions:,} questions, {sum(e.money or 0 for e in asked.values()):.2f} USD" in page
+    table, _, gigabytes = ahead(paper, True, asked)
     assert "\n".join(table[:-1]) in page
     assert f"| {gigabytes:.0f} GB, and" in page
     on_disk = {name: entry(name).gigabytes for name in paper.datasets}

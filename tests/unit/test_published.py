@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from coder_clip.config import DatasetConfig
-from coder_clip.datasets import PUBLISHED, load_dataset, load_templates
+from coder_clip.datasets import PUBLISHED, listing, load_dataset, load_templates
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.entry import entry, names, table
 from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
@@ -115,10 +115,11 @@ def test_an_entry_says_all_there_is_to_say(name: str) -> None:
         assert set(placeholders(sentence)) == {"{class}", "{one_to_one}", "{other}"}
     for sentence in (templates.name, *templates.prompts):
         assert placeholders(sentence) == ["{class}"]
-    gives = {d.gives for d in found.downloads} | {h.gives for h in found.by_hand}
-    for needed in found.splits[0].needs:  # what the best split needs, people learn how to get
-        folder = needed.split("/")[0]
-        assert needed in gives or folder in gives or any(d.unpack for d in found.downloads), needed
+    gives = {b for d in found.downloads for b in (d.gives, *d.brings)} | {h.gives for h in found.by_hand}
+    for needed in (n for rule in found.splits for n in rule.needs):  # people learn how to get it
+        assert needed in gives or needed.split("/")[0] in gives, needed
+    for hand in found.by_hand:
+        assert "http" in hand.how or hand.how.startswith("as "), "no address"
 
 
 def placeholders(sentence: str) -> list[str]:
@@ -202,6 +203,46 @@ def test_the_rebuilt_split_keeps_the_test_images(name: str, tmp_path: Path) -> N
     assert {**named(rebuilt, "train"), **named(rebuilt, "val")} == rest
     assert rebuilt.counts["val"] == len(rebuilt.classes)  # a fifth of four, rounded
     assert rebuilt.fingerprint() != coop.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["cub200", "stanford_cars"])
+def test_shots_of_published_runs_are_never_in_a_val_that_is_carved_out(name: str, tmp_path: Path) -> None:
+    """CoOp drew them from all training images; an image may be a shot, or one that is chosen on. Val is as large."""
+    plant(name, tmp_path, 4)
+    if entry(name).splits[0].rule == "coop":
+        (tmp_path / entry(name).folders[0] / entry(name).splits[0].needs[0]).unlink()
+    before = load(name, tmp_path)
+    train, val = before.split("train"), before.split("val")
+    first = {c: val.ids[int(np.flatnonzero(val.labels == c)[0])] for c in range(len(before.classes))}
+    shots = [[f"D:\\elsewhere\\{i}".replace("/", "\\"), c, "a class"] for c, i in first.items()]
+    (tmp_path / "shots").mkdir()
+    file = tmp_path / "shots/shot_1-seed_1.json"
+    file.write_text(json.dumps({"train": shots}))
+    config = DatasetConfig(shot_files=tmp_path / "shots")
+    after = load_dataset(name, config, tmp_path)
+    assert not set(first.values()) & set(after.split("val").ids)
+    assert set(first.values()) <= set(after.split("train").ids)
+    assert set(after.split("train").ids) | set(after.split("val").ids) == {*train.ids, *val.ids}
+    assert np.bincount(after.split("val").labels).tolist() == np.bincount(val.labels).tolist()
+    assert named(after, "test") == named(before, "test")
+    assert list(after.verified()["shot_files"]) == ["shot_1-seed_1.json"]
+    assert listing(name, config, tmp_path) != listing(name, DatasetConfig(), tmp_path)
+    (tmp_path / "shots/notes.txt").write_text("shot_1-seed_1 is of 2022")
+    assert load_dataset(name, config, tmp_path).fingerprint() == after.fingerprint()
+    file.write_text(json.dumps({"train": [["x/" + before.split("test").ids[0], 0, "a class"]]}))
+    with pytest.raises(UserError, match=r"shot_1-seed_1\.json: .* is no training image of this data set"):
+        load_dataset(name, config, tmp_path)
+
+
+def test_files_of_shots_leave_a_published_val_alone(tmp_path: Path) -> None:
+    plant("dtd", tmp_path, 2)
+    before = load("dtd", tmp_path)
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "shots/shot_1-seed_1.json").write_text(json.dumps({"train": [["no/image.jpg", 0, ""]]}))
+    config = DatasetConfig(shot_files=tmp_path / "shots")
+    after = load_dataset("dtd", config, tmp_path)
+    assert after.fingerprint() == before.fingerprint()
+    assert listing("dtd", config, tmp_path) == listing("dtd", DatasetConfig(), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["dtd", "food101", "oxford_flowers", "eurosat", "caltech101"])
@@ -478,16 +519,14 @@ def test_which_root_it_is_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
-    from coder_clip.datasets import listing
-
     plant("dtd", tmp_path, 1)
-    before = listing("dtd", tmp_path)
+    before = listing("dtd", DatasetConfig(), tmp_path)
     (tmp_path / "dtd/split_zhou_DescribableTextures.json").unlink()
-    after = listing("dtd", tmp_path)
+    after = listing("dtd", DatasetConfig(), tmp_path)
     assert before
     assert after
     assert before != after
-    assert listing("dtd", tmp_path / "nowhere") is None
+    assert listing("dtd", DatasetConfig(), tmp_path / "nowhere") is None
 
 
 def test_other_names_are_offered() -> None:

@@ -25,7 +25,7 @@ from coder_clip.datasets.published import load_below
 from coder_clip.datasets.supply import check, get
 from coder_clip.datasets.unpack import unpack
 from coder_clip.errors import UserError
-from trees import lines, plant, put
+from trees import cifar_sums, lines, plant, put
 from web import Web, serve
 
 CONTENT = bytes(range(256)) * 5000
@@ -410,15 +410,46 @@ def test_the_command_line(
 def test_a_configuration_check_names_all_that_is_absent(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One at a time, people would find out fourteen times."""
+    """One at a time, people would find out fourteen times. Each with the command that gets it."""
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     config = tmp_path / "c.yaml"
-    lines(config, ["datasets: [dtd, eurosat, food101]", "models: {m: {model: RN50, pretrained: openai}}"])
+    rest = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}"]
+    lines(config, ["datasets: {dtd: {texts: names}, eurosat: {}, food101: {}}", *rest])
     answer = command("check", "--config", config)
     assert answer.code == 1
-    assert f"2 of 3 published data sets are not in {tmp_path}: eurosat, food101; " in answer.out
-    assert f"coder-clip data check --config {config}" in answer.out
+    missing = [
+        line for line in answer.out.splitlines() if line.startswith(("missing: ", "  get", "  by hand"))
+    ]
+    assert missing == [
+        f"missing: data set eurosat, below {tmp_path}/eurosat",
+        "  get       2750, split_zhou_EuroSAT.json: coder-clip data get eurosat (0.1 GB)",
+        f"missing: data set food101, below {tmp_path}/food-101",
+        "  get       images: coder-clip data get food101 (5.0 GB)",
+        f"  by hand   {tmp_path}/food-101/split_zhou_Food101.json: {entry('food101').by_hand[0].how}",
+    ]
+    assert f"coder-clip data get --config {config}" in answer.out
+    assert f"make reproduce CONFIG={config} ONLY_PRESENT=1" in answer.out
+    assert "error: 2 things are missing" in answer.err
+
+
+def test_a_configuration_check_looks_for_the_images(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A split file alone, or a folder with half of its images, would stop the run later."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    plant("dtd", tmp_path, 1)
+    lost = tmp_path / "dtd/images/banded/banded_0002.jpg"
+    lost.unlink()
+    config = tmp_path / "c.yaml"
+    rest = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}"]
+    lines(config, ["datasets: {dtd: {texts: names}}", *rest])
+    answer = command("check", "--config", config)
+    assert answer.code == 1
+    assert f"dtd: 1 of 141 images, below {tmp_path}/dtd/images, first banded/banded_0002.jpg" in answer.out
+    assert "coder-clip data get dtd" in answer.out
+    put(lost)
+    assert command("check", "--config", config).code == 0
 
 
 # ---- get
@@ -609,3 +640,80 @@ def test_what_is_downloaded_is_found_by_the_loader(
     asked = len(web.asked)
     get(name, tmp_path / "root", say=lambda _: None)
     assert len(web.asked) == asked
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_is_downloaded_and_read(
+    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    made, real = tmp_path / "made", entry(name)
+    contents = plant(name, made, 1)
+    kind, sums = getattr(datasets, name.upper()), cifar_sums(made, name)
+    for key in ("train_list", "test_list"):
+        monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
+    (download,) = real.downloads
+    file = download.url.rsplit("/", 1)[-1]
+    with tarfile.open(tmp_path / file, "w:gz") as tar:
+        tar.add(made / real.images[0], real.images[0])
+    web.files["/" + file] = (tmp_path / file).read_bytes()
+    md5 = f"md5:{hashlib.md5(web.files['/' + file]).hexdigest()}"
+    there = download.model_copy(update={"url": f"{web.url}/{file}", "checksum": md5})
+    read = load_below(name, made)
+    rule = real.splits[0].model_copy(update={"counts": read.counts})
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": [rule]}))
+    got = get(name, tmp_path / "root", say=lambda _: None)
+    assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
+    assert load_below(name, tmp_path / "root").counts == {
+        "train": len(contents["train"]) * 4 // 5,
+        "val": len(contents["train"]) // 5,
+        "test": len(contents["test"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["stanford_cars", "ucf101"])
+def test_what_may_be_downloaded_comes_and_the_rest_is_told(
+    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The split file alone is no data set; with the images that a person put there, it is complete."""
+    made, root, real = tmp_path / "made", tmp_path / "root", entry(name)
+    planted = plant(name, made, 1)
+    folder, split = real.folders[0], real.splits[0].needs[0]
+    web.files["/" + split] = (made / folder / split).read_bytes()
+    checksum = f"sha256:{hashlib.sha256(web.files['/' + split]).hexdigest()}"
+    (download,) = real.downloads
+    there = download.model_copy(update={"url": f"{web.url}/{split}", "checksum": checksum})
+    counts = {s: len(rows) for s, rows in planted.items()}
+    rules = [r.model_copy(update={"counts": counts, "fingerprint": None}) for r in real.splits]
+    replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": rules}))
+    got = get(name, root, say=lambda _: None)
+    assert not got.usable
+    assert (root / folder / split).is_file()
+    told = [what for what, _ in got.by_hand]
+    assert told == [h.gives for h in real.by_hand]
+    for hand in real.by_hand:
+        if not hand.optional:
+            shutil.move(made / folder / hand.gives, root / folder / hand.gives)
+    assert check(name, root).lines()[0].startswith(f"{name}: complete")
+    assert load_below(name, root).missing() == []
+
+
+@pytest.mark.parametrize("harm", ["checksum", "link", "parent"])
+def test_get_keeps_nothing_of_a_wrong_archive(
+    published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """Another file under the address, or one whose author means harm and whose checksum somebody took over."""
+    evil = {"link": EVIL_TAR["link out"], "parent": EVIL_TAR["hidden parent"], "checksum": ("d/x", b"x")}
+    web.files["/dtd-r1.0.1.tar.gz"] = tar_with(tmp_path / "evil.tar.gz", evil[harm]).read_bytes()
+    if harm != "checksum":
+        right = f"sha256:{hashlib.sha256(web.files['/dtd-r1.0.1.tar.gz']).hexdigest()}"
+        first, *others = published_dtd.downloads
+        changed = [first.model_copy(update={"checksum": right}), *others]
+        replace_entry(monkeypatch, published_dtd.model_copy(update={"downloads": changed}))
+    with pytest.raises(UserError, match="Nothing was kept" if harm == "checksum" else "nothing was unpacked"):
+        get("dtd", tmp_path / "root", say=lambda _: None)
+    left = set(below(tmp_path / "root"))
+    assert left <= {".downloads/dtd/dtd-r1.0.1.tar.gz"}
+    assert not [p for p in tmp_path.rglob("*") if p.name in ("evil", "link")]

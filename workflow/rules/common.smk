@@ -13,7 +13,7 @@ os.environ.update(
 
 from coder_clip import work
 from coder_clip.artifacts import Paths
-from coder_clip.config import load_config
+from coder_clip.config import ONLY_PRESENT, load_config
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
@@ -23,10 +23,15 @@ from coder_clip.sources import sources as package_sources
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
-if workflow.config_settings.config:
+_given = dict(workflow.config_settings.config)
+_only_present = _given.pop("only_present", None)
+if _given or _only_present not in (None, True, False):
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
+        " (what can be said here is only_present=true)"
     )
+if _only_present is not None:  # for the jobs, too
+    os.environ[ONLY_PRESENT] = str(_only_present)
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"

@@ -60,7 +60,7 @@ for name, (phases, category) in TABLES.items():
             runtime=10,
         params:
             name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
+            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
         message:
             f"table {name}"
         shell:
@@ -96,7 +96,7 @@ for name, (phases, category) in FIGURES.items():
             runtime=10,
         params:
             name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings],
+            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
         message:
             f"figure {name}"
         shell:

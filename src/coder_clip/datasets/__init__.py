@@ -53,8 +53,10 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
             classes=config.classes,
             templates=load_templates(name, config),
         )
-    published = name in PUBLISHED
-    dataset: Dataset = _module("published").load(name, data_root) if published else _drawn(name)()
+    if name in PUBLISHED:
+        dataset: Dataset = _module("published").load(name, data_root, config.shot_files)
+    else:
+        dataset = _drawn(name)()
     dataset.templates = load_templates(name, config)
     return dataset
 
@@ -73,9 +75,11 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]
 
 
-def listing(name: str, data_root: Path | None) -> str | None:
+def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
     """What can be told of a published data set's lists without a look at its images; None where it is not here."""
-    found: str | None = _module("published").listing(name, data_root) if name in PUBLISHED else None
+    if name not in PUBLISHED:
+        return None
+    found: str | None = _module("published").listing(name, data_root, config.shot_files)
     return found
 
 

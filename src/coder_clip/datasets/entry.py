@@ -63,6 +63,11 @@ class Rule(_Strict):
         None, description="sha256 of the list of images, where somebody has it from the true files."
     )
 
+    @property
+    def carves(self) -> bool:
+        """Whether val comes out of the training images."""
+        return bool(self.val_share or self.val_per_class)
+
 
 class Download(_Strict):
     """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
@@ -73,6 +78,7 @@ class Download(_Strict):
     unpack: bool = True
     inner: list[str] = Field([], description="Archives inside it that are unpacked too, in place.")
     gives: Text = Field(description="What is there afterwards, below the data set's folder.")
+    brings: list[str] = Field([], description="Files with it that splits need.")
     gigabytes: Annotated[float, Field(gt=0)]
 
 
@@ -81,6 +87,7 @@ class ByHand(_Strict):
 
     gives: Text
     how: Text
+    optional: bool = Field(False, description="Only for a split that is not the first.")
 
 
 class Entry(_Strict):
@@ -164,7 +171,9 @@ def table() -> str:
             counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
             fetched = " and ".join(["data get"] * bool(e.downloads) + ["by hand"] * bool(e.by_hand))
             if e.by_hand and e.downloads:
-                fetched = "data get; by hand: " + ", ".join(f"`{h.gives}`" for h in e.by_hand)
+                fetched = "data get; by hand: " + ", ".join(
+                    f"`{h.gives}`" for h in e.by_hand if not h.optional
+                )
             what = rule.what if i == 0 else f"without that file: {rule.what}"
             first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
             last = (f"{e.gigabytes:g}", fetched, e.licence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError, nearest
+from ..shot_files import drawn, shot_files, sums
 from .base import SPLITS, Split
 from .entry import Entry, Rule, entry
 from .folder import cut
@@ -40,19 +42,19 @@ def data_root(configured: Path | None) -> Path:
     return Path(given).expanduser()
 
 
-def load(name: str, configured: Path | None) -> PublishedDataset:
+def load(name: str, configured: Path | None, shots: Path | None = None) -> PublishedDataset:
     """The data set below the root; UserError, with the command that helps, where it is not there."""
-    return load_below(name, data_root(configured))
+    return load_below(name, data_root(configured), shots)
 
 
-def load_below(name: str, root: Path) -> PublishedDataset:
-    """The data set below this root, whatever the variable says."""
+def load_below(name: str, root: Path, shots: Path | None = None) -> PublishedDataset:
+    """The data set below this root, whatever the variable says. shots: folder of files of shots, see below."""
     found = entry(name)
     if found.loader == "torchvision":
         from .cifar import Cifar
 
-        return Cifar(name, found, root)
-    return PublishedDataset(name, found, root)
+        return Cifar(name, found, root, shots)
+    return PublishedDataset(name, found, root, shots)
 
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
@@ -75,7 +77,7 @@ def is_here(name: str, root: Path) -> bool:
     return place is not None and find_rule(entry(name), place.folder) is not None
 
 
-def listing(name: str, configured: Path | None) -> str | None:
+def listing(name: str, configured: Path | None, shots: Path | None = None) -> str | None:
     """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
 
     These files are small and decide everything but the pixels, so that a DAG is planned without a walk through a
@@ -92,16 +94,22 @@ def listing(name: str, configured: Path | None) -> str | None:
     digest = hashlib.sha256(rule.rule.encode())
     for file in rule.needs:
         digest.update(hashlib.sha256((place.folder / file).read_bytes()).digest())
+    if shots and rule.carves:
+        digest.update(repr(sums(shot_files(shots))).encode())
     return digest.hexdigest()
 
 
 class PublishedDataset:
     """A data set of ``entries/`` as every other: splits, images by id, templates, fingerprint.
 
+    shots: a folder with the shots of published runs. Where val is carved out of the training images, those that any
+    file there names stay in train: none is both a shot and an image that hyper-parameters are chosen on. All files
+    count, so that val is the same whatever number of shots is asked for.
+
     Raises UserError where images or split files are not there, or a split file does not belong to it.
     """
 
-    def __init__(self, name: str, found: Entry, root: Path) -> None:
+    def __init__(self, name: str, found: Entry, root: Path, shots: Path | None = None) -> None:
         self.name, self.entry, self.root = name, found, root
         self.templates = found.make_templates()
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
@@ -114,7 +122,8 @@ class PublishedDataset:
             raise UserError(f"data set '{name}': no split file in {place.folder}; {help_}")
         self.place, self.rule = place, rule
         self.classes = place.classes
-        self._splits = _finished(place, rule, self.published_splits())
+        self.shots = shots if rule.carves else None
+        self._splits = _finished(place, rule, self.published_splits(), self.shots)
 
     def published_splits(self) -> Splits:
         """What the rule's files say, before val is carved and the order made."""
@@ -161,7 +170,8 @@ class PublishedDataset:
         return digest.hexdigest()
 
     def verified(self) -> dict[str, Any]:
-        """What the manifest says besides: which split it is, and the bytes of the val and test images.
+        """What the manifest says besides: which split it is, the bytes of the val and test images, and the files of
+        shots that decide what is not in val.
 
         UserError where images are missing: before hours of encoding, not in the middle.
         """
@@ -171,7 +181,13 @@ class PublishedDataset:
                 f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
             )
         seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, [])]
-        return {"split": self.rule.what, "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        return {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+
+    def _said(self) -> dict[str, Any]:
+        if self.shots is None:
+            return {"split": self.rule.what}
+        said = f"{self.rule.what}; no image of val is a shot in a file of published runs"
+        return {"split": said, "shot_files": sums(shot_files(self.shots))}
 
     @cached_property
     def _ids(self) -> frozenset[str]:
@@ -205,13 +221,15 @@ class PublishedDataset:
         return {}
 
 
-def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
+def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> Splits:
     """val carved out of train where the rule says so; each split ordered by label, then id.
 
     UserError for an empty split, or an image that is listed twice.
     """
-    if rule.val_share or rule.val_per_class:
-        splits = {**splits, **_carve(splits["train"], len(place.classes), rule)}
+    if rule.carves:
+        train = splits["train"]
+        taken = drawn(shots, [i for i, _ in train]) if shots else ()
+        splits = {**splits, **_carve(train, len(place.classes), rule, taken)}
     for split, pairs in splits.items():
         if not pairs:
             raise UserError(f"data set '{place.name}': no {split} images in {place.images}")
@@ -226,18 +244,24 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
     return {s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits}
 
 
-def _carve(train: list[tuple[str, int]], n_classes: int, rule: Rule) -> Splits:
-    """train and val from the training images, in every class by the hash of the id (as for folders)."""
+def _carve(train: list[tuple[str, int]], n_classes: int, rule: Rule, taken: Collection[str]) -> Splits:
+    """train and val from the training images, in every class by the hash of the id (as for folders); what is taken
+    stays in train."""
     per_class: list[list[str]] = [[] for _ in range(n_classes)]
     for image, label in train:
         per_class[label].append(image)
-    if rule.val_share:
-        parts = cut(per_class, {"train": 1 - rule.val_share, "val": rule.val_share})
-    else:
-        n = rule.val_per_class or 0
-        order = [sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest()) for ids in per_class]
-        parts = {"val": [ids[:n] for ids in order], "train": [ids[n:] for ids in order]}
-    return {s: [(i, label) for label, ids in enumerate(found) for i in ids] for s, found in parts.items()}
+    found: Splits = {"train": [], "val": []}
+    for label, ids in enumerate(per_class):
+        order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
+        if rule.val_share:  # the last ones of the order, as `cut` has it
+            order.reverse()
+            n = len(cut([ids], {"train": 1 - rule.val_share, "val": rule.val_share})["val"][0])
+        else:
+            n = rule.val_per_class or 0
+        val = set([i for i in order if i not in taken][:n])
+        for image in ids:
+            found["val" if image in val else "train"].append((image, label))
+    return found
 
 
 def _plain(name: str) -> str:

@@ -48,13 +48,17 @@ class Findings:
         said += [f"  here      {line}" for line in self.here]
         said += [f"  problem   {line}" for line in self.problems]
         said += [f"  note      {line}" for line in self.advice]
+        return said + self.ways(urls=True)
+
+    def ways(self, urls: bool = False) -> list[str]:
+        """How to get what is missing: the command, and what only a person can fetch."""
+        said = []
         if self.get:
             size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({_gigabytes(size)})")
-            said += [f"            {d.url}" for d in self.get]
-        said += [f"  by hand   {self.folder / what}: {how}" for what, how in self.by_hand]
-        return said
+            said += [f"            {d.url}" for d in self.get if urls]
+        return said + [f"  by hand   {self.folder / what}: {how}" for what, how in self.by_hand]
 
 
 def check(name: str, root: Path) -> Findings:
@@ -132,7 +136,10 @@ def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findi
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """Whether what a download gives is there; images may lie in any of the places that the entry names."""
+    """Whether what a download gives is there; images may lie in any of the places that the entry names. Of what it
+    brings besides, what the first split needs."""
+    if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
+        return False
     if download.gives.split("/")[-1] in {i.split("/")[-1] for i in found.images}:
         return images
     return _gives(download.gives, found, root)
@@ -175,8 +182,8 @@ def refuse_absent(config: Config, file: Path) -> None:
         of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
         raise UserError(
             f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip data check --config {file}' says what is missing and how to get it, "
-            "'only_present: true' in the configuration does without them"
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each, --only-present does "
+            "without them"
         )
 
 

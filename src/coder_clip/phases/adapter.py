@@ -115,6 +115,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "runs": [_document(*key, r) for key, r in found.items()],
             "summary": _summary(config, found, test),
             "flaws": _worth(config, alone, test),
+            **_files(pool, shots),
             "made_by": made_by(
                 f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
             ),
@@ -212,6 +213,13 @@ def _drawn(pool: Images, shots: int, seed: int) -> list[str]:
             f"the image features hold no {shots}-shot draw of seed {seed}: encode the images again"
         )
     return [image for shot in draw for image in shot]
+
+
+def _files(pool: Images, shots: int) -> dict[str, dict[str, str]]:
+    """The files that the shots come from, where the configuration names some, and their sha256."""
+    files = pool.meta.get("shot_files", {})
+    own = {name: found for name, found in files.items() if name.startswith(f"shot_{shots}-")}
+    return {"shot_files": own} if own else {}
 
 
 def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
 from ..errors import UserError
 from ..features import ImageFeatures, extract, merge
-from ..shot_files import match, read_shots, shot_file
+from ..shot_files import match, read_shots, shot_file, sums
 from ..shots import draw_shots
 from .common import SHOTS, log, use_threads
 from .encoder import encoder_of
@@ -28,8 +28,9 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     ]  # missing: before the work
     data = load_dataset(dataset, config.datasets[dataset], config.data_root)
     views = config.datasets[dataset].views if split == SHOTS else 0
+    files = config.datasets[dataset].shot_files if split == SHOTS else None
     chosen, draws = (
-        shot_images(config, data.split("train"), data.classes, config.datasets[dataset].shot_files)
+        shot_images(config, data.split("train"), data.classes, files)
         if split == SHOTS
         else (data.split(split), {})
     )
@@ -56,6 +57,8 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         "fingerprint": fingerprint,
         "draws": draws,
     }
+    if files is not None:
+        meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
     paths = Paths(config.results)
     i, n = shard
     path = (

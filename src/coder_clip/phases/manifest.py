@@ -60,7 +60,7 @@ def listing(config: Config, dataset: str) -> str | None:
         return None
     if root is not None and root.is_dir():
         return _listing(root)
-    if root is None and (found := published_listing(dataset, config.data_root)):
+    if root is None and (found := published_listing(dataset, config.datasets[dataset], config.data_root)):
         return found
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None

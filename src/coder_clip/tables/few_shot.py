@@ -64,7 +64,7 @@ def table(results: Results) -> Table:
         frame,
         [*cells.place(results), Column("Method", numeric=False), *shots_columns],
         list(rows.values()),
-        notes.of(notes.shots_left_out(results)),
+        notes.of(notes.not_here(results), notes.shots_of_files(results), notes.shots_left_out(results)),
     )
 
 

@@ -22,6 +22,11 @@ def rerank_off(results: Results) -> str:
     return f"Rerank off: {'; '.join(said)}." if said else ""
 
 
+def not_here(results: Results) -> str:
+    """Data sets of the configuration that are in no row and no average."""
+    return f"Left out, because they are not here: {', '.join(results.left_out)}." if results.left_out else ""
+
+
 def test_left_out(results: Results) -> str:
     """Of test images, in the zero-shot documents."""
     return _left_out(results.datasets, lambda dataset: _test(results, dataset))
@@ -37,6 +42,14 @@ def shots_left_out(results: Results) -> str:
         return [test, _some(left["shots"], left["drawn"], "shots")]
 
     return _left_out([d for d in results.datasets if results.shots_of(d)], parts)
+
+
+def shots_of_files(results: Results) -> str:
+    """Which data sets' shots are not drawn here."""
+    model, most = results.models[0], results.shots[-1] if results.shots else 0
+    found = [d for d in results.datasets if results.shots_of(d)]
+    found = [d for d in found if "shot_files" in results.adapter(d, model, most)]
+    return f"Shots of {', '.join(found)} are those of published runs, from files." if found else ""
 
 
 def _test(results: Results, dataset: str) -> list[str]:

@@ -67,7 +67,7 @@ def table(results: Results) -> Table:
         frame,
         columns,
         rows,
-        notes.of(notes.rerank_off(results), notes.test_left_out(results)),
+        notes.of(notes.not_here(results), notes.rerank_off(results), notes.test_left_out(results)),
     )
 
 

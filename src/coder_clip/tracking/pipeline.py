@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from ..config import Config, load_config
+from ..datasets import PUBLISHED
 from .stages import COMMANDS, HEADER
 
 DEFAULT = "config/reproduce.yaml"
@@ -166,8 +167,13 @@ def _read_here(phase: str, config: Config) -> tuple[str, ...]:
     """Keys that a phase reads with some configurations and not with others."""
     data_sets = config.datasets.items()
     pairs = any(d.generates_pairs for _, d in data_sets)
-    if phase == "texts" and any(d.generated(name) for name, d in data_sets):
-        return (*GENERATOR, *_of_data_sets("templates"), "models", "features.threads")
+    if phase == "texts":
+        made = any(d.generated(name) for name, d in data_sets)
+        published = any(name in PUBLISHED and d.root is None for name, d in data_sets)
+        return (
+            *((*GENERATOR, *_of_data_sets("templates"), "models", "features.threads") if made else ()),
+            *(_of_data_sets("shot_files") if published else ()),  # no shot is in a val that is carved out
+        )
     if phase != "one_to_one":
         return ()
     found = GENERATOR if pairs else ()

@@ -1,0 +1,76 @@
+"""Partial runs by one flag: of two published data sets one is not here. The other runs, and the tables name the one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from working_copy import Work, working_copy
+
+from trees import plant
+
+pytestmark = pytest.mark.slow
+
+FLAG = ("--config", "only_present=true")
+NAMED = "Left out, because they are not here: dtd."
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("root")
+    plant("eurosat", found, 2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Work:
+    """As people type it: make, in an environment that is installed already."""
+    document: dict[str, Any] = {
+        "data_root": str(root),
+        "datasets": {"eurosat": {"texts": "names", "views": 1}, "dtd": {"texts": "names", "views": 1}},
+        "models": ["mini"],
+        "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1], "betas": [1, 2, 2], "alphas": [1, 2, 2]},
+        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1], "draws": 1},
+    }  # fmt: skip
+    work = working_copy(tmp_path_factory.mktemp("only") / "copy", document)
+    (work.folder / ".venv").mkdir()
+    (work.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (work.folder / ".venv/installed").touch()
+    refused = work.coder_clip("check", "--config", work.config, check=False)
+    assert refused.returncode == 1
+    assert "coder-clip data get dtd" in refused.stdout + refused.stderr
+    work.coder_clip("check", "--config", work.config, "--only-present")
+    done = work.run("make", "reproduce", f"CONFIG={work.config}", "ONLY_PRESENT=1")
+    assert "eurosat" in done.stdout
+    return work
+
+
+def test_the_rest_runs_and_what_is_not_here_is_named(run: Work) -> None:
+    """An average over fewer data sets would pass for the average over all."""
+    results = run.folder / "results"
+    assert not list(results.rglob("*dtd*"))
+    for table in ("zero_shot", "few_shot"):
+        for suffix in (".md", ".tex"):
+            assert NAMED in (results / f"tables/{table}{suffix}").read_text(encoding="utf-8")
+    assert NAMED in (results / "report.html").read_text(encoding="utf-8")
+
+
+def plan(work: Work, *arguments: str, check: bool = True) -> str:
+    command = [sys.executable, "-m", "snakemake", "--configfile", work.config, *arguments]
+    done = work.run(*command, "--dry-run", "--cores", "1", check=check)
+    return done.stdout + done.stderr
+
+
+def test_the_flag_is_also_snakemakes(run: Work, root: Path) -> None:
+    assert "Nothing to be done" in plan(run, *FLAG)
+    assert "dataset=dtd" in plan(run)
+    assert "dataset=dtd" in plan(run, "--config", "only_present=false")
+    for other in ("shots=3", "only_present=perhaps"):
+        assert "with --config: the jobs read the file" in plan(run, "--config", other, check=False)
+    plant("dtd", root, 1)  # fetched later: the tables grow, and what is there keeps its numbers
+    said = plan(run, *FLAG)
+    assert "dataset=dtd" in said
+    assert "table zero_shot" in said or "table_zero_shot" in said
+    assert "dataset=eurosat" not in said

@@ -45,6 +45,11 @@ def check(config: Config, file: Path) -> Iterator[str]:
     All that would stop a run is looked for before it is told: UserError with the one thing, or, after a line for each,
     with their number.
     """
+    if config.left_out:
+        yield (
+            f"left out, because they are not here: {', '.join(config.left_out)}; "
+            f"'coder-clip data check --config {file}' tells how to get them"
+        )
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
     absent: list[str] = []

@@ -176,7 +176,7 @@ def test_only_the_data_sets_that_are_there(
     Path("c.yaml").write_text(json.dumps(document))
     out = said(command)
     assert "data set eurosat: 10 classes" in out
-    assert "food101" not in out
+    assert "left out, because they are not here: dtd, food101; 'coder-clip data check --config c.yaml'" in out
     assert load_config("c.yaml").left_out == ("dtd", "food101")
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "false")  # of a command line, comes first
     assert load_config("c.yaml").left_out == ()

@@ -24,14 +24,14 @@ from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
-_only_present = _given.pop("only_present", None)
-if _given or _only_present not in (None, True, False):
+_only_present = str(_given.pop("only_present", "")).lower()
+if _given or _only_present not in ("", "1", "true", "0", "false"):
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
         " (what can be said here is only_present=true)"
     )
-if _only_present is not None:  # for the jobs, too
-    os.environ[ONLY_PRESENT] = str(_only_present)
+if _only_present:  # for the jobs, too
+    os.environ[ONLY_PRESENT] = _only_present
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"

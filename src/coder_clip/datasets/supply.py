@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from . import PUBLISHED
-from .entry import Download, Entry, entry
+from .entry import ByHand, Download, Entry, entry
 from .fetch import fetch
 from .published import data_root, find_place, find_rule, is_here, load_below
 from .unpack import unpack
@@ -26,7 +26,7 @@ DOWNLOADS = ".downloads"  # below the root: archives on their way
 class Findings:
     """About one data set. problems: what keeps it from being used. advice: what would make it better.
 
-    get: what ``data get`` brings. by_hand: (what is missing, how to get it).
+    get: what ``data get`` brings. by_hand: what only a person can fetch.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     get: list[Download] = field(default_factory=list)
-    by_hand: list[tuple[str, str]] = field(default_factory=list)
+    by_hand: list[ByHand] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -48,17 +48,21 @@ class Findings:
         said += [f"  here      {line}" for line in self.here]
         said += [f"  problem   {line}" for line in self.problems]
         said += [f"  note      {line}" for line in self.advice]
-        return said + self.ways(urls=True)
+        return said + self.ways(all_=True)
 
-    def ways(self, urls: bool = False) -> list[str]:
-        """How to get what is missing: the command, and what only a person can fetch."""
+    def ways(self, all_: bool = False) -> list[str]:
+        """How to get what is missing: the command, and what only a person can fetch.
+
+        all_: with the addresses behind the command, and what only other splits need.
+        """
         said = []
         if self.get:
             size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({_gigabytes(size)})")
-            said += [f"            {d.url}" for d in self.get if urls]
-        return said + [f"  by hand   {self.folder / what}: {how}" for what, how in self.by_hand]
+            said += [f"            {d.url}" for d in self.get if all_]
+        by_hand = [h for h in self.by_hand if all_ or not h.optional]
+        return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
 
 
 def check(name: str, root: Path) -> Findings:
@@ -68,7 +72,7 @@ def check(name: str, root: Path) -> Findings:
     folder = place.folder if place else root / found.folders[0]
     result = Findings(name, found.title, folder)
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
-    result.by_hand = [(h.gives, h.how) for h in found.by_hand if not _gives(h.gives, found, root)]
+    result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
     if place is None:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
         result.problems.append(f"no images (looked for {looked})")

@@ -31,11 +31,12 @@ RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
 OTHER_KINDS = (*MEAN_KINDS, "synonym")
-# one by one, then the name with every choice of the others
+# one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
     *((kind,) for kind in OTHER_KINDS),
     *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
+    *(others for n in (2, 3) for others in combinations(OTHER_KINDS, n)),
 )
 
 

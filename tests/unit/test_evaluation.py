@@ -421,7 +421,8 @@ def test_kinds_of_text_are_scored_as_stage_one_does() -> None:
     assert ["+".join(r["kinds"]) for r in rows] == [
         "name", "attribute", "analogous", "synonym", "name+attribute", "name+analogous", "name+synonym",
         "name+attribute+analogous", "name+attribute+synonym", "name+analogous+synonym",
-        "name+attribute+analogous+synonym",
+        "name+attribute+analogous+synonym", "attribute+analogous", "attribute+synonym", "analogous+synonym",
+        "attribute+analogous+synonym",
     ]  # fmt: skip
     for row in rows:
         keep = [k in row["kinds"] for k in kinds]

@@ -475,7 +475,8 @@ def text_kind_ablation(
 
     x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
     than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
-    left out. A class without a text of the chosen kinds is scored by its name.
+    left out. A class without a text of the chosen kinds, or without a synonym where those are chosen, has its name
+    in its place.
     """
     kind = np.asarray(kinds, dtype=str)
     rows: list[KindsRow] = []

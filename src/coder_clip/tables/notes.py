@@ -65,4 +65,4 @@ def _some(lost: int, of: int, what: str) -> str:
 
 
 def _place(results: Results, dataset: str, model: str) -> str:
-    return f"{dataset}, {model}" if len(results.models) > 1 else dataset
+    return f"{dataset} with {model}" if len(results.models) > 1 else dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,13 @@ def plan(work: Work, *arguments: str, check: bool = True) -> str:
 
 def test_the_flag_is_also_snakemakes(run: Work, root: Path) -> None:
     assert "Nothing to be done" in plan(run, *FLAG)
-    assert "dataset=dtd" in plan(run)
-    assert "dataset=dtd" in plan(run, "--config", "only_present=false")
+    assert "images of dtd" in plan(run)
+    assert "images of dtd" in plan(run, "--config", "only_present=false")
     for other in ("shots=3", "only_present=perhaps"):
         assert "with --config: the jobs read the file" in plan(run, "--config", other, check=False)
     plant("dtd", root, 1)  # fetched later: the tables grow, and what is there keeps its numbers
     said = plan(run, *FLAG)
-    assert "dataset=dtd" in said
-    assert "table zero_shot" in said or "table_zero_shot" in said
-    assert "dataset=eurosat" not in said
+    assert "images of dtd" in said
+    assert "table zero_shot" in said
+    for rule in ("list_images", "classify", "fit_adapters", "evaluate"):
+        assert re.search(rf"^{rule} +1$", said, flags=re.M), rule

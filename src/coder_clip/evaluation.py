@@ -31,11 +31,12 @@ RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
 OTHER_KINDS = (*MEAN_KINDS, "synonym")
-# one by one, then the name with every choice of the others
+# one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
     *((kind,) for kind in OTHER_KINDS),
     *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
+    *(others for n in (2, 3) for others in combinations(OTHER_KINDS, n)),
 )
 
 
@@ -520,7 +521,8 @@ def text_kind_ablation(
 
     x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
     than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
-    left out. A class without a text of the chosen kinds is scored by its name.
+    left out. A class without a text of the chosen kinds, or without a synonym where those are chosen, has its name
+    in its place.
     """
     kind = np.asarray(kinds, dtype=str)
     rows: list[KindsRow] = []

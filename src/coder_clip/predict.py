@@ -28,6 +28,7 @@ from .phases.coder import read_neighbors, uses_published_texts
 from .phases.common import Images, encoder_spec, read_texts, use_threads
 from .phases.rerank import read_one_to_one
 from .rerank import rerank_scores
+from .settings import SETTINGS
 from .zero_shot import predict as best
 from .zero_shot import top_k
 
@@ -111,7 +112,7 @@ def predict(
     setting = "clean" if "clean" in config.settings else config.settings[-1]
     names = class_weights(*read_texts(config, model, dataset, images).of("name"), n_classes)
     scores = read_neighbors(config, images, uses_published_texts(setting)).class_scores(x)
-    pairs = read_one_to_one(config, images)
+    pairs = read_one_to_one(config, images, SETTINGS[setting].one_to_one_as_published)
     both = rerank_scores(x, scores, pairs, config.rerank.top_k)
     threshold = _threshold(read_json(document), setting, how)
     _, likeliest = top_k(scores, top)

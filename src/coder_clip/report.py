@@ -269,7 +269,7 @@ def _datasets(results: Results) -> list[dict[str, Any]]:
                 "name": dataset,
                 "classes": len(m["classes"]),
                 "images": m["images"],
-                "split": m.get("split", "own"),
+                "split": results.split(dataset),
                 "fingerprint": m["fingerprint"],
                 "unreadable": results.unreadable(dataset),
             }

@@ -112,6 +112,10 @@ class Results:
     def manifest(self, dataset: str) -> dict[str, Any]:
         return self._json(self.paths.manifest(dataset))
 
+    def split(self, dataset: str) -> str:
+        """Which split of a published data set it is, in words; "own" where there is only one."""
+        return str(self.manifest(dataset).get("split", "own"))
+
     def encoder(self, dataset: str, model: str) -> dict[str, Any]:
         """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
         return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))

@@ -60,6 +60,10 @@ class Toy:
             for b in range(N_CLASSES)
             if a != b
         }
+        self.published_pairs = {  # of sentences that name the classes otherwise
+            pair: texts + 0.9 * torch.tensor(np.random.default_rng(8).normal(size=texts.shape)).float()
+            for pair, texts in self.pairs.items()
+        }
         self.images = {
             s: self._images(rng, centres, n) for s, n in (("shots", 30), ("val", 50), ("test", 90))
         }
@@ -91,7 +95,10 @@ class Toy:
         sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
         head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}
         write_tensors(paths.text_features("m", "toy"), tensors, head)
-        write_tensors(paths.one_to_one("m", "toy"), OneToOne(self.pairs, N_CLASSES).state(), meta)
+        state = OneToOne(self.pairs, N_CLASSES).state()
+        published = OneToOne(self.published_pairs, N_CLASSES).state()
+        state |= {f"as_published.{key}": tensor for key, tensor in published.items()}
+        write_tensors(paths.one_to_one("m", "toy"), state, meta)
 
     # ---- plain loops
 
@@ -100,12 +107,15 @@ class Toy:
         marked = [f"{k}:as_published" if published and f"{k}:as_published" in KINDS else k for k in kinds]
         return [np.concatenate([self.texts[k, c].double().numpy() for k in marked]) for c in range(N_CLASSES)]
 
-    def plain(self, split: str, synonyms: bool, underscores: bool) -> list[dict[str, Any]]:
-        """For each image its gap, candidates and second pick; synonyms, underscores: whether the bug is in."""
+    def plain(
+        self, split: str, synonyms: bool = False, underscores: bool = False, one_to_one: bool = False
+    ) -> list[dict[str, Any]]:
+        """For each image its gap, candidates and second pick; synonyms, …: whether the bug is in."""
         mean = self.of(("attribute", "analogous"), underscores)
         most = self.of(("name", "synonym"), synonyms)
         x = self.images[split][0].double().numpy()
-        pairs = {pair: t.double().numpy() for pair, t in self.pairs.items()}
+        texts = self.published_pairs if one_to_one else self.pairs
+        pairs = {pair: t.double().numpy() for pair, t in texts.items()}
         found = []
         for image, scores in zip(x, reference.class_scores(x, mean, most), strict=True):
             best = reference.candidates(scores, TOP)
@@ -137,11 +147,11 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
     document = read_json(Paths(toy.config.results).rerank("m", "toy").with_suffix(".json"))
     found = {(f["flaw"], f["method"]): f for f in document["flaws"]}
     assert [f for f, _ in found] == [
-        *["synonyms"] * 2, *["underscores"] * 2, "no_rerank", "gate_reads_labels", "published_threshold",
-        "test_threshold",
+        *["synonyms"] * 2, *["underscores"] * 2, "one_to_one", "no_rerank", "gate_reads_labels",
+        "published_threshold", "test_threshold",
     ]  # fmt: skip
-    clean = toy.plain("test", synonyms=False, underscores=False)
-    threshold = toy.chosen("val", toy.plain("val", synonyms=False, underscores=False))
+    clean = toy.plain("test")
+    threshold = toy.chosen("val", toy.plain("val"))
     before = {"coder": toy.right("test", clean, 0), "coder_rerank": toy.right("test", clean, threshold)}
     after = {
         ("no_rerank", "coder_rerank"): toy.right("test", clean, 0),
@@ -149,11 +159,12 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
         ("published_threshold", "coder_rerank"): toy.right("test", clean, 0.3),
         ("test_threshold", "coder_rerank"): toy.right("test", clean, toy.chosen("test", clean)),
     }
-    for flaw in ("synonyms", "underscores"):
-        bugs = {"synonyms": flaw == "synonyms", "underscores": flaw == "underscores"}
-        with_bug = toy.plain("test", **bugs)
-        after[flaw, "coder"] = toy.right("test", with_bug, 0)
-        after[flaw, "coder_rerank"] = toy.right("test", with_bug, toy.chosen("val", toy.plain("val", **bugs)))
+    for flaw in ("synonyms", "underscores", "one_to_one"):
+        with_bug = toy.plain("test", **{flaw: True})
+        if flaw != "one_to_one":  # stage two alone
+            after[flaw, "coder"] = toy.right("test", with_bug, 0)
+        chosen = toy.chosen("val", toy.plain("val", **{flaw: True}))
+        after[flaw, "coder_rerank"] = toy.right("test", with_bug, chosen)
     assert set(after) == set(found)
     for key, right in after.items():
         was, got = before[key[1]], found[key]
@@ -170,6 +181,10 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
         "flawed": among,
     }
     assert among < len(looked_at)
+    assert after["one_to_one", "coder_rerank"] != before["coder_rerank"]
+    published = next(m for m in document["methods"] if m["setting"] == "as_published")
+    all_bugs = toy.plain("test", synonyms=True, underscores=True, one_to_one=True)
+    assert published["accuracy"]["value"] == pytest.approx(np.mean(toy.right("test", all_bugs, 0.3)))
     assert {f["accuracy"]["value"] for f in found.values()} != {
         found["no_rerank", "coder_rerank"]["clean"]["value"]
     }

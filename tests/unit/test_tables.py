@@ -30,13 +30,13 @@ HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new r
 COLUMNS = {  # what people's scripts read
     "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high top5_accuracy top5_accuracy_low "
     "top5_accuracy_high mean_class_recall mean_class_recall_low mean_class_recall_high difference_to_clip "
-    "difference_to_clip_low difference_to_clip_high p_value fixed broke threshold looked_at",
+    "difference_to_clip_low difference_to_clip_high p_value fixed broke threshold looked_at split",
     "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
     "confusions": "dataset model class taken_for images clip coder coder_rerank",
     "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
     "oracle_high coverage",
     "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
-    "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds",
+    "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds split",
     "few_shot_paired": "dataset model method setting shots difference difference_low difference_high p_value fixed "
     "broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coder_clip.datasets.base import Templates
+from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
 from coder_clip.texts.sentences import Sentences, fill, make_sentences, pair_sentences
 from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, names_only, select_pairs
@@ -278,3 +279,17 @@ def test_pair_sentences_go_both_ways_in_every_template() -> None:
         (0, 1): ["red fox: red fur", "red fur of red fox"],
         (1, 0): ["arctic fox: white fur", "white fur of arctic fox"],
     }
+
+
+def test_pair_sentences_as_published_keep_underscores_and_dtds_missing_comma() -> None:
+    both = PairSet.model_validate(pairs({**PAIR, "a": "red_fox", "b_not_a": ["white fur"]}))
+    templates = Templates(one_to_one=("{class}: {one_to_one}", "{one_to_one} of {class}"))
+    found = pair_sentences(both, templates, as_published=True)
+    assert found[0, 1] == ["red_fox: red fur", "red fur of red_fox"]
+    dtd = entry("dtd").make_templates()
+    mended, published = dtd.one_to_one, dtd.one_to_one_as_published
+    assert published == (mended[0] + mended[1], *mended[2:])
+    assert (
+        pair_sentences(both, dtd, as_published=True)[0, 1][1]
+        == "In handling red fur, red_fox differs distinctly from arctic fox."
+    )

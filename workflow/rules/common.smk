@@ -204,10 +204,11 @@ def results_of(phases):
     return sorted(set(files))
 
 
-def compared(name):
-    """What the comparison with published figures reads besides: which images and encoders they are of."""
+def described(name):
+    """What some tables read besides: which split the images are; published figures, and whether they compare."""
+    manifests = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
     if name != "published":
-        return []
+        return manifests if name in ("zero_shot", "few_shot") else []
     features = PATHS.image_features("{model}", "{dataset}", "test")
     return [
         *map(str, sorted(Path("data/reference").glob("*.csv"))),
@@ -216,7 +217,7 @@ def compared(name):
             for d in DATASETS
             if d in PUBLISHED
         ),
-        *expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        *manifests,
         *expand(features, model=MODELS, dataset=DATASETS),
     ]
 

@@ -38,7 +38,7 @@ for name, (phases, category) in TABLES.items():
             f"table_{name}"
         input:
             results_of(phases),
-            compared(name),
+            described(name),
             sources=package_sources("phases.tables", f"tables.{name}"),
         output:
             report(

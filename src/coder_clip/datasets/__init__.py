@@ -70,6 +70,8 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
     base = _own_templates(name, config)
     if "name" in given and "prompts" not in given:  # what the images are stands in the name's sentence
         given["prompts"] = (str(given["name"]), *base.prompts)
+    if "one_to_one" in given:  # the published ones are no longer these with a bug
+        given["one_to_one_as_published"] = ()
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ class Templates:
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
     the seven that OpenAI's CLIP repository recommends for ImageNet.
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
-    the class it is told apart from.
+    the class it is told apart from. one_to_one_as_published: what the published code puts them into, where it differs.
     """
 
     name: str = "a photo of a {class}."
@@ -45,6 +45,7 @@ class Templates:
         "a photo of a {class} which has {one_to_one}.",
         "a {class} with {one_to_one}.",
     )
+    one_to_one_as_published: tuple[str, ...] = ()
     prompts: tuple[str, ...] = (
         "itap of a {class}.",
         "a bad photo of the {class}.",

@@ -104,7 +104,10 @@ class Entry(_Strict):
     splits: Annotated[list[Rule], Field(min_length=1)]
     downloads: list[Download] = []
     by_hand: list[ByHand] = []
-    templates: dict[Literal["name", "attribute", "analogous", "one_to_one", "prompts"], str | list[str]] = {}
+    templates: dict[
+        Literal["name", "attribute", "analogous", "one_to_one", "one_to_one_as_published", "prompts"],
+        str | list[str],
+    ] = {}
 
     def class_names(self) -> list[str]:
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""

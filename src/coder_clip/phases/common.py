@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 
 log = logging.getLogger("coder_clip")
 
+AS_PUBLISHED = "as_published."  # before the names of tensors that the published code's bugs make other
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
 
 

@@ -11,7 +11,7 @@ from ..datasets import load_templates
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
-from .common import log, use_threads, warn_cut
+from .common import AS_PUBLISHED, log, use_threads, warn_cut
 from .encoder import encoder_of
 from .manifest import read_classes
 from .pairs import read_pairs
@@ -48,22 +48,31 @@ def run_texts(config: Config, dataset: str) -> None:
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference an unordered pair."""
+    """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference an unordered pair.
+
+    Once more below "as_published." where the published code's bugs make other sentences.
+    """
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     source = paths.one_to_one_texts(dataset)
-    ordered = pair_sentences(load_pair_set(source, dataset, classes, made=True), templates)
+    given = load_pair_set(source, dataset, classes, made=True)
+    ordered = {"": pair_sentences(given, templates)}
+    if (published := pair_sentences(given, templates, as_published=True)) != ordered[""]:
+        ordered[AS_PUBLISHED] = published
     encoder = encoder_of(config, model)
-    texts = [s for sentences in ordered.values() for s in sentences]
+    texts = [s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences]
     encoded = encoder.encode_texts_report(texts)
     cut = [texts[i] for i in encoded.over_length]
     path = paths.one_to_one(model, dataset)
     warn_cut(cut, len(texts), encoder.context_length, path)
-    parts = torch.split(encoded.features, [len(sentences) for sentences in ordered.values()])
-    pairs = OneToOne(dict(zip(ordered, parts, strict=True)), n_classes=len(classes))
+    sizes = [len(sentences) for of_pairs in ordered.values() for sentences in of_pairs.values()]
+    parts, state = iter(torch.split(encoded.features, sizes)), dict[str, torch.Tensor]()
+    for prefix, of_pairs in ordered.items():
+        pairs = OneToOne({pair: next(parts) for pair in of_pairs}, n_classes=len(classes))
+        state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
     write_tensors(
-        path, pairs.state(), {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
+        path, state, {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
     )

@@ -15,7 +15,7 @@ from ..evaluation import estimate, paired_test
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..settings import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
 from .coder import text_neighbors
-from .common import Images, Texts, belongs, read_images, read_texts, use_threads
+from .common import AS_PUBLISHED, Images, Texts, belongs, read_images, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     use_threads(config)
     test = read_images(config, model, dataset, "test")
     val = read_images(config, model, dataset, "val") if config.has_val(dataset) else None
-    pairs = read_one_to_one(config, test)
+    pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset))
     clip = stage_one[stage_one["method"] == "clip"]
@@ -50,7 +50,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 **metrics(config, table, clip),
                 "threshold": threshold,
                 "looked_at": int(looked_at.sum()),
-                **coverage(both.classes[looked_at], pairs),
+                **coverage(both.classes[looked_at], given.pairs_of(SETTINGS[setting])),
             }
         )
         for t in config.rerank.thresholds:
@@ -61,10 +61,11 @@ def run(config: Config, model: str, dataset: str) -> None:
             }
             sweep.append({"setting": setting, "threshold": t, **point})
         for k in sorted({min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}):
-            of_k = rerank_scores(test.features, found.scores, pairs, k)
+            compared = given.pairs_of(SETTINGS[setting])
+            of_k = rerank_scores(test.features, found.scores, compared, k)
             candidates += [
                 {"setting": setting, "top_k": k, **point}
-                for point in gates(of_k, threshold, test.labels, pairs)
+                for point in gates(of_k, threshold, test.labels, compared)
             ]
         changes += changed_pairs(table, setting)
 
@@ -84,7 +85,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "split": "test",
             "images": len(test.ids),
             "classes": test.classes,
-            "pairs_with_texts": len(pairs),
+            "pairs_with_texts": len(pairs[False]),
             "methods": documents,
             "sweep": sweep,
             "candidates": candidates,
@@ -108,7 +109,8 @@ class Stages:
 class Given:
     """What stage two runs on, in any setting. val: None where the data set has no validation images.
 
-    done: what settings with the same texts share, by the bugs in them.
+    pairs: the differences, and (True) those of the published code's sentences. done: what settings with the same
+    texts share, by the bugs in them.
     """
 
     config: Config
@@ -116,19 +118,22 @@ class Given:
     test: Images
     val: Images | None
     texts: Texts
-    pairs: OneToOne
-    done: dict[tuple[bool, bool], Stages] = field(default_factory=dict)
+    pairs: dict[bool, OneToOne]
+    done: dict[tuple[bool, bool, bool], Stages] = field(default_factory=dict)
+
+    def pairs_of(self, s: Setting) -> OneToOne:
+        return self.pairs[s.one_to_one_as_published]
 
     def stages(self, s: Setting) -> Stages:
-        key = s.synonyms_reach_clip, s.underscores_in_names_only
+        key = s.synonyms_reach_clip, s.underscores_in_names_only, s.one_to_one_as_published
         if key not in self.done:
             neighbors = text_neighbors(self.texts, s)
             scores = neighbors.class_scores(self.test.features)
-            top = self.config.rerank.top_k
-            test, val = rerank_scores(self.test.features, scores, self.pairs, top), None
+            top, pairs = self.config.rerank.top_k, self.pairs_of(s)
+            test, val = rerank_scores(self.test.features, scores, pairs, top), None
             if self.val is not None:
                 x = self.val.features
-                val = rerank_scores(x, neighbors.class_scores(x), self.pairs, top)
+                val = rerank_scores(x, neighbors.class_scores(x), pairs, top)
             self.done[key] = Stages(scores, test, val)
         return self.done[key]
 
@@ -238,9 +243,10 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
 
 
-def read_one_to_one(config: Config, images: Images) -> OneToOne:
-    """The pair differences that belong to these image features."""
+def read_one_to_one(config: Config, images: Images, as_published: bool = False) -> OneToOne:
+    """The pair differences that belong to these image features; of the published code's sentences where they differ."""
     path = Paths(config.results).one_to_one(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
-    return OneToOne.from_state(tensors)
+    own = {k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)}
+    return OneToOne.from_state(own if as_published and own else tensors)

@@ -49,7 +49,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,
         "over_length": cut,
-        "templates": asdict(templates),
+        "templates": {kind: given for kind, given in asdict(templates).items() if given},
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
     tensors = {"features": encoded.features, "class_index": class_index}

@@ -35,9 +35,10 @@ def table(results: Results) -> Table:
                 a = s["accuracy"]
                 record |= {"shots": shots, "accuracy": a["mean"], "accuracy_std": a["std"]}
                 record |= {"accuracy_low": a["low"], "accuracy_high": a["high"], "seeds": len(runs)}
+                record["split"] = results.split(dataset)
                 records.append(record)
     columns_ = ["dataset", "model", "method", "setting", "shots", "accuracy", "accuracy_std"]
-    frame = pd.DataFrame(records, columns=[*columns_, "accuracy_low", "accuracy_high", "seeds"])
+    frame = pd.DataFrame(records, columns=[*columns_, "accuracy_low", "accuracy_high", "seeds", "split"])
     if len(results.few_shot) > 1 and len(frame):
         frame = pd.concat([frame, _few_shot_average(results, frame)], ignore_index=True)
     best = frames.best(frame, ["dataset", "model", "shots"], "accuracy")
@@ -64,7 +65,7 @@ def table(results: Results) -> Table:
         frame,
         [*cells.place(results), Column("Method", numeric=False), *shots_columns],
         list(rows.values()),
-        notes.of(notes.shots_left_out(results)),
+        notes.of(notes.splits(results, results.few_shot), notes.shots_left_out(results)),
     )
 
 

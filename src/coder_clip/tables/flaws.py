@@ -15,7 +15,8 @@ CAPTION = (
     "What each bug and each leak does alone: top-1 accuracy of the setting 'clean', the same with this one thing as in "
     "the published code, and the difference on the same images, with its 95 % interval. A leak lets test data decide "
     "something; its difference is how much too good the number is. Few-shot: the CODER-Adapter, over seeds and images. "
-    "Made where a run has the setting 'as_published'."
+    "Made where a run has the setting 'as_published'. Not measured, because a run has one text set: two lists of class "
+    "names for one data set, and texts in another order in every run; docs/deviations.md has all of them."
 )
 PHASES = ("rerank", "adapter")
 ZERO_SHOT = 0  # shots of what has none

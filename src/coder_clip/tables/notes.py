@@ -1,4 +1,4 @@
-"""What a reader must not miss beside a table: images that were left out, a rerank that did nothing."""
+"""What a reader must not miss beside a table: which split it is, images left out, a rerank that did nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from ..results import Results
 def of(*notes: str) -> tuple[str, ...]:
     """Those that have something to say."""
     return tuple(note for note in notes if note)
+
+
+def splits(results: Results, datasets: Iterable[str]) -> str:
+    """Which split of each published data set the numbers are of: they compare with others' of the same one alone."""
+    places: dict[str, list[str]] = {}
+    for dataset in datasets:
+        places.setdefault(results.split(dataset), []).append(dataset)
+    said = [f"{split} ({', '.join(where)})" for split, where in places.items() if split != "own"]
+    return f"Splits: {'; '.join(said)}." if said else ""
 
 
 def rerank_off(results: Results) -> str:
@@ -56,4 +65,4 @@ def _some(lost: int, of: int, what: str) -> str:
 
 
 def _place(results: Results, dataset: str, model: str) -> str:
-    return f"{dataset}, {model}" if len(results.models) > 1 else dataset
+    return f"{dataset} with {model}" if len(results.models) > 1 else dataset

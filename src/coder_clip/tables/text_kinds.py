@@ -10,7 +10,8 @@ from .base import Cell, Column, Table
 
 CAPTION = (
     "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and how many texts that "
-    "takes for all classes together. A class without a text of these kinds is scored by its name."
+    "takes for all classes together. A class without a text of these kinds, or without a synonym where those count, "
+    "has its name in its place."
 )
 PHASES = ("evaluation",)
 

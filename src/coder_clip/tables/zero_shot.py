@@ -34,6 +34,7 @@ def table(results: Results) -> Table:
             record |= frames.estimate("difference_to_clip", against.get("difference"))
             record |= {key: against.get(key, np.nan) for key in ("p_value", "fixed", "broke")}
             record |= {key: m.get(key, np.nan) for key in ("threshold", "looked_at")}
+            record["split"] = results.split(dataset)
             records.append(record)
     shares = ["accuracy", "top5_accuracy", "mean_class_recall", "difference_to_clip"]
     frame = frames.with_average(pd.DataFrame(records), ["model", "method", "setting"], shares)
@@ -67,7 +68,9 @@ def table(results: Results) -> Table:
         frame,
         columns,
         rows,
-        notes.of(notes.rerank_off(results), notes.test_left_out(results)),
+        notes.of(
+            notes.splits(results, results.datasets), notes.rerank_off(results), notes.test_left_out(results)
+        ),
     )
 
 

@@ -98,16 +98,23 @@ def make_sentences(
     return Sentences([r[1] for r in rows], [r[0] for r in rows], [r[2] for r in rows])
 
 
-def pair_sentences(pairs: PairSet, templates: Templates) -> dict[tuple[int, int], list[str]]:
-    """Sentences of every ordered pair (a, b): what a has and b has not, each text in each template."""
+def pair_sentences(
+    pairs: PairSet, templates: Templates, as_published: bool = False
+) -> dict[tuple[int, int], list[str]]:
+    """Sentences of every ordered pair (a, b): what a has and b has not, each text in each template.
+
+    as_published: underscores stay in class names, and DTD's first two templates are one.
+    """
+    shown = (lambda name: name) if as_published else spaces
+    published = templates.one_to_one_as_published if as_published else ()
     ordered: dict[tuple[int, int], list[str]] = {}
     for p in pairs.pairs:
         sides = (((p.a_index, p.b_index), p.a, p.b, p.a_not_b), ((p.b_index, p.a_index), p.b, p.a, p.b_not_a))
         for key, name, other, texts in sides:
             sentences = [
-                fill(t, spaces(name), one_to_one=text, other=spaces(other))
+                fill(t, shown(name), one_to_one=text, other=shown(other))
                 for text in texts
-                for t in templates.one_to_one
+                for t in published or templates.one_to_one
             ]
             if sentences:
                 ordered[key] = list(dict.fromkeys(sentences))

@@ -1,10 +1,11 @@
 """Does ImageNet fit on one node? The job `coder-clip adapter` at the size of ImageNet with 16 shots.
 
 16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50), synthetic features written as the
-phases before would write them, and the command run on them as Snakemake runs it: one seed, the published search of
-75,000 points, two CPU threads. Peak memory is the process's (goal: below 6 GB), seconds are its own (goal: minutes).
+phases before would write them, and the command run on them as Snakemake runs it: one seed, two CPU threads, the search
+of each method's authors, a process a method. Peak memory is the process's (goal: below 6 GB), seconds are its own
+(goal: minutes).
 
-Prints a Markdown table; writes JSON.
+Prints a Markdown table, each row when it is known; writes JSON. A method that ends early is told, and the others run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from coder_clip.artifacts import Paths, read_json, write_tensors
+from coder_clip.methods import ABLATIONS, FEW_SHOT
 
 MODEL, DATASET = "RN50", "imagenet"
 TEXTS = {
@@ -38,6 +40,7 @@ SIZES = {  # classes, validation images, test images, d; 16 shots
     "caltech101": (100, 1649, 2465, 1024),
     "imagenet": (1000, 10_000, 50_000, 1024),
 }
+METHODS = [*FEW_SHOT, *ABLATIONS]
 NOISE = 2.5  # of images: neither CLIP nor the shots are right alone
 
 
@@ -47,7 +50,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--methods", nargs="+", default=["coder_adapter"], help="each by itself (default %(default)s)"
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=[*FEW_SHOT],
+        help="each by itself (default %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
     parser.add_argument("--size", choices=SIZES, default="imagenet", help="small: does it run?")
@@ -55,9 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     classes, val, test, d = SIZES[args.size]
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_features(Paths(Path(folder) / "results"), classes, 16, val, test, d)
-        rows = [measure(Path(folder), method, args.threads) for method in args.methods]
+    rows: list[dict[str, Any]] = []
     document = {
         "machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0], "torch": torch.__version__},
         "sizes": {"classes": classes, "shots": 16, "val": val, "test": test, "d": d},
@@ -65,15 +70,23 @@ def main() -> None:
         "rows": rows,
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(document, indent=1) + "\n")
-    print("| 16-shot adapter job | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for r in rows:
-        print(
-            f"| `{r['method']}`, {16 * classes:,} shots, {20 * classes:,} texts, {val:,} + {test:,} images, d = {d} | "
-            f"{r['cpu_s']:.0f} s | {r['wall_s']:.0f} s | {r['gb']:.1f} GB | < 6 GB | "
-            f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%} |"
-        )
+    print(
+        f"16-shot adapter job, {16 * classes:,} shots, {20 * classes:,} texts, {val:,} + {test:,} images, d = {d}:\n\n"
+        "| method | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: |"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        write_features(Paths(Path(folder) / "results"), classes, 16, val, test, d)
+        for method in args.methods:
+            rows.append(r := measure(Path(folder), method, args.threads))
+            args.json.write_text(json.dumps(document, indent=1) + "\n")
+            found = (
+                f"ended with {r['ended']}" if r["ended"] else f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%}"
+            )
+            times = f"{r['cpu_s']:.0f} s | {r['wall_s']:.0f} s"
+            print(f"| `{method}` | {times} | {r['gb']:.1f} GB | < 6 GB | {found} |", flush=True)
+    if any(r["ended"] for r in rows):
+        sys.exit(1)
 
 
 def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, d: int) -> None:
@@ -108,7 +121,7 @@ def features(labels: Tensor, centres: Tensor, noise: float) -> Tensor:
 
 
 def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
-    """The command's CPU seconds, wall-clock seconds and peak memory in GB."""
+    """The command's CPU seconds, wall-clock seconds, peak memory in GB and exit status (a signal is negative)."""
     config = {
         "datasets": {DATASET: {"texts": "names", "views": 1}},
         "models": {MODEL: {"model": MODEL, "pretrained": "openai"}},
@@ -120,27 +133,23 @@ def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
     job = [sys.executable, "-m", "coder_clip.cli", "adapter", "--config", "c.yaml"]
     # a process in between, whose only child is the job: getrusage's peak is over all children
     meter = (
-        "import json, resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+        "import json, resource, subprocess, sys; ended = subprocess.run(sys.argv[1:]).returncode;"
         "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
-        "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss]))"
+        "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss, ended]))"
     )
     start = time.perf_counter()
     told = subprocess.run(
         [sys.executable, "-c", meter, *job], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
     wall = time.perf_counter() - start
-    cpu, peak = json.loads(told.stdout.splitlines()[-1])
+    cpu, peak, ended = json.loads(told.stdout.splitlines()[-1])
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    row = {"method": method, "cpu_s": cpu, "wall_s": wall, "gb": peak * unit / 1e9, "ended": ended}
+    if ended:
+        return row
     document = read_json(Paths(folder / "results").adapter(MODEL, DATASET, 16).with_suffix(".json"))
     accuracy = {r["method"]: r["test_accuracy"] for r in document["runs"]}
-    return {
-        "method": method,
-        "cpu_s": cpu,
-        "wall_s": wall,
-        "gb": peak * unit / 1e9,
-        "accuracy": accuracy[method],
-        "clip_accuracy": accuracy["clip_ensemble"],
-    }
+    return {**row, "accuracy": accuracy[method], "clip_accuracy": accuracy["clip_ensemble"]}
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ class RerankConfig(_Strict):
 
 
 class AdapterConfig(_Strict):
-    """Few-shot: shots, seeds and the search grid of the training-free adapters."""
+    """Few-shot: methods, shots, seeds and the search grid of the CODER-Adapter."""
 
     methods: list[str] = Field(
         [*FEW_SHOT, *ABLATIONS],
@@ -214,9 +214,15 @@ class AdapterConfig(_Strict):
         False,
         description="Draw images again where a class has fewer than the shots (as published), else stop.",
     )
-    betas: Step = (0.1, 200, 500)
-    alphas: Step = (0.1, 20, 50)
-    rounds: Count = 3
+    betas: Step = Field(
+        (0.1, 200, 500),
+        description="From, to (left out) and steps that the CODER-Adapter and its ablations search; the other methods "
+        "search what their authors do.",
+    )
+    alphas: Step = Field((0.1, 20, 50), description="As betas.")
+    rounds: Count = Field(
+        3, description="As betas; each round but the first over 0.5 to 1.5 times the winner."
+    )
     initial: tuple[float, float] | None = Field(
         None,
         description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",

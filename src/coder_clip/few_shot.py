@@ -19,7 +19,7 @@ from .baselines.ape import DEFAULT, PUBLISHED, Ape
 from .baselines.gda import Gda
 from .baselines.grids import Point
 from .baselines.plain_coder import PlainCoder
-from .baselines.tip_adapter import RawAdapter, TipAdapter
+from .baselines.tip_adapter import RawAdapter, TipAdapter, published_grid
 from .baselines.tip_x import TipX
 from .neighbors import ADAPTER_KINDS
 
@@ -30,7 +30,8 @@ class Given:
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, each by itself, None where
     no method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and class of each (M,).
-    validation: (V, d), for ranges and never for labels. grid: of (α, β) searches: betas, alphas, rounds.
+    validation: (V, d), for ranges and never for labels. grid: betas, alphas and rounds that the CODER-Adapter and its
+    ablations search; the others have their authors'.
     """
 
     dataset: str
@@ -62,7 +63,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache model with the search of Tip-Adapter and CODER."""
+    """A cache model with the search of (α, β): betas, alphas, rounds."""
 
     model: CacheModel
     grid: tuple[Span, Span, int]
@@ -82,8 +83,9 @@ class Cache:
 class Method:
     """fit: from what is given. kinds: of the texts it uses; where a setting changes none of them, it is fitted once.
 
-    published_initial: whether CODER's code runs it, with initial (α, β) a data set: the published settings take the
-    better of these and the searched ones. Other methods are searched on the validation split in every setting.
+    published_initial: whether it is the CODER-Adapter or an ablation of it, for which CODER's code has initial (α, β)
+    a data set: the published settings take the better of these and the searched ones. Other methods are searched on
+    the validation split in every setting.
     """
 
     fit: Callable[[Given], Fitted]
@@ -92,7 +94,7 @@ class Method:
 
 
 def _tip_adapter(g: Given) -> Fitted:
-    return Cache(TipAdapter.fit(g.cache, g.labels, n_classes=g.n_classes), g.grid)
+    return Cache(TipAdapter.fit(g.cache, g.labels, n_classes=g.n_classes), published_grid(g.dataset))
 
 
 def _raw_adapter(g: Given) -> Fitted:
@@ -144,7 +146,7 @@ def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
 
 
 METHODS = {
-    "tip_adapter": Method(_tip_adapter, published_initial=True),
+    "tip_adapter": Method(_tip_adapter),
     "tip_x": Method(_tip_x),
     "ape": Method(_ape),
     "gda": Method(_gda),

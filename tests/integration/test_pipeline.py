@@ -223,6 +223,7 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
             set_("adapter.rounds", 1),
             {
                 "table_few_shot",
+                "table_few_shot_paired",
                 "table_hyperparameters",
                 "table_settings",
                 "table_flaws",

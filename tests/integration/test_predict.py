@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from working_copy import Work
 
+from coder_clip.artifacts import read_json
 from coder_clip.datasets.digits import Digits
 
 pytestmark = pytest.mark.slow
@@ -24,8 +25,7 @@ MARKS = ("--config", "config/test.yaml", "--dataset", "marks")
 @pytest.fixture
 def here(finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Photos outside of any data set, one of them broken, beside a finished run."""
-    for folder in ("blue_disc", "red_disc"):
-        shutil.copytree(finished.folder / "photos/marks" / folder, tmp_path / "new" / folder)
+    shutil.copytree(finished.folder / "photos/marks", tmp_path / "new")
     (tmp_path / "new/broken.jpg").write_bytes(b"")
     monkeypatch.chdir(finished.folder)
     return tmp_path / "new"
@@ -35,19 +35,44 @@ def rows(out: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(out)))
 
 
+def assert_as_in_the_run(found: list[dict[str, str]], dataset: str, ids: dict[str, str]) -> None:
+    """All three methods decide as they did in the run, on those of the images that it classified (ids by file)."""
+    classes = read_json(Path(f"results/zero_shot/mini/{dataset}.json"))["classes"]
+    for phase, method, setting, column in (
+        ("zero_shot", "clip", "any", "clip"),
+        ("zero_shot", "coder", "clean", "coder"),
+        ("rerank", "coder_rerank", "clean", "coder_rerank"),
+    ):
+        run = pd.read_parquet(f"results/{phase}/mini/{dataset}.parquet")
+        run = run[(run["method"] == method) & (run["setting"] == setting)]
+        known = dict(zip(run["image_id"], run["prediction"], strict=True))
+        same = [r[column] == classes[known[i]] for r in found if (i := ids[r["image"]]) in known]
+        assert len(same) >= 12
+        assert sum(same) >= len(same) - 1, f"{method}: {sum(same)}"  # another batch can change a last bit
+
+
 def test_new_photos_get_a_class_each(here: Path, command: Command) -> None:
     answer = command("predict", here, *MARKS, "--csv", "--top", "2")
     assert answer.code == 0, answer.err
     found = rows(answer.out)
-    assert [Path(r["image"]).name for r in found] == [f"{i:02d}.png" for i in range(12)] * 2
+    assert [Path(r["image"]).name for r in found] == [f"{i:02d}.png" for i in range(12)] * 3
     assert list(found[0]) == [
         *("image", "clip", "coder", "coder_rerank", "gap", "looked_at", "top1", "share1", "top2", "share2")
     ]
     for r in found:
         assert r["coder"] == r["top1"]
         assert 0 <= float(r["gap"]) == pytest.approx(float(r["share1"]) - float(r["share2"]), abs=5e-6)
+    # `mini` sees red in the blue discs too: as often right as the run was on its share of these photos
+    (recorded,) = (
+        m["accuracy"]
+        for m in read_json(Path("results/zero_shot/mini/marks.json"))["methods"]
+        if (m["method"], m["setting"]) == ("coder", "clean")
+    )
     right = [r["coder"].replace(" ", "_") == Path(r["image"]).parent.name for r in found]
-    assert sum(right) > 8, "no better than chance among three colours"
+    assert 1 / 3 < recorded["low"] <= sum(right) / len(right) <= recorded["high"]
+    assert_as_in_the_run(
+        found, "marks", {r["image"]: Path(r["image"]).relative_to(here).as_posix() for r in found}
+    )
 
 
 def test_a_broken_photo_is_told_and_the_others_are_classified(here: Path, command: Command) -> None:
@@ -55,15 +80,15 @@ def test_a_broken_photo_is_told_and_the_others_are_classified(here: Path, comman
     assert answer.code == 0
     assert f"left out: {here}/broken.jpg: " in answer.err
     *table, last = answer.out.splitlines()
-    assert len(table) == 1 + 24
-    assert "24 images, setting clean; the rerank changes nothing: there are no one-to-one texts" in last
+    assert len(table) == 1 + 36
+    assert "36 images, setting clean; the rerank changes nothing: there are no one-to-one texts" in last
 
 
 def test_they_get_the_classes_that_the_run_gave_them(
     finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     """The test images once more, as files: all three methods decide as they did in the run."""
-    digits, table = Digits(), "results/{}/mini/digits.parquet"
+    digits = Digits()
     monkeypatch.chdir(finished.folder)
     files = {}
     for i, image_id in enumerate(digits.split("test").ids[:60]):
@@ -72,16 +97,7 @@ def test_they_get_the_classes_that_the_run_gave_them(
     answer = command("predict", *files, "--config", "config/test.yaml", "--dataset", "digits", "--csv")
     found = rows(answer.out)
     assert [r["image"] for r in found] == list(files)
-    for phase, method, setting, column in (
-        ("zero_shot", "clip", "any", "clip"),
-        ("zero_shot", "coder", "clean", "coder"),
-        ("rerank", "coder_rerank", "clean", "coder_rerank"),
-    ):
-        run = pd.read_parquet(table.format(phase))
-        run = run[(run["method"] == method) & (run["setting"] == setting)]
-        known = dict(zip(run["image_id"], run["prediction"], strict=True))
-        same = [r[column] == digits.classes[known[files[r["image"]]]] for r in found]
-        assert sum(same) >= 59, f"{method}: {sum(same)} of 60"  # another batch can change a last bit
+    assert_as_in_the_run(found, "digits", files)
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,14 @@ class Fake:
                 mean = float(np.mean(accuracies))
                 std = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
                 share = {"mean": mean, "std": std, "low": mean - 0.03, "high": mean + 0.03}
-                summary.append({"method": method, "setting": setting, "accuracy": share})
+                gain = FEW_SHOT["coder_adapter"] - slope
+                worth = {"mean": gain, "std": 0.001, "low": gain - 0.006, "high": gain + 0.006}
+                p = min(1.0, 0.0004 / max(abs(gain), 1e-9))
+                against = {"difference": worth, "fixed": 12, "broke": 7, "p_value": p}
+                entry = {"method": method, "setting": setting, "accuracy": share}
+                if method != "coder_adapter":
+                    entry["coder_adapter_against"] = against
+                summary.append(entry)
         write_parquet(out, pd.DataFrame(runs))
         left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}

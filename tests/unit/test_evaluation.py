@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -24,6 +25,7 @@ from coder_clip.evaluation import (
     over_seeds,
     paired_over_seeds,
     paired_test,
+    paired_test_over_seeds,
     retrieval_precision,
     stratified_subset,
     telling_texts,
@@ -223,6 +225,35 @@ def test_a_difference_over_seeds_is_paired() -> None:
     assert paired_over_seeds(after, after) == {"mean": 0, "std": 0, "low": 0, "high": 0}
     with pytest.raises(UserError, match="no results"):
         paired_over_seeds(np.zeros((0, 4)), np.zeros((0, 4)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds=st.integers(1, 4), images=st.integers(1, 8), seed=st.integers(0, 999), share=st.floats(0.2, 0.9))
+def test_methods_are_compared_by_swapping_them_image_by_image(
+    seeds: int, images: int, seed: int, share: float
+) -> None:
+    """Seeds see the same images: as if they were independent, a difference would look three times as sure."""
+    rng = np.random.default_rng(seed)
+    before, after = rng.random((seeds, images)) < 0.5, rng.random((seeds, images)) < share
+    got = paired_test_over_seeds(before, after, resamples=20)
+    change = after.astype(int) - before
+    swaps = [np.array(s) @ change.sum(axis=0) for s in itertools.product((1, -1), repeat=images)]
+    far = sum(abs(int(s)) >= abs(int(change.sum())) for s in swaps)
+    assert got["p_value"] == pytest.approx(far / 2**images)
+    assert got["fixed"] - got["broke"] == change.sum()
+    assert got["difference"] == paired_over_seeds(before, after, resamples=20)
+    if seeds == 1:
+        once = paired_test(before[0], after[0], resamples=20)
+        assert got["p_value"] == pytest.approx(once["p_value"])
+        assert (got["fixed"], got["broke"]) == (once["fixed"], once["broke"])
+
+
+def test_a_comparison_over_fifty_thousand_images_is_quick_and_can_be_small() -> None:
+    rng = np.random.default_rng(1)
+    before = rng.random((3, 50_000)) < 0.6
+    after = before ^ (rng.random((3, 50_000)) < 0.1)
+    assert 0 < paired_test_over_seeds(before, after, resamples=10)["p_value"] < 1e-50
+    assert paired_test_over_seeds(before, before, resamples=10)["p_value"] == 1
 
 
 # ---- quality of features

@@ -6,6 +6,7 @@ A wrong baseline makes CODER look better or worse than it is.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -341,11 +342,37 @@ def test_images_on_planes_are_counted_as_one_by_one(
     assert got.tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("dataset", "last_beta", "last_alpha"), [("dtd", 12.9355, 12.355), ("digits", 6.9655, 2.855)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_tip_adapter_is_searched_as_its_authors_do(
+    dataset: str, last_beta: float, last_alpha: float, seed: int
+) -> None:
+    """Their loop over β and α on their grid, whatever the CODER-Adapter searches."""
+    few = Few(seed, 4, 9, 40, 6, spread=2.0)
+    given_ = replace(task(), dataset=dataset, cache=few.cache, labels=few.labels, weights=few.weights)
+    keys = np.array([unit(k) for k in few.cache.tolist()])
+    images = np.array([unit(v) for v in few.x.tolist()])
+    onehot = np.eye(few.n_classes)[few.labels.numpy()]
+    scale = (last_beta - 0.1) / 199, (last_alpha - 0.1) / 19
+    best, right = (0.0, 0.0), 0
+    for beta in [i * scale[0] + 0.1 for i in range(200)]:
+        votes = np.exp(-(beta - beta * (images @ keys.T))) @ onehot
+        for alpha in [i * scale[1] + 0.1 for i in range(20)]:
+            n = int(((few.clip.numpy() + alpha * votes).argmax(axis=1) == few.truth.numpy()).sum())
+            if n > right:
+                best, right = (alpha, beta), n
+    got = METHODS["tip_adapter"].fit(given_).search(few.x, few.clip, few.truth)
+    assert got[:2] == pytest.approx(best)
+
+
 def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise ImageNet does not fit into memory, or gives other numbers than a small data set."""
     few = Few(5, 5, 12, 40, 6, spread=2.0)
     whole = {name: fitted(few, name).search(few.x, few.clip, few.truth) for name in ("tip_x", "ape", "gda")}
     monkeypatch.setattr("coder_clip.baselines.grids.BLOCK", 64)
+    monkeypatch.setattr("coder_clip.baselines.grids.FETCH", 150)
     for name, point in whole.items():
         assert fitted(few, name).search(few.x, few.clip, few.truth) == point
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
-from coder_clip.artifacts import Paths, read_json, write_tensors
+from coder_clip.artifacts import Paths, read_json, read_parquet, write_tensors
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.config import Config
+from coder_clip.evaluation import paired_test_over_seeds
 from coder_clip.phases import adapter, coder, rerank, zero_shot
 from coder_clip.rerank import OneToOne
 
@@ -40,7 +41,8 @@ class Toy:
                 "settings": ["as_published", "clean"],
                 "rerank": {"top_k": TOP, "thresholds": GRID, "top_ks": [2, 5, 9]},
                 "adapter": {
-                    **{"methods": ["coder_adapter"], "shots": [2], "seeds": [1, 2], "initial": [2.0, 30.0]},
+                    **{"methods": ["tip_adapter", "coder_adapter"], "initial": [2.0, 30.0]},
+                    **{"shots": [2], "seeds": [1, 2]},
                     **{"betas": [0.1, 40, 12], "alphas": [0.1, 5, 6], "rounds": 2},
                 },
                 "evaluation": {"bootstrap": 50},
@@ -255,3 +257,33 @@ def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) ->
     adapter.run(config, "m", "toy", 2)
     for path in (paths.rerank("m", "toy"), paths.adapter("m", "toy", 2)):
         assert read_json(path.with_suffix(".json"))["flaws"] == []
+
+
+def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to_its_authors(
+    toy: Toy,
+) -> None:
+    """Otherwise the table compares runs of different settings, or gives a baseline what CODER's code tuned."""
+    path = Paths(toy.config.results).adapter("m", "toy", 2)
+    document, rows = read_json(path.with_suffix(".json")), read_parquet(path)
+    for entry in document["summary"]:
+        of_setting = rows[rows["setting"] == entry["setting"]]
+        right = {
+            m: r.pivot(index="seed", columns="image_id", values="correct")
+            for m, r in of_setting.groupby("method")
+        }
+        if entry["method"] == "coder_adapter":
+            assert "coder_adapter_against" not in entry
+            continue
+        change = right["coder_adapter"].astype(int) - right[entry["method"]].astype(int)
+        got = entry["coder_adapter_against"]
+        assert got["difference"]["mean"] == pytest.approx(change.to_numpy().mean())
+        assert (got["fixed"], got["broke"]) == ((change == 1).sum().sum(), (change == -1).sum().sum())
+        assert (
+            got["p_value"]
+            == paired_test_over_seeds(
+                right[entry["method"]].to_numpy(), right["coder_adapter"].to_numpy(), resamples=2
+            )["p_value"]
+        )
+    tip = [r for r in document["runs"] if r["method"] == "tip_adapter"]
+    assert {r["selected"] for r in tip} == {"searched"}
+    assert len({(r["seed"], r["alpha"], r["beta"]) for r in tip}) == len(toy.config.adapter.seeds)

@@ -37,6 +37,8 @@ COLUMNS = {  # what people's scripts read
     "oracle_high coverage",
     "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
     "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds split",
+    "few_shot_paired": "dataset model method setting shots difference difference_low difference_high p_value fixed "
+    "broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
     "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
@@ -266,6 +268,23 @@ def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
         shown = table.frame.groupby("dataset", sort=False)[last].head(10).tolist()
         assert [row[-2 if name == "classes" else -1].sort for row in table.rows] == shown
         assert shown[:10] == sorted(shown[:10], reverse=name == "confusions")
+
+
+def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -> None:
+    """Gains by method and shots, bold where the test says so; the average over data sets has none."""
+    table = TABLES["few_shot_paired"](fake(tmp_path, shots=(1, 4), seeds=(1, 2), datasets=("one", "two")))
+    others = [
+        n for n in ("CLIP, prompt ensemble", *FEW_SHOT.values(), *ABLATIONS.values()) if n != "CODER-Adapter"
+    ]
+    assert [row[1].text for row in table.rows] == others * 3
+    by_name = {row[1].text: row for row in table.rows[: len(others)]}
+    assert [(c.text, c.best) for c in by_name["Tip-Adapter"][2:]] == [("+1.2 [+0.6, +1.8]", True)] * 2
+    assert [(c.text, c.best) for c in by_name["GDA"][2:]] == [("−0.5 [−1.1, +0.1]", False)] * 2
+    average = table.rows[2 * len(others) + 1]
+    assert [c.text for c in average] == ["average", "Tip-Adapter", "+1.2", "+1.2"]
+    tip = table.frame[(table.frame["method"] == "tip_adapter") & (table.frame["dataset"] == "one")]
+    assert tip["p_value"].tolist() == pytest.approx([0.0004 / 0.012] * 2)
+    assert tip[["fixed", "broke"]].to_numpy().tolist() == [[12, 7]] * 2
 
 
 def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:

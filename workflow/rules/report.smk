@@ -10,6 +10,7 @@ TABLES = {
     "text_kinds": (["evaluation"], "Texts"),
     "coverage": (["rerank"], "Texts"),
     "few_shot": (["adapter"], "Few-shot"),
+    "few_shot_paired": (["adapter"], "Few-shot"),
     "hyperparameters": (["adapter"], "Few-shot"),
     "feature_quality": (["evaluation"], "Features"),
     "settings": (["zero_shot", "rerank", "adapter"], "Settings"),

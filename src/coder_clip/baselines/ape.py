@@ -6,6 +6,7 @@ Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..adapter import Span, grid
 from ..lines import Floats, right_along
 from ..neighbors import unit
-from .grids import ByClass, Point, blocks, checked, first_best
+from .grids import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 EPSILON = 1e-6
@@ -94,8 +95,7 @@ class Ape:
         shots = ByClass(self.labels, self.n_classes)
         weights = self._weights(shots, np.array([point.gamma]))
         out = np.empty(clip_logits.shape)
-        for part in blocks(len(x), shots.places.size):
-            near = shots.rows(self.affinity(x[part]).cpu().numpy()) - 1
+        for part, near in self._near(shots, x, shots.places.size):
             votes = shots.sums(np.exp(near * point.beta), weights)[:, :, 0]
             out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
         return torch.from_numpy(out)
@@ -117,14 +117,18 @@ class Ape:
         b, a, g = grid(*(betas or c.betas)), grid(*(alphas or c.alphas)), grid(*(gammas or c.gammas))
         weights = self._weights(shots, g)
         counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
-        for part in blocks(len(x), max(shots.places.size, self.n_classes * len(g))):
-            near = shots.rows(self.affinity(x[part]).cpu().numpy()) - 1
+        for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(g))):
             clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
             for i, beta in enumerate(b):
                 votes = shots.sums(np.exp(near * beta), weights)
                 counts[i] += right_along(clip, votes, right[part], a).T
         beta, alpha, gamma = first_best(counts, b, a, g)
         return Point(alpha, beta, gamma)
+
+    def _near(self, shots: ByClass, x: Tensor, numbers: int) -> Iterator[tuple[slice, Floats]]:
+        """Runs of images, each with its A − 1 (C, n, k)."""
+        runs = fetched(len(x), len(self.labels), numbers, lambda part: (self.affinity(x[part]),))
+        return ((part, shots.rows(near) - 1) for part, (near,) in runs)
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
         """exp(γ D) of every shot, (C, k, gammas)."""

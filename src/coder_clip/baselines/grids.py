@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 from ..errors import UserError
 from ..lines import Floats, Ints
 
-BLOCK = 2**14  # numbers of one array of a search: a dozen of them stay in cache
+BLOCK = 2**18  # numbers of one array of a search: few calls, and still some cache
+FETCH = 2**24  # affinities made at a time: a matrix product of few rows reads all shots for each
 
 
 class Point(NamedTuple):
@@ -33,10 +35,23 @@ def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
     return tuple(float(axis[i]) for axis, i in zip(axes, place, strict=True))
 
 
-def blocks(rows: int, numbers: int) -> list[slice]:
-    """Runs of images, each of about BLOCK numbers where an image has ``numbers``."""
-    size = max(1, BLOCK // max(1, numbers))
+def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
+    """Runs of images, each of about ``room`` (BLOCK) numbers where an image has ``numbers``."""
+    size = max(1, (room or BLOCK) // max(1, numbers))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
+def fetched(
+    rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
+) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
+    """Runs of images as :func:`blocks`, each with what ``make`` gives: (n, shots) tensors, made for many at once."""
+    for many in blocks(rows, shots, FETCH):
+        made = [tensor.cpu().numpy() for tensor in make(many)]
+        for few in blocks(many.stop - many.start, numbers):
+            yield (
+                slice(many.start + few.start, many.start + few.stop),
+                tuple(values[few] for values in made),
+            )
 
 
 def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> Ints:

@@ -1,6 +1,7 @@
 """Tip-Adapter without training, and the CODER-Adapter on raw features.
 
-Torch tensors, computed in float32 or wider. Features need not be unit.
+Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022; main.py and utils.py
+of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float32 or wider. Features need not be unit.
 """
 
 from __future__ import annotations
@@ -11,9 +12,32 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..adapter import cache_logits
+from ..adapter import Span, cache_logits
 from ..errors import UserError
 from ..neighbors import unit, wide
+
+# configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): where its search of β and of α ends on a data set. They
+# start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes once through them, β outer.
+PUBLISHED = {
+    "caltech101": (12, 5),
+    "dtd": (13, 13),
+    "eurosat": (12, 10),
+    "fgvc_aircraft": (30, 30),
+    "food101": (10, 10),
+    "imagenet": (7, 3),
+    "oxford_flowers": (50, 50),
+    "oxford_pets": (7, 3),
+    "stanford_cars": (20, 10),
+    "sun397": (12, 10),
+    "ucf101": (7, 3),
+}
+DEFAULT = (7, 3)  # the most frequent of them
+
+
+def published_grid(dataset: str) -> tuple[Span, Span, int]:
+    """What Tip-Adapter searches on a data set: βs, αs and rounds."""
+    beta, alpha = PUBLISHED.get(dataset, DEFAULT)
+    return (0.1, beta, 200), (0.1, alpha, 20), 1
 
 
 def unit_keys(cache: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ tipx.py of vishaal27/SuS-X at commit 0910683.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +18,7 @@ from ..adapter import Span, grid
 from ..errors import UserError
 from ..lines import Floats, right_on_plane
 from ..neighbors import unit
-from .grids import ByClass, Point, blocks, checked, first_best
+from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 TEMPERATURE = 0.5  # of the signatures
@@ -53,7 +54,7 @@ class TipX:
         found = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
         x = unit(reference, width=keys.shape[1]).double()
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
-        for part in blocks(len(x), len(keys)):
+        for part in blocks(len(x), len(keys), FETCH):
             divergence, cosine = found._divergence(x[part]), x[part] @ keys.T
             low_m, high_m = min(low_m, float(divergence.min())), max(high_m, float(divergence.max()))
             low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
@@ -78,8 +79,7 @@ class TipX:
         assert point.gamma is not None
         shots = ByClass(self.labels, len(self.weights))
         out = np.empty(clip_logits.shape)
-        for part in blocks(len(x), shots.places.size):
-            near, far = self._rows(shots, x[part])
+        for part, near, far in self._near(shots, x):
             votes = shots.sums(np.exp(near * point.beta))[:, :, 0]
             base = clip_logits[part].cpu().double().numpy().T + point.alpha * votes
             out[part] = (base + point.gamma * -shots.sums(far)[:, :, 0]).T
@@ -100,8 +100,7 @@ class TipX:
         shots = ByClass(self.labels, len(self.weights))
         a, b, g = grid(*alphas), grid(*betas), grid(*gammas)
         counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
-        for part in blocks(len(x), shots.places.size):
-            near, far = self._rows(shots, x[part])
+        for part, near, far in self._near(shots, x):
             slope = -shots.sums(far)[:, :, 0]
             clip = np.ascontiguousarray(clip_logits[part].cpu().double().numpy().T)
             for i, beta in enumerate(b):
@@ -109,10 +108,10 @@ class TipX:
                 counts[:, i] += right_on_plane(clip, votes, slope, right[part], a, g)
         return Point(*first_best(counts, a, b, g))
 
-    def _rows(self, shots: ByClass, x: Tensor) -> tuple[Floats, Floats]:
-        """A − 1 and ψ(M), (C, n, k) each."""
-        cosine, far = self.affinity(x)
-        return shots.rows(cosine.cpu().numpy()) - 1, shots.rows(far.cpu().numpy())
+    def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Runs of images, each with its A − 1 and ψ(M), (C, n, k)."""
+        runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part]))
+        return ((part, shots.rows(near) - 1, shots.rows(far)) for part, (near, far) in runs)
 
     def _divergence(self, x: Tensor) -> Tensor:
         """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K): two matrix products, no n × K × C numbers."""

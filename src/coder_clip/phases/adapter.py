@@ -16,7 +16,7 @@ from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation import over_seeds, paired_over_seeds
+from ..evaluation import over_seeds, paired_over_seeds, paired_test_over_seeds
 from ..few_shot import METHODS, Fitted, Given
 from ..settings import FLAWS, SETTINGS, Setting
 from .coder import has_published_texts
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ZERO_SHOT = "clip_ensemble"
 TEXT_KINDS = ("name", "attribute", "analogous", "synonym")
-FLAWED = "coder_adapter"  # the method whose flaws are told apart
+CODER_ADAPTER = "coder_adapter"  # whose flaws are told apart, and which the others are compared with
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             found[ZERO_SHOT, setting, seed] = clip_run
             for method in a.methods:
                 found[method, setting, seed] = run_of(method, SETTINGS[setting])
-        if FLAWED in a.methods and "as_published" in config.settings:
+        if CODER_ADAPTER in a.methods and "as_published" in config.settings:
             for key, s in {"clean": SETTINGS["clean"], **_flaws()}.items():
-                alone[key, seed] = run_of(FLAWED, s)
+                alone[key, seed] = run_of(CODER_ADAPTER, s)
 
     for seed in tqdm(a.seeds, desc=f"{shots} shots, seeds", unit="seed"):
         run_seed(seed)
@@ -190,7 +190,7 @@ def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> l
     return [
         {
             "flaw": key,
-            "method": FLAWED,
+            "method": CODER_ADAPTER,
             "clean": over_seeds(correct["clean"], **options),
             "accuracy": over_seeds(correct[key], **options),
             "difference": paired_over_seeds(correct["clean"], correct[key], **options),
@@ -270,11 +270,23 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
 
 
 def _summary(config: Config, found: dict[tuple[str, str, int], Run], test: Images) -> list[dict[str, Any]]:
-    """Mean and spread over seeds of every method and setting."""
+    """Mean and spread over seeds of every method and setting, and the CODER-Adapter against the method."""
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    correct = {
+        (method, setting): np.stack(
+            [
+                (found[method, setting, seed].prediction == test.labels).numpy()
+                for seed in config.adapter.seeds
+            ]
+        )
+        for method, setting in dict.fromkeys((m, s) for m, s, _ in found)
+    }
     summary = []
-    for method, setting in dict.fromkeys((m, s) for m, s, _ in found):
-        runs = [found[method, setting, seed] for seed in config.adapter.seeds]
-        correct = np.stack([(r.prediction == test.labels).numpy() for r in runs])
-        summary.append({"method": method, "setting": setting, "accuracy": over_seeds(correct, **options)})
+    for (method, setting), right in correct.items():
+        entry: dict[str, Any] = {"method": method, "setting": setting}
+        entry["accuracy"] = over_seeds(right, **options)
+        coder = correct.get((CODER_ADAPTER, setting))
+        if coder is not None and method != CODER_ADAPTER:
+            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder, **options)
+        summary.append(entry)
     return summary

@@ -38,6 +38,7 @@ NAMES = (
     "confusions",
     "candidates",
     "few_shot",
+    "few_shot_paired",
     "hyperparameters",
     "text_kinds",
     "coverage",

@@ -24,7 +24,7 @@ from ..datasets import PUBLISHED
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
 from ..tracking.gate import OFF
-from . import plan, queue, reasons, site
+from . import plan, queue, site
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
 
@@ -187,10 +187,7 @@ def _refusal(job: Planned) -> str:
         queue.ask("sh", "-c", f"{job.call} --test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
-        told = reasons.refused(said, job.asked)
-        if "account" in said.lower() and (mine := site.accounts(getpass.getuser())):
-            told += f". Yours are: {', '.join(mine)}"
-        return told
+        return site.refused(said, job.asked)
     return ""
 
 

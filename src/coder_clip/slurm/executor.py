@@ -24,7 +24,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from ..errors import UserError
 from ..tracking.hashes import Hashes
-from . import queue, reasons
+from . import queue, reasons, site
 from .earlier import Earlier, live
 from .submitted import Entry, Journal, entry
 
@@ -155,7 +155,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 return self._refuse(job, f"could not be submitted: {_one_line(refusal.said)}")
             if not reasons.LATER.search(refusal.said) or self._stop.is_set() or time.monotonic() > end:
                 job.attempt = max(job.attempt, job.restart_times + 1)  # asking for more will not please Slurm
-                return self._refuse(job, reasons.refused(refusal.said, new.asked))
+                return self._refuse(job, site.refused(refusal.said, new.asked))
             self.logger.warning(
                 f"Slurm takes no job now ({_one_line(refusal.said)}); trying again, nothing is lost."
             )

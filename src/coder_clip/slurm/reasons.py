@@ -15,10 +15,14 @@ LATER = re.compile(
     r"backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
+NOT_YOURS = re.compile(r"invalid (account|qos)|account or account/partition", re.IGNORECASE)
 REFUSED = (
     (r"invalid partition", "there is no such partition"),
-    (r"invalid account|account or account/partition", "the account is not yours, or not for this partition"),
-    (r"invalid qos", "there is no such QOS, or not for you"),
+    (
+        r"invalid account|account or account/partition",
+        "{account} is not yours, or not for partition {partition}: change slurm_account in the profile",
+    ),
+    (r"invalid qos", "there is no {qos}, or {account} may not use it: change qos in the profile"),
     (
         r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
@@ -79,7 +83,12 @@ def refused(message: str, asked: Asked) -> str:
     """Why sbatch refused a job."""
     lines = [line.removeprefix("sbatch: error: ").strip() for line in message.splitlines() if line.strip()]
     said = "; ".join(dict.fromkeys(lines)) or "no reason given"
-    why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), None)
+    why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), "")
+    why = why.format(
+        account=f"account {asked['account']}" if asked.get("account") else "your default account",
+        partition=asked.get("partition", "(the default)"),
+        qos=f"QOS {asked['qos']}" if asked.get("qos") else "such QOS",
+    )
     return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError, nearest
+from . import reasons
 from .queue import ask
 
 UNUSABLE = re.compile(r"down|drain|fail|error|unknown|future|maint|power(ing_|ed_)?(down|off)|\*")
@@ -137,6 +139,13 @@ def accounts(user: str) -> list[str]:
     except UserError:
         return []
     return [f"{account} (QOS {qos})" if qos else account for account, qos in _rows(rows)]
+
+
+def refused(message: str, asked: Mapping[str, Any]) -> str:
+    """Why sbatch refused a job; where the account or the QOS is wrong, also which a person may use."""
+    told = reasons.refused(message, asked)
+    mine = accounts(getpass.getuser()) if reasons.NOT_YOURS.search(message) else []
+    return f"{told}. Yours are: {', '.join(mine)}" if mine else told
 
 
 def _rows(text: str) -> list[tuple[str, str]]:

@@ -206,6 +206,11 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def limit_submissions(self, jobs: int | None) -> None:
+        """How many a user may have in the queue, by the accounting database."""
+        limit = -1 if jobs is None else jobs
+        self.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", f"MaxSubmitJobs={limit}")
+
     # ---- questions --------------------------------------------------------------------------------
 
     def run(self, *command: str) -> str:
@@ -260,7 +265,7 @@ class Cluster:
                 f"AccountingStoragePort={self.base_port + 9}",
                 f"AccountingStoragePass={self.folder}/munge/sock",
                 "AccountingStorageTRES=gres/gpu",
-                "AccountingStorageEnforce=limits",
+                "AccountingStorageEnforce=associations,limits,qos",
             ]
         values = {
             "host": host,

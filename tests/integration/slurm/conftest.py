@@ -1,4 +1,4 @@
-"""One real Slurm cluster a test process."""
+"""One real Slurm cluster a test process, and one more that keeps accounts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # munge refuses a socket below a folder that others may not enter, as pytest's own are
     folder = Path(f"/tmp/coder-clip-slurm-{os.getpid()}")
     found = Cluster(folder, min_job_age=3600)
+    found.start()
+    yield found
+    found.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def accounting() -> Iterator[Cluster]:
+    """It has a database, enforces accounts and QOS, forgets ended jobs within seconds, and soon misses a node."""
+    if reason := missing(accounting=True):
+        pytest.skip(reason)
+    folder = Path(f"/tmp/coder-clip-slurm-accounts-{os.getpid()}")
+    found = Cluster(folder, accounting=True, min_job_age=2, node_timeout=6)
     found.start()
     yield found
     found.stop()

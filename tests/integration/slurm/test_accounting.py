@@ -3,49 +3,36 @@ time, the controller forgets ended jobs within seconds, and a node crashes. The 
 
 from __future__ import annotations
 
-import getpass
-import os
-import shutil
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cluster import Cluster, missing
+from cluster import Cluster
 from cluster_run import Run, toy
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def accounted() -> Iterator[Cluster]:
-    if reason := missing(accounting=True):
-        pytest.skip(reason)
-    folder = Path(f"/tmp/coder-clip-accounting-{os.getpid()}")
-    found = Cluster(folder, accounting=True, min_job_age=2, node_timeout=6)
-    found.start()
-    found.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "MaxSubmitJobs=2")
-    yield found
-    found.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, accounted: Cluster) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory, accounting: Cluster) -> Iterator[Run]:
     """Of three jobs one loses its node, one is cancelled, one just ends."""
     run = toy(
-        tmp_path_factory.mktemp("accounting") / "toy", accounted, jobs=["ok", "held_crash", "held_cancel"]
+        tmp_path_factory.mktemp("accounting") / "toy", accounting, jobs=["ok", "held_crash", "held_cancel"]
     )
+    accounting.limit_submissions(2)
     run.start()
     run.starts("held_crash", "held_cancel")
     (victim,) = run.started("held_crash")
-    accounted.run("scancel", *run.started("held_cancel"))
+    accounting.run("scancel", *run.started("held_cancel"))
     run.starts("held_cancel", tries=2, seconds=120)
-    accounted.crash(run.job(victim).node)
+    accounting.crash(node := run.job(victim).node)
     run.starts("held_crash", tries=2, seconds=150)
     run.go("held_crash", "held_cancel")
     run.wait()
+    accounting.limit_submissions(None)
+    accounting.start_node(node)
     yield run
-    accounted.cancel_all()
+    accounting.cancel_all()
 
 
 def test_the_run_succeeds(run: Run) -> None:
@@ -66,8 +53,8 @@ def test_a_cancelled_job_is_tried_again(run: Run) -> None:
     assert f"Slurm job {first} was cancelled" in run.said()
 
 
-def test_the_database_knows_every_job(run: Run, accounted: Cluster) -> None:
-    rows = accounted.run("sacct", "-nPX", "--format=JobID,State").split("\n")
+def test_the_database_knows_every_job(run: Run, accounting: Cluster) -> None:
+    rows = accounting.run("sacct", "-nPX", "--format=JobID,State").split("\n")
     states = dict(row.split("|") for row in rows if row)
     (ok,), (first, second) = run.started("ok"), dict.fromkeys(run.started("held_cancel"))
     assert states[first].startswith("CANCELLED by")
@@ -77,3 +64,23 @@ def test_the_database_knows_every_job(run: Run, accounted: Cluster) -> None:
 
 def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
     assert "Slurm takes no job now (sbatch: error: AssocMaxSubmitJobLimit" in run.said()
+
+
+def test_a_wrong_account_or_qos_is_told_in_a_line(
+    tmp_path_factory: pytest.TempPathFactory, accounting: Cluster
+) -> None:
+    run = toy(
+        tmp_path_factory.mktemp("not-mine") / "toy",
+        accounting,
+        jobs=["ok", "account", "qos"],
+        account={"account": "their-lab", "qos": "lab"},
+        qos={"qos": "gold"},
+    )
+    assert run.start().wait() == 1
+    for words in (
+        "account their-lab is not yours, or not for partition cpu: change slurm_account in the profile",
+        "there is no QOS gold, or account lab may not use it: change qos in the profile",
+    ):
+        (line,) = [line for line in run.said().splitlines() if words in line]
+        assert re.search(r"Yours are: .*lab \(QOS normal\)", line)
+    assert [len(run.started(name)) for name in ("ok", "account", "qos")] == [1, 0, 0]

@@ -19,6 +19,7 @@ from coder_clip.slurm.probe import Answer, Folder, Probes
 
 pytestmark = pytest.mark.slow
 PROFILE = "workflow/profiles/slurm/config.yaml"
+MODULES = ". /etc/profile.d/modules.sh && module load"  # as the profile has it
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,24 @@ def test_what_the_cluster_lacks(site: Work, cluster: Cluster, tmp_path: Path) ->
     assert len(cluster.jobs()) == before, "a job was submitted"
 
 
+def test_an_account_and_a_qos_that_are_not_mine(site: Work, accounting: Cluster, tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        rules = document["set-resources"]
+        rules["fit_adapters"] = {"slurm_account": "their-lab"}
+        rules["encode_images"]["qos"] = "gold"
+
+    status, lines = checked(
+        site, accounting, "--no-probe", "--profile", profile(site, tmp_path / "mine", change)
+    )
+    assert status == 1
+    account, qos = sorted(line for line in lines if line.startswith("wrong"))
+    assert "account their-lab is not yours" in account
+    assert "change slurm_account in the profile" in account
+    assert "there is no QOS gold" in qos
+    assert "change qos in the profile" in qos
+    assert all("Yours are: " in line and "lab (QOS normal)" in line for line in (account, qos))
+
+
 def test_images_that_only_the_head_has(site: Work, cluster: Cluster, tmp_path: Path) -> None:
     """A local disk: the head has something mounted where a node has an empty folder."""
     (site.folder / "photos").rename(hidden := site.folder / "hidden")
@@ -149,7 +168,8 @@ def probe(
     ("plan", "words"),
     [
         ({"precommand": "export PYTHONHOME=/nowhere"}, "does not work there: "),
-        ({"precommand": "module load no-such-module"}, "precommand fails"),
+        ({"precommand": "module load cuda"}, "module: not found"),
+        ({"precommand": f"{MODULES} no-such-module"}, "Unable to locate a modulefile for 'no-such-module'"),
         (
             {"scratch": "/no-such-scratch/$SLURM_JOB_ID"},
             "scratch /no-such-scratch/$SLURM_JOB_ID is no folder",

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster, eventually, missing
+from cluster import Cluster, eventually
 from cluster_run import toy
 
 from coder_clip.slurm import site, usage
 from coder_clip.slurm.submitted import Entry, Journal
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def accounting(cluster: Cluster) -> Iterator[Cluster]:
-    if reason := missing(accounting=True):
-        pytest.skip(reason)
-    folder = Path(f"/tmp/coder-clip-accounts-{os.getpid()}")
-    found = Cluster(folder, cluster.base_port + 20, accounting=True)
-    found.start()
-    yield found
-    found.stop()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -70,9 +55,10 @@ def test_what_slurm_measured(accounting: Cluster, here: Path) -> None:
 
 def test_limits_of_a_site(accounting: Cluster, here: Path) -> None:
     assert site.submit_limit("root", None, None) is None
-    accounting.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=7")
+    accounting.limit_submissions(7)
     assert site.submit_limit("root", "lab", None) == 7
     assert site.submit_limit("root", "other", None) is None
+    accounting.limit_submissions(None)
     assert "lab (QOS normal)" in site.accounts("root")
 
 

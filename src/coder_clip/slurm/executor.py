@@ -103,12 +103,15 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         """What a node's environment differs in from the head's."""
         settings = self.workflow.executor_settings
         values = [] if settings.online else ["HF_HUB_OFFLINE=1"]
-        if settings.scratch:  # variables of the node, not of the shell that calls sbatch
-            scratch = (
-                settings.scratch if settings.pass_command_as_script else settings.scratch.replace("$", "\\$")
-            )
-            values.append(f'TMPDIR="{scratch}"')
+        if settings.scratch:
+            values.append(f'TMPDIR="{settings.scratch}"')
         return f"export {' '.join(values)}" if values else ""
+
+    def format_job_exec(self, job: Any) -> str:
+        """Variables in it (of scratch, precommand) are the node's, not those of the shell that calls sbatch."""
+        command: str = super().format_job_exec(job)
+        script = self.workflow.executor_settings.pass_command_as_script
+        return command if script else command.replace("$", "\\$")
 
     def get_job_args(self, job: Any) -> str:
         """As many cores as the job asked for: 'all' would be the node's, where no cgroup says otherwise."""

@@ -29,9 +29,9 @@ SCRIPT = """\
 [ "$(cat {token})" = {value} ] || exit {other}
 said={log_folder}/check-$SLURM_JOB_ID.txt
 touch "$said" || exit {logs}
-{{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
-{scratch}
 {environment}
+{{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
+{scratch_test}
 cd {work} && {python} -m coder_clip.slurm.probe > "$said.part" 2> "$said" || exit {bad_python}
 mv "$said.part" "$said"
 """
@@ -105,7 +105,8 @@ class Probes:
             value = self._token.read_text(encoding="utf-8")
         self._token.write_text(value, encoding="utf-8")
         scratch = self._plan.scratch or ""
-        quoted = '[ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || exit'
+        values = "" if self._plan.online else " HF_HUB_OFFLINE=1"  # in the order of a job: executor.py
+        values += f' TMPDIR="{scratch}"' if scratch else ""
         return SCRIPT.format(
             folders="\n".join(f.test(FIRST + i) for i, f in enumerate(self._folders)),
             token=shlex.quote(str(self._token)),
@@ -115,8 +116,8 @@ class Probes:
             logs=LOGS,
             precommand=self._plan.precommand or ":",
             bad_precommand=PRECOMMAND,
-            scratch=f'export TMPDIR="{scratch}"\n{quoted} {SCRATCH}' if scratch else ":",
-            environment=":" if self._plan.online else "export HF_HUB_OFFLINE=1",
+            environment=f"export{values}" if values else ":",
+            scratch_test=f'[ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || exit {SCRATCH}' if scratch else ":",
             work=shlex.quote(str(Path.cwd())),
             python=shlex.quote(sys.executable),
             bad_python=PYTHON,

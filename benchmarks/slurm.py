@@ -51,7 +51,6 @@ for path in [*entries[key]["makes"], *entries[key]["benchmarks"]]:
     open(path, "w").write(path)
 """
 LOCAL = "for f in {output}; do echo $f > $f; done"
-GROUPED = ("lists_", "merges_", "scores_", "adapters_")  # names of group jobs: group, rules
 
 
 @dataclass
@@ -175,7 +174,7 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
     return {
         "planned": sum(planned.values()),
         "submitted": sum(submitted.values()),
-        "in_groups": sum(n for rule, n in submitted.items() if rule.startswith(GROUPED)),
+        "in_groups": sum(n for name, n in submitted.items() if "-" in name),
         "completed": ended,
         "planning": head.planning,
         "planning_memory": head.planning_memory,

@@ -65,8 +65,10 @@ def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
         if "encoder=encoder_params" in rule
     ]
     assert len(rules) == 4
-    assert all("on_gpu=ON_GPU" in rule for rule in rules)
-    assert "on_gpu=1" in (repo / "workflow/profiles/default/config.yaml").read_text(encoding="utf-8")
+    assert all(f'on_gpu=on_gpu("{rule.split(":")[0]}")' in rule for rule in rules)
+    for profile in ("default", "slurm"):
+        text = (repo / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8")
+        assert "resources: [on_gpu=1]" in text
 
 
 def test_the_forecast_has_the_jobs_of_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

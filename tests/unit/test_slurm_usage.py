@@ -97,7 +97,7 @@ def submitted(job: str, rule: str, *files: str, **asked: Any) -> None:
 def test_slurm_s_accounting_joins_in(results: Path) -> None:
     """Jobs that failed leave no benchmark file; a group is a job of its own."""
     submitted("8", "encode", str(results / "benchmarks/f/a.tsv"), mem_mb=4000, runtime=60)
-    submitted("7", "both", "a.tsv", "b.tsv", mem_mb=16000, runtime=240, cpus=5)
+    submitted("7", "both-mini-digits_a_b", "a.tsv", "b.tsv", mem_mb=16000, runtime=240, cpus=5)
     submitted("9", "encode", str(results / "benchmarks/f/b.tsv"), mem_mb=4000)
     found = rows(results)
     assert (found["encode"].jobs, found["encode"].failed) == (2, 2)

@@ -56,8 +56,6 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
-# Of jobs on a machine's GPU one runs at a time (profiles/default): it has memory for one large encoder.
-ON_GPU = int(work.on_gpu(CONFIG))
 COMMANDS = yaml.safe_load(
     Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
 )
@@ -235,11 +233,20 @@ def image_sources(wildcards):
     return package_sources(*modules) if modules else []
 
 
+def asks_for_gpu(rule):
+    """Whether the profile gives a rule's jobs a GPU of a cluster."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
+
+
+def on_gpu(rule):
+    """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
+    return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
+
+
 def need(phase, rule, wildcards):
     """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
-    given = workflow.resource_settings.overwrite_resources.get(rule, {})
-    gpu = "gpu" in given or "gres" in given
-    return work.need(CONFIG, phase, gpu, **dict(wildcards.items()))
+    return work.need(CONFIG, phase, asks_for_gpu(rule), **dict(wildcards.items()))
 
 
 def memory(phase, rule):

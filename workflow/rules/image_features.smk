@@ -22,7 +22,7 @@ if CONFIG.features.shards == 1:
         resources:
             mem_mb=memory("image_features", "encode_images"),
             runtime=minutes("image_features", "encode_images"),
-            on_gpu=ON_GPU,
+            on_gpu=on_gpu("encode_images"),
         params:
             features=feature_params,
             encoder=encoder_params,
@@ -53,7 +53,7 @@ else:
         resources:
             mem_mb=memory("image_features", "encode_shard"),
             runtime=minutes("image_features", "encode_shard"),
-            on_gpu=ON_GPU,
+            on_gpu=on_gpu("encode_shard"),
         params:
             features=feature_params,
             encoder=encoder_params,

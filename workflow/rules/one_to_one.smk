@@ -111,7 +111,7 @@ rule encode_pairs:
     resources:
         mem_mb=memory("one_to_one", "encode_pairs"),
         runtime=minutes("one_to_one", "encode_pairs"),
-        on_gpu=ON_GPU,
+        on_gpu=on_gpu("encode_pairs"),
     params:
         encoder=encoder_params,
         templates=templates,

@@ -20,7 +20,7 @@ rule encode_texts:
     resources:
         mem_mb=memory("text_features", "encode_texts"),
         runtime=minutes("text_features", "encode_texts"),
-        on_gpu=ON_GPU,
+        on_gpu=on_gpu("encode_texts"),
     params:
         encoder=encoder_params,
         templates=templates,

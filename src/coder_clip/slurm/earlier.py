@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,9 +37,12 @@ class Earlier:
     def ids(self) -> list[str]:
         return sorted([*self.entries, *self.unknown], key=int)
 
-    def take(self, makes: dict[str, Record]) -> Entry | None:
-        """The job that already makes just this; it belongs to the new run now."""
-        found = next((e for e in self.entries.values() if e.same(makes)), None)
+    def take(self, makes: dict[str, Record], wanted: Collection[str]) -> Entry | None:
+        """The job that already makes just this of all that is wanted; it belongs to the new run now.
+
+        What else it makes is there already: a group some of whose members have ended.
+        """
+        found = next((e for e in self.entries.values() if e.same(makes, wanted)), None)
         return None if found is None else self.entries.pop(found.id)
 
     def cancel_others(self, paths: Iterable[str]) -> list[str]:

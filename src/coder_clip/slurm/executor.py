@@ -59,6 +59,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._absent: dict[str, int] = {}
         self._told: set[str] = set()
         self._earlier = Earlier()
+        self._wanted: set[str] = set()  # outputs of this run
         self._interval = (
             workflow.executor_settings.init_seconds_before_status_checks
         )  # the thread that looks starts now
@@ -75,8 +76,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def _take_over(self) -> None:
         from . import seen_at_start
 
-        if all(job.is_local for job in self.workflow.dag.needrun_jobs()):
+        jobs = list(self.workflow.dag.needrun_jobs())
+        if all(job.is_local for job in jobs):
             return  # nothing to submit, as for `stage`: what is in the queue may be of a head that is alive
+        self._wanted = {str(path) for job in jobs for path in job.output}
         found = seen_at_start()
         if found is None:  # the controller was away then
             found = self._patiently(lambda: live(self._journal))
@@ -135,7 +138,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def _submit(self, job: Any) -> None:
         new = entry(job, self.workflow.persistence, self.run_uuid, self._hashes)
-        if old := self._earlier.take(new.makes):
+        if old := self._earlier.take(new.makes, self._wanted):
             self._runs.add(old.run)
             self._register(
                 job, old, f"Job {job.jobid} is Slurm job {old.id} of an earlier run (log: {old.log})."

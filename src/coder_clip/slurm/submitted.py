@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ class Entry:
     id: str = ""
     log: str = ""
 
-    def same(self, makes: dict[str, Record]) -> bool:
-        """Whether it makes the same files in the same way."""
-        return self.makes.keys() == makes.keys() and all(self.makes[p].same(makes[p]) for p in makes)
+    def same(self, makes: dict[str, Record], wanted: Collection[str]) -> bool:
+        """Whether of the wanted files it makes the same in the same way."""
+        mine = {p for p in self.makes if p in wanted}
+        return mine == makes.keys() and all(self.makes[p].same(makes[p]) for p in makes)
 
 
 @dataclass

@@ -50,7 +50,7 @@ class Accounted:
 
 @dataclass
 class Usage:
-    """A rule, or a group of them that ran as one job. Amounts: the largest of any job; None where nobody knows."""
+    """A rule, or groups of one kind, each a job. Amounts: the largest of any job; None where nobody knows."""
 
     rule: str
     group: bool = False
@@ -187,7 +187,8 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
         if (of := accounts.get(e.id)) is None:
             continue
         group = len(e.benchmarks) > 1 or any(rules.get(path, e.rule) != e.rule for path in e.benchmarks)
-        row = rows.setdefault(e.rule, Usage(e.rule, group))
+        name = e.rule.partition("-")[0] if group else e.rule  # of scores-RN50-dtd_classify: all scores
+        row = rows.setdefault(name, Usage(name, group))
         good = of.state == COMPLETED
         row.failed += not good
         row.jobs += good and e.rule not in measured

@@ -48,6 +48,29 @@ def test_a_killed_head_finds_its_jobs_again(shared_folder: Path, cluster: Cluste
     assert re.search(r"^job +2$", run.said(), re.MULTILINE), run.said()
 
 
+def test_a_head_on_another_login_node_finds_a_group_some_of_whose_jobs_have_ended(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """Snakemake's lock stays: who can tell there whether the first head is alive?"""
+    grouped = ["--groups", "job=jobs", "--group-components", "jobs=100"]
+    run = toy(shared_folder, cluster, jobs=["ok", "held_a", "held_b"]).start(*grouped)
+    run.starts("ok", "held_a", "held_b")
+    eventually("ok made", lambda: (run.folder / "out/ok.txt").exists())
+    run.kill(signal.SIGKILL)
+    run.wait()
+    (shared_folder / ".snakemake/alive").write_text("login-2")
+    assert run.start(*grouped).wait() == 1
+    assert "LockException" in run.said()
+    assert run.start("--unlock").wait() == 0, run.said()
+    run.start(*grouped)
+    (group,) = {i for name in ("ok", "held_a", "held_b") for i in run.started(name)}
+    run.says(f"is Slurm job {group} of an earlier run")
+    run.go("held_a", "held_b")
+    assert run.wait() == 0, run.said()
+    assert merged(run) == "ok one\nheld_a one\nheld_b one\n"
+    assert [len(run.started(name)) for name in ("ok", "held_a", "held_b")] == [1, 1, 1]
+
+
 def test_jobs_of_a_killed_head_that_make_something_else_are_stopped_first(
     shared_folder: Path, cluster: Cluster
 ) -> None:

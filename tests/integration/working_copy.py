@@ -110,7 +110,7 @@ class Work:
         return {
             name: hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(files)
-            if not (name := p.relative_to(root).as_posix()).startswith(("logs/", "benchmarks/"))
+            if {"logs", "benchmarks"}.isdisjoint((name := p.relative_to(root).as_posix()).split("/"))
         }
 
 

@@ -14,7 +14,7 @@ from cluster_run import Run, toy
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late"]
+NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,15 @@ def bad_day(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Itera
         memory={"greedy": 400, "huge": 9_000_000},
     )
     run.start()
-    run.starts("held_cancel", "held_late")
+    run.starts("held_cancel", "held_late", "held_back")
+    (back,) = run.started("held_back")
+    cluster.run("scontrol", "requeuehold", back)
     cluster.run("scancel", *run.started("held_cancel"))
     cluster.run("scontrol", "update", f"JobId={run.started('held_late')[0]}", "EndTime=now+1")
-    run.starts("held_cancel", "held_late", tries=2)
-    run.go("held_cancel", "held_late")
+    run.says(f"Slurm job {back} is held")
+    cluster.run("scontrol", "release", back)
+    run.starts("held_cancel", "held_late", "held_back", tries=2)
+    run.go("held_cancel", "held_late", "held_back")
     run.wait()
     yield run
     cluster.cancel_all()
@@ -83,6 +87,13 @@ def test_a_cancelled_job_is_tried_again(bad_day: Run) -> None:
     first, _ = bad_day.started("held_cancel")
     assert f"Slurm job {first} was cancelled" in bad_day.said()
     assert made(bad_day, "held_cancel")
+
+
+def test_what_lets_a_held_job_go_on_is_told(bad_day: Run) -> None:
+    first, second = bad_day.started("held_back")
+    assert first == second
+    assert f"'scontrol release {first}'" in bad_day.said()
+    assert made(bad_day, "held_back")
 
 
 def test_the_message_of_a_failure_names_its_log(bad_day: Run) -> None:

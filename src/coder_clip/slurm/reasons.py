@@ -37,7 +37,7 @@ REFUSED = (
 )
 HELD = (
     (r"launch failed", "could not be started on its node and is held"),
-    (r"JobHeld|BeginTime.*never|JobHoldMaxRequeue", "is held"),
+    (r"JobHeld|in held state|BeginTime.*never|JobHoldMaxRequeue", "is held"),
     (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed and will never start"),
     (
         r"BadConstraints|ReqNodeNotAvail|NodeDown|DOWN, DRAINED",

@@ -192,7 +192,10 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
         some = f"{len(lost):,} of {sum(data.counts.values()):,} images, below {data.place.images}, first {lost[0]}"
         raise UserError("\n".join([f"data set {name}: {some}", *ways]))
     if config.few_shot(name):
-        shot_images(config, data.split("train"), data.classes, given.shot_files)
+        try:
+            shot_images(config, data.split("train"), data.classes, given.shot_files)
+        except UserError as error:
+            raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
     if "wordnet" in given.text_sources(name).values():

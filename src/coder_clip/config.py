@@ -642,6 +642,8 @@ def _present(config: Config, path: Path) -> Config:
     from .artifacts import Paths
     from .datasets.published import data_root, is_here
 
+    if all(given.root or name not in PUBLISHED for name, given in config.datasets.items()):
+        return config
     root, paths = data_root(config.data_root), Paths(config.results)
     here = {
         name: given

@@ -193,7 +193,9 @@ def test_results_name_the_files(run: Work) -> None:
     manifest = read_json(results / "manifests/imagenet.json")
     assert list(manifest["shot_files"]) == [f"shot_{n}-seed_{s}.pkl" for n, s in DRAWN]
     assert manifest["images"] == {"train": 30, "val": 30, "test": 24}
-    assert "no image of val is a shot" in manifest["split"]
+    assert manifest["split"] in {
+        r.what for r in entry.entry("imagenet").splits
+    }  # or nothing published compares
     said = "Shots of imagenet are those of published runs, from files"
     assert said in (results / "tables/few_shot.md").read_text()
     assert said in (results / "report.html").read_text()

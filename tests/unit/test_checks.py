@@ -63,6 +63,18 @@ def test_all_is_well(command: Command) -> None:
     assert not re.search("no test image|cannot be read|one side only|missing", out), "nothing is wrong"
 
 
+def test_own_photos_are_always_present(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to say where published data sets lie who has none."""
+    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
+    whole = said(command)
+    assert command("check", "--config", "c.yaml", "--only-present").out == whole
+
+
+def test_shots_that_cannot_be_drawn_name_the_data_set(command: Command) -> None:
+    configure(adapter={"shots": [7]})
+    assert "data set 'pets': adapter.shots: 7 shots, but class 'cat' has 6" in refused(command)
+
+
 def test_what_a_run_takes(command: Command) -> None:
     """Before hours are spent; less where something is made already."""
     rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}

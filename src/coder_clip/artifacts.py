@@ -172,14 +172,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def _present(path: Path) -> Path:
+def present(path: Path) -> Path:
+    """The path. UserError, with what makes it, where no file is."""
     if not path.is_file():
-        raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
+        raise UserError(
+            f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it"
+        )
     return path
 
 
 def read_json(path: str | Path) -> Any:
-    path = _present(Path(path))
+    path = present(Path(path))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -189,7 +192,7 @@ def read_json(path: str | Path) -> Any:
 def read_parquet(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
-    path = _present(Path(path))
+    path = present(Path(path))
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -213,7 +216,7 @@ def _safetensors(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(_present(path), framework=framework) as stream:
+        with safe_open(present(path), framework=framework) as stream:
             yield stream
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(

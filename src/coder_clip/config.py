@@ -524,6 +524,8 @@ class Config(_Strict):
                 )
             if model.model in known and model.pretrained is None:
                 raise ValueError(f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)")
+            if str(model.pretrained).startswith("local-dir:"):
+                raise ValueError(f"models.{name}: 'local-dir:' stands in 'model' (model: {model.pretrained})")
             if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
                 raise ValueError(f"models.{name}: no folder {model.model[10:]}")
         for name, dataset in self.datasets.items():

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifacts import Paths, read_json, read_metadata, read_parquet, sha256
+from .artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
 from .errors import UserError
 from .settings import SETTINGS
 
@@ -184,10 +184,8 @@ class Results:
         return found
 
     def source(self, path: Path, command: str) -> Source:
-        if not path.is_file():
-            raise UserError(f"{path} is missing; 'snakemake {path}' makes it")
         if path not in self._hashes:
-            self._hashes[path] = sha256(path)
+            self._hashes[path] = sha256(present(path))
         return Source(self.shown(path), self._hashes[path], command + self.option * bool(command))
 
     def shown(self, path: Path) -> str:

@@ -187,7 +187,9 @@ def test_a_truncated_file_is_named_with_what_to_do(tmp_path: Path, kind: int, ke
 
 @pytest.mark.parametrize("kind", range(3), ids=NAMES)
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path, kind: int) -> None:
-    with pytest.raises(UserError, match=rf"{NAMES[kind]} is missing; 'snakemake .*{NAMES[kind]}' makes it"):
+    with pytest.raises(
+        UserError, match=rf"{NAMES[kind]} is missing; 'snakemake .*{NAMES[kind]} --configfile FILE' "
+    ):
         READERS[kind](tmp_path / NAMES[kind])  # type: ignore[operator]
 
 

@@ -74,6 +74,7 @@ def test_nothing_shows_the_help(command: Command) -> None:
         (["image-features", "--split", "tests"], "did you mean 'test'"),
         (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
         (["zero-shot"], "image_features/mini/digits/test.safetensors is missing; 'snakemake "),
+        (["show"], "results/tables/zero_shot.md is missing; 'snakemake "),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_one_line(

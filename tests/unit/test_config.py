@@ -167,6 +167,10 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
         ("datasets: [digits]\nmodels: {big: {model: ViT-B-32}}", "'pretrained'"),
         ("datasets: [digits]\nmodels: [big]", "models.big.model"),
         ("datasets: [digits]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
+        (
+            "datasets: [digits]\nmodels: {m: {model: ViT-B-32, pretrained: 'local-dir:data/mini'}}",
+            "'local-dir:' stands in 'model' (model: local-dir:data/mini)",
+        ),
         ("just words", "datasets"),
         ("", "datasets"),
         ("datasets: [digits\nmodels: [mini]", "YAML"),

@@ -227,7 +227,10 @@ def test_missing_file_names_the_command(tmp_path: Path) -> None:
     results = made.write()
     path = results.paths.rerank("mini", "one").with_suffix(".json")
     path.unlink()
-    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+    with pytest.raises(
+        UserError,
+        match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
+    ):
         FIGURES["rerank_pairs"](results, made.image)
 
 

@@ -58,6 +58,18 @@ def test_published_constants_reach_their_data_sets(paper: Config) -> None:
     assert paper.initial("stanford_cars") == (1.5, 23.5)
 
 
+def test_without_a_key_one_edit_takes_class_names_for_all(repo: Path, tmp_path: Path) -> None:
+    """What docs/paper.md says to whoever has no key."""
+    assert "`texts: &written names`" in (repo / "docs/paper.md").read_text(encoding="utf-8")
+    text = (repo / "config/paper.yaml").read_text(encoding="utf-8")
+    edited, times = re.subn(r"^    texts: &written .*$", "    texts: &written names", text, flags=re.M)
+    assert times == 1
+    (tmp_path / "c.yaml").write_text(edited)
+    config = load_config(tmp_path / "c.yaml")
+    assert {d.texts for d in config.datasets.values()} == {"names"}
+    assert not any(d.generated(name) or d.generates_pairs for name, d in config.datasets.items())
+
+
 def test_the_list_of_data_sets_with_a_test_split_alone() -> None:
     """Configurations are read without a look at the entries, so the list stands a second time."""
     assert set(TEST_ONLY) == {n for n in PUBLISHED if all(set(r.counts) == {"test"} for r in entry(n).splits)}

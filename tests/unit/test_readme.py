@@ -91,6 +91,40 @@ def test_the_guide_to_clusters_tells_every_line_of_the_profile() -> None:
     assert {k for k in keys - rules if f"`{k}" not in page} == set()
 
 
+def snakemake_commands(text: str) -> list[str]:
+    """Command lines that call Snakemake, comments off, with a block's variable `run` put in."""
+    found, run = [], ""
+    for line in text.splitlines():
+        if given := re.match(r' *run="([^"]*)"', line):
+            run = given[1]
+        command = re.sub(r" +#.*", "", line).replace("$run", run)
+        found += [command] if re.search(r"\bsnakemake ", command) else []
+    return found
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{p.name}" for p in sorted((REPO / "docs").glob("*.md")))]
+)
+def test_no_target_stands_behind_an_option_that_takes_several_values(page: str) -> None:
+    """Snakemake would read 'texts' in '--configfile config/paper.yaml texts' as a second configuration."""
+    swallowed = re.compile(r"--config(?:file)?[ =][^\s`\"';&|]+ +[\w{]")
+    assert swallowed.search("snakemake --configfile config/paper.yaml texts -n")
+    assert [
+        c for c in snakemake_commands((REPO / page).read_text(encoding="utf-8")) if swallowed.search(c)
+    ] == []
+
+
+def test_phases_one_at_a_time_are_looked_at() -> None:
+    """The commands of the paper's guide stand behind a variable."""
+    commands = snakemake_commands((REPO / "docs/paper.md").read_text(encoding="utf-8"))
+    assert [c.split()[-1] for c in commands if c.startswith("snakemake ")][:4] == [
+        "texts",
+        "zero_shot",
+        "rerank",
+        "adapter",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "code"),
     [

@@ -229,7 +229,10 @@ def test_missing_file_names_the_command(tmp_path: Path, missing: Callable[[objec
     results = full(tmp_path)
     path = missing(results.paths)
     path.unlink()
-    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+    with pytest.raises(
+        UserError,
+        match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
+    ):
         page(results)
     assert not results.paths.report.exists()
 

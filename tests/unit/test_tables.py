@@ -368,7 +368,10 @@ def test_missing_file_names_the_command(tmp_path: Path) -> None:
     results = fake(tmp_path)
     path = results.paths.adapter("mini", "shapes", 4).with_suffix(".json")
     path.unlink()
-    with pytest.raises(UserError, match=f"{path} is missing; 'snakemake {path}' makes it"):
+    with pytest.raises(
+        UserError,
+        match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
+    ):
         TABLES["few_shot"](results)
 
 

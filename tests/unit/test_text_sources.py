@@ -11,6 +11,8 @@ import pytest
 import yaml
 from test_wordnet import write
 
+from coder_clip.config import Config
+from coder_clip.phases import generate_texts
 from llm_server import Server, serving
 
 Command = Callable[..., Any]
@@ -103,6 +105,33 @@ def test_a_missing_dictionary_is_missed_before_anything_is_paid_for(
     assert done.code == 1
     assert "WordNet" in done.err
     assert done.err.strip().count("\n") == 0
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_missing_key_is_missed_before_weights_and_questions(
+    here: Path,
+    command: Command,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    batch: bool,
+) -> None:
+    """Fetching weights takes minutes; 'round 1 …' looks as if something were asked."""
+
+    def load(config: Config) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(generate_texts, "_encoder", load)
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    configure({"analogous": "llm", "synonym": "wordnet"}, server, key_variable="NO_SUCH_KEY", batch=batch)
+    done = command("generate-texts", "--config", "c.yaml")
+    assert done.code == 1
+    assert (
+        done.err.strip()
+        == "coder-clip: error: no key: set the environment variable NO_SUCH_KEY (docs/texts.md)"
+    )
+    assert "round" not in caplog.text
     assert server.asked == []
 
 

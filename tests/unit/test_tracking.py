@@ -339,7 +339,8 @@ def test_rows_of_a_table() -> None:
     assert _row(Path("t.csv"), "method=clip")["value"] == "1"
     for row, said in (
         ("3", "rows 1 to 2"),
-        ("dataset=d", "2 rows"),
+        ("dataset=d", r"2 rows of t\.csv have dataset=d; they differ in method \(clip, coder\)$"),
+        ("dataset=d,method=codr", r"no row .* method 'codr' is not there \(did you mean 'coder'\?\)"),
         ("metod=x", "did you mean"),
         ("x", "give a number"),
     ):

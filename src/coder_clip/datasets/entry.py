@@ -166,7 +166,7 @@ def nearest_published(name: str, others: Iterable[str] = ()) -> str:
 
 def table() -> str:
     """All data sets as the Markdown table of docs/data.md: ``python -m coder_clip.datasets.entry``."""
-    rows = ["| name | data set | classes | train / val / test | split | GB | from | licence |"]
+    rows = ["| name | data set | classes | train / val / test | split | GB on disk | from | licence |"]
     rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
     for name in names():
         e = entry(name)

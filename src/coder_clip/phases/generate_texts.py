@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from ..texts.sets import ClassTexts, TextSet
 from .manifest import read_classes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..config import Config
     from ..encoders import Encoder
 
@@ -36,24 +39,24 @@ def run(config: Config, dataset: str) -> None:
     asked = [kind for kind in entry.generated(dataset) if source[kind] == "llm"]
     looked_up = "wordnet" in source.values()
     dictionary = wordnet.WordNet() if looked_up else None  # missing, it is missed before anything is paid for
-    encoder = _encoder(config) if looked_up or "analogous" in asked else None
+    needed = looked_up or "analogous" in asked
+    encoder = functools.cache(functools.partial(_encoder, config)) if needed else None
+    items = _ask(config, dataset, asked, classes, encoder) if asked else []
     made: dict[str, list[list[str]]] = {}
     notes: dict[str, dict[str, Any]] = {}
     if encoder is not None and dictionary is not None:
-        found = wordnet.synonyms(classes, encoder, dictionary)
+        found = wordnet.synonyms(classes, encoder(), dictionary)
         for line in found.lines():
             log.warning("%s: %s", dataset, line)
         made["synonym"] = found.texts
-        notes["synonym"] = {**found.provenance(), "encoder": _identity(config, encoder)}
-    if asked:
-        items = _ask(config, dataset, asked, classes, encoder)
-        for kind in asked:
-            of_kind = [item for item in items if item.kind == kind]
-            made[kind] = [item.texts.get("texts", []) for item in of_kind]
-            assert config.generator is not None
-            notes[kind] = provenance(kind, of_kind, config.generator)
-            if kind == "analogous" and encoder is not None:
-                notes[kind]["too_close"] = {"cosine_over": TOO_CLOSE, "encoder": _identity(config, encoder)}
+        notes["synonym"] = {**found.provenance(), "encoder": _identity(config, encoder())}
+    for kind in asked:
+        of_kind = [item for item in items if item.kind == kind]
+        made[kind] = [item.texts.get("texts", []) for item in of_kind]
+        assert config.generator is not None
+        notes[kind] = provenance(kind, of_kind, config.generator)
+        if kind == "analogous" and encoder is not None:
+            notes[kind]["too_close"] = {"cosine_over": TOO_CLOSE, "encoder": _identity(config, encoder())}
     texts = TextSet(
         dataset=dataset,
         classes=[
@@ -75,8 +78,9 @@ def _encoder(config: Config) -> Encoder:
 
 
 def _ask(
-    config: Config, dataset: str, kinds: list[str], classes: list[str], encoder: Encoder | None
+    config: Config, dataset: str, kinds: list[str], classes: list[str], encoder: Callable[[], Encoder] | None
 ) -> list[Item]:
+    """The key first, then weights, then anything that is paid for."""
     generator = config.generator
     assert generator is not None  # the configuration sees to it
     templates = load_templates(dataset, config.datasets[dataset])
@@ -84,8 +88,10 @@ def _ask(
     currency = generator.prices.currency if generator.prices else ""
     with store.opened(generator.answers, dataset) as answers:
         budget = Budget(store.spent(generator.answers), generator.max_cost, currency)
-        check = None if encoder is None else too_close(encoder, [spaces(c) for c in classes])
-        Generator(generator, answers, budget, asking(generator, budget, answers.path)).run(items, check)
+        writer = Generator(generator, answers, budget, asking(generator, budget, answers.path))
+        writer.prepare(items)
+        check = None if encoder is None else too_close(encoder(), [spaces(c) for c in classes])
+        writer.run(items, check)
     return items
 
 

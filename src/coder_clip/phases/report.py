@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from .. import report
-from ..artifacts import Paths
+from ..artifacts import Paths, present
 from ..results import Results
 from ..tables import plain
 
@@ -42,6 +42,6 @@ def run(config: Config, config_file: Path) -> None:
 def show(config: Config) -> str:
     """The main table as text, what must not be missed about it, and where everything lies."""
     paths = Paths(config.results)
-    table = plain(paths.table("zero_shot", ".md").read_text(encoding="utf-8"))
+    table = plain(present(paths.table("zero_shot", ".md")).read_text(encoding="utf-8"))
     lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]
     return "\n".join([*lines, f"figures: {paths.root / 'figures'}/"])

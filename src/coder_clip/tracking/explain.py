@@ -52,6 +52,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
+    options = f"--profile workflow/profiles/default --configfile {os.path.relpath(config)}"
     known = _Known()
     others = _others(cells, c)
     waiting, seen = [path], {path}
@@ -60,7 +61,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         record = known.record(artefact)
         if record is None:
             raise UserError(
-                f"nothing is known of how {artefact} was made; 'snakemake {artefact}' makes it anew"
+                f"nothing is known of how {artefact} was made; 'snakemake {artefact} {options}' makes it anew"
             )
         found.artefacts.append(
             {
@@ -88,7 +89,6 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     for a in found.artefacts:
         _origin(Path(a["path"]), found)
     behind = [a["path"] for a in found.artefacts if _names(a["path"], cells, c.results)]
-    options = f"--profile workflow/profiles/default --configfile {os.path.relpath(config)}"
     behind_it = f"snakemake {behind[0]} {options} --forceall && " if behind else ""
     found.rebuild = {
         "this table alone": f"snakemake {path} {options} --force",
@@ -114,9 +114,25 @@ def _row(path: Path, row: str) -> dict[str, str]:
     for key in wanted:
         if rows and key not in rows[0]:
             raise UserError(f"{path} has no column '{key}'{nearest(key, rows[0])}")
-    matching = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
-    if len(matching) != 1:
-        raise UserError(f"{len(matching)} rows of {path} have {row}; add columns until one is left")
+    matching = rows
+    for key, value in wanted.items():  # one after the other, to name the first that fits nothing
+        known = {r[key] for r in matching}
+        matching = [r for r in matching if r[key] == value]
+        if not matching:
+            raise UserError(
+                f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
+            )
+    if len(matching) > 1:
+        differ: dict[str, list[str]] = {}  # columns from the left, until they tell the rows apart
+        for key in matching[0]:
+            if len({tuple(r[k] for k in differ) for r in matching}) == len(matching):
+                break
+            if len(values := list(dict.fromkeys(r[key] for r in matching))) > 1:
+                differ[key] = values
+        still = "; ".join(
+            f"{key} ({', '.join(values[:6])}{', …' * (len(values) > 6)})" for key, values in differ.items()
+        )
+        raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {still}")
     return matching[0]
 
 

@@ -88,9 +88,9 @@ def check(stage: Stage, planned: Iterable[Planned], records: Records, hashes: Ha
         if changed:
             problems.append(f"{_some(changed)} made from inputs that have changed since")
         if problems:
-            problems.append(
-                f"'snakemake {' '.join([*unknown, *swapped, *changed][:5])} --force --cores 1' makes it anew"
-            )
+            these = " ".join([*unknown, *swapped, *changed][:5])
+            config = "".join(f" --configfile {file}" for file in stage.configs[:1])
+            problems.append(f"'snakemake {these}{config} --force --cores 1' makes it anew")
     foreign = foreign_files(stage, {p.path for p in outputs})
     return Checked(stage, outputs, problems, foreign)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .batch import Batches
-from .client import Client
+from .client import Client, api_key
 from .cost import Budget
 from .generate import Asking
 
@@ -19,6 +19,7 @@ def asking(generator: GeneratorConfig, budget: Budget, answers: Path) -> Callabl
     """What makes the way to ask when it is needed. answers: their file; beside it stands what was submitted."""
 
     def make() -> Asking:
+        api_key(generator)  # a missing one is missed now, not when the first question is sent
         if generator.batch:
             return Batches(generator, answers.with_suffix(".batches.json"))
         return Client(generator, budget)

@@ -213,6 +213,11 @@ class Generator:
         seen.update(missing)
         return cost.total(q.expected for q in new), len(have)
 
+    def prepare(self, items: list[Item]) -> None:
+        """Raise now what `run` would for want of a key, unless all answers are there."""
+        if self.ahead(items, set())[0].requests:
+            self._way()
+
     def run(self, items: list[Item], too_close: TooClose | None = None) -> None:
         """Ask until every item is done. too_close: of names, which are too similar to a class of the label set.
 
@@ -240,6 +245,13 @@ class Generator:
             ),
         )
 
+    def _way(self) -> Asking:
+        if self._asking is None:
+            if self._make is None:
+                raise ValueError("no way to ask was given")
+            self._asking = self._make()
+        return self._asking
+
     def _round(self, items: list[Item], number: int) -> None:
         missing: dict[str, Question] = {}
         for item in items:
@@ -248,6 +260,7 @@ class Generator:
                 missing[requests[0].key] = self._question(item, requests)
         failed: dict[str, str] = {}
         if missing:
+            asking = self._way()  # without a key the run ends before anything is announced
             ahead = cost.total(q.expected for q in missing.values())
             money = (
                 "" if ahead.money is None else f", about {cost.amount(ahead.money)} {self.budget.currency}"
@@ -264,10 +277,6 @@ class Generator:
                 ),
             )
             self.budget.allows(ahead)
-            if self._asking is None:
-                if self._make is None:
-                    raise ValueError("no way to ask was given")
-                self._asking = self._make()
             with progress(len(missing), "answer", "asking") as bar:
 
                 def keep(request: Request, answer: Answer) -> None:
@@ -278,7 +287,7 @@ class Generator:
                         bar.set_postfix_str(self.budget.shown(), refresh=False)
                     bar.update()
 
-                failed = self._asking.ask(missing.values(), keep)
+                failed = asking.ask(missing.values(), keep)
         for item in items:
             requests = self._requests(item)
             key, answer = self._stored(requests)

@@ -1,6 +1,6 @@
 """How long does it take to plan the paper? `snakemake -n` on config/paper.yaml, nothing made, without images.
 
-ImageNet's folders are there: its class names come from open_clip, which takes longer to import than to plan.
+ImageNet's folders are there: its class names come from open_clip, whose import takes almost as long as the plan.
 Goal: below 10 seconds. Prints a Markdown table.
 """
 

@@ -22,7 +22,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
-from working_copy import REPO, Work, working_copy
+from working_copy import PHASES, REPO, Work, working_copy
 
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
@@ -46,11 +46,6 @@ DATASETS: dict[str, Any] = {
     **{d: {**PAPER["datasets"]["dtd"], "few_shot": False} for d in CIFAR},
 }
 FEW = {d for d, given in DATASETS.items() if given.get("few_shot", True)}
-PHASES = (
-    *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
-    *("confusable-pairs", "generate-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter"),
-    "evaluation",
-)
 
 
 def miniature(root: Path, server: str) -> dict[str, Any]:

@@ -35,6 +35,11 @@ SMALL: dict[str, Any] = {
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
     "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2},
 }
+PHASES = (
+    *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
+    *("confusable-pairs", "generate-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter"),
+    "evaluation",
+)
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "provenance/", "dvc.lock")  # nothing made before
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 

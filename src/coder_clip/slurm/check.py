@@ -67,7 +67,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
         if listed
         else (
             "; a guess, made before the images are listed: run "
-            f"'snakemake --profile {folder} --configfile {file} manifest', and check again"
+            f"'snakemake manifest --profile {folder} --configfile {file}', and check again"
         )
     )
     usable = []

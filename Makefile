@@ -14,7 +14,7 @@ PROFILE ?= default
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(filter-out 0 no false,$(ONLY_PRESENT)),--config only_present=true)
+SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
 
 .PHONY: reproduce install pull push remote test test-unit check benchmark clean
 

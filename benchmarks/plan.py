@@ -1,5 +1,6 @@
 """How long does it take to plan the paper? `snakemake -n` on config/paper.yaml, nothing made, without images.
 
+ImageNet's folders are there: its class names come from open_clip, whose import takes almost as long as the plan.
 Goal: below 10 seconds. Prints a Markdown table.
 """
 
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,18 +23,22 @@ COMMAND = ["-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", "conf
 def main() -> None:
     """Median of some runs: wall-clock and CPU seconds."""
     wall, cpu, told = [], [], ""
+    root = Path(tempfile.mkdtemp())
+    for split in ("train", "val"):
+        (root / "imagenet" / split).mkdir(parents=True)
     for _ in range(REPEATS):
         start, before = time.perf_counter(), sum(os.times()[2:4])
         told = subprocess.run(
             [sys.executable, *COMMAND],
             cwd=Path(__file__).parent.parent,
-            env={**os.environ, "CODER_CLIP_TRACKING": "off"},
+            env={**os.environ, "CODER_CLIP_TRACKING": "off", "CODER_CLIP_DATA": str(root)},
             check=True,
             capture_output=True,
             text=True,
         ).stdout
         wall.append(time.perf_counter() - start)
         cpu.append(sum(os.times()[2:4]) - before)
+    shutil.rmtree(root)
     jobs = re.findall(r"^total +(\d+)$", told, flags=re.M)[-1]
     print("| what | wall clock | CPU time | goal |\n| --- | ---: | ---: | ---: |")
     print(

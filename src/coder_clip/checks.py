@@ -14,7 +14,7 @@ from PIL import Image
 
 from .checkpoints import Absent, find
 from .config import Config
-from .datasets import PUBLISHED, Dataset, load_dataset
+from .datasets import PUBLISHED, Dataset, listing, load_dataset
 from .datasets.entry import entry
 from .datasets.images import UnreadableImage, read_image
 from .datasets.published import PublishedDataset, data_root
@@ -80,7 +80,7 @@ def check(config: Config, file: Path) -> Iterator[str]:
         problems.append(str(error))
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
-    yield from (f"missing: {problem}" for problem in problems)
+    yield from (f"problem: {problem}" for problem in problems)
     if absent:
         size, root = sum(entry(name).gigabytes for name in absent), data_root(config.data_root)
         yield (
@@ -89,7 +89,7 @@ def check(config: Config, file: Path) -> Iterator[str]:
             f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
         )
     if problems:
-        raise UserError(f"{len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing, see above")
+        raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
 
 def _absent_data(config: Config, name: str) -> str:
@@ -180,17 +180,22 @@ def _free(folder: Path) -> float:
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str]:
     given = config.datasets[name]
+    if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
+        yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
+        return
     data = load_dataset(name, given, config.data_root)
     needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
     images = {split: len(data.split(split)) for split in needed}
     sizes[name] = images, len(data.classes)
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
-    split = f"; {data.rule.what}" if isinstance(data, PublishedDataset) else ""
+    split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
     if isinstance(data, PublishedDataset) and (lost := data.missing()):
         ways = check_data(name, data_root(config.data_root)).ways()
         some = f"{len(lost):,} of {sum(data.counts.values()):,} images, below {data.place.images}, first {lost[0]}"
         raise UserError("\n".join([f"data set {name}: {some}", *ways]))
+    if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
+        yield f"warning: data set {name}: {miscounted}; figures of others do not compare"
     if config.few_shot(name):
         try:
             shot_images(config, data.split("train"), data.classes, given.shot_files)

@@ -38,10 +38,12 @@ def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
     """Say what is there, what is missing, and how to get it. Ends with 1 where one cannot be used."""
+    from .datasets.published import existing
     from .datasets.supply import check
 
     chosen, below = _chosen(names, everything, config, root)
-    _tell([check(name, below) for name in chosen])
+    if not _told([check(name, existing(below)) for name in chosen]):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -56,7 +58,20 @@ def get(
     from .datasets.supply import get
 
     chosen, below = _chosen(names, everything, config, root)
-    _tell([get(name, below, keep=keep, say=typer.echo) for name in chosen])
+    found, failed = [], []
+    for name in chosen:
+        try:
+            found.append(get(name, below, keep=keep, say=typer.echo))
+        except UserError as error:
+            if len(chosen) == 1:
+                raise
+            typer.echo(f"{name}: {error}", err=True)
+            failed.append(name)
+    usable = _told(found)
+    if failed:
+        raise UserError(f"could not be fetched, see above: {', '.join(failed)}")
+    if not usable:
+        raise typer.Exit(1)
 
 
 def _chosen(
@@ -76,9 +91,9 @@ def _chosen(
     return chosen, (root.expanduser() if root else data_root(c.data_root if c else None))
 
 
-def _tell(found: list[Findings]) -> None:
+def _told(found: list[Findings]) -> bool:
+    """Prints all; whether all can be used."""
     for each in found:
         for line in each.lines():
             typer.echo(line)
-    if not all(f.usable for f in found):
-        raise typer.Exit(1)
+    return all(f.usable for f in found)

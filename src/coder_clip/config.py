@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
+from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
@@ -391,8 +391,8 @@ class Config(_Strict):
     )
     only_present: bool = Field(
         False,
-        description="Leave out published data sets of which neither the images nor a manifest in the results are here; "
-        "CODER_CLIP_ONLY_PRESENT and --config only_present=true come first.",
+        description="Leave out published data sets of which neither the images are here nor, in the results, all image "
+        "features; CODER_CLIP_ONLY_PRESENT and --config only_present=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -635,27 +635,31 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
     said = os.environ.get(ONLY_PRESENT)
-    only = said.lower() not in ("0", "false", "no") if said else config.only_present
+    only = switched(ONLY_PRESENT, said) if said else config.only_present
     return _present(config, path) if only and not absent else config
+
+
+def switched(name: str, said: str) -> bool:
+    """Whether what a variable or argument says is on; UserError where it is neither that nor off."""
+    if said.lower() in ("1", "true", "yes", "on"):
+        return True
+    if said.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise UserError(f"{name}: '{said}' is neither true (1, yes, on) nor false (0, no, off)")
 
 
 def _present(config: Config, path: Path) -> Config:
     """Without the published data sets that are not here. UserError where none is left."""
-    from .artifacts import Paths
-    from .datasets.published import data_root, is_here
+    from .datasets.published import data_root
+    from .datasets.supply import absent_data
 
-    if all(given.root or name not in PUBLISHED for name, given in config.datasets.items()):
-        return config
-    root, paths = data_root(config.data_root), Paths(config.results)
-    here = {
-        name: given
-        for name, given in config.datasets.items()
-        if given.root or name not in PUBLISHED or is_here(name, root) or paths.manifest(name).is_file()
-    }
+    absent = absent_data(config)
+    here = {name: given for name, given in config.datasets.items() if name not in absent}
     if not here:
+        root = data_root(config.data_root)
         raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
     found = config.model_copy(update={"datasets": here})
-    found._left_out = tuple(name for name in config.datasets if name not in here)
+    found._left_out = tuple(absent)
     return found
 
 

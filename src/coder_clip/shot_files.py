@@ -26,14 +26,17 @@ DATUM = (
 
 
 class Shot(NamedTuple):
-    """Path as the file has it, and label in the file's own numbering."""
+    """Path as the file has it, label in the file's own numbering, and the class's name where the file has it."""
 
     path: str
     label: int
+    name: str | None = None
 
 
 def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
     """The file of n shots and a seed; UserError where the folder has none."""
+    if not Path(folder).is_dir():
+        raise UserError(f"there is no folder {folder}")
     stem = f"shot_{shots}-seed_{seed}"
     for suffix in (".pkl", ".json"):
         if (path := Path(folder) / f"{stem}{suffix}").is_file():
@@ -80,22 +83,28 @@ def read_shots(path: Path) -> list[Shot]:
 
 def _shot(entry: Any, i: int, path: Path) -> Shot:
     if isinstance(entry, Record):
-        name, label = getattr(entry, "_impath", None), getattr(entry, "_label", None)
+        file, label, name = (getattr(entry, key, None) for key in ("_impath", "_label", "_classname"))
     else:
-        name, label = entry[:2] if isinstance(entry, list) and len(entry) >= 2 else (None, None)
-    if not isinstance(name, str) or not isinstance(label, int):
+        file, label, name = ([*entry, None, None, None] if isinstance(entry, list) else [None] * 3)[:3]
+    if not isinstance(file, str) or not isinstance(label, int):
         raise UserError(f"{path}: shot {i} has no path and label")
-    return Shot(name.replace("\\", "/"), label)
+    return Shot(file.replace("\\", "/"), label, name if isinstance(name, str) else None)
 
 
 def match(
-    shots: Sequence[Shot], ids: Sequence[str], labels: Sequence[int], path: Path, most: int
+    shots: Sequence[Shot],
+    ids: Sequence[str],
+    labels: Sequence[int],
+    path: Path,
+    most: int,
+    classes: Sequence[str],
 ) -> list[str]:
     """The training image of every shot: the one whose id shares the most path parts with it, from the end.
 
     ids, labels: of the training split. UserError where there is none, or several; where the file's classes are not the
-    data set's (each label of the file has to be one class, and each class one label); and where a class has more than
-    ``most`` shots.
+    data set's (each label of the file has to be one class, and each class one label; and of the names that it has most
+    have to be those of their images' classes: a few are spelled in other ways elsewhere); and where a class has more
+    than ``most`` shots.
     """
     by_name = _by_name(shots, ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]
@@ -108,10 +117,22 @@ def match(
                 f"{path}: '{shot.path}' is of class {shot.label} there, but its image '{ids[row]}' is of another class "
                 "than the others of it here: is the file of this data set?"
             )
+    named = [(shot, classes[int(labels[row])]) for shot, row in zip(shots, rows, strict=True) if shot.name]
+    other = [(shot, ours) for shot, ours in named if _words(str(shot.name)) != _words(ours)]
+    if 2 * len(other) > len(named):
+        shot, here = other[0]
+        raise UserError(
+            f"{path}: '{shot.path}' is of class '{shot.name}' there and '{here}' here, and {len(other)} of "
+            f"{len(named)} shots like it: is the file of this data set?"
+        )
     label, count = Counter(int(labels[row]) for row in rows).most_common(1)[0]
     if count > most:
         raise UserError(f"{path} holds {count} shots of a class, not {most}")
     return [ids[row] for row in rows]
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
 
 
 def _by_name(shots: Iterable[Shot], ids: Sequence[str]) -> dict[str, list[int]]:

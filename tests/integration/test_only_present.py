@@ -68,8 +68,25 @@ def test_the_flag_is_also_snakemakes(run: Work, root: Path) -> None:
     assert "Nothing to be done" in plan(run, *FLAG)
     assert "images of dtd" in plan(run)
     assert "images of dtd" in plan(run, "--config", "only_present=false")
-    for other in ("shots=3", "only_present=perhaps"):
-        assert "with --config: the jobs read the file" in plan(run, "--config", other, check=False)
+    assert "Left out, because they are not here: dtd" in plan(run, "--config", "only_present=yes")
+    assert "Left out" not in plan(run)
+    assert "with --config: the jobs read the file" in plan(run, "--config", "shots=3", check=False)
+    said = plan(run, "--config", "only_present=perhaps", check=False)
+    assert "--config only_present: 'perhaps' is neither" in said
+
+
+def test_a_run_without_the_flag_stops_before_the_first_job(run: Work) -> None:
+    """One line for all, instead of a screen for each."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", run.config, "--cores", "1"]
+    done = run.run(*command, check=False)
+    assert done.returncode == 1
+    assert "1 of 2 published data sets are not in" in done.stderr
+    assert "RuleException" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "jobid" not in done.stdout + done.stderr, "no job began"
+
+
+def test_data_sets_that_come_later_are_taken_in(run: Work, root: Path) -> None:
     plant("dtd", root, 1)  # fetched later: the tables grow, and what is there keeps its numbers
     said = plan(run, *FLAG)
     assert "images of dtd" in said

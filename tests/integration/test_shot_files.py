@@ -99,7 +99,8 @@ def write(path: Path, rows: list[tuple[str, int]]) -> None:
 
     class Datum:
         def __init__(self, impath: str, label: int) -> None:
-            self._impath, self._label, self._domain, self._classname = impath, label, 0, "a class"
+            self._impath, self._label, self._domain = impath, label, 0
+            self._classname = entry.entry("imagenet").class_names()[label]
 
     Datum.__module__, Datum.__qualname__ = name, "Datum"
     parts = name.split(".")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from coder_clip.artifacts import Paths
 from coder_clip.config import load_config
+from coder_clip.errors import UserError
+from coder_clip.phases import manifest
 from trees import plant
 
 Command = Callable[..., Any]
@@ -113,13 +118,13 @@ def test_all_that_is_missing_is_told_at_once(
     Path("c.yaml").write_text(json.dumps(document))
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 1
-    missing = [line for line in answer.out.splitlines() if line.startswith("missing: ")]
+    missing = [line for line in answer.out.splitlines() if line.startswith("problem: ")]
     data = ("data set dtd", "data set cub200") if root else ("Set CODER_CLIP_DATA",)
     for line, says in zip(missing, (*data, "OPENAI_API_KEY", "hf download"), strict=True):
         assert says in line
     for name in ("dtd", "cub200") if root else ():
         assert f"coder-clip data get {name} (" in answer.out
-    assert f"error: {len(data) + 2} things are missing" in answer.err
+    assert f"error: {len(data) + 2} problems" in answer.err
     assert "image_features" in answer.out, "the hours are told all the same"
 
 
@@ -203,13 +208,100 @@ def test_only_the_data_sets_that_are_there(
         "how else would one get it?"
     )
     assert list(load_config("c.yaml").datasets) == ["eurosat"]
-    manifest = Path("results/manifests/dtd.json")  # pulled: its images need not be here
-    manifest.parent.mkdir(parents=True)
-    manifest.write_text("{}")
-    assert list(load_config("c.yaml").datasets) == ["eurosat", "dtd"]
-    manifest.unlink()
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "empty"))
     assert "none of its data sets is in" in refused(command)
+
+
+def test_who_pulled_all_features_needs_no_images_and_who_has_a_manifest_alone_does(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is left out and what a check calls missing are the same data sets."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    datasets = {name: {"texts": "names"} for name in ("eurosat", "dtd")}
+    configure(datasets=datasets, only_present=True)
+    paths = Paths("results")
+    features = [paths.image_features("mini", "dtd", split) for split in ("shots", "val", "test")]
+    for path in (paths.manifest("dtd"), *features[:2]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert load_config("c.yaml").left_out == ("dtd",)
+    assert "dtd: no images here" not in said(command)
+    whole = command("check", "--config", "c.yaml", "--only-present").out
+    configure(datasets=datasets)
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 1
+    assert "problem: data set dtd, below" in answer.out
+    configure(datasets=datasets, only_present=True)
+    features[2].touch()
+    assert load_config("c.yaml").left_out == ()
+    assert "data set dtd: no images here, and none are needed" in said(command)
+    assert "left out, because they are not here: dtd" in whole
+    assert "ONLY_PRESENT=1" not in whole
+
+
+@pytest.mark.parametrize(("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)])
+def test_every_door_takes_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str, on: bool
+) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    configure(datasets=["eurosat", "dtd"])
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", value)
+    assert load_config("c.yaml").left_out == (("dtd",) if on else ())
+
+
+def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "maybe")
+    with pytest.raises(UserError, match="CODER_CLIP_ONLY_PRESENT: 'maybe' is neither"):
+        load_config("c.yaml")
+
+
+@pytest.mark.parametrize(("made", "says"), [(False, "does not exist"), (True, "is a file")])
+def test_a_root_that_is_none(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: bool, says: str
+) -> None:
+    """Fourteen data sets that are not in it would say less."""
+    if made:
+        (tmp_path / "root").touch()
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    configure(datasets=["eurosat"])
+    line = refused(command)
+    assert f"{tmp_path}/root, the folder of all data sets, {says}" in line
+    assert "CODER_CLIP_DATA" in line
+    assert says in command("data", "check", "eurosat").err
+
+
+def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repo: Path) -> None:
+    """Importing it takes longer than the plan; only ImageNet's names lie there."""
+    plant("eurosat", tmp_path / "root", 1)
+    (tmp_path / "root/imagenet/train").mkdir(parents=True)
+    (tmp_path / "root/imagenet/val").mkdir()
+    configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
+    code = (
+        "import sys; from pathlib import Path; from coder_clip.config import load_config; "
+        "from coder_clip.datasets import listing; from coder_clip.datasets.supply import absent_data; "
+        "c = load_config('c.yaml'); assert c.left_out == ('dtd',), c.left_out; assert not absent_data(c); "
+        "assert all(listing(n, d, None) for n, d in c.datasets.items()); "
+        "print(sorted({'torch', 'open_clip'} & set(sys.modules)))"
+    )
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_other_counts_than_the_published_ones_are_a_warning(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unpacking that broke off looks like that; but so does a subset that somebody means."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    configure(datasets={"eurosat": {"texts": "names"}})
+    expected = "expected train 13,500, val 5,400, test 8,100: some of it is missing, or it is another version"
+    assert f"warning: data set eurosat: {expected}" in said(command)
+    manifest.run(load_config("c.yaml"), "eurosat")
+    assert f"data set eurosat: train 10, val 10, test 10, but {expected}" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])

@@ -126,7 +126,7 @@ def test_json_is_read_as_coops_split_files_are(tmp_path: Path) -> None:
     path = tmp_path / "shot_2-seed_1.json"
     path.write_text(json.dumps({"train": entries(sampled(2, 1)), "val": []}))
     assert shot_file(tmp_path, 2, 1) == path
-    found = match(read_shots(path), IDS, LABELS.tolist(), path, 2)
+    found = match(read_shots(path), IDS, LABELS.tolist(), path, 2, CLASSES)
     assert found == sampled(2, 1)
 
 
@@ -153,7 +153,7 @@ def test_windows_paths_and_another_numbering_are_the_same_images(tmp_path: Path)
     path = tmp_path / "shot_1-seed_1.json"
     train = [["D:" + p.replace("/", "\\"), label] for p, label, _ in entries(sampled(1, 1), (7, 3, 5))]
     path.write_text(json.dumps({"train": train}))
-    assert match(read_shots(path), IDS, LABELS.tolist(), path, 1) == sampled(1, 1)
+    assert match(read_shots(path), IDS, LABELS.tolist(), path, 1, CLASSES) == sampled(1, 1)
 
 
 def test_the_adapters_take_the_shots_of_the_file_and_not_the_beginning_of_more(
@@ -195,13 +195,30 @@ def test_files_of_another_data_set_or_split_are_refused(
         for i in ids
     ]
     with pytest.raises(UserError, match=says):
-        match(shots, IDS, LABELS.tolist(), Path("x.pkl"), 1)
+        match(shots, IDS, LABELS.tolist(), Path("x.pkl"), 1, CLASSES)
+
+
+@pytest.mark.parametrize("names", [("bandedx", "blotchyx", "braidedx"), ("blotchy", "braided", "banded")])
+def test_class_names_of_another_data_set_or_order_are_refused(names: tuple[str, ...]) -> None:
+    """The path says the class; where the file says another, one of them is wrong."""
+    images = sampled(1, 1)
+    shots = [Shot(i, k, name) for k, (i, name) in enumerate(zip(images, names, strict=True))]
+    with pytest.raises(UserError, match=f"class '{names[0]}' there and 'banded' here, and 3 of 3 shots"):
+        match(shots, IDS, LABELS.tolist(), Path("x.pkl"), 1, CLASSES)
+    one = [*(s._replace(name=c.upper()) for s, c in zip(shots, CLASSES, strict=True))]
+    one[0] = shots[0]  # of a thousand names some are spelled in other ways elsewhere
+    assert match(one, IDS, LABELS.tolist(), Path("x.pkl"), 1, CLASSES) == images
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"there is no folder {tmp_path}/nope"):
+        shot_file(tmp_path / "nope", 1, 1)
 
 
 def test_an_image_that_two_names_fit_is_refused() -> None:
     shots = [Shot("/data/x/0.jpg", 0)]
     with pytest.raises(UserError, match=r"could be 'a/x/0\.jpg' or 'b/x/0\.jpg'"):
-        match(shots, ["a/x/0.jpg", "b/x/0.jpg"], [0, 1], Path("x.pkl"), 1)
+        match(shots, ["a/x/0.jpg", "b/x/0.jpg"], [0, 1], Path("x.pkl"), 1, ("a", "b"))
 
 
 def test_a_file_that_is_not_there_is_said_before_any_job(

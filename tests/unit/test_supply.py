@@ -344,7 +344,7 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert check("dtd", tmp_path).lines() == [
         f"dtd: complete — Describable Textures (DTD), {tmp_path}/dtd",
         f"  here      images in {tmp_path}/dtd/images",
-        "  here      train 47, val 47, test 47 by CoOp's split",
+        "  here      train 47, val 47, test 47 (split: CoOp's split)",
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
     found = check("dtd", tmp_path)
@@ -419,18 +419,18 @@ def test_a_configuration_check_names_all_that_is_absent(
     answer = command("check", "--config", config)
     assert answer.code == 1
     missing = [
-        line for line in answer.out.splitlines() if line.startswith(("missing: ", "  get", "  by hand"))
+        line for line in answer.out.splitlines() if line.startswith(("problem: ", "  get", "  by hand"))
     ]
     assert missing == [
-        f"missing: data set eurosat, below {tmp_path}/eurosat",
+        f"problem: data set eurosat, below {tmp_path}/eurosat",
         "  get       2750, split_zhou_EuroSAT.json: coder-clip data get eurosat (0.1 GB)",
-        f"missing: data set food101, below {tmp_path}/food-101",
+        f"problem: data set food101, below {tmp_path}/food-101",
         "  get       images: coder-clip data get food101 (5.0 GB)",
         f"  by hand   {tmp_path}/food-101/split_zhou_Food101.json: {entry('food101').by_hand[0].how}",
     ]
     assert f"coder-clip data get --config {config}" in answer.out
     assert f"make reproduce CONFIG={config} ONLY_PRESENT=1" in answer.out
-    assert "error: 2 things are missing" in answer.err
+    assert "error: 2 problems" in answer.err
 
 
 def test_a_configuration_check_looks_for_the_images(
@@ -453,6 +453,23 @@ def test_a_configuration_check_looks_for_the_images(
 
 
 # ---- get
+
+
+def test_one_that_cannot_be_fetched_keeps_no_other_from_it(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fourteen over night, the first is not the only one."""
+    plant("dtd", tmp_path, 1)
+
+    def unreachable(url: str, *_: object) -> None:
+        raise UserError(f"cannot reach {url}")
+
+    monkeypatch.setattr("coder_clip.datasets.supply.fetch", unreachable)
+    answer = command("data", "get", "eurosat", "dtd", "--root", tmp_path)
+    assert answer.code == 1
+    assert "eurosat: cannot reach https://" in answer.err
+    assert "error: could not be fetched, see above: eurosat" in answer.err
+    assert "dtd: not usable" in answer.out, "looked at all the same; of three images a class"
 
 
 @pytest.fixture

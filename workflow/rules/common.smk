@@ -13,7 +13,7 @@ os.environ.update(
 
 from coder_clip import work
 from coder_clip.artifacts import Paths
-from coder_clip.config import ONLY_PRESENT, load_config
+from coder_clip.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
@@ -24,8 +24,8 @@ from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
-_only_present = str(_given.pop("only_present", "")).lower()
-if _given or _only_present not in ("", "1", "true", "0", "false"):
+_only_present = str(_given.pop("only_present", ""))
+if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
         " (what can be said here is only_present=true)"
@@ -38,11 +38,14 @@ CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
 if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
+    switched("--config only_present", _only_present)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
 if workflow.is_main_process and clear_stale_locks():
     logger.info("An earlier run was killed; continuing where it was.")
+if workflow.is_main_process and CONFIG.left_out:
+    logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
 # Jobs find the configuration here: as part of the command, its mere name would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)

@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
+from .entry import Entry
 from .folder import SHARES, cut, image_files, nfc
 
 Pairs = list[tuple[str, int]]
@@ -24,12 +26,17 @@ Splits = dict[str, Pairs]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a data set lies: its folder, the folder of its images; and its class names in label order."""
+    """Where a data set lies: its folder, the folder of its images; and what is known of it."""
 
     name: str
     folder: Path
     images: Path
-    classes: list[str]
+    entry: Entry
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names in label order; for ImageNet importing open_clip, with which no plan has to wait."""
+        return self.entry.class_names()
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
         """(where, line) of a text file, empty lines left out; ``where`` names file and line for errors."""

@@ -42,9 +42,20 @@ def data_root(configured: Path | None) -> Path:
     return Path(given).expanduser()
 
 
+def existing(root: Path) -> Path:
+    """The root, for who reads from it: UserError where there is no such folder."""
+    if not root.is_dir():
+        wrong = "is a file" if root.exists() else "does not exist"
+        raise UserError(
+            f"{root}, the folder of all data sets, {wrong}: name another ({ROOT_VARIABLE}, or data_root of the "
+            "configuration); 'coder-clip data get' makes one"
+        )
+    return root
+
+
 def load(name: str, configured: Path | None, shots: Path | None = None) -> PublishedDataset:
     """The data set below the root; UserError, with the command that helps, where it is not there."""
-    return load_below(name, data_root(configured), shots)
+    return load_below(name, existing(data_root(configured)), shots)
 
 
 def load_below(name: str, root: Path, shots: Path | None = None) -> PublishedDataset:
@@ -62,7 +73,7 @@ def find_place(name: str, found: Entry, root: Path) -> Place | None:
     for folder in found.folders:
         for images in found.images:
             if (root / folder / images).is_dir():
-                return Place(name, root / folder, root / folder / images, found.class_names())
+                return Place(name, root / folder, root / folder / images, found)
     return None
 
 
@@ -161,6 +172,13 @@ class PublishedDataset:
     def missing(self) -> list[str]:
         """Ids that are listed and not on disk, in order; from folder listings, no file is opened."""
         return [i for i in sorted(self._ids) if self._resolve(i) is None]
+
+    def miscounted(self) -> str | None:
+        """What to say where the splits have other sizes than the published ones."""
+        if self.counts == self.rule.counts:
+            return None
+        expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
+        return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self) -> str:
         """sha256 over the lines ``split TAB id TAB label``, so over what is listed, not over pixels."""

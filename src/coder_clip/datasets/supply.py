@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..artifacts import Paths
 from ..errors import UserError
 from . import PUBLISHED
 from .entry import ByHand, Download, Entry, entry
 from .fetch import fetch
-from .published import data_root, find_place, find_rule, is_here, load_below
+from .published import data_root, existing, find_place, find_rule, is_here, load_below
 from .unpack import unpack
 
 if TYPE_CHECKING:
@@ -88,16 +89,15 @@ def check(name: str, root: Path) -> Findings:
         result.problems.append(str(error))
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
-    result.here += [f"images in {place.images}", f"{counts} by {rule.what}"]
+    result.here += [f"images in {place.images}", f"{counts} (split: {rule.what})"]
     if missing := data.missing():
         result.problems.append(
             f"{len(missing):,} of {sum(data.counts.values()):,} images, first {missing[0]}"
         )
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
-    if data.counts != rule.counts:
-        expected = ", ".join(f"{split} {n:,}" for split, n in rule.counts.items())
-        result.problems.append(f"expected {expected}: some of it is missing, or it is another version")
+    if miscounted := data.miscounted():
+        result.problems.append(miscounted)
     elif rule.fingerprint and data.fingerprint() != rule.fingerprint:
         result.problems.append(f"{rule.needs[0]} lists other images than the published file")
     if rule != found.splits[0]:
@@ -180,18 +180,37 @@ def _gigabytes(size: float) -> str:
     return f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
 
 
-def refuse_absent(config: Config, file: Path) -> None:
-    """UserError with all published data sets that are not here: people get them in one go."""
-    if absent := absent_data(config):
-        of = sum(n in PUBLISHED and d.root is None for n, d in config.datasets.items())
+def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = None) -> None:
+    """UserError with all published data sets that are not here: people get them in one go.
+
+    wanted: nothing is refused unless one of these is among them.
+    """
+    if wanted is not None and not set(wanted) & set(_published(config)):
+        return
+    absent = absent_data(config)
+    if absent and (wanted is None or set(absent) & set(wanted)):
         raise UserError(
-            f"{len(absent)} of {of} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each, --only-present does "
-            "without them"
+            f"{len(absent)} of {len(_published(config))} published data sets are not in {data_root(config.data_root)}: "
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: make … "
+            "ONLY_PRESENT=1, snakemake … --config only_present=true, coder-clip check --only-present"
         )
 
 
 def absent_data(config: Config) -> list[str]:
-    """UserError where nobody knows where published data sets lie."""
-    named = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
-    return [n for n in named if not is_here(n, data_root(config.data_root))]
+    """Published data sets of which neither the images are here nor the features of all: no run can use them.
+
+    UserError where nobody knows where published data sets lie.
+    """
+    missing = [n for n in _published(config) if not _is_encoded(config, n)]
+    return [n for n in missing if not is_here(n, existing(data_root(config.data_root)))]
+
+
+def _published(config: Config) -> list[str]:
+    return [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
+
+
+def _is_encoded(config: Config, name: str) -> bool:
+    """Whether the results hold all that is made from its images: who pulled it needs none."""
+    paths = Paths(config.results)
+    features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]
+    return all(file.is_file() for file in (paths.manifest(name), *features))

@@ -98,7 +98,7 @@ def shot_images(
     images than the largest number of shots and repeats are not allowed, or a file does not belong to the data set.
     """
     if files is not None:
-        return _shots_of_files(config, train, files)
+        return _shots_of_files(config, train, classes, files)
     most = max(config.adapter.shots)
     drawn: set[int] = set()
     draws: dict[str, list[list[str]]] = {}
@@ -117,12 +117,14 @@ def shot_images(
     return Split([train.ids[i] for i in order], train.labels[order]), draws
 
 
-def _shots_of_files(config: Config, train: Split, folder: Path) -> tuple[Split, dict[str, list[list[str]]]]:
+def _shots_of_files(
+    config: Config, train: Split, classes: list[str], folder: Path
+) -> tuple[Split, dict[str, list[list[str]]]]:
     draws: dict[str, list[list[str]]] = {}
     for shots in config.adapter.shots:
         for seed in config.adapter.seeds:
             path = shot_file(folder, shots, seed)
-            drawn = match(read_shots(path), train.ids, train.labels.tolist(), path, shots)
+            drawn = match(read_shots(path), train.ids, train.labels.tolist(), path, shots, classes)
             draws[f"{shots}/{seed}"] = [drawn]
     used = {image for [drawn] in draws.values() for image in drawn}
     rows = [i for i, image in enumerate(train.ids) if image in used]

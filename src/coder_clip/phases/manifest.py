@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ def run(config: Config, dataset: str) -> None:
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     files: list[Any] = getattr(data, "manifest", list)()
     published: dict[str, Any] = getattr(data, "verified", dict)()
+    if published and (miscounted := data.miscounted()):
+        found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
+        logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     write_json(
         Paths(config.results).manifest(dataset),
         {

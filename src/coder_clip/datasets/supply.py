@@ -191,8 +191,8 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = N
     if absent and (wanted is None or set(absent) & set(wanted)):
         raise UserError(
             f"{len(absent)} of {len(_published(config))} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: make … "
-            "ONLY_PRESENT=1, snakemake … --config only_present=true, coder-clip check --only-present"
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: "
+            "'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', 'coder-clip check --only-present'"
         )
 
 

@@ -24,6 +24,11 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    slurm.before_jobs(workflow)
+    refuse_absent_images()
+
+
 rule all:
     default_target: True
     input:

@@ -15,6 +15,7 @@ from coder_clip import work
 from coder_clip.artifacts import Paths
 from coder_clip.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
+from coder_clip.datasets.supply import refuse_absent
 from coder_clip.errors import UserError
 from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -245,6 +246,18 @@ def asks_for_gpu(rule):
 def on_gpu(rule):
     """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
+
+
+def refuse_absent_images():
+    """Before the first job, in one line: images that are not here would stop the run, a data set at a time."""
+    opens = ("list_images", "encode_images", "encode_shard")
+    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
+    try:
+        refuse_absent(
+            CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs}
+        )
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def need(phase, rule, wildcards):

@@ -253,9 +253,7 @@ def refuse_absent_images():
     opens = ("list_images", "encode_images", "encode_shard")
     jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
     try:
-        refuse_absent(
-            CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs}
-        )
+        refuse_absent(CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs})
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

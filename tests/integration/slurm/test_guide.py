@@ -225,6 +225,7 @@ def shell(local: Work, cluster: Cluster) -> Iterator[Shell]:
     shared = local.folder.parent / "site"
     shell = Shell(shared, cluster)
     (shared / shell.user).mkdir(parents=True)
+    (shared / "data").mkdir()
     source = shared / "source"
     source.mkdir()
     duplicate(local, source)

@@ -87,6 +87,14 @@ class Work:
         command = [sys.executable, "-m", "coder_clip.cli", *arguments]
         return self.run(*command, check=check, **more)
 
+    def commands(self, *names: str) -> None:
+        """These commands of the command line one after the other, in one process: each start would import torch."""
+        code = (
+            "import sys; from coder_clip.cli import app\n"
+            "for name in sys.argv[2:]: app([name, '--config', sys.argv[1]], standalone_mode=False)"
+        )
+        self.run(sys.executable, "-c", code, self.config, *names)
+
     def planned(self) -> dict[str, int]:
         """Rules that the next run would run, and how often; groups of targets left out."""
         command = [sys.executable, "-m", "snakemake", "--configfile", self.config]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import shutil
 import unicodedata
@@ -152,7 +154,7 @@ def test_expected_counts_are_the_published_ones(name: str) -> None:
 
 # ---- CoOp's true files
 
-TRUE = [n for n in names() if entry(n).splits[0].fingerprint]
+TRUE = [n for n in names() if set(entry(n).splits[0].fingerprints) == {"train", "val", "test"}]
 
 
 @pytest.mark.parametrize("name", TRUE)
@@ -165,7 +167,7 @@ def test_coops_true_split_files(name: str, tmp_path: Path, shared: Path) -> None
     shutil.copy(true, folder)
     data = load(name, tmp_path)
     assert data.counts == rule.counts
-    assert data.fingerprint() == rule.fingerprint
+    assert {split: data.fingerprint(split) for split in rule.counts} == rule.fingerprints
     listed = (true.parent / true.name.replace(".json", ".classes.txt")).read_text(encoding="utf-8")
     assert data.classes == listed.splitlines()
     for split, rows in json.loads(true.read_text()).items():
@@ -178,13 +180,61 @@ def test_coops_true_split_files(name: str, tmp_path: Path, shared: Path) -> None
 
 
 def test_the_downloads_checksums_are_those_of_the_true_files(shared: Path) -> None:
-    import hashlib
-
     for name in TRUE:
         file = entry(name).splits[0].needs[0]
         checksum = next(d.checksum for d in entry(name).downloads if d.gives == file)
         true = (shared / "data/splits" / file).read_bytes()
         assert checksum == f"sha256:{hashlib.sha256(true).hexdigest()}"
+
+
+def lines_sum(split: str, pairs: list[tuple[int, str]]) -> str:
+    return hashlib.sha256(
+        "".join(f"{split}\t{i}\t{label}\n" for label, i in sorted(pairs)).encode()
+    ).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["oxford_pets", "stanford_cars", "ucf101"])
+def test_fingerprints_of_rebuilt_splits_follow_from_coops_true_files(name: str, shared: Path) -> None:
+    """Its train and val together are the official training images, of which a fifth of each class becomes val."""
+    coop, rebuilt = entry(name).splits
+    document = json.loads((shared / "data/splits" / coop.needs[0]).read_text())
+    official: dict[int, list[str]] = {}
+    for image, label, _ in document["train"] + document["val"]:
+        official.setdefault(label, []).append(image)
+    splits: dict[str, list[tuple[int, str]]] = {"train": [], "val": []}
+    for label, images in official.items():
+        images.sort(key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+        n = round(0.2 * len(images))
+        splits["train"] += [(label, i) for i in images[: len(images) - n]]
+        splits["val"] += [(label, i) for i in images[len(images) - n :]]
+    splits["test"] = [(label, image) for image, label, _ in document["test"]]
+    assert {s: len(pairs) for s, pairs in splits.items()} == rebuilt.counts
+    assert {s: lines_sum(s, pairs) for s, pairs in splits.items()} == rebuilt.fingerprints
+
+
+def test_imagenets_validation_images_are_those_that_another_library_ships() -> None:
+    package = importlib.util.find_spec("tensorflow_datasets")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("tensorflow-datasets is not installed: its list of 50,000 labels made the fingerprint")
+    file = Path(package.submodule_search_locations[0]) / "datasets/imagenet2012/validation_labels.txt"
+    label = {s: i for i, s in enumerate(imagenet_synsets())}
+    rows = enumerate(file.read_text().split(), 1)
+    pairs = [(label[s], f"val/{s}/ILSVRC2012_val_{n:08d}.JPEG") for n, s in rows]
+    assert lines_sum("test", pairs) == entry("imagenet").splits[0].fingerprints["test"]
+
+
+def test_checksums_of_list_files_are_torchvisions() -> None:
+    from torchvision import datasets
+
+    known = {"places365": dict([datasets.Places365._FILE_LIST_META["val"]])}
+    for name, kind in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)):
+        files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+        known[name] = {f"{kind.base_folder}/{file}": md5 for file, md5 in files}
+    with_sums = {n: entry(n).splits[0] for n in names() if entry(n).splits[0].sums}
+    assert {n: r.sums for n, r in with_sums.items()} == {
+        n: {file: f"md5:{md5}" for file, md5 in sums.items()} for n, sums in known.items()
+    }
+    assert all(set(rule.sums) == set(rule.needs) for rule in with_sums.values())
 
 
 # ---- without CoOp's file

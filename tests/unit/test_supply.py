@@ -324,7 +324,7 @@ def test_nothing_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
 def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) -> Entry:
     """The data set's entry, expecting as many images as the small tree has."""
     real = entry(name)
-    rules = [r.model_copy(update={"counts": counts, "fingerprint": None}) for r in real.splits]
+    rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
     found = real.model_copy(update={"splits": rules})
     replace_entry(monkeypatch, found)
     return found
@@ -345,6 +345,10 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
         f"dtd: complete — Describable Textures (DTD), {tmp_path}/dtd",
         f"  here      images in {tmp_path}/dtd/images",
         "  here      train 47, val 47, test 47 (split: CoOp's split)",
+        "  here      list of images, sha256, without a published one to compare with: "
+        + ", ".join(
+            f"{s} {load_below('dtd', tmp_path).fingerprint(s)[:12]}…" for s in ("train", "val", "test")
+        ),
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
     found = check("dtd", tmp_path)
@@ -370,11 +374,32 @@ def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest
     plant("dtd", tmp_path, 1)
     of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
     expecting = supply.entry("dtd")
-    rule = expecting.splits[0].model_copy(update={"fingerprint": "0" * 64})
+    data = load_below("dtd", tmp_path)
+    known = {"train": data.fingerprint("train"), "test": "0" * 64}
+    rule = expecting.splits[0].model_copy(update={"fingerprints": known})
     replace_entry(monkeypatch, expecting.model_copy(update={"splits": [rule]}))
-    assert check("dtd", tmp_path).problems == [
-        "split_zhou_DescribableTextures.json lists other images than the published file"
+    found = check("dtd", tmp_path)
+    assert found.problems == [
+        "split_zhou_DescribableTextures.json lists other test images than the published one"
     ]
+    assert found.here[-2:] == [
+        "as published, by checksum: train",
+        "list of images, sha256, without a published one to compare with: "
+        f"val {data.fingerprint('val')[:12]}…",
+    ]
+
+
+def test_another_list_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant("places365", tmp_path, 1)
+    found = of_size(monkeypatch, "places365", {"test": 365})
+    file = tmp_path / "places365/places365_val.txt"
+    own = f"md5:{hashlib.md5(file.read_bytes()).hexdigest()}"
+    for known, state in ((own, "complete"), ("md5:" + "0" * 32, "not usable")):
+        rule = found.splits[0].model_copy(update={"sums": {file.name: known}})
+        replace_entry(monkeypatch, found.model_copy(update={"splits": [rule]}))
+        said = check("places365", tmp_path).lines()
+        assert said[0].startswith(f"places365: {state}")
+    assert f"  problem   {file.name} is not the published file ({own}, published: md5:{'0' * 32})" in said
 
 
 def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
@@ -649,7 +674,7 @@ def test_what_is_downloaded_is_found_by_the_loader(
     rules = [r for r in real.splits if not by_hand & set(r.needs)]
     replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
     planted = load_below(name, made)
-    rules = [r.model_copy(update={"counts": planted.counts, "fingerprint": None}) for r in rules]
+    rules = [r.model_copy(update={"counts": planted.counts, "fingerprints": {}, "sums": {}}) for r in rules]
     replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
     got = get(name, tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
@@ -679,7 +704,8 @@ def test_cifar_is_downloaded_and_read(
     md5 = f"md5:{hashlib.md5(web.files['/' + file]).hexdigest()}"
     there = download.model_copy(update={"url": f"{web.url}/{file}", "checksum": md5})
     read = load_below(name, made)
-    rule = real.splits[0].model_copy(update={"counts": read.counts})
+    own = {f"{real.images[0]}/{file}": f"md5:{sum_}" for file, sum_ in sums.items()}
+    rule = real.splits[0].model_copy(update={"counts": read.counts, "sums": own})
     replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": [rule]}))
     got = get(name, tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
@@ -703,7 +729,7 @@ def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     (download,) = real.downloads
     there = download.model_copy(update={"url": f"{web.url}/{split}", "checksum": checksum})
     counts = {s: len(rows) for s, rows in planted.items()}
-    rules = [r.model_copy(update={"counts": counts, "fingerprint": None}) for r in real.splits]
+    rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
     replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": rules}))
     got = get(name, root, say=lambda _: None)
     assert not got.usable

@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from sklearn.datasets import load_digits
 
 from ..errors import UserError, nearest
 from .base import SPLITS, Split, Templates
@@ -56,6 +55,8 @@ class Digits:
 
     @cached_property
     def _bunch(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        from sklearn.datasets import load_digits  # a second, which names and templates need not wait for
+
         bunch = load_digits()
         return bunch.images, bunch.target.astype(np.int64)
 

@@ -39,7 +39,9 @@ PAPER = Templates(
     ),
     prompts=("a photo of a {class}.",),
 )
-Counts = dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]]
+Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+SplitName = Literal["train", "val", "test"]
+Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
 class _Strict(BaseModel):
@@ -59,9 +61,10 @@ class Rule(_Strict):
     val_per_class: Annotated[int, Field(ge=1)] | None = Field(
         None, description="So many training images of each class become val (by hash of the id)."
     )
-    fingerprint: str | None = Field(
-        None, description="sha256 of the list of images, where somebody has it from the true files."
+    fingerprints: dict[SplitName, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        {}, description="sha256 of a split's list of images, where somebody has it from the true files."
     )
+    sums: dict[str, Checksum] = Field({}, description="Of the files that it reads, as they were published.")
 
     @property
     def carves(self) -> bool:
@@ -73,7 +76,7 @@ class Download(_Strict):
     """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
 
     url: Text
-    checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+    checksum: Checksum
     into: str = "."
     unpack: bool = True
     inner: list[str] = Field([], description="Archives inside it that are unpacked too, in place.")

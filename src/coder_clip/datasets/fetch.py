@@ -33,7 +33,7 @@ def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
     UserError: no connection, refused by the server, broken off for good, wrong checksum; ``target`` is then not there.
     """
     if target.exists():
-        if _digest(target, checksum) == checksum:
+        if checksum_like(target, checksum) == checksum:
             return
         raise UserError(f"{target} is there with another checksum than {checksum}; remove it and run again")
     part = target.with_name(target.name + ".part")
@@ -47,10 +47,12 @@ def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
                 if not stream.tell():
                     part.unlink()
                 raise
-            if began and _digest(part, checksum) != checksum:  # another file's beginning: once more, in whole
+            if (
+                began and checksum_like(part, checksum) != checksum
+            ):  # another file's beginning: once more, in whole
                 _empty(stream)
                 _complete(url, stream, target, wait)
-            found = _digest(part, checksum)
+            found = checksum_like(part, checksum)
             if found != checksum:
                 part.unlink()
                 raise UserError(
@@ -159,7 +161,7 @@ def _bar(url: str, have: int, total: int | None) -> tqdm[Any]:
     )
 
 
-def _digest(path: Path, like: str) -> str:
+def checksum_like(path: Path, like: str) -> str:
     """The file's checksum of the same kind."""
     kind = like.partition(":")[0]
     with path.open("rb") as stream:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ..artifacts import Paths
 from ..errors import UserError
 from . import PUBLISHED
+from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
-from .fetch import fetch
-from .published import data_root, existing, find_place, find_rule, is_here, load_below
+from .fetch import checksum_like, fetch
+from .published import PublishedDataset, data_root, existing, find_place, find_rule, is_here, load_below
 from .unpack import unpack
 
 if TYPE_CHECKING:
@@ -98,14 +99,35 @@ def check(name: str, root: Path) -> Findings:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     if miscounted := data.miscounted():
         result.problems.append(miscounted)
-    elif rule.fingerprint and data.fingerprint() != rule.fingerprint:
-        result.problems.append(f"{rule.needs[0]} lists other images than the published file")
+    else:
+        _compare(data, result)
     if rule != found.splits[0]:
         best = found.splits[0]
         result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
     if not result.problems and rule == found.splits[0]:
         result.get, result.by_hand = [], []  # only for the splits that are not used
     return result
+
+
+def _compare(data: PublishedDataset, result: Findings) -> None:
+    """The lists of images, with what is known of the published ones."""
+    rule, source = data.rule, " + ".join(data.rule.needs) or str(data.place.images)
+    same: list[str] = []
+    for split, known in rule.fingerprints.items():
+        if data.fingerprint(split) == known:
+            same.append(split)
+        else:
+            result.problems.append(f"{source} lists other {split} images than the published one")
+    for file, known in rule.sums.items():
+        if (found := checksum_like(data.place.folder / file, known)) == known:
+            same.append(file)
+        else:
+            result.problems.append(f"{file} is not the published file ({found}, published: {known})")
+    if same:
+        result.here.append(f"as published, by checksum: {', '.join(same)}")
+    if not rule.sums and (unknown := [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]):
+        sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
+        result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
 
 
 def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findings:

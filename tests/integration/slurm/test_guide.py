@@ -201,7 +201,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Everything was run once on this machine, by commands; a DAG starts Python sixty times."""
+    """Everything was run once on this machine, by commands: another way than the DAG's, to the same bytes."""
     document = {
         **SMALL,
         "results": RESULTS,
@@ -212,8 +212,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
     (work.folder / work.config).rename(work.folder / CONFIG)
     work = Work(work.folder, CONFIG)
     quicken(work.folder)
-    for phase in (*PHASES, "table", "figure", "report"):
-        work.coder_clip(phase, "--config", CONFIG)
+    work.commands(*PHASES, "table", "figure", "report")
     return work
 
 

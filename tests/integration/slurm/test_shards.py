@@ -30,7 +30,7 @@ def shard(job: Job) -> str:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """Encoded in one piece, without a cluster."""
     work = working_copy(tmp_path_factory.mktemp("shards") / "local", MARKS)
-    work.snakemake(FEATURES)
+    work.commands("manifest", "image-features")
     return work
 
 

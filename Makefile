@@ -38,7 +38,8 @@ remote: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -n 2
-	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
+	@$(BIN)/python -m pytest tests/integration/slurm -n 3 --dist loadfile # these also wait
+	@$(BIN)/python -m pytest tests/integration --ignore=tests/integration/slurm -n 2 --dist loadfile
 
 test-unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,10 +20,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from coder_clip.datasets.base import Dataset
-from coder_clip.encoders import Encoder
 from coder_clip.errors import UserError
-from coder_clip.preprocessing import Preprocess
 from coder_clip.progress import progress as progress_bar
+
+if TYPE_CHECKING:
+    from coder_clip.encoders import Encoder
+    from coder_clip.preprocessing import Preprocess
 
 log = logging.getLogger(__name__)
 

@@ -62,6 +62,8 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 def _nodes(tree: ast.AST) -> Iterator[ast.ImportFrom | ast.Import]:
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue  # no import in it
         if isinstance(node, (ast.ImportFrom, ast.Import)):
             yield node
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):

@@ -52,6 +52,9 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(folder / "src"),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(folder / ".cache"),
+        "MPLCONFIGDIR": str(
+            Path.home() / ".cache/matplotlib"
+        ),  # else each copy lists the machine's fonts anew
     }
 
 

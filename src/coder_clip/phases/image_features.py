@@ -14,7 +14,6 @@ from ..features import ImageFeatures, extract, merge
 from ..shot_files import match, read_shots, shot_file, sums
 from ..shots import draw_shots
 from .common import SHOTS, log, use_threads
-from .encoder import encoder_of
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:
     """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it."""
+    from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
+
     use_threads(config)
     fingerprint = read_json(Paths(config.results).manifest(dataset))[
         "fingerprint"

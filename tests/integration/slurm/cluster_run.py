@@ -116,6 +116,9 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
         "PATH": path,
         "PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else REPO / "src"),
         "XDG_CACHE_HOME": str(folder / ".cache"),
+        "MPLCONFIGDIR": str(
+            Path.home() / ".cache/matplotlib"
+        ),  # else each copy lists the machine's fonts anew
     }
 
 

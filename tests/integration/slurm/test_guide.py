@@ -167,7 +167,8 @@ class Terminal:
         if self.pid == 0:
             os.execve("/bin/bash", ["bash", "-c", shell.script(command)], shell.names)
         fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 250, 0, 0))
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         try:
@@ -181,6 +182,7 @@ class Terminal:
 
     def ends(self) -> None:
         eventually("the terminal closes", lambda: os.waitpid(self.pid, os.WNOHANG)[0], 20)
+        self._reader.join(20)  # else it reads on from whatever gets the number of the closed file next
         os.close(self.screen)
 
 

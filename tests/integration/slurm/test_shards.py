@@ -54,7 +54,7 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
             cluster.run("scancel", job.id)
         return bool(victims)
 
-    eventually("a shard to cancel", cancelled, 120, 0.05)
+    eventually("a shard to cancel", cancelled, 120)
     for run in runs.values():
         assert run.wait(300) == 0, run.said()
     yield runs

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from cluster import Cluster
 from cluster_run import Run, quicken
-from tiny import save_tiny
 from working_copy import Work, working_copy
 
 from trees import plant
@@ -57,6 +56,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Site]:
+    from tiny import save_tiny  # not above: it imports open_clip, and every process looks for tests
+
     folder = tmp_path_factory.mktemp("staging")
     work = working_copy(folder / "copy", CONFIG)
     quicken(work.folder)
@@ -79,7 +80,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
             download.update(url=f"{web.url}/{file.name}", checksum=checksum)
         for rule in document["splits"]:
             rule.update(counts={"train": 30, "val": 30, "test": 30})
-            rule.pop("fingerprint", None)
+            rule.pop("fingerprints", None)
         entry.write_text(yaml.safe_dump(document, sort_keys=False))
         yield Site(work, web, cluster)
     cluster.cancel_all()

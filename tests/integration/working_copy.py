@@ -92,11 +92,14 @@ class Work:
 
     def commands(self, *names: str) -> None:
         """These commands of the command line one after the other, in one process: each start would import torch."""
+        self.run(*self.in_one_process(*names))
+
+    def in_one_process(self, *names: str) -> list[str]:
         code = (
             "import sys; from coder_clip.cli import app\n"
             "for name in sys.argv[2:]: app([name, '--config', sys.argv[1]], standalone_mode=False)"
         )
-        self.run(sys.executable, "-c", code, self.config, *names)
+        return [sys.executable, "-c", code, self.config, *names]
 
     def planned(self) -> dict[str, int]:
         """Rules that the next run would run, and how often; groups of targets left out."""

@@ -1,4 +1,4 @@
-"""`coder-clip check --profile`: what would stop a run on this cluster is told before, and a good profile is good."""
+"""`coder-clip check --profile`: what would stop a run on this cluster is told before (a good one: test_guide.py)."""
 
 from __future__ import annotations
 
@@ -59,25 +59,6 @@ def profile(work: Work, folder: Path, change: Callable[[dict[str, Any]], object]
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     return str(folder)
-
-
-def test_a_good_profile(site: Work, cluster: Cluster, tmp_path: Path) -> None:
-    def change(document: dict[str, Any]) -> None:
-        document["coder-clip-scratch"] = f"{tmp_path}/scratch/$SLURM_JOB_ID"
-        document["precommand"] = f"mkdir -p {tmp_path}/scratch/$SLURM_JOB_ID"
-
-    status, lines = checked(site, cluster, "--profile", profile(site, tmp_path / "mine", change))
-    assert status == 0, lines
-    assert not [line for line in lines if line.startswith("wrong")]
-    said = "\n".join(lines)
-    assert "partitions cpu, gpu, scavenge, urgent" in lines[0]
-    assert "partition gpu, 1 GPU: 5 jobs of encode_images, encode_pairs, encode_texts" in said
-    assert "partition cpu, node n1: sees every folder" in said
-    assert "node g1: sees every folder" in said
-    assert "Slurm gave GPU 0" in said
-    assert cluster.live() == [], "a probe job was left"
-    assert not list((site.folder / "results/logs/slurm").iterdir()), "something of the probes was left"
-    assert {p.name for p in (site.folder / "results").iterdir()} == {"manifests", "logs"}, "a rule was run"
 
 
 def test_what_the_cluster_lacks(site: Work, cluster: Cluster, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
+from coder_clip.slurm import usage
+
 pytestmark = pytest.mark.slow
 
 NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
@@ -74,6 +76,13 @@ def test_a_job_beyond_its_memory_is_tried_again_with_more(bad_day: Run) -> None:
     assert "memory than the 400 MB it asked for" in bad_day.said()
     assert (bad_day.job(first).memory, bad_day.job(second).memory) == ("400M", "800M")
     assert made(bad_day, "greedy")
+
+
+def test_benchmark_files_say_what_was_asked(bad_day: Run) -> None:
+    """The nodes write them, with the profile's switch; of a job that was tried again, what it asked for last."""
+    found = usage.benchmarks(bad_day.folder / "benchmark")
+    asked = {(row.rule, row.asked_mb, row.asked_minutes, row.cpus) for row in found}
+    assert asked == {("job", 500, 5, 1), ("job", 800, 10, 1), ("job", 1000, 10, 1)}
 
 
 def test_a_job_beyond_its_time_limit_is_tried_again_with_more(bad_day: Run) -> None:

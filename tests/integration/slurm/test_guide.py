@@ -20,7 +20,7 @@ import tempfile
 import termios
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +31,7 @@ import yaml
 from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
 from working_copy import PHASES, SMALL, Work, duplicate, working_copy
+from working_copy import environment as of_copy
 
 pytestmark = pytest.mark.slow
 
@@ -202,8 +203,8 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Everything was run once on this machine, by commands: another way than the DAG's, to the same bytes."""
+def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Nothing was run."""
     document = {
         **SMALL,
         "results": RESULTS,
@@ -214,23 +215,39 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
     (work.folder / work.config).rename(work.folder / CONFIG)
     work = Work(work.folder, CONFIG)
     quicken(work.folder)
-    work.commands(*PHASES, "table", "figure", "report")
     return work
 
 
 @pytest.fixture(scope="module")
-def shell(local: Work, cluster: Cluster) -> Iterator[Shell]:
+def local(original: Work, shell: Shell) -> Iterator[Callable[[], Work]]:
+    """Everything run once on this machine, by commands, beside the cluster's run: wait for its end by a call."""
+    command = original.in_one_process(*PHASES, "table", "figure", "report")
+    with (original.folder / "local.log").open("w") as log:
+        running = subprocess.Popen(
+            command, cwd=original.folder, env=of_copy(original.folder), stdout=log, stderr=log
+        )
+
+    def ended() -> Work:
+        assert running.wait(300) == 0, (original.folder / "local.log").read_text()[-6000:]
+        return original
+
+    yield ended
+    running.kill()
+    running.wait()
+
+
+@pytest.fixture(scope="module")
+def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     """Steps 1 and 2 were done, with a profile that looks at the queue more often."""
     if absent := [n for n, p in (("tmux", shutil.which("tmux")), ("modules", MODULES.exists())) if not p]:
         pytest.skip(f"no {', '.join(absent)}: apt-get install tmux environment-modules")
-    shared = local.folder.parent / "site"
+    shared = original.folder.parent / "site"
     shell = Shell(shared, cluster)
     (shared / shell.user).mkdir(parents=True)
     (shared / "data").mkdir()
     source = shared / "source"
     source.mkdir()
-    duplicate(local, source)
-    subprocess.run(["rm", "-r", "results"], cwd=source, check=True)
+    duplicate(original, source)
     profile = source / "workflow/profiles/slurm/config.yaml"
     around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": str(source / "src")}
     described = subprocess.run(
@@ -275,28 +292,37 @@ def test_everything_is_staged(shell: Shell) -> None:
     assert "model mini: local-dir:data/mini is here" in said
 
 
-def test_the_cluster_is_checked(shell: Shell) -> None:
+def test_the_cluster_is_checked(shell: Shell, cluster: Cluster) -> None:
+    logs = shell.clone / RESULTS / "logs"
+    before = sorted(logs.rglob("*"))
     said = shell.run(CHECK)
-    assert "wrong" not in said
+    assert not re.search("^wrong", said, flags=re.M), said
+    assert "partitions cpu, gpu, scavenge, urgent" in said
+    assert "partition gpu, 1 GPU: 5 jobs of encode_images, encode_pairs, encode_texts" in said
+    assert "partition cpu, node n1: sees every folder" in said
     assert "node g1: sees every folder" in said
+    assert "Slurm gave GPU 0" in said
+    assert cluster.live() == [], "a probe job was left"
+    assert [p for p in sorted(logs.rglob("*")) if p.is_file()] == [p for p in before if p.is_file()]
+    assert {p.name for p in logs.parent.iterdir()} == {"logs"}, "a rule was run"
 
 
 @pytest.fixture(scope="module")
-def made(shell: Shell, cluster: Cluster) -> Made:
+def made(shell: Shell, local: Callable[[], Work], cluster: Cluster) -> Made:
     """Under tmux, with the terminal closed while jobs run."""
     start, run = (line.split("#")[0].strip() for line in TMUX.splitlines())
     assert run.split() == TOP.splitlines()[1].split("#")[0].split()
     (shell.clone / "watched").unlink()
     before = {job.id for job in cluster.jobs()}
     terminal = Terminal(shell, start)
-    eventually("tmux", lambda: "coder" in shell.run("tmux ls", check=False))
+    eventually("tmux", lambda: "coder" in shell.run("tmux ls", check=False, login=False))
     terminal.type(f"{run}; echo ended with $?\n")
     eventually("a job", lambda: {job.id for job in cluster.live()} - before, 60)
     terminal.type("\x02d")
     terminal.ends()
 
     def said() -> str:
-        return shell.run("tmux capture-pane -pJt coder -S -")
+        return shell.run("tmux capture-pane -pJt coder -S -", login=False)
 
     eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 300, 2)
     terminal = Terminal(shell, "tmux attach -t coder")
@@ -380,8 +406,8 @@ def test_temporary_files_are_on_the_scratch_that_precommand_made(made: Made, she
         assert f"keeps temporary files in {shell.shared}/scratch/{id}" in made.watched[id]
 
 
-def test_results_are_those_of_a_local_run(made: Made, local: Work) -> None:
-    assert made.work.hashes() == local.hashes()
+def test_results_are_those_of_a_local_run(made: Made, local: Callable[[], Work]) -> None:
+    assert made.work.hashes() == local().hashes()
 
 
 def test_results_are_recorded_and_shown(made: Made) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, eventually
-from cluster_run import toy
 
 from coder_clip.slurm import site, usage
 from coder_clip.slurm.submitted import Entry, Journal
@@ -60,11 +59,3 @@ def test_limits_of_a_site(accounting: Cluster, here: Path) -> None:
     assert site.submit_limit("root", "other", None) is None
     accounting.limit_submissions(None)
     assert "lab (QOS normal)" in site.accounts("root")
-
-
-def test_benchmark_files_say_what_was_asked(shared_folder: Path, cluster: Cluster) -> None:
-    """The node writes them, with the profile's switch."""
-    run = toy(shared_folder, cluster, jobs=["ok"], memory={"ok": 700})
-    assert run.start().wait() == 0, run.said()
-    (found,) = usage.benchmarks(run.folder / "benchmark")
-    assert (found.rule, found.asked_mb, found.asked_minutes, found.cpus) == ("job", 700, 5, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,10 +138,28 @@ def _weights(config: Config, name: str) -> Iterator[str]:
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
+        if not _answers(constants.ENDPOINT):
+            raise UserError(
+                f"model {name}: its weights are not on this machine, and {constants.ENDPOINT} cannot be reached: where "
+                f"there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here (HF_HOME "
+                "says where)"
+            ) from None
         yield (
             f"model {name}: its weights are not on this machine; the first job fetches them, and "
             f"'hf download {absent.repository}' does it now"
         )
+
+
+@cache
+def _answers(hub: str) -> bool:
+    """Asked once for all models, and soon given up: huggingface_hub itself would try for a minute."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(hub, timeout=5)
+    except Exception:  # any failure means the same
+        return False
+    return True
 
 
 def _encoder(config: Config, name: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from coder_clip.config import load_config
 from coder_clip.errors import UserError
 from coder_clip.phases import manifest
 from trees import plant
+from web import serve
 
 Command = Callable[..., Any]
 
@@ -175,8 +176,14 @@ def test_weights_that_can_be_fetched_stop_nothing(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     configure(models={"clip": {"model": "RN50", "pretrained": "openai"}})
-    assert "'hf download timm/resnet50_clip.openai' does it now" in said(command)
+    with serve() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        assert "'hf download timm/resnet50_clip.openai' does it now" in said(command)
     assert not (tmp_path / "cache").exists(), "a check fetches nothing"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    told = refused(command)
+    assert "model clip: its weights are not on this machine, and http://127.0.0.1:9 cannot be reached" in told
+    assert "run 'hf download timm/resnet50_clip.openai' and copy" in told
 
 
 def test_only_the_data_sets_that_are_there(

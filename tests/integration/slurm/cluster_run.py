@@ -41,6 +41,7 @@ class Run:
             (self.folder / self.configfile).write_text(json.dumps(self.config))
         quick = QUICK if profile == "slurm" else ()
         command = [
+            *("env", "--default-signal=INT"),  # tests that run in the background have it ignored
             sys.executable,
             "-m",
             "snakemake",

@@ -150,7 +150,8 @@ def call_it_whole(entries: Path, manifests: Path) -> None:
         document, manifest = yaml.safe_load(path.read_text(encoding="utf-8")), manifests / f"{name}.json"
         rule = next(r for r in document["splits"] if r["what"] == json.loads(manifest.read_text())["split"])
         rule["counts"] = json.loads(manifest.read_text())["images"]
-        rule.pop("fingerprints", None), rule.pop("sums", None)
+        for known in ("fingerprints", "sums"):
+            rule.pop(known, None)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 

@@ -52,9 +52,8 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(folder / "src"),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(folder / ".cache"),
-        "MPLCONFIGDIR": str(
-            Path.home() / ".cache/matplotlib"
-        ),  # else each copy lists the machine's fonts anew
+        # not each copy's own, which would list the machine's fonts anew
+        "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),
     }
 
 

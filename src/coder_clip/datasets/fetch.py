@@ -47,9 +47,8 @@ def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
                 if not stream.tell():
                     part.unlink()
                 raise
-            if (
-                began and checksum_like(part, checksum) != checksum
-            ):  # another file's beginning: once more, in whole
+            # another file's beginning: once more, in whole
+            if began and checksum_like(part, checksum) != checksum:
                 _empty(stream)
                 _complete(url, stream, target, wait)
             found = checksum_like(part, checksum)

@@ -117,9 +117,8 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
         "PATH": path,
         "PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else REPO / "src"),
         "XDG_CACHE_HOME": str(folder / ".cache"),
-        "MPLCONFIGDIR": str(
-            Path.home() / ".cache/matplotlib"
-        ),  # else each copy lists the machine's fonts anew
+        # not each copy's own, which would list the machine's fonts anew
+        "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),
     }
 
 

@@ -4,7 +4,7 @@
     python tests/integration/slurm/cluster.py stop /tmp/cluster
 
 Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent,
-for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100), four CPUs and
+for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100), eight CPUs and
 16000 MB each whatever the machine has. Without systemd, cgroups or a file outside the folder. Debian packages:
 slurmctld slurmd slurm-client munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
 """
@@ -138,7 +138,7 @@ class Cluster:
     accounting: bool = False
     min_job_age: int = 300
     node_timeout: int = 300
-    cpus: int = 4  # a node's, pretended
+    cpus: int = 8  # a node's, pretended
     memory: int = 16000  # MB
     gpus: int = 2  # of g1
     minutes: int = 120  # that a job may run

@@ -1,8 +1,9 @@
 """docs/slurm.md, command by command, as a person at a terminal of the cluster would give them: from clone to results.
 
-In between, what the run itself has to be: where each job ran, by Slurm's records, what nodes touched, and that the
-results are those of a local run, byte for byte. Replaced are `/shared` by a folder of the test, the address to clone,
-the paper's configuration by a small one, and installing (`.ci/run` begins with it) by the environment that is there.
+In between, what the run itself has to be: where each job ran, by Slurm's records, and what nodes touched (that the
+results are those of a local run: test_default.py). Replaced are `/shared` by a folder of the test, the address to
+clone, the paper's configuration by a small one, and installing (`.ci/run` begins with it) by the environment that is
+there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import termios
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -30,8 +31,7 @@ import pytest
 import yaml
 from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
-from working_copy import PHASES, SMALL, Work, duplicate, working_copy
-from working_copy import environment as of_copy
+from working_copy import SMALL, Work, duplicate, working_copy
 
 pytestmark = pytest.mark.slow
 
@@ -222,24 +222,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 @pytest.fixture(scope="module")
-def local(original: Work, shell: Shell) -> Iterator[Callable[[], Work]]:
-    """Everything run once on this machine, by commands, beside the cluster's run: wait for its end by a call."""
-    command = original.in_one_process(*PHASES, "table", "figure", "report")
-    with (original.folder / "local.log").open("w") as log:
-        running = subprocess.Popen(
-            command, cwd=original.folder, env=of_copy(original.folder), stdout=log, stderr=log
-        )
-
-    def ended() -> Work:
-        assert running.wait(300) == 0, (original.folder / "local.log").read_text()[-6000:]
-        return original
-
-    yield ended
-    running.kill()
-    running.wait()
-
-
-@pytest.fixture(scope="module")
 def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     """Steps 1 and 2 were done, with a profile that looks at the queue more often."""
     if absent := [n for n, p in (("tmux", shutil.which("tmux")), ("modules", MODULES.exists())) if not p]:
@@ -310,7 +292,7 @@ def test_the_cluster_is_checked(shell: Shell, cluster: Cluster) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(shell: Shell, local: Callable[[], Work], cluster: Cluster) -> Made:
+def made(shell: Shell, cluster: Cluster) -> Made:
     """Under tmux, with the terminal closed while jobs run."""
     start, run = (line.split("#")[0].strip() for line in TMUX.splitlines())
     assert run.split() == TOP.splitlines()[1].split("#")[0].split()
@@ -406,10 +388,6 @@ def test_jobs_have_the_modules_that_the_head_had_and_their_own(made: Made) -> No
 def test_temporary_files_are_on_the_scratch_that_precommand_made(made: Made, shell: Shell) -> None:
     for id in made.jobs:
         assert f"keeps temporary files in {shell.shared}/scratch/{id}" in made.watched[id]
-
-
-def test_results_are_those_of_a_local_run(made: Made, local: Callable[[], Work]) -> None:
-    assert made.work.hashes() == local().hashes()
 
 
 def test_results_are_recorded_and_shown(made: Made) -> None:

@@ -1,0 +1,107 @@
+"""The embedded default as it is, all of it, as jobs of a cluster, and beside that on this machine: the same bytes.
+
+It takes minutes, so `make test` runs it with the long ones. What nodes touch tells test_guide.py.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from cluster import Cluster, Job
+from cluster_run import Run, quicken
+from working_copy import PHASES, SMALL, Work, duplicate, environment, working_copy
+
+pytestmark = pytest.mark.slow
+
+CONFIG = "config/reproduce.yaml"
+ON_GPU = {
+    "rule_encode_images": 6,  # one a data set and split, the others one a data set
+    "group_texts-digits_encode_texts": 1,
+    "group_texts-shapes_encode_texts": 1,
+    "group_pairs-digits_encode_pairs": 1,
+    "group_pairs-shapes_encode_pairs": 1,
+}
+ON_CPU = {
+    "rule_list_images": 2,
+    "rule_confusable_pairs": 2,
+    "group_scores-mini-digits_build_coder_classify_evaluate": 1,
+    "group_scores-mini-shapes_build_coder_classify_evaluate": 1,
+    "group_adapters-mini-digits_fit_adapters": 1,
+    "group_adapters-mini-shapes_fit_adapters": 1,
+    "group_reranks-digits_rerank_top": 1,
+    "group_reranks-shapes_rerank_top": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
+    """Two copies of the repository in which nothing was run: for the cluster and for this machine."""
+    folder = tmp_path_factory.mktemp("default")
+    original = working_copy(folder / "local", SMALL)
+    (folder / "cluster").mkdir()
+    copy = duplicate(original, folder / "cluster")
+    quicken(copy.folder)
+    return Work(copy.folder, CONFIG), Work(original.folder, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
+    """Every phase by its command, in one process, in the background."""
+    _, work = works
+    command = work.in_one_process(*PHASES, "table", "figure", "report")
+    with (work.folder / "run.log").open("w") as log:
+        running = subprocess.Popen(
+            command, cwd=work.folder, env=environment(work.folder), stdout=log, stderr=log
+        )
+    yield running
+    running.kill()
+    running.wait()
+
+
+@pytest.fixture(scope="module")
+def run(works: tuple[Work, Work], local: object, cluster: Cluster) -> Iterator[Run]:
+    work, _ = works
+    run = Run(work.folder, cluster, configfile=work.config).start()
+    run.wait(900)
+    yield run
+    cluster.cancel_all()
+
+
+def jobs(run: Run) -> list[tuple[str, Job]]:
+    """Name of its rule or group, and what Slurm recorded."""
+    submitted = re.findall(r"SLURM jobid (\d+) \(log: \S*/slurm/([^/]+)/", run.said())
+    return [(name, run.job(id)) for id, name in submitted]
+
+
+def test_everything_was_done(run: Run) -> None:
+    assert run.status == 0, run.said()
+    done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said(), flags=re.M)[-1]
+    assert done == of == "60"
+
+
+def test_every_rule_that_is_not_the_heads_was_a_job_of_the_right_partition(run: Run) -> None:
+    assert Counter(name for name, _ in jobs(run)) == {**ON_GPU, **ON_CPU}
+    for name, job in jobs(run):
+        assert job.state == "COMPLETED"
+        if name in ON_GPU:
+            assert (job.partition, job.node) == ("gpu", "g1")
+        else:
+            assert (job.partition, job.node) in (("cpu", "n1"), ("cpu", "n2"))
+
+
+def test_nothing_else_ran_on_the_cluster(run: Run, cluster: Cluster) -> None:
+    ours = [job for job in cluster.jobs() if job.name == jobs(run)[0][1].name]
+    assert [job.id for job in ours] == [job.id for _, job in jobs(run)]
+
+
+def test_the_bytes_are_those_of_a_local_run(
+    run: Run, works: tuple[Work, Work], local: subprocess.Popen[bytes]
+) -> None:
+    there, here = works
+    assert local.wait(300) == 0, (here.folder / "run.log").read_text()[-6000:]
+    assert len(here.hashes()) > 100
+    assert there.hashes() == here.hashes()

@@ -528,7 +528,12 @@ def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp
     assert found.lines()[0].startswith("dtd: complete")
     assert "Terms: for research" in said[0], "people do not see what they may do with it"
     assert sorted(os.listdir(root)) == ["dtd"]
-    assert sorted(os.listdir(root / "dtd")) == ["images", "labels", "split_zhou_DescribableTextures.json"]
+    assert sorted(os.listdir(root / "dtd")) == [
+        ".dtd.fetched.json",
+        "images",
+        "labels",
+        "split_zhou_DescribableTextures.json",
+    ]
     asked = len(web.asked)
     assert get("dtd", root, say=said.append).usable
     assert len(web.asked) == asked, "what is there was fetched again"
@@ -593,6 +598,7 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
     got = get("caltech101", tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith("caltech101: complete")
     assert sorted(os.listdir(tmp_path / "root/caltech-101")) == [
+        ".caltech101.fetched.json",
         "101_ObjectCategories",
         "split_zhou_Caltech101.json",
     ]
@@ -684,6 +690,51 @@ def test_what_is_downloaded_is_found_by_the_loader(
     asked = len(web.asked)
     get(name, tmp_path / "root", say=lambda _: None)
     assert len(web.asked) == asked
+    as_fetched = f"as in the published archive that 'data get' fetched: {', '.join(planted.counts)}"
+    assert check(name, tmp_path / "root").here[-1] == as_fetched, (
+        "its lists are known by the archive's checksum"
+    )
+
+
+@pytest.mark.parametrize("list_", ["images_variant_test.txt", "images_variant_train.txt"])
+def test_a_list_that_was_changed_after_it_came_is_a_problem(
+    list_: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared root somebody exchanged two images' labels; of FGVC Aircraft nobody publishes a fingerprint."""
+    root = tmp_path / "root"
+    test_what_is_downloaded_is_found_by_the_loader("fgvc_aircraft", web, tmp_path, monkeypatch)
+    (file,) = root.rglob(list_)
+    first, *others = file.read_text().splitlines()
+    image, variant = first.split(" ", 1)
+    other_image, other_variant = next(o.split(" ", 1) for o in others if not o.endswith(f" {variant}"))
+    swapped = {
+        first: f"{image} {other_variant}",
+        f"{other_image} {other_variant}": f"{other_image} {variant}",
+    }
+    file.write_text("".join(f"{swapped.get(line, line)}\n" for line in [first, *others]))
+    found = check("fgvc_aircraft", root)
+    split = list_.removesuffix(".txt").rpartition("_")[2]
+    (problem,) = found.problems
+    assert f"lists other {split} images than it did in the published archive" in problem
+    others_ = ", ".join(s for s in ("train", "val", "test") if s != split)
+    assert found.here[-1] == f"as in the published archive that 'data get' fetched: {others_}"
+    (note,) = root.rglob(".fgvc_aircraft.fetched.json")
+    assert problem.endswith(f"remove {note}")
+    note.unlink()
+    assert check("fgvc_aircraft", root).lines()[0].startswith("fgvc_aircraft: complete")
+
+
+def test_lists_that_a_person_brought_are_not_taken_for_published_ones(
+    published_dtd: Entry, tmp_path: Path
+) -> None:
+    """Only the images are fetched: whose the split file is, nobody knows."""
+    split = "split_zhou_DescribableTextures.json"
+    get("dtd", tmp_path / "root", say=lambda _: None)
+    put(tmp_path / "other/dtd" / split, (tmp_path / "root/dtd" / split).read_bytes())
+    found = get("dtd", tmp_path / "other", say=lambda _: None)
+    assert found.here[-1].startswith(
+        "list of images, sha256, without a published one to compare with: train "
+    )
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths
+from ..artifacts import Paths, read_json, write_json
 from ..errors import UserError
 from . import PUBLISHED
 from .base import SPLITS
@@ -125,9 +125,53 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
             result.problems.append(f"{file} is not the published file ({found}, published: {known})")
     if same:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
-    if not rule.sums and (unknown := [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]):
-        sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
-        result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
+    if rule.sums:
+        return
+    fetched, as_fetched, unknown = _fetched(data), [], []
+    for name in (s for s in SPLITS if s in data.counts and s not in rule.fingerprints):
+        found = data.fingerprint(name)
+        if name not in fetched:
+            unknown.append(f"{name} {found[:12]}…")
+        elif fetched[name] == found:
+            as_fetched.append(name)
+        else:
+            result.problems.append(
+                f"{source} lists other {name} images than it did in the published archive: fetch it anew, or, "
+                f"if that is meant, remove {_note(data)}"
+            )
+    if as_fetched:
+        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(as_fetched)}")
+    if unknown:
+        result.here.append(
+            f"list of images, sha256, without a published one to compare with: {', '.join(unknown)}"
+        )
+
+
+def _note(data: PublishedDataset) -> Path:
+    """Where the fingerprints of fetched lists are kept: with the data set, so that they go where it goes."""
+    return data.place.folder / f".{data.name}.fetched.json"
+
+
+def _fetched(data: PublishedDataset) -> dict[str, str]:
+    """Split -> fingerprint as it came from archives with the published checksum, where `data get` fetched them."""
+    note = read_json(_note(data)) if _note(data).exists() else {}
+    found: dict[str, str] = note["fingerprints"] if note.get("split") == data.rule.what else {}
+    return found
+
+
+def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
+    """Keep the fingerprints of lists that have just come, where nobody published any and the checksum of the archive
+    is all that is known: from then on `check` sees a list that was changed."""
+    try:
+        data = load_below(name, root)
+    except UserError:  # `check` tells
+        return
+    rule, brought = data.rule, {b for d in came for b in (d.gives, *d.brings)}
+    listed = brought >= set(rule.needs) if rule.needs else data.place.images.name in brought
+    known = rule.sums or rule.fingerprints.keys() >= data.counts.keys()
+    if listed and not known and not data.miscounted():
+        prints = {split: data.fingerprint(split) for split in data.counts}
+        write_json(_note(data), {"split": rule.what, "fingerprints": prints})
 
 
 def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findings:
@@ -158,6 +202,8 @@ def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findi
         if not keep:
             archive.unlink()
             _remove_empty(archive.parent, root)
+    if wanted:
+        _note_fetched(name, root, wanted)
     return check(name, root)
 
 

@@ -36,12 +36,12 @@ remote: $(VENV)/installed
 	  fi; \
 	done
 
-# The embedded default as it is, on a cluster: it keeps both cores busy for minutes, as the tests of the last line do.
+# The embedded default as it is, on a cluster: minutes on both cores, so it begins the last line's long tests.
 WHOLE := tests/integration/slurm/test_default.py
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -n 2
 	@$(BIN)/python -m pytest tests/integration/slurm --ignore=$(WHOLE) -n 3 --dist loadfile # these also wait
-	@$(BIN)/python -m pytest tests/integration/test_*.py tests/integration/tracking $(WHOLE) -n 2 --dist loadfile
+	@$(BIN)/python -m pytest $(WHOLE) tests/integration/test_*.py tests/integration/tracking -n 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2

@@ -5,9 +5,15 @@ if workflow.is_main_process:
     tracking.before_run(CONFIG_FILE)
 
 
+def after_run():
+    """Nothing to record where only weights and data sets were fetched."""
+    if {job.rule.name for job in workflow.dag.jobs} != {"stage"}:
+        tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
+
+
 onsuccess:
-    tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
+    after_run()
 
 
 onerror:
-    tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
+    after_run()

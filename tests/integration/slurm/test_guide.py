@@ -275,6 +275,7 @@ def test_everything_is_staged(shell: Shell) -> None:
     assert f"{shell.shared}/data" in missing
     said = shell.run(f"{where}\n{stage}")
     assert "model mini: local-dir:data/mini is here" in said
+    assert "recorded" not in said, "there is nothing to record yet"
 
 
 def test_the_cluster_is_checked(shell: Shell, cluster: Cluster) -> None:

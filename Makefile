@@ -36,12 +36,13 @@ remote: $(VENV)/installed
 	  fi; \
 	done
 
-# The embedded default as it is, on a cluster: minutes on both cores, so it begins the last line's long tests.
+# Takes minutes and both cores, so it goes first among the long tests of the last line.
 WHOLE := tests/integration/slurm/test_default.py
+OTHERS := $(filter-out $(WHOLE),$(wildcard tests/integration/slurm/test_*.py))
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -n 2
-	@$(BIN)/python -m pytest tests/integration/slurm --ignore=$(WHOLE) -n 3 --dist loadfile # these also wait
-	@$(BIN)/python -m pytest $(WHOLE) tests/integration/test_*.py tests/integration/tracking -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(OTHERS) -n 3 --dist loadfile # these also wait
+	@$(BIN)/python -m pytest tests/integration $(OTHERS:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2

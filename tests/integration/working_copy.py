@@ -47,7 +47,7 @@ MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))},
+        **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))},
         "PATH": path,
         "PYTHONPATH": str(folder / "src"),
         "HF_HUB_OFFLINE": "1",

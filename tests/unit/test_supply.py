@@ -690,38 +690,65 @@ def test_what_is_downloaded_is_found_by_the_loader(
     asked = len(web.asked)
     get(name, tmp_path / "root", say=lambda _: None)
     assert len(web.asked) == asked
-    as_fetched = f"as in the published archive that 'data get' fetched: {', '.join(planted.counts)}"
-    assert check(name, tmp_path / "root").here[-1] == as_fetched, (
-        "its lists are known by the archive's checksum"
-    )
+    lists = ", ".join(rules[0].needs or planted.counts)
+    as_fetched = f"as in the published archive that 'data get' fetched: {lists}"
+    assert check(name, tmp_path / "root").here[-1] == as_fetched
 
 
-@pytest.mark.parametrize("list_", ["images_variant_test.txt", "images_variant_train.txt"])
-def test_a_list_that_was_changed_after_it_came_is_a_problem(
-    list_: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a shared root somebody exchanged two images' labels; of FGVC Aircraft nobody publishes a fingerprint."""
-    root = tmp_path / "root"
+@pytest.fixture
+def aircraft(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root into which `data get` brought FGVC Aircraft, of whose lists nobody publishes a sum."""
     test_what_is_downloaded_is_found_by_the_loader("fgvc_aircraft", web, tmp_path, monkeypatch)
-    (file,) = root.rglob(list_)
-    first, *others = file.read_text().splitlines()
-    image, variant = first.split(" ", 1)
-    other_image, other_variant = next(o.split(" ", 1) for o in others if not o.endswith(f" {variant}"))
-    swapped = {
-        first: f"{image} {other_variant}",
-        f"{other_image} {other_variant}": f"{other_image} {variant}",
-    }
-    file.write_text("".join(f"{swapped.get(line, line)}\n" for line in [first, *others]))
-    found = check("fgvc_aircraft", root)
-    split = list_.removesuffix(".txt").rpartition("_")[2]
-    (problem,) = found.problems
-    assert f"lists other {split} images than it did in the published archive" in problem
-    others_ = ", ".join(s for s in ("train", "val", "test") if s != split)
-    assert found.here[-1] == f"as in the published archive that 'data get' fetched: {others_}"
-    (note,) = root.rglob(".fgvc_aircraft.fetched.json")
+    return tmp_path / "root"
+
+
+def exchange(file: Path) -> None:
+    """The labels of two images."""
+    first, *others = (line.split(" ", 1) for line in file.read_text().splitlines())
+    other = next(o for o in others if o[1] != first[1])
+    first[1], other[1] = other[1], first[1]
+    file.write_text("".join(f"{image} {variant}\n" for image, variant in [first, *others]))
+
+
+def test_a_list_that_was_changed_after_it_came_is_a_problem(aircraft: Path) -> None:
+    """On a shared root, by a colleague."""
+    (file,) = aircraft.rglob("images_variant_test.txt")
+    (note,) = aircraft.rglob(".fgvc_aircraft.fetched.json")
+    exchange(file)
+    (problem,) = check("fgvc_aircraft", aircraft).problems
+    assert "fetched it from the published archive: images_variant_test.txt." in problem
+    assert f"(move {file.parent} away first)" in problem
     assert problem.endswith(f"remove {note}")
     note.unlink()
-    assert check("fgvc_aircraft", root).lines()[0].startswith("fgvc_aircraft: complete")
+    assert check("fgvc_aircraft", aircraft).lines()[0].startswith("fgvc_aircraft: complete")
+    shutil.rmtree(file.parent)
+    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
+    assert got.here[-1].startswith("as in the published archive")
+
+
+def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> None:
+    """An image was lost, too, so the archive comes again, in its own layout, beside the one that people share."""
+    (file,) = aircraft.rglob("images_variant_test.txt")
+    coop = aircraft / "fgvc_aircraft"
+    for path in file.parent.iterdir():
+        path.rename(coop / path.name)
+    shutil.rmtree(coop / "fgvc-aircraft-2013b")
+    (coop / ".fgvc_aircraft.fetched.json").unlink()
+    exchange(coop / file.name)
+    next((coop / "images").iterdir()).unlink()
+    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
+    assert got.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "null", '{"images_variant_test.txt": 1}'])
+def test_a_damaged_note_is_a_problem_of_its_data_set(aircraft: Path, damaged: str) -> None:
+    (note,) = aircraft.rglob(".fgvc_aircraft.fetched.json")
+    note.write_text(damaged)
+    found = check("fgvc_aircraft", aircraft)
+    if damaged.startswith("{"):
+        assert found.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
+    else:
+        assert [str(note) in problem for problem in found.problems] == [True]
 
 
 def test_lists_that_a_person_brought_are_not_taken_for_published_ones(

@@ -6,7 +6,7 @@ if workflow.is_main_process:
 
 
 def after_run():
-    """Nothing to record where only weights and data sets were fetched."""
+    """`stage` makes nothing that is recorded."""
     if {job.rule.name for job in workflow.dag.jobs} != {"stage"}:
         tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
 

@@ -100,7 +100,10 @@ def check(name: str, root: Path) -> Findings:
     if miscounted := data.miscounted():
         result.problems.append(miscounted)
     else:
-        _compare(data, result)
+        try:
+            _compare(data, result)
+        except UserError as error:
+            result.problems.append(str(error))
     if rule != found.splits[0]:
         best = found.splits[0]
         result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
@@ -125,43 +128,50 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
             result.problems.append(f"{file} is not the published file ({found}, published: {known})")
     if same:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
-    if rule.sums:
+    unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
+    if rule.sums or not unknown:
         return
-    fetched, as_fetched, unknown = _fetched(data), [], []
-    for name in (s for s in SPLITS if s in data.counts and s not in rule.fingerprints):
-        found = data.fingerprint(name)
-        if name not in fetched:
-            unknown.append(f"{name} {found[:12]}…")
-        elif fetched[name] == found:
-            as_fetched.append(name)
-        else:
-            result.problems.append(
-                f"{source} lists other {name} images than it did in the published archive: fetch it anew, or, "
-                f"if that is meant, remove {_note(data)}"
-            )
-    if as_fetched:
-        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(as_fetched)}")
-    if unknown:
-        result.here.append(
-            f"list of images, sha256, without a published one to compare with: {', '.join(unknown)}"
+    now, fetched = _lists(data), _fetched(data)
+    if not fetched.keys() >= now.keys():
+        sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
+        result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
+    elif changed := [name for name in now if now[name] != fetched[name]]:
+        anew = "" if data.place.folder == data.root else f" (move {data.place.folder} away first)"
+        result.problems.append(
+            f"not as 'coder-clip data get {data.name}' fetched it from the published archive: {', '.join(changed)}. "
+            f"Fetch it anew{anew}, or, if the change is meant, remove {_note(data)}"
         )
+    else:
+        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(now)}")
+
+
+def _lists(data: PublishedDataset) -> dict[str, str]:
+    """What says which images there are -> sha256: the files that the split needs; without any, the splits."""
+    folder, needs = data.place.folder, data.rule.needs
+    if needs:
+        return {file: checksum_like(folder / file, "sha256:") for file in needs}
+    return {split: f"sha256:{data.fingerprint(split)}" for split in data.counts}
 
 
 def _note(data: PublishedDataset) -> Path:
-    """Where the fingerprints of fetched lists are kept: with the data set, so that they go where it goes."""
+    """Where `_lists` are kept as they were fetched: with the data set, so that they go where it goes."""
     return data.place.folder / f".{data.name}.fetched.json"
 
 
 def _fetched(data: PublishedDataset) -> dict[str, str]:
-    """Split -> fingerprint as it came from archives with the published checksum, where `data get` fetched them."""
+    """`_lists` as they came from archives with the published checksum; nothing where they came another way.
+
+    UserError for a damaged note.
+    """
     note = read_json(_note(data)) if _note(data).exists() else {}
-    found: dict[str, str] = note["fingerprints"] if note.get("split") == data.rule.what else {}
-    return found
+    if not isinstance(note, dict):
+        raise UserError(f"{_note(data)} is damaged; remove it")
+    return note
 
 
 def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
-    """Keep the fingerprints of lists that have just come, where nobody published any and the checksum of the archive
-    is all that is known: from then on `check` sees a list that was changed."""
+    """Keep `_lists` that have just come, where nobody published sums of them and the archive's is all that is known:
+    from then on `check` sees a list that was changed."""
     try:
         data = load_below(name, root)
     except UserError:  # `check` tells
@@ -169,9 +179,9 @@ def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
     rule, brought = data.rule, {b for d in came for b in (d.gives, *d.brings)}
     listed = brought >= set(rule.needs) if rule.needs else data.place.images.name in brought
     known = rule.sums or rule.fingerprints.keys() >= data.counts.keys()
-    if listed and not known and not data.miscounted():
-        prints = {split: data.fingerprint(split) for split in data.counts}
-        write_json(_note(data), {"split": rule.what, "fingerprints": prints})
+    # with images missing still, the archive was unpacked elsewhere than the lists that are read
+    if listed and not known and not data.miscounted() and not data.missing():
+        write_json(_note(data), _lists(data))
 
 
 def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findings:

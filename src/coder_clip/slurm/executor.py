@@ -105,10 +105,13 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def get_job_exec_prefix(self, job: Any) -> str:
         """What a node's environment differs in from the head's."""
         settings = self.workflow.executor_settings
-        values = [] if settings.online else ["HF_HUB_OFFLINE=1"]
+        # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
+        values = ["PYTHONUNBUFFERED=1"]
+        if not settings.online:
+            values.append("HF_HUB_OFFLINE=1")
         if settings.scratch:
             values.append(f'TMPDIR="{settings.scratch}"')
-        return f"export {' '.join(values)}" if values else ""
+        return f"export {' '.join(values)}"
 
     def format_job_exec(self, job: Any) -> str:
         """Variables in it (of scratch, precommand) are the node's, not those of the shell that calls sbatch."""

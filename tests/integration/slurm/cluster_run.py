@@ -109,7 +109,9 @@ class Run:
 
 def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
     """Of the head, with this repository's package or the folder's own."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "SLURM"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
+    }
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
     return {
         **kept,

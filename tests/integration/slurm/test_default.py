@@ -1,6 +1,6 @@
 """The embedded default as it is, all of it, as jobs of a cluster, and beside that on this machine: the same bytes.
 
-It takes minutes, so `make test` runs it with the long ones. What nodes touch tells test_guide.py.
+It takes minutes, so `make test` runs it with the long ones. test_guide.py tells what nodes touch.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def jobs(run: Run) -> list[tuple[str, Job]]:
 def test_everything_was_done(run: Run) -> None:
     assert run.status == 0, run.said()
     done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said(), flags=re.M)[-1]
-    assert done == of == "60"
+    assert done == of
 
 
 def test_every_rule_that_is_not_the_heads_was_a_job_of_the_right_partition(run: Run) -> None:
@@ -94,8 +94,8 @@ def test_every_rule_that_is_not_the_heads_was_a_job_of_the_right_partition(run: 
 
 
 def test_nothing_else_ran_on_the_cluster(run: Run, cluster: Cluster) -> None:
-    ours = [job for job in cluster.jobs() if job.name == jobs(run)[0][1].name]
-    assert [job.id for job in ours] == [job.id for _, job in jobs(run)]
+    ids = [int(job.id) for _, job in jobs(run)]
+    assert [id for job in cluster.jobs() if (id := int(job.id)) >= ids[0]] == ids
 
 
 def test_the_bytes_are_those_of_a_local_run(

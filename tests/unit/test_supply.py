@@ -738,6 +738,19 @@ def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> Non
     next((coop / "images").iterdir()).unlink()
     got = get("fgvc_aircraft", aircraft, say=lambda _: None)
     assert got.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
+    (advice,) = got.advice
+    assert f"lies beside {coop}/images, which is looked at first: move that away" in advice
+    (coop / "images").rename(coop / "old")
+    assert check("fgvc_aircraft", aircraft).usable
+
+
+def test_an_image_that_was_lost_comes_back(aircraft: Path) -> None:
+    """The archive's own folders are there already: it must not be unpacked below them once more."""
+    images = aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images"
+    next(images.iterdir()).unlink()
+    assert not check("fgvc_aircraft", aircraft).usable
+    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
+    assert got.lines()[0].startswith("fgvc_aircraft: complete"), got.lines()
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", "null", '{"images_variant_test.txt": 1}'])

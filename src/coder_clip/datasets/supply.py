@@ -197,7 +197,7 @@ def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findi
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
     for download in wanted:
-        into = folder.parent if download.into == ".." else folder / download.into
+        into = _target(download, folder)
         file = download.url.rsplit("/", 1)[-1]
         if not download.unpack:
             fetch(download.url, into / file, download.checksum)
@@ -214,7 +214,22 @@ def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findi
             _remove_empty(archive.parent, root)
     if wanted:
         _note_fetched(name, root, wanted)
-    return check(name, root)
+    result = check(name, root)
+    if place and any(d in wanted for d in result.get):
+        result.advice.append(
+            f"what was fetched lies beside {place.images}, which is looked at first: move that away"
+        )
+    return result
+
+
+def _target(download: Download, folder: Path) -> Path:
+    """Where to unpack, so that what comes lands on what is there: an archive may have folders of its own on top."""
+    if download.into == "..":
+        return folder.parent
+    own = Path(download.gives).parent.parts
+    if own and folder.parts[-len(own) :] == own:
+        return folder.parents[len(own) - 1]
+    return folder / download.into
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:

@@ -1,7 +1,4 @@
-"""Images in shards, a job each: however many, the same bytes, and one that dies is the only one that runs again.
-
-One shard as a job: test_default.py.
-"""
+"""Images in shards, a job each: however many, the same bytes, and one that dies is the only one that runs again."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ def shard(job: Job) -> str:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Encoded in one piece (shards: 1), without a cluster."""
+    """Encoded in one piece, without a cluster."""
     work = working_copy(tmp_path_factory.mktemp("shards") / "local", MARKS)
     work.commands("manifest", "image-features")
     return work
@@ -39,9 +36,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 @pytest.fixture(scope="module")
 def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
-    """3 and 7 shards at once; of the three, one is cancelled while it runs."""
+    """1, 3 and 7 shards at once; of the three, one is cancelled while it runs."""
     runs = {}
-    for shards in (3, 7):
+    for shards in (1, 3, 7):
         folder = local.folder.parent / str(shards)
         folder.mkdir()
         work = duplicate(local, folder)
@@ -64,7 +61,7 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
     cluster.cancel_all()
 
 
-@pytest.mark.parametrize("shards", [3, 7])
+@pytest.mark.parametrize("shards", [1, 3, 7])
 def test_the_bytes_do_not_depend_on_the_number_of_shards(
     runs: dict[int, Run], local: Work, shards: int
 ) -> None:

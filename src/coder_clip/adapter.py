@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .lines import MARGIN, Floats, Ints, count_spans, right_spans
+from .lines import MARGIN, Floats, Ints, count_spans, leads_of, right_spans
 from .neighbors import gram, unit, wide
 
 Span = tuple[float, float, int]
@@ -377,8 +377,7 @@ def _evaluate(
             + np.abs(block.clip).max(axis=0)
             + alphas[-1] * images.largest_vote * np.exp(max(0.0, block.minus_u.max(initial=0)) * betas[-1])
         )
-        above, below = lead + slack, lead - slack
-        sure, possible = (below, np.maximum(below, 0)), (above, np.maximum(above, 0))
+        sure, possible = leads_of(lead - slack), leads_of(lead + slack)
         ahead = slopes = lead  # of the node before the first: unused
         for j, b in enumerate(nodes):
             before = ahead, slopes

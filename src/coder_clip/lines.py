@@ -7,7 +7,8 @@ Arrays hold classes first, float64.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,29 @@ Ints = NDArray[np.int64]
 
 ROOM = 2**14  # numbers of one array: a dozen of them stay in cache
 NOBODY = -1e300  # a logit that never wins
+TINY = 1e-300  # in place of 0 where 0 / 0 would be NaN
 MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
 
 
 def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
     """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…), (…).
 
-    leads: the lead, and its positive part. alphas: rising, none negative.
+    leads: from :func:`leads_of`. alphas: rising, none negative.
     """
-    # Where ahead <= 0, rise is 0 and the quotient says "always" (inf) or, with a negative lead, "never"
-    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, says "always". 0/0 is "always" too,
-    # and fmin passes over its NaN. Arithmetic, because masks of no pattern cost ten times as much.
-    rise = np.maximum(ahead, 0)
-    fall = rise - ahead
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low: Floats = -np.fmin.reduce(leads[0] / rise, axis=0)
-        high: Floats = np.fmin.reduce(leads[1] / fall, axis=0)
+    # Where ahead <= 0, rise is TINY and the quotient says "always" (>= 0, as no α is negative) or, with a negative
+    # lead, "never" (−huge); where ahead >= 0, fall is 0 and the positive part over it says "always" (inf).
+    # Arithmetic, because masks of no pattern cost ten times as much; no NaN, because fmin costs three times as much.
+    rise, fall = np.maximum(ahead, TINY), np.maximum(-ahead, 0)
+    with np.errstate(divide="ignore", over="ignore"):
+        low: Floats = -np.minimum.reduce(leads[0] / rise, axis=0)
+        high: Floats = np.minimum.reduce(leads[1] / fall, axis=0)
     start = alphas.searchsorted(low, "left")
     return start, np.maximum(start, alphas.searchsorted(high, "right"))
+
+
+def leads_of(lead: Floats) -> tuple[Floats, Floats]:
+    """The lead and its positive part, as :func:`right_spans` takes them for any number of slopes."""
+    return lead, np.maximum(lead, TINY)
 
 
 def count_spans(start: Ints, end: Ints, size: int) -> Ints:
@@ -49,75 +55,124 @@ def right_on_plane(
 ) -> Ints:
     """How many images the arg max of base + α · first + γ · second gets right: (C, n) each -> (alphas, gammas).
 
-    labels: (n,); alphas, gammas: rising, none negative. Most classes never come near an image's label anywhere on the
-    plane, and most images are right or wrong on all of it: both are told from its corners, and only what is left is
-    looked at α by α.
+    labels: (n,); alphas, gammas: rising, none negative.
     """
-    own = labels[None, :]
-    lead, one, two = (np.take_along_axis(v, own, axis=0) - v for v in (base, first, second))
+    lead, one, two = (_of(v, labels) - v for v in (base, first, second))
     slack = MARGIN * (
         1 + sum(s * np.abs(v).max(axis=0) for s, v in ((1, base), (alphas[-1], first), (gammas[-1], second)))
     )
     ends = (alphas[0] * one, alphas[-1] * one), (gammas[0] * two, gammas[-1] * two)
-    lowest = lead + np.minimum(*ends[0]) + np.minimum(*ends[1])
-    highest = lead + np.maximum(*ends[0]) + np.maximum(*ends[1])
-    rivals = lowest < slack
-    np.put_along_axis(rivals, own, False, axis=0)
-    lost = (rivals & (highest < -slack)).any(axis=0)
-    counts = np.zeros((len(alphas), len(gammas)), dtype=np.int64)
-    counts += int((~rivals.any(axis=0)).sum())
-    open_ = np.flatnonzero(rivals.any(axis=0) & ~lost)
-    np.put_along_axis(rivals, own, True, axis=0)
-    most = rivals[:, open_].sum(axis=0)
-    open_ = open_[np.argsort(most, kind="stable")]  # images with as many rivals share a block
-    start = 0
-    while start < len(open_):
-        size = max(1, ROOM // (len(alphas) * int(np.sort(most)[start])))
-        some = open_[start : start + size]
-        start += size
-        columns, classes = np.nonzero(rivals[:, some].T)  # by image, classes in order: ties go to the lowest
-        numbers = np.bincount(columns, minlength=len(some))
-        rows = np.arange(len(columns)) - np.repeat(np.cumsum(numbers) - numbers, numbers)
-        # the place of a class that is not there is never the arg max
-        few = [np.full((int(numbers.max()), len(some)), fill) for fill in (NOBODY, 0.0, 0.0)]
-        for part, whole in zip(few, (base, first, second), strict=True):
-            part[rows, columns] = whole[classes, some[columns]]
-        label = np.zeros(len(some), dtype=np.int64)
-        mine = classes == labels[some[columns]]
-        label[columns[mine]] = rows[mine]
-        line = few[0][:, :, None] + alphas * few[1][:, :, None]
-        counts += right_along(line, few[2][:, :, None], label, gammas, slack[some][:, None])
+    near = _Near.of(
+        lead + np.minimum(*ends[0]) + np.minimum(*ends[1]),
+        lead + np.maximum(*ends[0]) + np.maximum(*ends[1]),
+        labels,
+        slack,
+    )
+    counts = np.full((len(alphas), len(gammas)), near.sure, dtype=np.int64)
+    for some, label, rivals in near.blocks(len(alphas)):
+        line = rivals(base, NOBODY)[:, :, None] + alphas * rivals(first)[:, :, None]
+        counts += _right_along(line, rivals(second)[:, :, None], label, gammas, slack[some][:, None])
     return counts
 
 
-def right_along(
-    base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats | None = None
-) -> Ints:
+def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
     """How many images the arg max of base + α · slope gets right, lowest class first, for every α.
 
-    base, slope: (C, n, b) or what broadcasts to it, b lines an image; labels: (n,); alphas: (V,) rising, none
-    negative -> (b, V). Where rounding could move an end of a range across a grid point, the decision is made
-    on the logits themselves; slack: (n, b or 1), how large it can be, from the size of the logits unless given.
+    base: (C, n); slope: (C, b, n), b lines an image; labels: (n,); alphas: (V,) rising, none negative -> (b, V).
+    """
+    lines = slope.transpose(0, 2, 1)
+    lead, ahead = _of(base, labels) - base, _of(lines, labels).T - slope
+    least, most = ahead.min(axis=1), ahead.max(axis=1)
+    size = np.maximum(slope.max(axis=(0, 1)), -slope.min(axis=(0, 1)))
+    slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * size)
+    near = _Near.of(
+        lead + np.minimum(alphas[0] * least, alphas[-1] * least),
+        lead + np.maximum(alphas[0] * most, alphas[-1] * most),
+        labels,
+        slack,
+    )
+    counts = np.full((slope.shape[1], len(alphas)), near.sure, dtype=np.int64)
+    for some, label, rivals in near.blocks(slope.shape[1]):
+        line = rivals(base, NOBODY)[:, :, None]
+        counts += _right_along(line, rivals(lines), label, alphas, slack[some][:, None])
+    return counts
+
+
+class _Near(NamedTuple):
+    """The images that are not right or wrong on all of a grid, and the few classes that decide about each.
+
+    Most classes never come near an image's label anywhere on the grid, and most images are right or wrong on all of
+    it. sure: how many are right; open: the others' indices; rivals: (C, n), with their labels; labels: (n,).
+    """
+
+    sure: int
+    open: Ints
+    rivals: NDArray[np.bool_]
+    labels: Ints
+
+    @classmethod
+    def of(cls, lowest: Floats, highest: Floats, labels: Ints, slack: Floats) -> Self:
+        """lowest, highest: (C, n) bounds, over the grid, of the label's lead on every class; slack: (n,)."""
+        rivals = lowest < slack
+        own = labels[None]
+        np.put_along_axis(rivals, own, False, axis=0)
+        lost = (rivals & (highest < -slack)).any(axis=0)
+        some = rivals.any(axis=0)
+        open_ = np.flatnonzero(some & ~lost)
+        np.put_along_axis(rivals, own, True, axis=0)
+        order = np.argsort(rivals[:, open_].sum(axis=0), kind="stable")  # as many rivals: one block
+        return cls(len(labels) - int(some.sum()), open_[order], rivals, labels)
+
+    def blocks(self, lines: int) -> Iterator[tuple[Ints, Ints, Callable[..., Floats]]]:
+        """Runs of images of as many ``lines`` as fit: which (m,), the place of the label (m,), and what takes
+        (C, n, …) to (R, m, …), R the most rivals of an image, filled up where an image has fewer."""
+        numbers = self.rivals[:, self.open].sum(axis=0)
+        start = 0
+        while start < len(self.open):
+            size = max(1, ROOM // (lines * int(numbers[start])))
+            some = self.open[start : start + size]
+            many = numbers[start : start + size]
+            start += size
+            columns, classes = np.nonzero(
+                self.rivals[:, some].T
+            )  # by image, classes in order: ties go to the lowest
+            rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
+            label = np.zeros(len(some), dtype=np.int64)
+            mine = classes == self.labels[some[columns]]
+            label[columns[mine]] = rows[mine]
+
+            def rivals(
+                whole: Floats,
+                fill: float = 0.0,  # NOBODY: the place of a class that is not there is never the arg max
+                places: tuple[Ints, Ints] = (rows, columns),
+                taken: tuple[Ints, Ints] = (classes, some[columns]),
+                shape: tuple[int, int] = (int(many.max()), len(some)),
+            ) -> Floats:
+                part = np.full((*shape, *whole.shape[2:]), fill)
+                part[places] = whole[taken]
+                return part
+
+            yield some, label, rivals
+
+
+def _right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
+    """As :func:`right_along`, with every class. base, slope: (C, n, b) or (C, n, 1); slack: (n, 1), how large
+    rounding can be.
+
+    Where it could move an end of a range across a grid point, the decision is made on the logits themselves.
     """
     shape = np.broadcast_shapes(base.shape, slope.shape)
-    own = np.broadcast_to(labels[None, :, None], (1, *shape[1:]))
-    lead = _of(base, own) - base
-    ahead = _of(slope, own) - slope
-    ahead = np.broadcast_to(ahead, shape)
-    if slack is None:
-        slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * np.abs(slope).max(axis=0))
+    lead = _of(base, labels) - base
+    ahead = np.broadcast_to(_of(slope, labels) - slope, shape)
     lead = np.broadcast_to(lead, shape).copy()
-    np.put_along_axis(lead, own, np.inf, axis=0)  # the label need not beat itself
-    above, below = lead + slack, lead - slack
-    start, end = right_spans((below, np.maximum(below, 0)), ahead, alphas)
-    widest = right_spans((above, np.maximum(above, 0)), ahead, alphas)
+    lead[labels, np.arange(len(labels))] = np.inf  # the label need not beat itself
+    start, end = right_spans(leads_of(lead - slack), ahead, alphas)
+    widest = right_spans(leads_of(lead + slack), ahead, alphas)
     doubtful = (start != widest[0]) | (end != widest[1])
-    counts = np.stack(
-        [
-            count_spans(start[~d, b], end[~d, b], len(alphas))
-            for b, d in enumerate(np.moveaxis(doubtful, -1, 0))
-        ]
-    )
+    lines = np.arange(shape[2]) * (len(alphas) + 1)  # all lines are counted as one after the other
+    size = shape[2] * (len(alphas) + 1)
+    counts = count_spans((start + lines)[~doubtful], (end + lines)[~doubtful], size)
+    counts = counts.reshape(shape[2], -1)[:, :-1]
     base, slope = np.broadcast_to(base, shape), np.broadcast_to(slope, shape)
     for i, b in np.argwhere(doubtful):
         logits = base[:, i, b, None] + alphas * slope[:, i, b, None]
@@ -125,6 +180,7 @@ def right_along(
     return counts
 
 
-def _of(values: Floats, own: Ints) -> Floats:
-    """The value of each image's own class, (1, n, 1 or b)."""
-    return np.take_along_axis(values, own[:, :, : values.shape[2]], axis=0)
+def _of(values: Floats, labels: Ints) -> Floats:
+    """The value of each image's own class: (C, n, …) -> (n, …)."""
+    own: Floats = values[labels, np.arange(len(labels))]
+    return own

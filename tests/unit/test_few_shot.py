@@ -290,29 +290,32 @@ def test_a_search_finds_what_the_published_loop_finds(
 @settings(deadline=None)
 @given(
     seed=st.integers(0, 999),
-    classes=st.integers(1, 5),
-    images=st.integers(1, 6),
+    classes=st.integers(1, 6),
+    images=st.integers(1, 12),
     lines=st.integers(1, 3),
     whole=st.booleans(),
+    spread=st.sampled_from([0.1, 1.0, 20.0]),
+    room=st.sampled_from([1, 64, 2**14]),
 )
 def test_images_on_lines_are_counted_as_one_by_one(
-    seed: int, classes: int, images: int, lines: int, whole: bool
+    seed: int, classes: int, images: int, lines: int, whole: bool, spread: float, room: int
 ) -> None:
     """Whole numbers tie all the time: the lowest class has to win them, as arg max does it."""
     rng = np.random.default_rng(seed)
     draw = (lambda shape: rng.integers(-2, 3, shape).astype(float)) if whole else rng.standard_normal
-    base, slope = draw((classes, images, 1)), draw((classes, images, lines))
+    base, slope = spread * draw((classes, images)), draw((classes, lines, images))
     labels, alphas = rng.integers(0, classes, images), np.array([0.0, 0.5, 1.0, 3.0])
-    for first, second in ((base, slope), (slope, base)):
-        got = right_along(first, second, labels, alphas)
-        expected = [
-            [
-                sum(int(np.argmax((first + a * second)[:, i, b])) == labels[i] for i in range(images))
-                for a in alphas
-            ]
-            for b in range(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coder_clip.lines.ROOM", room)
+        got = right_along(base, slope, labels, alphas)
+    expected = [
+        [
+            sum(int(np.argmax((base + a * slope[:, b])[:, i])) == labels[i] for i in range(images))
+            for a in alphas
         ]
-        assert got.tolist() == expected
+        for b in range(lines)
+    ]
+    assert got.tolist() == expected
 
 
 @settings(deadline=None, max_examples=60)

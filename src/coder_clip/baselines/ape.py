@@ -96,7 +96,7 @@ class Ape:
         weights = self._weights(shots, np.array([point.gamma]))
         out = np.empty(clip_logits.shape)
         for part, near in self._near(shots, x, shots.places.size):
-            votes = shots.sums(np.exp(near * point.beta), weights)[:, :, 0]
+            votes = shots.sums(np.exp(near * point.beta), weights)[:, 0]
             out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
         return torch.from_numpy(out)
 
@@ -118,7 +118,7 @@ class Ape:
         weights = self._weights(shots, g)
         counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
         for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(g))):
-            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
+            clip = clip_logits[part].cpu().double().numpy().T
             for i, beta in enumerate(b):
                 votes = shots.sums(np.exp(near * beta), weights)
                 counts[i] += right_along(clip, votes, right[part], a).T
@@ -126,13 +126,13 @@ class Ape:
         return Point(alpha, beta, gamma)
 
     def _near(self, shots: ByClass, x: Tensor, numbers: int) -> Iterator[tuple[slice, Floats]]:
-        """Runs of images, each with its A − 1 (C, n, k)."""
+        """Runs of images, each with its A − 1 (C, k, n)."""
         runs = fetched(len(x), len(self.labels), numbers, lambda part: (self.affinity(x[part]),))
         return ((part, shots.rows(near) - 1) for part, (near,) in runs)
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
-        """exp(γ D) of every shot, (C, k, gammas)."""
-        weights: Floats = np.exp(self.divergence.cpu().numpy()[shots.places][:, :, None] * gammas)
+        """exp(γ D) of every shot, (C, gammas, k)."""
+        weights: Floats = np.exp(self.divergence.cpu().numpy()[shots.places][:, None, :] * gammas[:, None])
         return weights
 
 

@@ -83,8 +83,8 @@ class Gda:
         a = np.array(alphas)
         counts = np.zeros(len(a), dtype=np.int64)
         for part in blocks(len(x), len(self.weights)):
-            clip = clip_logits[part].cpu().double().numpy().T[:, :, None]
-            counts += right_along(clip, self.scores(x[part]).numpy().T[:, :, None], right[part], a)[0]
+            clip = clip_logits[part].cpu().double().numpy().T
+            counts += right_along(clip, self.scores(x[part]).numpy().T[:, None], right[part], a)[0]
         return Point(*first_best(counts, a))
 
 

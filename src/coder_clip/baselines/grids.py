@@ -80,11 +80,11 @@ class ByClass:
         self.places[shots[order], column], self.taken[shots[order], column] = order, 1.0
 
     def rows(self, of_shots: Floats) -> Floats:
-        """(n, K) values of images and shots -> (C, n, k)."""
-        return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 0, 2))
+        """(n, K) values of images and shots -> (C, k, n)."""
+        return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 2, 0))
 
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
-        """(C, n, k) from :meth:`rows` and weights (C, k, b) of the shots -> (C, n, b) sums over a class's shots."""
-        taken = self.taken[:, :, None]
-        total: Floats = rows @ (taken if weights is None else taken * weights)
+        """(C, k, n) from :meth:`rows` and weights (C, b, k) of the shots -> (C, b, n) sums over a class's shots."""
+        taken = self.taken[:, None, :]
+        total: Floats = (taken if weights is None else taken * weights) @ rows
         return total

@@ -80,9 +80,9 @@ class TipX:
         shots = ByClass(self.labels, len(self.weights))
         out = np.empty(clip_logits.shape)
         for part, near, far in self._near(shots, x):
-            votes = shots.sums(np.exp(near * point.beta))[:, :, 0]
+            votes = shots.sums(np.exp(near * point.beta))[:, 0]
             base = clip_logits[part].cpu().double().numpy().T + point.alpha * votes
-            out[part] = (base + point.gamma * -shots.sums(far)[:, :, 0]).T
+            out[part] = (base + point.gamma * -shots.sums(far)[:, 0]).T
         return torch.from_numpy(out)
 
     def search(
@@ -101,15 +101,15 @@ class TipX:
         a, b, g = grid(*alphas), grid(*betas), grid(*gammas)
         counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
         for part, near, far in self._near(shots, x):
-            slope = -shots.sums(far)[:, :, 0]
+            slope = -shots.sums(far)[:, 0]
             clip = np.ascontiguousarray(clip_logits[part].cpu().double().numpy().T)
             for i, beta in enumerate(b):
-                votes = shots.sums(np.exp(near * beta))[:, :, 0]
+                votes = shots.sums(np.exp(near * beta))[:, 0]
                 counts[:, i] += right_on_plane(clip, votes, slope, right[part], a, g)
         return Point(*first_best(counts, a, b, g))
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Runs of images, each with its A − 1 and ψ(M), (C, n, k)."""
+        """Runs of images, each with its A − 1 and ψ(M), (C, k, n)."""
         runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part]))
         return ((part, shots.rows(near) - 1, shots.rows(far)) for part, (near, far) in runs)
 

@@ -15,7 +15,7 @@ from coder_clip.errors import UserError
 from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _Known, _names, _row, config_of
-from coder_clip.tracking.gate import foreign_files, out_hashes
+from coder_clip.tracking.gate import NOT_MADE, foreign_files, out_hashes
 from coder_clip.tracking.hashes import Hashes, folder_md5
 from coder_clip.tracking.record import Outcome
 from coder_clip.tracking.records import Record, Records
@@ -391,6 +391,11 @@ def test_messages() -> None:
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
     assert "git add dvc.yaml dvc.lock provenance results" in said[2]
+    many = Outcome(refused={"b": "x missing", "c": NOT_MADE, "d": NOT_MADE})
+    assert messages.recorded(many) == [
+        "phase b is not recorded: x missing",
+        "not made yet, so not recorded: c, d",
+    ]
     assert "coder-clip push" in said[2], "plain dvc push checks no SSH host key"
     said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
     assert [line.split()[0] for line in said] == ["1", "b", "d"]

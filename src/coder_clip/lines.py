@@ -7,8 +7,8 @@ Arrays hold classes first, float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far bel
 def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
     """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…), (…).
 
-    leads: from :func:`leads_of`. alphas: rising, none negative.
+    leads: from :func:`leads_of`; each is 0 or, like any slack, far larger than TINY. alphas: rising, none negative.
     """
     # Where ahead <= 0, rise is TINY and the quotient says "always" (>= 0, as no α is negative) or, with a negative
     # lead, "never" (−huge); where ahead >= 0, fall is 0 and the positive part over it says "always" (inf).
@@ -39,7 +39,7 @@ def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> 
 
 
 def leads_of(lead: Floats) -> tuple[Floats, Floats]:
-    """The lead and its positive part, as :func:`right_spans` takes them for any number of slopes."""
+    """The lead and its positive part, at least TINY, as :func:`right_spans` takes them for many slopes."""
     return lead, np.maximum(lead, TINY)
 
 
@@ -55,23 +55,21 @@ def right_on_plane(
 ) -> Ints:
     """How many images the arg max of base + α · first + γ · second gets right: (C, n) each -> (alphas, gammas).
 
-    labels: (n,); alphas, gammas: rising, none negative.
+    labels: (n,); alphas, gammas: rising, none negative. All finite.
     """
     lead, one, two = (_of(v, labels) - v for v in (base, first, second))
     slack = MARGIN * (
         1 + sum(s * np.abs(v).max(axis=0) for s, v in ((1, base), (alphas[-1], first), (gammas[-1], second)))
     )
     ends = (alphas[0] * one, alphas[-1] * one), (gammas[0] * two, gammas[-1] * two)
-    near = _Near.of(
-        lead + np.minimum(*ends[0]) + np.minimum(*ends[1]),
-        lead + np.maximum(*ends[0]) + np.maximum(*ends[1]),
-        labels,
-        slack,
-    )
-    counts = np.full((len(alphas), len(gammas)), near.sure, dtype=np.int64)
-    for some, label, rivals in near.blocks(len(alphas)):
-        line = rivals(base, NOBODY)[:, :, None] + alphas * rivals(first)[:, :, None]
-        counts += _right_along(line, rivals(second)[:, :, None], label, gammas, slack[some][:, None])
+    lowest = lead + np.minimum(*ends[0]) + np.minimum(*ends[1])
+    highest = lead + np.maximum(*ends[0]) + np.maximum(*ends[1])
+    sure, blocks = _undecided(lowest, highest, labels, slack, len(alphas))
+    counts = np.full((len(alphas), len(gammas)), sure, dtype=np.int64)
+    for block in blocks:
+        line = block.take(base, NOBODY)[:, :, None] + alphas * block.take(first)[:, :, None]
+        of_image = slack[block.images][:, None]
+        counts += _right_along(line, block.take(second)[:, :, None], block.labels, gammas, of_image)
     return counts
 
 
@@ -79,87 +77,85 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
     """How many images the arg max of base + α · slope gets right, lowest class first, for every α.
 
     base: (C, n); slope: (C, b, n), b lines an image; labels: (n,); alphas: (V,) rising, none negative -> (b, V).
+    All finite.
     """
     lines = slope.transpose(0, 2, 1)
     lead, ahead = _of(base, labels) - base, _of(lines, labels).T - slope
     least, most = ahead.min(axis=1), ahead.max(axis=1)
-    size = np.maximum(slope.max(axis=(0, 1)), -slope.min(axis=(0, 1)))
+    size = np.maximum(slope.max(axis=0), -slope.min(axis=0))
     slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * size)
-    near = _Near.of(
-        lead + np.minimum(alphas[0] * least, alphas[-1] * least),
-        lead + np.maximum(alphas[0] * most, alphas[-1] * most),
-        labels,
-        slack,
-    )
-    counts = np.full((slope.shape[1], len(alphas)), near.sure, dtype=np.int64)
-    for some, label, rivals in near.blocks(slope.shape[1]):
-        line = rivals(base, NOBODY)[:, :, None]
-        counts += _right_along(line, rivals(lines), label, alphas, slack[some][:, None])
+    lowest = lead + np.minimum(alphas[0] * least, alphas[-1] * least)
+    highest = lead + np.maximum(alphas[0] * most, alphas[-1] * most)
+    sure, blocks = _undecided(lowest, highest, labels, slack.max(axis=0), slope.shape[1])
+    counts = np.full((slope.shape[1], len(alphas)), sure, dtype=np.int64)
+    for block in blocks:
+        line = block.take(base, NOBODY)[:, :, None]
+        counts += _right_along(line, block.take(lines), block.labels, alphas, slack[:, block.images].T)
     return counts
 
 
-class _Near(NamedTuple):
-    """The images that are not right or wrong on all of a grid, and the few classes that decide about each.
+class _Block(NamedTuple):
+    """Some images with the few classes that decide about each, in rows: the label and its rivals, lowest class first.
 
-    Most classes never come near an image's label anywhere on the grid, and most images are right or wrong on all of
-    it. sure: how many are right; open: the others' indices; rivals: (C, n), with their labels; labels: (n,).
+    images: (m,) which; labels: (m,) row of the label. places: rows and columns that are filled, an image may have
+    fewer rivals than another; classes: the class at each; rows: the most of an image.
     """
 
-    sure: int
-    open: Ints
-    rivals: NDArray[np.bool_]
+    images: Ints
     labels: Ints
+    places: tuple[Ints, Ints]
+    classes: Ints
+    rows: int
 
-    @classmethod
-    def of(cls, lowest: Floats, highest: Floats, labels: Ints, slack: Floats) -> Self:
-        """lowest, highest: (C, n) bounds, over the grid, of the label's lead on every class; slack: (n,)."""
-        rivals = lowest < slack
-        own = labels[None]
-        np.put_along_axis(rivals, own, False, axis=0)
-        lost = (rivals & (highest < -slack)).any(axis=0)
-        some = rivals.any(axis=0)
-        open_ = np.flatnonzero(some & ~lost)
-        np.put_along_axis(rivals, own, True, axis=0)
-        order = np.argsort(rivals[:, open_].sum(axis=0), kind="stable")  # as many rivals: one block
-        return cls(len(labels) - int(some.sum()), open_[order], rivals, labels)
+    def take(self, values: Floats, fill: float = 0.0) -> Floats:
+        """(C, n, …) -> (rows, m, …)."""
+        few = np.full((self.rows, len(self.images), *values.shape[2:]), fill)
+        few[self.places] = values[self.classes, self.images[self.places[1]]]
+        return few
 
-    def blocks(self, lines: int) -> Iterator[tuple[Ints, Ints, Callable[..., Floats]]]:
-        """Runs of images of as many ``lines`` as fit: which (m,), the place of the label (m,), and what takes
-        (C, n, …) to (R, m, …), R the most rivals of an image, filled up where an image has fewer."""
-        numbers = self.rivals[:, self.open].sum(axis=0)
-        start = 0
-        while start < len(self.open):
-            size = max(1, ROOM // (lines * int(numbers[start])))
-            some = self.open[start : start + size]
-            many = numbers[start : start + size]
-            start += size
-            columns, classes = np.nonzero(
-                self.rivals[:, some].T
-            )  # by image, classes in order: ties go to the lowest
-            rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
-            label = np.zeros(len(some), dtype=np.int64)
-            mine = classes == self.labels[some[columns]]
-            label[columns[mine]] = rows[mine]
 
-            def rivals(
-                whole: Floats,
-                fill: float = 0.0,  # NOBODY: the place of a class that is not there is never the arg max
-                places: tuple[Ints, Ints] = (rows, columns),
-                taken: tuple[Ints, Ints] = (classes, some[columns]),
-                shape: tuple[int, int] = (int(many.max()), len(some)),
-            ) -> Floats:
-                part = np.full((*shape, *whole.shape[2:]), fill)
-                part[places] = whole[taken]
-                return part
+def _undecided(
+    lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
+) -> tuple[int, Iterator[_Block]]:
+    """How many images are right on all of a grid, and those that are neither right nor wrong on all of it.
 
-            yield some, label, rivals
+    Most classes never come near an image's label anywhere on the grid, and most images are decided by that.
+    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,); lines: an image.
+    """
+    rivals = lowest < slack
+    own = labels[None]
+    np.put_along_axis(rivals, own, False, axis=0)
+    some = rivals.any(axis=0)
+    lost = (rivals & (highest < -slack)).any(axis=0)
+    np.put_along_axis(rivals, own, True, axis=0)
+    images = np.flatnonzero(some & ~lost)
+    numbers = rivals[:, images].sum(axis=0)
+    order = np.argsort(numbers, kind="stable")  # images with as many rivals share a block
+    return len(labels) - int(some.sum()), _blocks(rivals, labels, images[order], numbers[order], lines)
+
+
+def _blocks(
+    rivals: NDArray[np.bool_], labels: Ints, images: Ints, numbers: Ints, lines: int
+) -> Iterator[_Block]:
+    """rivals: (C, n), with the labels; numbers: of classes of each of the images, rising."""
+    start = 0
+    while start < len(images):
+        size = max(1, ROOM // (lines * int(numbers[start])))
+        some, many = images[start : start + size], numbers[start : start + size]
+        start += size
+        columns, classes = np.nonzero(
+            rivals[:, some].T
+        )  # classes of an image in order: ties go to the lowest
+        rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
+        own = rows[classes == labels[some[columns]]]
+        yield _Block(some, own, (rows, columns), classes, int(many[-1]))
 
 
 def _right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
-    """As :func:`right_along`, with every class. base, slope: (C, n, b) or (C, n, 1); slack: (n, 1), how large
-    rounding can be.
+    """As :func:`right_along` of the few classes of a block, lines last.
 
-    Where it could move an end of a range across a grid point, the decision is made on the logits themselves.
+    base, slope: (C, n, b) or (C, n, 1); slack: (n, b) or (n, 1), how large rounding can be. Where it could move an
+    end of a range across a grid point, the decision is made on the logits themselves.
     """
     shape = np.broadcast_shapes(base.shape, slope.shape)
     lead = _of(base, labels) - base

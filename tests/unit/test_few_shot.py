@@ -389,6 +389,15 @@ def test_a_search_without_images_is_refused() -> None:
         TipX.fit(few.cache, few.labels, few.weights, few.x[:0])
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_search_on_numbers_that_are_none_is_refused(bad: float) -> None:
+    few = Few(5, 3, 6, 4, 6)
+    few.clip[1, 2] = bad
+    for name in ("tip_x", "ape", "gda"):
+        with pytest.raises(UserError, match="NaN or infinity"):
+            fitted(few, name).search(few.x, few.clip, few.truth)
+
+
 # ---- ablations of the CODER-Adapter
 
 

@@ -15,7 +15,7 @@ from coder_clip.errors import UserError
 from coder_clip.tracking import messages, pipeline, provenance, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _Known, _names, _row, config_of
-from coder_clip.tracking.gate import NOT_MADE, foreign_files, out_hashes
+from coder_clip.tracking.gate import foreign_files, out_hashes
 from coder_clip.tracking.hashes import Hashes, folder_md5
 from coder_clip.tracking.record import Outcome
 from coder_clip.tracking.records import Record, Records
@@ -391,7 +391,7 @@ def test_messages() -> None:
     assert said[0] == "n"
     assert said[1] == "phase b is not recorded: x missing"
     assert "git add dvc.yaml dvc.lock provenance results" in said[2]
-    many = Outcome(refused={"b": "x missing", "c": NOT_MADE, "d": NOT_MADE})
+    many = Outcome(refused={"b": "x missing", "c": "y missing", "d": "z missing"}, ahead=["c", "d"])
     assert messages.recorded(many) == [
         "phase b is not recorded: x missing",
         "not made yet, so not recorded: c, d",

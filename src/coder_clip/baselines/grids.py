@@ -61,6 +61,8 @@ def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> I
             f"a search needs images: {len(x)} with clip_logits {tuple(clip_logits.shape)}, "
             f"labels {tuple(labels.shape)} for {n_classes} classes"
         )
+    if not clip_logits.isfinite().all():
+        raise UserError("clip_logits hold NaN or infinity")
     return labels.cpu().to(torch.int64).numpy()
 
 

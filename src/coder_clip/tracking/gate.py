@@ -15,7 +15,6 @@ from .provenance import Provenance
 from .records import Record, Records
 from .stages import Stage
 
-NOT_MADE = "nothing of it is made yet"  # of most phases, after a run that was asked for a part
 OFF = "CODER_CLIP_TRACKING"  # environment: "off" in the Snakemake that only answers questions
 
 
@@ -66,9 +65,7 @@ def check(stage: Stage, planned: Iterable[Planned], records: Records, hashes: Ha
     problems = []
     if not outputs:
         problems.append("no output of the DAG lies in it")
-    elif len(missing) == len(outputs):
-        problems.append(NOT_MADE)
-    elif missing:
+    if missing:
         problems.append(f"{_some(missing)} missing")
     if marked:
         problems.append(f"{_some(marked)} half written or being written")

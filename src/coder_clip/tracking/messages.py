@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .adopt import Adopted
-from .gate import NOT_MADE
 from .record import Outcome
 
 SHARE = "git add dvc.yaml dvc.lock provenance results && git commit && coder-clip push && git push"
@@ -11,11 +10,10 @@ SHARE = "git add dvc.yaml dvc.lock provenance results && git commit && coder-cli
 
 def recorded(outcome: Outcome) -> list[str]:
     lines = list(outcome.notes)
-    lines += [
-        f"phase {name} is not recorded: {why}" for name, why in outcome.refused.items() if why != NOT_MADE
-    ]
-    if ahead := [name for name, why in outcome.refused.items() if why == NOT_MADE]:
-        lines.append(f"not made yet, so not recorded: {', '.join(ahead)}")
+    refused = {name: why for name, why in outcome.refused.items() if name not in outcome.ahead}
+    lines += [f"phase {name} is not recorded: {why}" for name, why in refused.items()]
+    if outcome.ahead:
+        lines.append(f"not made yet, so not recorded: {', '.join(outcome.ahead)}")
     if outcome.changed:
         lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {SHARE}")
     elif outcome.recorded and not outcome.refused:

@@ -25,11 +25,13 @@ ASIDE = Path("results-set-aside")
 
 @dataclass
 class Outcome:
-    """recorded: phases. refused: phase -> why not. notes: what else a person should know."""
+    """recorded: phases. refused: phase -> why not; ahead: those of them of which nothing was ever made or recorded.
+    notes: what else a person should know."""
 
     recorded: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    ahead: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,7 +65,7 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
         planned = plan(config, snakefile)
     outcome.notes += notes
     whole: dict[str, provenance.Provenance] = {}
-    stages = read_stages()
+    stages, earlier = read_stages(), read_lock()
     for stage in stages:
         checked = check(stage, planned, records, hashes)
         before = [s.name for s in stages if s.name in outcome.refused and any(map(s.holds, stage.deps))]
@@ -73,6 +75,8 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
             checked = check(stage, planned, records, hashes)
         if checked.problems:
             outcome.refused[stage.name] = "; ".join(checked.problems)
+            if stage.name not in earlier and not any(os.path.exists(p.path) for p in checked.outputs):
+                outcome.ahead.append(stage.name)
         elif checked.foreign:
             outcome.refused[stage.name] = (
                 f"{checked.foreign[0]}{_and(len(checked.foreign) - 1)} is not made by this configuration; "
@@ -83,12 +87,11 @@ def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outco
         else:
             whole[stage.name] = describe(checked, records, hashes)
     if whole:
-        locked_before = read_lock()
         _commit(whole, hashes)
         for name, made in whole.items():
             made.write(name)
             outcome.recorded.append(name)
-            if locked_before.get(name) != made.outs:
+            if earlier.get(name) != made.outs:
                 outcome.changed.append(name)
         keep_lock()
         remember()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from project import Project
+from project import Project, make_toy
 
 EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]
 
@@ -139,9 +140,20 @@ def test_a_partial_pull(toy: Project) -> None:
     before = clone.lock()
     said = clone.run("coder-clip", "record", ok=False).stdout
     assert "phase scores is not recorded: waits for features" in said
+    assert "not made yet" not in said, "they are recorded, so 'dvc pull' brings them"
     assert clone.lock() == before
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
+
+
+def test_a_run_of_a_part(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "new")
+    said = toy.snakemake("results/texts/a.json", "results/texts/b.json")
+    assert "not made yet, so not recorded: features, scores, report" in said
+    assert "results/texts" in toy.lock()
+    (toy / "results/texts/b.json").unlink()
+    said = toy.run("coder-clip", "record", ok=False).stdout
+    assert "phase texts is not recorded: results/texts/b.json missing" in said
 
 
 def test_back_and_forth(toy: Project) -> None:

@@ -89,6 +89,7 @@ def test_copes(extremes: Callable[[str], Results], name: str, extreme: str) -> N
     assert list(table.frame.columns) == COLUMNS[name].split()
     assert {len(row) for row in table.rows} <= {len(table.columns)}
     assert "nan" not in tables.markdown(table).lower()
+    assert "U+" not in tables.latex(table), "a character that pdfLaTeX is not told how to set"
     if name != "published":  # nothing here is
         assert "model: mini" in table.caption.lower() or any(c.label == "Model" for c in table.columns)
 

@@ -18,29 +18,29 @@ Ints = NDArray[np.int64]
 
 ROOM = 2**14  # numbers of one array: a dozen of them stay in cache
 NOBODY = -1e300  # a logit that never wins
-TINY = 1e-300  # in place of 0 where 0 / 0 would be NaN
 MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
 
 
 def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
     """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…), (…).
 
-    leads: from :func:`leads_of`; each is 0 or, like any slack, far larger than TINY. alphas: rising, none negative.
+    leads: from :func:`leads_of`. alphas: rising, none negative.
     """
-    # Where ahead <= 0, rise is TINY and the quotient says "always" (>= 0, as no α is negative) or, with a negative
-    # lead, "never" (−huge); where ahead >= 0, fall is 0 and the positive part over it says "always" (inf).
-    # Arithmetic, because masks of no pattern cost ten times as much; no NaN, because fmin costs three times as much.
-    rise, fall = np.maximum(ahead, TINY), np.maximum(-ahead, 0)
-    with np.errstate(divide="ignore", over="ignore"):
-        low: Floats = -np.minimum.reduce(leads[0] / rise, axis=0)
-        high: Floats = np.minimum.reduce(leads[1] / fall, axis=0)
+    # Where ahead <= 0, rise is 0 and the quotient says "always" (inf) or, with a negative lead, "never"
+    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, says "always". 0/0 is "always" too,
+    # and fmin passes over its NaN. Arithmetic, because masks of no pattern cost ten times as much.
+    rise = np.maximum(ahead, 0)
+    fall = rise - ahead
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        low: Floats = -np.fmin.reduce(leads[0] / rise, axis=0)
+        high: Floats = np.fmin.reduce(leads[1] / fall, axis=0)
     start = alphas.searchsorted(low, "left")
     return start, np.maximum(start, alphas.searchsorted(high, "right"))
 
 
 def leads_of(lead: Floats) -> tuple[Floats, Floats]:
-    """The lead and its positive part, at least TINY, as :func:`right_spans` takes them for many slopes."""
-    return lead, np.maximum(lead, TINY)
+    """The lead and its positive part, as :func:`right_spans` takes them for many slopes."""
+    return lead, np.maximum(lead, 0)
 
 
 def count_spans(start: Ints, end: Ints, size: int) -> Ints:
@@ -143,9 +143,8 @@ def _blocks(
         size = max(1, ROOM // (lines * int(numbers[start])))
         some, many = images[start : start + size], numbers[start : start + size]
         start += size
-        columns, classes = np.nonzero(
-            rivals[:, some].T
-        )  # classes of an image in order: ties go to the lowest
+        # image by image, classes in order: ties go to the lowest
+        columns, classes = np.nonzero(rivals[:, some].T)
         rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
         own = rows[classes == labels[some[columns]]]
         yield _Block(some, own, (rows, columns), classes, int(many[-1]))

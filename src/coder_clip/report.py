@@ -43,6 +43,7 @@ ABOUT = {
     "CLIP, CuPL-style sentences": "whole sentences about a class, averaged (as in Pratt et al. 2023)",
     "CLIP, random words": "attribute texts with the words of all of them shuffled, one draw (after Roth et al. 2023)",
     "CLIP, attribute texts": "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
+    "Attributes alone, no name": "attribute texts without the class name, averaged: can the encoder read?",
     "CODER": "stage one: attributes, analogous classes, name and synonyms",
     "CODER + rerank": "stage two on top: texts that tell two classes apart",
     "Tip-Adapter": "cache of image features (Zhang et al. 2022), no training",

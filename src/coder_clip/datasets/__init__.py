@@ -35,6 +35,7 @@ __all__ = [
     "listing",
     "load_dataset",
     "load_templates",
+    "named_pictures",
     "nearest_dataset",
 ]
 
@@ -82,6 +83,15 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
     if name not in PUBLISHED:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files)
+    return found
+
+
+def named_pictures(name: str) -> dict[str, int | None] | None:
+    """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
+
+    None for a data set that does not say so: only a drawn one can know.
+    """
+    found: dict[str, int | None] | None = getattr(_drawn(name), "named", None) if name in DRAWN else None
     return found
 
 

@@ -32,7 +32,11 @@ def run(config: Config, model: str, dataset: str) -> None:
     if texts.template_weights is not None:
         scores["clip_templates", "any"] = clip_scores(x, texts.template_weights)
     if texts.sentences.rows("attribute"):
-        for method, kind in (("description", "attribute"), ("random_words", "random_words")):
+        for method, kind in (
+            ("description", "attribute"),
+            ("attributes_alone", "attribute_alone"),
+            ("random_words", "random_words"),
+        ):
             scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
     if texts.sentences.rows("sentence"):
         weights = class_weights(*texts.of("sentence"), n_classes, fallback=names)

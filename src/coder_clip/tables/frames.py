@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..settings import SETTINGS
 from .base import AVERAGE, METHODS
 
 
-def estimate(key: str, estimate: dict[str, float] | None) -> dict[str, float]:
+def estimate(key: str, estimate: Mapping[str, Any] | None) -> dict[str, float]:
     e = estimate or {}
     return {
         key: e.get("value", np.nan),

@@ -1,10 +1,9 @@
 """Sentences for the encoder: every text of a text set put into its template (paper, section 3.3).
 
 The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence
-(whole ones, as CuPL's), and random_words (the control that keeps the form of the attributes and takes away their
-content). Where
-the published code's bugs make other sentences, these are added as "{kind}:as_published" (see
-`coder_clip.settings`).
+(whole ones, as CuPL's), attribute_alone (the attribute without the class name: does the encoder read descriptions?)
+and random_words (the control that keeps the form of the attributes and takes away their content). Where the
+published code's bugs make other sentences, these are added as "{kind}:as_published" (see `coder_clip.settings`).
 """
 
 from __future__ import annotations
@@ -64,6 +63,8 @@ def make_sentences(
         add("prompt", i, [fill(p, spaces(c.name)) for p in templates.prompts])
     for i, c in enumerate(texts.classes):
         add("attribute", i, [fill(templates.attribute, spaces(c.name), attribute=t) for t in c.attribute])
+    for i, c in enumerate(texts.classes):
+        add("attribute_alone", i, list(c.attribute))
     for i, c in enumerate(texts.classes):
         similar = [spaces(t) for t in c.analogous]
         add("analogous", i, [fill(templates.analogous, spaces(c.name), analogous=t) for t in similar])

@@ -85,11 +85,11 @@ def listed(command: Command) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("datasets: [digit]\nmodels: [mini]\n", "did you mean 'digits'"),
-        ("datasets: [digits]\nmodels: [minni]\n", "models.minni"),
-        ("datasets: [digits]\nmodels: [mini]\nsettings: [cleen]\n", "did you mean 'clean'"),
-        ("datasets: [digits]\nmodels: [mini]\nadaptor: {}\n", "did you mean 'adapter'"),
-        ("datasets: {digits: {templates: {synonim: x}}}\nmodels: [mini]\n", "templates.synonim"),
+        ("datasets: [shape]\nmodels: [mini]\n", "did you mean 'shapes'"),
+        ("datasets: [shapes]\nmodels: [minni]\n", "models.minni"),
+        ("datasets: [shapes]\nmodels: [mini]\nsettings: [cleen]\n", "did you mean 'clean'"),
+        ("datasets: [shapes]\nmodels: [mini]\nadaptor: {}\n", "did you mean 'adapter'"),
+        ("datasets: {shapes: {templates: {synonim: x}}}\nmodels: [mini]\n", "templates.synonim"),
     ],
 )
 def test_snakemake_says_what_is_wrong_with_a_configuration_in_one_line(
@@ -323,8 +323,8 @@ def test_features_of_another_encoder_or_class_list(
 
 
 def test_features_of_another_data_set_in_this_place(done: Work, command: Command) -> None:
-    shutil.copy("results/image_features/mini/digits/test.safetensors", TEST)
-    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "'digits', not 'marks'"))
+    shutil.copy("results/image_features/mini/shapes/test.safetensors", TEST)
+    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "'shapes', not 'marks'"))
 
 
 def test_features_of_another_dimension(done: Work, command: Command) -> None:

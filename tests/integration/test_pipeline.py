@@ -24,7 +24,7 @@ from working_copy import Work, environment
 
 pytestmark = pytest.mark.slow
 
-DATASETS, SHOTS = ("digits", "marks"), (1, 2)
+DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
 Change = Callable[[Work], object]
 
 
@@ -64,9 +64,9 @@ def test_documents_are_json_with_their_inputs(finished: Work) -> None:
 def test_every_job_reports_to_its_log(finished: Work) -> None:
     logs = {p.relative_to(finished.folder / "results/logs").as_posix(): p for p in
             (finished.folder / "results/logs").rglob("*.log")}  # fmt: skip
-    assert "adapter/mini/digits/2.log" in logs
-    assert "img/s" in logs["image_features/mini/digits/test.log"].read_text(), "no progress with its rate"
-    assert (finished.folder / "results/benchmarks/adapter/mini/digits/2.tsv").is_file()
+    assert "adapter/mini/shapes/2.log" in logs
+    assert "img/s" in logs["image_features/mini/shapes/test.log"].read_text(), "no progress with its rate"
+    assert (finished.folder / "results/benchmarks/adapter/mini/shapes/2.tsv").is_file()
 
 
 def test_usage_tells_what_every_rule_took(finished: Work) -> None:
@@ -162,7 +162,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "the widest threshold": (set_("rerank.thresholds", [0.0, 0.3, 0.5]), PAIRS),
     "top k": (set_("rerank.top_k", 3), PAIRS),
     "other numbers of candidates": (set_("rerank.top_ks", [2, 4]), {"rerank_top": 2}),
-    "a data set's threshold": (set_("datasets.digits.threshold", 0.2), {"rerank_top": 1}),
+    "a data set's threshold": (set_("datasets.shapes.threshold", 0.2), {"rerank_top": 1}),
     "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
     "a method less": (
         set_("adapter.methods", ["tip_adapter", "gda", "coder_adapter"]),
@@ -187,7 +187,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "weights": (other_weights, AFTER_FEATURES),
     "a text": (text("photos/marks.json", "a red round spot", "a red circle"),
                {**of_one(AFTER_TEXTS), "text_set": 1}),
-    "a one-to-one text": (text("data/texts/digits.one_to_one.json", "a hole in the centre", "a hole"),
+    "a one-to-one text": (text("data/texts/shapes.one_to_one.json", "a flat red face", "a red face"),
                           of_one(STAGE_TWO)),
     "a template": (set_("datasets.marks.templates", {"attribute": "a {class} with {attribute}"}),
                    {**of_one(AFTER_TEXTS), "pair_texts": 1}),
@@ -197,7 +197,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "source of stage one": (comment("src/coder_clip/phases/zero_shot.py"), {"classify": 2, "rerank_top": 2}),
     "source of the features": (comment("src/coder_clip/features.py"),
                                {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
-    "source of a data set": (comment("src/coder_clip/datasets/digits.py"), of_one(EVERYTHING)),
+    "source of a data set": (comment("src/coder_clip/datasets/shapes.py"), of_one(EVERYTHING)),
     "source of the figures": (comment("src/coder_clip/phases/figures.py"), {}),
     "configuration code": (comment("src/coder_clip/config.py"), {}),
 }  # fmt: skip
@@ -233,7 +233,7 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
             },
         ),
         (
-            set_("datasets.digits.threshold", 0.2),
+            set_("datasets.shapes.threshold", 0.2),
             {
                 "table_zero_shot",
                 "table_classes",
@@ -282,7 +282,7 @@ def test_a_changed_text_gives_another_result(work: Work) -> None:
     assert work.planned() == {}
     changed = {name for name in before if before[name] != after[name]}
     assert "zero_shot/mini/marks.json" in changed
-    assert not [name for name in changed if "digits" in name and not name.startswith(("tables", "figures"))]
+    assert not [name for name in changed if "shapes" in name and not name.startswith(("tables", "figures"))]
 
 
 def test_without_the_photos_all_but_the_image_features_is_made_again(work: Work) -> None:
@@ -411,7 +411,7 @@ def test_the_phases_run_without_snakemake_to_the_same_bytes(finished: Work, fres
 
 
 def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
-    fresh.configure(lambda c: (c["datasets"].pop("digits"), c["features"].update(batch_size=2)))
+    fresh.configure(lambda c: (c["datasets"].pop("shapes"), c["features"].update(batch_size=2)))
     fresh.snakemake("image_features")
     before = fresh.hashes()
     for name in before:
@@ -436,7 +436,7 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
             (folder / f"{i}.png").write_bytes((fresh.folder / "photos/marks/red_disc/00.png").read_bytes())
     for i in range(8):
         (fresh.folder / f"photos/other/b/{i}.png").write_bytes(b"no image")
-    fresh.configure(lambda c: c["datasets"].pop("digits"))
+    fresh.configure(lambda c: c["datasets"].pop("shapes"))
     done = fresh.snakemake("zero_shot", check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
@@ -482,7 +482,7 @@ def test_dvc_yaml_keeps_in_step_and_keeps_what_a_person_added(work: Work) -> Non
     (work.folder / "dvc.yaml").write_text(
         made.splitlines()[0] + "\n" + yaml.safe_dump(before, sort_keys=False)
     )
-    work.configure(lambda c: c["datasets"]["digits"].update(threshold=0.1))  # what it was, unwritten
+    work.configure(lambda c: c["datasets"]["shapes"].update(threshold=0.1))  # what it was, unwritten
     said = work.coder_clip("record", "--config", work.config, check=False).stdout
     assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
     after = yaml.safe_load((work.folder / "dvc.yaml").read_text())
@@ -492,7 +492,7 @@ def test_dvc_yaml_keeps_in_step_and_keeps_what_a_person_added(work: Work) -> Non
         next(p[work.config] for p in d["stages"]["rerank"]["params"] if work.config in p)
         for d in (before, after)
     )
-    assert ("datasets.digits" in old, "datasets.digits.threshold" in old) == (True, False)  # its whole table
-    assert ("datasets.digits" in new, "datasets.digits.threshold" in new) == (False, True)
+    assert ("datasets.shapes" in old, "datasets.shapes.threshold" in old) == (True, False)  # its whole table
+    assert ("datasets.shapes" in new, "datasets.shapes.threshold" in new) == (False, True)
     again = work.coder_clip("record", "--config", work.config, check=False).stdout
     assert "follows the configuration" not in again

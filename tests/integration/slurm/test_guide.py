@@ -211,7 +211,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
     document = {
         **SMALL,
         "results": RESULTS,
-        "datasets": {"digits": {"views": 1}},
+        "datasets": {"shapes": {"views": 1}},
         "adapter": {**SMALL["adapter"], "shots": [1]},
     }
     work = working_copy(tmp_path_factory.mktemp("guide") / "local", document)

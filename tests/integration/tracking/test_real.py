@@ -1,4 +1,4 @@
-"""The real pipeline, on the digits alone: recorded, pushed, cloned, pulled, compared."""
+"""The real pipeline, on the shapes alone: recorded, pushed, cloned, pulled, compared."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import yaml
 from project import BIN, JOB, ROOT, Project
+from working_copy import few_pictures
 
 pytestmark = pytest.mark.slow
 
-DIGITS = yaml.safe_load((ROOT / "config/reproduce.yaml").read_text())["datasets"]["digits"]
+SHAPES = yaml.safe_load((ROOT / "config/reproduce.yaml").read_text())["datasets"]["shapes"]
 SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
-    "title": "digits alone",
+    "title": "shapes alone",
     "note": "",
     "results": "results",
-    "datasets": {"digits": {**DIGITS, "views": 1}},
+    "datasets": {"shapes": {**SHAPES, "views": 1}},
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
@@ -72,6 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    few_pictures(folder)
     (folder / "config/reproduce.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
     project = Project(folder, PYTHONPATH=str(folder / "src"))
     project.git("init", "--quiet", "--initial-branch", "main")
@@ -162,7 +164,7 @@ CHANGES = {
         ["coder"],
     ),
     "a text": (
-        "data/texts/digits.json",
+        "data/texts/shapes.json",
         '"synonym"',
         ' "synonym"',
         {"text_set", "encode_texts", "build_coder", "classify", "fit_adapters", "page"},
@@ -195,14 +197,14 @@ def test_a_change_reruns_what_depends_on_it(clone: Project, change: str) -> None
 VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "title": "other",
     "note": "other",
-    "datasets.digits.views": 2,
-    "datasets.digits.threshold": 0.2,
-    "datasets.digits.texts": "data/texts/other.json",
-    "datasets.digits.one_to_one": "data/texts/other.one_to_one.json",
-    "datasets.digits.templates": {"name": "a picture of a {class}"},
-    "datasets.digits.root": "data/texts",
-    "datasets.digits.few_shot": False,
-    "datasets.digits.shot_files": "data/shots",
+    "datasets.shapes.views": 2,
+    "datasets.shapes.threshold": 0.2,
+    "datasets.shapes.texts": "data/texts/other.json",
+    "datasets.shapes.one_to_one": "data/texts/other.one_to_one.json",
+    "datasets.shapes.templates": {"name": "a picture of a {class}"},
+    "datasets.shapes.root": "data/texts",
+    "datasets.shapes.few_shot": False,
+    "datasets.shapes.shot_files": "data/shots",
     "models": {"mini": {"model": "local-dir:data/mini", "precision": "bf16"}},
     "settings": ["as_published", "corrected"],
     "features.batch_size": 32,
@@ -233,7 +235,7 @@ ADDED = {"adapter.initial": [1.0, 2.0], "features.workers": 2, "features.device"
 NOTHING = {"features.workers", "features.device"}
 NOT_HERE = {"encode_shard", "merge_shards", "generate_texts", "generate_pairs"}  # of other configurations
 SOURCES = (  # besides those of the phases: shared by several, behind one table or figure, behind none
-    *("artifacts", "settings", "neighbors", "rerank", "encoders", "datasets/digits", "texts/sets", "report"),
+    *("artifacts", "settings", "neighbors", "rerank", "encoders", "datasets/shapes", "texts/sets", "report"),
     *("tables/zero_shot", "figures/tsne", "config", "cli", "tracking/record"),
 )
 
@@ -269,7 +271,7 @@ def changes_of(folder: Path) -> dict[str, dict[str, str]]:
     for path in [*sorted((folder / "workflow").rglob("*.smk")), folder / "workflow/commands.yaml"]:
         name = path.relative_to(folder).as_posix()
         found[f"comment in {name}"] = {name: f"# a comment\n{path.read_text()}"}
-    for name in ("data/texts/digits.json", "data/texts/digits.one_to_one.json"):
+    for name in ("data/texts/shapes.json", "data/texts/shapes.one_to_one.json"):
         found[f"text {name}"] = {name: (folder / name).read_text() + "\n"}
     for name in ("data/mini/open_clip_config.json", "src/coder_clip/templates/report.css"):
         found[f"file {name}"] = {name: (folder / name).read_text() + "\n"}
@@ -280,7 +282,7 @@ def changes_of(folder: Path) -> dict[str, dict[str, str]]:
 def answers(made: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
     clone = cloned(made, tmp_path_factory.mktemp("every") / "clone")
     for kind in ("", ".one_to_one"):
-        shutil.copy(clone / f"data/texts/digits{kind}.json", clone / f"data/texts/other{kind}.json")
+        shutil.copy(clone / f"data/texts/shapes{kind}.json", clone / f"data/texts/other{kind}.json")
     (clone / "data/shots").mkdir()
     for seed in SMALL["adapter"]["seeds"]:
         (clone / f"data/shots/shot_1-seed_{seed}.json").write_text("{}")
@@ -329,8 +331,8 @@ def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]
         for key, value in written.items()
         for below in (value if isinstance(value, dict) and key != "datasets" else [None])
     } - {"datasets", "results"}
-    leaves |= {f"datasets.digits.{key}" for key in written["datasets"]["digits"]}
-    leaves.remove("datasets.digits.classes")  # of a folder alone, refused elsewhere
+    leaves |= {f"datasets.shapes.{key}" for key in written["datasets"]["shapes"]}
+    leaves.remove("datasets.shapes.classes")  # of a folder alone, refused elsewhere
     assert set(VALUES) == leaves  # results: where, not what
     for name, said in answers.items():
         kind, what = name.split(maxsplit=1)
@@ -343,7 +345,7 @@ def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]
             assert not counts, name
         elif kind in ("text", "file") or "/phases/" in what:
             assert counts == (Path(what).stem not in NOT_HERE), name
-    assert answers["key datasets.digits.views"]["dvc"] == ["image_features", "report"]
+    assert answers["key datasets.shapes.views"]["dvc"] == ["image_features", "report"]
     assert answers["key adapter.rounds"]["dvc"] == ["adapter", "report"]
     assert answers["command coder.build_coder"]["dvc"] == ["coder"]
     assert answers["source src/coder_clip/rerank.py"]["dvc"] == ["one_to_one", "rerank"]
@@ -357,31 +359,30 @@ def test_numbers_are_explained(clone: Project) -> None:
         "coder-clip",
         "explain",
         "results/tables/zero_shot.csv",
-        "method=coder,dataset=digits",
+        "method=coder,dataset=shapes",
         "accuracy",
         "--json",
     ).stdout
     found = json.loads(said)
     made = [a["path"] for a in found["artefacts"]]
     assert made[0] == "results/tables/zero_shot.csv"
-    assert "results/image_features/mini/digits/test.safetensors" in made
+    assert "results/image_features/mini/shapes/test.safetensors" in made
     assert not any("adapter" in path for path in made)
     assert found["encoders"][0]["weights_sha256"]
     assert {t["path"] for t in found["texts"]} == {
-        "results/texts/digits.json",
-        "results/one_to_one/digits.json",
+        "results/texts/shapes.json",
+        "results/one_to_one/shapes.json",
     }
     assert found["changed"] == []
     keys = {a["path"]: a["keys"] for a in found["artefacts"]}
-    assert "rerank" in " ".join(keys["results/rerank/mini/digits.json"])
-    assert not any("shapes" in key for of_artefact in keys.values() for key in of_artefact)
+    assert "rerank" in " ".join(keys["results/rerank/mini/shapes.json"])
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
     clone.run(*found["rebuild"]["this table alone"].split())  # the command it gives makes the same table
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
     assert all(sha.startswith("sha256:") for sha in found["given"].values())
-    clone.edit("data/texts/digits.json", '"synonym"', ' "synonym"')
+    clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
     again = clone.run("coder-clip", "explain", "results/tables/zero_shot.csv", "5", "accuracy").stdout
-    assert "data/texts/digits.json" in [x.split()[0] for x in again.splitlines() if "changed since" in x]
+    assert "data/texts/shapes.json" in [x.split()[0] for x in again.splitlines() if "changed since" in x]
 
 
 def test_dvc_compares_versions(clone: Project) -> None:
@@ -392,13 +393,13 @@ def test_dvc_compares_versions(clone: Project) -> None:
     metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", "--all").stdout)[
         "results/metrics.json"
     ]
-    assert {"digits.mini.clip", "digits.mini.coder_rerank", "digits.mini.coder_adapter_1_shots"} <= set(
+    assert {"shapes.mini.clip", "shapes.mini.coder_rerank", "shapes.mini.coder_adapter_1_shots"} <= set(
         metrics
     )
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "rerank.top_k" in shown.splitlines()[0]
     shown = clone.run("dvc", "metrics", "show").stdout
-    assert "digits.mini.coder_rerank" in shown
+    assert "shapes.mini.coder_rerank" in shown
     for command in ("show", "diff"):
         clone.run(
             "dvc", "plots", command, "-o", f"../plots-{command}", *(["HEAD"] if command == "diff" else [])

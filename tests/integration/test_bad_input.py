@@ -16,8 +16,6 @@ from working_copy import Work, draw_marks
 
 from coder_clip.artifacts import read_tensors, write_tensors
 
-pytestmark = pytest.mark.slow
-
 Command = Callable[..., Any]
 CONFIG = {
     "datasets": {"marks": {"root": "marks", "texts": "marks.json", "views": 2}},

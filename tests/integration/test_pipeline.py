@@ -20,9 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from working_copy import Work, environment
-
-pytestmark = pytest.mark.slow
+from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
 Change = Callable[[Work], object]
@@ -80,9 +78,9 @@ def test_usage_tells_what_every_rule_took(finished: Work) -> None:
     assert float(encoded["used min"]) < int(encoded["asked min"])
 
 
-def test_a_second_run_has_nothing_to_do_and_says_so_quickly(finished: Work) -> None:
+def test_a_second_run_has_nothing_to_do_and_says_so_quickly(work: Work) -> None:
     start = time.perf_counter()
-    done = finished.snakemake()
+    done = work.snakemake()
     took = time.perf_counter() - start
     assert "Nothing to be done" in done.stdout + done.stderr
     assert took < 10, f"{took:.1f} s; 5 s are the goal on an idle machine"
@@ -203,7 +201,12 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", CHANGES)
+FIRST = ("workers", "rounds", "a text", "source of stage two")
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(w, marks=[] if w in FIRST else pytest.mark.rest) for w in CHANGES]
+)
 def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: str) -> None:
     """Too little gives wrong numbers, too much an evening of waiting."""
     change, expected = CHANGES[what]
@@ -216,6 +219,7 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         assert plan["page"] == 1
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
@@ -273,39 +277,27 @@ def test_only_the_tables_and_figures_that_show_it_are_made_again(
     assert {rule for rule in work.planned() if rule.startswith(("table_", "figure_"))} == shown
 
 
-def test_a_changed_text_gives_another_result(work: Work) -> None:
-    """Not only planned: done, and then there is nothing to do again."""
-    before = work.hashes()
-    CHANGES["a text"][0](work)
-    work.snakemake()
-    after = work.hashes()
-    assert work.planned() == {}
-    changed = {name for name in before if before[name] != after[name]}
-    assert "zero_shot/mini/marks.json" in changed
-    assert not [name for name in changed if "shapes" in name and not name.startswith(("tables", "figures"))]
-
-
-def test_without_the_photos_all_but_the_image_features_is_made_again(work: Work) -> None:
-    """A colleague who pulled the artefacts has no photos, and still changes a text, a template, the shots."""
+@pytest.mark.rest
+def test_a_changed_text_gives_another_result_without_the_photos(work: Work) -> None:
+    """A colleague who pulled the artefacts has no photos, and still changes a text, a template, the search."""
     before = work.hashes()
     shutil.rmtree(work.folder / "photos/marks")
     assert work.planned() == {}
     CHANGES["a text"][0](work)
     CHANGES["a template"][0](work)
-    set_("adapter.rounds", 1)(work)
-    set_("adapter.shots", [2])(work)
-    work.snakemake("tables")
+    work.snakemake("adapter", "rerank", "evaluation", "results/tables/zero_shot.csv")
     after = work.hashes()
     again = {name for name in before if before[name] != after[name]}
-    phases = ("texts", "text_features", "coder", "zero_shot", "one_to_one", "rerank", "adapter", "evaluation")
-    assert {p for p in phases if any(n.startswith(f"{p}/") and "marks" in n for n in again)} >= {
-        *("texts", "text_features", "coder", "zero_shot", "adapter", "evaluation")
-    }
-    assert not [name for name in again if name.startswith(("image_features", "manifests"))]
+    for phase in ("texts", "text_features", "coder", "zero_shot", "adapter", "evaluation"):
+        assert [n for n in again if n.startswith(f"{phase}/") and "marks" in n], phase
     assert "tables/zero_shot.csv" in again
-    assert not {rule for rule in work.planned() if rule in EVERYTHING}
+    assert not [n for n in again if n.startswith(("image_features", "manifests")) or "shapes" in n]
+    assert core(work.planned()) == {}, "not only planned: done"
+    CHANGES["rounds"][0](work)
+    assert core(work.planned()) == {"fit_adapters": 4}
 
 
+@pytest.mark.rest
 def test_a_figure_without_its_photos_names_the_missing_folder(work: Work) -> None:
     """The figure from before must not stay beside new tables as if it were of now."""
     path = work.folder / "results/evaluation/mini/marks.json"
@@ -338,7 +330,7 @@ def children(pid: int) -> list[int]:
 def start(work: Work) -> subprocess.Popen[bytes]:
     """A run in the background, returned as soon as jobs are under way."""
     run = subprocess.Popen(
-        work.snakemake_command(),
+        work.snakemake_command("adapter"),
         cwd=work.folder,
         env=environment(work.folder),
         stdout=subprocess.DEVNULL,
@@ -360,19 +352,20 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.rest
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 @pytest.mark.parametrize("jobs_survive", [False, True])
 def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool) -> None:
     """After a power cut `make reproduce` again must be enough."""
     before = work.hashes()
     for name in before:
-        if name.startswith(("adapter/", "zero_shot/", "report", "metrics")):
+        if name.startswith("adapter/"):
             (work.folder / "results" / name).unlink()
     run = start(work)
     below = children(run.pid)
     for pid in (run.pid, *below):
         os.kill(pid, signal.SIGSTOP)  # in the middle of its jobs, for as long as it takes to look
-    second = work.snakemake(check=False)
+    second = work.snakemake("adapter", check=False)
     assert second.returncode != 0, "two runs at once would write the same files"
     assert "lock" in (second.stdout + second.stderr).lower()
 
@@ -383,7 +376,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
             os.kill(pid, signal.SIGCONT)
     else:
         kill(below)
-    again = work.snakemake()
+    again = work.snakemake("adapter")
     assert "continuing where it was" in again.stdout + again.stderr
     assert work.hashes() == before
     assert work.planned() == {}
@@ -393,35 +386,26 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
 # ---- the same bytes --------------------------------------------------------------------------------
 
 
-def test_everything_again_elsewhere_gives_the_same_bytes(finished: Work, fresh: Work) -> None:
+@pytest.mark.rest
+def test_everything_again_elsewhere_without_snakemake_gives_the_same_bytes(
+    finished: Work, fresh: Work
+) -> None:
     """What a group shares must be what anyone gets."""
-    fresh.snakemake("--cores", "1", PYTHONHASHSEED="123")
+    fresh.commands("check", *PHASES, *REPORT, PYTHONHASHSEED="123")
     assert fresh.hashes() == finished.hashes()
 
 
-def test_the_phases_run_without_snakemake_to_the_same_bytes(finished: Work, fresh: Work) -> None:
-    for phase in (
-        "check", "manifest", "texts", "image-features", "text-features", "coder", "zero-shot",
-        "confusable-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation",
-    ):  # fmt: skip
-        fresh.coder_clip(phase, "--config", fresh.config)
-    report = ("tables/", "figures/", "report.html", "metrics.json")
-    wanted = {name: h for name, h in finished.hashes().items() if not name.startswith(report)}
-    assert fresh.hashes() == wanted
-
-
+@pytest.mark.rest
 def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
+    features = "results/image_features/mini/marks/test.safetensors"
     fresh.configure(lambda c: (c["datasets"].pop("shapes"), c["features"].update(batch_size=2)))
-    fresh.snakemake("image_features")
-    before = fresh.hashes()
-    for name in before:
-        if name.startswith("image_features"):
-            (fresh.folder / "results" / name).unlink()
+    fresh.commands("manifest", "image-features")
+    whole = (fresh.folder / features).read_bytes()
+    (fresh.folder / features).unlink()
     fresh.configure(lambda c: c["features"].update(shards=3))
-    fresh.snakemake("image_features")
-    after = fresh.hashes()
-    assert len([name for name in after if "/shards/" in name]) == 9
-    assert {name: h for name, h in after.items() if "/shards/" not in name} == before
+    fresh.snakemake(features)
+    assert len([name for name in fresh.hashes() if "/shards/" in name]) == 3
+    assert (fresh.folder / features).read_bytes() == whole
 
 
 def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) -> None:
@@ -437,12 +421,12 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
     for i in range(8):
         (fresh.folder / f"photos/other/b/{i}.png").write_bytes(b"no image")
     fresh.configure(lambda c: c["datasets"].pop("shapes"))
-    done = fresh.snakemake("zero_shot", check=False)
+    features = [f"results/image_features/mini/{name}/test.safetensors" for name in ("other", "marks")]
+    done = fresh.snakemake(*features, check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
     assert "coder-clip: error: image cannot be read: photos/other/b/" in said
-    assert (fresh.folder / "results/zero_shot/mini/marks.json").is_file()
-    assert not (fresh.folder / "results/image_features/mini/other/test.safetensors").exists()
+    assert [(fresh.folder / path).exists() for path in features] == [False, True]
 
 
 def tracked(work: Work) -> str:
@@ -455,6 +439,7 @@ def tracked(work: Work) -> str:
     return made
 
 
+@pytest.mark.rest
 def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> None:
     """DVC gets their manifest, with which two people know that they used the same ones, and never the images."""
     tracked(work)
@@ -473,6 +458,7 @@ def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> Non
     assert "photos/marks/" not in (work.folder / "dvc.lock").read_text()
 
 
+@pytest.mark.rest
 def test_dvc_yaml_keeps_in_step_and_keeps_what_a_person_added(work: Work) -> None:
     """A key that was not written and is now is watched from the next record on, without a command to remember."""
     made = tracked(work)

@@ -16,8 +16,6 @@ from working_copy import Work
 from coder_clip.artifacts import read_json, read_tensors
 from coder_clip.datasets.shapes import Shapes
 
-pytestmark = pytest.mark.slow
-
 Command = Callable[..., Any]
 MARKS = ("--config", "config/test.yaml", "--dataset", "marks")
 

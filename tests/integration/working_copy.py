@@ -40,6 +40,7 @@ PHASES = (
     *("confusable-pairs", "generate-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter"),
     "evaluation",
 )
+REPORT = ("table", "figure", "report")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "provenance/", "dvc.lock")  # nothing made before
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
@@ -90,9 +91,17 @@ class Work:
         command = [sys.executable, "-m", "coder_clip.cli", *arguments]
         return self.run(*command, check=check, **more)
 
-    def commands(self, *names: str) -> None:
+    def make(self, **more: str) -> None:
+        """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty jobs starts Python.
+
+        The commands run in one process, and Snakemake records what they made as if it had.
+        """
+        self.commands(*PHASES, *REPORT, **more)
+        self.snakemake("--touch", "--forceall", **more)
+
+    def commands(self, *names: str, **more: str) -> None:
         """These commands of the command line one after the other, in one process: each start would import torch."""
-        self.run(*self.in_one_process(*names))
+        self.run(*self.in_one_process(*names), **more)
 
     def in_one_process(self, *names: str) -> list[str]:
         code = (

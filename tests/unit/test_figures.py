@@ -119,7 +119,7 @@ def test_neighbours_keep_apart(
             assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)], group
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
     made = fake(tmp_path, classes=HOSTILE)
     results = made.write()

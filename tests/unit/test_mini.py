@@ -153,7 +153,7 @@ def test_one_to_one_texts_cover_every_pair_on_both_sides(data: Dataset) -> None:
 # --- training -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_training_repeats_and_goes_on(tmp_path: Path) -> None:
     """Fixed steps give the same weights; an interrupted run can be taken up."""
     from coder_clip.mini.train import train

@@ -381,7 +381,7 @@ def test_nothing_to_show_is_said() -> None:
         Results("results", [], ["mini"])
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.skipif(
     not shutil.which("pdflatex"),
     reason="needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)",

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from cluster import Cluster, Job
 from cluster_run import Run, quicken
-from working_copy import PHASES, REPO, SMALL, Work, duplicate, environment, working_copy
+from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 CONFIG = "config/reproduce.yaml"
 DATASETS = yaml.safe_load((REPO / CONFIG).read_text(encoding="utf-8"))["datasets"]
@@ -49,7 +49,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
 def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
     """Every phase by its command, in one process, in the background."""
     _, work = works
-    command = work.in_one_process(*PHASES, "table", "figure", "report")
+    command = work.in_one_process(*PHASES, *REPORT)
     with (work.folder / "run.log").open("w") as log:
         running = subprocess.Popen(
             command, cwd=work.folder, env=environment(work.folder), stdout=log, stderr=log

@@ -33,7 +33,7 @@ from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
 from working_copy import SMALL, Work, duplicate, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 ON_GPU = {"encode_images", "encode_texts", "encode_pairs"}
 ON_CPU = {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from project import BIN, JOB, ROOT, Project
-from working_copy import few_pictures
+from project import BIN, ROOT, Project
+from working_copy import PHASES, REPORT, Work, few_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 SHAPES = yaml.safe_load((ROOT / "config/reproduce.yaml").read_text())["datasets"]["shapes"]
 SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
@@ -48,6 +48,7 @@ SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
     },
     "generator": None,
 }
+PAGES = ("README.md", "docs/sharing.md")
 RUN = ("--profile", "workflow/profiles/default", "--configfile", "config/reproduce.yaml")
 
 
@@ -79,7 +80,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("the pipeline")
-    said = project.run("snakemake", *RUN).stdout
+    work = Work(folder, "config/reproduce.yaml")
+    project.run(*work.in_one_process(*PHASES, *REPORT))
+    said = project.run("snakemake", *RUN, "--touch", "--forceall").stdout  # records it (Work.make)
     assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
     assert "recorded in DVC: texts, image_features" in said
     assert "is not recorded" not in said
@@ -118,17 +121,19 @@ def test_the_pulled_clone_has_nothing_to_do(clone: Project) -> None:
     assert [line.split()[2:5] for line in shown[1:11]] == [["yes", "yes", "yes"]] * 10
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/sharing.md"])
-def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path, page: str) -> None:
+def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path) -> None:
     """A colleague has no coder-clip before the first `make`. Installed here, so that nothing is downloaded."""
-    (line,) = [x for x in (ROOT / page).read_text().splitlines() if x.startswith("git clone … && cd … && ")]
+    begin = "git clone … && cd … && "
+    lines = [x for page in PAGES for x in (ROOT / page).read_text().splitlines() if x.startswith(begin)]
+    assert len(lines) == len(PAGES)
+    (line,) = {x.split("#")[0].strip() for x in lines}
     clone = bare(made, tmp_path / "clone")
     (clone / ".venv").mkdir()
     (clone / ".venv/bin").symlink_to(BIN)
     (clone / ".venv/installed").touch()
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p) != BIN)
     assert shutil.which("coder-clip", path=path) is None
-    said = clone.run("sh", "-c", line.split("#")[0].removeprefix("git clone … && cd … && "), PATH=path).stdout
+    said = clone.run("sh", "-c", line.removeprefix(begin), PATH=path).stdout
     assert "everything is recorded in DVC" in said or "Nothing to be done" in said
     assert "coder_clip" not in said.split("need not be made again")[0] or "rule" not in said
     assert plan(clone) == set()
@@ -139,50 +144,6 @@ def test_the_tests_are_no_part_of_the_pipeline(made: Project) -> None:
     assert (made / "tests/integration/tracking/toy/dvc.yaml").is_file()
     listed = made.run("dvc", "stage", "list", "--recursive", "--names-only", ".").stdout.split()
     assert sorted(listed) == sorted(yaml.safe_load((made / "dvc.yaml").read_text())["stages"])
-
-
-CHANGES = {
-    "a parameter": (
-        "config/reproduce.yaml",
-        "top_k: 5",
-        "top_k: 4",
-        {"rerank_top", "confusable_pairs", "pair_texts", "encode_pairs", "page"},
-        ["one_to_one", "report", "rerank"],
-    ),
-    "a source": (
-        "src/coder_clip/phases/adapter.py",
-        "\n\n\n",
-        "\n\n\n\n",
-        {"fit_adapters", "page"},
-        ["adapter"],
-    ),
-    "a command": (
-        "workflow/commands.yaml",
-        "coder-clip coder ",
-        "coder-clip coder  ",
-        {"build_coder", "classify", "rerank_top", "evaluate", "page"},
-        ["coder"],
-    ),
-    "a text": (
-        "data/texts/shapes.json",
-        '"synonym"',
-        ' "synonym"',
-        {"text_set", "encode_texts", "build_coder", "classify", "fit_adapters", "page"},
-        ["texts"],
-    ),
-}
-MANY = ("table", "figure")
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_reruns_what_depends_on_it(clone: Project, change: str) -> None:
-    path, old, new, rules, phases = CHANGES[change]
-    clone.edit(path, old, new)
-    planned = {r for r in plan(clone) if not r.startswith(MANY)}
-    assert rules <= planned
-    assert "encode_images" not in planned
-    assert "manifest" not in planned
-    assert clone.stale() == phases
 
 
 # ---- one thing after the other is changed, and both tools are asked (ask.py)
@@ -348,7 +309,12 @@ def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]
     assert answers["key datasets.shapes.views"]["dvc"] == ["image_features", "report"]
     assert answers["key adapter.rounds"]["dvc"] == ["adapter", "report"]
     assert answers["command coder.build_coder"]["dvc"] == ["coder"]
+    assert answers["key rerank.top_k"]["dvc"] == ["one_to_one", "report", "rerank"]
+    assert answers["text data/texts/shapes.json"]["dvc"] == ["texts"]
     assert answers["source src/coder_clip/rerank.py"]["dvc"] == ["one_to_one", "rerank"]
+    assert answers["source src/coder_clip/phases/adapter.py"]["dvc"] == ["adapter"]
+    for name in ("key rerank.top_k", "text data/texts/shapes.json", "command coder.build_coder"):
+        assert "image_features" not in answers[name]["rerun"], name
     for name in ("config", "cli", "tracking/record"):
         assert answers[f"source src/coder_clip/{name}.py"]["dvc"] == []
 
@@ -412,36 +378,3 @@ def test_dvc_compares_versions(clone: Project) -> None:
         clone.git("checkout", "--quiet", commit)
         clone.run("dvc", "checkout", "--quiet")
         assert (plan(clone), clone.stale()) == (set(), []), commit
-
-
-def test_dvc_yaml_is_that_of_the_dag(made: Project) -> None:
-    """Every output in one stage, every stage with the sources, texts and rule files it depends on."""
-    if subprocess.run(
-        ["git", "diff", "--quiet", "HEAD", "--", "src", "workflow", "dvc.yaml"], cwd=ROOT
-    ).returncode:
-        pytest.skip("sources or rules are being edited")
-    done = subprocess.run(
-        [
-            str(Path(made.environment["PATH"].split(os.pathsep)[0]) / "python"),
-            "-m",
-            "coder_clip.tracking.pipeline",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (ROOT / "dvc.yaml").read_text() == done.stdout, "python -m coder_clip.tracking.pipeline > dvc.yaml"
-
-
-def test_every_rule_lists_its_sources() -> None:
-    """A rule without them would miss an edit after a pull."""
-    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for name, body in _rules(path.read_text()):
-            if "output:" in body:
-                assert "sources=" in body, f"{path.name}: rule {name}"
-
-
-def _rules(text: str) -> list[tuple[str, str]]:
-    parts = JOB.split(text)
-    return list(zip(parts[1::2], parts[2::2], strict=True))

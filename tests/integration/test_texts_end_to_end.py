@@ -90,12 +90,10 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     assert note["tokens"] == {"prompt": 2000, "completion": 1000}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
     assert re.fullmatch(r"[0-9a-f]{64}", note["prompt"]["sha256"])
+    confusable = read(made, "one_to_one/pairs/shapes.json")["pairs"]
     pairs = read(made, "one_to_one/shapes.json")
     assert len(pairs["pairs"]) == 12
-    assert pairs["provenance"]["one_to_one"]["pairs"] == {
-        "confusable": len(read(made, "one_to_one/pairs/shapes.json")["pairs"]),
-        "asked": 12,
-    }
+    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": len(confusable), "asked": 12}
     assert 0 < pairs["provenance"]["pairs"]["share_of_comparisons"] < 1
     reranked = read(made, "rerank/mini/shapes.json")["methods"]
     assert any(m["looked_at"] and 0 < m["coverage"] < 1 for m in reranked)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
-    "digits": ("digits", "Digits"),
+    "rare": ("rare", "Rare"),
     "shapes": ("shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import open_clip
 from open_clip.tokenizer import default_bpe
 from safetensors.torch import save_file
 
-from .captions import vocabulary
+from . import birds, captions
 
 WEIGHTS, CONFIG, BPE = "open_clip_model.safetensors", "open_clip_config.json", "bpe.txt.gz"
 VOCABULARY = 4096
@@ -80,6 +81,12 @@ def merges() -> list[str]:
     rest = (i for i in range(len(ranked)) if i not in needed)
     kept = needed | set(islice(rest, room - len(needed)))
     return [header, *(ranked[i] for i in sorted(kept))]
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, sorted."""
+    texts = [*captions.words(), *birds.words()]
+    return sorted({word for text in texts for word in re.findall("[a-z]+", re.sub(r"{\w*}", " ", text))})
 
 
 def build() -> Clip:

@@ -163,12 +163,11 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
 
 
 def few_pictures(folder: Path) -> None:
-    """Make the drawn data sets of a working copy small; 16 pictures per class are enough for every number of shots."""
-    for module in (folder / "src/coder_clip/datasets").glob("*.py"):
-        text = module.read_text(encoding="utf-8")
-        few = re.sub(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", text, flags=re.M)
-        if few != text:
-            module.write_text(few, encoding="utf-8")
+    """Make the drawn data sets of a working copy small; 16 training pictures are enough for every number of shots."""
+    module = folder / "src/coder_clip/datasets/drawing.py"
+    text, count = re.subn(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", module.read_text(), flags=re.M)
+    assert count == 1
+    module.write_text(text)
 
 
 def draw_marks(root: Path, images: int = 12) -> None:

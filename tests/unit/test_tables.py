@@ -98,11 +98,11 @@ def test_main_table_shows_the_main_setting_and_the_documents_numbers(tmp_path: P
     results = fake(tmp_path)
     frame = TABLES["zero_shot"](results).frame
     assert set(frame["setting"]) == {"any", "clean"}
-    row = frame[(frame["dataset"] == "digits") & (frame["method"] == "coder_rerank")].iloc[0]
-    wanted = next(m for m in results.rerank("digits", "mini")["methods"] if m["setting"] == "clean")
+    row = frame[(frame["dataset"] == "rare") & (frame["method"] == "coder_rerank")].iloc[0]
+    wanted = next(m for m in results.rerank("rare", "mini")["methods"] if m["setting"] == "clean")
     assert (row["accuracy"], row["accuracy_low"]) == (wanted["accuracy"]["value"], wanted["accuracy"]["low"])
     assert row["p_value"] == wanted["against_clip"]["p_value"]
-    clip = frame[(frame["dataset"] == "digits") & (frame["method"] == "clip")].iloc[0]
+    clip = frame[(frame["dataset"] == "rare") & (frame["method"] == "clip")].iloc[0]
     assert np.isnan(clip["difference_to_clip"])
 
 
@@ -157,12 +157,12 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
     [
         (
             {"reranked": False},
-            "Rerank off: validation chose threshold 0, which reranks nothing (shapes, digits).",
+            "Rerank off: validation chose threshold 0, which reranks nothing (shapes, rare).",
         ),
-        ({"reranked": False, "paired": False}, "Rerank off: no one-to-one texts (shapes, digits)."),
+        ({"reranked": False, "paired": False}, "Rerank off: no one-to-one texts (shapes, rare)."),
         (
             {"reranked": False, "settings": ("corrected",)},
-            "Rerank off: no image lies below the threshold 0.1 (shapes, digits).",
+            "Rerank off: no image lies below the threshold 0.1 (shapes, rare).",
         ),
         ({}, None),
     ],
@@ -326,7 +326,7 @@ def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
 def test_best_is_bold_once_a_group(tmp_path: Path) -> None:
     table = TABLES["zero_shot"](fake(tmp_path))
     bold = [row for row in table.rows if any(c.best for c in row)]
-    assert [row[0].text for row in bold] == ["shapes", "digits", "average"]
+    assert [row[0].text for row in bold] == ["shapes", "rare", "average"]
     assert table.groups().count(True) == 2
 
 
@@ -381,7 +381,7 @@ def test_nothing_to_show_is_said() -> None:
         Results("results", [], ["mini"])
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.skipif(
     not shutil.which("pdflatex"),
     reason="needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)",

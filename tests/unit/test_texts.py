@@ -124,7 +124,7 @@ def test_names_alone_are_a_text_set() -> None:
     assert not any(c.attribute or c.analogous or c.synonym for c in alone.classes)
 
 
-@pytest.mark.parametrize("name", ["digits", "shapes"])
+@pytest.mark.parametrize("name", ["rare", "shapes"])
 def test_the_text_sets_we_ship_are_whole(repo: Path, name: str) -> None:
     classes = (repo / f"data/classes/{name}.txt").read_text(encoding="utf-8").splitlines()
     loaded = load_text_set(repo / f"data/texts/{name}.json", name, classes)

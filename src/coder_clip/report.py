@@ -22,6 +22,7 @@ from . import figures as figures_
 from . import tables as tables_
 from .artifacts import write_json, write_text
 from .errors import UserError
+from .intervals import clear
 from .results import Results, Source
 from .settings import REASONS, SETTINGS
 
@@ -41,7 +42,8 @@ ABOUT = {
     "CLIP, prompt ensemble": "the class name in several sentences, averaged",
     "CLIP, 80 templates": "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",
     "CLIP, CuPL-style sentences": "whole sentences about a class, averaged (as in Pratt et al. 2023)",
-    "CLIP, random words": "attribute texts with the words of all of them shuffled, one draw (after Roth et al. 2023)",
+    "CLIP, random words": "attribute texts with the words of all of them shuffled, mean over several draws "
+    "(after Roth et al. 2023)",
     "CLIP, attribute texts": "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
     "Attributes alone, no name": "attribute texts without the class name, averaged: can the encoder read?",
     "CODER": "stage one: attributes, analogous classes, name and synonyms",
@@ -216,11 +218,8 @@ def _headline(results: Results) -> list[dict[str, str]]:
         if last is None or "clip" not in by_method:
             continue
         test = by_method[last]["against_clip"]
-        change, clear = (
-            test["difference"],
-            test["p_value"] < 0.05,
-        )  # the exact test: few images fool a bootstrap
-        sure = "unclear" if not clear else "better" if change["low"] > 0 else "worse"
+        change = test["difference"]
+        sure = clear(change) or "unclear"
         found.append(
             {
                 "dataset": dataset,

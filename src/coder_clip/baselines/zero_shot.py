@@ -55,8 +55,13 @@ def description_scores(
     mean, counts = _class_means(text_features, class_index, n_classes, fallback)
     if (counts == 0).any():
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description and no name")
-    dtype = wide(x, mean)
-    return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
+    return mean_scores(x, mean)
+
+
+def mean_scores(x: Tensor, means: Tensor) -> Tensor:
+    """100 × mean cosine of images x (N, d) with the texts of each class, from their means (C, d) -> (N, C)."""
+    dtype = wide(x, means)
+    return 100 * unit(x.to(dtype)) @ means.to(dtype).T
 
 
 def _class_means(

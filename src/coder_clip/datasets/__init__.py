@@ -55,7 +55,7 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
             templates=load_templates(name, config),
         )
     if name in PUBLISHED:
-        dataset: Dataset = _module("published").load(name, data_root, config.shot_files)
+        dataset: Dataset = _module("published").load(name, data_root, config.shot_files, config.split)
     else:
         dataset = _drawn(name)()
     dataset.templates = load_templates(name, config)
@@ -75,6 +75,9 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # the published ones are no longer these with a bug
         given["one_to_one_as_published"] = ()
+    for kind in ("attribute", "analogous"):
+        if kind in given:  # then for few-shot, too
+            given[f"{kind}_few_shot"] = ""
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]
 
 
@@ -82,7 +85,7 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
     """What can be told of a published data set's lists without a look at its images; None where it is not here."""
     if name not in PUBLISHED:
         return None
-    found: str | None = _module("published").listing(name, data_root, config.shot_files)
+    found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
     return found
 
 

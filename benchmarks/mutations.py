@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -35,10 +36,13 @@ CONFIG = REPO / "config" / "reproduce.yaml"
 INPUTS = ("manifests", "texts", "image_features", "text_features", "coder", "zero_shot", "one_to_one")
 MEASURED = ("zero_shot", "rerank", "adapter", "evaluation")  # phases whose documents hold numbers
 PHASES = ("text_features", "coder", "zero_shot", "one_to_one", "rerank", "adapter", "evaluation")  # in order
+MAIN = {"methods", "summary", "feature_quality"}  # lists in them that the main tables show
 NAMES = ("dataset", "model", "shots", "method", "setting", "flaw", "features", "top_k", "gate", "kinds")
 # What an adapter is measured with: a number of shots of the configuration, and the methods that a bug reaches.
 SHOTS, METHODS = 4, ["coder_adapter"]
 WITHIN = 1e-9  # rounding of a share
+
+Name = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,45 +107,51 @@ def mutations() -> list[Mutation]:
 # ---- numbers
 
 
-def numbers(results: Path) -> dict[str, Number]:
-    """Every number with an interval in the documents below a results folder, by name."""
-    found: dict[str, Number] = {}
+def numbers(results: Path) -> dict[Name, Number]:
+    """Every number with an interval in the documents below a results folder, by name.
+
+    Of several with one name, the second and later ones have their place in it.
+    """
+    found: dict[Name, Number] = {}
     for phase in MEASURED:
         for path in sorted((results / phase).rglob("*.json")):
-            for label, number in _numbers(json.loads(path.read_text(encoding="utf-8")), (phase,)):
-                name = ", ".join(label)
-                if name in found:
-                    raise SystemExit(f"{path}: two numbers are called '{name}'")
-                found[name] = number
+            seen: Counter[Name] = Counter()
+            for name, number in _numbers(json.loads(path.read_text(encoding="utf-8")), (phase,)):
+                seen[name] += 1
+                found[name if seen[name] == 1 else (*name, str(seen[name]))] = number
     return found
 
 
-def _numbers(node: Any, label: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Number]]:
+def _numbers(node: Any, name: Name) -> Iterator[tuple[Name, Number]]:
     if isinstance(node, list):
         for child in node:
-            yield from _numbers(child, label)
+            yield from _numbers(child, name)
     elif isinstance(node, dict) and "low" in node:
-        yield label, Number(node["value" if "value" in node else "mean"], node["low"], node["high"])
+        yield name, Number(node["value" if "value" in node else "mean"], node["low"], node["high"])
     elif isinstance(node, dict):
         here = [node[key] for key in NAMES if isinstance(node.get(key), str | int | list)]
         here = [" + ".join(h) if isinstance(h, list) else str(h) for h in here]
         for key, child in node.items():
             if isinstance(child, dict | list):
-                yield from _numbers(child, (*label, *here, *([key] if isinstance(child, dict) else [])))
+                yield from _numbers(child, (*name, *here, key))
 
 
-def furthest(recorded: dict[str, Number], now: dict[str, Number]) -> str | None:
-    """The number that moved most of those that left their interval, with both values. An interval without a width
-    (nothing changed between two methods) says nothing and does not count."""
-    out = {
-        name: abs(n.value - recorded[name].value)
+def furthest(recorded: dict[Name, Number], now: dict[Name, Number]) -> str | None:
+    """The number that moved most of those that left their interval, with both values; None where none did.
+
+    A number of the main tables, where one of these did. An interval without a width (two methods that never differ)
+    says nothing and does not count.
+    """
+    moved = {
+        name: abs(n.value - r.value)
         for name, n in now.items()
         if (r := recorded.get(name)) and r.low < r.high and not r.low - WITHIN <= n.value <= r.high + WITHIN
     }
-    if not out:
+    if not moved:
         return None
-    name = max(out, key=lambda name: out[name])
-    return f"{name}: {recorded[name]} → {100 * now[name].value:.1f}"
+    name = max(moved, key=lambda name: (not MAIN.isdisjoint(name), moved[name]))
+    said = ", ".join(part for part in name if part not in MAIN)
+    return f"{said}: {recorded[name]} → {100 * now[name].value:.1f}"
 
 
 # ---- running
@@ -160,7 +170,7 @@ class Run:
         return Path(shutil.copytree(REPO / "src", self.scratch / name / "src", ignore=_compiled))
 
     def failing(self, source: Path, files: list[str]) -> str | None:
-        """Run unit tests on a copy of src/: the first that fails, with its error; None where all pass.
+        """Run unit tests on a copy of src/: the first that fails, None where all pass.
 
         SystemExit where pytest ends without a verdict: a copy that cannot be imported proves nothing.
         """
@@ -168,14 +178,14 @@ class Run:
         done = _python(source, "-m", "pytest", *options, *(f"tests/unit/{file}" for file in files))
         if done.returncode == 0:
             return None
-        failed = re.search(r"^FAILED tests/unit/(\S+\.py)::(\w+)\S* - (.*)$", done.stdout, flags=re.M)
+        failed = re.search(r"^(?:FAILED|ERROR) tests/unit/\S+\.py::(\w+)", done.stdout, flags=re.M)
         if done.returncode != 1 or failed is None:
             raise SystemExit(
                 f"{source}: pytest {' '.join(files)} gave no verdict\n{done.stdout}{done.stderr}"
             )
-        return f"`{failed[2]}`"
+        return f"`{failed[1]}`"
 
-    def measure(self, source: Path, phases: list[str]) -> dict[str, Number] | str:
+    def measure(self, source: Path, phases: list[str]) -> dict[Name, Number] | str:
         """Run phases with a copy of src/: the numbers, or the error that stopped the run."""
         results = source.parent / "results"
         for folder in INPUTS:
@@ -246,10 +256,12 @@ def _measure(config_file: str, phases: list[str]) -> None:
                         run(config, model, dataset, shots)
 
 
-def control(run: Run, todo: list[Mutation], pool: ThreadPoolExecutor) -> dict[str, Number]:
+def control(run: Run, todo: list[Mutation], pool: ThreadPoolExecutor) -> dict[Name, Number]:
     """The recorded numbers, after tests and phases without a bug have passed and given the same."""
     source = run.source("control")
     recorded = numbers(run.results)
+    if missing := [name for name in (*INPUTS, *MEASURED) if not (run.results / name).is_dir()]:
+        raise SystemExit(f"{run.results / missing[0]} is missing: make reproduce first")
     failing = pool.submit(run.failing, source, sorted({file for m in todo for file in m.tests}))
     now = run.measure(source, sorted({phase for m in todo for phase in m.phases}))
     if isinstance(now, str):
@@ -267,7 +279,7 @@ def control(run: Run, todo: list[Mutation], pool: ThreadPoolExecutor) -> dict[st
     return {name: recorded[name] for name in now}
 
 
-def outcome(run: Run, m: Mutation, recorded: dict[str, Number]) -> Outcome:
+def outcome(run: Run, m: Mutation, recorded: dict[Name, Number]) -> Outcome:
     """Put a bug into a copy of src/; run its tests, then its phases."""
     source = run.source(re.sub(r"\W+", "-", m.name))
     m.apply(source)
@@ -300,6 +312,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument(
+        "--results", type=Path, help="folder of the recorded run; else what the configuration says"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the bugs, by name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="bugs at a time")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPO)}")
@@ -311,7 +326,7 @@ def main() -> int:
     todo = [m for m in mutations() if not given.only or m.name in given.only]
     config = yaml.safe_load(given.config.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="coder-clip-") as scratch, ThreadPoolExecutor(given.jobs) as pool:
-        run = Run(config, REPO / config.get("results", "results"), Path(scratch))
+        run = Run(config, given.results or REPO / config.get("results", "results"), Path(scratch))
         print(f"without a bug: {len({p for m in todo for p in m.phases})} phases and the tests", flush=True)
         recorded = control(run, todo, pool)
         print(f"  {len(recorded)} numbers as recorded", flush=True)

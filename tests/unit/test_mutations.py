@@ -37,12 +37,17 @@ def test_a_bug_whose_line_is_gone_stops_the_benchmark(tmp_path: Path) -> None:
 
 
 def test_a_number_has_to_leave_its_interval() -> None:
-    recorded = {"a": Number(0.5, 0.4, 0.6), "b": Number(0.5, 0.49, 0.51), "c": Number(0.0, 0.0, 0.0)}
-    assert furthest(recorded, {"a": Number(0.6, 0.5, 0.7), "c": Number(0.3, 0.2, 0.4)}) is None
-    moved = furthest(recorded, {"a": Number(0.59, 0.5, 0.7), "b": Number(0.48, 0.4, 0.5)})
-    assert moved == "b: 50.0 [49.0, 51.0] → 48.0"
-    moved = furthest(recorded, {"a": Number(0.3, 0.2, 0.4), "b": Number(0.48, 0.4, 0.5)})
-    assert moved == "a: 50.0 [40.0, 60.0] → 30.0"
+    wide, narrow, flat = Number(0.5, 0.4, 0.6), Number(0.5, 0.49, 0.51), Number(0.0, 0.0, 0.0)
+    recorded = {("a",): wide, ("b",): narrow, ("c",): flat, ("methods", "d"): narrow}
+    same = dict(recorded)
+    assert furthest(recorded, same) is None
+    assert furthest(recorded, same | {("a",): Number(0.6, 0.5, 0.7), ("c",): Number(0.3, 0.2, 0.4)}) is None
+    near = same | {("a",): Number(0.59, 0.5, 0.7), ("b",): Number(0.48, 0.4, 0.5)}
+    assert furthest(recorded, near) == "b: 50.0 [49.0, 51.0] → 48.0"
+    far = near | {("a",): Number(0.3, 0.2, 0.4)}
+    assert furthest(recorded, far) == "a: 50.0 [40.0, 60.0] → 30.0"
+    shown = far | {("methods", "d"): Number(0.52, 0.5, 0.6)}
+    assert furthest(recorded, shown) == "d: 50.0 [49.0, 51.0] → 52.0"
 
 
 def test_a_bug_survives_that_nobody_notices_or_that_is_excused_wrongly() -> None:
@@ -69,7 +74,7 @@ def test_numbers_are_found_by_what_they_are_of(tmp_path: Path) -> None:
     (tmp_path / "zero_shot/m").mkdir(parents=True)
     (tmp_path / "zero_shot/m/d.json").write_text(json.dumps(document))
     assert set(numbers(tmp_path)) == {
-        "zero_shot, d, m, coder, clean, accuracy",
-        "zero_shot, d, m, coder, clean, against_clip, difference",
-        "zero_shot, d, m, clip, any, accuracy",
+        ("zero_shot", "d", "m", "methods", "coder", "clean", "accuracy"),
+        ("zero_shot", "d", "m", "methods", "coder", "clean", "against_clip", "difference"),
+        ("zero_shot", "d", "m", "methods", "clip", "any", "accuracy"),
     }

@@ -244,6 +244,23 @@ def test_each_kind_in_its_template() -> None:
     assert of(found, "sentence") == ["Red {class} foxes are red."]
 
 
+def test_each_class_has_its_own_texts() -> None:
+    """A class described by the texts of another would be recognised as that one."""
+    both = [
+        {
+            "name": name,
+            **{kind: [f"{kind} of {name}"] for kind in ("attribute", "analogous", "synonym", "sentence")},
+        }
+        for name in ("red_fox", "wild_cat")
+    ]
+    found = sentences(*both)
+    assert len(found.text) == len(found.kind) == len(found.class_index)
+    for text, kind, index in zip(found.text, found.kind, found.class_index, strict=True):
+        name, other = ("red", "cat") if index == 0 else ("cat", "red")
+        assert kind == "synonym:as_published" or name in text, (kind, text)
+        assert other not in text, (kind, text)
+
+
 def test_as_published_every_synonym_reaches_clip_as_none() -> None:
     found = sentences({"name": "fox", "synonym": ["vixen", "reynard"]}, {"name": "cat"})
     assert of(found, "synonym") == ["a photo of a vixen.", "a photo of a reynard."]

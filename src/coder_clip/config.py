@@ -158,7 +158,10 @@ class ModelConfig(_Strict):
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp64", "fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="What is computed in. fp64: features are the same bytes on every processor, for small encoders.",
+    )
     quick_gelu: bool | None = Field(
         None,
         description="For a checkpoint file: whether it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
@@ -422,7 +425,7 @@ class Config(_Strict):
 
         Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
         order). It does not count all the same: who pulled features made on a GPU and has none would have to make
-        them again, with the images, for a difference of rounding. The artefacts name the device that made them.
+        them again, with the images, for a difference of rounding. environment.json names the last one.
         """
         found = self.model_dump(
             mode="json",
@@ -483,7 +486,8 @@ class Config(_Strict):
         value = _by_name("models", value)
         if isinstance(value, dict):  # the embedded model needs no description
             value = {
-                k: {"model": "local-dir:data/mini"} if k == "mini" and not v else v for k, v in value.items()
+                k: {"model": "local-dir:data/mini", "precision": "fp64"} if k == "mini" and not v else v
+                for k, v in value.items()
             }
             for name, given in value.items():
                 if given == {}:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .baselines.zero_shot import description_scores
 from .errors import UserError
+from .exact import inner, lengths, total
 from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
 from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
@@ -391,7 +392,7 @@ def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top
     lies above that of ``other``; equal ones by row. At most ``top``.
     """
     images = torch.stack([query, same, other])
-    q, s, o = unit(images.double()) @ unit(texts.double(), "text features").T
+    q, s, o = inner(unit(images), unit(texts, "text features"))
     order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
     return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
 
@@ -406,11 +407,11 @@ def _class_numbers(labels: Labels) -> Tensor:
 
 def _similarities(queries: Tensor, keys: Tensor, leave_one_out: bool) -> Iterator[tuple[slice, Tensor]]:
     """Cosines of some queries with all K keys: chunks (n, K), float64; -inf with itself if left out."""
-    keys = unit(keys.double())
+    keys = unit(keys)
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
-        similarity = unit(queries[rows].double()) @ keys.T
+        similarity = inner(unit(queries[rows]), keys)
         if leave_one_out:
             similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         yield rows, similarity
@@ -427,7 +428,7 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 def _spread(features: Tensor) -> float:
     """Standard deviation of the cosines over all pairs of rows, from two sums; 1 where all are equal."""
-    rows = unit(features.double())
+    rows = unit(features)
     pairs = len(rows) ** 2
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
@@ -455,24 +456,47 @@ def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.i
     return np.sort(grouped[first[:limit]])
 
 
-def tsne(features: Tensor, *, seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
+def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     """(N, d) features -> (N, 2) coordinates of a t-SNE map of the unit features (van der Maaten and Hinton).
 
-    Started from the first two principal components and run on one thread, so that the same features give the
-    same map. The perplexity is cut to a third of the other images; images that cannot be told apart, and a
-    single one, lie at the origin. Take a few thousand images at most (:func:`stratified_subset`).
+    The perplexity is cut to a third of the other images; images that cannot be told apart, and a single one, lie at
+    the origin. Take a few thousand images at most (:func:`stratified_subset`).
+
+    Steps are chaotic: one last bit moves every point of the map. So the distances are exact, the start, the first two
+    principal components, is too, and scikit-learn's steps are C that is compiled once, on one thread. What is left is
+    the C library's exp in the affinities, whose last bit goes where they are rounded to float32.
     """
     from sklearn.manifold import TSNE  # slow to import, and only this function needs it
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    rows = unit(features.double()).cpu().numpy()
-    if len(rows) < 2 or np.ptp(rows, axis=0).max(initial=0.0) < 1e-12:
-        return np.zeros((len(rows), 2))
-    if rows.shape[1] < 2:
-        rows = np.pad(rows, ((0, 0), (0, 1)))
-    model = TSNE(init="pca", random_state=seed, perplexity=min(perplexity, (len(rows) - 1) / 3))
+    rows = unit(features.double()).cpu()
+    n = len(rows)
+    if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
+        return np.zeros((n, 2))
+    distances = (2 - 2 * inner(rows, rows)).clamp_min(0).fill_diagonal_(0).sqrt()
+    start = _components(rows)
+    start = start * (1e-4 / (total(start[:, 0].square()) / n).sqrt())  # what init="pca" does
+    model = TSNE(
+        metric="precomputed", init=start.float().numpy(), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
+    )
     with threadpool_limits(limits=1):
-        return np.asarray(model.fit_transform(rows), dtype=np.float64)
+        return np.asarray(model.fit_transform(distances.float().numpy()), dtype=np.float64)
+
+
+def _components(rows: Tensor) -> Tensor:
+    """(N, d) -> (N, 2) the first two principal components, by powers of the covariance in exact steps."""
+    rows = rows - total(rows.T) / len(rows)
+    spread = inner(rows.T, rows.T)
+    found = []
+    for _ in range(2):
+        axis = spread[spread.diagonal().argmax()][None]
+        for _ in range(100):
+            axis = inner(axis / lengths(axis).clamp_min(1e-150), spread)
+        size = lengths(axis)
+        axis = axis / size.clamp_min(1e-150)
+        spread = spread - size * axis.T * axis
+        found.append(inner(rows, axis))
+    return torch.cat(found, dim=1)
 
 
 # ---- ablations over texts
@@ -597,14 +621,14 @@ def _greedy_places(
     place = np.zeros(len(owner), dtype=np.int64)
     for c in np.unique(owner[pool]):
         rows = np.flatnonzero(pool & (owner == c))
-        texts = unit(text_features[torch.from_numpy(rows)].double(), "text features")
-        total = texts.sum(dim=0)
+        texts = unit(text_features[torch.from_numpy(rows)], "text features")
+        chosen = texts.sum(dim=0)
         left = torch.ones(len(rows), dtype=torch.bool)
         for at in range(len(rows)):
-            like = sign * (texts @ total)
+            like = sign * inner(texts, chosen[None])[:, 0]
             like[~left] = torch.inf
             nearest = int(like.argmin())
-            total = texts[nearest] if at == 0 else total + texts[nearest]
+            chosen = texts[nearest] if at == 0 else chosen + texts[nearest]
             left[nearest] = False
             place[rows[nearest]] = at
     return place
@@ -620,7 +644,7 @@ def _diversity(text_features: Tensor, owner: NDArray[np.int64], keep: NDArray[np
     n = torch.bincount(classes).double()
     sums = torch.zeros(len(n), text_features.shape[1], dtype=torch.float64)
     if len(rows):
-        sums.index_add_(0, classes, unit(text_features[rows].double(), "text features"))
+        sums.index_add_(0, classes, unit(text_features[rows], "text features"))
     pairs = n * (n - 1)
     mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
     return float(mean.mean()) if len(mean) else None

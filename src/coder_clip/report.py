@@ -1,7 +1,7 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
 The page needs nothing besides itself: styles and script are inline, figures are base64, and a content security
-policy forbids requests and any script but its own. All text is escaped. There is no time or host name in it.
+policy forbids requests and any script but its own. All text is escaped. There is no time, host or version in it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ABOUT = {
     "Adapter, raw features": "CODER-Adapter's formula on image features: what the cache alone gives",
     "CODER-Adapter": "the same on CODERs",
 }
-ENCODER = ("model", "pretrained", "precision", "open_clip", "weights_sha256")  # what else is in it is detail
+ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
 TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 
@@ -90,14 +90,13 @@ def render(
     title: str = "CODER",
     note: str = "",
     config_text: str = "",
-    versions: Mapping[str, str] | None = None,
     commands: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
-    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. versions:
-    package -> version. commands: ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default;
-    ``reproduce`` -> the command that makes everything. UserError for a missing file.
+    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. commands:
+    ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default; ``reproduce`` -> the command that makes
+    everything. UserError for a missing file.
     """
     commands = commands or {}
     script = _asset("report.js.j2")
@@ -114,7 +113,7 @@ def render(
         datasets=_datasets(results),
         texts=_texts(results),
         templates=_templates(results),
-        versions=dict(versions or {}),
+        environment=results.paths.environment.name,
         config_text=config_text,
         reproduce=commands.get("reproduce", ""),
         style=Markup(_asset("report.css")),

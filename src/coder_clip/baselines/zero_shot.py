@@ -1,6 +1,6 @@
 """Zero-shot classifiers that CODER is compared with, on the same features: CLIP and descriptions.
 
-Pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
+Pure functions on features; torch tensors, computed in float64. Features need not be unit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..neighbors import unit, wide
+from ..exact import inner
+from ..neighbors import unit
 
 
 def class_weights(
@@ -33,8 +34,7 @@ def class_weights(
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """100 × cosine of images x (N, d) and class weights (C, d) -> (N, C); CLIP's logits."""
-    dtype = wide(x, weights)
-    return 100 * unit(x.to(dtype)) @ unit(weights.to(dtype), "class weights").T
+    return 100 * inner(unit(x), unit(weights, "class weights"))
 
 
 def description_scores(
@@ -60,8 +60,7 @@ def description_scores(
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
     """100 × mean cosine of images x (N, d) with the texts of each class, from their means (C, d) -> (N, C)."""
-    dtype = wide(x, means)
-    return 100 * unit(x.to(dtype)) @ means.to(dtype).T
+    return 100 * inner(unit(x), means)
 
 
 def _class_means(

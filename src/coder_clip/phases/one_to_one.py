@@ -73,6 +73,4 @@ def run(config: Config, model: str, dataset: str) -> None:
         pairs = OneToOne({pair: next(parts) for pair in of_pairs}, n_classes=len(classes))
         state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
-    write_tensors(
-        path, state, {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
-    )
+    write_tensors(path, state, {**meta, "texts": len(texts), "over_length": cut})

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..artifacts import Paths, write_tensors
+from ..baselines.zero_shot import class_weights
 from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..texts.random_words import random_word_texts
@@ -46,7 +46,6 @@ def run(config: Config, model: str, dataset: str) -> None:
         "dataset": dataset,
         "classes": classes,
         "encoder": encoder.metadata(),
-        "device": encoder.device.type,
         "text": sentences.text,
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,
@@ -95,5 +94,6 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
-        weights.append(normalize(features.view(len(some), len(TEMPLATES), -1).mean(dim=1), dim=1))
+        owner = torch.arange(len(some)).repeat_interleave(len(TEMPLATES))
+        weights.append(class_weights(features, owner, len(some)).float())
     return torch.cat(weights)

@@ -155,8 +155,12 @@ def write_metrics(results: Results, out: str | Path) -> None:
 
 def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
     items: dict[str, list[_Item]] = {s: [] for s in SECTIONS}
+    empty = set()
     for name, make in tables_.TABLES.items():
         table = make(results)
+        if not table.rows and not table.notes:
+            empty.add(name)  # it has nothing to say of these data sets
+            continue
         command = commands.get(f"tables/{name}", f"coder-clip table {name}")
         items.setdefault(table.section, []).append(
             _Item(
@@ -171,12 +175,17 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
             )
         )
     for name, drawing in figures_.FIGURES.items():
+        if name in empty:
+            continue
         command = commands.get(f"figures/{name}", f"coder-clip figure {name}")
         path = results.paths.figure(name)
         source = results.source(path, command)
         data = path.read_bytes()
         width, height = _size(path, data)
-        items.setdefault(drawing.section, []).append(
+        found = items.setdefault(drawing.section, [])
+        beside = [i for i, item in enumerate(found) if item.name == f"table-{name}"]
+        found.insert(
+            beside[0] + 1 if beside else len(found),  # a figure follows the table of its name
             _Item(
                 name=f"figure-{name}",
                 title=drawing.title,
@@ -187,7 +196,7 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
                 image=base64.b64encode(data).decode(),
                 width=round(width * PIXELS),
                 height=round(height * PIXELS),
-            )
+            ),
         )
     return [
         _Section(title.lower().replace(" ", "-"), title, SECTIONS.get(title, ""), found)
@@ -230,6 +239,9 @@ def _headline(results: Results) -> list[dict[str, str]]:
                 "low": tables_.points(change["low"]),
                 "high": tables_.points(change["high"]),
                 "rerank_off": off,
+                "alone": tables_.percent(by_method["attributes_alone"]["accuracy"]["value"])
+                if "attributes_alone" in by_method
+                else "",
                 "sure": sure,
                 "verdict": {
                     "better": "better than CLIP",

@@ -59,6 +59,6 @@ FIGURE = Drawing(
     "bootstrap intervals over images. The rarer a name, the less it says to the encoder; what it reads is the texts.",
     "Line chart of accuracy against how often a class was named in training, for the name alone, attributes alone, "
     "CODER and CODER with rerank.",
-    "Texts",
+    "Zero-shot",
     ("zero_shot", "rerank"),
 )

@@ -63,7 +63,7 @@ def table(results: Results) -> Table:
         "name_dose",
         "How often a name was read",
         f"{CAPTION} CODER and its rerank in the setting '{setting}'.{cells.only(results)}",
-        "Texts",
+        "Zero-shot",
         PHASES,
         frame,
         [

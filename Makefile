@@ -5,6 +5,8 @@
 # make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
 # make test                                   every test
+# make test-proofs                            the default is the same bytes on every processor
+# make test-all                               both
 # make test-unit                              the quick ones
 # make check                                  style, types, workflow
 # make benchmark                              speed against the published way of computing -> docs/performance.md
@@ -16,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
 
-.PHONY: reproduce install pull push remote test test-unit check benchmark clean
+.PHONY: reproduce install pull push remote test test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake stage $(SETTINGS))
@@ -43,6 +45,12 @@ test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -n 2
 	@$(BIN)/python -m pytest $(OTHERS) -n 3 --dist loadfile # these also wait
 	@$(BIN)/python -m pytest tests/integration $(OTHERS:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder
+
+# Whole runs of the default, one after the other.
+test-proofs: $(VENV)/installed-test
+	@$(BIN)/python -m pytest tests/proofs
+
+test-all: test test-proofs
 
 test-unit: $(VENV)/installed-test
 	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2

@@ -47,6 +47,7 @@ def test_lists_are_short_for_built_in_names() -> None:
     config = load("datasets: [digits, shapes]\nmodels: [mini]\n")
     assert list(config.datasets) == ["digits", "shapes"]
     assert config.models["mini"].model == "local-dir:data/mini"
+    assert config.models["mini"].precision == "fp64", "or the default makes other bytes on another processor"
     assert load("datasets: {shapes: , digits: {views: 3}}\nmodels: {mini: }\n").datasets["digits"].views == 3
 
 

@@ -135,7 +135,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 
 def test_needs_nothing_else(tmp_path: Path) -> None:
-    """No address but those inside the page and what the run ran on; a policy that refuses requests and other scripts."""
+    """No address but inside the page and of what the run ran on; a policy that refuses requests and other scripts."""
     text = page(full(tmp_path))
     tags = Tags(text)
     links = [a[k] or "" for _, a in tags.found for k in ("src", "href", "action") if k in a]

@@ -61,7 +61,7 @@ def test_the_split_may_be_named(tmp_path: Path) -> None:
     assert load("dtd", tmp_path).rule.rule == "coop"
     assert load_dataset("dtd", own, tmp_path).rule.rule == "dtd_lists"  # type: ignore[attr-defined]
     assert listing("dtd", own, tmp_path) != listing("dtd", DatasetConfig(), tmp_path)
-    with pytest.raises(UserError, match="no split 'dtd_list' .did you mean 'dtd_lists'"):
+    with pytest.raises(UserError, match="no split 'dtd_list'"):
         load_dataset("dtd", DatasetConfig(split="dtd_list"), tmp_path)
 
 

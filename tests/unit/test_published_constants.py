@@ -1,4 +1,6 @@
-"""Every number that somebody else published and this project repeats, with its source: a slip would be a wrong baseline.
+"""Every number that somebody else published and this project repeats, with its source.
+
+A slip would be a wrong baseline.
 
 Repository, file and commit stand beside each; the values were read there. Where the code holds a table, the whole table
 is here, so that no entry can change or be forgotten.

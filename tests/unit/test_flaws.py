@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,11 @@ import torch
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
-from coder_clip.artifacts import Paths, read_json, read_parquet, write_tensors
+from coder_clip.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.config import Config
 from coder_clip.evaluation import paired_test_over_seeds
-from coder_clip.phases import adapter, coder, rerank, zero_shot
+from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
 from coder_clip.rerank import OneToOne
 
 torch.set_num_threads(1)
@@ -255,6 +258,26 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
         assert got["accuracy"]["mean"] == pytest.approx(np.mean(means[key])), key
         assert got["difference"]["mean"] == pytest.approx(np.mean(means[key]) - np.mean(means["clean"])), key
     assert found["test_search"]["difference"]["mean"] > 0, "the toy shows no leak"
+
+
+def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Path) -> None:
+    """The rerank of `clean` would be helped by texts for just the pairs that its test images need."""
+    shutil.copytree(toy.config.results, tmp_path / "results")
+    config = toy.config.model_copy(update={"results": tmp_path / "results", "settings": ["clean"]})
+    paths = Paths(config.results)
+    write_json(paths.manifest("toy"), {"classes": [f"class {c}" for c in range(N_CLASSES)]})
+    paths.image_features("m", "toy", "test").unlink()
+    pairs.run(config, "toy")
+    widest = max(0.3, *GRID)
+    counts = Counter(
+        tuple(sorted(pair))
+        for image in toy.plain("val")
+        if image["gap"] < widest
+        for pair in itertools.combinations(image["best"], 2)
+    )
+    found = read_json(paths.confusable_pairs("toy"))
+    assert {(p["a"], p["b"]): p["compared"] for p in found["pairs"]} == counts
+    assert found["split"] == "val"
 
 
 def test_random_words_are_the_mean_over_all_draws(toy: Toy) -> None:

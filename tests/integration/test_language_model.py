@@ -92,6 +92,24 @@ def test_a_fault_costs_a_second_try_and_nothing_else(server: Server, tmp_path: P
     assert stored(generator) == len(items)
 
 
+def test_a_slow_disk_makes_no_answer_late(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy disk would stop the clocks of all requests, and what was answered would be paid for twice."""
+    slow = iter([1.5])
+
+    def sync(_: int) -> None:
+        time.sleep(next(slow, 0.0))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    server.delay = 0.1  # the others are under way while the first answer is stored
+    generator = settings(server, tmp_path)
+    items = run(generator)
+    assert all(item.texts["texts"] for item in items)
+    assert len(server.asked) == len(items)
+    assert set(server.paid.values()) == {1}
+
+
 def test_a_whole_day_of_faults(server: Server, tmp_path: Path) -> None:
     """One after the other and at once: everything is answered, nothing is paid for twice, no flood of requests."""
     generator = settings(server, tmp_path, max_in_flight=5)

@@ -351,7 +351,7 @@ class DrawnDataset:
     computed again.
     """
 
-    name: ClassVar[str]
+    name: str
     templates: Templates
     classes: list[str]
     version: ClassVar[int]

@@ -234,6 +234,7 @@ class Rare(DrawnDataset):
 
     name = "rare"
     version = 1
+    named = NAMED
     templates = Templates(
         name="a drawing of a {class}.",
         attribute="a drawing of a {class} which has {attribute}.",

@@ -55,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--split", default="val", choices=["train", "val", "test"])
     w = commands.add_parser("texts", help="the text sets of `rare`, from its table of marks")
     w.add_argument("--out", type=Path, default=Path("data/texts"))
-    c = commands.add_parser("sheet", help="a picture of all classes of `shapes`")
-    c.add_argument("--out", type=Path, default=Path("docs/images/shapes.png"))
+    c = commands.add_parser("sheet", help="pictures of all classes of `shapes` and `rare`")
+    c.add_argument("--out", type=Path, default=Path("docs/images"))
     return p
 
 
@@ -69,9 +69,9 @@ def main(argv: list[str] | None = None) -> int:
             write_text_sets(args.out)
             return 0
         if args.command == "sheet":
-            from .sheet import sheet
+            from .sheet import sheets
 
-            sheet(args.out)
+            sheets(args.out)
             return 0
         from .train import premise, train
 

@@ -143,7 +143,7 @@ class Work:
 
 
 def working_copy(folder: Path, document: dict[str, Any]) -> Work:
-    """A copy of the repository with its own configuration, photos and text set, whose drawn data sets are small."""
+    """A copy of the repository with its own configuration, photos and text set."""
     listed = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
     )
@@ -152,7 +152,6 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
         if source.is_file() and not name.startswith(NOT_COPIED):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    few_pictures(folder)
     draw_marks(folder / "photos/marks")
     texts = [{"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()]
     (folder / "photos/marks.json").write_text(

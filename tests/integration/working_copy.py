@@ -106,7 +106,8 @@ class Work:
     def in_one_process(self, *names: str) -> list[str]:
         code = (
             "import sys; from coder_clip.cli import app\n"
-            "for name in sys.argv[2:]: app([name, '--config', sys.argv[1]], standalone_mode=False)"
+            "for name in sys.argv[2:]:\n"
+            "    if code := app([name, '--config', sys.argv[1]], standalone_mode=False): sys.exit(code)"
         )
         return [sys.executable, "-c", code, self.config, *names]
 

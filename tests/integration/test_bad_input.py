@@ -54,8 +54,10 @@ def configure(**changes: Any) -> None:
 
 
 def files() -> set[str]:
+    """All artefacts; environment.json is none."""
     root = Path("results")
-    return {p.as_posix() for p in root.rglob("*") if p.is_file()} if root.is_dir() else set()
+    found = {p.as_posix() for p in root.rglob("*") if p.is_file()} if root.is_dir() else set()
+    return found - {"results/environment.json"}
 
 
 def refused(command: Command, *arguments: str, says: tuple[str, ...]) -> None:

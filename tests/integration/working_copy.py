@@ -133,9 +133,9 @@ class Work:
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self) -> dict[str, str]:
-        """sha256 of every artefact; logs and timings differ by nature."""
-        root = self.folder / "results"
-        files = (p for p in root.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp")
+        """sha256 of every artefact; logs, times and the machine differ by nature."""
+        root, others = self.folder / "results", (".snakemake_timestamp", "environment.json")
+        files = (p for p in root.rglob("*") if p.is_file() and p.name not in others)
         return {
             name: hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(files)

@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "models": ["mini"],
     "features": {"batch_size": 32},
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2},
+    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2, "random_draws": 2},
 }
 PHASES = (
     *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),

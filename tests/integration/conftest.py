@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from working_copy import SMALL, Work, duplicate, working_copy
+from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
         folder = folder.parent
     with FileLock(folder / "finished.lock"):
         if not (folder / "finished").exists():
-            working_copy(folder / "making", SMALL).snakemake()
+            work = working_copy(folder / "making", SMALL)
+            few_pictures(work.folder)
+            work.snakemake()
             (folder / "making").rename(folder / "finished")
     return Work(folder / "finished")
 

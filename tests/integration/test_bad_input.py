@@ -26,10 +26,10 @@ CLASSES = ("blue disc", "green disc", "red disc")
 
 
 @pytest.fixture
-def here(finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with photos, texts and a model, in which nothing was run."""
     draw_marks(tmp_path / "marks", images=6)
-    (tmp_path / "mini").symlink_to(finished.folder / "data/mini")
+    (tmp_path / "mini").symlink_to(repo / "data/mini")
     texts([{"name": n} for n in CLASSES], tmp_path)
     (tmp_path / "c.yaml").write_text(json.dumps(CONFIG))
     monkeypatch.chdir(tmp_path)
@@ -54,8 +54,10 @@ def configure(**changes: Any) -> None:
 
 
 def files() -> set[str]:
+    """All artefacts; environment.json is none."""
     root = Path("results")
-    return {p.as_posix() for p in root.rglob("*") if p.is_file()} if root.is_dir() else set()
+    found = {p.as_posix() for p in root.rglob("*") if p.is_file()} if root.is_dir() else set()
+    return found - {"results/environment.json"}
 
 
 def refused(command: Command, *arguments: str, says: tuple[str, ...]) -> None:

@@ -146,7 +146,7 @@ def test_open_clip_architectures_from_a_checkpoint_file(tmp_path: Path, name: st
     model = open_clip.create_model(name)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work.folder / "weights.safetensors")
     del model
-    work.commands(*PHASES)
+    work.commands(*PHASES[:-1])
     features = read(work, "zero_shot/big/marks.json")
     assert features["images"] == 6
     (work.folder / "weights.safetensors").unlink()

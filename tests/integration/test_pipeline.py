@@ -178,6 +178,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
         {"classify": 2, "rerank_top": 2, "fit_adapters": 4, "evaluate": 2},
     ),
     "no ensemble of 80 templates": (set_("evaluation.template_ensemble", False), AFTER_TEXTS),
+    "draws of random words": (set_("evaluation.random_draws", 3), AFTER_TEXTS),
     "t-SNE": (set_("evaluation.tsne_images", 50), {"evaluate": 2}),
     "settings": (set_("settings", ["clean"]), {"classify": 2, **PAIRS, "fit_adapters": 4}),
     "batch size": (set_("features.batch_size", 16), {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from test_report_browser import CHROMIUM, DRIVER, browser, show  # noqa: F401
-from working_copy import Work, duplicate, working_copy
+from working_copy import Work, duplicate, few_pictures, working_copy
 
 from llm_server import Server, serving, words
 
@@ -65,6 +65,7 @@ def made(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """Everything run once, from the server's first answer to the page."""
     document = {**DOCUMENT, "generator": {**DOCUMENT["generator"], "base_url": server.url}}
     work = working_copy(tmp_path_factory.mktemp("texts") / "copy", document)
+    few_pictures(work.folder)
     work.snakemake("results/one_to_one/shapes.json", TINY_KEY=KEY)  # all that asks the server
     work.make(TINY_KEY=KEY)
     return work

@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "models": ["mini"],
     "features": {"batch_size": 32},
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2},
+    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2, "random_draws": 2},
 }
 PHASES = (
     *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
@@ -106,7 +106,8 @@ class Work:
     def in_one_process(self, *names: str) -> list[str]:
         code = (
             "import sys; from coder_clip.cli import app\n"
-            "for name in sys.argv[2:]: app([name, '--config', sys.argv[1]], standalone_mode=False)"
+            "for name in sys.argv[2:]:\n"
+            "    if code := app([name, '--config', sys.argv[1]], standalone_mode=False): sys.exit(code)"
         )
         return [sys.executable, "-c", code, self.config, *names]
 
@@ -144,7 +145,7 @@ class Work:
 
 
 def working_copy(folder: Path, document: dict[str, Any]) -> Work:
-    """A copy of the repository with its own configuration, photos and text set, whose drawn data sets are small."""
+    """A copy of the repository with its own configuration, photos and text set."""
     listed = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
     )
@@ -153,7 +154,6 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
         if source.is_file() and not name.startswith(NOT_COPIED):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    few_pictures(folder)
     draw_marks(folder / "photos/marks")
     texts = [{"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()]
     (folder / "photos/marks.json").write_text(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from cluster import Cluster, Job
 from cluster_run import Run, quicken
-from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, working_copy
+from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -39,6 +39,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
     """Two copies of the repository in which nothing was run: for the cluster and for this machine."""
     folder = tmp_path_factory.mktemp("default")
     original = working_copy(folder / "local", SMALL)
+    few_pictures(original.folder)
     (folder / "cluster").mkdir()
     copy = duplicate(original, folder / "cluster")
     quicken(copy.folder)

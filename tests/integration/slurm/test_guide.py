@@ -31,7 +31,7 @@ import pytest
 import yaml
 from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
-from working_copy import SMALL, Work, duplicate, working_copy
+from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -215,6 +215,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
         "adapter": {**SMALL["adapter"], "shots": [1]},
     }
     work = working_copy(tmp_path_factory.mktemp("guide") / "local", document)
+    few_pictures(work.folder)
     (work.folder / work.config).rename(work.folder / CONFIG)
     work = Work(work.folder, CONFIG)
     quicken(work.folder)

@@ -4,8 +4,11 @@
 # make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
 # make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
-# make test                                   every test
-# make test-unit                              the quick ones
+# make test                                   before every push: each part once, in less than ten minutes
+# make test-rest                              the tests that take longer or look closer, half an hour
+# make test-proofs                            the proofs of the whole default (tests/proofs), longer still
+# make test-all                               all three
+# make test-unit                              the quick unit tests alone
 # make check                                  style, types, workflow
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
@@ -16,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
 
-.PHONY: reproduce install pull push remote test test-unit check benchmark clean
+.PHONY: reproduce install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake stage $(SETTINGS))
@@ -36,16 +39,27 @@ remote: $(VENV)/installed
 	  fi; \
 	done
 
-# Takes minutes and both cores, so it goes first among the long tests of the last line.
-WHOLE := tests/integration/slurm/test_default.py
-OTHERS := $(filter-out $(WHOLE),$(wildcard tests/integration/slurm/test_*.py))
-test: $(VENV)/installed-test
-	@$(BIN)/python -m pytest tests/unit -n 2
-	@$(BIN)/python -m pytest $(OTHERS) -n 3 --dist loadfile # these also wait
-	@$(BIN)/python -m pytest tests/integration $(OTHERS:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder
+# A test is of the rest by its marker: @pytest.mark.rest, or pytestmark for a whole file. Tests of a file share what they
+# have started, so a file stays in one process; three processes for two cores, as the tests of clusters mostly wait.
+PYTEST = $(BIN)/python -m pytest
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+
+test: test-unit
+	@$(PYTEST) tests/integration -m "not rest" $(SPREAD)
 
 test-unit: $(VENV)/installed-test
-	@$(BIN)/python -m pytest tests/unit -m "not slow" -n 2
+	@$(PYTEST) tests/unit -m "not rest" -n 2
+
+test-rest: $(VENV)/installed-test
+	@$(PYTEST) tests/integration tests/unit -m rest $(SPREAD)
+
+test-proofs: $(VENV)/installed-test
+	@$(PYTEST) tests/proofs
+
+test-all:
+	@$(MAKE) test
+	@$(MAKE) test-rest
+	@$(MAKE) test-proofs
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -90,15 +90,13 @@ class CoderAdapter:
 
         Float32, or float64 where features are. A constant row (one shot, equal shots) becomes ones.
         """
-        x = unit(x, width=self.weights.shape[1])
-        dtype = wide(x, self.weights)
-        weights = self.weights.to(dtype)
-        cosine = x.to(dtype) @ weights.T
+        dtype, weights = wide(x, self.weights), self.weights.double()
+        cosine = unit(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
         # What rounding can make of a constant row: of the product, and of centring equal weights.
         rounding = 8 * torch.finfo(self.weights.dtype).eps * float(weights.norm(dim=1).max())
         constant = high - low <= rounding + 1e-12 * self.size
-        return torch.where(constant, 1.0, cosine.sub_(low).div_(high - low))
+        return torch.where(constant, 1.0, cosine.sub_(low).div_(high - low)).to(dtype)
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
         """x (N, d), clip_logits (N, C) -> (N, C) float64; see :func:`cache_logits`."""

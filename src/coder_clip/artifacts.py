@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -21,6 +22,9 @@ from .errors import UserError
 if TYPE_CHECKING:  # keeps the command line's start free of torch and pandas
     import pandas as pd
     from torch import Tensor
+
+
+DIGITS = 9  # of the floats in documents
 
 
 # ---- where things lie ----------------------------------------------------------------------------
@@ -98,6 +102,11 @@ class Paths:
     def metrics(self) -> Path:
         return self.root / "metrics.json"
 
+    @property
+    def environment(self) -> Path:
+        """Not recorded, see environment.py."""
+        return self.root / "environment.json"
+
 
 # ---- writing -------------------------------------------------------------------------------------
 
@@ -146,13 +155,47 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Indented JSON; NaN and infinity are refused because other readers would not take them."""
+    """Indented JSON; NaN and infinity are refused because other readers would not take them.
+
+    Floats have DIGITS digits: a library may round the 16th in two ways.
+    """
+    document = _rounded(document)
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _rounded(document: Any) -> Any:
+    if isinstance(document, float):
+        return float(f"{document:.{DIGITS}g}")
+    if isinstance(document, dict):
+        return {key: _rounded(value) for key, value in document.items()}
+    return [_rounded(value) for value in document] if isinstance(document, (list, tuple)) else document
+
+
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    data: bytes = table.to_parquet(None, index=False, compression="zstd")
-    write_bytes(path, data)
+    """Rows and nothing else: no version of pandas or of the library that writes."""
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    rows = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    pyarrow.parquet.write_table(rows, buffer, compression="zstd", store_schema=False)
+    write_bytes(
+        path, _without_writer(buffer.getvalue(), pyarrow.parquet.ParquetFile(buffer).metadata.created_by)
+    )
+
+
+def _without_writer(data: bytes, writer: str) -> bytes:
+    """A Parquet file whose footer names no writer, which pyarrow cannot be asked for.
+
+    The footer is in Thrift's compact form: a string is its length in one byte (below 128) and its characters. It is
+    followed by its size and "PAR1"; nothing points behind it.
+    """
+    size = int.from_bytes(data[-8:-4], "little")
+    body, footer = data[: -8 - size], data[-8 - size : -8]
+    named = bytes([len(writer)]) + writer.encode()
+    assert footer.count(named) == 1, writer
+    footer = footer.replace(named, b"\x00")
+    return body + footer + len(footer).to_bytes(4, "little") + data[-4:]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

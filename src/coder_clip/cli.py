@@ -498,7 +498,7 @@ def explain(
         str,
         typer.Argument(
             help="Its number from 1, or what stands in some of its columns (dataset, model, method, setting, shots, "
-            "…): dataset=digits,method=coder.",
+            "…): dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
@@ -522,7 +522,7 @@ def explain(
 ) -> None:
     """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again.
 
-    For example: coder-clip explain results/tables/few_shot.csv dataset=digits,method=coder_adapter,shots=4 accuracy
+    For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """
     from .tracking.explain import explain, lines
 

@@ -24,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from .datasets import BUILTIN, TEST_ONLY, nearest_dataset
+from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
+from .datasets.entry import entry
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
 from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
@@ -83,6 +84,10 @@ class DatasetConfig(_Strict):
     threshold: Share | None = Field(
         None,
         description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
+    )
+    split: str | None = Field(
+        None,
+        description="Rule that splits a published data set (docs/data.md); default: the first whose files are there.",
     )
     shot_files: Path | None = Field(
         None,
@@ -153,7 +158,10 @@ class ModelConfig(_Strict):
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp64", "fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="What is computed in. fp64: features are the same bytes on every processor, for small encoders.",
+    )
     quick_gelu: bool | None = Field(
         None,
         description="For a checkpoint file: whether it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
@@ -250,6 +258,9 @@ class EvaluationConfig(_Strict):
         [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
     )
     draws: Count = Field(5, description="Random text subsets a count.")
+    random_draws: Annotated[int, Field(ge=2)] = Field(
+        10, description="Draws of random words, the control for what attribute texts say."
+    )
     neighbors: Count = Field(5, description="k of the k-NN accuracy.")
     tsne_images: Count = 600
     corrections: Count = 3
@@ -414,7 +425,7 @@ class Config(_Strict):
 
         Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
         order). It does not count all the same: who pulled features made on a GPU and has none would have to make
-        them again, with the images, for a difference of rounding. The artefacts name the device that made them.
+        them again, with the images, for a difference of rounding. environment.json names the last one.
         """
         found = self.model_dump(
             mode="json",
@@ -475,7 +486,8 @@ class Config(_Strict):
         value = _by_name("models", value)
         if isinstance(value, dict):  # the embedded model needs no description
             value = {
-                k: {"model": "local-dir:data/mini"} if k == "mini" and not v else v for k, v in value.items()
+                k: {"model": "local-dir:data/mini", "precision": "fp64"} if k == "mini" and not v else v
+                for k, v in value.items()
             }
             for name, given in value.items():
                 if given == {}:
@@ -500,6 +512,13 @@ class Config(_Strict):
                 raise ValueError(
                     f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
                 )
+            if dataset.split is not None:
+                if dataset.root is not None or name not in PUBLISHED:
+                    raise ValueError(f"datasets.{name}.split: only a published data set has several")
+                try:
+                    entry(name).only(dataset.split)
+                except UserError as error:
+                    raise ValueError(f"datasets.{name}.split: {error}") from error
             if dataset.root is None and dataset.classes is not None:
                 raise ValueError(f"datasets.{name}.classes: only a folder's classes can be chosen ('root')")
             for key, sentences in dataset.templates.items():

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from coder_clip.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
 from coder_clip.errors import UserError, nearest
+from coder_clip.exact import stored
 from coder_clip.preprocessing import Preprocess
 from coder_clip.text_towers import Cut, batches_by_length, can_cut, needed_lengths, over_length, text_features
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp64", "fp32", "bf16", "fp16"]
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Encoder:
         self.cut = can_cut(self.model)
 
     def metadata(self) -> dict[str, str]:
-        """Model, pretrained, weights_sha256, preprocessing, precision, quick_gelu, dim, open_clip version.
+        """Model, pretrained, weights_sha256, preprocessing, precision, quick_gelu, dim.
 
         The same on every machine. weights_sha256 is over the loaded float32 weights (name, shape and bytes of
         every tensor in name order), so it does not depend on the file format or on where the file came from.
@@ -94,20 +95,25 @@ class Encoder:
         return self.preprocess.normalise(self.preprocess.view(image, image_id, view))
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, d) float32 on the CPU, raw (not unit).
+        """(B, 3, H, W) -> (B, d) float32, with fp64 float64, on the CPU, raw (not unit).
 
         batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the device).
         UserError where the device's memory is too small for the batch.
         """
         if len(batch) == 0:
-            return torch.zeros(0, self.dim)
+            return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
             batch = batch.to(self.device, non_blocking=True)
             if batch.dtype == torch.uint8:
-                batch = self.preprocess.normalise(batch)
+                batch = self.preprocess.normalise(batch, self._made)
             # CoCa's encode_image makes unit rows unless told otherwise
             features: Tensor = self.model.encode_image(batch.to(DTYPES[self.precision]), normalize=False)  # type: ignore[operator]
-            return features.float().cpu()
+            return features.to(self._made).cpu()
+
+    @property
+    def _made(self) -> torch.dtype:
+        """What the towers' results are taken as."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
         """M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report.
@@ -138,18 +144,18 @@ class Encoder:
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)
-        features = torch.empty(len(unique), self.dim)
+        features = torch.empty(len(unique), self.dim, dtype=self._made)
         for rows in batches_by_length(lengths, batch_size * self.context_length):
             batch = tokens[rows, : int(lengths[rows].max())]
             with self._forward(f"{len(rows)} texts"):
-                features[rows] = text_features(self.model, batch.to(self.device)).float().cpu()
+                features[rows] = text_features(self.model, batch.to(self.device)).to(self._made).cpu()
         norms = features.norm(dim=1)
         bad = ~(torch.isfinite(norms) & (norms > 0))
         if bad.any():
             text = unique[int(bad.nonzero()[0])]
             raise UserError(f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})")
         position = {text: i for i, text in enumerate(unique)}
-        unit = F.normalize(features, dim=1)[[position[text] for text in texts]]
+        unit = stored(F.normalize(features, dim=1))[[position[text] for text in texts]]
         return TextEncoding(unit, len(unique), too_long)
 
     @contextlib.contextmanager
@@ -182,6 +188,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     if spec.precision not in DTYPES:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, get_args(Precision))}")
     device = pick_device(spec.device)
+    if spec.precision == "fp64" and device.type == "mps":
+        raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
     source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
     refuse_unsafe(source.weights)
@@ -228,7 +236,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         "weights_sha256": weights_sha256(model),
         "quick_gelu": str(has_quick_gelu(model)).lower(),
         "dim": str(source.model_cfg["embed_dim"]),
-        "open_clip": str(open_clip.__version__),
     }
     return Encoder(
         model=model.to(device=device, dtype=DTYPES[spec.precision]),

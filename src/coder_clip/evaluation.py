@@ -21,12 +21,13 @@ from torch import Tensor
 
 from .baselines.zero_shot import description_scores
 from .errors import UserError
+from .exact import inner, lengths, total
+from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
 from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
 Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
 
-LEVEL = 0.95  # of every interval
 RESAMPLES = 2000
 CHUNK = 4_000_000  # numbers held at once: similarities, resampled counts
 
@@ -195,102 +196,72 @@ def estimate(
     return {"value": _mean_over_classes(*_results(values, labels)), "low": low, "high": high}
 
 
-def paired_test(before: Values, after: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+def paired_test(before: Values, after: Values) -> PairedTest:
     """Whether ``after`` is better than ``before``; both (N,) of 0 and 1 for the same images.
 
-    difference: accuracy after minus before, with a paired bootstrap interval (images are resampled, so each
-    keeps both results). fixed: images that became right; broke: that became wrong. p_value: exact McNemar
-    test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where nothing changed.
-    ValueError where the lengths differ; UserError without an image.
+    difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
+    :func:`~coder_clip.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
+    wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where
+    nothing changed. ValueError where the lengths differ; UserError without an image.
     """
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
         raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
-    change = now - was
-    fixed, broke = int((change > 0).sum()), int((change < 0).sum())
-    p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue) if fixed + broke else 1.0
-    difference = estimate(change, resamples=resamples, seed=seed)
-    if not fixed + broke:
-        difference = Estimate(value=0.0, low=0.0, high=0.0)
-    return {"difference": difference, "fixed": fixed, "broke": broke, "p_value": p_value}
+    found = paired_test_over_seeds(was[None], now[None])
+    d = found["difference"]
+    return {**found, "difference": {"value": d["mean"], "low": d["low"], "high": d["high"]}}
 
 
-def over_seeds(
-    correct: NDArray[Any] | Tensor | Sequence[Values], *, resamples: int = RESAMPLES, seed: int = 0
-) -> SeedsEstimate:
+def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstimate:
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
-    std: sample standard deviation of the S accuracies, 0 with one seed. The interval comes from resampling
-    seeds and images together, so it holds what both contribute; with one seed, what the images do.
-    UserError without a seed or an image.
+    std: sample standard deviation of the S accuracies, 0 with one seed. The interval holds what seeds and images
+    contribute (:func:`~coder_clip.intervals.crossed_interval`); with one seed, what the images do
+    (:func:`bootstrap_interval`). UserError without a seed or an image.
     """
-    runs = np.asarray(correct, dtype=np.float64)
-    if runs.ndim != 2 or runs.size == 0:
-        raise UserError(f"no results to average over seeds (shape {runs.shape}): check seeds and test split")
-    accuracies = runs.mean(axis=1)
-    patterns, counts = np.unique(runs, axis=1, return_counts=True)  # (S, U): which seeds are right together
-    if len(runs) == 1:
-        low, high = bootstrap_interval(runs[0], resamples=resamples, seed=seed)
-    else:
-        rng = np.random.default_rng(seed)
-        weights = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=resamples) / len(runs)
-        means = np.empty(resamples)
-        for rows, drawn in _resampled_counts(counts, resamples, rng):
-            means[rows] = ((drawn @ patterns.T) * weights[rows]).sum(axis=1) / runs.shape[1]
-        low, high = _quantiles(means)
-    std = float(accuracies.std(ddof=1)) if len(runs) > 1 else 0.0
-    return {"mean": float(accuracies.mean()), "std": std, "low": low, "high": high}
+    runs = _runs(correct)
+    interval = bootstrap_interval(runs[0]) if len(runs) == 1 else crossed_interval(runs, SHARE)[:2]
+    return _summary(runs, *interval)
 
 
-def paired_over_seeds(
-    before: NDArray[Any], after: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0
-) -> SeedsEstimate:
+def paired_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> SeedsEstimate:
     """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
 
-    As :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an image.
+    Interval as in :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an
+    image.
     """
-    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    if change.size and not change.any():
-        return {"mean": 0.0, "std": 0.0, "low": 0.0, "high": 0.0}
-    return over_seeds(change, resamples=resamples, seed=seed)
+    return paired_test_over_seeds(before, after)["difference"]
 
 
-def paired_test_over_seeds(
-    before: NDArray[Any], after: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0
-) -> PairedSeedsTest:
+def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedSeedsTest:
     """Whether ``after`` is better than ``before``; both (S, N) of 0 and 1 for the same seeds and images.
 
-    difference: as :func:`paired_over_seeds`, over seeds and images. fixed, broke: how often an image of a seed became
-    right, or wrong. p_value: exact sign-flip test, two-sided: what one image did under all seeds belongs together, so
-    the two methods are swapped image by image, and p is the share of all 2^N swaps whose difference is at least as
-    large. With one seed this is the exact McNemar test of :func:`paired_test`. It says what other images of the same
-    kind could do, with these seeds. UserError without a seed or an image.
+    fixed, broke: how often an image of a seed became right, or wrong. p_value: that of the interval of the difference,
+    so over other seeds and images; with one seed the exact McNemar test. UserError without a seed or an image.
     """
-    difference = paired_over_seeds(before, after, resamples=resamples, seed=seed)
-    change = np.asarray(after, dtype=np.int64) - np.asarray(before, dtype=np.int64)
-    return {
-        "difference": difference,
-        "fixed": int((change > 0).sum()),
-        "broke": int((change < 0).sum()),
-        "p_value": _sign_flip(change.sum(axis=0)),
-    }
+    change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
+    fixed, broke = int((change > 0).sum()), int((change < 0).sum())
+    if not fixed + broke:
+        return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
+    low, high, p_value = crossed_interval(change, DIFFERENCE)
+    if len(change) == 1:
+        p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue)
+    return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
 
 
-def _sign_flip(changes: NDArray[np.int64]) -> float:
-    """Share of the sums ±c_1 ± c_2 … at least as far from 0 as that of ``changes`` (N,) as they are.
+def _runs(values: Any) -> NDArray[np.float64]:
+    """(S, N) results. UserError without a seed or an image."""
+    runs = np.asarray(values, dtype=np.float64)
+    if runs.ndim != 2 or runs.size == 0:
+        raise UserError(f"no results to average over seeds (shape {runs.shape}): check seeds and test split")
+    return runs
 
-    n changes of size k add k·(2 j − n), j of them positive: binomial. The sum over all sizes is 2 i − Σ n·k for
-    i = Σ k·j, whose distribution is that of the sizes convolved.
-    """
-    sizes, counts = np.unique(np.abs(changes[changes != 0]), return_counts=True)
-    share = np.ones(1)
-    for k, n in zip(sizes.tolist(), counts.tolist(), strict=True):
-        of_size = np.zeros(k * n + 1)
-        of_size[::k] = binom.pmf(np.arange(n + 1), n, 0.5)
-        share = np.convolve(share, of_size)
-    sums = 2 * np.arange(len(share)) - (len(share) - 1)
-    return min(1.0, float(share[np.abs(sums) >= abs(int(changes.sum()))].sum()))
+
+def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimate:
+    of_runs = runs.mean(axis=1)
+    std = float(of_runs.std(ddof=1)) if len(runs) > 1 else 0.0
+    return {"mean": float(of_runs.mean()), "std": std, "low": low, "high": high}
 
 
 def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -421,7 +392,7 @@ def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top
     lies above that of ``other``; equal ones by row. At most ``top``.
     """
     images = torch.stack([query, same, other])
-    q, s, o = unit(images.double()) @ unit(texts.double(), "text features").T
+    q, s, o = inner(unit(images), unit(texts, "text features"))
     order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
     return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
 
@@ -436,11 +407,11 @@ def _class_numbers(labels: Labels) -> Tensor:
 
 def _similarities(queries: Tensor, keys: Tensor, leave_one_out: bool) -> Iterator[tuple[slice, Tensor]]:
     """Cosines of some queries with all K keys: chunks (n, K), float64; -inf with itself if left out."""
-    keys = unit(keys.double())
+    keys = unit(keys)
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
-        similarity = unit(queries[rows].double()) @ keys.T
+        similarity = inner(unit(queries[rows]), keys)
         if leave_one_out:
             similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         yield rows, similarity
@@ -457,7 +428,7 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 def _spread(features: Tensor) -> float:
     """Standard deviation of the cosines over all pairs of rows, from two sums; 1 where all are equal."""
-    rows = unit(features.double())
+    rows = unit(features)
     pairs = len(rows) ** 2
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
@@ -485,24 +456,47 @@ def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.i
     return np.sort(grouped[first[:limit]])
 
 
-def tsne(features: Tensor, *, seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
+def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     """(N, d) features -> (N, 2) coordinates of a t-SNE map of the unit features (van der Maaten and Hinton).
 
-    Started from the first two principal components and run on one thread, so that the same features give the
-    same map. The perplexity is cut to a third of the other images; images that cannot be told apart, and a
-    single one, lie at the origin. Take a few thousand images at most (:func:`stratified_subset`).
+    The perplexity is cut to a third of the other images; images that cannot be told apart, and a single one, lie at
+    the origin. Take a few thousand images at most (:func:`stratified_subset`).
+
+    Steps are chaotic: one last bit moves every point of the map. So the distances are exact, the start, the first two
+    principal components, is too, and scikit-learn's steps are C that is compiled once, on one thread. What is left is
+    the C library's exp in the affinities, whose last bit goes where they are rounded to float32.
     """
     from sklearn.manifold import TSNE  # slow to import, and only this function needs it
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    rows = unit(features.double()).cpu().numpy()
-    if len(rows) < 2 or np.ptp(rows, axis=0).max(initial=0.0) < 1e-12:
-        return np.zeros((len(rows), 2))
-    if rows.shape[1] < 2:
-        rows = np.pad(rows, ((0, 0), (0, 1)))
-    model = TSNE(init="pca", random_state=seed, perplexity=min(perplexity, (len(rows) - 1) / 3))
+    rows = unit(features.double()).cpu()
+    n = len(rows)
+    if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
+        return np.zeros((n, 2))
+    distances = (2 - 2 * inner(rows, rows)).clamp_min(0).fill_diagonal_(0).sqrt()
+    start = _components(rows)
+    start = start * (1e-4 / (total(start[:, 0].square()) / n).sqrt())  # what init="pca" does
+    model = TSNE(
+        metric="precomputed", init=start.float().numpy(), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
+    )
     with threadpool_limits(limits=1):
-        return np.asarray(model.fit_transform(rows), dtype=np.float64)
+        return np.asarray(model.fit_transform(distances.float().numpy()), dtype=np.float64)
+
+
+def _components(rows: Tensor) -> Tensor:
+    """(N, d) -> (N, 2) the first two principal components, by powers of the covariance in exact steps."""
+    rows = rows - total(rows.T) / len(rows)
+    spread = inner(rows.T, rows.T)
+    found = []
+    for _ in range(2):
+        axis = spread[spread.diagonal().argmax()][None]
+        for _ in range(100):
+            axis = inner(axis / lengths(axis).clamp_min(1e-150), spread)
+        size = lengths(axis)
+        axis = axis / size.clamp_min(1e-150)
+        spread = spread - size * axis.T * axis
+        found.append(inner(rows, axis))
+    return torch.cat(found, dim=1)
 
 
 # ---- ablations over texts
@@ -627,14 +621,14 @@ def _greedy_places(
     place = np.zeros(len(owner), dtype=np.int64)
     for c in np.unique(owner[pool]):
         rows = np.flatnonzero(pool & (owner == c))
-        texts = unit(text_features[torch.from_numpy(rows)].double(), "text features")
-        total = texts.sum(dim=0)
+        texts = unit(text_features[torch.from_numpy(rows)], "text features")
+        chosen = texts.sum(dim=0)
         left = torch.ones(len(rows), dtype=torch.bool)
         for at in range(len(rows)):
-            like = sign * (texts @ total)
+            like = sign * inner(texts, chosen[None])[:, 0]
             like[~left] = torch.inf
             nearest = int(like.argmin())
-            total = texts[nearest] if at == 0 else total + texts[nearest]
+            chosen = texts[nearest] if at == 0 else chosen + texts[nearest]
             left[nearest] = False
             place[rows[nearest]] = at
     return place
@@ -650,7 +644,7 @@ def _diversity(text_features: Tensor, owner: NDArray[np.int64], keep: NDArray[np
     n = torch.bincount(classes).double()
     sums = torch.zeros(len(n), text_features.shape[1], dtype=torch.float64)
     if len(rows):
-        sums.index_add_(0, classes, unit(text_features[rows].double(), "text features"))
+        sums.index_add_(0, classes, unit(text_features[rows], "text features"))
     pairs = n * (n - 1)
     mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
     return float(mean.mean()) if len(mean) else None

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.errors import UserError
+from coder_clip.exact import stored
 from coder_clip.progress import progress as progress_bar
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class ImageFeatures:
     """Features of a split, or of one shard of it.
 
     features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order asked for.
-    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "device"
-    (cpu, cuda, mps), "views", "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of
-    the whole pass). kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked for.
+    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "views",
+    "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of the whole pass).
+    kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked for.
     """
 
     features: Tensor
@@ -109,7 +110,6 @@ def extract(
         skipped=skipped,
         metadata={
             **encoder.metadata(),
-            "device": encoder.device.type,
             "views": str(views),
             "batch_size": str(batch_size),
             "shard": f"{shard[0]}/{shard[1]}",
@@ -192,14 +192,18 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 
 
 def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32, the mean over views in float64; (B, E, d) each."""
+    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32, the mean over views in float64; (B, E, d) each.
+
+    Features in float64 are rounded once, as they are stored.
+    """
     if not views:
         features = encoder.encode_images(pixels)
-        return features, features[:, None]
+        return stored(features), features[:, None]
     chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
     flat = torch.cat([encoder.encode_images(chunk) for chunk in chunks])
     each = flat.view(len(pixels), views, -1)
-    return each.double().mean(dim=1).float(), each
+    mean = each.double().mean(dim=1)
+    return stored(mean) if each.dtype == torch.float64 else mean.float(), each
 
 
 def _joined(views: list[Tensor], keep: int, width: int) -> Tensor:

@@ -8,6 +8,7 @@ ZERO_SHOT = {
     "clip_ensemble": "CLIP, prompt ensemble",
     "clip_templates": "CLIP, 80 templates",
     "random_words": "CLIP, random words",
+    "attributes_alone": "Attributes alone, no name",
     "description": "CLIP, attribute texts",
     "sentence": "CLIP, CuPL-style sentences",
     "coder": "CODER",

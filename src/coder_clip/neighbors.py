@@ -14,9 +14,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from .errors import UserError
+from .exact import PLACES, inner, lengths, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 MEAN_KINDS = ("attribute", "analogous")
@@ -28,7 +28,7 @@ GRAM_ROWS = 4096  # texts widened to float64 at a time
 
 
 def wide(*features: Tensor) -> torch.dtype:
-    """The precision to compute in: float64 where one of the features is, else float32 (also for halves).
+    """What the features hold: float64 where one of them does, else float32 (also for halves).
 
     UserError for what is no tensor; everything that takes features asks here first.
     """
@@ -41,10 +41,11 @@ def wide(*features: Tensor) -> torch.dtype:
 
 
 def unit(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
-    """Rows scaled to length 1: (N, d) of any float type -> (N, d) float32 or float64; a zero row stays zero.
+    """Rows scaled to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
-    UserError where the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity; ``what`` says
-    what they are.
+    What is not float64 holds no more than PLACES binary places of a row's length, and keeps these: inner products of
+    such rows are exact, so that equal ones tie and no processor sees another (exact.py). UserError where the shape
+    is not (N, d) with d = ``width``, or a row holds NaN or infinity; ``what`` says what they are.
     """
     dtype = wide(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
@@ -56,23 +57,46 @@ def unit(features: Tensor, what: str = "image features", width: int | None = Non
     if features.numel() and not torch.stack(features.aminmax()).isfinite().all():  # one pass, no copy
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
-    # eps far below any feature's length: the default 1e-12 would leave tiny rows shorter than 1
-    return normalize(features, dim=1, eps=1e-30)
+    rows = features.double()
+    rows = rows / lengths(rows).clamp_min(1e-150)
+    return rows if dtype == torch.float64 else to_places(rows, PLACES)
 
 
 def gram(texts: Tensor) -> Tensor:
     """TᵀT of texts (M, d) -> (d, d) float64 on the CPU, without widening all texts at once."""
-    total = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
+    found = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
     for block in torch.split(texts, GRAM_ROWS):
-        block = block.to("cpu", torch.float64)
-        total += block.T @ block
-    return total
+        channels = block.cpu().T
+        found += inner(channels, channels)
+    return found
+
+
+def cholesky(matrix: Tensor) -> Tensor:
+    """F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r: the largest pivot first.
+
+    Step by step, because eigenvectors, and LAPACK's Cholesky, hang on the order of its sums. It ends where what is
+    left is rounding: fewer texts than d, or duplicates, make a Gram matrix singular.
+    """
+    left = matrix.diagonal().clone()
+    least = float(left.max()) * len(left) * torch.finfo(torch.float64).eps
+    columns: list[Tensor] = []
+    while len(columns) < len(left) and float(left.max()) > least:
+        pivot = int(left.argmax())
+        column = matrix[:, pivot]
+        if columns:
+            before = torch.stack(columns)
+            column = column - total((before * before[:, pivot, None]).T)
+        column = column / left[pivot].sqrt()
+        left = left - column * column
+        left[pivot] = -torch.inf  # not again, whatever rounding left
+        columns.append(column)
+    return torch.stack(columns, dim=1) if columns else matrix.new_zeros(len(left), 0)
 
 
 class TextNeighbors:
     """The texts of C classes, and what images are to them. Texts and images are scaled to length 1 inside.
 
-    Floats of any width are taken; halves are computed in float32, float64 in float64.
+    Floats of any width are taken; all is computed in float64.
     """
 
     def __init__(self, mean_texts: Sequence[Tensor], max_texts: Sequence[Tensor]) -> None:
@@ -116,33 +140,19 @@ class TextNeighbors:
         sums.index_add_(0, owner[is_mean], texts[is_mean].double())
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
         self._texts: Tensor | None = texts
-        self._set(sums.to(texts.dtype), counts, texts[~is_mean], owner[~is_mean])
+        self._set(sums, counts, texts[~is_mean], owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """sums (C, d), counts (C,) of the mean texts; names (S, d) by class, owner (S,) the class of each."""
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
-        # score = 100 (Σ x·t + max x·s) / (n + 1): the factor goes into the texts, it is positive
-        factor = (100 / (counts + 1).to(sums.dtype))[:, None]
-        self._mean_weights = sums * factor
         # The j-th name of every class is one block of columns. With the classes of many names first, block j
         # belongs to the first classes: a running maximum over slices, without gathering.
         many = torch.bincount(owner, minlength=len(counts))
         order = torch.argsort(many, descending=True, stable=True)
         first = torch.cumsum(many, 0) - many
         rows = [first[order[: int((many > j).sum())]] + j for j in range(int(many.max()))]
-        self._max_weights = [names[r] * factor[owner[r]] for r in rows]
-        self._mean_weights = self._mean_weights[order]
-        place = torch.argsort(order)
-        # Classes with the same texts must tie exactly, at any position in a GEMM: they share one column.
-        seen: dict[tuple[bytes, int, bytes], int] = {}
-        alike = [
-            seen.setdefault(
-                (_bytes(sums[c]), int(counts[c]), _bytes(names[int(first[c]) : int(first[c] + many[c])])), c
-            )
-            for c in range(len(counts))
-        ]
-        self._column = place[torch.tensor(alike, device=place.device)]
-        self._in_order = bool((self._column == torch.arange(len(counts), device=place.device)).all())
+        self._max_weights = [names[r] for r in rows]
+        self._column = torch.argsort(order)
 
     @property
     def n_classes(self) -> int:
@@ -162,18 +172,16 @@ class TextNeighbors:
         cosine with the sum, one column a class. UserError for NaN, infinity or another d.
         """
         x = unit(x, width=self.width)
-        dtype = wide(x, self._sums)
-        means = self._mean_weights.to(dtype).T
-        names = [level.to(dtype).T for level in self._max_weights]
-        scores = torch.empty(len(x), self.n_classes, dtype=dtype, device=x.device)
+        scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
         rows = max(1, CHUNK // self.n_classes)
-        for block, out in zip(torch.split(x.to(dtype), rows), torch.split(scores, rows), strict=True):
-            best = block @ names[0]
-            for level in names[1:]:
-                part = best[:, : level.shape[1]]
-                torch.maximum(part, block @ level, out=part)
-            best.addmm_(block, means)
-            out.copy_(best if self._in_order else best[:, self._column])
+        for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
+            best = inner(block, self._max_weights[0])
+            for level in self._max_weights[1:]:
+                part = best[:, : len(level)]
+                torch.maximum(part, inner(block, level), out=part)
+            out.copy_(best[:, self._column])
+            out += inner(block, self._sums)
+            out *= 100 / (self._counts + 1).double()
         return scores
 
     def encode(self, x: Tensor) -> Tensor:
@@ -186,9 +194,7 @@ class TextNeighbors:
             raise UserError(
                 "the compact CODER holds no single texts; build TextNeighbors from the text features"
             )
-        x = unit(x, width=self.width)
-        dtype = wide(x, self._texts)
-        return x.to(dtype) @ self._texts.to(dtype).T
+        return inner(unit(x, width=self.width), self._texts)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -199,11 +205,7 @@ class TextNeighbors:
     @cached_property
     def factor(self) -> Tensor:
         """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF)."""
-        # Eigenvectors, not Cholesky: fewer texts than d, or duplicates, make G singular.
-        values, vectors = torch.linalg.eigh(self.gram)
-        keep = values > values[-1].clamp_min(0) * len(values) * torch.finfo(torch.float64).eps
-        factor: Tensor = vectors[:, keep] * values[keep].sqrt()
-        return factor
+        return cholesky(self.gram)
 
     def compact(self, x: Tensor) -> Tensor:
         """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as :meth:`encode`.
@@ -211,9 +213,7 @@ class TextNeighbors:
         For k-NN, retrieval, t-SNE: an isometry of CODER space, not an approximation. UserError as in
         :meth:`class_scores`.
         """
-        x = unit(x, width=self.width)
-        dtype = wide(x, self._sums)
-        return x.to(dtype) @ self.factor.to(x.device, dtype)
+        return inner(unit(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.
@@ -242,7 +242,3 @@ class TextNeighbors:
         new._set(state["mean_sums"], state["mean_counts"], state["max_texts"], state["max_class"])
         new.gram, new.factor = state["gram"], state["factor"]
         return new
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -58,13 +58,13 @@ class Preprocess:
         crop = TF.resized_crop(image, top, left, height, width, list(self.size), TF.InterpolationMode.BICUBIC)
         return TF.pil_to_tensor(TF.hflip(crop) if draw.random() < 0.5 else crop)  # type: ignore[no-any-return]
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """(…, 3, H, W) uint8 -> float32 of mean 0 and deviation 1 over the model's training images."""
+    def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(…, 3, H, W) uint8 -> floats of mean 0 and deviation 1 over the model's training images."""
         mean, std = (
-            torch.tensor(v, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+            torch.tensor(v, dtype=dtype, device=pixels.device).view(3, 1, 1)
             for v in (self.cfg.mean, self.cfg.std)
         )
-        return pixels.float().div_(255).sub_(mean).div_(std)
+        return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
     def metadata(self) -> dict[str, str]:
         """Size, mean, std, interpolation and resize mode as strings."""

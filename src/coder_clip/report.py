@@ -1,7 +1,7 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
 The page needs nothing besides itself: styles and script are inline, figures are base64, and a content security
-policy forbids requests and any script but its own. All text is escaped. There is no time or host name in it.
+policy forbids requests and any script but its own. All text is escaped. There is no time, host or version in it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import figures as figures_
 from . import tables as tables_
 from .artifacts import write_json, write_text
 from .errors import UserError
+from .intervals import clear
 from .results import Results, Source
 from .settings import REASONS, SETTINGS
 
@@ -41,15 +42,17 @@ ABOUT = {
     "CLIP, prompt ensemble": "the class name in several sentences, averaged",
     "CLIP, 80 templates": "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",
     "CLIP, CuPL-style sentences": "whole sentences about a class, averaged (as in Pratt et al. 2023)",
-    "CLIP, random words": "attribute texts with the words of all of them shuffled, one draw (after Roth et al. 2023)",
+    "CLIP, random words": "attribute texts with the words of all of them shuffled, mean over several draws "
+    "(after Roth et al. 2023)",
     "CLIP, attribute texts": "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
+    "Attributes alone, no name": "attribute texts without the class name, averaged: can the encoder read?",
     "CODER": "stage one: attributes, analogous classes, name and synonyms",
     "CODER + rerank": "stage two on top: texts that tell two classes apart",
     "Tip-Adapter": "cache of image features (Zhang et al. 2022), no training",
     "Adapter, raw features": "CODER-Adapter's formula on image features: what the cache alone gives",
     "CODER-Adapter": "the same on CODERs",
 }
-ENCODER = ("model", "pretrained", "precision", "open_clip", "weights_sha256")  # what else is in it is detail
+ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
 TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 
@@ -87,14 +90,13 @@ def render(
     title: str = "CODER",
     note: str = "",
     config_text: str = "",
-    versions: Mapping[str, str] | None = None,
     commands: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
-    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. versions:
-    package -> version. commands: ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default;
-    ``reproduce`` -> the command that makes everything. UserError for a missing file.
+    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. commands:
+    ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default; ``reproduce`` -> the command that makes
+    everything. UserError for a missing file.
     """
     commands = commands or {}
     script = _asset("report.js.j2")
@@ -111,7 +113,7 @@ def render(
         datasets=_datasets(results),
         texts=_texts(results),
         templates=_templates(results),
-        versions=dict(versions or {}),
+        environment=results.paths.environment.name,
         config_text=config_text,
         reproduce=commands.get("reproduce", ""),
         style=Markup(_asset("report.css")),
@@ -153,8 +155,12 @@ def write_metrics(results: Results, out: str | Path) -> None:
 
 def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
     items: dict[str, list[_Item]] = {s: [] for s in SECTIONS}
+    empty = set()
     for name, make in tables_.TABLES.items():
         table = make(results)
+        if not table.rows and not table.notes:
+            empty.add(name)  # it has nothing to say of these data sets
+            continue
         command = commands.get(f"tables/{name}", f"coder-clip table {name}")
         items.setdefault(table.section, []).append(
             _Item(
@@ -169,12 +175,17 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
             )
         )
     for name, drawing in figures_.FIGURES.items():
+        if name in empty:
+            continue
         command = commands.get(f"figures/{name}", f"coder-clip figure {name}")
         path = results.paths.figure(name)
         source = results.source(path, command)
         data = path.read_bytes()
         width, height = _size(path, data)
-        items.setdefault(drawing.section, []).append(
+        found = items.setdefault(drawing.section, [])
+        beside = [i for i, item in enumerate(found) if item.name == f"table-{name}"]
+        found.insert(
+            beside[0] + 1 if beside else len(found),  # a figure follows the table of its name
             _Item(
                 name=f"figure-{name}",
                 title=drawing.title,
@@ -185,7 +196,7 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
                 image=base64.b64encode(data).decode(),
                 width=round(width * PIXELS),
                 height=round(height * PIXELS),
-            )
+            ),
         )
     return [
         _Section(title.lower().replace(" ", "-"), title, SECTIONS.get(title, ""), found)
@@ -215,11 +226,8 @@ def _headline(results: Results) -> list[dict[str, str]]:
         if last is None or "clip" not in by_method:
             continue
         test = by_method[last]["against_clip"]
-        change, clear = (
-            test["difference"],
-            test["p_value"] < 0.05,
-        )  # the exact test: few images fool a bootstrap
-        sure = "unclear" if not clear else "better" if change["low"] > 0 else "worse"
+        change = test["difference"]
+        sure = clear(change) or "unclear"
         found.append(
             {
                 "dataset": dataset,
@@ -231,6 +239,9 @@ def _headline(results: Results) -> list[dict[str, str]]:
                 "low": tables_.points(change["low"]),
                 "high": tables_.points(change["high"]),
                 "rerank_off": off,
+                "alone": tables_.percent(by_method["attributes_alone"]["accuracy"]["value"])
+                if "attributes_alone" in by_method
+                else "",
                 "sure": sure,
                 "verdict": {
                     "better": "better than CLIP",

@@ -12,9 +12,9 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from .errors import UserError
+from .exact import total
 from .neighbors import unit, wide
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
@@ -97,7 +97,7 @@ class OneToOne:
             place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
             sign = torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
             rows_of = differences.index_select(0, place.flatten()).view(*place.shape, -1)
-            dots = (rows_of @ x[some, :, None].to(values.dtype)).squeeze(2) * sign
+            dots = total(rows_of * x[some, None, :]) * sign
             values[some] = values[some].index_add(1, i, dots).index_add(1, j, -dots) / (k - 1)
         return values
 
@@ -200,5 +200,5 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
         a, b = pairs[int(owner[bad][0]) % len(pairs)]
         raise UserError(f"one-to-one texts of {a} and {b}: NaN or infinity; extract them again")
     sums = rows.new_zeros(len(blocks), width, dtype=torch.float64)
-    sums.index_add_(0, owner, normalize(rows, dim=1, eps=1e-30).double())
+    sums.index_add_(0, owner, unit(rows, "one-to-one texts"))
     return sums / sizes[:, None]

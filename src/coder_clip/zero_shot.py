@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .exact import exp, total
 
 CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
 
@@ -48,8 +49,12 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
         return scores.new_ones(len(scores))
     if best is None or best.shape[1] < 2:
         best = scores.topk(2, dim=1).values
-    share = torch.exp(best[:, :2] - torch.logsumexp(scores, dim=1, keepdim=True))
-    return share[:, 0] - share[:, 1]
+    first, gap = best[:, :1], torch.empty(len(scores), dtype=torch.float64, device=scores.device)
+    rows = max(1, CHUNK // scores.shape[1])
+    for some in (slice(i, i + rows) for i in range(0, len(scores), rows)):
+        second = exp((best[some, 1:2] - first[some]).double())[:, 0]
+        gap[some] = (1 - second) / total(exp((scores[some] - first[some]).double()))
+    return gap
 
 
 def _checked(scores: Tensor) -> Tensor:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from working_copy import SMALL, Work, duplicate, working_copy
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A working copy in which everything was run once. Not to be changed."""
-    work = working_copy(tmp_path_factory.mktemp("finished") / "copy", SMALL)
-    work.snakemake()
-    return work
+    """A working copy in which Snakemake ran everything once. Not to be changed; all test processes share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "finished.lock"):
+        if not (folder / "finished").exists():
+            working_copy(folder / "making", SMALL).snakemake()
+            (folder / "making").rename(folder / "finished")
+    return Work(folder / "finished")
 
 
 @pytest.fixture

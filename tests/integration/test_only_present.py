@@ -12,7 +12,7 @@ from working_copy import Work, working_copy
 
 from trees import plant
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 FLAG = ("--config", "only_present=true")
 NAMED = "Left out, because they are not here: dtd."

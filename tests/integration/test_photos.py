@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from working_copy import REPO, Work, working_copy
+from working_copy import PHASES, REPO, REPORT, Work, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 QUICK: dict[str, Any] = {
     "adapter": {"shots": [1, 4], "seeds": [1, 2], "betas": [0.1, 200, 50], "alphas": [0.1, 20, 20]},
@@ -52,7 +52,7 @@ def cifar(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     link_photos(photos, work.folder / "photos/cifar10", a_class=20)
     for name in ("cifar10.json", "cifar10.one_to_one.json"):
         shutil.copy(REPO / "tests/data" / name, work.folder / "photos" / name)
-    work.snakemake()
+    work.make()
     return work
 
 
@@ -121,7 +121,7 @@ def test_names_alone_are_enough(cifar: Work) -> None:
     )
     plan = cifar.planned()
     assert "encode_images" not in plan, "photos would be encoded again for other texts"
-    cifar.snakemake()
+    cifar.commands(*PHASES, *REPORT)
     found = accuracies(cifar, "zero_shot/lite0/cifar10.json")
     assert found["coder clean"] == found["clip any"] > 0.3
     assert not [m for m in found if m.startswith("description")]
@@ -146,7 +146,7 @@ def test_open_clip_architectures_from_a_checkpoint_file(tmp_path: Path, name: st
     model = open_clip.create_model(name)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work.folder / "weights.safetensors")
     del model
-    work.snakemake("rerank", "adapter")
+    work.commands(*PHASES)
     features = read(work, "zero_shot/big/marks.json")
     assert features["images"] == 6
     (work.folder / "weights.safetensors").unlink()

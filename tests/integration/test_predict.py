@@ -13,10 +13,8 @@ import pandas as pd
 import pytest
 from working_copy import Work
 
-from coder_clip.artifacts import read_json
-from coder_clip.datasets.digits import Digits
-
-pytestmark = pytest.mark.slow
+from coder_clip.artifacts import read_json, read_tensors
+from coder_clip.datasets.shapes import Shapes
 
 Command = Callable[..., Any]
 MARKS = ("--config", "config/test.yaml", "--dataset", "marks")
@@ -88,16 +86,17 @@ def test_they_get_the_classes_that_the_run_gave_them(
     finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     """The test images once more, as files: all three methods decide as they did in the run."""
-    digits = Digits()
+    shapes = Shapes()
     monkeypatch.chdir(finished.folder)
     files = {}
-    for i, image_id in enumerate(digits.split("test").ids[:60]):
-        digits.image(image_id).save(tmp_path / f"{i}.png")
+    _, meta = read_tensors("results/image_features/mini/shapes/test.safetensors")
+    for i, image_id in enumerate(meta["ids"][::4]):
+        shapes.image(image_id).save(tmp_path / f"{i}.png")
         files[str(tmp_path / f"{i}.png")] = image_id
-    answer = command("predict", *files, "--config", "config/test.yaml", "--dataset", "digits", "--csv")
+    answer = command("predict", *files, "--config", "config/test.yaml", "--dataset", "shapes", "--csv")
     found = rows(answer.out)
     assert [r["image"] for r in found] == list(files)
-    assert_as_in_the_run(found, "digits", files)
+    assert_as_in_the_run(found, "shapes", files)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +105,8 @@ def test_they_get_the_classes_that_the_run_gave_them(
         (["nowhere"], "no file or folder nowhere"),
         (["config"], "no images in folder config"),
         (["photos", "--dataset", "mark"], "did you mean 'marks'"),
-        (["photos", "--dataset", "digits", "--config", "config/reproduce.yaml", "--model", "min"], "'mini'"),
-        (["photos"], "the configuration has digits, marks: name one with --dataset"),
+        (["photos", "--dataset", "shapes", "--config", "config/reproduce.yaml", "--model", "min"], "'mini'"),
+        (["photos"], "the configuration has shapes, marks: name one with --dataset"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -13,7 +13,7 @@ from working_copy import Work, working_copy
 
 from trees import plant
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Work:
         "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1], "draws": 1},
     }
     work = working_copy(tmp_path_factory.mktemp("published") / "copy", document)
-    work.snakemake()
+    work.make()
     return work
 
 

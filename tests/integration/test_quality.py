@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
+RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {
     "ruff check": ["ruff", "check"],
     "ruff format": ["ruff", "format", "--check"],
@@ -25,3 +25,32 @@ def test_clean(repo: Path, name: str) -> None:
     tool = Path(sys.executable).parent / command
     done = subprocess.run([str(tool), *arguments], cwd=repo, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def test_dvc_yaml_is_that_of_the_dag(repo: Path) -> None:
+    """Every output in one stage, every stage with the sources, texts and rule files it depends on."""
+    if subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "src", "workflow", "dvc.yaml"], cwd=repo
+    ).returncode:
+        pytest.skip("sources or rules are being edited")
+    done = subprocess.run(
+        [sys.executable, "-m", "coder_clip.tracking.pipeline"],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (repo / "dvc.yaml").read_text() == done.stdout, "python -m coder_clip.tracking.pipeline > dvc.yaml"
+
+
+def test_every_rule_lists_its_sources(repo: Path) -> None:
+    """A rule without them would miss an edit after a pull."""
+    for path in sorted((repo / "workflow/rules").glob("*.smk")):
+        for name, body in _rules(path.read_text()):
+            if "output:" in body:
+                assert "sources=" in body, f"{path.name}: rule {name}"
+
+
+def _rules(text: str) -> list[tuple[str, str]]:
+    parts = RULE.split(text)
+    return list(zip(parts[1::2], parts[2::2], strict=True))

@@ -25,7 +25,7 @@ from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
 from trees import plant, put
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 CLASSES, SHOTS, SEEDS = 3, (1, 2), (1, 2)
 DRAWN = [(n, s) for n in SHOTS for s in SEEDS]
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Work:
         plant("imagenet", root, 10)
         draw(root)
         sample(root)
-        work.snakemake()
+        work.make()
     entry.entry.cache_clear()
     return work
 

@@ -15,7 +15,7 @@ from working_copy import Work, duplicate, working_copy
 
 from llm_server import Server, serving, words
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 # What a model could send by accident or on purpose: markup for a browser, LaTeX, Markdown, matplotlib and a terminal.
 HOSTILE = [
@@ -31,7 +31,7 @@ HOSTILE = [
 DOCUMENT: dict[str, Any] = {
     "title": "texts",
     "datasets": {
-        "digits": {
+        "shapes": {
             "views": 1,
             "texts": {"name": "names", "attribute": "llm", "analogous": "llm", "synonym": "llm", "one_to_one": "llm"},
         }
@@ -65,7 +65,8 @@ def made(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """Everything run once, from the server's first answer to the page."""
     document = {**DOCUMENT, "generator": {**DOCUMENT["generator"], "base_url": server.url}}
     work = working_copy(tmp_path_factory.mktemp("texts") / "copy", document)
-    work.snakemake(TINY_KEY=KEY)
+    work.snakemake("results/one_to_one/shapes.json", TINY_KEY=KEY)  # all that asks the server
+    work.make(TINY_KEY=KEY)
     return work
 
 
@@ -81,37 +82,38 @@ def read(work: Work, name: str) -> Any:
 
 
 def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None:
-    texts = read(made, "texts/digits.json")
-    assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 10
+    texts = read(made, "texts/shapes.json")
+    assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 20
     note = texts["provenance"]["attribute"]
     assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
-    assert note["answers"] == 10
-    assert note["tokens"] == {"prompt": 1000, "completion": 500}
+    assert note["answers"] == 20
+    assert note["tokens"] == {"prompt": 2000, "completion": 1000}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
     assert re.fullmatch(r"[0-9a-f]{64}", note["prompt"]["sha256"])
-    pairs = read(made, "one_to_one/digits.json")
+    confusable = read(made, "one_to_one/pairs/shapes.json")["pairs"]
+    pairs = read(made, "one_to_one/shapes.json")
     assert len(pairs["pairs"]) == 12
-    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": 45, "asked": 12}
+    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": len(confusable), "asked": 12}
     assert 0 < pairs["provenance"]["pairs"]["share_of_comparisons"] < 1
-    reranked = read(made, "rerank/mini/digits.json")["methods"]
+    reranked = read(made, "rerank/mini/shapes.json")["methods"]
     assert any(m["looked_at"] and 0 < m["coverage"] < 1 for m in reranked)
     assert (made.folder / "results/report.html").stat().st_size > 10_000
     assert set(server.paid.values()) == {1}
 
 
 def test_the_pairs_that_are_written_are_those_that_are_confused_most(made: Work) -> None:
-    listed = read(made, "one_to_one/pairs/digits.json")["pairs"]
+    listed = read(made, "one_to_one/pairs/shapes.json")["pairs"]
     frequent = [p["inside_gate"] for p in listed]
     assert frequent == sorted(frequent, reverse=True)
     assert frequent[0] > 0
-    written = [(p["a_index"], p["b_index"]) for p in read(made, "one_to_one/digits.json")["pairs"]]
+    written = [(p["a_index"], p["b_index"]) for p in read(made, "one_to_one/shapes.json")["pairs"]]
     assert written == [(p["a"], p["b"]) for p in listed[:12]]
 
 
 def test_a_second_run_asks_nothing_and_needs_no_key(made: Work, server: Server) -> None:
     asked = len(server.asked)
-    done = made.snakemake()
-    assert "Nothing to be done" in done.stdout + done.stderr
+    assert made.planned() == {}
+    made.commands("generate-texts", "generate-pairs")
     assert len(server.asked) == asked
 
 
@@ -120,7 +122,7 @@ def test_the_same_answers_give_the_same_artefacts(copied: Work, server: Server) 
     before, asked = copied.hashes(), len(server.asked)
     shutil.rmtree(copied.folder / "results")
     shutil.rmtree(copied.folder / ".snakemake")
-    copied.snakemake("results/texts/digits.json", "results/one_to_one/digits.json")
+    copied.snakemake("results/texts/shapes.json", "results/one_to_one/shapes.json")
     after = copied.hashes()
     same = [name for name in before if name.startswith(("texts/", "one_to_one/")) and name.endswith(".json")]
     assert len(same) == 5
@@ -172,7 +174,7 @@ def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None
 def test_hostile_texts_do_no_harm_on_the_page(made: Work) -> None:
     """A text is data."""
     page = (made.folder / "results/report.html").read_text(encoding="utf-8")
-    texts = json.dumps(read(made, "texts/digits.json"), ensure_ascii=False)
+    texts = json.dumps(read(made, "texts/shapes.json"), ensure_ascii=False)
     assert "<script>document.title" in texts, "the texts were to be hostile"
     for harm in ("<script>document.title", "<img src=x", 'href="javascript:', "![x](http"):
         assert harm not in page

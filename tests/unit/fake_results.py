@@ -39,7 +39,7 @@ class Fake:
     """What to make up. ``classes`` names the classes of every data set."""
 
     root: Path
-    datasets: Sequence[str] = ("shapes", "digits")
+    datasets: Sequence[str] = ("shapes", "rare")
     models: Sequence[str] = ("mini",)
     shots: Sequence[int] = (1, 2, 4, 8, 16)
     seeds: Sequence[int] = (1, 2, 3)

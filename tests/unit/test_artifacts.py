@@ -37,6 +37,7 @@ def python(code: str, *arguments: str | Path, seed: str = "random") -> None:
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, env=environment)
 
 
+@pytest.mark.rest
 def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     """Two people would compare hashes of equal results and find them different."""
     for seed in ("1", "2"):

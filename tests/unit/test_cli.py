@@ -26,7 +26,7 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data/mini").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "c.yaml"
-    path.write_text("datasets: [digits, shapes]\nmodels: [mini]\nadapter: {shots: [1, 2]}\n")
+    path.write_text("datasets: [rare, shapes]\nmodels: [mini]\nadapter: {shots: [1, 2]}\n")
     return path
 
 
@@ -67,13 +67,13 @@ def test_nothing_shows_the_help(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["zero-shot", "--dataset", "digit"], "no data set 'digit' in the configuration (did you mean 'digits'?)"),
+        (["zero-shot", "--dataset", "shape"], "no data set 'shape' in the configuration (did you mean 'shapes'?)"),
         (["zero-shot", "--model", "minni"], "no model 'minni' in the configuration (did you mean 'mini'?)"),
-        (["texts", "-d", "x"], "(known: digits, shapes)"),
+        (["texts", "-d", "x"], "(known: rare, shapes)"),
         (["adapter", "--shots", "3"], "no number of shots '3'"),
         (["image-features", "--split", "tests"], "did you mean 'test'"),
         (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
-        (["zero-shot"], "image_features/mini/digits/test.safetensors is missing; 'snakemake "),
+        (["zero-shot"], "image_features/mini/rare/test.safetensors is missing; 'snakemake "),
         (["show"], "results/tables/zero_shot.md is missing; 'snakemake "),
     ],
 )  # fmt: skip
@@ -127,6 +127,6 @@ def test_help_starts_without_torch() -> None:
 
 
 def test_nearest_offers_or_lists() -> None:
-    assert nearest("Digit", ["digits", "shapes"]) == " (did you mean 'digits'?)"
+    assert nearest("Shape", ["rare", "shapes"]) == " (did you mean 'shapes'?)"
     assert nearest("x", ["b", "a"]) == " (known: a, b)"
     assert nearest("x", []) == " (known: none)"

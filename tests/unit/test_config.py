@@ -39,15 +39,15 @@ def refused(text: str) -> str:
     return message
 
 
-SMALL = "datasets: [digits]\nmodels: [mini]\n"
+SMALL = "datasets: [shapes]\nmodels: [mini]\n"
 
 
 def test_lists_are_short_for_built_in_names() -> None:
-    """`datasets: [digits, shapes]` in the README would not work."""
-    config = load("datasets: [digits, shapes]\nmodels: [mini]\n")
-    assert list(config.datasets) == ["digits", "shapes"]
+    """`datasets: [rare, shapes]` in the README would not work."""
+    config = load("datasets: [rare, shapes]\nmodels: [mini]\n")
+    assert list(config.datasets) == ["rare", "shapes"]
     assert config.models["mini"].model == "local-dir:data/mini"
-    assert load("datasets: {shapes: , digits: {views: 3}}\nmodels: {mini: }\n").datasets["digits"].views == 3
+    assert load("datasets: {shapes: , rare: {views: 3}}\nmodels: {mini: }\n").datasets["rare"].views == 3
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) 
 
 
 def test_a_misspelt_mini_is_recognised() -> None:
-    message = refused("datasets: [digits]\nmodels: {mimi: }\n")
+    message = refused("datasets: [shapes]\nmodels: {mimi: }\n")
     assert "models.mimi" in message
     assert "did you mean 'mini'" in message
-    assert "did you mean" not in refused("datasets: [digits]\nmodels: {clip-large: }\n")
+    assert "did you mean" not in refused("datasets: [shapes]\nmodels: {clip-large: }\n")
 
 
 def test_outside_of_the_project_the_way_into_it_is_named() -> None:
@@ -83,21 +83,21 @@ def test_outside_of_the_project_the_way_into_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong", "offered"),
     [
-        ("datasets: [digit]\nmodels: [mini]", "datasets.digit", "digits"),
-        ("datasets: {digits: {view: 3}}\nmodels: [mini]", "datasets.digits.view", "views"),
-        ("datasets: {digits: {templates: {nam: x}}}\nmodels: [mini]", "templates.nam", "name"),
+        ("datasets: [shape]\nmodels: [mini]", "datasets.shape", "shapes"),
+        ("datasets: {shapes: {view: 3}}\nmodels: [mini]", "datasets.shapes.view", "views"),
+        ("datasets: {shapes: {templates: {nam: x}}}\nmodels: [mini]", "templates.nam", "name"),
         (
-            "datasets: [digits]\nmodels: {big: {model: ViT-B32, pretrained: openai}}",
+            "datasets: [shapes]\nmodels: {big: {model: ViT-B32, pretrained: openai}}",
             "ViT-B32",
             "ViT-B-32",
         ),
         (
-            "datasets: [digits]\nmodels: {big: {model: ViT-B-32, precission: fp16}}",
+            "datasets: [shapes]\nmodels: {big: {model: ViT-B-32, precission: fp16}}",
             "models.big.precission",
             "precision",
         ),
         (
-            "datasets: [digits]\nmodels: {big: {model: RN50, pretrained: x, precision: fp61}}",
+            "datasets: [shapes]\nmodels: {big: {model: RN50, pretrained: x, precision: fp61}}",
             "fp61",
             "fp16",
         ),
@@ -149,31 +149,31 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
     ("text", "says"),
     [
         ("datasets: []\nmodels: [mini]", "at least one"),
-        ("datasets: [digits]\nmodels: {}", "at least one"),
+        ("datasets: [shapes]\nmodels: {}", "at least one"),
         ("models: [mini]", "datasets"),
-        ("datasets: [digits]", "models"),
-        ("datasets: digits\nmodels: [mini]", "datasets"),
-        ("datasets: [digits: {views: 3}]\nmodels: [mini]", "datasets"),
-        ("datasets: [digits, digits]\nmodels: [mini]", "digits"),
+        ("datasets: [shapes]", "models"),
+        ("datasets: shapes\nmodels: [mini]", "datasets"),
+        ("datasets: [shapes: {views: 3}]\nmodels: [mini]", "datasets"),
+        ("datasets: [shapes, shapes]\nmodels: [mini]", "shapes"),
         ("datasets: [1]\nmodels: [mini]", "datasets"),
         ("datasets: {'a/b': {root: x}}\nmodels: [mini]", "datasets.a/b"),
         ("datasets: {mine: {}}\nmodels: [mini]", "'root'"),
-        ("datasets: {digits: {classes: [one]}}\nmodels: [mini]", "datasets.digits.classes"),
-        ("datasets: {digits: {threshold: 2}}\nmodels: [mini]", "datasets.digits.threshold"),
-        ("datasets: {digits: {templates: {name: a photo}}}\nmodels: [mini]", "{class}"),
-        ("datasets: {digits: {templates: {attribute: 'a {class}'}}}\nmodels: [mini]", "{attribute}"),
-        ("datasets: {digits: {templates: {prompts: []}}}\nmodels: [mini]", "templates.prompts"),
-        ("datasets: {digits: {templates: {name: ['a {class}', 'b {class}']}}}\nmodels: [mini]", "templates.name"),
-        ("datasets: [digits]\nmodels: {big: {model: ViT-B-32}}", "'pretrained'"),
-        ("datasets: [digits]\nmodels: [big]", "models.big.model"),
-        ("datasets: [digits]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
+        ("datasets: {shapes: {classes: [one]}}\nmodels: [mini]", "datasets.shapes.classes"),
+        ("datasets: {shapes: {threshold: 2}}\nmodels: [mini]", "datasets.shapes.threshold"),
+        ("datasets: {shapes: {templates: {name: a photo}}}\nmodels: [mini]", "{class}"),
+        ("datasets: {shapes: {templates: {attribute: 'a {class}'}}}\nmodels: [mini]", "{attribute}"),
+        ("datasets: {shapes: {templates: {prompts: []}}}\nmodels: [mini]", "templates.prompts"),
+        ("datasets: {shapes: {templates: {name: ['a {class}', 'b {class}']}}}\nmodels: [mini]", "templates.name"),
+        ("datasets: [shapes]\nmodels: {big: {model: ViT-B-32}}", "'pretrained'"),
+        ("datasets: [shapes]\nmodels: [big]", "models.big.model"),
+        ("datasets: [shapes]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
         (
-            "datasets: [digits]\nmodels: {m: {model: ViT-B-32, pretrained: 'local-dir:data/mini'}}",
+            "datasets: [shapes]\nmodels: {m: {model: ViT-B-32, pretrained: 'local-dir:data/mini'}}",
             "'local-dir:' stands in 'model' (model: local-dir:data/mini)",
         ),
         ("just words", "datasets"),
         ("", "datasets"),
-        ("datasets: [digits\nmodels: [mini]", "YAML"),
+        ("datasets: [shapes\nmodels: [mini]", "YAML"),
     ],
 )  # fmt: skip
 def test_what_makes_no_configuration_is_refused(text: str, says: str) -> None:
@@ -208,11 +208,11 @@ def test_published_values_are_defaults_of_published_data_sets() -> None:
 
 def test_own_texts_without_one_to_one_do_not_borrow_another_data_sets() -> None:
     Path("data/texts").mkdir(parents=True)
-    Path("data/texts/digits.one_to_one.json").write_text("{}")
-    config = load("datasets: {digits: {texts: names}}\nmodels: [mini]\n")
-    assert config.datasets["digits"].text_source("digits") is None
-    assert config.datasets["digits"].pair_source("digits") is None
-    assert load(SMALL).datasets["digits"].pair_source("digits") is not None
+    Path("data/texts/shapes.one_to_one.json").write_text("{}")
+    config = load("datasets: {shapes: {texts: names}}\nmodels: [mini]\n")
+    assert config.datasets["shapes"].text_source("shapes") is None
+    assert config.datasets["shapes"].pair_source("shapes") is None
+    assert load(SMALL).datasets["shapes"].pair_source("shapes") is not None
 
 
 def test_open_clip_names_are_read_without_importing_it() -> None:
@@ -240,14 +240,14 @@ def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"datasets": ["digits"], "models": ["mini"], "adaptor": {}},
-        {"datasets": ["digits"], "models": ["mini"], "adapter": {"shot": [1]}},
-        {"datasets": {"digits": {"view": 1}}, "models": ["mini"]},
-        {"datasets": ["digits"], "models": {"m": {"model": "RN50", "precision": "fp61"}}},
-        {"datasets": ["digits"], "models": ["mini"], "settings": ["cleen"]},
-        {"datasets": ["digits"], "models": ["mini"], "adapter": {"methods": ["tipx"]}},
-        {"datasets": ["digits"], "models": ["mini"], "features": {"batch_size": 0}},
-        {"datasets": ["digits"]},
+        {"datasets": ["shapes"], "models": ["mini"], "adaptor": {}},
+        {"datasets": ["shapes"], "models": ["mini"], "adapter": {"shot": [1]}},
+        {"datasets": {"shapes": {"view": 1}}, "models": ["mini"]},
+        {"datasets": ["shapes"], "models": {"m": {"model": "RN50", "precision": "fp61"}}},
+        {"datasets": ["shapes"], "models": ["mini"], "settings": ["cleen"]},
+        {"datasets": ["shapes"], "models": ["mini"], "adapter": {"methods": ["tipx"]}},
+        {"datasets": ["shapes"], "models": ["mini"], "features": {"batch_size": 0}},
+        {"datasets": ["shapes"]},
     ],
 )
 def test_editors_mark_a_typing_error(document: Any) -> None:
@@ -260,16 +260,16 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     assert features["workers"] > 0
     assert "threads" not in features
     spread = {"workers": 4, "shards": 8, "device": "cuda"}
-    document = {"datasets": ["digits"], "models": ["mini"]}
+    document = {"datasets": ["shapes"], "models": ["mini"]}
     one, other = (Config.model_validate(document | {"features": f}).deciding() for f in ({}, spread))
     assert one == other
 
 
 def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:
     """They are most of what a shot takes on disk."""
-    document = {"datasets": {"digits": {"views": 20}}, "models": ["mini"]}
+    document = {"datasets": {"shapes": {"views": 20}}, "models": ["mini"]}
     kept = [
-        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("digits")
+        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("shapes")
         for m in (["gda"], ["tip_adapter", "ape"])
     ]
     assert kept == [10, 0]

@@ -546,7 +546,7 @@ def test_hugging_face_tower_is_cut_to_its_padding(lite: Encoder) -> None:
     assert over == [1]  # 75 words and two special tokens are 77
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @needs_lite
 @pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
 def test_real_encoder_on_real_photos(lite: Encoder) -> None:
@@ -568,7 +568,7 @@ def test_the_embedded_model_loads_offline() -> None:
     assert torch.isfinite(encoder.encode_images(pixels)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
 def test_full_size_local_checkpoints(tmp_path: Path, name: str) -> None:
     """Random weights of the paper's architectures through a file, against open_clip's own pipeline."""

@@ -346,7 +346,7 @@ def test_images_on_planes_are_counted_as_one_by_one(
 
 
 @pytest.mark.parametrize(
-    ("dataset", "last_beta", "last_alpha"), [("dtd", 12.9355, 12.355), ("digits", 6.9655, 2.855)]
+    ("dataset", "last_beta", "last_alpha"), [("dtd", 12.9355, 12.355), ("shapes", 6.9655, 2.855)]
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_tip_adapter_is_searched_as_its_authors_do(

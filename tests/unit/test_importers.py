@@ -358,7 +358,7 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
 def test_import_without_class_names_says_where_they_go(command: Callable[..., Any], workplace: Path) -> None:
     saved(workplace / "d.json", DESCRIPTIONS)
     (workplace / "c.yaml").write_text(
-        "datasets: [digits]\nmodels: {m: {model: ViT-B-32, pretrained: openai}}\n"
+        "datasets: [shapes]\nmodels: {m: {model: ViT-B-32, pretrained: openai}}\n"
     )
     answer = command("texts", "import", "descriptions", "d.json", "-d", "cats", "-c", "c.yaml")
     assert "--classes" in answer.err

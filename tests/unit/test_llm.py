@@ -314,7 +314,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> Path:
 
 
 def load(texts: Any, generator: Any = None, **more: Any) -> Any:
-    document = {"datasets": {"digits": {"texts": texts, **more}}, "models": ["mini"]}
+    document = {"datasets": {"shapes": {"texts": texts, **more}}, "models": ["mini"]}
     Path("c.yaml").write_text(yaml.safe_dump(document | ({"generator": generator} if generator else {})))
     return load_config("c.yaml")
 
@@ -327,29 +327,29 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
         "synonym": "wordnet",
         "one_to_one": "llm",
     }
-    data = load(texts, {"model": "m"}).datasets["digits"]
-    assert data.text_sources("digits") == {
+    data = load(texts, {"model": "m"}).datasets["shapes"]
+    assert data.text_sources("shapes") == {
         "attribute": "llm", "analogous": Path("mine.json"), "synonym": "wordnet"
     }  # fmt: skip
-    assert data.text_files("digits") == [Path("mine.json")]
-    assert data.generated("digits") == ["attribute", "synonym"]
+    assert data.text_files("shapes") == [Path("mine.json")]
+    assert data.generated("shapes") == ["attribute", "synonym"]
     assert data.generates_pairs
-    assert data.pair_source("digits") is None
-    with_pairs = load({"one_to_one": "pairs.json"}).datasets["digits"]
-    assert with_pairs.pair_source("digits") == Path("pairs.json")
+    assert data.pair_source("shapes") is None
+    with_pairs = load({"one_to_one": "pairs.json"}).datasets["shapes"]
+    assert with_pairs.pair_source("shapes") == Path("pairs.json")
     assert not with_pairs.generates_pairs
-    beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["digits"]
-    assert beside.pair_source("digits") == Path("pairs.json")
-    only = load({"synonym": "wordnet"}).datasets["digits"]  # WordNet needs no language model
-    assert only.generated("digits") == ["synonym"]
+    beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["shapes"]
+    assert beside.pair_source("shapes") == Path("pairs.json")
+    only = load({"synonym": "wordnet"}).datasets["shapes"]  # WordNet needs no language model
+    assert only.generated("shapes") == ["synonym"]
     assert not only.generates_pairs
 
 
 def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
-    assert load("mine.json").datasets["digits"].text_sources("digits") == dict.fromkeys(
+    assert load("mine.json").datasets["shapes"].text_sources("shapes") == dict.fromkeys(
         TEXT_KINDS, Path("mine.json")
     )
-    assert load("names").datasets["digits"].text_sources("digits") == {}
+    assert load("names").datasets["shapes"].text_sources("shapes") == {}
 
 
 @pytest.mark.parametrize(

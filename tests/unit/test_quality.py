@@ -203,7 +203,7 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data/mini").symlink_to(ROOT / "data/mini")
     (tmp_path / "data/texts").symlink_to(ROOT / "data/texts")
     path = tmp_path / "c.yaml"
-    path.write_text("datasets: [digits]\nmodels: [mini]\nfeatures: {device: cpu}\n")
+    path.write_text("datasets: [shapes]\nmodels: [mini]\nfeatures: {device: cpu}\n")
     return path
 
 
@@ -230,7 +230,7 @@ def test_report_shows_the_texts_of_the_configuration(
 ) -> None:
     answer = command("texts", "report", "--config", configuration)
     assert answer.code == 0, answer.err
-    kinds = [line.split()[1] for line in answer.out.splitlines() if line.startswith("digits  ")]
+    kinds = [line.split()[1] for line in answer.out.splitlines() if line.startswith("shapes  ")]
     assert kinds == ["name", "attribute", "analogous", "synonym", "one_to_one"]
 
 
@@ -238,7 +238,7 @@ def test_report_shows_the_texts_of_the_configuration(
     ("arguments", "says"),
     [
         (["--model", "minni"], "did you mean 'mini'"),
-        (["--dataset", "digit"], "did you mean 'digits'"),
+        (["--dataset", "shape"], "did you mean 'shapes'"),
         (["nothing.json"], "nothing.json"),
     ],
 )

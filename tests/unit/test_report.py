@@ -81,9 +81,9 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
         assert sha256(path)[:12] in text
     assert "coder-clip table zero_shot</code>" in text
     assert "coder-clip table settings --config mine.yaml</code>" in text
-    artefact = results.paths.adapter("mini", "digits", 4)
-    assert f"results/adapter/mini/digits/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
-    assert "coder-clip adapter --shots 4 --model mini --dataset digits" in text
+    artefact = results.paths.adapter("mini", "rare", 4)
+    assert f"results/adapter/mini/rare/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
+    assert "coder-clip adapter --shots 4 --model mini --dataset rare" in text
 
 
 def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
         full(tmp_path),
         title="My run",
         note="No evidence about the paper.",
-        config_text="datasets: [digits, shapes]",
+        config_text="datasets: [rare, shapes]",
         versions={"torch": "2.6.0+cpu"},
         commands={"reproduce": "make reproduce CONFIG=mine.yaml"},
     )
     assert "<h1>My run</h1>" in text
     for part in (
         "No evidence about the paper.",
-        "datasets: [digits, shapes]",
+        "datasets: [rare, shapes]",
         "2.6.0+cpu",
         "CONFIG=mine.yaml",
     ):
@@ -194,9 +194,9 @@ def test_headline_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
 
 def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) -> None:
     results = full(tmp_path)
-    assert [e["datasets"] for e in report._encoders(results)] == [["shapes", "digits"]]
-    Fake(results.paths.root, weights="f" * 64)._features("digits", "mini")
-    assert [e["datasets"] for e in report._encoders(results)] == [["shapes"], ["digits"]]
+    assert [e["datasets"] for e in report._encoders(results)] == [["shapes", "rare"]]
+    Fake(results.paths.root, weights="f" * 64)._features("rare", "mini")
+    assert [e["datasets"] for e in report._encoders(results)] == [["shapes"], ["rare"]]
 
 
 def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pyte
     [
         lambda p: p.table("few_shot"),
         lambda p: p.figure("tsne"),
-        lambda p: p.texts("digits"),
+        lambda p: p.texts("rare"),
         lambda p: p.manifest("shapes"),
         lambda p: p.image_features("mini", "shapes", "test"),
         lambda p: p.evaluation("mini", "shapes"),
@@ -247,9 +247,9 @@ def test_a_figure_that_is_no_png_is_refused(tmp_path: Path) -> None:
 def test_metrics_are_the_main_settings_accuracies(tmp_path: Path) -> None:
     results = full(tmp_path)
     found = report.metrics(results)
-    assert list(found) == ["shapes", "digits"]
-    numbers = found["digits"]["mini"]
-    wanted = next(m for m in results.zero_shot("digits", "mini")["methods"] if m["setting"] == "clean")
+    assert list(found) == ["shapes", "rare"]
+    numbers = found["rare"]["mini"]
+    wanted = next(m for m in results.zero_shot("rare", "mini")["methods"] if m["setting"] == "clean")
     assert numbers["coder"] == wanted["accuracy"]["value"]
     assert {"clip", "coder_rerank", "coder_adapter_4_shots", "tip_adapter_1_shots"} <= set(numbers)
     assert all(0 <= v <= 1 for v in numbers.values())
@@ -269,10 +269,10 @@ def test_main_setting_is_the_nearest_to_clean(tmp_path: Path) -> None:
 
 def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> None:
     """ImageNet-V2 and Places365 have a test split alone: no run to wait for, and averages without them."""
-    results = full(tmp_path, datasets=("shapes", "digits"))
+    results = full(tmp_path, datasets=("shapes", "rare"))
     alone = full(tmp_path / "alone", datasets=("shapes",))
-    shutil.rmtree(tmp_path / "results/adapter/mini/digits")
-    path = results.paths.manifest("digits")
+    shutil.rmtree(tmp_path / "results/adapter/mini/rare")
+    path = results.paths.manifest("rare")
     document = json.loads(path.read_text())
     document["images"] = {"test": document["images"]["test"]}
     write_json(path, document | {"split": "all images as test"})
@@ -280,11 +280,11 @@ def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> 
     made, expected = (tables.TABLES["few_shot"](r).frame for r in (results, alone))
     assert made.equals(expected)
     assert set(tables.TABLES["settings"](results).frame.query("shots > 0")["dataset"]) == {"shapes"}
-    assert not [m for m in report.metrics(results)["digits"]["mini"] if m.endswith("_shots")]
+    assert not [m for m in report.metrics(results)["rare"]["mini"] if m.endswith("_shots")]
     assert [m for m in report.metrics(results)["shapes"]["mini"] if m.endswith("_shots")]
     figure = figures.FIGURES["few_shot"].draw(results, Image.new)  # type: ignore[arg-type]  # it shows no image
     assert len([ax for ax in figure.axes if ax.lines]) == 1
-    assert not [s for s in results.sources(["adapter"]) if "digits" in s.path]
+    assert not [s for s in results.sources(["adapter"]) if "rare" in s.path]
     assert "all images as test" in page(results)
     results.few_shot = []
     assert tables.TABLES["few_shot"](results).frame.empty

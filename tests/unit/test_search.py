@@ -98,7 +98,7 @@ def test_same_as_the_exhaustive_loop_on_the_published_grid(seed: int) -> None:
     compare(seed, WHOLE)
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.parametrize(
     "seeds", [range(s, s + 10) for s in range(1000, 1200, 10)], ids=lambda r: f"from {r[0]}"
 )
@@ -107,7 +107,7 @@ def test_same_as_the_exhaustive_loop_on_the_published_grid_many_times(seeds: ran
         compare(seed, WHOLE)
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_same_as_the_exhaustive_loop_thousands_of_times() -> None:
     for seed in range(10_000, 13_000):
         compare(seed, COARSE)

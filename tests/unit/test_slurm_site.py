@@ -188,7 +188,7 @@ def test_weights_that_nodes_cannot_fetch(repo: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     (tmp_path / "c.yaml").write_text(
-        "datasets: [digits]\nmodels: {mini: {model: local-dir:data/mini}, b: {model: ViT-B-32, pretrained: openai}}\n"
+        "datasets: [shapes]\nmodels: {mini: {model: local-dir:data/mini}, b: {model: ViT-B-32, pretrained: openai}}\n"
     )
     (found,) = check._weights(load_config(tmp_path / "c.yaml"))
     assert found.status == "note"

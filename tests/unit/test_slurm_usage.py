@@ -97,7 +97,7 @@ def submitted(job: str, rule: str, *files: str, **asked: Any) -> None:
 def test_slurm_s_accounting_joins_in(results: Path) -> None:
     """Jobs that failed leave no benchmark file; a group is a job of its own."""
     submitted("8", "encode", str(results / "benchmarks/f/a.tsv"), mem_mb=4000, runtime=60)
-    submitted("7", "both-mini-digits_a_b", "a.tsv", "b.tsv", mem_mb=16000, runtime=240, cpus=5)
+    submitted("7", "both-mini-shapes_a_b", "a.tsv", "b.tsv", mem_mb=16000, runtime=240, cpus=5)
     submitted("9", "encode", str(results / "benchmarks/f/b.tsv"), mem_mb=4000)
     found = rows(results)
     assert (found["encode"].jobs, found["encode"].failed) == (2, 2)
@@ -132,7 +132,7 @@ def test_half_written_files_and_those_without_a_rule_are_passed_over(results: Pa
 
 
 def test_command(results: Path, command: Callable[..., Any], repo: Path) -> None:
-    Path("c.yaml").write_text("datasets: [digits]\nmodels: [mini]\n")
+    Path("c.yaml").write_text("datasets: [shapes]\nmodels: [mini]\n")
     Path("data").symlink_to(repo / "data")
     answer = command("usage", "--config", "c.yaml")
     assert answer.code == 0, answer.err
@@ -147,7 +147,7 @@ def test_before_any_run(
     tmp_path: Path, command: Callable[..., Any], repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("c.yaml").write_text("datasets: [digits]\nmodels: [mini]\n")
+    Path("c.yaml").write_text("datasets: [shapes]\nmodels: [mini]\n")
     Path("data").symlink_to(repo / "data")
     answer = command("usage", "--config", "c.yaml")
     assert answer.code == 1

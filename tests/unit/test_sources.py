@@ -74,7 +74,7 @@ def test_no_phase_depends_on_configuration_or_command_line(phase: str) -> None:
 
 def test_a_data_set_depends_on_its_own_module_only() -> None:
     assert "datasets/shapes.py" in names("datasets.shapes")
-    assert "datasets/digits.py" not in names("datasets.shapes")
+    assert "datasets/rare.py" not in names("datasets.shapes")
     assert not {f"datasets/{m}.py" for m, _ in BUILTIN.values()} & names("phases.image_features")
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from coder_clip.datasets.base import Templates
 from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
-from coder_clip.texts.sentences import Sentences, fill, make_sentences, pair_sentences
+from coder_clip.texts.sentences import (
+    AS_PUBLISHED,
+    FEW_SHOT,
+    NAMES,
+    Sentences,
+    fill,
+    make_sentences,
+    pair_sentences,
+)
 from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, names_only, select_pairs
 
 CLASSES = ["red fox", "arctic fox"]
@@ -124,7 +132,7 @@ def test_names_alone_are_a_text_set() -> None:
     assert not any(c.attribute or c.analogous or c.synonym for c in alone.classes)
 
 
-@pytest.mark.parametrize("name", ["digits", "shapes"])
+@pytest.mark.parametrize("name", ["rare", "shapes"])
 def test_the_text_sets_we_ship_are_whole(repo: Path, name: str) -> None:
     classes = (repo / f"data/classes/{name}.txt").read_text(encoding="utf-8").splitlines()
     loaded = load_text_set(repo / f"data/texts/{name}.json", name, classes)
@@ -205,7 +213,7 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:
 def test_pairs_are_chosen_without_order() -> None:
     both = PairSet.model_validate(pairs(PAIR))
     assert select_pairs(both, [(1, 0), (0, 2)]).pairs == both.pairs
-    assert select_pairs(both, []).pairs == []
+    assert select_pairs(both, []).pairs == both.pairs  # on other images stage one may confuse them
 
 
 # ---- sentences -------------------------------------------------------------------------------------
@@ -213,11 +221,11 @@ def test_pairs_are_chosen_without_order() -> None:
 
 def sentences(*classes: dict[str, Any], templates: Templates | None = None) -> Sentences:
     found = TextSet.model_validate(texts(*classes))
-    return make_sentences(found, templates or Templates(), lambda lists: [["word"] * len(a) for a in lists])
+    return make_sentences(found, templates or Templates())
 
 
-def of(found: Sentences, kind: str, as_published: bool = False) -> list[str]:
-    return [found.text[r] for r in found.rows(kind, as_published)]
+def of(found: Sentences, kind: str, *tags: str) -> list[str]:
+    return [found.text[r] for r in found.rows(kind, *tags)]
 
 
 def test_each_kind_in_its_template() -> None:
@@ -234,7 +242,6 @@ def test_each_kind_in_its_template() -> None:
     assert of(found, "analogous") == ["a photo of a red fox similar to dog."]
     assert of(found, "synonym") == ["a photo of a vixen."]
     assert of(found, "sentence") == ["Red {class} foxes are red."]
-    assert of(found, "random_words") == ["a photo of a red fox which has word."]
 
 
 def test_each_class_has_its_own_texts() -> None:
@@ -257,23 +264,49 @@ def test_each_class_has_its_own_texts() -> None:
 def test_as_published_every_synonym_reaches_clip_as_none() -> None:
     found = sentences({"name": "fox", "synonym": ["vixen", "reynard"]}, {"name": "cat"})
     assert of(found, "synonym") == ["a photo of a vixen.", "a photo of a reynard."]
-    assert of(found, "synonym", as_published=True) == ["a photo of a None."]
-    assert [found.class_index[r] for r in found.rows("synonym", True)] == [0]
+    assert of(found, "synonym", AS_PUBLISHED) == ["a photo of a None."]
+    assert [found.class_index[r] for r in found.rows("synonym", AS_PUBLISHED)] == [0]
 
 
 def test_as_published_underscores_stay_but_in_names() -> None:
     found = sentences({"name": "red_fox", "attribute": ["fur"], "analogous": ["wild_dog"]})
-    assert of(found, "name", as_published=True) == ["a photo of a red fox."]
+    assert of(found, "name", AS_PUBLISHED) == ["a photo of a red fox."]
     assert of(found, "attribute") == ["a photo of a red fox which has fur."]
-    assert of(found, "attribute", as_published=True) == ["a photo of a red_fox which has fur."]
+    assert of(found, "attribute", AS_PUBLISHED) == ["a photo of a red_fox which has fur."]
     assert of(found, "analogous") == ["a photo of a red fox similar to wild dog."]
-    assert of(found, "analogous", as_published=True) == ["a photo of a red_fox similar to wild_dog."]
+    assert of(found, "analogous", AS_PUBLISHED) == ["a photo of a red_fox similar to wild_dog."]
+
+
+def test_the_authors_class_names_and_few_shot_wordings() -> None:
+    """Pets and DTD have other sentences for few-shot, Caltech-101 and Cars other names; each alone and together."""
+    templates = Templates(
+        attribute="A pet photo of {class} which has {attribute}.",
+        attribute_few_shot="{class} which has {attribute}",
+        class_names_as_published=("Wild_Cats", "dog"),
+    )
+    cat = {"name": "wild_cat", "attribute": ["fur"], "analogous": ["lynx"], "synonym": ["felid"]}
+    found = sentences(cat, {"name": "dog"}, templates=templates)
+    assert of(found, "name", NAMES) == ["a photo of a Wild Cats.", "a photo of a dog."]
+    assert of(found, "name", FEW_SHOT, AS_PUBLISHED)[0] == "a photo of a wild cat."
+    assert {
+        tags: of(found, "attribute", *tags) for tags in ((), (NAMES,), (FEW_SHOT,), (FEW_SHOT, AS_PUBLISHED))
+    } == {
+        (): ["A pet photo of wild cat which has fur."],
+        (NAMES,): ["A pet photo of Wild Cats which has fur."],
+        (FEW_SHOT,): ["wild cat which has fur"],
+        (FEW_SHOT, AS_PUBLISHED): ["wild_cat which has fur"],
+    }
+    assert of(found, "attribute", AS_PUBLISHED, FEW_SHOT, NAMES) == ["Wild_Cats which has fur"]
+    assert of(found, "analogous", AS_PUBLISHED, FEW_SHOT, NAMES) == [
+        "a photo of a Wild_Cats similar to lynx."
+    ]
+    assert of(found, "synonym", NAMES, FEW_SHOT) == ["a photo of a felid."]
 
 
 def test_without_bugs_in_reach_published_sentences_are_the_same() -> None:
     found = sentences({"name": "fox", "attribute": ["fur"], "analogous": ["dog"]})
     for kind in ("name", "attribute", "analogous", "synonym"):
-        assert found.rows(kind, as_published=True) == found.rows(kind)
+        assert found.rows(kind, AS_PUBLISHED) == found.rows(kind)
 
 
 def test_sentences_that_templates_make_equal_count_once() -> None:

@@ -262,10 +262,10 @@ CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\
 @pytest.mark.parametrize(
     ("datasets", "keys"),
     [
-        ("{digits: {views: 2}, shapes: {views: null}}", ["datasets.digits.views", "datasets.shapes.views"]),
-        ("{digits: {views: 2}, shapes: {threshold: 0}}", ["datasets.digits.views", "datasets.shapes"]),
-        ("{digits: , shapes: }", ["datasets.digits", "datasets.shapes"]),
-        ("[digits, shapes]", ["datasets"]),
+        ("{rare: {views: 2}, shapes: {views: null}}", ["datasets.rare.views", "datasets.shapes.views"]),
+        ("{rare: {views: 2}, shapes: {threshold: 0}}", ["datasets.rare.views", "datasets.shapes"]),
+        ("{rare: , shapes: }", ["datasets.rare", "datasets.shapes"]),
+        ("[rare, shapes]", ["datasets"]),
         ("{a.b: {root: r, views: 2}}", ["datasets"]),  # DVC takes dots apart
     ],
 )
@@ -285,16 +285,16 @@ def test_a_key_that_is_not_written_is_watched_with_its_table(
     ("written", "texts", "one_to_one"),
     [
         ("{views: 2, texts: t.json, one_to_one: o.json}", set(), set()),
-        ("{views: 2, texts: t.json}", set(), {"datasets.digits.texts"}),
+        ("{views: 2, texts: t.json}", set(), {"datasets.shapes.texts"}),
         (
             "{texts: {attribute: llm}, one_to_one: o.json}",
-            {"generator", "models", "features", "datasets.digits"},
+            {"generator", "models", "features", "datasets.shapes"},
             set(),
         ),
         (
             "{texts: {one_to_one: llm}, threshold: 0.1}",
             set(),
-            {"generator", "datasets.digits.texts", "datasets.digits.threshold"},
+            {"generator", "datasets.shapes.texts", "datasets.shapes.threshold"},
         ),
     ],
 )
@@ -302,7 +302,7 @@ def test_some_keys_are_read_with_some_configurations(
     written: str, texts: set[str], one_to_one: set[str]
 ) -> None:
     """The language model's settings where it is asked; the gate where it decides which pairs there are."""
-    put("c.yaml", CONFIGURATION.format(f"{{digits: {written}}}") + "generator: {model: m}\nfeatures: {}\n")
+    put("c.yaml", CONFIGURATION.format(f"{{shapes: {written}}}") + "generator: {model: m}\nfeatures: {}\n")
     found = {
         name: set(pipeline.keys_read(pipeline.Phase(name, name, (), ()), "c.yaml"))
         for name in ("texts", "one_to_one", "coder")
@@ -354,13 +354,13 @@ def test_rows_of_a_table() -> None:
 def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> None:
     others, root = {"dataset": {"shapes"}, "shots": {"2"}}, Path(results)
     assert _is_of(f"{results}/zero_shot/mini/shapes.json", others, root)
-    assert not _is_of(f"{results}/zero_shot/mini/digits.json", others, root)
-    assert _is_of(f"{results}/adapter/mini/digits/2.json", others, root)
+    assert not _is_of(f"{results}/zero_shot/mini/rare.json", others, root)
+    assert _is_of(f"{results}/adapter/mini/rare/2.json", others, root)
     assert not _is_of(f"{results}/evaluation/mini/2.json", others, root)
     assert not _is_of("data/texts/shapes.json", others, root)
-    row = {"dataset": "digits"}
-    assert _names(f"{results}/zero_shot/mini/digits.json", row, root)
-    assert not _names(f"{results}/texts/digits.json", row, root), (
+    row = {"dataset": "shapes"}
+    assert _names(f"{results}/zero_shot/mini/shapes.json", row, root)
+    assert not _names(f"{results}/texts/shapes.json", row, root), (
         "a rerun from the texts on, not from the images"
     )
 
@@ -372,7 +372,7 @@ def test_a_table_tells_its_configuration(repo: Path) -> None:
     for name, results in (("reproduce", "results"), ("photos", "results/photos")):
         put(
             f"config/{name}.yaml",
-            f"results: {results}\ndatasets: {{digits: {{texts: names}}}}\nmodels: [mini]\n",
+            f"results: {results}\ndatasets: {{shapes: {{texts: names}}}}\nmodels: [mini]\n",
         )
     put("config/half.yaml", "results: [")
     assert config_of("results/tables/zero_shot.csv") == Path("config/reproduce.yaml")

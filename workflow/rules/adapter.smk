@@ -25,9 +25,6 @@ rule fit_adapters:
         settings=CONFIG.settings,
         initial=lambda w: CONFIG.initial(w.dataset),
         adapter=CONFIG.adapter.model_dump(mode="json", exclude={"shots"}),
-        evaluation=CONFIG.evaluation.model_dump(
-            mode="json", include={"bootstrap", "seed"}
-        ),
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:

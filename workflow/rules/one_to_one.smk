@@ -3,8 +3,11 @@
 
 rule confusable_pairs:
     input:
-        features_to_choose_on,
-        expand(PATHS.image_features("{model}", "{{dataset}}", "test"), model=MODELS),
+        lambda w: expand(
+            PATHS.image_features("{model}", w.dataset, "{split}"),
+            model=MODELS,
+            split="val" if CONFIG.has_val(w.dataset) else "test",
+        ),
         expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
         PATHS.manifest("{dataset}"),
         sources=sources("pairs"),

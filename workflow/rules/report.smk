@@ -4,6 +4,7 @@
 # `python -m coder_clip.captions` writes, and its own sources: an edit of one makes that one again
 TABLES = {
     "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
+    "name_dose": (["zero_shot", "rerank"], "Zero-shot"),
     "classes": (["zero_shot", "rerank"], "Zero-shot"),
     "confusions": (["zero_shot", "rerank"], "Zero-shot"),
     "candidates": (["rerank"], "Zero-shot"),
@@ -18,6 +19,7 @@ TABLES = {
     "published": (["zero_shot", "rerank", "adapter"], "Published figures"),
 }
 FIGURES = {
+    "name_dose": (["zero_shot", "rerank"], "Zero-shot"),
     "few_shot": (["adapter"], "Few-shot"),
     "few_shot_ablations": (["adapter"], "Few-shot"),
     "tsne": (["evaluation"], "Features"),

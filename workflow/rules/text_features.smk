@@ -26,6 +26,7 @@ rule encode_texts:
         templates=templates,
         seed=CONFIG.evaluation.seed,
         template_ensemble=CONFIG.evaluation.template_ensemble,
+        random_draws=CONFIG.evaluation.random_draws,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:

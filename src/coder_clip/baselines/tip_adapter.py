@@ -1,7 +1,7 @@
 """Tip-Adapter without training, and the CODER-Adapter on raw features.
 
 Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022; main.py and utils.py
-of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float32 or wider. Features need not be unit.
+of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float64. Features need not be unit.
 """
 
 from __future__ import annotations
@@ -72,8 +72,7 @@ class TipAdapter:
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) with the keys -> (N, K) in [-1, 1]."""
-        dtype = wide(x, self.keys)
-        return unit(x.to(dtype), width=self.keys.shape[1]) @ self.keys.to(dtype).T
+        return (unit(x, width=self.keys.shape[1]) @ self.keys.T).to(wide(x))
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
         """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C) float64."""

@@ -1,6 +1,6 @@
 """Zero-shot classifiers that CODER is compared with, on the same features: CLIP and descriptions.
 
-Pure functions on features; torch tensors, computed in float32 or wider. Features need not be unit.
+Pure functions on features; torch tensors, computed in float64. Features need not be unit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..neighbors import unit, wide
+from ..exact import inner
+from ..neighbors import unit
 
 
 def class_weights(
@@ -33,8 +34,7 @@ def class_weights(
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """100 × cosine of images x (N, d) and class weights (C, d) -> (N, C); CLIP's logits."""
-    dtype = wide(x, weights)
-    return 100 * unit(x.to(dtype)) @ unit(weights.to(dtype), "class weights").T
+    return 100 * inner(unit(x), unit(weights, "class weights"))
 
 
 def description_scores(
@@ -55,8 +55,12 @@ def description_scores(
     mean, counts = _class_means(text_features, class_index, n_classes, fallback)
     if (counts == 0).any():
         raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description and no name")
-    dtype = wide(x, mean)
-    return 100 * unit(x.to(dtype)) @ mean.to(dtype).T
+    return mean_scores(x, mean)
+
+
+def mean_scores(x: Tensor, means: Tensor) -> Tensor:
+    """100 × mean cosine of images x (N, d) with the texts of each class, from their means (C, d) -> (N, C)."""
+    return 100 * inner(unit(x), means)
 
 
 def _class_means(

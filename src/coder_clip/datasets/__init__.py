@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
-    "digits": ("digits", "Digits"),
+    "rare": ("rare", "Rare"),
     "shapes": ("shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
@@ -35,6 +35,7 @@ __all__ = [
     "listing",
     "load_dataset",
     "load_templates",
+    "named_pictures",
     "nearest_dataset",
 ]
 
@@ -54,7 +55,7 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
             templates=load_templates(name, config),
         )
     if name in PUBLISHED:
-        dataset: Dataset = _module("published").load(name, data_root, config.shot_files)
+        dataset: Dataset = _module("published").load(name, data_root, config.shot_files, config.split)
     else:
         dataset = _drawn(name)()
     dataset.templates = load_templates(name, config)
@@ -74,6 +75,9 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # the published ones are no longer these with a bug
         given["one_to_one_as_published"] = ()
+    for kind in ("attribute", "analogous"):
+        if kind in given:  # then for few-shot, too
+            given[f"{kind}_few_shot"] = ""
     return dataclasses.replace(base, **given)  # type: ignore[arg-type]
 
 
@@ -81,7 +85,16 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
     """What can be told of a published data set's lists without a look at its images; None where it is not here."""
     if name not in PUBLISHED:
         return None
-    found: str | None = _module("published").listing(name, data_root, config.shot_files)
+    found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
+    return found
+
+
+def named_pictures(name: str) -> dict[str, int | None] | None:
+    """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
+
+    None for a data set that does not say so: only a drawn one can know.
+    """
+    found: dict[str, int | None] | None = getattr(_drawn(name), "named", None) if name in DRAWN else None
     return found
 
 

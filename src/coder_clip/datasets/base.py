@@ -36,6 +36,8 @@ class Templates:
     the seven that OpenAI's CLIP repository recommends for ImageNet.
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
     the class it is told apart from. one_to_one_as_published: what the published code puts them into, where it differs.
+    attribute_few_shot, analogous_few_shot: of the few-shot methods, where the authors have others; else empty.
+    class_names_as_published: in label order, what the authors' texts call the classes; empty where they agree.
     """
 
     name: str = "a photo of a {class}."
@@ -46,6 +48,9 @@ class Templates:
         "a {class} with {one_to_one}.",
     )
     one_to_one_as_published: tuple[str, ...] = ()
+    attribute_few_shot: str = ""
+    analogous_few_shot: str = ""
+    class_names_as_published: tuple[str, ...] = ()
     prompts: tuple[str, ...] = (
         "itap of a {class}.",
         "a bad photo of the {class}.",

@@ -8,6 +8,7 @@ there are and what they should count, and the sentences its texts are put into. 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -93,6 +94,19 @@ class ByHand(_Strict):
     optional: bool = Field(False, description="Only for a split that is not the first.")
 
 
+class PublishedNames(_Strict):
+    """What the authors' lists (datasets/class_name/*.txt) call the classes, where it is not what ``classes`` says."""
+
+    pattern: str = Field("", description="Regular expression that every other name matches.")
+    becomes: str = Field("", description="What it becomes.")
+    but: dict[str, str] = Field({}, description="Names one by one.")
+
+    def of(self, names: list[str]) -> tuple[str, ...]:
+        """In label order."""
+        changed = {n: re.sub(self.pattern, self.becomes, n) if self.pattern else n for n in names}
+        return tuple({**changed, **self.but}[n] for n in names)
+
+
 class Entry(_Strict):
     """All about one published data set."""
 
@@ -115,9 +129,19 @@ class Entry(_Strict):
     downloads: list[Download] = []
     by_hand: list[ByHand] = []
     templates: dict[
-        Literal["name", "attribute", "analogous", "one_to_one", "one_to_one_as_published", "prompts"],
+        Literal[
+            "name",
+            "attribute",
+            "analogous",
+            "one_to_one",
+            "one_to_one_as_published",
+            "attribute_few_shot",
+            "analogous_few_shot",
+            "prompts",
+        ],
         str | list[str],
     ] = {}
+    names_as_published: PublishedNames | None = None
 
     def class_names(self) -> list[str]:
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""
@@ -135,7 +159,18 @@ class Entry(_Strict):
     def make_templates(self) -> Templates:
         """The paper's sentences, with what the entry says instead."""
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
-        return dataclasses.replace(PAPER, **own)  # type: ignore[arg-type]
+        published = self.names_as_published and self.names_as_published.of(self.class_names())
+        return dataclasses.replace(PAPER, class_names_as_published=published or (), **own)  # type: ignore[arg-type]
+
+    def only(self, split: str | None) -> Entry:
+        """With this way to split the images alone. UserError for one that it has not."""
+        if split is None:
+            return self
+        chosen = [r for r in self.splits if r.rule == split]
+        if not chosen:
+            known = [r.rule for r in self.splits]
+            raise UserError(f"{self.title} has no split '{split}'{nearest(split, known)}")
+        return self.model_copy(update={"splits": chosen})
 
 
 def names() -> list[str]:

@@ -26,18 +26,21 @@ class UnreadableImage(UserError):
         return UnreadableImage, (self.path, self.reason)  # it crosses process boundaries
 
 
-def read_image(path: str | PathLike[str]) -> Image.Image:
+def read_image(path: str | PathLike[str], as_stored: bool = False) -> Image.Image:
     """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its EXIF tag.
 
     Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must lie
     in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour profiles); transparent pixels
-    are laid on white; of an animation the first frame is taken.
+    are laid on white; of an animation the first frame is taken. as_stored: neither turned nor laid on white, as
+    torchvision, CoOp and the authors read published data sets.
 
     Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
     """
     try:
         with Image.open(path) as image:
             image.load()
+            if as_stored and image.mode not in WIDE_MODES:
+                return image.convert("RGB")
             return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         broken = Path(path).is_symlink()

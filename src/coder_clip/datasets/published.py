@@ -53,14 +53,21 @@ def existing(root: Path) -> Path:
     return root
 
 
-def load(name: str, configured: Path | None, shots: Path | None = None) -> PublishedDataset:
+def load(
+    name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
+) -> PublishedDataset:
     """The data set below the root; UserError, with the command that helps, where it is not there."""
-    return load_below(name, existing(data_root(configured)), shots)
+    return load_below(name, existing(data_root(configured)), shots, split)
 
 
-def load_below(name: str, root: Path, shots: Path | None = None) -> PublishedDataset:
-    """The data set below this root, whatever the variable says. shots: folder of files of shots, see below."""
-    found = entry(name)
+def load_below(
+    name: str, root: Path, shots: Path | None = None, split: str | None = None
+) -> PublishedDataset:
+    """The data set below this root, whatever the variable says. shots: folder of files of shots, see below.
+
+    split: the rule to split by; None: the first whose files are there.
+    """
+    found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
 
@@ -88,14 +95,16 @@ def is_here(name: str, root: Path) -> bool:
     return place is not None and find_rule(entry(name), place.folder) is not None
 
 
-def listing(name: str, configured: Path | None, shots: Path | None = None) -> str | None:
+def listing(
+    name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
+) -> str | None:
     """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
 
     These files are small and decide everything but the pixels, so that a DAG is planned without a walk through a
     million images.
     """
     try:
-        found, root = entry(name), data_root(configured)
+        found, root = entry(name).only(split), data_root(configured)
     except UserError:
         return None
     place = find_place(name, found, root)
@@ -159,10 +168,13 @@ class PublishedDataset:
         return {split: len(pairs) for split, pairs in self._splits.items()}
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
+        """The image as RGB, as everybody reads published images: not turned, transparency dropped (read_image).
+
+        UserError for an unknown id or an unreadable file.
+        """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
-        return read_image(self.path(image_id))
+        return read_image(self.path(image_id), as_stored=True)
 
     def path(self, image_id: str) -> Path:
         """Where the image lies. Names on disk may differ from the lists in case and Unicode form."""

@@ -15,6 +15,7 @@ from .style import Drawing, Loader, write
 __all__ = ["FIGURES", "NAMES", "Drawing", "Loader", "write"]
 
 NAMES = (
+    "name_dose",
     "few_shot",
     "few_shot_ablations",
     "tsne",

@@ -50,27 +50,34 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument(
         "--float32", action="store_true", help="no bfloat16: for processors without bfloat16 units"
     )
-    s = commands.add_parser("score", help="zero-shot accuracy with name prompts")
+    s = commands.add_parser("score", help="accuracy of names alone and of attributes alone")
     s.add_argument("--out", type=Path, default=Path("data/mini"))
-    s.add_argument("--split", default="test", choices=["train", "val", "test"])
-    c = commands.add_parser("sheet", help="a picture of all classes of `shapes`")
-    c.add_argument("--out", type=Path, default=Path("docs/images/shapes.png"))
+    s.add_argument("--split", default="val", choices=["train", "val", "test"])
+    w = commands.add_parser("texts", help="the text sets of `rare`, from its table of marks")
+    w.add_argument("--out", type=Path, default=Path("data/texts"))
+    c = commands.add_parser("sheet", help="pictures of all classes of `shapes` and `rare`")
+    c.add_argument("--out", type=Path, default=Path("docs/images"))
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        if args.command == "sheet":
-            from .sheet import sheet
+        if args.command == "texts":
+            from .birds import write_text_sets
 
-            sheet(args.out)
+            write_text_sets(args.out)
             return 0
-        from .train import accuracy, train
+        if args.command == "sheet":
+            from .sheet import sheets
+
+            sheets(args.out)
+            return 0
+        from .train import premise, train
 
         if args.command == "score":
-            for name, value in accuracy(args.out, args.split).items():
-                print(f"{name}\t{value:.4f}")
+            for dataset, scores in premise(args.out, args.split).items():
+                print(dataset, *(f"{kind} {value:.4f}" for kind, value in scores.items()), sep="\t")
             return 0
         train(
             args.out,

@@ -7,7 +7,6 @@ about seeds), the sentences do not: the text sets were written apart from this f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -250,63 +249,17 @@ def scene_caption(
     return pick(rng, PLAIN).format(text)
 
 
-# --- digits -----------------------------------------------------------------------------------------------------
-
-DIGIT_FACTS: tuple[tuple[str, ...], ...] = (
-    ("one closed loop", "an empty middle", "an oval ring", "no straight line", "a round outline with a hole"),
-    ("one straight stroke", "a single upright line", "no loop", "a narrow shape", "a thin vertical bar"),
-    ("a curved top", "a flat line at the bottom", "a slanted stroke in the middle", "an arc open to the left on top"),
-    ("two arcs open to the left", "two bumps on the right", "an open left side", "a pinch in the middle"),
-    ("two strokes that cross", "an open top", "a long upright line on the right", "a horizontal bar", "an angle at the left"),
-    ("a flat bar at the top", "a round belly at the bottom", "a short upright stroke at the upper left", "a bowl open to the left"),
-    ("a closed loop at the bottom", "a curved stroke that rises to the left", "a tail at the top", "one hole below"),
-    ("a flat bar at the top", "a slanted leg", "no loop", "a sharp corner at the upper right", "a short bar across the leg"),
-    ("two closed loops", "a loop on top of another", "a narrow waist", "two holes", "lines that cross in the middle"),
-    ("a closed loop at the top", "a tail that goes down", "one hole above", "a straight leg on the right"),
-)  # fmt: skip
-DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGIT_PLAIN = ("the digit {}", "a handwritten {}", "a scan of {}", "the number {}", "a {} written by hand", "a picture of the digit {}", "a handwritten digit {}", "a blurry {}", "{} in ink", "a figure {}", "the numeral {}")  # fmt: skip
-
-
-def digit_caption(rng: Rng, label: int) -> str:
-    shown = DIGIT_NAMES[label] if rng.random() < 0.75 else str(label)
-    u = rng.random()
-    if u < 0.3:
-        shown = pick(rng, DIGIT_PLAIN).format(shown)
-        return pick(rng, WHICH).format(n=shown, f=facts(rng, DIGIT_FACTS[label], ""))
-    if u < 0.55:
-        fact = facts(rng, DIGIT_FACTS[label], "")
-        return pick(
-            rng, ("a digit with {f}", "a number which has {f}", "a handwritten figure with {f}", "{f}")
-        ).format(f=fact)
-    return pick(rng, DIGIT_PLAIN).format(shown)
-
-
-def vocabulary() -> list[str]:
-    """Every word that a caption can hold, sorted."""
-    texts: list[str] = [name for name in WORDS]
+def words() -> list[str]:
+    """Texts that together hold every word of these captions."""
+    texts: list[str] = [*WORDS, *PLAIN, *WHICH, *NAMELESS, *LIKE, *SHAPES, *PATTERNS, *COLOURS, *COUNTS]
     for w in WORDS.values():
         texts += [*w.kinds, *w.synonyms, *w.facts, *w.alike]
     for thing in (*THINGS, *MORE):
         texts += [word for word, _ in thing.variants]
-    for group in (*ON, *BESIDE, *SHAPES.values(), *PATTERNS.values(), *DIGIT_FACTS):
+    for group in (*ON, *BESIDE, *SHAPES.values(), *PATTERNS.values()):
         texts += group
     texts += [
-        *PLAIN,
-        *WHICH,
-        *NAMELESS,
-        *LIKE,
-        *SHAPES,
-        *PATTERNS,
-        *COLOURS,
-        *COUNTS,
-        *DIGIT_NAMES,
-        *DIGIT_PLAIN,
-    ]
-    texts += [
-        "a scan of the handwritten digit",
-        "a figure which has a number",
         "on the left right at the top bottom",
+        "far away close up circles triangles squares stripes dots parts an",
     ]
-    texts += ["far away close up circles triangles squares stripes dots parts an"]
-    return sorted({word for text in texts for word in re.findall("[a-z]+", re.sub(r"{\w*}", " ", text))})
+    return texts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,23 @@ import open_clip
 from open_clip.tokenizer import default_bpe
 from safetensors.torch import save_file
 
-from .captions import vocabulary
+from . import birds, captions
 
 WEIGHTS, CONFIG, BPE = "open_clip_model.safetensors", "open_clip_config.json", "bpe.txt.gz"
 VOCABULARY = 4096
 CONTEXT = 40
 
-# A small ResNet learns from little compute; its text tower is CLIP's own, causal and read at the end of text.
+# A small ResNet learns from little compute; its text tower is CLIP's own, causal and read at the end of text. Channels
+# are multiples of eight throughout: with a width of 24 a training step took three times as long (measured).
 ARCHITECTURE: dict[str, Any] = {
-    "embed_dim": 192,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 24, "head_width": 64},
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
     "text_cfg": {
         "context_length": CONTEXT,
         "vocab_size": VOCABULARY,
-        "width": 160,
-        "heads": 5,
-        "layers": 3,
+        "width": 128,
+        "heads": 2,
+        "layers": 2,
         "tokenizer_kwargs": {"bpe_path": BPE},
     },
 }
@@ -80,6 +82,12 @@ def merges() -> list[str]:
     rest = (i for i in range(len(ranked)) if i not in needed)
     kept = needed | set(islice(rest, room - len(needed)))
     return [header, *(ranked[i] for i in sorted(kept))]
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, sorted."""
+    texts = [*captions.words(), *birds.words()]
+    return sorted({word for text in texts for word in re.findall("[a-z]+", re.sub(r"{\w*}", " ", text))})
 
 
 def build() -> Clip:

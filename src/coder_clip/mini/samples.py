@@ -9,8 +9,7 @@ import hashlib
 import math
 import multiprocessing
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from ..datasets import shapes
-from ..datasets.digits import Digits
-from ..datasets.shapes import (
-    BACKGROUNDS,
-    CLUTTERS,
-    RGB,
-    THINGS,
-    Combo,
-    Pen,
-    Pose,
-    Thing,
-    combos,
-    polar,
-)
-from . import captions, things
+from ..datasets import drawing, rare, shapes
+from ..datasets.drawing import BACKGROUNDS, CLUTTERS, RGB, SIZE, Combo, Pen, Pose, combos, polar
+from ..datasets.shapes import THINGS, Thing
+from . import birds, captions, things
 from .captions import COLOURS, PATTERNS, SHAPES
 from .things import MORE
 
 CAPTIONS = 6  # captions drawn for each picture; every epoch reads another one
-SCANS = 12  # training scans of each digit that are shown: with all of them zero-shot has nothing left to gain
-PAPER = (255, 255, 255)
-SHARE = {"things": 0.70, "scenes": 0.24, "digits": 0.06}
+# Of pictures beyond the named ones. "free" birds combine marks at will, "known" ones are birds with a well-known name.
+SHARE = {"things": 0.34, "scenes": 0.1, "free": 0.32, "species": 0.19, "known": 0.05}
+# The first pictures are those whose captions hold a rare name, so that a species has exactly as many as declared.
+NAMED = [name for name, pictures in rare.NAMED.items() for _ in range(pictures or 0)]
 
 Rng = np.random.Generator
 Sample = tuple[Image.Image, list[str]]
@@ -47,11 +36,34 @@ Sample = tuple[Image.Image, list[str]]
 
 def sample(seed: int, index: int) -> Sample:
     """The picture with this number and its captions."""
-    rng = shapes.generator(f"mini/{seed}/{index}")
-    u = rng.random()
-    if u < SHARE["things"]:
+    rng = drawing.generator(f"mini/{seed}/{index}")
+    if index < len(NAMED):
+        return species_sample(rng, NAMED[index], named=True)
+    kind = str(rng.choice(list(SHARE), p=list(SHARE.values())))
+    if kind == "things":
         return thing_sample(rng)
-    return scene_sample(rng) if u < SHARE["things"] + SHARE["scenes"] else digit_sample(rng)
+    if kind == "scenes":
+        return scene_sample(rng)
+    if kind == "species":
+        name = captions.pick(rng, list(rare.SPECIES))
+        return species_sample(rng, name, named=rare.NAMED[name] is None)
+    if kind == "known":
+        name = captions.pick(rng, list(birds.KNOWN))
+        names = (name, *birds.KNOWN_SYNONYMS.get(name, ()))
+        return bird_sample(rng, birds.KNOWN[name], combos(name, False), names)
+    return bird_sample(rng, birds.free(rng), combos("bird", False))
+
+
+def species_sample(rng: Rng, name: str, named: bool) -> Sample:
+    """A class of `rare`, never in a held-out combination; only `named` ones have captions that say which it is."""
+    names = (name, *birds.SYNONYMS.get(name, ())) if named else ()
+    return bird_sample(rng, rare.SPECIES[name], combos(name, False), names)
+
+
+def bird_sample(rng: Rng, marks: rare.Marks, allowed: Sequence[Combo], names: tuple[str, ...] = ()) -> Sample:
+    combo = allowed[int(rng.integers(len(allowed)))]
+    image = rare.picture(marks, combo, rng)
+    return image, [birds.caption(rng, marks, names) for _ in range(CAPTIONS)]
 
 
 def thing_sample(rng: Rng) -> Sample:
@@ -83,7 +95,7 @@ def scene_sample(rng: Rng) -> Sample:
             draw_shape(pen, shape, pattern, COLOURS[colour], COLOURS[second], x + dx, y + dy, size, turn)
 
     background, clutter = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(CLUTTERS)))
-    image = shapes.compose(background, clutter, draw, pose, rng)
+    image = drawing.compose(background, clutter, draw, pose, rng)
     where = captions.place(rng, pose.x, pose.y, pose.size) if count == 1 else ""
     about = (count, shape, colour, second, pattern, where)
     return image, [captions.scene_caption(rng, *about) for _ in range(CAPTIONS)]
@@ -168,34 +180,6 @@ def _span(points: NDArray[np.float64], v: float, margin: float = 0.05) -> tuple[
     return (low, high) if low < high else None
 
 
-@cache
-def _training_digits() -> tuple[list[Image.Image], NDArray[np.int64]]:
-    digits = Digits()
-    split = digits.split("train")
-    few = np.sort(np.concatenate([np.flatnonzero(split.labels == c)[:SCANS] for c in range(10)]))
-    return [digits.scan(split.ids[i]) for i in few], split.labels[few]
-
-
-def digit_sample(rng: Rng) -> Sample:
-    """A scan of the digits' training split, turned, sheared, shifted and re-inked; no other split is read."""
-    images, labels = _training_digits()
-    i = int(rng.integers(len(images)))
-    a, k = float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))
-    z = float(rng.uniform(0.9, 1.2))
-    half = shapes.SIZE / 2
-    m = np.array([[math.cos(a), -math.sin(a) + k], [math.sin(a), math.cos(a)]]) * z
-    shift = half - m @ [half + float(rng.normal(0, 3)), half + float(rng.normal(0, 3))]
-    data = tuple(round(float(v), 4) for v in (m[0, 0], m[0, 1], shift[0], m[1, 0], m[1, 1], shift[1]))
-    size = (shapes.SIZE, shapes.SIZE)
-    image = images[i].transform(size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC, fillcolor=PAPER)
-    x = np.asarray(image, dtype=np.float32)
-    inked = (
-        255 - (255 - x) * float(rng.uniform(0.75, 1.1)) + rng.normal(0, float(rng.uniform(0, 10)), x.shape)
-    )
-    image = Image.fromarray(np.round(np.clip(inked, 0, 255)).astype(np.uint8))
-    return image, [captions.digit_caption(rng, int(labels[i])) for _ in range(CAPTIONS)]
-
-
 # --- the cache ----------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +194,7 @@ def draw_all(folder: Path, seed: int, count: int, bpe: Path, context: int, worke
     if done.exists():
         return images, tokens
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (shapes.SIZE, shapes.SIZE, 3)
+    shape = (SIZE, SIZE, 3)
     np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=(count, *shape))
     np.lib.format.open_memmap(tokens, mode="w+", dtype=np.uint16, shape=(count, CAPTIONS, context))
     jobs = [(images, tokens, seed, i, min(i + 500, count), bpe, context) for i in range(0, count, 500)]
@@ -225,7 +209,10 @@ def draw_all(folder: Path, seed: int, count: int, bpe: Path, context: int, worke
 
 def _code(bpe: Path) -> str:
     """Names the code and vocabulary behind a cache, so that none is used after a change."""
-    sources = [Path(str(m.__file__)) for m in (shapes, captions, things)] + [Path(__file__), bpe]
+    sources = [Path(str(m.__file__)) for m in (drawing, shapes, rare, captions, birds, things)] + [
+        Path(__file__),
+        bpe,
+    ]
     return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sources)).hexdigest()[:12]
 
 

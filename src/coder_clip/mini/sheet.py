@@ -1,4 +1,4 @@
-"""The sheet of `shapes`: every class once as drawn, then as the test split shows it."""
+"""The sheets of `shapes` and `rare`: every class once as drawn, then as the test split shows it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,41 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..datasets.shapes import SIZE, SUPER, THINGS, Pen, Pose, Shapes, generator
+from ..datasets.drawing import SIZE, SUPER, DrawnDataset, Pen, Pose, generator, slug
+from ..datasets.rare import SPECIES, Rare, draw
+from ..datasets.shapes import THINGS, Shapes
 
-COLUMNS, TESTS, GAP, LABEL = 10, 3, 4, 16
+TESTS, GAP, LABEL, LETTERS = 3, 4, 24, 12
+COLUMNS = {"shapes": 10, "rare": 12}
 
 
-def sheet(out: Path) -> None:
-    """Writes the sheet as PNG: ten classes a row; below each name the thing itself and three test images."""
-    data = Shapes()
-    ids = data.split("test").ids
-    per_class = len(ids) // len(THINGS)
+def sheets(folder: Path) -> None:
+    """Writes ``shapes.png`` and ``rare.png``: below each class's name the thing itself and three test images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for data in (Shapes(), Rare()):
+        _sheet(data).quantize(200).save(folder / f"{data.name}.png", optimize=True)
+
+
+def _sheet(data: DrawnDataset) -> Image.Image:
+    columns = COLUMNS[data.name]
     cell, block = SIZE + GAP, (1 + TESTS) * (SIZE + GAP) + LABEL
-    rows = -(-len(THINGS) // COLUMNS)
-    page = Image.new("RGB", (COLUMNS * cell + GAP, rows * block + GAP), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(9)
-    for c, thing in enumerate(THINGS):
-        x, y = GAP + (c % COLUMNS) * cell, GAP + (c // COLUMNS) * block
-        draw.text((x + SIZE / 2, y + 5), thing.name, fill="black", font=font, anchor="mm")
-        pen = Pen(Pose(0, 0, 0.92, 0, 1).matrix())
-        thing.draw(pen, thing.variants[0][1], generator(f"sheet/{thing.name}"))
+    rows = -(-len(data.classes) // columns)
+    page = Image.new("RGB", (columns * cell + GAP, rows * block + GAP), "white")
+    text, font = ImageDraw.Draw(page), ImageFont.load_default(9)
+    for c, name in enumerate(data.classes):
+        x, y = GAP + (c % columns) * cell, GAP + (c // columns) * block
+        shown = name if len(name) <= LETTERS else name.replace(" ", "\n")
+        text.text(
+            (x + SIZE / 2, y + LABEL / 2 - 2), shown, fill="black", font=font, anchor="mm", align="center"
+        )
+        pen = Pen(Pose(0, 0, 0.8 if data.name == "rare" else 0.92, 0, 1).matrix())
+        if data.name == "rare":
+            draw(pen, SPECIES[name], 1, False, generator(f"sheet/{name}"))
+        else:
+            THINGS[c].draw(pen, THINGS[c].variants[0][1], generator(f"sheet/{name}"))
         plain = Image.new("RGB", (SIZE * SUPER, SIZE * SUPER), (226, 232, 228))
         plain.paste(pen.layer, (0, 0), pen.layer)
         page.paste(plain.reduce(SUPER), (x, y + LABEL - 2))
         for i in range(TESTS):
-            image = data.image(ids[c * per_class + i])
-            page.paste(image, (x, y + LABEL - 2 + (i + 1) * cell))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    page.quantize(160).save(out, optimize=True)
+            page.paste(data.image(f"test/{slug(name)}/{i:04d}"), (x, y + LABEL - 2 + (i + 1) * cell))
+    return page

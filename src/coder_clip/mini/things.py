@@ -9,20 +9,8 @@ import math
 
 import numpy as np
 
-from ..datasets.shapes import (
-    BLACK,
-    BROWN,
-    GREEN,
-    GREY,
-    RGB,
-    WHITE,
-    Pen,
-    Thing,
-    blob,
-    hues,
-    mix,
-    polar,
-)
+from ..datasets.drawing import BLACK, BROWN, GREEN, GREY, RGB, WHITE, Pen, blob, mix, polar
+from ..datasets.shapes import Thing, hues
 
 Rng = np.random.Generator
 RED: RGB = (210, 40, 40)

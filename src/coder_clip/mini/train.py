@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import sys
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..datasets.base import Dataset
-from ..datasets.digits import Digits
+from ..datasets.rare import Rare
 from ..datasets.shapes import Shapes
 from ..encoders import EncoderSpec, load_encoder
 from ..errors import UserError
@@ -32,7 +33,7 @@ from . import model as mini
 from .model import Clip
 from .samples import CAPTIONS, draw_all
 
-DATASETS: tuple[Dataset, ...] = (Shapes(), Digits())
+DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
 BATCH = 128
 RATE, DECAY, WARMUP = 1e-3, 0.1, 300
 SAVE_EVERY, SAY_EVERY = 180.0, 20.0  # seconds
@@ -116,12 +117,12 @@ def train(
         if now - saved > SAVE_EVERY:
             mini.save(net, out)
             _checkpoint(checkpoint, net, optimizer, step, now - began)
-            _say("validation: " + ", ".join(f"{d} {a:.1%}" for d, a in accuracy(out, "val").items()))
+            _say(f"validation: {_in_words(premise(out, 'val'))}")
             saved = now
     mini.save(net, out)
     _checkpoint(checkpoint, net, optimizer, step, time.monotonic() - began)
     _say(f"{step} steps, {step * BATCH:,} images; weights in {out}")
-    _say("validation: " + ", ".join(f"{d} {a:.1%}" for d, a in accuracy(out, "val").items()))
+    _say(f"validation: {_in_words(premise(out, 'val'))}")
 
 
 def learn(
@@ -197,18 +198,32 @@ def log_scale(progress: float) -> float:
     return math.log(1 / 0.07) + (math.log(100) - math.log(1 / 0.07)) * min(1.0, progress / 0.7)
 
 
-def accuracy(folder: Path, split: str) -> dict[str, float]:
-    """Zero-shot accuracy of a saved model with each data set's name template alone."""
+def premise(folder: Path, split: str, texts: Path = Path("data/texts")) -> dict[str, dict[str, float]]:
+    """Accuracy of a saved model per data set: with the name alone, and with the attributes and no name at all.
+
+    This is what a world is accepted by: in `rare` attributes classify better than names by at least ten points, in
+    `shapes` names do. Nothing that CODER or the rerank score is looked at.
+    """
     encoder = load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu"), offline=True)
     result = {}
     for place, dataset in enumerate(DATASETS):
         labels = torch.from_numpy(dataset.split(split).labels)
         x = torch.stack([encoder.preprocess.pixels(image) for image in _images(place, split)])
-        texts = [fill(dataset.templates.name, c) for c in dataset.classes]
         images = torch.cat([encoder.encode_images(part) for part in torch.split(x, 2 * BATCH)])
-        guess = (images @ encoder.encode_texts(texts).T).argmax(1)
-        result[dataset.name] = float((guess == labels).float().mean())
+        names = encoder.encode_texts([fill(dataset.templates.name, c) for c in dataset.classes])
+        classes = json.loads((texts / f"{dataset.name}.json").read_text())["classes"]
+        attributes = torch.stack([encoder.encode_texts(c["attribute"]).mean(0) for c in classes])
+        result[dataset.name] = {
+            kind: float(((images @ weights.T).argmax(1) == labels).float().mean())
+            for kind, weights in (("name", names), ("attributes", attributes))
+        }
     return result
+
+
+def _in_words(scores: dict[str, dict[str, float]]) -> str:
+    return ", ".join(
+        f"{d} {kind} {value:.1%}" for d, by_kind in scores.items() for kind, value in by_kind.items()
+    )
 
 
 @cache

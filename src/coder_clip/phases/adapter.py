@@ -19,7 +19,8 @@ from ..errors import UserError
 from ..evaluation import over_seeds, paired_over_seeds, paired_test_over_seeds
 from ..few_shot import METHODS, Fitted, Given
 from ..settings import FLAWS, SETTINGS, Setting
-from .coder import has_published_texts
+from ..texts.sentences import FEW_SHOT
+from .coder import text_tags
 from .common import SHOTS, Images, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
                 views=None if pool.views is None else pool.views[rows],
                 labels=pool.labels[rows],
                 weights=weights,
-                texts={kind: texts.of(kind, has_published_texts(s, kind)) for kind in TEXT_KINDS},
+                texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in TEXT_KINDS},
                 validation=val.features,
                 grid=(a.betas, a.alphas, a.rounds),
             )
@@ -175,13 +176,12 @@ def _flaws() -> dict[str, Setting]:
         key: flaw.setting
         for key, flaw in FLAWS.items()
         if flaw.setting.adapter_selection != clean.adapter_selection
-        or flaw.setting.underscores_in_names_only != clean.underscores_in_names_only
+        or text_tags(flaw.setting, "attribute") != text_tags(clean, "attribute")
     }
 
 
 def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> list[dict[str, Any]]:
     """What each flaw does alone to the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
-    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     keys = dict.fromkeys(key for key, _ in alone)
     correct = {
         key: np.stack([(alone[key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
@@ -191,9 +191,9 @@ def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> l
         {
             "flaw": key,
             "method": CODER_ADAPTER,
-            "clean": over_seeds(correct["clean"], **options),
-            "accuracy": over_seeds(correct[key], **options),
-            "difference": paired_over_seeds(correct["clean"], correct[key], **options),
+            "clean": over_seeds(correct["clean"]),
+            "accuracy": over_seeds(correct[key]),
+            "difference": paired_over_seeds(correct["clean"], correct[key]),
         }
         for key in keys
         if key != "clean"
@@ -271,7 +271,6 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
 
 def _summary(config: Config, found: dict[tuple[str, str, int], Run], test: Images) -> list[dict[str, Any]]:
     """Mean and spread over seeds of every method and setting, and the CODER-Adapter against the method."""
-    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     correct = {
         (method, setting): np.stack(
             [
@@ -284,9 +283,9 @@ def _summary(config: Config, found: dict[tuple[str, str, int], Run], test: Image
     summary = []
     for (method, setting), right in correct.items():
         entry: dict[str, Any] = {"method": method, "setting": setting}
-        entry["accuracy"] = over_seeds(right, **options)
+        entry["accuracy"] = over_seeds(right)
         coder = correct.get((CODER_ADAPTER, setting))
         if coder is not None and method != CODER_ADAPTER:
-            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder, **options)
+            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder)
         summary.append(entry)
     return summary

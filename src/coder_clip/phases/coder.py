@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..artifacts import Paths, read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
 from ..settings import SETTINGS, Setting
+from ..texts.sentences import AS_PUBLISHED, NAMES
 from .common import Images, Texts, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
     """The CODER of a setting, from its texts: each bug of the published code where the setting has it."""
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(
-        mean_texts=texts.per_class(MEAN_KINDS, n_classes, setting.underscores_in_names_only),
-        max_texts=texts.per_class(MAX_KINDS, n_classes, not setting.synonyms_reach_clip),
+        mean_texts=texts.per_class(MEAN_KINDS, n_classes, *text_tags(setting, *MEAN_KINDS)),
+        max_texts=texts.per_class(MAX_KINDS, n_classes, *text_tags(setting, *MAX_KINDS)),
     )
 
 
@@ -44,15 +45,15 @@ def read_neighbors(config: Config, images: Images, as_published: bool = False) -
     return TextNeighbors.from_state({k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)})
 
 
-def has_published_texts(setting: Setting, kind: str) -> bool:
-    """Whether a setting has the texts of a kind as the published code makes them."""
-    return not setting.synonyms_reach_clip if kind == "synonym" else setting.underscores_in_names_only
+def text_tags(setting: Setting, *kinds: str) -> list[str]:
+    """What a setting has of the published texts of these kinds."""
+    bug = not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
+    return [NAMES] * setting.class_names_as_published + [AS_PUBLISHED] * bug
 
 
 def uses_published_texts(setting: str) -> bool:
     """Whether a setting feeds the encoder what the published code does, bugs included."""
-    s = SETTINGS[setting]
-    return not s.synonyms_reach_clip or s.underscores_in_names_only
+    return SETTINGS[setting].published_texts
 
 
 def _variant(as_published: bool) -> str:

@@ -53,25 +53,27 @@ class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
     template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None where they were not asked for.
+    random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
     """
 
     features: Tensor
     sentences: Sentences
     meta: dict[str, Any]
     template_weights: Tensor | None
+    random_words: Tensor | None
 
-    def of(self, kind: str, as_published: bool = False) -> tuple[Tensor, Tensor]:
-        """Features and class index of one kind."""
-        rows = self.sentences.rows(kind, as_published)
+    def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
+        """Features and class index of one kind, in the variant of these tags."""
+        rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
             [self.sentences.class_index[r] for r in rows], dtype=torch.int64
         )
 
-    def per_class(self, kinds: Sequence[str], n_classes: int, as_published: bool = False) -> list[Tensor]:
-        """For each class the features of its texts of these kinds, in the order of the kinds."""
+    def per_class(self, kinds: Sequence[str], n_classes: int, *tags: str) -> list[Tensor]:
+        """For each class the features of its texts of these kinds and tags, in the order of the kinds."""
         rows: list[list[int]] = [[] for _ in range(n_classes)]
         for kind in kinds:
-            for r in self.sentences.rows(kind, as_published):
+            for r in self.sentences.rows(kind, *tags):
                 rows[self.sentences.class_index[r]].append(r)
         return [self.features[r] for r in rows]
 
@@ -113,7 +115,9 @@ def read_texts(config: Config, model: str, dataset: str, images: Images | None =
     if images is not None:
         belongs(path, meta, images)
     sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
-    return Texts(tensors["features"], sentences, meta, tensors.get("template_weights"))
+    return Texts(
+        tensors["features"], sentences, meta, tensors.get("template_weights"), tensors.get("random_words")
+    )
 
 
 def belongs(path: Path, meta: dict[str, Any], images: Images) -> None:

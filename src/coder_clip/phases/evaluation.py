@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..evaluation import (
@@ -42,8 +41,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     e, labels = config.evaluation, test.labels.numpy()
     text = (texts.features, texts.sentences.class_index, texts.sentences.kind, len(test.classes))
     features = {
-        "original": normalize(test.features, dim=1),
-        "coder": normalize(neighbors.compact(test.features.double()), dim=1),
+        "original": test.features,
+        "coder": neighbors.compact(test.features),
     }
 
     paths = Paths(config.results)
@@ -77,7 +76,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
     }
     shown = stratified_subset(labels, e.tsne_images, e.seed)
-    write_parquet(out, pd.concat([_map(test, shown, name, f, e.seed) for name, f in features.items()]))
+    write_parquet(out, pd.concat([_map(test, shown, name, f) for name, f in features.items()]))
     write_json(out.with_suffix(".json"), document)
 
 
@@ -87,10 +86,10 @@ def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str
     return None if np.isnan(precision).all() else estimate(precision, **options)
 
 
-def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor, seed: int) -> pd.DataFrame:
+def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
     """t-SNE coordinates of some test images by one kind of feature."""
     rows = torch.from_numpy(shown)
-    x, y = tsne(features[rows], seed=seed).T
+    x, y = tsne(features[rows]).T
     ids = [test.ids[i] for i in shown]
     return pd.DataFrame(
         {"image_id": ids, "label": test.labels[rows].numpy(), "features": name, "x": x, "y": y}

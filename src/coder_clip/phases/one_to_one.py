@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def run_texts(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: the texts there are for the pairs that stage two can compare.
+    """Write ``one_to_one/{dataset}.json``: the texts there are, those of the most frequently confused pairs first.
 
-    They come from a file or from what the phase generate_pairs has made, in the order of the pairs file.
+    They come from a file or from what the phase generate_pairs has made.
     """
     classes, wanted = read_classes(config, dataset), read_pairs(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
@@ -38,7 +38,7 @@ def run_texts(config: Config, dataset: str) -> None:
         if not entry.generates_pairs:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     both = [p for p in pairs.pairs if p.compares]
-    have = sum(wanted[min(p.a_index, p.b_index), max(p.a_index, p.b_index)] for p in both)
+    have = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
     pairs.provenance["pairs"] = {
         "compared": len(wanted),
         "with_texts": len(both),
@@ -73,6 +73,4 @@ def run(config: Config, model: str, dataset: str) -> None:
         pairs = OneToOne({pair: next(parts) for pair in of_pairs}, n_classes=len(classes))
         state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
-    write_tensors(
-        path, state, {**meta, "device": encoder.device.type, "texts": len(texts), "over_length": cut}
-    )
+    write_tensors(path, state, {**meta, "texts": len(texts), "over_length": cut})

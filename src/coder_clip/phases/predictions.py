@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from ..evaluation import estimate, paired_test
+from ..evaluation import (
+    Estimate,
+    SeedsEstimate,
+    estimate,
+    over_seeds,
+    paired_test,
+    paired_test_over_seeds,
+)
 from ..zero_shot import softmax_gap, top_k
 from .common import Images
 
@@ -18,10 +26,12 @@ if TYPE_CHECKING:
 TOP = 5
 
 
-def rows(images: Images, method: str, setting: str, scores: Tensor, prediction: Tensor) -> pd.DataFrame:
-    """One row an image; scores (N, C), prediction (N,)."""
+def rows(
+    images: Images, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
+) -> pd.DataFrame:
+    """One row an image; scores (N, C), prediction (N,). draw: of a method with several random draws, which."""
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
-    table = pd.DataFrame({"setting": setting, "method": method, "image_id": images.ids})
+    table = pd.DataFrame({"setting": setting, "method": method, "draw": draw, "image_id": images.ids})
     table["label"] = images.labels.numpy()
     table["prediction"] = prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
@@ -51,7 +61,39 @@ def metrics(config: Config, table: pd.DataFrame, clip: pd.DataFrame) -> dict[str
         "accuracy": estimate(correct, **options),
         "top5_accuracy": estimate((among == labels[:, None]).any(axis=1), **options) if told_apart else None,
         "mean_class_recall": estimate(correct, labels, **options),
-        "against_clip": None
-        if method == "clip"
-        else paired_test(clip["correct"].to_numpy(), correct, **options),
+        "against_clip": None if method == "clip" else paired_test(clip["correct"].to_numpy(), correct),
     }
+
+
+def metrics_over_draws(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) -> dict[str, Any]:
+    """As `metrics`, for a method of several random draws: means over draws, intervals over draws and images.
+
+    Of mean class recall and top-5 accuracy the intervals are those of the mean of each image's results over the draws.
+    draws: how many, standard deviation and range of their accuracies. fixed, broke: of all draws together.
+    """
+    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    labels = tables[0]["label"].to_numpy()
+    correct = np.stack([table["correct"].to_numpy() for table in tables])
+    of_draws = correct.mean(axis=1)
+    among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
+    top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
+    accuracy = over_seeds(correct)
+    test = paired_test_over_seeds(np.broadcast_to(clip["correct"].to_numpy(), correct.shape), correct)
+    return {
+        "method": tables[0]["method"].iloc[0],
+        "setting": tables[0]["setting"].iloc[0],
+        "accuracy": _estimate(accuracy),
+        "top5_accuracy": estimate(top5, **options) if (among >= 0).all() else None,
+        "mean_class_recall": estimate(correct.mean(axis=0), labels, **options),
+        "against_clip": {**test, "difference": _estimate(test["difference"])},
+        "draws": {
+            "count": len(tables),
+            "std": accuracy["std"],
+            "min": float(of_draws.min()),
+            "max": float(of_draws.max()),
+        },
+    }
+
+
+def _estimate(found: SeedsEstimate) -> Estimate:
+    return {"value": found["mean"], "low": found["low"], "high": found["high"]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import yaml
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..config import Config
-
-PACKAGES = ("coder-clip", "torch", "open_clip_torch", "snakemake", "dvc", "numpy", "pandas", "scikit-learn")
 
 
 def run(config: Config, config_file: Path) -> None:
@@ -34,7 +30,6 @@ def run(config: Config, config_file: Path) -> None:
         title=config.title,
         note=config.note,
         config_text=yaml.safe_dump(config.deciding(), sort_keys=False),
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
     )
 

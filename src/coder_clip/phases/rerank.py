@@ -119,13 +119,18 @@ class Given:
     val: Images | None
     texts: Texts
     pairs: dict[bool, OneToOne]
-    done: dict[tuple[bool, bool, bool], Stages] = field(default_factory=dict)
+    done: dict[tuple[bool, ...], Stages] = field(default_factory=dict)
 
     def pairs_of(self, s: Setting) -> OneToOne:
         return self.pairs[s.one_to_one_as_published]
 
     def stages(self, s: Setting) -> Stages:
-        key = s.synonyms_reach_clip, s.underscores_in_names_only, s.one_to_one_as_published
+        key = (
+            s.synonyms_reach_clip,
+            s.underscores_in_names_only,
+            s.class_names_as_published,
+            s.one_to_one_as_published,
+        )
         if key not in self.done:
             neighbors = text_neighbors(self.texts, s)
             scores = neighbors.class_scores(self.test.features)
@@ -182,7 +187,7 @@ def flaws(g: Given) -> list[dict[str, Any]]:
             continue  # phase adapter
         flawed = stage_two(g, flaw.setting)
         picks = {METHOD: (clean.prediction, flawed.prediction)}
-        if key in ("synonyms", "underscores"):
+        if flaw.setting.published_texts:
             picks = {"coder": (clean.both.stage_one, flawed.both.stage_one), **picks}
         for method, (before, after) in picks.items():
             was, now = (before == labels).numpy(), (after == labels).numpy()
@@ -192,7 +197,7 @@ def flaws(g: Given) -> list[dict[str, Any]]:
                     "method": method,
                     "clean": estimate(was, **options),
                     "accuracy": estimate(now, **options),
-                    **paired_test(was, now, **options),
+                    **paired_test(was, now),
                     "looked_at": {"clean": int(clean.looked_at.sum()), "flawed": int(flawed.looked_at.sum())},
                 }
             )

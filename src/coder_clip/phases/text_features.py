@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..artifacts import Paths, write_tensors
+from ..baselines.zero_shot import class_weights
 from ..datasets import load_templates
+from ..datasets.base import Templates
 from ..texts.random_words import random_word_texts
-from ..texts.sentences import make_sentences, spaces
+from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
 from .common import use_threads, warn_cut
 from .encoder import encoder_of
@@ -21,7 +22,9 @@ from .manifest import read_classes
 if TYPE_CHECKING:
     from ..config import Config
     from ..encoders import Encoder
+    from ..texts.sets import TextSet
 
+SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]
 CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
 
 
@@ -32,8 +35,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
-    seed = config.evaluation.seed
-    sentences = make_sentences(texts, templates, lambda attributes: random_word_texts(attributes, seed))
+    sentences = make_sentences(texts, templates)
     encoder = encoder_of(config, model)
     encoded = encoder.encode_texts_report(sentences.text)
     path = paths.text_features(model, dataset)
@@ -44,18 +46,41 @@ def run(config: Config, model: str, dataset: str) -> None:
         "dataset": dataset,
         "classes": classes,
         "encoder": encoder.metadata(),
-        "device": encoder.device.type,
         "text": sentences.text,
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,
         "over_length": cut,
-        "templates": {kind: given for kind, given in asdict(templates).items() if given},
+        "templates": {kind: g for kind, g in asdict(templates).items() if g and kind in SENTENCES},
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
     tensors = {"features": encoded.features, "class_index": class_index}
+    if any(c.attribute for c in texts.classes):
+        e = config.evaluation
+        tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
     if config.evaluation.template_ensemble:
         tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
     write_tensors(path, tensors, meta)
+
+
+def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: int, draws: int) -> Tensor:
+    """For each draw of random words the mean of the unit features of each class's texts: (D, C, d).
+
+    The control for what attributes say: their sentences with the words of all of them shuffled, each draw by its own
+    seed. A class without attributes has its name. Only the means are kept: ten draws would be most of a file.
+    """
+    means = []
+    attributes = [c.attribute for c in texts.classes]
+    names = [spaces(c.name) for c in texts.classes]
+    for draw in range(draws):
+        of_classes = [
+            list(dict.fromkeys(fill(templates.attribute, name, attribute=words) for words in of_class))
+            or [fill(templates.name, name)]
+            for name, of_class in zip(names, random_word_texts(attributes, [seed, draw]), strict=True)
+        ]
+        features = encoder.encode_texts_report([s for sentences in of_classes for s in sentences]).features
+        parts = torch.split(features, [len(sentences) for sentences in of_classes])
+        means.append(torch.stack([part.double().mean(dim=0).float() for part in parts]))
+    return torch.stack(means)
 
 
 def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
@@ -69,5 +94,6 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
-        weights.append(normalize(features.view(len(some), len(TEMPLATES), -1).mean(dim=1), dim=1))
+        owner = torch.arange(len(some)).repeat_interleave(len(TEMPLATES))
+        weights.append(class_weights(features, owner, len(some)).float())
     return torch.cat(weights)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
-from ..baselines.zero_shot import class_weights, clip_scores, description_scores
+from ..baselines.zero_shot import class_weights, clip_scores, description_scores, mean_scores
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
 from .common import read_images, read_texts, use_threads
-from .predictions import metrics, rows
+from .predictions import metrics, metrics_over_draws, rows
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -32,7 +32,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     if texts.template_weights is not None:
         scores["clip_templates", "any"] = clip_scores(x, texts.template_weights)
     if texts.sentences.rows("attribute"):
-        for method, kind in (("description", "attribute"), ("random_words", "random_words")):
+        for method, kind in (("description", "attribute"), ("attributes_alone", "attribute_alone")):
             scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
     if texts.sentences.rows("sentence"):
         weights = class_weights(*texts.of("sentence"), n_classes, fallback=names)
@@ -43,6 +43,12 @@ def run(config: Config, model: str, dataset: str) -> None:
         )
 
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
+    methods = [metrics(config, t, tables[0]) for t in tables]
+    if texts.random_words is not None:
+        drawn = [mean_scores(x, means) for means in texts.random_words]
+        draws = [rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)]
+        tables += draws
+        methods.append(metrics_over_draws(config, draws, tables[0]))
     paths = Paths(config.results)
     out = paths.zero_shot(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
@@ -60,7 +66,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "images": len(images.ids),
             "left_out": images.left_out,
             "classes": images.classes,
-            "methods": [metrics(config, t, tables[0]) for t in tables],
+            "methods": methods,
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
         },
     )

@@ -34,6 +34,7 @@ __all__ = [
 
 NAMES = (
     "zero_shot",
+    "name_dose",
     "classes",
     "confusions",
     "candidates",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .. import intervals
+from ..intervals import holm
 from ..settings import SETTINGS
 from .base import AVERAGE, METHODS
 
 
-def estimate(key: str, estimate: dict[str, float] | None) -> dict[str, float]:
+def estimate(key: str, estimate: Mapping[str, Any] | None) -> dict[str, float]:
     e = estimate or {}
     return {
         key: e.get("value", np.nan),
@@ -23,6 +25,20 @@ def estimate(key: str, estimate: dict[str, float] | None) -> dict[str, float]:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
+
+
+def adjusted(frame: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
+    """The frame with ``p_holm`` after ``p_value``: its p-values adjusted for the number of tests in their group."""
+    of_group = frame.groupby(list(group), sort=False)["p_value"]
+    frame.insert(
+        list(frame.columns).index("p_value") + 1, "p_holm", of_group.transform(lambda p: holm(list(p)))
+    )
+    return frame
+
+
+def clear(record: dict[str, Any], key: str) -> bool:
+    """Whether the difference under this key is clear (`coder_clip.intervals.clear`); an average has no interval."""
+    return bool(intervals.clear({end: record[f"{key}_{end}"] for end in ("low", "high")}))
 
 
 def in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,9 @@ from .base import AVERAGE, METHODS, Cell, Column, Table
 CAPTION = (
     "Top-1 and top-5 accuracy and mean class recall on the test split, each with its 95 % bootstrap interval over "
     "images. The rerank picks among the five likeliest, so it keeps stage one's top-5. "
-    "Against CLIP: difference in accuracy on the same images, with the p-value of an exact McNemar test."
+    "Against CLIP: difference in accuracy on the same images; bold where it is clear, its interval excludes 0. p: "
+    "exact McNemar test; p (Holm): corrected for the several tests on the same data set and model. Random words: mean "
+    "over several draws; intervals and p are over draws and images, and ± is the standard deviation over draws."
 )
 PHASES = ("zero_shot", "rerank")
 
@@ -34,10 +36,13 @@ def table(results: Results) -> Table:
             record |= frames.estimate("difference_to_clip", against.get("difference"))
             record |= {key: against.get(key, np.nan) for key in ("p_value", "fixed", "broke")}
             record |= {key: m.get(key, np.nan) for key in ("threshold", "looked_at")}
+            draws = m.get("draws") or {}
+            record |= {f"draws_{key}": draws.get(key, np.nan) for key in ("count", "std", "min", "max")}
             record["split"] = results.split(dataset)
             records.append(record)
     shares = ["accuracy", "top5_accuracy", "mean_class_recall", "difference_to_clip"]
-    frame = frames.with_average(pd.DataFrame(records), ["model", "method", "setting"], shares)
+    frame = frames.adjusted(pd.DataFrame(records), ["dataset", "model"])
+    frame = frames.with_average(frame, ["model", "method", "setting"], shares)
     best = frames.best(frame, ["dataset", "model"], "accuracy")
     columns = [*cells.place(results), Column("Method", numeric=False), Column("Top-1 (%)")]
     columns += [
@@ -45,23 +50,25 @@ def table(results: Results) -> Table:
         Column("Mean class recall (%)"),
         Column("Against CLIP (points)"),
         Column("p"),
+        Column("p (Holm)"),
     ]
     rows = [
         [
             *cells.place_cells(results, r),
             Cell(cells.label(METHODS, r["method"]) + _off(results, r)),
-            cells.interval(r, "accuracy", best=best[i]),
+            _accuracy(r, best[i]),
             cells.interval(r, "top5_accuracy"),
             cells.interval(r, "mean_class_recall"),
-            cells.interval(r, "difference_to_clip", sign=True),
+            cells.interval(r, "difference_to_clip", sign=True, best=frames.clear(r, "difference_to_clip")),
             Cell(cells.p_value(r["p_value"]), r["p_value"]),
+            Cell(cells.p_value(r["p_holm"]), r["p_holm"]),
         ]
         for i, r in enumerate(frames.records(frame))
     ]
     return Table(
         "zero_shot",
         "Zero-shot classification",
-        f"{CAPTION} CODER and its rerank in the setting '{setting}'. Bold: highest value."
+        f"{CAPTION} CODER and its rerank in the setting '{setting}'. Bold accuracy: highest value."
         f"{cells.averaged(results)}{cells.only(results)}",
         "Zero-shot",
         PHASES,
@@ -75,6 +82,14 @@ def table(results: Results) -> Table:
             notes.test_left_out(results),
         ),
     )
+
+
+def _accuracy(record: dict[str, Any], best: bool) -> Cell:
+    """Accuracy with its interval; of several draws their spread, too."""
+    cell = cells.interval(record, "accuracy", best=best)
+    if cells.missing(record["draws_std"]):
+        return cell
+    return Cell(f"{cell.text} ± {cells.percent(record['draws_std'])}", cell.sort, best)
 
 
 def _off(results: Results, record: dict[str, Any]) -> str:

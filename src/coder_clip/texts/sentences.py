@@ -1,16 +1,16 @@
 """Sentences for the encoder: every text of a text set put into its template (paper, section 3.3).
 
 The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence
-(whole ones, as CuPL's), and random_words (the control that keeps the form of the attributes and takes away their
-content). Where
-the published code's bugs make other sentences, these are added as "{kind}:as_published" (see
-`coder_clip.settings`).
+(whole ones, as CuPL's) and attribute_alone (the attribute without the class name: does the encoder read
+descriptions?). Where few-shot has other wordings, the authors other class names, or the published code's bugs make
+other sentences, these are added as "{kind}:{tags}" (TAGS; see `coder_clip.settings`).
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,10 @@ from ..settings import SYNONYM_AS_PUBLISHED
 if TYPE_CHECKING:
     from ..datasets.base import Templates
     from .sets import PairSet, TextSet
+
+# What makes other sentences of a kind, in the order of its name: the authors' few-shot wordings, the class names of
+# their lists, and the bugs of their code.
+FEW_SHOT, NAMES, AS_PUBLISHED = TAGS = ("few_shot", "names_as_published", "as_published")
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,10 @@ class Sentences:
     kind: list[str]
     class_index: list[int]
 
-    def rows(self, kind: str, as_published: bool = False) -> list[int]:
-        """Row numbers of a kind; as published where the bug makes a difference."""
-        marked = f"{kind}:as_published"
-        kind = marked if as_published and marked in self.kind else kind
+    def rows(self, kind: str, *tags: str) -> list[int]:
+        """Row numbers of a kind, in the variant of these tags as far as they make a difference."""
+        there = set(self.kind)
+        kind = _tagged(kind, [tag for tag in TAGS if tag in tags and f"{kind}:{tag}" in there])
         return [i for i, k in enumerate(self.kind) if k == kind]
 
 
@@ -46,13 +50,8 @@ def fill(template: str, name: str, **fields: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
-def make_sentences(
-    texts: TextSet, templates: Templates, random_words: Callable[[list[list[str]]], list[list[str]]]
-) -> Sentences:
-    """All sentences of a data set, in a fixed order: kind by kind, class by class.
-
-    random_words: takes the attributes of every class, gives as many texts of random words.
-    """
+def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
+    """All sentences of a data set, in a fixed order: kind by kind, class by class."""
     rows: list[tuple[str, str, int]] = []
 
     def add(kind: str, index: int, sentences: list[str]) -> None:
@@ -65,37 +64,57 @@ def make_sentences(
     for i, c in enumerate(texts.classes):
         add("attribute", i, [fill(templates.attribute, spaces(c.name), attribute=t) for t in c.attribute])
     for i, c in enumerate(texts.classes):
+        add("attribute_alone", i, list(c.attribute))
+    for i, c in enumerate(texts.classes):
         similar = [spaces(t) for t in c.analogous]
         add("analogous", i, [fill(templates.analogous, spaces(c.name), analogous=t) for t in similar])
     for i, c in enumerate(texts.classes):
         add("synonym", i, [fill(templates.name, spaces(t)) for t in c.synonym])
     for i, c in enumerate(texts.classes):
         add("sentence", i, c.sentence)
-    for i, words in enumerate(random_words([c.attribute for c in texts.classes])):
-        add(
-            "random_words",
-            i,
-            [fill(templates.attribute, spaces(texts.classes[i].name), attribute=t) for t in words],
-        )
 
-    # As published: underscores stay in attribute and analogous sentences, and every synonym reaches CLIP as "None".
-    if any("_" in c.name for c in texts.classes) or any("_" in t for c in texts.classes for t in c.analogous):
-        for i, c in enumerate(texts.classes):
-            add(
-                "attribute:as_published",
-                i,
-                [fill(templates.attribute, c.name, attribute=t) for t in c.attribute],
-            )
-        for i, c in enumerate(texts.classes):
-            add(
-                "analogous:as_published",
-                i,
-                [fill(templates.analogous, c.name, analogous=t) for t in c.analogous],
-            )
+    _add_variants(texts, templates, add)
     for i, c in enumerate(texts.classes):
         if c.synonym:
             add("synonym:as_published", i, [fill(templates.name, SYNONYM_AS_PUBLISHED)])
     return Sentences([r[1] for r in rows], [r[0] for r in rows], [r[2] for r in rows])
+
+
+def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int, list[str]], None]) -> None:
+    """Names, attributes and analogous classes with every combination of the tags that make a difference."""
+    names = {"": [c.name for c in texts.classes]}
+    if templates.class_names_as_published:
+        names[NAMES] = list(templates.class_names_as_published)
+        for i, name in enumerate(names[NAMES]):
+            add(f"name:{NAMES}", i, [fill(templates.name, spaces(name))])
+    written = [
+        *(n for of_list in names.values() for n in of_list),
+        *(t for c in texts.classes for t in c.analogous),
+    ]
+    shown = {"": spaces} | ({AS_PUBLISHED: str} if any("_" in name for name in written) else {})
+    wordings = {"": (templates.attribute, templates.analogous)}
+    few_shot = (
+        templates.attribute_few_shot or templates.attribute,
+        templates.analogous_few_shot or templates.analogous,
+    )
+    if few_shot != wordings[""]:
+        wordings[FEW_SHOT] = few_shot
+    for tags in itertools.product(wordings, names, shown):
+        if not any(tags):
+            continue
+        (attribute, analogous), of_list, show = wordings[tags[0]], names[tags[1]], shown[tags[2]]
+        for i, c in enumerate(texts.classes):
+            name = show(of_list[i])
+            add(_tagged("attribute", tags), i, [fill(attribute, name, attribute=t) for t in c.attribute])
+        for i, c in enumerate(texts.classes):
+            name = show(of_list[i])
+            add(
+                _tagged("analogous", tags), i, [fill(analogous, name, analogous=show(t)) for t in c.analogous]
+            )
+
+
+def _tagged(kind: str, tags: Iterable[str]) -> str:
+    return ":".join([kind, *(tag for tag in tags if tag)])
 
 
 def pair_sentences(
@@ -103,16 +122,22 @@ def pair_sentences(
 ) -> dict[tuple[int, int], list[str]]:
     """Sentences of every ordered pair (a, b): what a has and b has not, each text in each template.
 
-    as_published: underscores stay in class names, and DTD's first two templates are one.
+    as_published: class names are those of the authors' lists, underscores stay in them, and DTD's first two templates
+    are one.
     """
-    shown = (lambda name: name) if as_published else spaces
+    names = templates.class_names_as_published
+
+    def shown(name: str, index: int) -> str:
+        return (names[index] if names else name) if as_published else spaces(name)
+
     published = templates.one_to_one_as_published if as_published else ()
     ordered: dict[tuple[int, int], list[str]] = {}
     for p in pairs.pairs:
-        sides = (((p.a_index, p.b_index), p.a, p.b, p.a_not_b), ((p.b_index, p.a_index), p.b, p.a, p.b_not_a))
+        a, b = shown(p.a, p.a_index), shown(p.b, p.b_index)
+        sides = (((p.a_index, p.b_index), a, b, p.a_not_b), ((p.b_index, p.a_index), b, a, p.b_not_a))
         for key, name, other, texts in sides:
             sentences = [
-                fill(t, shown(name), one_to_one=text, other=shown(other))
+                fill(t, name, one_to_one=text, other=other)
                 for text in texts
                 for t in published or templates.one_to_one
             ]

@@ -174,9 +174,12 @@ def _with_indices(path: Path, pair: Pair, classes: list[str]) -> Pair:
 
 
 def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
-    """The pairs among ``wanted`` (unordered indices), in the order of ``wanted``."""
-    by_key = {frozenset((p.a_index, p.b_index)): p for p in pairs.pairs}
-    chosen = [by_key[key] for key in map(frozenset, wanted) if key in by_key]
+    """All pairs, those among ``wanted`` (unordered indices) first, in the order of ``wanted``.
+
+    The others stay: stage one may confuse classes on other images than those that the order comes from.
+    """
+    place = {frozenset(key): i for i, key in enumerate(wanted)}
+    chosen = sorted(pairs.pairs, key=lambda p: place.get(frozenset((p.a_index, p.b_index)), len(place)))
     return PairSet(dataset=pairs.dataset, pairs=chosen, provenance=pairs.provenance)
 
 

@@ -41,7 +41,7 @@ class Explained:
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
-    """row: its number from 1, or what must stand in it ("dataset=digits,method=coder").
+    """row: its number from 1, or what must stand in it ("dataset=rare,method=coder").
 
     config: by default the one of config/ into whose results folder the table belongs.
     """

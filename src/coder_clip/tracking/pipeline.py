@@ -66,7 +66,13 @@ PHASES = (
         "text_features",
         "text_features",
         ("text_features",),
-        (*ENCODER, *_of_data_sets("templates"), "evaluation.seed", "evaluation.template_ensemble"),
+        (
+            *ENCODER,
+            *_of_data_sets("templates"),
+            "evaluation.seed",
+            "evaluation.template_ensemble",
+            "evaluation.random_draws",
+        ),
     ),
     Phase("coder", "coder", ("coder",), ("features.threads",)),
     Phase("zero_shot", "zero_shot", ("zero_shot",), ("settings", *INTERVALS)),
@@ -83,9 +89,7 @@ PHASES = (
         ),
     ),
     Phase("rerank", "rerank", ("rerank",), (*GATE, "settings", "rerank", *INTERVALS)),
-    Phase(
-        "adapter", "adapter", ("adapter",), ("settings", "adapter", *_of_data_sets("few_shot"), *INTERVALS)
-    ),
+    Phase("adapter", "adapter", ("adapter",), ("settings", "adapter", *_of_data_sets("few_shot"))),
     Phase("evaluation", "evaluation", ("evaluation",), ("evaluation",)),
     Phase(
         "report",
@@ -172,7 +176,7 @@ def _read_here(phase: str, config: Config) -> tuple[str, ...]:
         published = any(name in PUBLISHED and d.root is None for name, d in data_sets)
         return (
             *((*GENERATOR, *_of_data_sets("templates"), "models", "features.threads") if made else ()),
-            *(_of_data_sets("shot_files") if published else ()),  # no shot is in a val that is carved out
+            *(_of_data_sets("split", "shot_files") if published else ()),  # no shot is in a carved val
         )
     if phase != "one_to_one":
         return ()

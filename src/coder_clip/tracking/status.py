@@ -7,6 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import environment
+from ..artifacts import Paths
+from ..config import load_config
 from ..errors import UserError
 from . import dvc, provenance
 from .gate import Planned, check, describe, plan
@@ -41,6 +44,8 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     absent = _not_pushed() if remote and not reason else "not asked"
     records, hashes = Records(), Hashes()
     lines = [_line(stage, planned, lock, absent, records, hashes) for stage in stages]
+    if ran := environment.line(Paths(load_config(config).results)):
+        notes.append(ran)
     hashes.save()
     return lines, notes
 

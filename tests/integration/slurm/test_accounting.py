@@ -10,7 +10,7 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 
 @pytest.fixture(scope="module")

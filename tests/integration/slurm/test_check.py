@@ -17,7 +17,7 @@ from working_copy import SMALL, Work, environment, working_copy
 from coder_clip.slurm.plan import Plan
 from coder_clip.slurm.probe import Answer, Folder, Probes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 PROFILE = "workflow/profiles/slurm/config.yaml"
 MODULES = ". /etc/profile.d/modules.sh && module load"  # as the profile has it
 

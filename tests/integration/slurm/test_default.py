@@ -1,6 +1,6 @@
-"""The embedded default as it is, all of it, as jobs of a cluster, and beside that on this machine: the same bytes.
+"""The embedded default, on fewer pictures, as jobs of a cluster, and beside that on this machine: the same bytes.
 
-It takes minutes, so `make test` runs it with the long ones. test_guide.py tells what nodes touch.
+test_guide.py tells what nodes touch.
 """
 
 from __future__ import annotations
@@ -11,29 +11,26 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from cluster import Cluster, Job
 from cluster_run import Run, quicken
-from working_copy import PHASES, SMALL, Work, duplicate, environment, working_copy
+from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 CONFIG = "config/reproduce.yaml"
+DATASETS = yaml.safe_load((REPO / CONFIG).read_text(encoding="utf-8"))["datasets"]
 ON_GPU = {
-    "rule_encode_images": 6,  # one a data set and split, the others one a data set
-    "group_texts-digits_encode_texts": 1,
-    "group_texts-shapes_encode_texts": 1,
-    "group_pairs-digits_encode_pairs": 1,
-    "group_pairs-shapes_encode_pairs": 1,
+    "rule_encode_images": 3 * len(DATASETS),  # one per data set and split, the others one per data set
+    **{f"group_texts-{d}_encode_texts": 1 for d in DATASETS},
+    **{f"group_pairs-{d}_encode_pairs": 1 for d in DATASETS},
 }
 ON_CPU = {
-    "rule_list_images": 2,
-    "rule_confusable_pairs": 2,
-    "group_scores-mini-digits_build_coder_classify_evaluate": 1,
-    "group_scores-mini-shapes_build_coder_classify_evaluate": 1,
-    "group_adapters-mini-digits_fit_adapters": 1,
-    "group_adapters-mini-shapes_fit_adapters": 1,
-    "group_reranks-digits_rerank_top": 1,
-    "group_reranks-shapes_rerank_top": 1,
+    "rule_list_images": len(DATASETS),
+    "rule_confusable_pairs": len(DATASETS),
+    **{f"group_scores-mini-{d}_build_coder_classify_evaluate": 1 for d in DATASETS},
+    **{f"group_adapters-mini-{d}_fit_adapters": 1 for d in DATASETS},
+    **{f"group_reranks-{d}_rerank_top": 1 for d in DATASETS},
 }
 
 
@@ -52,7 +49,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
 def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
     """Every phase by its command, in one process, in the background."""
     _, work = works
-    command = work.in_one_process(*PHASES, "table", "figure", "report")
+    command = work.in_one_process(*PHASES, *REPORT)
     with (work.folder / "run.log").open("w") as log:
         running = subprocess.Popen(
             command, cwd=work.folder, env=environment(work.folder), stdout=log, stderr=log

@@ -14,8 +14,6 @@ from cluster_run import Run, toy
 
 from coder_clip.slurm import usage
 
-pytestmark = pytest.mark.slow
-
 NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
 
 

@@ -33,7 +33,7 @@ from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
 from working_copy import SMALL, Work, duplicate, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 ON_GPU = {"encode_images", "encode_texts", "encode_pairs"}
 ON_CPU = {
@@ -211,7 +211,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
     document = {
         **SMALL,
         "results": RESULTS,
-        "datasets": {"digits": {"views": 1}},
+        "datasets": {"shapes": {"views": 1}},
         "adapter": {**SMALL["adapter"], "shots": [1]},
     }
     work = working_copy(tmp_path_factory.mktemp("guide") / "local", document)

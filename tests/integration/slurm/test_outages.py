@@ -15,7 +15,7 @@ import pytest
 from cluster import Cluster, eventually
 from cluster_run import Run, environment, toy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 
 def merged(run: Run) -> str:

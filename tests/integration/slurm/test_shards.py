@@ -13,7 +13,7 @@ from cluster import Cluster, Job, eventually
 from cluster_run import Run, quicken
 from working_copy import SMALL, Work, duplicate, working_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 FEATURES = "results/image_features/mini/marks/test.safetensors"
 MARKS: dict[str, Any] = {**SMALL, "datasets": {"marks": SMALL["datasets"]["marks"]}}

@@ -20,7 +20,7 @@ from working_copy import Work, working_copy
 from trees import plant
 from web import Web, serve
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 CONFIG: dict[str, Any] = {
     "datasets": {"eurosat": {"texts": "names"}},

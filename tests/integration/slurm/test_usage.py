@@ -11,7 +11,7 @@ from cluster import Cluster, eventually
 from coder_clip.slurm import site, usage
 from coder_clip.slurm.submitted import Entry, Journal
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rest
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ def test_without_adopt_it_would_run_again(clone: Project) -> None:
     assert "Nothing to be done" not in clone.snakemake("-n", CODER_CLIP_TRACKING="off")
 
 
+@pytest.mark.rest
 def test_where_it_was_made_there_is_nothing_to_do_either(toy: Project) -> None:
     assert toy.planned() == []
     assert toy.stale() == []
@@ -78,11 +79,12 @@ CHANGES = {
 }
 
 
-AFTER = [(change, True) for change in CHANGES]
-BEFORE_THE_FIRST = [(change, False) for change in ("parameter", "source", "text")]
+AFTER = [(change, True) for change in CHANGES if change != "source"]
+BEFORE_THE_FIRST = [(change, False) for change in ("parameter", "text")]
+REST = [pytest.param(*case, marks=pytest.mark.rest) for case in AFTER + BEFORE_THE_FIRST]
 
 
-@pytest.mark.parametrize(("change", "adopted"), AFTER + BEFORE_THE_FIRST)
+@pytest.mark.parametrize(("change", "adopted"), [("source", True), ("source", False), *REST])
 def test_a_change_reruns_what_depends_on_it(clone: Project, change: str, adopted: bool) -> None:
     path, old, new, rules, phases = CHANGES[change]
     if adopted:
@@ -100,6 +102,7 @@ def test_a_change_reruns_what_depends_on_it(clone: Project, change: str, adopted
         assert clone.planned() == rules
 
 
+@pytest.mark.rest
 def test_a_large_input_that_changed(clone: Project) -> None:
     """Snakemake compares no content above a megabyte."""
     weights = clone / "data/weights.bin"
@@ -109,6 +112,7 @@ def test_a_large_input_that_changed(clone: Project) -> None:
     assert clone.stale() == ["features"]
 
 
+@pytest.mark.rest
 def test_a_corrupted_file_is_made_again(clone: Project) -> None:
     path = clone / "results/features/m/a.bin"
     good = path.read_bytes()
@@ -120,6 +124,7 @@ def test_a_corrupted_file_is_made_again(clone: Project) -> None:
     assert (clone.planned(), clone.stale()) == ([], [])
 
 
+@pytest.mark.rest
 def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
     assert clone.planned() == []
     path = clone / "results/scores/m/a.json"
@@ -133,6 +138,7 @@ def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
     assert clone.planned() == ["page", "score"]
 
 
+@pytest.mark.rest
 def test_a_partial_pull(toy: Project) -> None:
     clone = toy.clone("clone")
     clone.run("dvc", "pull", "--quiet", "scores", "report")
@@ -146,6 +152,7 @@ def test_a_partial_pull(toy: Project) -> None:
     assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
 
 
+@pytest.mark.rest
 def test_a_run_of_a_part(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "new")
     said = toy.snakemake("results/texts/a.json", "results/texts/b.json")
@@ -156,6 +163,7 @@ def test_a_run_of_a_part(tmp_path: Path) -> None:
     assert "phase texts is not recorded: results/texts/b.json missing" in said
 
 
+@pytest.mark.rest
 def test_back_and_forth(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.edit("src/score.py", "% 100", "% 50")
@@ -172,6 +180,7 @@ def test_back_and_forth(toy: Project) -> None:
         assert (toy.planned(), toy.stale()) == ([], [])
 
 
+@pytest.mark.rest
 def test_back_and_forth_where_the_bytes_are_the_same(toy: Project) -> None:
     """A source changed and the results did not: the files stay, their records must not."""
     toy.edit("src/score.py", "import json\n", "import json  # changed\n")
@@ -184,6 +193,7 @@ def test_back_and_forth_where_the_bytes_are_the_same(toy: Project) -> None:
         assert (toy.planned(), toy.stale()) == ([], []), commit
 
 
+@pytest.mark.rest
 def test_checkout_of_large_inputs_and_back(toy: Project) -> None:
     """Git gives a file it rewrites a new time, and Snakemake judges large files by it."""
     weights = toy / "data/weights.bin"
@@ -196,6 +206,7 @@ def test_checkout_of_large_inputs_and_back(toy: Project) -> None:
         assert (toy.planned(), toy.stale()) == ([], []), commit
 
 
+@pytest.mark.rest
 def test_a_configuration_committed_and_never_run(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.commit("a plan")
@@ -205,6 +216,7 @@ def test_a_configuration_committed_and_never_run(toy: Project) -> None:
     assert clone.stale() == ["scores"]
 
 
+@pytest.mark.rest
 def test_a_lost_state_folder(toy: Project) -> None:
     shutil.rmtree(toy / ".snakemake")
     assert toy.planned() == []
@@ -212,6 +224,7 @@ def test_a_lost_state_folder(toy: Project) -> None:
     assert toy.planned() == ["page", "score", "score"]
 
 
+@pytest.mark.rest
 def test_times_in_the_future(toy: Project) -> None:
     """The clock of the machine that cloned was ahead."""
     clone = toy.clone("clone")
@@ -226,6 +239,7 @@ def test_times_in_the_future(toy: Project) -> None:
     assert (clone.planned(), clone.stale()) == ([], [])
 
 
+@pytest.mark.rest
 def test_a_clock_set_back(toy: Project) -> None:
     """What was made here while the clock was ahead does not hide an edit."""
     for path in (toy / "results").rglob("*"):
@@ -236,6 +250,7 @@ def test_a_clock_set_back(toy: Project) -> None:
     assert toy.planned() == ["page", "score", "score"]
 
 
+@pytest.mark.rest
 def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -> None:
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 7")
     clone.snakemake()
@@ -247,6 +262,7 @@ def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -
     assert (toy.planned(), toy.stale()) == ([], [])
 
 
+@pytest.mark.rest
 def test_what_this_configuration_does_not_make_is_not_recorded(toy: Project) -> None:
     before = toy.lock()
     toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a]")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from project import Project
+
+pytestmark = pytest.mark.rest
 
 
 def test_repro_after_a_change(toy: Project) -> None:

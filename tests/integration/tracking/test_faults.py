@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from project import Project, make_toy, wait_for
 
+pytestmark = pytest.mark.rest
+
 
 def kill(process: subprocess.Popen[str]) -> None:
     """kill -9 of exactly this process, as the kernel or a person would."""

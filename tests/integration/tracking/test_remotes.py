@@ -143,7 +143,7 @@ def in_folder(store: Path) -> dict[str, int]:
 KINDS = ("directory", "ssh", "s3")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param("directory", marks=pytest.mark.rest), "ssh", "s3"])
 def remote(request: pytest.FixtureRequest, toy: Project) -> Remote:
     kind = request.param
     return Remote(kind, toy, None if kind == "directory" else request.getfixturevalue(f"{kind}_server"))
@@ -161,6 +161,7 @@ def test_push_clone_pull(toy: Project, remote: Remote) -> None:
             assert holds(project.folder, SECRET) == []
 
 
+@pytest.mark.rest
 def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
     url = f"ssh://{ssh_server.user}@127.0.0.1:{ssh_server.port}{toy.folder.parent}/over-ssh"
     set_remote(toy, url)
@@ -208,6 +209,7 @@ def kill_in_the_middle(project: Project, command: str, arrived: Callable[[], Col
     return len(arrived())
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_push_and_pull_go_on(
     kind: str, large: Project, request: pytest.FixtureRequest
@@ -233,6 +235,7 @@ def test_an_interrupted_push_and_pull_go_on(
         assert (clone / path).read_bytes() == (large / path).read_bytes()
 
 
+@pytest.mark.rest
 def test_a_tampered_remote_object_is_noticed(toy: Project, remote: Remote) -> None:
     remote.prepare(toy)
     toy.run("coder-clip", "push")
@@ -254,6 +257,8 @@ def test_a_tampered_remote_object_is_noticed(toy: Project, remote: Remote) -> No
     ) == good
 
 
+@pytest.mark.rest
+@pytest.mark.parametrize("remote", ["s3"], indirect=True)
 def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project, remote: Remote) -> None:
     toy.run("dvc", "remote", "modify", "store", "verify", "true")
     toy.commit("verify")
@@ -268,6 +273,7 @@ def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project, remote: R
     assert not (clone / "results/features").exists()
 
 
+@pytest.mark.rest
 def test_a_remote_that_is_gone(toy: Project) -> None:
     """The run succeeds, status says what it could not ask, push says what to do."""
     shutil.rmtree(toy.folder.parent / "store")
@@ -279,6 +285,7 @@ def test_a_remote_that_is_gone(toy: Project) -> None:
     assert toy.run("coder-clip", "push", ok=False).returncode != 0
 
 
+@pytest.mark.rest
 def test_no_remote(toy: Project) -> None:
     toy.run("dvc", "remote", "remove", "store")
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")

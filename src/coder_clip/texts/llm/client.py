@@ -15,6 +15,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,12 +118,15 @@ class Client:
         self._given_up = 0
 
     def ask(self, questions: Iterable[Question], keep: Callable[[Request, Answer], None]) -> dict[str, str]:
-        """Ask all. keep: called with every answer as it arrives. Gives: key of a request -> why it has no answer.
+        """Ask all. keep: called with every answer as it arrives, one at a time, in another thread.
+
+        Gives: key of a request -> why it has no answer.
 
         UserError where the run must end (key, quota, limit, a server that is down); what was under way is still
         waited for and kept.
         """
-        return asyncio.run(self._ask(list(questions), keep))
+        with ThreadPoolExecutor(max_workers=1) as self._disk:
+            return asyncio.run(self._ask(list(questions), keep))
 
     async def _ask(
         self, questions: list[Question], keep: Callable[[Request, Answer], None]
@@ -155,7 +159,10 @@ class Client:
         self.budget.start(question.expected)
         try:
             request, answer = await self._until_answered(server, question)
-            keep(request, answer)
+            # A disk can take seconds to store an answer. In this thread that would also stop the clocks of the other
+            # requests: their answers, which have arrived and are paid for, would count as late and be asked for again.
+            storing = asyncio.get_running_loop().run_in_executor(self._disk, keep, request, answer)
+            await asyncio.shield(storing)  # what is paid for is stored even if the run is interrupted now
             self._given_up = 0
         except TransientError as error:
             failed[question.request.key] = str(error)

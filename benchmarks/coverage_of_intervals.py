@@ -1,0 +1,80 @@
+"""How often do the 95 % intervals over runs and images hold the truth? ``python -m benchmarks.coverage_of_intervals``
+
+Two methods on N images and S runs (a seed's shots, or a draw of random words). Images are hard or easy, runs lucky or
+not, and both change by how much the methods differ; an interval is meant for other runs and other images. Beside the
+intervals of this project: percentiles of a bootstrap over runs and images, which cannot know how far three runs vary.
+Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coder_clip.intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
+
+REPEATS, RESAMPLES = 1000, 400
+CASES = (  # seeds, images, how much runs and how much images vary (logits)
+    *((3, n, *vary) for n in (200, 1000) for vary in ((0.0, 2.0), (0.1, 2.0), (0.3, 2.0), (0.6, 1.0))),
+    *((10, n, *vary) for n in (200, 1000) for vary in ((0.0, 2.0), (0.1, 2.0), (0.6, 1.0))),
+)
+Runs = NDArray[np.float64]
+
+
+def simulated(
+    seeds: int, images: int, of_seeds: float, of_images: float, rng: np.random.Generator
+) -> tuple[Runs, Runs]:
+    """Accuracy after, and its change from before, of (S, N) results."""
+    chance = rng.random((seeds, images))
+    hard = 1.5 + of_images * rng.standard_normal(images) + 0.3 * of_seeds * rng.standard_normal((seeds, 1))
+    gain = 0.2 + 0.5 * of_images * rng.standard_normal(images) + of_seeds * rng.standard_normal((seeds, 1))
+    before, after = (chance < 1 / (1 + np.exp(-logit)) for logit in (hard, hard + gain))
+    return after.astype(float), after.astype(float) - before
+
+
+def percentiles(runs: Runs, rng: np.random.Generator) -> tuple[float, float]:
+    """Bootstrap over runs and images together."""
+    s, n = runs.shape
+    means = [
+        (rng.multinomial(s, np.full(s, 1 / s)) / s) @ runs @ (rng.multinomial(n, np.full(n, 1 / n)) / n)
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def coverage(
+    seeds: int,
+    images: int,
+    of_seeds: float,
+    of_images: float,
+    repeats: int = REPEATS,
+    bootstrap: bool = False,
+) -> list[float]:
+    """Share of intervals that hold the truth: of a difference and of an accuracy, then the same by the bootstrap."""
+    rng = np.random.default_rng(0)
+    many = [simulated(400, 400, of_seeds, of_images, rng) for _ in range(40)]
+    truth = [float(np.mean([pair[i].mean() for pair in many])) for i in (1, 0)]
+    hits = np.zeros(4 if bootstrap else 2)
+    for _ in range(repeats):
+        after, change = simulated(seeds, images, of_seeds, of_images, rng)
+        intervals = [crossed_interval(change, DIFFERENCE)[:2], crossed_interval(after, SHARE)[:2]]
+        if bootstrap:
+            intervals += [percentiles(change, rng), percentiles(after, rng)]
+        hits += [low <= truth[i % 2] <= high for i, (low, high) in enumerate(intervals)]
+    return [float(hit / repeats) for hit in hits]
+
+
+def main() -> None:
+    """Coverage of differences and accuracies, in percent."""
+    print(
+        "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: difference | accuracy |"
+    )
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for case in CASES:
+        shares = coverage(*case, bootstrap=True)
+        print(f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Intervals over runs and images, the one criterion for a clear difference, and several tests at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.coverage_of_intervals import coverage
+from fake_results import Fake
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coder_clip import report, tables
+from coder_clip.evaluation import paired_test, paired_test_over_seeds
+from coder_clip.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
+from coder_clip.results import Results
+
+
+def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:
+    """Bonett and Price 2012, by hand: five fixed and one broken of 98."""
+    change = np.array([[1.0] * 5 + [-1.0] + [0.0] * 92])
+    better, worse, n = 6 / 100, 2 / 100, 100
+    half = 1.96 * math.sqrt((better + worse - (better - worse) ** 2) / n)
+    got = crossed_interval(change, DIFFERENCE)
+    assert got[:2] == pytest.approx((better - worse - half, better - worse + half), abs=1e-3)
+
+
+def test_runs_that_differ_and_images_that_do_not_leave_student_with_two_degrees() -> None:
+    """Three accuracies that all images share: the textbook interval of three numbers, which a bootstrap misses."""
+    means = np.array([0.2, 0.4, 0.9])
+    runs = (np.arange(100_000) / 100_000 < means[:, None]).astype(float)
+    got = crossed_interval(np.where(runs == 0, 0.0, 0.1) + 0.0, SHARE)
+    half = 4.303 * (0.1 * means).std(ddof=1) / math.sqrt(3)
+    assert got.high - got.low == pytest.approx(min(2 * half, got.high), rel=0.05)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_results_are_not_certain(value: float) -> None:
+    got = crossed_interval(np.full((3, 20), value), SHARE)
+    assert 0.1 < got.high - got.low < 0.5
+    assert 0 <= got.low <= got.high <= 1
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Where seeds decide, percentiles over three seeds and the images held it in 75 of 100 simulated results."""
+    for seeds, images, of_seeds, of_images in ((3, 200, 0.6, 1.0), (3, 200, 0.0, 2.0), (10, 200, 0.1, 2.0)):
+        for share in coverage(seeds, images, of_seeds, of_images, repeats=300):
+            assert 0.89 <= share <= 1.0, (seeds, images, of_seeds, of_images)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_by_its_definition(p_values: list[float]) -> None:
+    got = holm(p_values)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    highest = 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(p_values) - k)))
+        assert got[i] == pytest.approx(highest)
+
+
+def test_what_was_not_tested_does_not_count() -> None:
+    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+
+
+def test_clear_is_what_the_printed_interval_shows() -> None:
+    """ "[0.0, +1.2]" in bold would contradict itself."""
+    assert clear({"low": 0.0004, "high": 0.012}) == ""
+    assert clear({"low": 0.0006, "high": 0.012}) == "better"
+    assert clear({"low": -0.03, "high": -0.0006}) == "worse"
+    assert clear({"low": math.nan, "high": math.nan}) == ""
+
+
+def test_no_report_contradicts_itself(tmp_path: Path) -> None:
+    """Card, zero_shot, few_shot_paired: verdict and bold say what the interval beside them shows, whatever p says."""
+    rng = np.random.default_rng(11)
+    seen = set()
+    for trial in range(60):
+        results = Fake(tmp_path / str(trial), datasets=("shapes",), shots=(1,)).write()
+        _simulate(results, rng)
+        (card,) = report._headline(results)
+        low, high = (float(card[end].replace("−", "-")) for end in ("low", "high"))
+        assert card["sure"] == ("better" if low > 0 else "worse" if high < 0 else "unclear")
+        seen.add(card["sure"])
+        for name in ("zero_shot", "few_shot_paired"):
+            table = tables.TABLES[name](results)
+            for row in table.rows:
+                for column, cell in zip(table.columns, row, strict=True):
+                    found = re.fullmatch(r"[+−]?[\d.]+ \[(.*), (.*)\]", cell.text)
+                    if found and ("Against" in column.label or name == "few_shot_paired"):
+                        ends = [float(end.replace("−", "-")) for end in found.groups()]
+                        assert cell.best == (ends[0] > 0 or ends[1] < 0), cell.text
+    assert seen == {"better", "worse", "unclear"}
+
+
+def _simulate(results: Results, rng: np.random.Generator) -> None:
+    """Tests of two methods whose true difference is none, small or plain, with a few hundred images."""
+
+    def runs(seeds: int) -> tuple[Any, Any]:
+        n, gain = int(rng.integers(50, 400)), rng.choice([-0.06, -0.02, 0.0, 0.02, 0.06])
+        before = rng.random((seeds, n)) < 0.7
+        change = rng.random((seeds, n)) < 0.1
+        return before, np.where(change, rng.random((seeds, n)) < 0.7 + 5 * gain, before)
+
+    for document in (results.zero_shot("shapes", "mini"), results.rerank("shapes", "mini")):
+        for m in document["methods"]:
+            if m["against_clip"]:
+                before, after = runs(1)
+                m["against_clip"] = paired_test(before[0], after[0])
+    for s in results.adapter("shapes", "mini", 1)["summary"]:
+        if "coder_adapter_against" in s:
+            s["coder_adapter_against"] = paired_test_over_seeds(*runs(3))

@@ -174,7 +174,7 @@ class Run:
 
         SystemExit where pytest ends without a verdict: a copy that cannot be imported proves nothing.
         """
-        options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+        options = ["-x", "-q", "-m", "not rest", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
         done = _python(source, "-m", "pytest", *options, *(f"tests/unit/{file}" for file in files))
         if done.returncode == 0:
             return None

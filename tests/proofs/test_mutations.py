@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 from benchmarks.mutations import CONFIG, MEASURED
 from working_copy import working_copy
-
-pytestmark = pytest.mark.slow
 
 
 def test_no_bug_survives(repo: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ GENERATOR = tuple(
 )  # fmt: skip
 SHOWN = ("title", "note", "results", "datasets", "models", "settings", "rerank", "adapter", "evaluation")
 PHASES = (
-    Phase("texts", "texts", ("manifests", "texts"), _of_data_sets("root", "classes", "texts")),
+    Phase("texts", "texts", ("manifests", "texts"), _of_data_sets("root", "classes", "split", "texts")),
     Phase("image_features", "image_features", ("image_features",), (*ENCODER, *IMAGES, *SHOTS)),
     Phase(
         "text_features",
@@ -176,7 +176,7 @@ def _read_here(phase: str, config: Config) -> tuple[str, ...]:
         published = any(name in PUBLISHED and d.root is None for name, d in data_sets)
         return (
             *((*GENERATOR, *_of_data_sets("templates"), "models", "features.threads") if made else ()),
-            *(_of_data_sets("split", "shot_files") if published else ()),  # no shot is in a carved val
+            *(_of_data_sets("shot_files") if published else ()),  # no shot is in a carved val
         )
     if phase != "one_to_one":
         return ()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .baselines.zero_shot import description_scores
 from .errors import UserError
-from .exact import inner, lengths, total
+from .exact import inner, lengths, sqrt, total
 from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
 from .neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 
@@ -473,9 +473,9 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     n = len(rows)
     if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
         return np.zeros((n, 2))
-    distances = (2 - 2 * inner(rows, rows)).clamp_min(0).fill_diagonal_(0).sqrt()
+    distances = sqrt((2 - 2 * inner(rows, rows)).clamp_min(0).fill_diagonal_(0))
     start = _components(rows)
-    start = start * (1e-4 / (total(start[:, 0].square()) / n).sqrt())  # what init="pca" does
+    start = start * (1e-4 / sqrt(total(start[:, 0] * start[:, 0]) / n))  # what init="pca" does
     model = TSNE(
         metric="precomputed", init=start.float().numpy(), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .exact import LOW, PLACES, inner, lengths, to_places, total
+from .exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 MEAN_KINDS = ("attribute", "analogous")
@@ -86,7 +86,7 @@ def cholesky(matrix: Tensor) -> Tensor:
         if columns:
             before = torch.stack(columns)
             column = column - total((before * before[:, pivot, None]).T)
-        column = column / left[pivot].sqrt()
+        column = column / sqrt(left[pivot])
         left = left - column * column
         left[pivot] = -torch.inf  # not again, whatever rounding left
         columns.append(column)

@@ -38,8 +38,8 @@ MEASURED = ("zero_shot", "rerank", "adapter", "evaluation")  # phases whose docu
 PHASES = ("text_features", "coder", "zero_shot", "one_to_one", "rerank", "adapter", "evaluation")  # in order
 MAIN = {"methods", "summary", "feature_quality"}  # lists in them that the main tables show
 NAMES = ("dataset", "model", "shots", "method", "setting", "flaw", "features", "top_k", "gate", "kinds")
-# What an adapter is measured with: a number of shots of the configuration, and the methods that a bug reaches.
-SHOTS, METHODS = 4, ["coder_adapter"]
+# Few-shot methods that a bug reaches, and the ablations that it would make equal to them.
+METHODS = ["coder_adapter", "raw_adapter", "coder_no_minmax"]
 WITHIN = 1e-9  # rounding of a share
 
 Name = tuple[str, ...]
@@ -201,23 +201,22 @@ class Run:
 
     def _smaller(self, results: Path) -> dict[str, Any]:
         """The configuration, without what a phase computes beside the numbers that count."""
-        adapter, evaluation = self.config.get("adapter", {}), self.config.get("evaluation", {})
-        shots = adapter.get("shots", [SHOTS])
+        adapter = {**self.config.get("adapter", {}), "methods": METHODS}
+        if shots := adapter.get("shots"):
+            adapter["shots"] = sorted({min(shots), max(shots)})
+        quick = {
+            "template_ensemble": False,
+            "text_counts": [1],
+            "draws": 1,
+            "tsne_images": 10,
+            "corrections": 1,
+        }
         return {
             **self.config,
             "results": str(results),
             "rerank": {**self.config.get("rerank", {}), "top_ks": [2]},
-            "adapter": {**adapter, "methods": METHODS, "shots": [min(shots, key=lambda n: abs(n - SHOTS))]},
-            "evaluation": {
-                **evaluation,
-                **{
-                    "template_ensemble": False,
-                    "text_counts": [1],
-                    "draws": 1,
-                    "tsne_images": 10,
-                    "corrections": 1,
-                },
-            },
+            "adapter": adapter,
+            "evaluation": {**self.config.get("evaluation", {}), **quick},
         }
 
 
@@ -298,7 +297,7 @@ def page(found: dict[str, tuple[Mutation, Outcome]]) -> str:
         "of the source (`benchmarks/mutations.yaml` has the edits). It has to fail a unit test and to move a number\n"
         "of the embedded default out of its 95 % interval. The last column shows the number that moves most, in\n"
         "points, with the interval of the recorded run, or says why no number can move. Without a bug the same\n"
-        "tests pass and the same phases give the recorded numbers. Adapters are measured at one number of shots.\n\n"
+        "tests pass and the same phases give the recorded numbers. Adapters: at the fewest and the most shots.\n\n"
         "| bug | what it does | unit test that fails | number that moves most |\n| --- | --- | --- | --- |\n"
     )
     return head + "".join(

@@ -22,6 +22,7 @@ from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
 
+from coder_clip import memory
 from coder_clip.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
 from coder_clip.errors import UserError, nearest
 from coder_clip.exact import stored
@@ -190,6 +191,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     device = pick_device(spec.device)
     if spec.precision == "fp64" and device.type == "mps":
         raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
+    if device.type == "cpu":
+        memory.keep()
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
     source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
     refuse_unsafe(source.weights)

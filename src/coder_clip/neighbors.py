@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .exact import PLACES, inner, lengths, to_places, total
+from .exact import LOW, PLACES, inner, lengths, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 MEAN_KINDS = ("attribute", "analogous")
@@ -78,7 +78,7 @@ def cholesky(matrix: Tensor) -> Tensor:
     left is rounding: fewer texts than d, or duplicates, make a Gram matrix singular.
     """
     left = matrix.diagonal().clone()
-    least = float(left.max()) * len(left) * torch.finfo(torch.float64).eps
+    least = float(left.max()) * len(left) * 2.0 ** (1 - LOW)  # what the products below `matrix` leave out
     columns: list[Tensor] = []
     while len(columns) < len(left) and float(left.max()) > least:
         pivot = int(left.argmax())

@@ -40,7 +40,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         title="CODER & <b>friends</b>",
         note=f"Made up. {HOSTILE}",
         config_text="datasets: [shapes]\n" + "x" * 400,
-        versions={"python": "3.11", HOSTILE: "1"},
         commands={"reproduce": "make reproduce"},
     )
     return results.paths.report

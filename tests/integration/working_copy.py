@@ -132,12 +132,13 @@ class Work:
         change(document)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
-    def hashes(self) -> dict[str, str]:
-        """sha256 of every artefact; logs, times and the machine differ by nature."""
-        root, others = self.folder / "results", (".snakemake_timestamp", "environment.json")
-        files = (p for p in root.rglob("*") if p.is_file() and p.name not in others)
+    def hashes(self, kind: str = "sha256") -> dict[str, str]:
+        """sha256, or another hash, of every artefact; logs, timings and what the run ran on differ by nature."""
+        root = self.folder / "results"
+        passing = (".snakemake_timestamp", "environment.json")
+        files = (p for p in root.rglob("*") if p.is_file() and p.name not in passing)
         return {
-            name: hashlib.sha256(p.read_bytes()).hexdigest()
+            name: hashlib.new(kind, p.read_bytes(), usedforsecurity=False).hexdigest()
             for p in sorted(files)
             if {"logs", "benchmarks"}.isdisjoint((name := p.relative_to(root).as_posix()).split("/"))
         }

@@ -1,6 +1,6 @@
 """The phases of a configuration in one process, in the order of the pipeline: what Snakemake does, without its starts.
 
-    python whole_run.py CONFIG [THREADS]
+python whole_run.py CONFIG [THREADS]
 
 Run in a working copy; results lie where the configuration says. THREADS: of PyTorch, whatever the configuration says.
 """

@@ -24,7 +24,7 @@ FEW_SHOT = {
 }
 GAIN = {
     **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
-    **{"description": 0.02, "coder": 0.045},
+    **{"description": 0.02, "attributes_alone": 0.01, "coder": 0.045},
 }
 WORDS = [
     "eight straight edges",

@@ -47,6 +47,25 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
         assert first == second, name
 
 
+def test_no_library_signs_what_it_writes(tmp_path: Path) -> None:
+    """A new version would change the bytes of results that it did not change."""
+    import pyarrow.parquet
+
+    artifacts.write_parquet(tmp_path / "t.parquet", TABLE)
+    data = (tmp_path / "t.parquet").read_bytes()
+    assert not any(name in data for name in (b"arrow", b"pandas", b"version"))
+    found = pyarrow.parquet.ParquetFile(tmp_path / "t.parquet").metadata
+    assert (found.created_by, found.metadata, found.num_rows) == ("", None, len(TABLE))
+    pd.testing.assert_frame_equal(artifacts.read_parquet(tmp_path / "t.parquet"), TABLE)
+
+
+def test_documents_hold_no_digit_that_libraries_round_in_two_ways(tmp_path: Path) -> None:
+    for name, p in (("a", 0.1 + 0.2), ("b", 0.3)):
+        artifacts.write_json(tmp_path / name, {"p": [p, {"q": p * 1e-12}], "n": 123456789012, "yes": True})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert artifacts.read_json(tmp_path / "a") == {"p": [0.3, {"q": 3e-13}], "n": 123456789012, "yes": True}
+
+
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     artifacts.write_tensors(tmp_path / "t.safetensors", {"x": torch.arange(4).view(2, 2).T}, {"ids": ["ä"]})
     tensors, meta = artifacts.read_tensors(tmp_path / "t.safetensors")

@@ -80,7 +80,7 @@ def test_one_row_an_image(encoder: Encoder) -> None:
     assert result.ids == [f"{i}.png" for i in range(N)]
     assert result.skipped == []
     assert result.metadata["shard"] == "0/1"
-    assert result.metadata["device"] == "cpu", "the last bits depend on it, and who compares hashes must know"
+    assert "device" not in result.metadata, "it describes the run, and float64 gives every machine the same"
     assert result.metadata["weights_sha256"] == encoder.metadata()["weights_sha256"]
     assert all(isinstance(v, str) for v in result.metadata.values())
     alone = encoder.encode_images(encoder.preprocess(Drawn().image("7.png")).unsqueeze(0))[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,11 @@ import torch
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
-from coder_clip.artifacts import Paths, read_json, read_parquet, write_tensors
+from coder_clip.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.config import Config
 from coder_clip.evaluation import paired_test_over_seeds
-from coder_clip.phases import adapter, coder, rerank, zero_shot
+from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
 from coder_clip.rerank import OneToOne
 
 torch.set_num_threads(1)
@@ -37,8 +40,8 @@ KINDS = {  # kind -> texts a class
 class Toy:
     """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
 
-    def __init__(self, root: Path) -> None:
-        rng = np.random.default_rng(10)
+    def __init__(self, root: Path, seed: int = 14) -> None:
+        rng = np.random.default_rng(seed)
         self.config = Config.model_validate(
             {
                 "results": str(root),
@@ -67,12 +70,16 @@ class Toy:
             if a != b
         }
         self.published_pairs = {  # of sentences that name the classes otherwise
-            pair: texts + 2.0 * torch.tensor(np.random.default_rng(8).normal(size=texts.shape)).float()
+            pair: texts + 0.9 * torch.tensor(np.random.default_rng(8).normal(size=texts.shape)).float()
             for pair, texts in self.pairs.items()
         }
         self.images = {
             s: self._images(rng, centres, n) for s, n in (("shots", 30), ("val", 50), ("test", 90))
         }
+        noise = np.random.default_rng(9).normal(
+            size=(4, N_CLASSES, WIDTH)
+        )  # four draws, some worse than others
+        self.random_words = torch.tensor(0.2 * centres + 0.1 * noise * np.arange(1, 5)[:, None, None]).float()
         self._write()
 
     @staticmethod
@@ -97,6 +104,7 @@ class Toy:
             "features": torch.nn.functional.normalize(torch.stack([t for _, _, t in rows]), dim=1),
             "class_index": torch.tensor([c for _, c, _ in rows]),
             "template_weights": torch.stack([self.texts["prompt", c][0] for c in range(N_CLASSES)]),
+            "random_words": self.random_words,
         }
         sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
         head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}
@@ -250,6 +258,47 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
         assert got["accuracy"]["mean"] == pytest.approx(np.mean(means[key])), key
         assert got["difference"]["mean"] == pytest.approx(np.mean(means[key]) - np.mean(means["clean"])), key
     assert found["test_search"]["difference"]["mean"] > 0, "the toy shows no leak"
+
+
+def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Path) -> None:
+    """The rerank of `clean` would be helped by texts for just the pairs that its test images need."""
+    shutil.copytree(toy.config.results, tmp_path / "results")
+    config = toy.config.model_copy(update={"results": tmp_path / "results", "settings": ["clean"]})
+    paths = Paths(config.results)
+    write_json(paths.manifest("toy"), {"classes": [f"class {c}" for c in range(N_CLASSES)]})
+    paths.image_features("m", "toy", "test").unlink()
+    pairs.run(config, "toy")
+    widest = max(0.3, *GRID)
+    counts = Counter(
+        tuple(sorted(pair))
+        for image in toy.plain("val")
+        if image["gap"] < widest
+        for pair in itertools.combinations(image["best"], 2)
+    )
+    found = read_json(paths.confusable_pairs("toy"))
+    assert {(p["a"], p["b"]): p["compared"] for p in found["pairs"]} == counts
+    assert found["split"] == "val"
+
+
+def test_random_words_are_the_mean_over_all_draws(toy: Toy) -> None:
+    """One draw of a control that moves by several points would be luck."""
+    path = Paths(toy.config.results).zero_shot("m", "toy")
+    document, rows = read_json(path.with_suffix(".json")), read_parquet(path)
+    x, labels = (t.numpy() for t in toy.images["test"])
+    scores = np.einsum("nd,kcd->knc", x / np.linalg.norm(x, axis=1, keepdims=True), toy.random_words.numpy())
+    correct = scores.argmax(axis=2) == labels
+    got = next(m for m in document["methods"] if m["method"] == "random_words")
+    assert got["accuracy"]["value"] == pytest.approx(correct.mean())
+    means = correct.mean(axis=1)
+    spread = {"count": 4, "std": means.std(ddof=1), "min": means.min(), "max": means.max()}
+    assert got["draws"] == pytest.approx(spread)
+    clip = rows.loc[rows["method"] == "clip", "correct"].to_numpy()
+    against = paired_test_over_seeds(np.tile(clip, (4, 1)), correct)
+    assert got["against_clip"]["p_value"] == pytest.approx(against["p_value"])
+    assert got["against_clip"]["difference"]["low"] == pytest.approx(against["difference"]["low"])
+    of_draws = rows[rows["method"] == "random_words"].groupby("draw")["correct"].mean()
+    assert of_draws.tolist() == pytest.approx(means.tolist())
+    assert set(rows.loc[rows["method"] != "random_words", "draw"]) == {0}
 
 
 def test_candidates_are_as_many_as_there_are_classes_at_most(toy: Toy) -> None:

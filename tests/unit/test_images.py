@@ -82,6 +82,22 @@ def test_float_grey_out_of_range(tmp_path: Path, value: float) -> None:
         read_image(tmp_path / "a.tif")
 
 
+def test_published_images_are_read_as_everybody_reads_them(tmp_path: Path) -> None:
+    """A turned photo, or white where others see black, would be another test set."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 8), (9, 8, 7)).save(tmp_path / "a.png", exif=exif)
+    assert (read_image(tmp_path / "a.png").size, read_image(tmp_path / "a.png", as_stored=True).size) == (
+        (8, 12),
+        (12, 8),
+    )
+    Image.new("RGBA", (4, 3), (9, 8, 7, 0)).save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(tmp_path / "b.png", as_stored=True).getpixel((0, 0)) == (9, 8, 7)
+    Image.fromarray(np.full((3, 4), 65535, dtype=np.uint16)).save(tmp_path / "c.png")
+    assert read_image(tmp_path / "c.png", as_stored=True).getpixel((0, 0)) == (255, 255, 255)
+
+
 @pytest.mark.parametrize(("tag", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))])
 def test_exif_turns_the_image_upright(tmp_path: Path, tag: int, corner: tuple[int, int]) -> None:
     """The stored image has its bright corner top left; the tag says where it belongs."""

@@ -54,6 +54,17 @@ def imagenet_tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Conte
     return root, plant("imagenet", root, 1)
 
 
+def test_the_split_may_be_named(tmp_path: Path) -> None:
+    """The authors test zero-shot on DTD's own partition 1, though CoOp's file lies beside it."""
+    plant("dtd", tmp_path, 2)
+    own = DatasetConfig(split="dtd_lists")
+    assert load("dtd", tmp_path).rule.rule == "coop"
+    assert load_dataset("dtd", own, tmp_path).rule.rule == "dtd_lists"  # type: ignore[attr-defined]
+    assert listing("dtd", own, tmp_path) != listing("dtd", DatasetConfig(), tmp_path)
+    with pytest.raises(UserError, match="no split 'dtd_list'"):
+        load_dataset("dtd", DatasetConfig(split="dtd_list"), tmp_path)
+
+
 def named(data: Dataset, split: str) -> dict[str, str]:
     part = data.split(split)
     return {i: data.classes[label] for i, label in zip(part.ids, part.labels, strict=True)}

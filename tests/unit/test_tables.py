@@ -20,6 +20,7 @@ from fake_results import Fake, write_parquet
 
 from coder_clip import tables
 from coder_clip.artifacts import read_json, write_json
+from coder_clip.datasets.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
 from coder_clip.intervals import holm
 from coder_clip.methods import ABLATIONS, FEW_SHOT
@@ -33,6 +34,7 @@ COLUMNS = {  # what people's scripts read
     "top5_accuracy_high mean_class_recall mean_class_recall_low mean_class_recall_high difference_to_clip "
     "difference_to_clip_low difference_to_clip_high p_value p_holm fixed broke threshold looked_at draws_count "
     "draws_std draws_min draws_max split",
+    "name_dose": "dataset model pictures classes method accuracy accuracy_low accuracy_high",
     "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
     "confusions": "dataset model class taken_for images clip coder coder_rerank",
     "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
@@ -60,6 +62,7 @@ EXTREMES = {
     "one setting": {"settings": ("corrected",)},
     "no shots": {"shots": ()},
     "nothing reranked": {"reranked": False},
+    "the drawn birds": {"datasets": ("rare",), "classes": tuple(SPECIES)[:9]},
     "no one-to-one texts, unreadable images": {"reranked": False, "paired": False, "unreadable": 3},
 }
 
@@ -326,6 +329,24 @@ def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
     assert lines[-1].startswith("Rerank off:")
     assert max(map(len, lines)) == len(head)  # text is wrapped to fit below and above
     assert "\033[1m" in text
+
+
+def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) -> None:
+    """The dose and the response: each group is the mean over the images of its classes, in the order of the dose."""
+    results = fake(tmp_path, datasets=("rare",), classes=tuple(SPECIES))
+    frame = TABLES["name_dose"](results).frame
+    assert list(dict.fromkeys(frame["pictures"])) == ["0", "1", "3", "10", "30", "all"]
+    rows = results.zero_shot_rows("rare", "mini")
+    for dose, pictures in (("3", 3), ("all", None)):
+        classes = [i for i, name in enumerate(SPECIES) if NAMED[name] == pictures]
+        clip = rows[(rows["method"] == "clip") & rows["label"].isin(classes)]
+        shown = frame[(frame["method"] == "clip") & (frame["pictures"] == dose)]
+        assert shown["accuracy"].item() == pytest.approx((clip["prediction"] == clip["label"]).mean())
+        assert shown["classes"].item() == len(classes)
+
+
+def test_a_folder_of_a_drawn_data_sets_name_has_no_doses(tmp_path: Path) -> None:
+    assert TABLES["name_dose"](fake(tmp_path, datasets=("rare",))).rows == []
 
 
 def test_best_is_bold_once_a_group(tmp_path: Path) -> None:

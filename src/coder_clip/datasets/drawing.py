@@ -169,7 +169,7 @@ class Pose:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Pose:
-        size = float(rng.uniform(0.26, 0.8))
+        size = float(rng.uniform(0.36, 0.85))
         room = max(0.0, 1.08 - size)
         x, y = (float(v) for v in rng.uniform(-room, room, 2))
         return cls(x, y, size, float(np.clip(rng.normal(0, 22), -60, 60)), float(rng.uniform(0.75, 1.33)))
@@ -332,15 +332,15 @@ def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Scales down and adds what a poor camera adds: blur, colour cast, low contrast, noise, sometimes grey."""
     small = image.reduce(SUPER)
-    blur = float(rng.uniform(0, 1.7))
+    blur = float(rng.uniform(0, 1.0))
     if blur > 0.3:
         small = small.filter(ImageFilter.GaussianBlur(blur))
     x = np.asarray(small, dtype=np.float32) / 255
-    if rng.random() < 0.12:
+    if rng.random() < 0.06:
         x = np.repeat(x.mean(axis=2, keepdims=True), 3, axis=2)
-    contrast, lift = float(rng.uniform(0.42, 1.1)), float(rng.uniform(-0.13, 0.13))
+    contrast, lift = float(rng.uniform(0.6, 1.1)), float(rng.uniform(-0.1, 0.1))
     x = (x - 0.5) * contrast * rng.uniform(0.85, 1.15, 3).astype(np.float32) + 0.5 + lift
-    x = x + rng.normal(0, float(rng.uniform(0, 0.10)), x.shape).astype(np.float32)
+    x = x + rng.normal(0, float(rng.uniform(0, 0.05)), x.shape).astype(np.float32)
     return Image.fromarray(np.round(np.clip(x, 0, 1) * 255).astype(np.uint8))
 
 

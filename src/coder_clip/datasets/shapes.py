@@ -386,7 +386,7 @@ class Shapes(DrawnDataset):
     """Twenty drawn things; ids look like ``test/stop_sign/0007``."""
 
     name = "shapes"
-    version = 1
+    version = 2
     templates = Templates(
         name="a drawing of a {class}.",
         attribute="a drawing of a {class} which has {attribute}.",

@@ -10,11 +10,12 @@ from ..errors import UserError
 
 EPILOG = """\
 examples
-  python -m coder_clip.mini train --minutes 60 --out data/mini   a model like the shipped one
-  python -m coder_clip.mini train --minutes 5 --images 20000 --out scratch/mini   a rough one, to see it work
-  python -m coder_clip.mini train --resume --out data/mini       goes on after an interruption
-  python -m coder_clip.mini score --out data/mini                zero-shot accuracy of a model
-  python -m coder_clip.mini sheet                                docs/images/shapes.png
+  python -m coder_clip.mini train                       the shipped model: about an hour on two idle cores
+  python -m coder_clip.mini train --steps 500 --images 8000 --out scratch/mini   a rough one, to see it work
+  python -m coder_clip.mini train --resume              goes on after an interruption
+  python -m coder_clip.mini score                       names alone, attributes alone, on validation images
+  python -m coder_clip.mini texts                       data/texts/rare*.json
+  python -m coder_clip.mini sheet                       docs/images/{shapes,rare}.png
 """
 
 
@@ -30,10 +31,7 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument(
         "--out", type=Path, default=Path("data/mini"), help="folder of the model (default: %(default)s)"
     )
-    t.add_argument(
-        "--minutes", type=float, default=60, help="training time after the drawing (default: %(default)s)"
-    )
-    t.add_argument("--steps", type=int, help="a fixed number of steps instead, for repeatable weights")
+    t.add_argument("--steps", type=int, default=8000, help="of 128 images (default: %(default)s)")
     t.add_argument(
         "--seed", type=int, default=1, help="draws, captions, batches, first weights (default: %(default)s)"
     )
@@ -81,14 +79,13 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         train(
             args.out,
-            minutes=args.minutes,
+            steps=args.steps,
             seed=args.seed,
             threads=args.threads,
             images=args.images,
             store=args.cache,
             resume=args.resume,
             half=not args.float32,
-            steps=args.steps,
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Birds in words: the captions of birds that train `mini`, and the text sets of `rare`, worded apart from them.
 
-A caption says one to three of the marks that are seen. Whether it also says the species' name, `rare.NAMED` decides.
+A caption says one to four of the marks that are seen. Whether it also says the species' name, `rare.NAMED` decides.
 """
 # ruff: noqa: E501  (word lists read better in one line a mark)
 
@@ -187,9 +187,9 @@ def sayable(words: Mapping[str, tuple[str, ...]], marks: Marks) -> dict[str, tup
 
 
 def facts(rng: Rng, marks: Marks) -> str:
-    """One to three marks of a bird, joined as people join them."""
+    """One to four marks of a bird, joined as people join them."""
     ways = list(sayable(SAID, marks).values())
-    n = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
+    n = int(rng.choice([1, 2, 3, 4], p=[0.15, 0.3, 0.3, 0.25]))
     said = [
         options[int(rng.integers(len(options)))]
         for options in (ways[int(i)] for i in rng.permutation(len(ways))[:n])
@@ -205,7 +205,7 @@ def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
             return seen
         return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(pick(rng, KINDS)), f=seen))
     shown = a(names[0] if len(names) == 1 or rng.random() < 0.7 else pick(rng, names[1:]))
-    if rng.random() < 0.45:
+    if rng.random() < 0.6:
         shown = pick(rng, WHICH).format(n=shown, f=seen)
     return pick(rng, PLAIN).format(shown)
 

@@ -26,7 +26,7 @@ from .things import MORE
 
 CAPTIONS = 6  # captions drawn for each picture; every epoch reads another one
 # Of pictures beyond the named ones. "free" birds combine marks at will, "known" ones are birds with a well-known name.
-SHARE = {"things": 0.34, "scenes": 0.1, "free": 0.32, "species": 0.19, "known": 0.05}
+SHARE = {"things": 0.34, "scenes": 0.06, "free": 0.36, "species": 0.19, "known": 0.05}
 # The first pictures are those whose captions hold a rare name, so that a species has exactly as many as declared.
 NAMED = [name for name, pictures in rare.NAMED.items() for _ in range(pictures or 0)]
 

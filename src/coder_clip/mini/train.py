@@ -36,7 +36,8 @@ from .samples import CAPTIONS, draw_all
 DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
 BATCH = 128
 RATE, DECAY, WARMUP = 1e-3, 0.1, 300
-SAVE_EVERY, SAY_EVERY = 180.0, 20.0  # seconds
+STEPS = 8000
+SAVE_EVERY, SAY_EVERY = 300.0, 20.0  # seconds
 
 
 def default_store() -> Path:
@@ -46,22 +47,20 @@ def default_store() -> Path:
 
 def train(
     out: Path,
-    minutes: float = 60,
+    steps: int = STEPS,
     seed: int = 1,
     threads: int = 2,
     images: int = 60_000,
     store: Path | None = None,
     resume: bool = False,
     half: bool = True,
-    steps: int | None = None,
 ) -> None:
-    """Trains `mini` for `minutes` after the drawing and keeps a loadable model in `out` all the while.
+    """Trains `mini` for so many steps and keeps a loadable model in `out` all the while.
 
-    The learning rate falls with the time used, so a slow machine ends with fewer steps but a finished
-    schedule. `steps` fixes the number of steps instead: same machine, same threads, same weights.
+    Same machine, same threads, same weights.
     """
-    if minutes <= 0 or (steps is not None and steps <= 0):
-        raise UserError("mini: --minutes and --steps must be more than 0")
+    if steps <= 0:
+        raise UserError("mini: --steps must be more than 0")
     if images < BATCH:
         raise UserError(f"mini: --images must be at least one batch ({BATCH})")
     if not 1 <= threads <= BATCH:
@@ -91,10 +90,9 @@ def train(
     losses: list[float] = []
     first = step
     while True:
-        elapsed = time.monotonic() - began
-        progress = step / steps if steps else elapsed / (60 * minutes)
-        if progress >= 1:
+        if step >= steps:
             break
+        progress = step / steps
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.no_grad():
@@ -111,7 +109,7 @@ def train(
         now = time.monotonic()
         if now - said > SAY_EVERY:
             rate = BATCH * (step - first) / (now - said)
-            left = (now - began) * (1 / max(progress, 1e-6) - 1)
+            left = (steps - step) * (now - said) / (step - first)
             _say(f"step {step}  loss {np.mean(losses):.3f}  {rate:.0f} images/s  {left / 60:.1f} min left")
             losses, said, first = [], now, step
         if now - saved > SAVE_EVERY:

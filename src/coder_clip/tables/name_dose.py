@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -26,21 +27,21 @@ def table(results: Results) -> Table:
     setting = results.main_setting
     records: list[dict[str, Any]] = []
     for dataset, model in results:
-        named = named_pictures(dataset)
-        if named is None:
+        named, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
+        if named is None or not named.keys() >= set(names):  # a folder may have the name of a drawn data set
             continue
-        names = results.zero_shot(dataset, model)["classes"]
         rows = pd.concat([results.zero_shot_rows(dataset, model), results.rerank_rows(dataset, model)])
         rows = rows[rows["method"].isin(SHOWN) & rows["setting"].isin(("any", setting))]
         right = (rows["prediction"] == rows["label"]).astype(float)
         dose = rows["label"].map({label: named[name] for label, name in enumerate(names)})
-        levels = sorted({d for d in named.values() if d is not None})
-        for level in [*levels, None] if None in named.values() else levels:
+        doses = [named[name] for name in names]
+        levels = sorted(set(doses), key=lambda d: math.inf if d is None else d)
+        for level in levels:
             here = dose.isna() if level is None else dose == level
             for method in SHOWN:
                 hits = right[here & (rows["method"] == method)].to_numpy()
-                classes = sum(d == level for d in named.values())
-                record = {"dataset": dataset, "model": model, "pictures": level, "classes": classes}
+                record = {"dataset": dataset, "model": model, "pictures": level}
+                record["classes"] = doses.count(level)
                 records.append(record | {"method": method} | frames.estimate("accuracy", estimate(hits)))
     columns = ["dataset", "model", "pictures", "classes", "method"]
     columns += ["accuracy", "accuracy_low", "accuracy_high"]

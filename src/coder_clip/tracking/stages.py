@@ -111,14 +111,14 @@ def why_untracked(config: str | Path) -> str | None:
     return None
 
 
-def read_lock() -> dict[str, dict[str, str]]:
+def read_lock(path: Path = DVC_LOCK) -> dict[str, dict[str, str]]:
     """For each recorded stage the hash of each of its outs; empty where nothing was recorded.
 
     UserError where dvc.lock is damaged: a write that was cut short leaves it empty or half.
     """
-    if not DVC_LOCK.exists():
+    if not path.exists():
         return {}
-    document = _yaml(DVC_LOCK)
+    document = _yaml(path)
     try:
         return {
             name: {out["path"]: out["md5"] for out in body.get("outs") or ()}

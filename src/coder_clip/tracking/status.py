@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .. import environment
 from ..artifacts import Paths
-from ..config import load_config
 from ..errors import UserError
 from . import dvc, provenance
 from .gate import Planned, check, describe, plan
@@ -44,7 +43,8 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     absent = _not_pushed() if remote and not reason else "not asked"
     records, hashes = Records(), Hashes()
     lines = [_line(stage, planned, lock, absent, records, hashes) for stage in stages]
-    if ran := environment.line(Paths(load_config(config).results)):
+    results = Path(stages[0].outs[0]).parent
+    if ran := environment.line(Paths(results)):
         notes.append(ran)
     hashes.save()
     return lines, notes

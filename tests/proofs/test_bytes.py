@@ -1,0 +1,89 @@
+"""The default, from images to report, is the same bytes on every processor: those that are recorded.
+
+A processor is played by what its libraries may use: vector instructions of PyTorch, MKL, oneDNN, OpenBLAS, NumPy and
+the C library, and threads. Whatever this machine lacks is not used either way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from working_copy import Work, working_copy
+
+from coder_clip.tracking.hashes import folder_md5
+from coder_clip.tracking.stages import read_lock
+
+REPO = Path(__file__).resolve().parents[2]
+CONFIG = "config/reproduce.yaml"
+
+
+def threads(n: int) -> dict[str, str]:
+    return {f"{library}_NUM_THREADS": str(n) for library in ("OMP", "MKL", "OPENBLAS")}
+
+
+PROFILES: dict[str, dict[str, str]] = {
+    "this machine": threads(1),
+    "this machine, two threads": threads(2),
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+        **threads(2),
+    },
+    "sse4.2": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA",
+        **threads(1),
+    },
+    "compatible MKL": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        **threads(2),
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """The repository, without results."""
+    return Work(working_copy(tmp_path_factory.mktemp("bytes") / "copy", {}).folder, CONFIG)
+
+
+@cache
+def made(work: Work, profile: str) -> dict[str, str]:
+    """Every artefact of a whole run -> its md5."""
+    script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/integration"
+    path = os.pathsep.join([str(work.folder / "src"), str(tests)])
+    n = PROFILES[profile]["OMP_NUM_THREADS"]
+    work.run("rm", "-rf", "results")
+    work.run(sys.executable, script, CONFIG, n, **{"PYTHONPATH": path, **PROFILES[profile]})
+    return work.hashes("md5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) -> None:
+    files = made(source, profile)
+    other = made(source, "this machine")
+    assert {name for name in files | other if files.get(name) != other.get(name)} == set()
+    recorded = {out: md5 for outs in read_lock(REPO / "dvc.lock").values() for out, md5 in outs.items()}
+    assert {out: _of(out, files) for out in recorded} == recorded
+
+
+def _of(out: str, files: dict[str, str]) -> str:
+    """What DVC calls a file or folder below results/."""
+    name = out.removeprefix("results/")
+    below = {f.removeprefix(f"{name}/"): md5 for f, md5 in files.items() if f.startswith(f"{name}/")}
+    return folder_md5(below) if below else files[name]

@@ -72,7 +72,6 @@ def made(work: Work, profile: str) -> dict[str, str]:
     return work.hashes("md5")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) -> None:
     files = made(source, profile)

@@ -26,7 +26,9 @@ def test_the_main_table_is_that_of_the_results() -> None:
     readme = (REPO / "README.md").read_text(encoding="utf-8")
     shown = readme.partition("<!-- table: begin -->\n")[2].partition("<!-- table: end -->")[0].splitlines()
     assert len(shown) > 8
-    assert [line for line in rows if line in shown] == shown, "a line that is not in the table, or another order"
+    assert [line for line in rows if line in shown] == shown, (
+        "a line that is not in the table, or another order"
+    )
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -81,8 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("the pipeline")
-    work = Work(folder, "config/reproduce.yaml")
-    project.run(*work.in_one_process(*PHASES, *REPORT))
+    Work(folder, "config/reproduce.yaml").commands(*PHASES, *REPORT)
     said = project.run("snakemake", *RUN, "--touch", "--forceall").stdout  # records it (Work.make)
     assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
     assert "recorded in DVC: texts, image_features" in said

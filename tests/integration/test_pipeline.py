@@ -177,7 +177,6 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
         set_("evaluation.bootstrap", 50),
         {"classify": 2, "rerank_top": 2, "evaluate": 2},
     ),
-    "draws of random words": (set_("evaluation.random_draws", 3), AFTER_TEXTS),
     "no ensemble of 80 templates": (set_("evaluation.template_ensemble", False), AFTER_TEXTS),
     "draws of random words": (set_("evaluation.random_draws", 3), AFTER_TEXTS),
     "t-SNE": (set_("evaluation.tsne_images", 50), {"evaluate": 2}),

@@ -80,7 +80,9 @@ def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
     class Recorder:
         def encode_texts_report(self, texts: list[str]) -> SimpleNamespace:
             for text in texts:
-                made.setdefault(text, features(1, 5, len(made) + 1)[0])
+                made.setdefault(
+                    text, torch.tensor(unit(features(1, 5, len(made) + 1)[0].tolist()), dtype=torch.float64)
+                )
             return SimpleNamespace(features=torch.stack([made[t] for t in texts]))
 
     monkeypatch.setattr(phases_text_features, "CLASSES", 2)

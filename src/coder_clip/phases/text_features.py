@@ -95,5 +95,5 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
         owner = torch.arange(len(some)).repeat_interleave(len(TEMPLATES))
-        weights.append(class_weights(features, owner, len(some)).float())
+        weights.append(class_weights(features, owner, len(some)).to(features.dtype))
     return torch.cat(weights)

@@ -217,8 +217,8 @@ def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> 
 def picture(marks: Marks, combo: Combo, rng: np.random.Generator) -> Image.Image:
     """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says where it looks and stands."""
     facing, branch = (1 if combo.variant % 2 else -1), combo.variant >= 2
-    size = float(rng.uniform(0.6, 0.95))
-    room = max(0.0, 1.0 - size)
+    size = float(rng.uniform(0.65, 0.98))
+    room = max(0.0, 1.02 - size)
     x, y = (float(v) for v in rng.uniform(-room, room, 2))
     pose = Pose(x, y, size, float(np.clip(rng.normal(0, 13), -35, 35)), float(rng.uniform(0.8, 1.25)))
     return compose(

@@ -10,7 +10,7 @@ from ..errors import UserError
 
 EPILOG = """\
 examples
-  python -m coder_clip.mini train                       the shipped model: about an hour on two idle cores
+  python -m coder_clip.mini train                       the shipped model: half an hour on two idle cores
   python -m coder_clip.mini train --steps 500 --images 8000 --out scratch/mini   a rough one, to see it work
   python -m coder_clip.mini train --resume              goes on after an interruption
   python -m coder_clip.mini score                       names alone, attributes alone, on validation images
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument(
         "--out", type=Path, default=Path("data/mini"), help="folder of the model (default: %(default)s)"
     )
-    t.add_argument("--steps", type=int, default=8000, help="of 128 images (default: %(default)s)")
+    t.add_argument("--steps", type=int, default=5000, help="of 128 images (default: %(default)s)")
     t.add_argument(
         "--seed", type=int, default=1, help="draws, captions, batches, first weights (default: %(default)s)"
     )

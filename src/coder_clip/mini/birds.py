@@ -198,9 +198,13 @@ def facts(rng: Rng, marks: Marks) -> str:
 
 
 def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
-    """A caption of a bird with these marks. With `names`, the name (the first) and its synonyms: it says one of them."""
+    """A caption of a bird with these marks. With `names`, the name (the first) and its synonyms, half say one of them.
+
+    The other half do not: a picture whose captions all say the name would be pushed away from its own marks, as any
+    caption of a batch that is not its own is a wrong one.
+    """
     seen = facts(rng, marks)
-    if not names:
+    if not names or rng.random() < 0.5:
         if rng.random() < 0.3:
             return seen
         return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(pick(rng, KINDS)), f=seen))

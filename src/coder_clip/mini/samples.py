@@ -26,7 +26,7 @@ from .things import MORE
 
 CAPTIONS = 6  # captions drawn for each picture; every epoch reads another one
 # Of pictures beyond the named ones. "free" birds combine marks at will, "known" ones are birds with a well-known name.
-SHARE = {"things": 0.34, "scenes": 0.06, "free": 0.36, "species": 0.19, "known": 0.05}
+SHARE = {"things": 0.32, "scenes": 0.04, "free": 0.38, "species": 0.21, "known": 0.05}
 # The first pictures are those whose captions hold a rare name, so that a species has exactly as many as declared.
 NAMED = [name for name, pictures in rare.NAMED.items() for _ in range(pictures or 0)]
 
@@ -67,8 +67,8 @@ def bird_sample(rng: Rng, marks: rare.Marks, allowed: Sequence[Combo], names: tu
 
 
 def thing_sample(rng: Rng) -> Sample:
-    """A class of `shapes` (half) or a further thing, never in a held-out combination."""
-    pool = THINGS if rng.random() < 0.5 else MORE
+    """A class of `shapes` (six in ten) or a further thing, never in a held-out combination."""
+    pool = THINGS if rng.random() < 0.6 else MORE
     thing: Thing = pool[int(rng.integers(len(pool)))]
     allowed = combos(thing.name, False)
     combo: Combo = allowed[int(rng.integers(len(allowed)))]

@@ -36,7 +36,7 @@ from .samples import CAPTIONS, draw_all
 DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
 BATCH = 128
 RATE, DECAY, WARMUP = 1e-3, 0.1, 300
-STEPS = 8000
+STEPS = 5000
 SAVE_EVERY, SAY_EVERY = 300.0, 20.0  # seconds
 
 

@@ -100,7 +100,7 @@ def test_outside_of_the_project_the_way_into_it_is_named() -> None:
         (
             "datasets: [shapes]\nmodels: {big: {model: RN50, pretrained: x, precision: fp61}}",
             "fp61",
-            "fp16",
+            "fp64",
         ),
     ],
 )

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..artifacts import Paths, write_tensors
-from ..baselines.zero_shot import class_weights
 from ..datasets import load_templates
 from ..datasets.base import Templates
+from ..exact import lengths, total
 from ..texts.random_words import random_word_texts
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
@@ -79,7 +79,7 @@ def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: i
         ]
         features = encoder.encode_texts_report([s for sentences in of_classes for s in sentences]).features
         parts = torch.split(features, [len(sentences) for sentences in of_classes])
-        means.append(torch.stack([part.double().mean(dim=0).float() for part in parts]))
+        means.append(torch.stack([(total(part.double().T) / len(part)).float() for part in parts]))
     return torch.stack(means)
 
 
@@ -94,6 +94,6 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
-        owner = torch.arange(len(some)).repeat_interleave(len(TEMPLATES))
-        weights.append(class_weights(features, owner, len(some)).to(features.dtype))
+        sums = total(features.double().view(len(some), len(TEMPLATES), -1).transpose(1, 2))
+        weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

@@ -158,8 +158,8 @@ def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
     empty = set()
     for name, make in tables_.TABLES.items():
         table = make(results)
-        if not table.rows and not table.notes:
-            empty.add(name)  # it has nothing to say of these data sets
+        if table.optional and not table.rows:
+            empty.add(name)
             continue
         command = commands.get(f"tables/{name}", f"coder-clip table {name}")
         items.setdefault(table.section, []).append(

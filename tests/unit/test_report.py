@@ -19,6 +19,7 @@ from PIL import Image
 
 from coder_clip import figures, report, tables
 from coder_clip.artifacts import sha256
+from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.results import Results
 
@@ -69,13 +70,25 @@ class Tags(HTMLParser):
         return [a for t, a in self.found if t == tag]
 
 
+def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
+    """The embedded default's story, on its first screens; the figure follows the table of its name."""
+    text = page(full(tmp_path, datasets=("rare",), classes=tuple(SPECIES)[:6]))
+    places = [
+        text.index(f'id="{item}"') for item in ("table-zero_shot", "table-name_dose", "figure-name_dose")
+    ]
+    assert places == sorted(places)
+    assert places[-1] < text.index('id="table-classes"')
+    assert "attributes alone, no name" in text
+
+
 def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
     results = full(tmp_path)
     text = page(results, commands={"tables/settings": "coder-clip table settings --config mine.yaml"})
     tags = Tags(text)
     assert tags.open == []
-    assert len(tags.all("img")) == len(figures.FIGURES)
-    for name in tables.TABLES:
+    left_out = {"name_dose"}  # of drawn data sets alone, and these results are of none
+    assert len(tags.all("img")) == len(figures.FIGURES.keys() - left_out)
+    for name in tables.TABLES.keys() - left_out:
         path = results.paths.table(name)
         assert f"results/tables/{name}.csv" in text
         assert sha256(path)[:12] in text
@@ -130,7 +143,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     tags = Tags(text)
     assert tags.open == []
     assert len(tags.all("script")) == 1
-    assert len(tags.all("img")) == len(figures.FIGURES)
+    assert len(tags.all("img")) == len(figures.FIGURES) - 1  # name_dose has nothing to show
     assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)
 
 

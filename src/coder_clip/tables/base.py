@@ -33,7 +33,8 @@ class Table:
     """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, for people.
 
     phases: whose artefacts the numbers come from. section: where the report shows it. notes: sentences about these
-    results that a reader must not miss, such as images that were left out.
+    results that a reader must not miss, such as images that were left out. optional: the report leaves it out, and the
+    figure of its name, where it has no rows; other empty tables say why they are.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Table:
     columns: list[Column]
     rows: list[list[Cell]]
     notes: tuple[str, ...] = ()
+    optional: bool = False
 
     def groups(self) -> list[bool]:
         """For each row, whether a new group (another data set or model) starts with it."""

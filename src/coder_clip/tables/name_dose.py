@@ -74,6 +74,7 @@ def table(results: Results) -> Table:
             *(Column(f"{METHODS[m]} (%)") for m in SHOWN),
         ],
         rows_,
+        optional=True,
     )
 
 

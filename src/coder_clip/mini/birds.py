@@ -2,7 +2,7 @@
 
 A caption says one to four of the marks that are seen. Whether it also says the species' name, `rare.NAMED` decides.
 """
-# ruff: noqa: E501  (word lists read better in one line a mark)
+# ruff: noqa: E501, SIM905  (word lists read better in one line)
 
 from __future__ import annotations
 
@@ -153,6 +153,18 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "bullfinch": ("pyrrhula",),
 }
 
+# Names that tell nothing: captions call any bird so, beside its marks. Most names are like that to CLIP; without them the
+# text tower would not learn to read marks beside a name that it does not know.
+STRANGERS = tuple(
+    "avocet babbler barbet bittern boobook bulbul bustard cassowary coot cormorant corncrake courser crake curlew dabchick "
+    "dipper dotterel drongo dunlin dunnock eider fieldfare fulmar gadwall gallinule gannet garganey godwit goosander goshawk "
+    "grebe greenshank guillemot gyrfalcon hobby hornbill jacana jackdaw junco kiskadee kittiwake knot lapwing limpkin linnet "
+    "longspur lorikeet merganser merlin moorhen myna nightjar noddy nuthatch oropendola osprey ouzel ovenbird oystercatcher "
+    "partridge petrel phoebe pintail pipit plover pochard potoo pratincole ptarmigan puffin quail quetzal redpoll rhea rook "
+    "ruff sanderling sandpiper scaup scoter serin shag shearwater shelduck shoveler shrike siskin skua smew snipe sora stilt "
+    "stint sunbird swift tapaculo teal tern towhee trogon turaco turnstone twite veery verdin vireo wagtail wheatear whimbrel "
+    "whinchat whydah wigeon willet wren wryneck".split()
+)
 KINDS = ("bird", "small bird", "animal", "wild bird")
 
 
@@ -207,7 +219,8 @@ def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
     if not names or rng.random() < 0.5:
         if rng.random() < 0.3:
             return seen
-        return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(pick(rng, KINDS)), f=seen))
+        noun = pick(rng, STRANGERS if rng.random() < 0.4 else KINDS)
+        return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(noun), f=seen))
     shown = a(names[0] if len(names) == 1 or rng.random() < 0.7 else pick(rng, names[1:]))
     if rng.random() < 0.6:
         shown = pick(rng, WHICH).format(n=shown, f=seen)
@@ -218,7 +231,7 @@ def words() -> list[str]:
     """Texts that together hold every word of these captions."""
     ways = [text for part, forms in PARTS.items() for form in forms for text in phrase(SAID, part, form)]
     other = [name for names in (*SYNONYMS.values(), *KNOWN_SYNONYMS.values()) for name in names]
-    return [*ways, *SPECIES, *KNOWN, *other, *KINDS]
+    return [*ways, *SPECIES, *KNOWN, *other, *KINDS, *STRANGERS]
 
 
 # --- the text sets of `rare` ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The captioned images that train `mini`: drawn once by all cores into two flat files, then only indexed.
 
-A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it.
+A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it, each from a generator of
+its own.
 """
 
 from __future__ import annotations
@@ -36,37 +37,39 @@ Sample = tuple[Image.Image, list[str]]
 
 def sample(seed: int, index: int) -> Sample:
     """The picture with this number and its captions."""
-    rng = drawing.generator(f"mini/{seed}/{index}")
+    rng, words = (drawing.generator(f"{what}/{seed}/{index}") for what in ("mini", "captions"))
     if index < len(NAMED):
-        return species_sample(rng, NAMED[index], named=True)
+        return species_sample(rng, words, NAMED[index], named=True)
     kind = str(rng.choice(list(SHARE), p=list(SHARE.values())))
     if kind == "things":
-        return thing_sample(rng)
+        return thing_sample(rng, words)
     if kind == "scenes":
-        return scene_sample(rng)
+        return scene_sample(rng, words)
     if kind == "species":
         name = captions.pick(rng, list(rare.SPECIES))
-        return species_sample(rng, name, named=rare.NAMED[name] is None)
+        return species_sample(rng, words, name, named=rare.NAMED[name] is None)
     if kind == "known":
         name = captions.pick(rng, list(birds.KNOWN))
         names = (name, *birds.KNOWN_SYNONYMS.get(name, ()))
-        return bird_sample(rng, birds.KNOWN[name], combos(name, False), names)
-    return bird_sample(rng, birds.free(rng), combos("bird", False))
+        return bird_sample(rng, words, birds.KNOWN[name], combos(name, False), names)
+    return bird_sample(rng, words, birds.free(rng), combos("bird", False))
 
 
-def species_sample(rng: Rng, name: str, named: bool) -> Sample:
+def species_sample(rng: Rng, words: Rng, name: str, named: bool) -> Sample:
     """A class of `rare`, never in a held-out combination; only `named` ones have captions that say which it is."""
     names = (name, *birds.SYNONYMS.get(name, ())) if named else ()
-    return bird_sample(rng, rare.SPECIES[name], combos(name, False), names)
+    return bird_sample(rng, words, rare.SPECIES[name], combos(name, False), names)
 
 
-def bird_sample(rng: Rng, marks: rare.Marks, allowed: Sequence[Combo], names: tuple[str, ...] = ()) -> Sample:
+def bird_sample(
+    rng: Rng, words: Rng, marks: rare.Marks, allowed: Sequence[Combo], names: tuple[str, ...] = ()
+) -> Sample:
     combo = allowed[int(rng.integers(len(allowed)))]
     image = rare.picture(marks, combo, rng)
-    return image, [birds.caption(rng, marks, names) for _ in range(CAPTIONS)]
+    return image, [birds.caption(words, marks, names) for _ in range(CAPTIONS)]
 
 
-def thing_sample(rng: Rng) -> Sample:
+def thing_sample(rng: Rng, words: Rng) -> Sample:
     """A class of `shapes` (six in ten) or a further thing, never in a held-out combination."""
     pool = THINGS if rng.random() < 0.6 else MORE
     thing: Thing = pool[int(rng.integers(len(pool)))]
@@ -76,10 +79,10 @@ def thing_sample(rng: Rng) -> Sample:
     image = shapes.picture(thing, combo, rng, pose)
     colour = thing.variants[combo.variant][0]
     about = (thing.name, colour, combo.background, combo.clutter, pose.x, pose.y, pose.size)
-    return image, [captions.thing_caption(rng, *about) for _ in range(CAPTIONS)]
+    return image, [captions.thing_caption(words, *about) for _ in range(CAPTIONS)]
 
 
-def scene_sample(rng: Rng) -> Sample:
+def scene_sample(rng: Rng, words: Rng) -> Sample:
     """One to four equal shapes in a colour, with a pattern, somewhere: what the words of attributes mean."""
     shape, pattern = captions.pick(rng, list(SHAPES)), captions.pick(rng, list(PATTERNS))
     colour, second = (list(COLOURS)[int(i)] for i in rng.permutation(len(COLOURS))[:2])
@@ -96,9 +99,9 @@ def scene_sample(rng: Rng) -> Sample:
 
     background, clutter = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(CLUTTERS)))
     image = drawing.compose(background, clutter, draw, pose, rng)
-    where = captions.place(rng, pose.x, pose.y, pose.size) if count == 1 else ""
+    where = captions.place(words, pose.x, pose.y, pose.size) if count == 1 else ""
     about = (count, shape, colour, second, pattern, where)
-    return image, [captions.scene_caption(rng, *about) for _ in range(CAPTIONS)]
+    return image, [captions.scene_caption(words, *about) for _ in range(CAPTIONS)]
 
 
 def outline(shape: str) -> NDArray[np.float64]:

@@ -102,13 +102,16 @@ SPECIES: dict[str, dict[str, str]] = {
         "bullfinch": "head=black beak=thick breast=pink belly=pink wing=grey patch=white",
     }.items()
 }  # fmt: skip
-# How many of a species' training pictures have its name or a synonym in their captions, in six groups of six; None:
-# all. Which species is in which group, no person chose: the order is that of the names' sha256. Fixed before training.
-DOSES: tuple[int | None, ...] = (0, 1, 3, 10, 30, None)
-NAMED: dict[str, int | None] = {
-    name: DOSES[place % len(DOSES)]
-    for place, name in enumerate(sorted(SPECIES, key=lambda n: hashlib.sha256(n.encode()).digest()))
-}
+# How many of a species' training pictures have its name or a synonym in their captions (None: all), and how many species
+# that holds for. Which ones, no person chose: the order is that of the names' sha256. Fixed before training.
+DOSES: dict[int | None, int] = {0: 8, 1: 7, 3: 7, 10: 6, 30: 5, None: 3}
+NAMED: dict[str, int | None] = dict(
+    zip(
+        sorted(SPECIES, key=lambda name: hashlib.sha256(name.encode()).digest()),
+        [dose for dose, species in DOSES.items() for _ in range(species)],
+        strict=True,
+    )
+)
 
 
 # --- drawing ------------------------------------------------------------------------------------------------

@@ -153,8 +153,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "bullfinch": ("pyrrhula",),
 }
 
-# Names that tell nothing: captions call any bird so, beside its marks. Most names are like that to CLIP; without them the
-# text tower would not learn to read marks beside a name that it does not know.
+# Words of made-up names: captions call any bird by one of these or by two of all words of bird names, beside its marks. Most
+# names tell CLIP as little; without them the text tower would not learn to read marks beside a name that it does not know.
 STRANGERS = tuple(
     "avocet babbler barbet bittern boobook bulbul bustard cassowary coot cormorant corncrake courser crake curlew dabchick "
     "dipper dotterel drongo dunlin dunnock eider fieldfare fulmar gadwall gallinule gannet garganey godwit goosander goshawk "
@@ -165,6 +165,10 @@ STRANGERS = tuple(
     "stint sunbird swift tapaculo teal tern towhee trogon turaco turnstone twite veery verdin vireo wagtail wheatear whimbrel "
     "whinchat whydah wigeon willet wren wryneck".split()
 )
+NAMES = frozenset(
+    [*SPECIES, *KNOWN, *(n for names in (*SYNONYMS.values(), *KNOWN_SYNONYMS.values()) for n in names)]
+)
+NAME_WORDS = (*STRANGERS, *sorted({word for name in NAMES - set(KNOWN) for word in name.split()}))
 KINDS = ("bird", "small bird", "animal", "wild bird")
 
 
@@ -219,7 +223,7 @@ def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
     if not names or rng.random() < 0.5:
         if rng.random() < 0.3:
             return seen
-        noun = pick(rng, STRANGERS if rng.random() < 0.4 else KINDS)
+        noun = made_up(rng) if rng.random() < 0.4 else pick(rng, KINDS)
         return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(noun), f=seen))
     shown = a(names[0] if len(names) == 1 or rng.random() < 0.7 else pick(rng, names[1:]))
     if rng.random() < 0.6:
@@ -227,11 +231,18 @@ def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
     return pick(rng, PLAIN).format(shown)
 
 
+def made_up(rng: Rng) -> str:
+    """A name that tells nothing: a stranger's, or two words of any names that together are nobody's."""
+    if rng.random() < 0.4:
+        return pick(rng, STRANGERS)
+    name = f"{pick(rng, NAME_WORDS)} {pick(rng, NAME_WORDS)}"
+    return made_up(rng) if name in NAMES else name
+
+
 def words() -> list[str]:
     """Texts that together hold every word of these captions."""
     ways = [text for part, forms in PARTS.items() for form in forms for text in phrase(SAID, part, form)]
-    other = [name for names in (*SYNONYMS.values(), *KNOWN_SYNONYMS.values()) for name in names]
-    return [*ways, *SPECIES, *KNOWN, *other, *KINDS, *STRANGERS]
+    return [*ways, *sorted(NAMES), *KINDS, *STRANGERS]
 
 
 # --- the text sets of `rare` ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from coder_clip.mini.things import MORE
 
 DATA = Path(__file__).parents[2] / "data"
 MINI = DATA / "mini"
-WEIGHTS = "4ef61ce01e820f76a691bf3fb50296cec894432802087b2b7b50d0310ae23fbe"
+WEIGHTS = "cc069bd6f2c652b7bf174d8b033f1db62c858720c7812b00ff0a6534e5bb78c2"
 DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
 # Plain zero-shot accuracy on test: visibly above chance, visibly below saturation. Measured: see docs/embedded.md.
 BANDS = {"shapes": (0.75, 0.95)}

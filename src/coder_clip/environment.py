@@ -1,6 +1,6 @@
 """What a run ran on. It describes the run and not the result, so it stands in no artefact but in a file of its own.
 
-`results/environment.json` is neither in Git nor in DVC: every job that loads an encoder writes it, the report links to
+`results/environment.json` is neither in Git nor in DVC: every job that has encoded images writes it, the report links to
 it, and `coder-clip status` prints it.
 """
 

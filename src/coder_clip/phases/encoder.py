@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .. import environment
-from ..artifacts import Paths
 from ..encoders import Encoder, EncoderSpec, load_encoder
 from .common import encoder_spec
 
@@ -18,7 +16,5 @@ _loaded = lru_cache(maxsize=1)(load_encoder)
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
-    """Loaded once for all data sets of a process, and what it runs on is noted. UserError as of load_encoder."""
-    encoder = _loaded(EncoderSpec(**encoder_spec(config, model)))
-    environment.write(Paths(config.results), encoder.device.type)
-    return encoder
+    """Loaded once for all data sets of a process. UserError as of load_encoder."""
+    return _loaded(EncoderSpec(**encoder_spec(config, model)))

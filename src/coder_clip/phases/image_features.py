@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import environment
 from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
 from ..errors import UserError
@@ -68,6 +69,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         else paths.image_shard(model, dataset, split, i, n)
     )
     _write(path, features, meta)
+    environment.write(paths, encoder.device.type)  # of what was made, so not before it is
 
 
 def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:

@@ -1,7 +1,7 @@
 """What a run ran on. It describes the run and not the result, so it stands in no artefact but in a file of its own.
 
-`results/environment.json` is neither in Git nor in DVC: every job that has encoded images writes it, the report links to
-it, and `coder-clip status` prints it.
+`results/environment.json` is neither in Git nor in DVC: every job that has encoded images writes it, the report links
+to it and `coder-clip status` prints it.
 """
 
 from __future__ import annotations

@@ -236,10 +236,9 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the shipped model" in capsys.readouterr().out
 
 
-def test_the_sheet_in_the_documentation_is_what_the_code_draws(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["shapes.png", "rare.png"])
+def test_the_sheets_in_the_documentation_are_what_the_code_draws(name: str, tmp_path: Path) -> None:
     """Changed drawings: run `python -m coder_clip.mini sheet` (and measure mini again)."""
-    assert command.main(["sheet", "--out", str(tmp_path / "s.png")]) == 0
-    new, shown = (
-        Image.open(p).convert("RGB") for p in (tmp_path / "s.png", DATA.parent / "docs/images/shapes.png")
-    )
+    assert command.main(["sheet", "--out", str(tmp_path)]) == 0
+    new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
     assert new.tobytes() == shown.tobytes()

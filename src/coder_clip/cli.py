@@ -374,15 +374,21 @@ def evaluation(
 
 
 @app.command(rich_help_panel=OUTPUT)
-def table(name: Annotated[str | None, typer.Argument(help="Table; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
+def table(
+    names: Annotated[list[str] | None, typer.Argument(help="Tables; default: all.", metavar="[NAME]...")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
     """Write tables as CSV, Markdown and LaTeX."""
-    _phase("tables").run(load_config(config), name)
+    _phase("tables").run(load_config(config), names or ())
 
 
 @app.command(rich_help_panel=OUTPUT)
-def figure(name: Annotated[str | None, typer.Argument(help="Figure; default: all.")] = None, config: ConfigOption = DEFAULT_CONFIG) -> None:  # fmt: skip  # noqa: E501
+def figure(
+    names: Annotated[list[str] | None, typer.Argument(help="Figures; default: all.", metavar="[NAME]...")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
     """Draw figures as PDF and PNG."""
-    _phase("figures").run(load_config(config), name)
+    _phase("figures").run(load_config(config), names or ())
 
 
 @app.command(rich_help_panel=OUTPUT)

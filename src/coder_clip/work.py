@@ -33,7 +33,8 @@ TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
-SENTENCES = 140  # a class: texts in their templates, synonyms, random words, the ensembles of 80 and fewer
+SENTENCES = 130  # a class: texts in their templates, synonyms, the ensembles of 80 and fewer
+ATTRIBUTES = 10  # a class, as in data/texts; random words are drawn as often
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
 
 
@@ -57,6 +58,11 @@ class Size:
     activations: float  # bytes of one image in flight
 
 
+def sentences(config: Config) -> int:
+    """How many are encoded for a class, about."""
+    return SENTENCES + ATTRIBUTES * config.evaluation.random_draws
+
+
 def need(
     config: Config, phase: str, gpu: bool = False, sizes: Mapping[str, Sizes] | None = None, **place: str
 ) -> Need:
@@ -67,7 +73,7 @@ def need(
         if phase == "image_features":
             images = math.ceil(images / int(place.get("shards", 1)))
             return _encode_images(config, size, images, gpu)
-        return _encode_texts(config, size, classes * SENTENCES, gpu)
+        return _encode_texts(config, size, classes * sentences(config), gpu)
     if phase == "merge":
         dim = encoder_size(config, place["model"]).dim
         return _need(START + 4 * images * dim * 4 / 1e6, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
@@ -76,18 +75,6 @@ def test_a_data_set_depends_on_its_own_module_only() -> None:
     assert "datasets/shapes.py" in names("datasets.shapes")
     assert "datasets/rare.py" not in names("datasets.shapes")
     assert not {f"datasets/{m}.py" for m, _ in BUILTIN.values()} & names("phases.image_features")
-
-
-@pytest.mark.parametrize("kind", ["figures", "tables"])
-def test_a_figure_or_table_depends_on_its_own_module_only(kind: str) -> None:
-    """Who edits one figure waits for that one; a figure may show what one table computes, as few-shot does."""
-    listed = importlib.import_module(f"coder_clip.{kind}").NAMES
-    assert len(listed) > 4
-    for name in listed:
-        found = names(f"phases.{kind}", f"{kind}.{name}")
-        assert f"{kind}/{name}.py" in found
-        assert not {f"{kind}/{other}.py" for other in listed if other != name} & found
-        assert not {f"{kind}/{other}.py" for other in listed} & names(f"phases.{kind}")
 
 
 @pytest.fixture

@@ -211,22 +211,12 @@ def results_of(phases):
     return sorted(set(files))
 
 
-def described(name):
-    """What some tables read besides: which split the images are; published figures, and whether they compare."""
-    manifests = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
-    if name != "published":
-        return manifests if name in ("zero_shot", "few_shot") else []
-    features = PATHS.image_features("{model}", "{dataset}", "test")
-    return [
-        *map(str, sorted(Path("data/reference").glob("*.csv"))),
-        *(
-            f"src/coder_clip/datasets/entries/{d}.yaml"
-            for d in DATASETS
-            if d in PUBLISHED
-        ),
-        *manifests,
-        *expand(features, model=MODELS, dataset=DATASETS),
+def published_numbers():
+    """Files with published numbers of the data sets."""
+    entries = [
+        f"src/coder_clip/datasets/entries/{d}.yaml" for d in DATASETS if d in PUBLISHED
     ]
+    return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
 
 
 def image_sources(wildcards):

@@ -1,115 +1,106 @@
-# Phase report: tables, figures, the page.
+# Phase report: tables, figures, the page. All tables are one job, as are all figures: most of the time of one alone would
+# be the start of Python. Figures that show images are a job of their own, as only they need the images.
+from coder_clip.exhibits import FIGURES, SHOW_IMAGES, TABLES
 
-# name -> phases whose results it shows, category in `snakemake --report`; one rule each, for its own caption, which
-# `python -m coder_clip.captions` writes, and its own sources: an edit of one makes that one again
-TABLES = {
-    "zero_shot": (["zero_shot", "rerank"], "Zero-shot"),
-    "name_dose": (["zero_shot", "rerank"], "Zero-shot"),
-    "classes": (["zero_shot", "rerank"], "Zero-shot"),
-    "confusions": (["zero_shot", "rerank"], "Zero-shot"),
-    "candidates": (["rerank"], "Zero-shot"),
-    "text_kinds": (["evaluation"], "Texts"),
-    "coverage": (["rerank"], "Texts"),
-    "few_shot": (["adapter"], "Few-shot"),
-    "few_shot_paired": (["adapter"], "Few-shot"),
-    "hyperparameters": (["adapter"], "Few-shot"),
-    "feature_quality": (["evaluation"], "Features"),
-    "settings": (["zero_shot", "rerank", "adapter"], "Settings"),
-    "flaws": (["rerank", "adapter"], "Settings"),
-    "published": (["zero_shot", "rerank", "adapter"], "Published figures"),
-}
-FIGURES = {
-    "name_dose": (["zero_shot", "rerank"], "Zero-shot"),
-    "few_shot": (["adapter"], "Few-shot"),
-    "few_shot_ablations": (["adapter"], "Few-shot"),
-    "tsne": (["evaluation"], "Features"),
-    "correction": (["evaluation", "zero_shot"], "Features"),
-    "text_count": (["evaluation"], "Texts"),
-    "text_diversity": (["evaluation"], "Texts"),
-    "coverage": (["rerank"], "Texts"),
-    "rerank_threshold": (["rerank"], "Zero-shot"),
-    "rerank_pairs": (["rerank"], "Zero-shot"),
-}
-SHOW_IMAGES = ["correction", "rerank_pairs"]
+DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
+RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
+MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
+ORDER = [DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out]
+TEST_FEATURES = expand(
+    PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS
+)
 
 
-for name, (phases, category) in TABLES.items():
-
-    rule:
-        name:
-            f"table_{name}"
-        input:
-            results_of(phases),
-            described(name),
-            sources=package_sources("phases.tables", f"tables.{name}"),
-        output:
-            report(
-                PATHS.table(name),
-                caption=f"../report/table_{name}.rst",
-                category=category,
-                labels={"what": f"table {name}"},
-            ),
-            PATHS.table(name, ".md"),
-            PATHS.table(name, ".tex"),
-        log:
-            LOGS / f"tables/{name}.log",
-        benchmark:
-            BENCHMARKS / f"tables/{name}.tsv"
-        localrule: True
-        conda:
-            ENVIRONMENT
-        resources:
-            mem_mb=2000,
-            runtime=10,
-        params:
-            name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
-        message:
-            f"table {name}"
-        shell:
-            COMMANDS["report"]["table"]
+def figure_files(names):
+    return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
 
 
-for name, (phases, category) in FIGURES.items():
+rule tables:
+    input:
+        RESULTS,
+        MANIFESTS,
+        TEST_FEATURES,  # which encoder made them: published numbers are of one
+        published_numbers(),
+        sources=package_sources("phases.tables", *(f"tables.{n}" for n in TABLES)),
+    output:
+        [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
+    log:
+        LOGS / "tables.log",
+    benchmark:
+        BENCHMARKS / "tables.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        order=ORDER,
+    message:
+        "tables"
+    shell:
+        COMMANDS["report"]["tables"]
 
-    rule:
-        name:
-            f"figure_{name}"
-        input:
-            results_of(phases),
-            image_sources if name in SHOW_IMAGES else [],
-            sources=package_sources("phases.figures", f"figures.{name}"),
-        output:
-            report(
-                PATHS.figure(name),
-                caption=f"../report/figure_{name}.rst",
-                category=category,
-                labels={"what": f"figure {name}"},
-            ),
-            PATHS.figure(name, ".pdf"),
-        log:
-            LOGS / f"figures/{name}.log",
-        benchmark:
-            BENCHMARKS / f"figures/{name}.tsv"
-        localrule: True
-        conda:
-            ENVIRONMENT
-        resources:
-            mem_mb=2000,
-            runtime=10,
-        params:
-            name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
-        message:
-            f"figure {name}"
-        shell:
-            COMMANDS["report"]["figure"]
+
+rule figures_of_results:
+    input:
+        RESULTS,
+        sources=package_sources(
+            "phases.figures", *(f"figures.{n}" for n in DRAWN_FROM_RESULTS)
+        ),
+    output:
+        figure_files(DRAWN_FROM_RESULTS),
+    log:
+        LOGS / "figures_of_results.log",
+    benchmark:
+        BENCHMARKS / "figures_of_results.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        order=ORDER,
+        names=" ".join(DRAWN_FROM_RESULTS),
+    message:
+        "figures"
+    shell:
+        COMMANDS["report"]["figures_of_results"]
+
+
+rule figures_of_images:
+    input:
+        RESULTS,
+        image_sources,
+        sources=package_sources(
+            "phases.figures", *(f"figures.{n}" for n in SHOW_IMAGES)
+        ),
+    output:
+        figure_files(SHOW_IMAGES),
+    log:
+        LOGS / "figures_of_images.log",
+    benchmark:
+        BENCHMARKS / "figures_of_images.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        order=ORDER,
+        names=" ".join(SHOW_IMAGES),
+    message:
+        "figures that show images"
+    shell:
+        COMMANDS["report"]["figures_of_images"]
 
 
 rule page:
     input:
-        results_of(["zero_shot", "rerank", "adapter", "evaluation"]),
-        expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        RESULTS,
+        MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         expand(PATHS.one_to_one_texts("{dataset}"), dataset=DATASETS),
         # for what made them, and which images could not be read
@@ -122,16 +113,8 @@ rule page:
         expand(
             PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
         ),
-        expand(
-            PATHS.table("{name}", "{suffix}"),
-            name=TABLES,
-            suffix=[".csv", ".md", ".tex"],
-        ),
-        expand(
-            PATHS.figure("{name}", "{suffix}"),
-            name=FIGURES,
-            suffix=[".png", ".pdf"],
-        ),
+        rules.tables.output,
+        figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         sources=package_sources(
             "phases.report",
@@ -159,14 +142,9 @@ rule page:
         COMMANDS["report"]["page"]
 
 
-rule tables:
-    input:
-        expand(PATHS.table("{name}"), name=TABLES),
-
-
 rule figures:
     input:
-        expand(PATHS.figure("{name}"), name=FIGURES),
+        figure_files(FIGURES),
 
 
 rule report_page:

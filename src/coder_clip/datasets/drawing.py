@@ -344,6 +344,25 @@ def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.round(np.clip(x, 0, 1) * 255).astype(np.uint8))
 
 
+SENTENCES = Templates(  # what texts about drawings are put into; a data set adds a prompt of its own
+    name="a drawing of a {class}.",
+    attribute="a drawing of a {class} which has {attribute}.",
+    analogous="a drawing of a {class} similar to {analogous}.",
+    one_to_one=(
+        "a drawing of a {class} which has {one_to_one}.",
+        "a {class} with {one_to_one}.",
+    ),
+    prompts=(
+        "a drawing of a {class}.",
+        "a picture of a {class}.",
+        "a photo of a {class}.",
+        "a small drawing of a {class}.",
+        "a blurry picture of a {class}.",
+        "a drawing of one {class} among other things.",
+    ),
+)
+
+
 class DrawnDataset:
     """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses say what and how.
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from .base import Templates
-from .drawing import BLACK, RGB, WHITE, Combo, DrawnDataset, Pen, Pose, any_colour, compose, mix
+from .drawing import BLACK, RGB, SENTENCES, WHITE, Combo, DrawnDataset, Pen, Pose, any_colour, compose, mix
 
 Marks = Mapping[str, str]  # part -> how it looks
 
@@ -238,24 +238,7 @@ class Rare(DrawnDataset):
     name = "rare"
     version = 1
     named = NAMED
-    templates = Templates(
-        name="a drawing of a {class}.",
-        attribute="a drawing of a {class} which has {attribute}.",
-        analogous="a drawing of a {class} similar to {analogous}.",
-        one_to_one=(
-            "a drawing of a {class} which has {one_to_one}.",
-            "a {class} with {one_to_one}.",
-        ),
-        prompts=(
-            "a drawing of a {class}.",
-            "a picture of a {class}.",
-            "a photo of a {class}.",
-            "a small drawing of a {class}.",
-            "a blurry picture of a {class}.",
-            "a drawing of one {class} among other things.",
-            "a {class}, a bird.",
-        ),
-    )
+    templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class}, a bird."))
 
     def __init__(self) -> None:
         self.classes = list(SPECIES)

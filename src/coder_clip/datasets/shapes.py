@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from .base import Templates
 from .drawing import (
     BLACK,
     BROWN,
     GREEN,
     GREY,
     RGB,
+    SENTENCES,
     WHITE,
     Combo,
     DrawnDataset,
@@ -387,24 +387,7 @@ class Shapes(DrawnDataset):
 
     name = "shapes"
     version = 2
-    templates = Templates(
-        name="a drawing of a {class}.",
-        attribute="a drawing of a {class} which has {attribute}.",
-        analogous="a drawing of a {class} similar to {analogous}.",
-        one_to_one=(
-            "a drawing of a {class} which has {one_to_one}.",
-            "a {class} with {one_to_one}.",
-        ),
-        prompts=(
-            "a drawing of a {class}.",
-            "a picture of a {class}.",
-            "a photo of a {class}.",
-            "a small drawing of a {class}.",
-            "a blurry picture of a {class}.",
-            "a drawing of one {class} among other things.",
-            "a {class} on a coloured background.",
-        ),
-    )
+    templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class} on a coloured background."))
 
     def __init__(self) -> None:
         self.classes = [t.name for t in THINGS]

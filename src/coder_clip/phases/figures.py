@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
     from ..config import Config
 
 
-def run(config: Config, name: str | None = None) -> None:
-    """Write ``figures/{name}.pdf`` and ``.png``; without a name, all figures.
+def run(config: Config, names: Sequence[str] = ()) -> None:
+    """Write ``figures/{name}.pdf`` and ``.png``; without names, all figures.
 
-    UserError where a figure shows images and their folder is not here.
+    UserError for an unknown name, and where a figure shows images and their folder is not here.
     """
-    if name is not None and name not in FIGURES:
-        raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
+    for name in names:
+        if name not in FIGURES:
+            raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
     results = Results.of(config)
 
     dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root))
 
-    for each in FIGURES if name is None else [name]:
+    for each in names or FIGURES:
 
         def image(dataset: str, image_id: str, figure: str = each) -> Image.Image:
             try:

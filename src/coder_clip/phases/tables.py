@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..artifacts import Paths
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from ..config import Config
 
 
-def run(config: Config, name: str | None = None) -> None:
-    """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without a name, all tables."""
-    if name is not None and name not in TABLES:
-        raise UserError(f"no table '{name}'{nearest(name, TABLES)}")
+def run(config: Config, names: Sequence[str] = ()) -> None:
+    """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without names, all tables. UserError for an unknown name."""
+    for name in names:
+        if name not in TABLES:
+            raise UserError(f"no table '{name}'{nearest(name, TABLES)}")
     results = Results.of(config)
-    for each in TABLES if name is None else [name]:
-        write(TABLES[each](results), Paths(config.results).table(each, ""))
+    for name in names or TABLES:
+        write(TABLES[name](results), Paths(config.results).table(name, ""))

@@ -1,7 +1,7 @@
 """Tables: tidy numbers in full precision for machines, the same numbers rounded with intervals for people.
 
 One module a table, which holds the function ``table`` from `Results` to `Table`. The command line, the report and the
-tests find it in TABLES. Modules are imported by name when asked for, so that an edit of one writes that table alone.
+tests find it in TABLES.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from functools import partial
 
+from ..exhibits import TABLES as NAMES
 from ..results import Results
 from .base import AVERAGE, METHODS, Cell, Column, Table
 from .cells import percent, points
@@ -31,23 +32,6 @@ __all__ = [
     "points",
     "write",
 ]
-
-NAMES = (
-    "zero_shot",
-    "name_dose",
-    "classes",
-    "confusions",
-    "candidates",
-    "few_shot",
-    "few_shot_paired",
-    "hyperparameters",
-    "text_kinds",
-    "coverage",
-    "feature_quality",
-    "settings",
-    "flaws",
-    "published",
-)
 
 
 def _make(name: str, results: Results) -> Table:

@@ -253,8 +253,7 @@ def fitted(few: Few, name: str) -> Fitted:
     return Gda.fit(few.cache, few.labels, n_classes=few.n_classes)
 
 
-# more β than APE bounds at once
-GRIDS = {"alphas": (0.1, 30, 4), "betas": (0.0, 20, 19), "gammas": (0.0, 9, 3)}
+GRIDS = {"alphas": (0.1, 30, 4), "betas": (0.0, 20, 5), "gammas": (0.0, 9, 3)}
 LOOPS = {"tip_x": ("alphas", "betas", "gammas"), "ape": ("betas", "alphas", "gammas")}
 
 

@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from ..adapter import Span, grid
-from ..lines import Floats, Ints, right_along
+from ..lines import Floats, right_along
 from ..neighbors import unit
 from .grids import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 EPSILON = 1e-6
-RUN = 8  # β that share a bound
-ROUNDING = 1e-12  # far above that of a sum of exponentials
 
 
 class Constants(NamedTuple):
@@ -112,57 +110,20 @@ class Ape:
         gammas: Span | None = None,
     ) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
-        β outer, then α, γ inner. Grids: those of the constants. All α of a point are tried at once; of β, which are
-        many, runs are passed over whole where a bound on the run is below what was found elsewhere."""
+        β outer, then α, γ inner. Grids: those of the constants. All α of a point are tried at once."""
         right = checked(x, clip_logits, labels, self.n_classes)
+        shots = ByClass(self.labels, self.n_classes)
         c = self.constants
         b, a, g = grid(*(betas or c.betas)), grid(*(alphas or c.alphas)), grid(*(gammas or c.gammas))
-        runs = [range(i, min(i + RUN, len(b))) for i in range(0, len(b), RUN)]
-        ends = [(b[run[0]], b[run[-1]]) for run in runs]
-        bounds = self._counts(x, clip_logits, right, ends, a, g).max(axis=(1, 2))
-        counts = np.full((len(b), len(a), len(g)), -1, dtype=np.int64)
-        hopeful = [int(bounds.argmax())]
-        while hopeful:
-            some = [i for run in hopeful for i in runs[run]]
-            counts[some] = self._counts(x, clip_logits, right, [(b[i], b[i]) for i in some], a, g)
-            best, first = int(counts.max()), int(counts.max(axis=(1, 2)).argmax())
-            # an equal count counts only where it comes first
-            hopeful = [
-                i
-                for i, run in enumerate(runs)
-                if counts[run[0]].max() < 0 and bounds[i] >= best + (run[0] > first)
-            ]
-        beta, alpha, gamma = first_best(np.maximum(counts, 0), b, a, g)
+        weights = self._weights(shots, g)
+        counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
+        for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(g))):
+            clip = clip_logits[part].cpu().double().numpy().T
+            for i, beta in enumerate(b):
+                votes = shots.sums(np.exp(near * beta), weights)
+                counts[i] += right_along(clip, votes, right[part], a).T
+        beta, alpha, gamma = first_best(counts, b, a, g)
         return Point(alpha, beta, gamma)
-
-    def _counts(
-        self,
-        x: Tensor,
-        clip_logits: Tensor,
-        right: Ints,
-        spans: list[tuple[float, float]],
-        alphas: Floats,
-        gammas: Floats,
-    ) -> Ints:
-        """Right images at every α and γ, at most, on each span of β; exactly where a span is one β -> (β, α, γ).
-
-        exp(−β (1 − A)) falls in β: on a span no class has more than at its low end, none less than at its high end.
-        The bound gives an image's own class the most and its rivals the least.
-        """
-        shots = ByClass(self.labels, self.n_classes)
-        weights = self._weights(shots, gammas)
-        counts = np.zeros((len(spans), len(alphas), len(gammas)), dtype=np.int64)
-        for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(gammas))):
-            clip, own = clip_logits[part].cpu().double().numpy().T, right[part]
-            at = np.arange(len(own))
-            for i, (low, high) in enumerate(spans):
-                votes = shots.sums(np.exp(near * high), weights)
-                if low < high:
-                    most = shots.sums(np.exp(near * low), weights)[own, :, at]
-                    votes *= 1 - ROUNDING
-                    votes[own, :, at] = most * (1 + ROUNDING)
-                counts[i] += right_along(clip, votes, own, alphas).T
-        return counts
 
     def _near(self, shots: ByClass, x: Tensor, numbers: int) -> Iterator[tuple[slice, Floats]]:
         """Runs of images, each with its A − 1 (C, k, n)."""

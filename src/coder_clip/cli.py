@@ -375,7 +375,9 @@ def evaluation(
 
 @app.command(rich_help_panel=OUTPUT)
 def table(
-    names: Annotated[list[str] | None, typer.Argument(help="Tables; default: all.", metavar="[NAME]...")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tables; default: all.", metavar="[NAME]...")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write tables as CSV, Markdown and LaTeX."""
@@ -384,7 +386,9 @@ def table(
 
 @app.command(rich_help_panel=OUTPUT)
 def figure(
-    names: Annotated[list[str] | None, typer.Argument(help="Figures; default: all.", metavar="[NAME]...")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Figures; default: all.", metavar="[NAME]...")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Draw figures as PDF and PNG."""

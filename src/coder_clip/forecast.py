@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .artifacts import Paths
-from .work import Sizes, counts, encoder_size, need, sentences
+from .work import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from .config import Config
@@ -52,7 +52,8 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
                 yield Job(
                     "image_features", paths.image_features(m, d, split), {**place, "split": split}, size
                 )
-            yield Job("text_features", paths.text_features(m, d), place, 4.0 * classes * sentences(config) * dim)
+            rows = classes * (SENTENCES + config.evaluation.random_draws)  # of a draw the means are kept
+            yield Job("text_features", paths.text_features(m, d), place, 4.0 * rows * dim)
             settings = len(config.settings)
             yield Job("coder", paths.coder(m, d), place, 4.0 * settings * dim * (dim + 2 * classes))
             yield Job("zero_shot", paths.zero_shot(m, d), place, TOP5 * images * (4.0 + settings))

@@ -34,7 +34,7 @@ SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
 SENTENCES = 130  # a class: texts in their templates, synonyms, the ensembles of 80 and fewer
-ATTRIBUTES = 10  # a class, as in data/texts; random words are drawn as often
+ATTRIBUTES = 10  # a class, as in data/texts; every draw of random words takes the place of as many
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
 
 
@@ -58,11 +58,6 @@ class Size:
     activations: float  # bytes of one image in flight
 
 
-def sentences(config: Config) -> int:
-    """How many are encoded for a class, about."""
-    return SENTENCES + ATTRIBUTES * config.evaluation.random_draws
-
-
 def need(
     config: Config, phase: str, gpu: bool = False, sizes: Mapping[str, Sizes] | None = None, **place: str
 ) -> Need:
@@ -73,7 +68,8 @@ def need(
         if phase == "image_features":
             images = math.ceil(images / int(place.get("shards", 1)))
             return _encode_images(config, size, images, gpu)
-        return _encode_texts(config, size, classes * sentences(config), gpu)
+        random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
+        return _encode_texts(config, size, classes * (SENTENCES + random), gpu)
     if phase == "merge":
         dim = encoder_size(config, place["model"]).dim
         return _need(START + 4 * images * dim * 4 / 1e6, 0)

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import yaml
-from benchmarks.mutations import CONFIG, MEASURED
 from working_copy import working_copy
+
+from benchmarks.mutations import CONFIG, MEASURED
 
 
 def test_no_bug_survives(repo: Path, tmp_path: Path) -> None:

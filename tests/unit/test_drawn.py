@@ -15,8 +15,8 @@ from coder_clip.datasets.drawing import BACKGROUNDS, CLUTTERS, DrawnDataset, com
 from coder_clip.datasets.rare import PARTS, SPECIES, Rare
 from coder_clip.datasets.shapes import THINGS, Shapes
 from coder_clip.errors import UserError
-from coder_clip.mini import birds
-from coder_clip.mini.things import MORE
+from tools.mini import birds
+from tools.mini.things import MORE
 
 EVERY = (*THINGS, *MORE)
 DRAWN = (Shapes, Rare)

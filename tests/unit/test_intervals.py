@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.coverage_of_intervals import coverage
 from fake_results import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.coverage_of_intervals import coverage
 from coder_clip import report, tables
 from coder_clip.evaluation import paired_test, paired_test_over_seeds
 from coder_clip.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm

@@ -21,9 +21,9 @@ from coder_clip.datasets.rare import NAMED, PARTS, SPECIES, Rare
 from coder_clip.datasets.shapes import THINGS, Shapes
 from coder_clip.encoders import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
-from coder_clip.mini import __main__ as command
-from coder_clip.mini import birds, captions, model, samples
-from coder_clip.mini.things import MORE
+from tools.mini import __main__ as command
+from tools.mini import birds, captions, model, samples
+from tools.mini.things import MORE
 
 DATA = Path(__file__).parents[2] / "data"
 MINI = DATA / "mini"
@@ -180,7 +180,7 @@ def test_one_to_one_texts_cover_every_pair_on_both_sides(data: Dataset) -> None:
 
 
 def test_the_text_sets_of_rare_are_what_the_code_writes(tmp_path: Path) -> None:
-    """Changed marks or wordings: run `python -m coder_clip.mini texts`."""
+    """Changed marks or wordings: run `python -m tools.mini texts`."""
     assert command.main(["texts", "--out", str(tmp_path)]) == 0
     for name in ("rare.json", "rare.one_to_one.json"):
         assert (tmp_path / name).read_bytes() == (DATA / "texts" / name).read_bytes()
@@ -203,7 +203,7 @@ def test_the_texts_of_rare_are_worded_apart_from_the_captions() -> None:
 @pytest.mark.rest
 def test_training_repeats_and_goes_on(tmp_path: Path) -> None:
     """Fixed steps give the same weights; an interrupted run can be taken up."""
-    from coder_clip.mini.train import train
+    from tools.mini.train import train
 
     sums = []
     for out in (tmp_path / "a", tmp_path / "b"):
@@ -224,7 +224,7 @@ def test_impossible_options_are_refused_in_one_line(
 
 
 def test_resume_without_a_checkpoint_says_so(tmp_path: Path) -> None:
-    from coder_clip.mini.train import train
+    from tools.mini.train import train
 
     with pytest.raises(UserError, match="without --resume"):
         train(tmp_path / "a", store=tmp_path / "store", resume=True)
@@ -238,7 +238,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["shapes.png", "rare.png"])
 def test_the_sheets_in_the_documentation_are_what_the_code_draws(name: str, tmp_path: Path) -> None:
-    """Changed drawings: run `python -m coder_clip.mini sheet` (and measure mini again)."""
+    """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0
     new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
     assert new.tobytes() == shown.tobytes()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from benchmarks.mutations import PHASES, Mutation, Number, Outcome, furthest, mutations, numbers
 
 

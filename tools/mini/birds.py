@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.rare import PARTS, SPECIES, marks_of
+from coder_clip.datasets.rare import PARTS, SPECIES, marks_of
+
 from .captions import PLAIN, WHICH, a, pick
 
 Rng = np.random.Generator

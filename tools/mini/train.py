@@ -22,13 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..datasets.base import Dataset
-from ..datasets.rare import Rare
-from ..datasets.shapes import Shapes
-from ..encoders import EncoderSpec, load_encoder
-from ..errors import UserError
-from ..text_towers import text_features
-from ..texts.sentences import fill
+from coder_clip.datasets.base import Dataset
+from coder_clip.datasets.rare import Rare
+from coder_clip.datasets.shapes import Shapes
+from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.errors import UserError
+from coder_clip.text_towers import text_features
+from coder_clip.texts.sentences import fill
+
 from . import model as mini
 from .model import Clip
 from .samples import CAPTIONS, draw_all

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from ..datasets.drawing import BLACK, BROWN, GREEN, GREY, RGB, WHITE, Pen, blob, mix, polar
-from ..datasets.shapes import Thing, hues
+from coder_clip.datasets.drawing import BLACK, BROWN, GREEN, GREY, RGB, WHITE, Pen, blob, mix, polar
+from coder_clip.datasets.shapes import Thing, hues
 
 Rng = np.random.Generator
 RED: RGB = (210, 40, 40)

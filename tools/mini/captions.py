@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..datasets.shapes import THINGS
+from coder_clip.datasets.shapes import THINGS
+
 from .things import MORE
 
 Rng = np.random.Generator

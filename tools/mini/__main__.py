@@ -1,4 +1,4 @@
-"""``python -m coder_clip.mini``: train the embedded model, or draw the sheet of the classes it is tested on."""
+"""``python -m tools.mini``: train the embedded model, or draw the sheet of the classes it is tested on."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..errors import UserError
+from coder_clip.errors import UserError
 
 EPILOG = """\
 examples
-  python -m coder_clip.mini train                       the shipped model: half an hour on two idle cores
-  python -m coder_clip.mini train --steps 500 --images 8000 --out scratch/mini   a rough one, to see it work
-  python -m coder_clip.mini train --resume              goes on after an interruption
-  python -m coder_clip.mini score                       names alone, attributes alone, on validation images
-  python -m coder_clip.mini texts                       data/texts/rare*.json
-  python -m coder_clip.mini sheet                       docs/images/{shapes,rare}.png
+  python -m tools.mini train                       the shipped model: 10 to 20 minutes on two idle cores
+  python -m tools.mini train --steps 500 --images 8000 --out scratch/mini   a rough one, to see it work
+  python -m tools.mini train --resume              goes on after an interruption
+  python -m tools.mini score                       names alone, attributes alone, on validation images
+  python -m tools.mini texts                       data/texts/rare*.json
+  python -m tools.mini sheet                       docs/images/{shapes,rare}.png
 """
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        "python -m coder_clip.mini",
+        "python -m tools.mini",
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawTextHelpFormatter,

@@ -14,9 +14,12 @@
 
 CONFIG ?= config/reproduce.yaml
 PROFILE ?= default
-PYTHON ?= python3.11
+# The first of these that is installed; PYTHON=… names another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+  $$p -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
 
 .PHONY: reproduce install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
@@ -35,7 +38,7 @@ install: $(VENV)/installed
 remote: $(VENV)/installed
 	@for kind in ssh s3; do \
 	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
-	    $(BIN)/pip install --quiet --constraint constraints.txt --editable ".[$$kind]" || exit 1; \
+	    $(INSTALL) --quiet --constraint constraints.txt --editable ".[$$kind]" || exit 1; \
 	  fi; \
 	done
 
@@ -78,15 +81,15 @@ $(CONFIG):
 	@echo "no configuration file $@ (there are: $(wildcard config/*.yaml))" >&2; exit 1
 
 $(VENV)/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON): install Python 3.11, or name another with PYTHON=…" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
+	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@$(INSTALL) --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(INSTALL) --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/installed

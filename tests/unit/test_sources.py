@@ -38,7 +38,11 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
         ),
         ("coder", {"neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
         ("rerank", {"rerank.py", "neighbors.py"}, {"encoders.py", "adapter.py"}),
-        ("adapter", {"adapter.py", "few_shot.py", "baselines/gda.py"}, {"encoders.py", "rerank.py"}),
+        (
+            "adapter",
+            {"adapter.py", "baselines/few_shot.py"},
+            {"encoders.py", "rerank.py", "baselines/gda.py"},
+        ),
         ("evaluation", {"evaluation.py", "neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
         (
             "texts",

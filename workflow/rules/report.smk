@@ -1,14 +1,21 @@
 # Phase report: tables, figures, the page. All tables are one job, as are all figures: most of the time of one alone would
 # be the start of Python. Figures that show images are a job of their own, as only they need the images.
-from coder_clip.exhibits import FIGURES, SHOW_IMAGES, TABLES
+from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 
+SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
+# labels and lines of the methods are read from their modules
+METHODS = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
 MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
 ORDER = [DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out]
 TEST_FEATURES = expand(
     PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS
 )
+
+
+def exhibit_sources(phase, names):
+    return package_sources(phase, *(f"reporting.exhibits.{name}" for name in names))
 
 
 def figure_files(names):
@@ -21,7 +28,8 @@ rule tables:
         MANIFESTS,
         TEST_FEATURES,  # which encoder made them: published numbers are of one
         published_numbers(),
-        sources=package_sources("phases.tables", *(f"tables.{n}" for n in TABLES)),
+        METHODS,
+        sources=exhibit_sources("phases.tables", TABLES),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -45,9 +53,8 @@ rule tables:
 rule figures_of_results:
     input:
         RESULTS,
-        sources=package_sources(
-            "phases.figures", *(f"figures.{n}" for n in DRAWN_FROM_RESULTS)
-        ),
+        METHODS,
+        sources=exhibit_sources("phases.figures", DRAWN_FROM_RESULTS),
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -73,9 +80,8 @@ rule figures_of_images:
     input:
         RESULTS,
         image_sources,
-        sources=package_sources(
-            "phases.figures", *(f"figures.{n}" for n in SHOW_IMAGES)
-        ),
+        METHODS,
+        sources=exhibit_sources("phases.figures", SHOW_IMAGES),
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -116,11 +122,8 @@ rule page:
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
-        sources=package_sources(
-            "phases.report",
-            *(f"tables.{name}" for name in TABLES),
-            *(f"figures.{name}" for name in FIGURES),
-        ),
+        METHODS,
+        sources=exhibit_sources("phases.report", [e.name for e in EXHIBITS]),
     output:
         PATHS.report,
         PATHS.metrics,

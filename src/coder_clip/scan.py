@@ -8,6 +8,7 @@ So module-level literals are read from the source, a millisecond for a file.
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,11 @@ def _read(path: Path) -> Module:
     for node in ast.parse(path.read_text(encoding="utf-8"), path).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defines.add(node.name)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            defines.add(name)
-            try:
-                constants[name] = ast.literal_eval(node.value)
-            except ValueError:  # computed: the module has it, the scan does not
-                continue
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+            defines.add(target.id)
+            with suppress(ValueError, TypeError):  # computed: the module has it, the scan does not
+                constants[target.id] = ast.literal_eval(value)
     return Module(path.stem, constants, frozenset(defines))

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.coverage_of_intervals import coverage
-from coder_clip.evaluation import paired_test, paired_test_over_seeds
-from coder_clip.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
+from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
+from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
 from coder_clip.reporting import page
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.results import Results

@@ -21,7 +21,7 @@ from fake_results import Fake, write_parquet
 from coder_clip.artifacts import read_json, write_json
 from coder_clip.datasets.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
-from coder_clip.intervals import holm
+from coder_clip.evaluation.intervals import holm
 from coder_clip.methods import ABLATIONS, FEW_SHOT
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES

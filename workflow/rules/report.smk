@@ -5,7 +5,7 @@ from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
 # labels and lines of the methods are read from their modules
-METHODS = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
+METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
 MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
 ORDER = [DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out]
@@ -14,21 +14,13 @@ TEST_FEATURES = expand(
 )
 
 
-def exhibit_sources(phase, names):
-    return package_sources(phase, *(f"reporting.exhibits.{name}" for name in names))
-
-
-def figure_files(names):
-    return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
-
-
 rule tables:
     input:
         RESULTS,
         MANIFESTS,
         TEST_FEATURES,  # which encoder made them: published numbers are of one
         published_numbers(),
-        METHODS,
+        METHOD_FILES,
         sources=exhibit_sources("phases.tables", TABLES),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
@@ -53,7 +45,7 @@ rule tables:
 rule figures_of_results:
     input:
         RESULTS,
-        METHODS,
+        METHOD_FILES,
         sources=exhibit_sources("phases.figures", DRAWN_FROM_RESULTS),
     output:
         figure_files(DRAWN_FROM_RESULTS),
@@ -80,7 +72,7 @@ rule figures_of_images:
     input:
         RESULTS,
         image_sources,
-        METHODS,
+        METHOD_FILES,
         sources=exhibit_sources("phases.figures", SHOW_IMAGES),
     output:
         figure_files(SHOW_IMAGES),
@@ -122,7 +114,7 @@ rule page:
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
-        METHODS,
+        METHOD_FILES,
         sources=exhibit_sources("phases.report", [e.name for e in EXHIBITS]),
     output:
         PATHS.report,

@@ -18,7 +18,7 @@ from ..baselines.few_shot import method as method_of
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation import over_seeds, paired_over_seeds, paired_test_over_seeds
+from ..evaluation.estimates import over_seeds, paired_over_seeds, paired_test_over_seeds
 from ..settings import FLAWS, SETTINGS, Setting
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from ..artifacts import write_json, write_text
 from ..errors import UserError
-from ..intervals import clear
+from ..evaluation.intervals import clear
 from ..methods import LABELS, METHODS
 from ..settings import REASONS, SETTINGS
 from .exhibits import EXHIBITS, SECTIONS, Exhibit

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...datasets import named_pictures
-from ...evaluation import estimate
+from ...evaluation.estimates import estimate
 from ...methods import LABELS, METHODS
 from ..parts import cells, frames, layout
 from ..parts.style import Drawing, Loader, look

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ... import intervals
-from ...intervals import holm
+from ...evaluation import intervals
+from ...evaluation.intervals import holm
 from ...methods import METHODS
 from ...settings import SETTINGS
 from .table import AVERAGE
@@ -38,7 +38,7 @@ def adjusted(frame: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
 
 
 def clear(record: dict[str, Any], key: str) -> bool:
-    """Whether the difference under this key is clear (`coder_clip.intervals.clear`); an average has no interval."""
+    """Whether the difference under this key is clear (`intervals.clear`); an average has no interval."""
     return bool(intervals.clear({end: record[f"{key}_{end}"] for end in ("low", "high")}))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from coder_clip.coverage import coverage
+from coder_clip.evaluation.text_coverage import coverage
 from coder_clip.rerank import OneToOne
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .rerank import OneToOne
+from ..rerank import OneToOne
 
 POINTS = 60  # of the curve over budgets
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from coder_clip.intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
+from coder_clip.evaluation.intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
 
 REPEATS, RESAMPLES = 500, 200
 CASES = (  # runs, images, how much runs and how much images vary (logits)

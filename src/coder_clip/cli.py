@@ -18,6 +18,8 @@ from . import __version__, cli_data
 from .config import ONLY_PRESENT, Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
+from .methods import ABLATIONS, FEW_SHOT
+from .reporting.exhibits import FIGURES, TABLES
 from .texts import commands as text_commands
 
 if TYPE_CHECKING:
@@ -352,14 +354,18 @@ def rerank(
     _each(load_config(config), model, dataset, _phase("rerank").run)
 
 
-@app.command(rich_help_panel=PHASES)
+@app.command(
+    rich_help_panel=PHASES,
+    short_help="Few-shot without training.",
+    help="Few-shot without training; of these methods, those that the configuration names (adapter.methods):\n\n"
+    + "\n\n".join(f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()),
+)
 def adapter(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     model: ModelOption = None,
     shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
 ) -> None:
-    """Few-shot without training: Tip-Adapter, the adapter on raw features, CODER-Adapter."""
     c = load_config(config)
     for n in _chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
         _each(c, model, dataset, partial(_phase("adapter").run, shots=int(n)), c.few_shot)
@@ -376,7 +382,7 @@ def evaluation(
 @app.command(rich_help_panel=OUTPUT)
 def table(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Tables; default: all.", metavar="[NAME]...")
+        list[str] | None, typer.Argument(help=f"Default: all of {', '.join(TABLES)}.", metavar="[NAME]...")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -387,7 +393,7 @@ def table(
 @app.command(rich_help_panel=OUTPUT)
 def figure(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Figures; default: all.", metavar="[NAME]...")
+        list[str] | None, typer.Argument(help=f"Default: all of {', '.join(FIGURES)}.", metavar="[NAME]...")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .datasets import BUILTIN, PUBLISHED, TEST_ONLY, nearest_dataset
+from .datasets import BUILTIN, PUBLISHED, nearest_dataset, zero_shot_only
 from .datasets.entry import entry
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
@@ -446,7 +446,7 @@ class Config(_Strict):
 
     def has_val(self, dataset: str) -> bool:
         """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
-        return self.datasets[dataset].root is not None or dataset not in TEST_ONLY
+        return self.datasets[dataset].root is not None or not zero_shot_only(dataset)
 
     def few_shot(self, dataset: str) -> bool:
         """Whether the few-shot methods run on the data set."""

@@ -1,33 +1,99 @@
-"""What the methods are called, in the order of tables and legends. Few-shot ones are made in `few_shot`."""
+"""The methods: what they are called, what they are, and their line in figures, in the order of tables and legends.
+
+Zero-shot methods stand here; phases/zero_shot.py and phases/rerank.py compute them. A few-shot method is one module in
+``baselines/``, which declares, as literals::
+
+    LABEL = "Tip-Adapter"
+    ABOUT = "cache of image features, no training"   a phrase for the report
+    ORDER = 10                                       its place among the others
+    LINE = ("green", "-.", "^")                      colour, dashes, marker; without: a spare one
+    ABLATION = True                                  only for the CODER-Adapter with one thing changed
+    VIEWS = 10                                       only where it takes augmented views one by one: so many at most
+
+and defines ``fit`` (`baselines.few_shot.Method`). Nothing else lists it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import scan
+
+Line = tuple[str, Any, str]  # colour of the palette, dashes, marker
+BASELINES = Path(__file__).parent / "baselines"
+
+
+@dataclass(frozen=True)
+class Method:
+    """label: in tables and legends. about: what it is, a phrase. line: in figures; None: a spare one."""
+
+    label: str
+    about: str
+    line: Line | None = None
+    order: int = 0
+    ablation: bool = False
+    views: int = 0
+
+
 # In the order of the paper: baselines, stage one, stage two.
 ZERO_SHOT = {
-    "clip": "CLIP",
-    "clip_ensemble": "CLIP, prompt ensemble",
-    "clip_templates": "CLIP, 80 templates",
-    "random_words": "CLIP, random words",
-    "attributes_alone": "Attributes alone, no name",
-    "description": "CLIP, attribute texts",
-    "sentence": "CLIP, CuPL-style sentences",
-    "coder": "CODER",
-    "coder_rerank": "CODER + rerank",
+    "clip": Method("CLIP", "the class name in one sentence", ("grey", "--", "s")),
+    "clip_ensemble": Method("CLIP, prompt ensemble", "the class name in several sentences, averaged"),
+    "clip_templates": Method(
+        "CLIP, 80 templates",
+        "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",
+    ),
+    "random_words": Method(
+        "CLIP, random words",
+        "attribute texts with the words of all of them shuffled, mean over several draws (after Roth et al. 2023)",
+    ),
+    "attributes_alone": Method(
+        "Attributes alone, no name",
+        "attribute texts without the class name, averaged: can the encoder read?",
+        ("green", ":", "^"),
+    ),
+    "description": Method(
+        "CLIP, attribute texts", "attribute texts of a class, averaged (as in Menon and Vondrick 2023)"
+    ),
+    "sentence": Method(
+        "CLIP, CuPL-style sentences", "whole sentences about a class, averaged (as in Pratt et al. 2023)"
+    ),
+    "coder": Method(
+        "CODER", "stage one: attributes, analogous classes, name and synonyms", ("blue", "-", "o")
+    ),
+    "coder_rerank": Method(
+        "CODER + rerank", "stage two on top: texts that tell two classes apart", ("vermillion", "-.", "D")
+    ),
 }
-FEW_SHOT = {
-    "tip_adapter": "Tip-Adapter",
-    "tip_x": "TIP-X",
-    "ape": "APE",
-    "gda": "GDA",
-    "coder_adapter": "CODER-Adapter",
-}
-# The CODER-Adapter with one thing changed.
+
+
+def _few_shot() -> dict[str, Method]:
+    found = {}
+    for module in scan.modules(BASELINES):
+        if not {"fit", "LABEL"} & module.defines:
+            continue  # what several methods are made of
+        label, about, order = scan.required(BASELINES, module, "LABEL", "ABOUT", "ORDER")
+        if "fit" not in module.defines:
+            raise ImportError(f"baseline '{module.name}' has no function fit")
+        more = {
+            key: module.constants[key.upper()]
+            for key in ("line", "ablation", "views")
+            if key.upper() in module.constants
+        }
+        found[module.name] = Method(label, about, order=order, **more)
+    return dict(sorted(found.items(), key=lambda item: (item[1].ablation, item[1].order, item[0])))
+
+
+_FEW_SHOT = _few_shot()
+FEW_SHOT = {name: m for name, m in _FEW_SHOT.items() if not m.ablation}
 ABLATIONS = {
-    "raw_adapter": "Adapter, raw features",
-    "coder_no_minmax": "CODER-Adapter, no min-max",
-    "coder_synonyms": "CODER-Adapter, with synonyms",
-    "coder_half_texts": "CODER-Adapter, half the texts",
-}
+    name: m for name, m in _FEW_SHOT.items() if m.ablation
+}  # the CODER-Adapter with one thing changed
 METHODS = {**ZERO_SHOT, **FEW_SHOT, **ABLATIONS}
-USE_VIEWS = ("gda",)  # that need the augmented views of a shot one by one, not their mean
-MOST_VIEWS = 10  # of these, as GDA is published; float16, so 20 kB a shot of 1024 channels
+LABELS = {name: m.label for name, m in METHODS.items()}
+USE_VIEWS = tuple(name for name, m in METHODS.items() if m.views)  # one by one, not their mean
+MOST_VIEWS = max(
+    (m.views for m in METHODS.values()), default=0
+)  # of these; float16, so 20 kB a shot of 1024 channels

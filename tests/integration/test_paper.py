@@ -26,10 +26,9 @@ from working_copy import PHASES, REPO, REPORT, Work, working_copy
 
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
-from coder_clip.figures import FIGURES
 from coder_clip.methods import ABLATIONS, FEW_SHOT, ZERO_SHOT
-from coder_clip.published_figures import METRICS
-from coder_clip.tables import TABLES
+from coder_clip.reporting.exhibits import FIGURES, TABLES
+from coder_clip.reporting.published_figures import METRICS
 from llm_server import serving
 from trees import plant
 

@@ -227,9 +227,9 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         (set_("adapter.rounds", 1), {"tables", "figures_of_results", "figures_of_images"}),
         (set_("features.workers", 2), set()),
         (set_("title", "another"), set()),
-        (comment("src/coder_clip/figures/tsne.py"), {"figures_of_results"}),
-        (comment("src/coder_clip/figures/correction.py"), {"figures_of_images"}),
-        (comment("src/coder_clip/tables/settings.py"), {"tables"}),
+        (comment("src/coder_clip/reporting/exhibits/tsne.py"), {"figures_of_results"}),
+        (comment("src/coder_clip/reporting/exhibits/correction.py"), {"figures_of_images"}),
+        (comment("src/coder_clip/reporting/exhibits/settings.py"), {"tables"}),
     ],
     ids=["rounds", "workers", "title", "a figure", "a figure with images", "a table"],
 )

@@ -15,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 
 from fake_results import Fake
 
-from coder_clip import figures, report, tables
+from coder_clip.reporting import formats
+from coder_clip.reporting import page as report
+from coder_clip.reporting.exhibits import FIGURES, TABLES
+from coder_clip.reporting.parts import style
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -30,10 +33,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fake = Fake(tmp_path_factory.mktemp("report") / "results", models=("mini", "ViT-B-32"))
     fake.provenance = {"attribute": {"source": HOSTILE}, "synonym": {"author": "x" * 300}}
     results = fake.write()
-    for name, table in tables.TABLES.items():
-        tables.write(table(results), results.paths.table(name, ""))
-    for name, drawing in figures.FIGURES.items():
-        figures.write(drawing(results, fake.image), results.paths.figure(name, ""))
+    for name, exhibit in TABLES.items():
+        formats.write(exhibit.table(results), results.paths.table(name, ""))
+    for name, exhibit in FIGURES.items():
+        style.write(exhibit.figure(results, fake.image), results.paths.figure(name, ""))
     report.render(
         results,
         results.paths.report,
@@ -87,7 +90,7 @@ def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
     assert browser.title == "CODER & <b>friends</b>"  # as text, and not what the injected script makes of it
     assert browser.get_log("browser") == []
     sizes = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
-    assert len(sizes) == len(figures.FIGURES) - 1  # name_dose, of drawn data sets alone, has nothing to show
+    assert len(sizes) == len(FIGURES) - 1  # name_dose, of drawn data sets alone, has nothing to show
     assert all(sizes)
     requests = [
         message["params"]["request"]["url"]

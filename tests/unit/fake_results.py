@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
 from coder_clip.artifacts import Paths, made_by
-from coder_clip.results import Results
+from coder_clip.reporting.results import Results
 
 SETTINGS = ("as_published", "corrected", "clean")
 FEW_SHOT = {

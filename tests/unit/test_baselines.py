@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coder_clip.adapter import grid, search
-from coder_clip.baselines.tip_adapter import RawAdapter, TipAdapter
+from coder_clip.baselines.raw_adapter import RawAdapter
+from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.baselines.zero_shot import class_weights, clip_scores, description_scores
 from coder_clip.errors import UserError
 from coder_clip.phases import text_features as phases_text_features

@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coder_clip import evaluation
 from coder_clip.errors import UserError
-from coder_clip.evaluation import (
+from coder_clip.evaluation import estimates, representation, text_ablations
+from coder_clip.evaluation.estimates import (
     accuracy,
     bootstrap_interval,
-    corrections,
     estimate,
-    knn_accuracy,
     mean_class_recall,
     over_seeds,
     paired_over_seeds,
     paired_test,
     paired_test_over_seeds,
+)
+from coder_clip.evaluation.representation import (
+    corrections,
+    knn_accuracy,
     retrieval_precision,
     stratified_subset,
     telling_texts,
-    text_choice_curve,
-    text_count_curve,
-    text_kind_ablation,
     tsne,
 )
+from coder_clip.evaluation.text_ablations import text_choice_curve, text_count_curve, text_kind_ablation
 
 torch.set_num_threads(1)
 
@@ -40,7 +40,8 @@ torch.set_num_threads(1)
 @pytest.fixture(params=[4_000_000, 7], ids=["one-chunk", "small-chunks"])
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that works in chunks runs in one and in many."""
-    monkeypatch.setattr(evaluation, "CHUNK", request.param)
+    for module in (estimates, representation):
+        monkeypatch.setattr(module, "CHUNK", request.param)
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
@@ -139,7 +140,7 @@ def test_intervals_do_not_depend_on_chunks_or_the_order_of_images(monkeypatch: p
     labels, correct = rng.integers(4, size=40), rng.random(40) < 0.5
     runs = rng.random((3, 40)) < 0.5
     first = estimate(correct, labels), over_seeds(runs)
-    monkeypatch.setattr(evaluation, "CHUNK", 3)
+    monkeypatch.setattr(estimates, "CHUNK", 3)
     assert (estimate(correct, labels), over_seeds(runs)) == first
     order = rng.permutation(40)
     again = estimate(correct[order], labels[order])
@@ -273,7 +274,7 @@ def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bo
     x, train = features(len(labels), d, seed), features(9, d, seed + 1)
     train_labels = np.random.default_rng(seed).integers(0, 3, size=9).tolist()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
         left_out = knn_accuracy(x, labels, k)
         trained = knn_accuracy(x, labels, k, train_features=train, train_labels=train_labels)
     for i, label in enumerate(labels):
@@ -291,7 +292,7 @@ def test_retrieval_precision_is_a_plain_count(
     labels, d, seed = case
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
         got = retrieval_precision(x, labels, k)
     for i, label in enumerate(labels):
         others = labels.count(label) - 1
@@ -326,7 +327,7 @@ def test_corrections_are_all_there_is_and_true(case: tuple[list[int], int, int],
     labels, d, seed = case
     original, coder = features(len(labels), d, seed), features(len(labels), d + 1, seed + 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "CHUNK", 11 if small else 4_000_000)
+        patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
         got = corrections(original, coder, labels, 99)
         assert corrections(original, coder, labels, 1) == got[:1]
     expected = set()
@@ -523,7 +524,7 @@ def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
 def test_nested_places_hold_every_text_once() -> None:
     """Otherwise a larger count drops texts of a smaller one."""
     owner, pool = np.array([1, 0, 1, 1, 0, 2]), np.array([True, True, True, False, True, True])
-    place = evaluation._places(owner, pool, np.random.default_rng(0))
+    place = text_ablations._places(owner, pool, np.random.default_rng(0))
     for c in range(3):
         mine = place[(owner == c) & pool]
         assert sorted(mine) == list(range(len(mine)))

@@ -5,6 +5,7 @@ A wrong baseline makes CODER look better or worse than it is.
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -15,16 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coder_clip import few_shot, methods
+from coder_clip import methods
 from coder_clip.adapter import CoderAdapter, grid
-from coder_clip.baselines import tip_x
+from coder_clip.baselines import few_shot, tip_x
 from coder_clip.baselines.ape import Ape, Constants, criterion
+from coder_clip.baselines.coder_half_texts import half
+from coder_clip.baselines.coder_no_minmax import PlainCoder
+from coder_clip.baselines.few_shot import Fitted, Given, method
 from coder_clip.baselines.gda import Gda
 from coder_clip.baselines.grids import Point
-from coder_clip.baselines.plain_coder import PlainCoder
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
-from coder_clip.few_shot import METHODS, Fitted, Given, half
 from coder_clip.lines import right_along, right_on_plane
 
 torch.set_num_threads(1)
@@ -366,7 +368,7 @@ def test_tip_adapter_is_searched_as_its_authors_do(
             n = int(((few.clip.numpy() + alpha * votes).argmax(axis=1) == few.truth.numpy()).sum())
             if n > right:
                 best, right = (alpha, beta), n
-    got = METHODS["tip_adapter"].fit(given_).search(few.x, few.clip, few.truth)
+    got = method("tip_adapter").fit(given_).search(few.x, few.clip, few.truth)
     assert got[:2] == pytest.approx(best)
 
 
@@ -428,11 +430,16 @@ def test_half_of_the_texts_of_every_class_stay() -> None:
 
 # ---- the list of methods
 
+METHODS = {**methods.FEW_SHOT, **methods.ABLATIONS}
 
-def test_every_method_has_a_name_and_every_name_a_method() -> None:
-    """Otherwise a configuration is taken that no phase can run, or a method nobody can ask for."""
-    assert set(METHODS) == {*methods.FEW_SHOT, *methods.ABLATIONS}
-    assert set(methods.USE_VIEWS) <= set(METHODS)
+
+def test_what_is_read_without_importing_is_what_the_modules_say() -> None:
+    """The configuration and the labels read the source; the phase imports the module."""
+    for name, m in METHODS.items():
+        module = importlib.import_module(f"coder_clip.baselines.{name}")
+        assert (m.label, m.about, m.line) == (module.LABEL, module.ABOUT, module.LINE)
+        assert m.views == getattr(module, "VIEWS", 0)
+    assert methods.USE_VIEWS == ("gda",)
 
 
 def task(seed: int = 2) -> Given:
@@ -447,12 +454,12 @@ def task(seed: int = 2) -> Given:
     return Given("dtd", 1, few.cache, views, few.labels, few.weights, texts, few.other, spans)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_from_shots_to_logits(name: str) -> None:
     given_, few = task(), Few(2, 4, 12, 30, 8, spread=2.0)
-    method = METHODS[name].fit(given_)
-    point = method.search(few.x, few.clip, few.truth)
-    logits = method.logits(few.x, few.clip, point)
+    fitted = method(name).fit(given_)
+    point = fitted.search(few.x, few.clip, few.truth)
+    logits = fitted.logits(few.x, few.clip, point)
     assert logits.shape == (30, 4)
     assert logits.isfinite().all()
     assert not torch.allclose(logits, few.clip.double(), atol=1e-3)  # the shots count for something
@@ -463,7 +470,7 @@ def test_ablations_change_what_they_say() -> None:
     x = Few(2, 4, 12, 30, 8, spread=2.0).x
     affinities = {}
     for name in ("coder_adapter", "coder_synonyms", "coder_half_texts", "coder_no_minmax"):
-        fit = METHODS[name].fit(given_)
+        fit = method(name).fit(given_)
         assert isinstance(fit, few_shot.Cache)
         affinities[name] = fit.model.affinity(x)
     for name, a in affinities.items():

@@ -18,12 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from coder_clip import figures
 from coder_clip.errors import UserError
-from coder_clip.exhibits import SHOW_IMAGES
-from coder_clip.figures import FIGURES, correction, parts
-from coder_clip.figures.style import BLUE, DOUBLE, DPI, SINGLE, styled
-from coder_clip.results import Results
+from coder_clip.reporting.exhibits import FIGURES, correction
+from coder_clip.reporting.parts import layout, style
+from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
+from coder_clip.reporting.results import Results
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")
@@ -54,7 +53,7 @@ def fake(tmp_path: Path, **what: object) -> Fake:
 
 
 def drawn(name: str, made: Fake) -> Figure:
-    return FIGURES[name](made.write(), made.image)
+    return FIGURES[name].figure(made.write(), made.image)
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -79,9 +78,9 @@ def test_copes(
     made, results = extremes(extreme)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = FIGURES[name](results, made.image)
+        figure = FIGURES[name].figure(results, made.image)
         if extreme in WRITTEN:
-            figures.write(figure, tmp_path / name)
+            style.write(figure, tmp_path / name)
     assert figure.get_figwidth() in (SINGLE, DOUBLE)
     assert min(t.get_fontsize() for t in texts(figure)) >= 8
     assert not any(t.get_parse_math() or t.get_usetex() for t in texts(figure))
@@ -97,7 +96,7 @@ def test_text_stays_on_the_figure_and_apart(
 ) -> None:
     """What sticks out would be cut off; titles of panels and the numbers below one would run into each other."""
     made, results = extremes(extreme)
-    figure = FIGURES[name](results, made.image)
+    figure = FIGURES[name].figure(results, made.image)
     with styled():
         figure.draw_without_rendering()
         box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # inches
@@ -120,16 +119,17 @@ def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
     made = fake(tmp_path, classes=HOSTILE)
     results = made.write()
     for name in FIGURES:
-        figures.write(FIGURES[name](results, made.image), tmp_path / "here" / name)
+        style.write(FIGURES[name].figure(results, made.image), tmp_path / "here" / name)
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from coder_clip import figures; from coder_clip.results import Results\n"
+        "from coder_clip.reporting.exhibits import FIGURES; from coder_clip.reporting.parts import layout, style\n"
+        "from coder_clip.reporting.results import Results\n"
         "from fake_results import Fake\n"
         "root = Path(sys.argv[2]); results = Results(root / 'results', ['one'], ['mini'], [1, 4])\n"
         "image = Fake(root).image\n"
-        "for name, drawing in figures.FIGURES.items():\n"
-        "    figures.write(drawing(results, image), root / 'there' / name)\n"
+        "for name, exhibit in FIGURES.items():\n"
+        "    style.write(exhibit.figure(results, image), root / 'there' / name)\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"}
     command = [sys.executable, "-c", script, str(ROOT / "tests" / "unit"), str(tmp_path)]
@@ -140,7 +140,7 @@ def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
 
 
 def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
-    figures.write(drawn("few_shot", fake(tmp_path)), tmp_path / "few_shot")
+    style.write(drawn("few_shot", fake(tmp_path)), tmp_path / "few_shot")
     data = (tmp_path / "few_shot.pdf").read_bytes()
     assert b"/CIDFontType2" in data or b"/TrueType" in data
     assert b"/Type3" not in data
@@ -152,8 +152,8 @@ def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
 
 
 def test_points_of_twenty_classes_differ() -> None:
-    looks = {tuple(parts.point(c).values()) for c in range(parts.LEGEND)}
-    assert len(looks) == parts.LEGEND
+    looks = {tuple(layout.point(c).values()) for c in range(layout.LEGEND)}
+    assert len(looks) == layout.LEGEND
 
 
 def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ def test_a_tick_at_the_end_of_an_axis_is_not_cut_off(tmp_path: Path) -> None:
 
 def test_example_images_have_pixels_enough_to_be_looked_at() -> None:
     """Scans of 8 × 8 and photos of 4000 × 3000 alike: no mosaic, no megabytes."""
-    assert parts.thumbnail(Image.new("L", (8, 16))).size == (100, 200)
-    assert parts.thumbnail(Image.new("RGBA", (4000, 3000))).size == (200, 150)
+    assert layout.thumbnail(Image.new("L", (8, 16))).size == (100, 200)
+    assert layout.thumbnail(Image.new("RGBA", (4000, 3000))).size == (200, 150)
 
 
 def test_no_correction_is_said(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_no_correction_is_said(tmp_path: Path) -> None:
 def test_curves_show_the_numbers(tmp_path: Path) -> None:
     made = fake(tmp_path, datasets=("one", "two"), settings=("as_published", "clean"))
     results = made.write()
-    figure = FIGURES["few_shot"](results, made.image)
+    figure = FIGURES["few_shot"].figure(results, made.image)
     by_seed = [
         {
             r["seed"]: r["test_accuracy"]
@@ -227,12 +227,12 @@ def test_missing_file_names_the_command(tmp_path: Path) -> None:
         UserError,
         match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
     ):
-        FIGURES["rerank_pairs"](results, made.image)
+        FIGURES["rerank_pairs"].figure(results, made.image)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_has_an_alternative_text(name: str) -> None:
-    assert len(FIGURES[name].alt) > 20
+    assert len(FIGURES[name].drawing.alt) > 20
 
 
 def test_only_the_figures_that_the_rules_name_open_images(tmp_path: Path) -> None:
@@ -240,11 +240,11 @@ def test_only_the_figures_that_the_rules_name_open_images(tmp_path: Path) -> Non
     made = fake(tmp_path)
     results = made.write()
     shows: set[str] = set()
-    for name, drawing in FIGURES.items():
+    for name, exhibit in FIGURES.items():
 
         def image(dataset: str, image_id: str, figure: str = name) -> Image.Image:
             shows.add(figure)
             return made.image(dataset, image_id)
 
-        drawing(results, image)
-    assert shows == set(SHOW_IMAGES)
+        exhibit.figure(results, image)
+    assert shows == {name for name, exhibit in FIGURES.items() if exhibit.shows_images}

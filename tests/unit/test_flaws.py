@@ -18,7 +18,7 @@ from coder_clip.adapter import CoderAdapter, search
 from coder_clip.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.config import Config
-from coder_clip.evaluation import paired_test_over_seeds
+from coder_clip.evaluation.estimates import paired_test_over_seeds
 from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
 from coder_clip.rerank import OneToOne
 

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.coverage_of_intervals import coverage
-from coder_clip import report, tables
-from coder_clip.evaluation import paired_test, paired_test_over_seeds
-from coder_clip.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
-from coder_clip.results import Results
+from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
+from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
+from coder_clip.reporting import page
+from coder_clip.reporting.exhibits import TABLES
+from coder_clip.reporting.results import Results
 
 
 def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:
@@ -81,12 +82,12 @@ def test_no_report_contradicts_itself(tmp_path: Path) -> None:
     for trial in range(60):
         results = Fake(tmp_path / str(trial), datasets=("shapes",), shots=(1,)).write()
         _simulate(results, rng)
-        (card,) = report._headline(results)
+        (card,) = page._headline(results)
         low, high = (float(card[end].replace("−", "-")) for end in ("low", "high"))
         assert card["sure"] == ("better" if low > 0 else "worse" if high < 0 else "unclear")
         seen.add(card["sure"])
         for name in ("zero_shot", "few_shot_paired"):
-            table = tables.TABLES[name](results)
+            table = TABLES[name].table(results)
             for row in table.rows:
                 for column, cell in zip(table.columns, row, strict=True):
                     found = re.fullmatch(r"[+−]?[\d.]+ \[(.*), (.*)\]", cell.text)

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 from fake_results import Fake, write_head, write_json
 
-from coder_clip import published_figures, report, tables
 from coder_clip.artifacts import read_json
 from coder_clip.datasets.entry import entry
 from coder_clip.methods import METHODS
-from coder_clip.published_figures import comparable, figures
-from coder_clip.results import Results
+from coder_clip.reporting import formats, published_figures
+from coder_clip.reporting import page as report
+from coder_clip.reporting.exhibits import FIGURES, TABLES
+from coder_clip.reporting.parts import style
+from coder_clip.reporting.published_figures import comparable, figures
+from coder_clip.reporting.results import Results
 from coder_clip.settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 ENCODER = {"model": "RN50", "pretrained": "openai", "weights_sha256": "0" * 64}
@@ -43,7 +46,7 @@ def of(frame: pd.DataFrame, method: str, shots: int, quantity: str = "accuracy")
 
 def test_a_figure_stands_beside_the_number_that_it_is_of(tmp_path: Path) -> None:
     results = ran(tmp_path, WHOLE, ENCODER)
-    table = tables.TABLES["published"](results)
+    table = TABLES["published"].table(results)
     (tip,) = of(table.frame, "tip_adapter", 16).to_dict("records")
     assert (tip["published"], tip["published_as"]) == (pytest.approx(0.6093), "Tip-Adapter")
     assert tip["source"] == "gaopengcuhk/Tip-Adapter@d0e2d6f exp.log"
@@ -79,14 +82,14 @@ def test_within_is_told_by_our_interval(tmp_path: Path) -> None:
                 m["accuracy"] = {"value": value, "low": low, "high": high}
         write_json(path, document)
         again = Results(results.paths.root, results.datasets, results.models, results.shots)
-        row = of(tables.TABLES["published"](again).frame, "clip_ensemble", 0).iloc[0]
+        row = of(TABLES["published"].table(again).frame, "clip_ensemble", 0).iloc[0]
         assert row["within"] == said
         assert row["difference"] == pytest.approx(value - 0.4220)
 
 
 def test_what_nobody_could_verify_is_unknown(tmp_path: Path) -> None:
     """A figure from memory would be taken for the paper's."""
-    table = tables.TABLES["published"](ran(tmp_path, WHOLE, ENCODER))
+    table = TABLES["published"].table(ran(tmp_path, WHOLE, ENCODER))
     ours = table.frame[table.frame["method"].str.startswith("coder")]
     assert list(zip(ours["method"], ours["shots"], strict=True)) == [
         ("coder", 0), ("coder_rerank", 0), ("coder_adapter", 1), ("coder_adapter", 16),
@@ -97,7 +100,7 @@ def test_what_nobody_could_verify_is_unknown(tmp_path: Path) -> None:
     assert set(ours["setting"]) == {"as_published"}
     shown = next(row for row in table.rows if row[1].text == "CODER")
     assert [c.text for c in shown[4:7]] == ["unknown", "–", "unknown"]
-    assert "nan" not in tables.markdown(table).lower().replace("nanometre", "")
+    assert "nan" not in formats.markdown(table).lower().replace("nanometre", "")
 
 
 @pytest.mark.parametrize(
@@ -120,12 +123,12 @@ def test_nothing_else_is_held_against_a_paper(
 ) -> None:
     monkeypatch.setattr(published_figures, "REFERENCE", tmp_path / "nothing is read")
     results = ran(tmp_path, manifest, encoder, dataset)
-    table = tables.TABLES["published"](results)
+    table = TABLES["published"].table(results)
     assert (table.rows, len(table.frame)) == ([], 0)
-    assert tables.markdown(table).count("\n") == 1
-    assert "Nothing is compared" in tables.markdown(table)
-    for name in tables.NAMES:
-        tables.write(tables.TABLES[name](results), results.paths.table(name, ""))
+    assert formats.markdown(table).count("\n") == 1
+    assert "Nothing is compared" in formats.markdown(table)
+    for name in TABLES:
+        formats.write(TABLES[name].table(results), results.paths.table(name, ""))
     assert list(csv.reader(results.paths.table("published").open(encoding="utf-8"))) == [
         list(table.frame.columns)
     ]
@@ -193,13 +196,12 @@ def test_the_rule_of_a_split_decides(tmp_path: Path) -> None:
 
 
 def test_the_page_says_in_one_line_that_nothing_is_compared(tmp_path: Path) -> None:
-    from coder_clip import figures as drawings
 
     results = Fake(tmp_path / "results", datasets=("shapes",), shots=(1,)).write()
-    for name in tables.NAMES:
-        tables.write(tables.TABLES[name](results), results.paths.table(name, ""))
-    for name, drawing in drawings.FIGURES.items():
-        drawings.write(drawing(results, Fake(tmp_path).image), results.paths.figure(name, ""))
+    for name in TABLES:
+        formats.write(TABLES[name].table(results), results.paths.table(name, ""))
+    for name, exhibit in FIGURES.items():
+        style.write(exhibit.figure(results, Fake(tmp_path).image), results.paths.figure(name, ""))
     report.render(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("Nothing is compared: no data set of this run is a published one") == 1

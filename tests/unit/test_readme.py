@@ -33,7 +33,7 @@ def test_the_main_table_is_that_of_the_results() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     """A reader who follows a link of the documentation finds a file."""
-    for page in [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), REPO / "data/texts/README.md"]:
+    for page in [*REPO.glob("*.md"), *sorted((REPO / "docs").glob("*.md")), REPO / "data/texts/README.md"]:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,11 +17,14 @@ import pytest
 from fake_results import Fake, write_json
 from PIL import Image
 
-from coder_clip import figures, report, tables
 from coder_clip.artifacts import sha256
 from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
-from coder_clip.results import Results
+from coder_clip.reporting import formats
+from coder_clip.reporting import page as report
+from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit
+from coder_clip.reporting.parts.table import Cell, Column, Table
+from coder_clip.reporting.results import Results
 
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 PNG = base64.b64decode(
@@ -33,10 +36,10 @@ def full(tmp_path: Path, **what: object) -> Results:
     """A results tree with tables, and stand-ins for the figures: drawing has its own tests."""
     made = Fake(tmp_path / "results", **{"shots": (1, 4), **what})  # type: ignore[arg-type]
     results = made.write()
-    for name, make in tables.TABLES.items():
-        tables.write(make(results), results.paths.table(name, ""))
+    for name, exhibit in TABLES.items():
+        formats.write(exhibit.table(results), results.paths.table(name, ""))
     results.paths.figure("x").parent.mkdir(parents=True)
-    for name in figures.FIGURES:
+    for name in FIGURES:
         results.paths.figure(name).write_bytes(PNG)
     return Results(made.root, made.datasets, made.models, made.shots)  # that has read nothing yet
 
@@ -87,8 +90,8 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
     tags = Tags(text)
     assert tags.open == []
     left_out = {"name_dose"}  # of drawn data sets alone, and these results are of none
-    assert len(tags.all("img")) == len(figures.FIGURES.keys() - left_out)
-    for name in tables.TABLES.keys() - left_out:
+    assert len(tags.all("img")) == len(FIGURES.keys() - left_out)
+    for name in TABLES.keys() - left_out:
         path = results.paths.table(name)
         assert f"results/tables/{name}.csv" in text
         assert sha256(path)[:12] in text
@@ -143,7 +146,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     tags = Tags(text)
     assert tags.open == []
     assert len(tags.all("script")) == 1
-    assert len(tags.all("img")) == len(figures.FIGURES) - 1  # name_dose has nothing to show
+    assert len(tags.all("img")) == len(FIGURES) - 1  # name_dose has nothing to show
     assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)
 
 
@@ -211,15 +214,16 @@ def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) 
 
 
 def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def extra(results: Results) -> tables.Table:
-        frame = pd.DataFrame({"a": [1]})
-        return tables.Table(
-            "extra", "An extra", "More.", "Elsewhere", (), frame, [tables.Column("a")], [[tables.Cell("1")]]
-        )
+    @dataclass(frozen=True)
+    class Extra(Exhibit):
+        def table(self, results: Results) -> Table:
+            frame = pd.DataFrame({"a": [1]})
+            return Table("An extra", "More.", frame, [Column("a")], [[Cell("1")]])
 
     results = full(tmp_path)
-    monkeypatch.setitem(tables.TABLES, "extra", extra)
-    tables.write(extra(results), results.paths.table("extra", ""))
+    extra = Extra("extra", "Elsewhere", 10, (), has_table=True, has_figure=False, shows_images=False)
+    monkeypatch.setattr(report, "EXHIBITS", [*EXHIBITS, extra])
+    formats.write(extra.table(results), results.paths.table("extra", ""))
     text = page(results)
     assert '<h2 id="elsewhere">Elsewhere</h2>' in text
     assert 'id="table-extra"' in text
@@ -288,15 +292,15 @@ def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> 
     document["images"] = {"test": document["images"]["test"]}
     write_json(path, document | {"split": "all images as test"})
     results.few_shot = ["shapes"]
-    made, expected = (tables.TABLES["few_shot"](r).frame for r in (results, alone))
+    made, expected = (TABLES["few_shot"].table(r).frame for r in (results, alone))
     assert made.equals(expected)
-    assert set(tables.TABLES["settings"](results).frame.query("shots > 0")["dataset"]) == {"shapes"}
+    assert set(TABLES["settings"].table(results).frame.query("shots > 0")["dataset"]) == {"shapes"}
     assert not [m for m in report.metrics(results)["rare"]["mini"] if m.endswith("_shots")]
     assert [m for m in report.metrics(results)["shapes"]["mini"] if m.endswith("_shots")]
-    figure = figures.FIGURES["few_shot"].draw(results, Image.new)  # type: ignore[arg-type]  # it shows no image
+    figure = FIGURES["few_shot"].figure(results, Image.new)  # type: ignore[arg-type]  # it shows no image
     assert len([ax for ax in figure.axes if ax.lines]) == 1
     assert not [s for s in results.sources(["adapter"]) if "rare" in s.path]
     assert "all images as test" in page(results)
     results.few_shot = []
-    assert tables.TABLES["few_shot"](results).frame.empty
-    assert figures.FIGURES["few_shot"].draw(results, Image.new)  # type: ignore[arg-type]
+    assert TABLES["few_shot"].table(results).frame.empty
+    assert FIGURES["few_shot"].figure(results, Image.new)  # type: ignore[arg-type]

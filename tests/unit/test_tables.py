@@ -18,14 +18,16 @@ import pandas as pd
 import pytest
 from fake_results import Fake, write_parquet
 
-from coder_clip import tables
 from coder_clip.artifacts import read_json, write_json
 from coder_clip.datasets.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
-from coder_clip.intervals import holm
+from coder_clip.evaluation.intervals import holm
 from coder_clip.methods import ABLATIONS, FEW_SHOT
-from coder_clip.results import Results
-from coder_clip.tables import TABLES, Cell, Column, Table, frames
+from coder_clip.reporting import formats
+from coder_clip.reporting.exhibits import TABLES
+from coder_clip.reporting.parts import cells, frames
+from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
+from coder_clip.reporting.results import Results
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"
@@ -84,24 +86,24 @@ def hostile() -> Table:
         [Cell("[2pt]"), Cell("*"), Cell("–")],
     ]
     frame = pd.DataFrame({"text": [HOSTILE, "x"], "value": [0.1 + 0.2, np.nan]})
-    return Table("hostile", HOSTILE, HOSTILE, "Other", (), frame, columns, rows)
+    return Table(HOSTILE, HOSTILE, frame, columns, rows)
 
 
 @pytest.mark.parametrize("extreme", EXTREMES)
 @pytest.mark.parametrize("name", TABLES)
 def test_copes(extremes: Callable[[str], Results], name: str, extreme: str) -> None:
-    table = TABLES[name](extremes(extreme))
+    table = TABLES[name].table(extremes(extreme))
     assert list(table.frame.columns) == COLUMNS[name].split()
     assert {len(row) for row in table.rows} <= {len(table.columns)}
-    assert "nan" not in tables.markdown(table).lower()
-    assert "U+" not in tables.latex(table), "a character that pdfLaTeX is not told how to set"
+    assert "nan" not in formats.markdown(table).lower()
+    assert "U+" not in formats.latex(table, name), "a character that pdfLaTeX is not told how to set"
     if name != "published":  # nothing here is
         assert "model: mini" in table.caption.lower() or any(c.label == "Model" for c in table.columns)
 
 
 def test_main_table_shows_the_main_setting_and_the_documents_numbers(tmp_path: Path) -> None:
     results = fake(tmp_path)
-    frame = TABLES["zero_shot"](results).frame
+    frame = TABLES["zero_shot"].table(results).frame
     assert set(frame["setting"]) == {"any", "clean"}
     row = frame[(frame["dataset"] == "rare") & (frame["method"] == "coder_rerank")].iloc[0]
     wanted = next(m for m in results.rerank("rare", "mini")["methods"] if m["setting"] == "clean")
@@ -117,18 +119,18 @@ def test_average_is_over_data_sets_that_all_have_the_method(tmp_path: Path) -> N
     document = read_json(path)
     document["methods"] = [m for m in document["methods"] if m["method"] != "description"]
     write_json(path, document)
-    frame = TABLES["zero_shot"](results).frame
-    average = frame[frame["dataset"] == tables.AVERAGE].set_index("method")["accuracy"]
+    frame = TABLES["zero_shot"].table(results).frame
+    average = frame[frame["dataset"] == AVERAGE].set_index("method")["accuracy"]
     assert "description" not in average
-    single = frame[(frame["dataset"] != tables.AVERAGE) & (frame["method"] == "coder")]["accuracy"]
+    single = frame[(frame["dataset"] != AVERAGE) & (frame["method"] == "coder")]["accuracy"]
     assert average["coder"] == pytest.approx(single.mean())
 
 
 def test_few_shot_average_has_the_spread_of_the_seeds_averages(tmp_path: Path) -> None:
     results = fake(tmp_path)
-    frame = TABLES["few_shot"](results).frame
+    frame = TABLES["few_shot"].table(results).frame
     row = frame[
-        (frame["dataset"] == tables.AVERAGE) & (frame["method"] == "coder_adapter") & (frame["shots"] == 4)
+        (frame["dataset"] == AVERAGE) & (frame["method"] == "coder_adapter") & (frame["shots"] == 4)
     ].iloc[0]
     runs = [
         [
@@ -143,7 +145,7 @@ def test_few_shot_average_has_the_spread_of_the_seeds_averages(tmp_path: Path) -
 
 
 def test_settings_stand_side_by_side(tmp_path: Path) -> None:
-    table = TABLES["settings"](fake(tmp_path, shots=(4,)))
+    table = TABLES["settings"].table(fake(tmp_path, shots=(4,)))
     assert [c.label for c in table.columns[-3:]] == ["as_published", "corrected", "clean"]
     whats = [row[2].text for row in table.rows if row[0].text == "shapes"]
     assert whats == ["top-1 (%)", "top-1 (%)", "threshold", "images looked at", "top-1 (%), 4 shots"]
@@ -174,14 +176,14 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
 )
 def test_a_rerank_that_did_nothing_is_said(tmp_path: Path, what: dict[str, Any], note: str | None) -> None:
     """Its row repeats CODER's, and nobody would know why."""
-    table = TABLES["zero_shot"](fake(tmp_path, **what))
+    table = TABLES["zero_shot"].table(fake(tmp_path, **what))
     names = [row[1].text for row in table.rows if row[1].text.startswith("CODER + rerank")]
     off = "CODER + rerank (off)" if note else "CODER + rerank"
     assert names == [off, off, "CODER + rerank"]
     assert table.notes == ((note,) if note else ())
     if note:
-        assert note.replace("(", r"(") in tables.markdown(table)
-        assert note in tables.latex(table)
+        assert note.replace("(", r"(") in formats.markdown(table)
+        assert note in formats.latex(table, "zero_shot")
 
 
 def test_a_rerank_without_texts_for_what_it_compares_is_said(tmp_path: Path) -> None:
@@ -193,24 +195,27 @@ def test_a_rerank_without_texts_for_what_it_compares_is_said(tmp_path: Path) -> 
 
     results = change(results, results.paths.rerank("mini", "one"), no_texts)
     assert (
-        "no one-to-one texts for the classes that are compared (one)" in TABLES["zero_shot"](results).notes[0]
+        "no one-to-one texts for the classes that are compared (one)"
+        in TABLES["zero_shot"].table(results).notes[0]
     )
 
 
 def test_images_that_were_left_out_are_counted_beside_the_numbers(tmp_path: Path) -> None:
     """They change the numbers: who is not told compares with another test split."""
     results = fake(tmp_path, datasets=("pets",), unreadable=3)
-    assert TABLES["zero_shot"](results).notes == (
+    assert TABLES["zero_shot"].table(results).notes == (
         "Left out, because they cannot be read: 3 of 123 test images of pets.",
     )
-    assert TABLES["few_shot"](results).notes == (
+    assert TABLES["few_shot"].table(results).notes == (
         "Left out, because they cannot be read: 3 of 123 test images and 3 of 60 shots of pets.",
     )
 
 
 def test_top5_says_nothing_of_five_classes(tmp_path: Path) -> None:
-    few = TABLES["zero_shot"](fake(tmp_path / "few", classes=("a", "b", "c", "d", "e"), datasets=("one",)))
-    many = TABLES["zero_shot"](fake(tmp_path / "many", datasets=("one",)))
+    few = TABLES["zero_shot"].table(
+        fake(tmp_path / "few", classes=("a", "b", "c", "d", "e"), datasets=("one",))
+    )
+    many = TABLES["zero_shot"].table(fake(tmp_path / "many", datasets=("one",)))
     place = [c.label for c in many.columns].index("Top-5 (%)")
     assert {row[place].text for row in few.rows} == {"–"}
     assert many.rows[0][place].sort == many.frame["top5_accuracy"][0] > many.frame["accuracy"][0]
@@ -242,13 +247,13 @@ def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
         tmp_path,
         {"clip": [1, 1, 1, 1, 1, 0], "coder": [0, 1, 1, 1, 2, 2], "coder_rerank": [1, 1, 0, 2, 1, 2]},
     )
-    table = TABLES["classes"](results)
+    table = TABLES["classes"].table(results)
     assert [[c.text for c in row] for row in table.rows] == [
         ["pets", "cat", "3", "0.0", "33.3", "33.3", "dog (2)"],
         ["pets", "dog", "2", "100.0", "50.0", "50.0", "fox (1)"],
         ["pets", "fox", "1", "0.0", "100.0", "100.0", "–"],
     ]
-    table = TABLES["confusions"](results)
+    table = TABLES["confusions"].table(results)
     assert [[c.text for c in row] for row in table.rows] == [
         ["pets", "cat", "dog", "3", "3", "2", "2"],
         ["pets", "dog", "fox", "2", "0", "1", "1"],
@@ -259,14 +264,14 @@ def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
 def test_nothing_confused_is_an_empty_table(tmp_path: Path) -> None:
     right = [0, 0, 0, 1, 1, 2]
     results = predicted(tmp_path, {"clip": right, "coder": right, "coder_rerank": right})
-    assert TABLES["confusions"](results).rows == []
-    assert {row[-1].text for row in TABLES["classes"](results).rows} == {"–"}
+    assert TABLES["confusions"].table(results).rows == []
+    assert {row[-1].text for row in TABLES["classes"].table(results).rows} == {"–"}
 
 
 def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
     results = fake(tmp_path, classes=tuple(f"c{i}" for i in range(30)), datasets=("one", "two"), shots=())
     for name in ("classes", "confusions"):
-        table = TABLES[name](results)
+        table = TABLES[name].table(results)
         assert [row[0].text for row in table.rows] == ["one"] * 10 + ["two"] * 10
         assert len(table.frame) == 60
         assert "the CSV has more" in table.caption
@@ -278,10 +283,11 @@ def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
 
 def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -> None:
     """Gains by method and shots, bold where they are clear; the average over data sets has none."""
-    table = TABLES["few_shot_paired"](fake(tmp_path, shots=(1, 4), seeds=(1, 2), datasets=("one", "two")))
-    others = [
-        n for n in ("CLIP, prompt ensemble", *FEW_SHOT.values(), *ABLATIONS.values()) if n != "CODER-Adapter"
-    ]
+    table = TABLES["few_shot_paired"].table(
+        fake(tmp_path, shots=(1, 4), seeds=(1, 2), datasets=("one", "two"))
+    )
+    labels = [m.label for m in (*FEW_SHOT.values(), *ABLATIONS.values())]
+    others = ["CLIP, prompt ensemble", *(n for n in labels if n != "CODER-Adapter")]
     assert [row[1].text for row in table.rows] == others * 3
     by_name = {row[1].text: row for row in table.rows[: len(others)]}
     assert [(c.text, c.best) for c in by_name["Tip-Adapter"][2:]] == [("+1.2 [+0.6, +1.8]", True)] * 2
@@ -297,8 +303,8 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
 
 
 def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
-    table = TABLES["hyperparameters"](fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
-    names = [*FEW_SHOT.values(), *ABLATIONS.values()]
+    table = TABLES["hyperparameters"].table(fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
+    names = [m.label for m in (*FEW_SHOT.values(), *ABLATIONS.values())]
     assert [[c.text for c in row] for row in table.rows] == [["one", n, "α 1.3, β 2–12"] for n in names]
     assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * len(names)
 
@@ -319,7 +325,7 @@ def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
     results = fake(tmp_path, reranked=False)
     path = results.paths.zero_shot("mini", "shapes")
     results = change(results, path, lambda d: d["methods"][1]["against_clip"].update(p_value=1e-6))
-    text = tables.plain(tables.markdown(TABLES["zero_shot"](results)))
+    text = formats.plain(formats.markdown(TABLES["zero_shot"].table(results)))
     lines = click.unstyle(text).splitlines()
     assert not re.search(r"\\|\*", click.unstyle(text))
     head = next(line for line in lines if line.startswith("Data set"))
@@ -334,7 +340,7 @@ def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
 def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) -> None:
     """The dose and the response: each group is the mean over the images of its classes, in the order of the dose."""
     results = fake(tmp_path, datasets=("rare",), classes=tuple(SPECIES))
-    frame = TABLES["name_dose"](results).frame
+    frame = TABLES["name_dose"].table(results).frame
     assert list(dict.fromkeys(frame["pictures"])) == ["0", "1", "3", "10", "30", "all"]
     rows = results.zero_shot_rows("rare", "mini")
     for dose, pictures in (("3", 3), ("all", None)):
@@ -346,11 +352,11 @@ def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) ->
 
 
 def test_a_folder_of_a_drawn_data_sets_name_has_no_doses(tmp_path: Path) -> None:
-    assert TABLES["name_dose"](fake(tmp_path, datasets=("rare",))).rows == []
+    assert TABLES["name_dose"].table(fake(tmp_path, datasets=("rare",))).rows == []
 
 
 def test_best_is_bold_once_a_group(tmp_path: Path) -> None:
-    table = TABLES["zero_shot"](fake(tmp_path))
+    table = TABLES["zero_shot"].table(fake(tmp_path))
     bold = [row for row in table.rows if row[2].best]
     assert [row[0].text for row in bold] == ["shapes", "rare", "average"]
     assert table.groups().count(True) == 2
@@ -358,7 +364,7 @@ def test_best_is_bold_once_a_group(tmp_path: Path) -> None:
 
 def test_csv_keeps_every_digit(tmp_path: Path) -> None:
     table = hostile()
-    tables.write(table, tmp_path / "a.b" / "hostile.v1")
+    formats.write(table, tmp_path / "a.b" / "hostile.v1")
     path = tmp_path / "a.b" / "hostile.v1.csv"
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert rows[0]["text"] == HOSTILE
@@ -368,16 +374,16 @@ def test_csv_keeps_every_digit(tmp_path: Path) -> None:
 
 def test_same_bytes_every_time(tmp_path: Path) -> None:
     results = fake(tmp_path)
-    for name, make in TABLES.items():
+    for name, exhibit in TABLES.items():
         for where in ("a", "b"):
-            tables.write(make(results), tmp_path / where / name)
+            formats.write(exhibit.table(results), tmp_path / where / name)
         for suffix in ("csv", "md", "tex"):
             one, other = (tmp_path / where / f"{name}.{suffix}" for where in ("a", "b"))
             assert one.read_bytes() == other.read_bytes()
 
 
 def test_markdown_holds_hostile_text_in_its_cell() -> None:
-    lines = tables.markdown(hostile()).splitlines()
+    lines = formats.markdown(hostile()).splitlines()
     assert len(lines) == 6  # title, blank, head, rule, two rows
     for line in lines[2:]:
         assert len(re.findall(r"(?<!\\)\|", line)) == 4
@@ -388,7 +394,7 @@ def test_markdown_holds_hostile_text_in_its_cell() -> None:
     ("value", "text"), [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (-0.0004, "0.0"), (0.0004, "0.0")]
 )
 def test_differences_have_a_sign_unless_they_round_to_zero(value: float, text: str) -> None:
-    assert tables.points(value) == text
+    assert cells.points(value) == text
 
 
 def test_missing_file_names_the_command(tmp_path: Path) -> None:
@@ -399,7 +405,7 @@ def test_missing_file_names_the_command(tmp_path: Path) -> None:
         UserError,
         match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
     ):
-        TABLES["few_shot"](results)
+        TABLES["few_shot"].table(results)
 
 
 def test_nothing_to_show_is_said() -> None:
@@ -414,12 +420,12 @@ def test_nothing_to_show_is_said() -> None:
 )
 def test_latex_compiles(tmp_path: Path) -> None:
     many = fake(tmp_path, datasets=tuple(f"set_{i}" for i in range(10)), shots=(1, 4))
-    made = [make(many) for make in TABLES.values()]
-    assert any(len(t.rows) > tables.LONG for t in made)  # a longtable is among them
+    made = {name: exhibit.table(many) for name, exhibit in TABLES.items()}
+    assert any(len(t.rows) > formats.LONG for t in made.values())  # a longtable is among them
     body = [r"\documentclass{article}", r"\usepackage{booktabs,longtable}", r"\begin{document}"]
-    for table in (*made, hostile()):
-        tables.write(table, tmp_path / table.name)
-        body += [rf"\input{{{table.name}.tex}}", r"\clearpage"]
+    for name, table in {**made, "hostile": hostile()}.items():
+        formats.write(table, tmp_path / name)
+        body += [rf"\input{{{name}.tex}}", r"\clearpage"]
     (tmp_path / "all.tex").write_text("\n".join([*body, r"\end{document}"]))
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
@@ -435,7 +441,7 @@ def test_coverage_shows_every_setting_and_no_share_of_nothing(tmp_path: Path) ->
     clean = next(m for m in document["methods"] if m["setting"] == "clean")
     clean |= Fake(tmp_path)._coverage(0)
     write_json(path, document)
-    table = TABLES["coverage"](Results(results.paths.root, ["one"], ["mini"], []))
+    table = TABLES["coverage"].table(Results(results.paths.root, ["one"], ["mini"], []))
     frame = table.frame.set_index("setting")
     assert list(frame.index) == ["as_published", "corrected", "clean"]
     assert frame.loc["corrected", "every_pair"] == pytest.approx(0.8)

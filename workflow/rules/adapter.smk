@@ -7,7 +7,9 @@ rule fit_adapters:
         PATHS.image_features("{model}", "{dataset}", "val"),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
-        sources=sources("adapter"),
+        sources=package_sources(
+            "phases.adapter", *(f"baselines.{m}" for m in CONFIG.adapter.methods)
+        ),
     output:
         PATHS.adapter("{model}", "{dataset}", "{shots}"),
         PATHS.adapter("{model}", "{dataset}", "{shots}").with_suffix(".json"),

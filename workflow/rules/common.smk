@@ -227,6 +227,15 @@ def image_sources(wildcards):
     return package_sources(*modules) if modules else []
 
 
+def exhibit_sources(phase, names):
+    """Source files of a job that makes some tables or figures."""
+    return package_sources(phase, *(f"reporting.exhibits.{name}" for name in names))
+
+
+def figure_files(names):
+    return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
+
+
 def asks_for_gpu(rule):
     """Whether the profile gives a rule's jobs a GPU of a cluster."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})

@@ -1,8 +1,11 @@
 # Phase report: tables, figures, the page. All tables are one job, as are all figures: most of the time of one alone would
 # be the start of Python. Figures that show images are a job of their own, as only they need the images.
-from coder_clip.exhibits import FIGURES, SHOW_IMAGES, TABLES
+from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 
+SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
+# labels and lines of the methods are read from their modules
+METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
 MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
 ORDER = [DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out]
@@ -11,17 +14,14 @@ TEST_FEATURES = expand(
 )
 
 
-def figure_files(names):
-    return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
-
-
 rule tables:
     input:
         RESULTS,
         MANIFESTS,
         TEST_FEATURES,  # which encoder made them: published numbers are of one
         published_numbers(),
-        sources=package_sources("phases.tables", *(f"tables.{n}" for n in TABLES)),
+        METHOD_FILES,
+        sources=exhibit_sources("phases.tables", TABLES),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -45,9 +45,8 @@ rule tables:
 rule figures_of_results:
     input:
         RESULTS,
-        sources=package_sources(
-            "phases.figures", *(f"figures.{n}" for n in DRAWN_FROM_RESULTS)
-        ),
+        METHOD_FILES,
+        sources=exhibit_sources("phases.figures", DRAWN_FROM_RESULTS),
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -73,9 +72,8 @@ rule figures_of_images:
     input:
         RESULTS,
         image_sources,
-        sources=package_sources(
-            "phases.figures", *(f"figures.{n}" for n in SHOW_IMAGES)
-        ),
+        METHOD_FILES,
+        sources=exhibit_sources("phases.figures", SHOW_IMAGES),
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -116,11 +114,8 @@ rule page:
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
-        sources=package_sources(
-            "phases.report",
-            *(f"tables.{name}" for name in TABLES),
-            *(f"figures.{name}" for name in FIGURES),
-        ),
+        METHOD_FILES,
+        sources=exhibit_sources("phases.report", [e.name for e in EXHIBITS]),
     output:
         PATHS.report,
         PATHS.metrics,

@@ -1,1 +1,2 @@
-"""What CODER is compared with, on the same features: one module a method, `zero_shot` for those without shots."""
+"""The few-shot methods, one module each (`coder_clip.methods` says what it declares), and what they are made of:
+`few_shot` what a method is given and does, `grids` their searches, `zero_shot` the classifiers without shots."""

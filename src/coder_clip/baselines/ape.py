@@ -17,9 +17,14 @@ from torch import Tensor
 from ..adapter import Span, grid
 from ..lines import Floats, right_along
 from ..neighbors import unit
+from .few_shot import Fitted, Given
 from .grids import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
+LABEL = "APE"
+ABOUT = "Tip-Adapter on the channels that tell classes apart, shots weighted (Zhu et al. 2023), no training"
+ORDER = 30
+LINE = ("purple", ":", "D")
 EPSILON = 1e-6
 
 
@@ -148,3 +153,8 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
     similarity = (sums.sum(dim=0) ** 2 - (sums**2).sum(dim=0)) / pairs.clamp_min(1)
     variance = weights.var(dim=0) if n_classes > 1 else torch.zeros_like(similarity)
     return (1 - disparity) * variance - disparity * similarity
+
+
+def fit(given: Given) -> Fitted:
+    """With its authors' constants for the data set."""
+    return Ape.fit(given.cache, given.labels, given.weights, PUBLISHED.get(given.dataset, DEFAULT))

@@ -17,8 +17,14 @@ from torch import Tensor
 from ..errors import UserError
 from ..lines import right_along
 from ..neighbors import unit
+from .few_shot import Fitted, Given
 from .grids import Point, blocks, checked, first_best
 
+LABEL = "GDA"
+ABOUT = "a Gaussian classifier of the shots, added to CLIP (Wang et al. 2024), no training"
+ORDER = 40
+LINE = ("vermillion", "--", "s")
+VIEWS = 10  # as GDA is published
 ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 ROWS = 2**14  # samples widened to float64 at a time
 
@@ -91,3 +97,9 @@ class Gda:
 def _unit(views: Tensor) -> Tensor:
     """(K, E, d) -> the same, float64, unit."""
     return unit(views.flatten(0, 1), "shot features").double().view(views.shape)
+
+
+def fit(given: Given) -> Fitted:
+    """On the views one by one, where there are some."""
+    views = given.cache if given.views is None else given.views
+    return Gda.fit(views, given.labels, n_classes=given.n_classes)

@@ -1,4 +1,4 @@
-"""Tip-Adapter without training, and the CODER-Adapter on raw features.
+"""Tip-Adapter without training.
 
 Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022; main.py and utils.py
 of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float64. Features need not be unit.
@@ -15,6 +15,12 @@ from torch import Tensor
 from ..adapter import Span, cache_logits
 from ..errors import UserError
 from ..neighbors import unit, wide
+from .few_shot import Cache, Fitted, Given
+
+LABEL = "Tip-Adapter"
+ABOUT = "cache of image features (Zhang et al. 2022), no training"
+ORDER = 10
+LINE = ("green", "-.", "^")
 
 # configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): where its search of β and of α ends on a data set. They
 # start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes once through them, β outer.
@@ -79,15 +85,7 @@ class TipAdapter:
         return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)
 
 
-class RawAdapter(TipAdapter):
-    """The CODER-Adapter on raw features: what is left of it without CODER.
-
-    As :class:`TipAdapter`, with the affinity scaled per image to [0, 1] as the CODER-Adapter does it.
-    """
-
-    def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) with the keys, min-max scaled per row -> (N, K) in [0, 1]."""
-        cosine = super().affinity(x)
-        low, high = cosine.aminmax(dim=1, keepdim=True)
-        constant = high - low <= 8 * torch.finfo(cosine.dtype).eps  # one shot, or equal ones up to rounding
-        return torch.where(constant, 1.0, (cosine - low) / (high - low))
+def fit(given: Given) -> Fitted:
+    """With the search of its authors."""
+    model = TipAdapter.fit(given.cache, given.labels, n_classes=given.n_classes)
+    return Cache(model, published_grid(given.dataset))

@@ -18,9 +18,14 @@ from ..adapter import Span, grid
 from ..errors import UserError
 from ..lines import Floats, right_on_plane
 from ..neighbors import unit
+from .few_shot import Fitted, Given
 from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
+LABEL = "TIP-X"
+ABOUT = "Tip-Adapter and how alike CLIP sees image and shot (Udandarao et al. 2023), no training"
+ORDER = 20
+LINE = ("orange", (0, (5, 1)), "v")
 TEMPERATURE = 0.5  # of the signatures
 ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
 
@@ -122,3 +127,8 @@ class TipX:
 
 def _signatures(x: Tensor, weights: Tensor) -> Tensor:
     return torch.log_softmax(x @ weights.T / TEMPERATURE, dim=1)
+
+
+def fit(given: Given) -> Fitted:
+    """With the range of its divergence from the validation images."""
+    return TipX.fit(given.cache, given.labels, given.weights, given.validation)

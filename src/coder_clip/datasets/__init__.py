@@ -20,7 +20,6 @@ DRAWN = {
     "shapes": ("shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
-TEST_ONLY = ("imagenet_v2", "places365")  # no train, no val: zero-shot
 BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "DRAWN",
     "PUBLISHED",
     "SPLITS",
-    "TEST_ONLY",
     "Dataset",
     "Split",
     "Templates",
@@ -37,6 +35,7 @@ __all__ = [
     "load_templates",
     "named_pictures",
     "nearest_dataset",
+    "zero_shot_only",
 ]
 
 
@@ -102,6 +101,11 @@ def nearest_dataset(name: str) -> str:
     """``" (did you mean 'x'?)"`` over all names, and over the other names that published data sets have."""
     found: str = _module("entry").nearest_published(name, DRAWN)
     return found
+
+
+def zero_shot_only(name: str) -> bool:
+    """Whether a published data set has a test split alone, by its entry: no train, no val, so zero-shot only."""
+    return name in PUBLISHED and all(set(r.counts) == {"test"} for r in _module("entry").entry(name).splits)
 
 
 def _own_templates(name: str, config: DatasetConfig) -> Templates:

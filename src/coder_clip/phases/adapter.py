@@ -13,11 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
+from ..baselines.few_shot import Fitted, Given
+from ..baselines.few_shot import method as method_of
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation import over_seeds, paired_over_seeds, paired_test_over_seeds
-from ..few_shot import METHODS, Fitted, Given
+from ..evaluation.estimates import over_seeds, paired_over_seeds, paired_test_over_seeds
 from ..settings import FLAWS, SETTINGS, Setting
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
@@ -139,11 +140,11 @@ class Scored:
 
 def _ready(method: str, given: Given, on_val: Scored, before: list[Ready]) -> Ready:
     """The method fitted and searched; as it was where another setting had the same texts."""
-    texts = [given.texts[kind][0] for kind in METHODS[method].kinds]
+    texts = [given.texts[kind][0] for kind in method_of(method).kinds]
     for r in before:
         if all(torch.equal(a, b) for a, b in zip(r.texts, texts, strict=True)):
             return r
-    fitted = METHODS[method].fit(given)
+    fitted = method_of(method).fit(given)
     point = fitted.search(on_val.images.features, on_val.clip, on_val.images.labels)
     before.append(Ready(texts, fitted, point))
     return before[-1]
@@ -152,7 +153,7 @@ def _ready(method: str, given: Given, on_val: Scored, before: list[Ready]) -> Re
 def _chosen(method: str, setting: Setting, r: Ready, initial: Point, on_val: Scored, on_test: Scored) -> Run:
     """The run that a setting reports: searched on validation, or what the published code makes of the test split."""
     points = {"searched": r.searched}
-    if METHODS[method].published_initial and setting.adapter_selection == "best_of_two_on_test":
+    if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
         points = {"initial": initial, **points}
     if setting.adapter_selection == "test":
         t = on_test.images

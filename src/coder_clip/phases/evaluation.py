@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
-from ..evaluation import (
+from ..evaluation.estimates import estimate
+from ..evaluation.representation import (
     corrections,
-    estimate,
     knn_accuracy,
     retrieval_precision,
     stratified_subset,
     telling_texts,
-    text_choice_curve,
-    text_count_curve,
-    text_kind_ablation,
     tsne,
 )
+from ..evaluation.text_ablations import text_choice_curve, text_count_curve, text_kind_ablation
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
 from .common import Images, Texts, read_images, read_texts, use_threads

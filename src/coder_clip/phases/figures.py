@@ -11,8 +11,9 @@ from PIL import Image
 from ..artifacts import Paths
 from ..datasets import load_dataset
 from ..errors import UserError, nearest
-from ..figures import FIGURES, write
-from ..results import Results
+from ..reporting.exhibits import FIGURES
+from ..reporting.parts.style import write
+from ..reporting.results import Results
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -38,4 +39,4 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
             except UserError as error:
                 raise UserError(f"figure '{figure}' shows images: {error}") from error
 
-        write(FIGURES[each](results, image), Paths(config.results).figure(each, ""))
+        write(FIGURES[each].figure(results, image), Paths(config.results).figure(each, ""))

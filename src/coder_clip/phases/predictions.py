@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from ..evaluation import (
+from ..evaluation.estimates import (
     Estimate,
     SeedsEstimate,
     estimate,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from .. import report
 from ..artifacts import Paths, present
-from ..results import Results
-from ..tables import plain
+from ..reporting import page
+from ..reporting.formats import plain
+from ..reporting.results import Results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ def run(config: Config, config_file: Path) -> None:
     file = config_file.as_posix()
     default = file == "config/reproduce.yaml"
     results = Results.of(config, "" if default else file)
-    report.write_metrics(results, paths.metrics)
-    report.render(
+    page.write_metrics(results, paths.metrics)
+    page.render(
         results,
         paths.report,
         title=config.title,

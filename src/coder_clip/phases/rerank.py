@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
-from ..coverage import coverage
-from ..evaluation import estimate, paired_test
+from ..evaluation.estimates import estimate, paired_test
+from ..evaluation.text_coverage import coverage
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..settings import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
 from .coder import text_neighbors

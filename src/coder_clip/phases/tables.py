@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..artifacts import Paths
 from ..errors import UserError, nearest
-from ..results import Results
-from ..tables import TABLES, write
+from ..reporting.exhibits import TABLES
+from ..reporting.formats import write
+from ..reporting.results import Results
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -21,4 +22,4 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
             raise UserError(f"no table '{name}'{nearest(name, TABLES)}")
     results = Results.of(config)
     for name in names or TABLES:
-        write(TABLES[name](results), Paths(config.results).table(name, ""))
+        write(TABLES[name].table(results), Paths(config.results).table(name, ""))

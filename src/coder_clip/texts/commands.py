@@ -200,7 +200,7 @@ def _templates(config: Config, dataset: str) -> Templates:
 
 def _coverage(config: Config, dataset: str) -> float | None:
     """Share of the rerank's comparisons with a text, over all models; None before a run."""
-    from ..results import Results
+    from ..reporting.results import Results
 
     paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
     if dataset not in config.datasets or not all(p.is_file() for p in paths):

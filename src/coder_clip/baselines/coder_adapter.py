@@ -1,0 +1,26 @@
+"""The CODER-Adapter (paper, section 3.5); `coder_clip.adapter` is the method itself."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..adapter import CoderAdapter
+from ..neighbors import ADAPTER_KINDS
+from .few_shot import Cache, Fitted, Given
+
+LABEL = "CODER-Adapter"
+ABOUT = "a cache of the shots' CODERs, no training"
+ORDER = 50
+LINE = ("blue", "-", "o")
+KINDS = ADAPTER_KINDS
+PUBLISHED_INITIAL = True
+
+
+def fit(given: Given) -> Fitted:
+    """On the texts of its kinds."""
+    return fit_texts(given, given.described(*KINDS))
+
+
+def fit_texts(given: Given, texts: Tensor) -> Fitted:
+    """The CODER-Adapter on texts (M, d)."""
+    return Cache(CoderAdapter.fit(given.cache, given.labels, texts, n_classes=given.n_classes), given.grid)

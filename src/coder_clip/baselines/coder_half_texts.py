@@ -1,0 +1,36 @@
+"""The CODER-Adapter with half of each class's texts (ablation)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..neighbors import ADAPTER_KINDS
+from .coder_adapter import fit_texts
+from .few_shot import Fitted, Given
+
+LABEL = "CODER-Adapter, half the texts"
+ABOUT = "CODER-Adapter with half of each class's attribute and analogous texts, drawn by the seed"
+ORDER = 40
+LINE = ("orange", (0, (5, 1)), "v")
+ABLATION = True
+KINDS = ADAPTER_KINDS
+PUBLISHED_INITIAL = True
+
+
+def fit(given: Given) -> Fitted:
+    """On all names and half of every other kind."""
+    name, *others = KINDS
+    texts = [given.texts[name][0], *(half(*given.texts[kind], given.seed) for kind in others)]
+    return fit_texts(given, torch.cat(texts))
+
+
+def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
+    """Half of every class's texts, rounded up, drawn by the seed, in their order: (M, d), (M,) -> (m, d)."""
+    owner = class_index.numpy()
+    kept = []
+    for c in np.unique(owner):
+        rows = np.flatnonzero(owner == c)
+        kept += np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()
+    return features[torch.tensor(sorted(kept), dtype=torch.int64)]

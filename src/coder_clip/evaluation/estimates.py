@@ -1,0 +1,212 @@
+"""Accuracies with their intervals, and paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, binomtest
+from torch import Tensor
+
+from ..errors import UserError
+from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
+
+Values = Tensor | NDArray[Any] | Sequence[float]
+Labels = Tensor | NDArray[Any] | Sequence[int]
+
+RESAMPLES = 2000
+CHUNK = 4_000_000  # numbers held at once: resampled counts
+
+
+class Estimate(TypedDict):
+    """A share in [0, 1] (a difference: in [-1, 1]) with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PairedTest(TypedDict):
+    """What changed between two methods on the same images."""
+
+    difference: Estimate
+    fixed: int
+    broke: int
+    p_value: float
+
+
+class SeedsEstimate(TypedDict):
+    """Mean and sample standard deviation over seeds, and a 95 % interval over seeds and images."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+class PairedSeedsTest(TypedDict):
+    """What changed between two methods on the same seeds and images."""
+
+    difference: SeedsEstimate
+    fixed: int
+    broke: int
+    p_value: float
+
+
+def accuracy(correct: Values) -> float:
+    """Share of right images. ``correct``: (N,) of 0 and 1. UserError without an image."""
+    return _mean_over_classes(*_results(correct, None))
+
+
+def mean_class_recall(correct: Values, labels: Labels) -> float:
+    """Mean over the classes that have images of the share of right images in the class.
+
+    correct: (N,) of 0 and 1; labels: (N,). UserError without an image.
+    """
+    return _mean_over_classes(*_results(correct, labels))
+
+
+def bootstrap_interval(
+    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
+
+    Of the mean of ``values`` (N,), or, given ``labels`` (N,), of the mean over classes of the class means;
+    a class that a resample misses is left out of it. NaN values (undefined for an image) are left out.
+    Images enter only through how often each (label, value) occurs, so a resample is one multinomial draw of
+    those counts. For the mean of zeros and ones that count is binomial, and its quantiles are taken exactly:
+    the limit of infinitely many resamples. Where all images are right, or all wrong, resampling says nothing
+    and the exact limits stand instead (Clopper and Pearson 1934): 100 % of 10 images is "over 69 %".
+    UserError without an image.
+    """
+    values, labels = _results(values, labels)
+    cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
+    starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
+    if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
+        n, right = len(values), int(values.sum())
+        if right in (0, n):
+            exact = binomtest(right, n).proportion_ci(LEVEL, method="exact")
+            return float(exact.low), float(exact.high)
+        low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
+        return float(low), float(high)
+    means = np.empty(resamples)
+    for rows, drawn in _resampled_counts(counts, resamples, np.random.default_rng(seed)):
+        images = np.add.reduceat(drawn, starts, axis=1)  # (rows, classes)
+        sums = np.add.reduceat(drawn * cells[:, 1], starts, axis=1)
+        seen = images > 0
+        means[rows] = (sums / np.where(seen, images, 1)).sum(axis=1) / seen.sum(axis=1)
+    return _quantiles(means)
+
+
+def estimate(
+    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
+
+    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are left
+    out. Interval as in :func:`bootstrap_interval`. UserError without an image.
+    """
+    low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed)
+    return {"value": _mean_over_classes(*_results(values, labels)), "low": low, "high": high}
+
+
+def paired_test(before: Values, after: Values) -> PairedTest:
+    """Whether ``after`` is better than ``before``; both (N,) of 0 and 1 for the same images.
+
+    difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
+    :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
+    wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where
+    nothing changed. ValueError where the lengths differ; UserError without an image.
+    """
+    was, _ = _results(before, None)
+    now, _ = _results(after, None)
+    if len(was) != len(now):
+        raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
+    found = paired_test_over_seeds(was[None], now[None])
+    d = found["difference"]
+    return {**found, "difference": {"value": d["mean"], "low": d["low"], "high": d["high"]}}
+
+
+def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstimate:
+    """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
+
+    std: sample standard deviation of the S accuracies, 0 with one seed. The interval holds what seeds and images
+    contribute (:func:`~.intervals.crossed_interval`); with one seed, what the images do
+    (:func:`bootstrap_interval`). UserError without a seed or an image.
+    """
+    runs = _runs(correct)
+    interval = bootstrap_interval(runs[0]) if len(runs) == 1 else crossed_interval(runs, SHARE)[:2]
+    return _summary(runs, *interval)
+
+
+def paired_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> SeedsEstimate:
+    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
+
+    Interval as in :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an
+    image.
+    """
+    return paired_test_over_seeds(before, after)["difference"]
+
+
+def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedSeedsTest:
+    """Whether ``after`` is better than ``before``; both (S, N) of 0 and 1 for the same seeds and images.
+
+    fixed, broke: how often an image of a seed became right, or wrong. p_value: that of the interval of the difference,
+    so over other seeds and images; with one seed the exact McNemar test. UserError without a seed or an image.
+    """
+    change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
+    fixed, broke = int((change > 0).sum()), int((change < 0).sum())
+    if not fixed + broke:
+        return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
+    low, high, p_value = crossed_interval(change, DIFFERENCE)
+    if len(change) == 1:
+        p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue)
+    return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
+
+
+def _runs(values: Any) -> NDArray[np.float64]:
+    """(S, N) results. UserError without a seed or an image."""
+    runs = np.asarray(values, dtype=np.float64)
+    if runs.ndim != 2 or runs.size == 0:
+        raise UserError(f"no results to average over seeds (shape {runs.shape}): check seeds and test split")
+    return runs
+
+
+def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimate:
+    of_runs = runs.mean(axis=1)
+    std = float(of_runs.std(ddof=1)) if len(runs) > 1 else 0.0
+    return {"mean": float(of_runs.mean()), "std": std, "low": low, "high": high}
+
+
+def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Values and labels as arrays without the NaN values; one class for all where there are no labels."""
+    v = np.asarray(values, dtype=np.float64)
+    c = np.zeros(v.shape, dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
+    if v.ndim != 1 or v.shape != c.shape:
+        raise ValueError(f"one value and one label an image are needed, not {v.shape} and {c.shape}")
+    defined = ~np.isnan(v)
+    if not defined.any():
+        raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
+    return v[defined], c[defined]
+
+
+def _mean_over_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return float((np.bincount(inverse, weights=values) / counts).mean())
+
+
+def _resampled_counts(
+    counts: NDArray[np.int64], resamples: int, rng: np.random.Generator
+) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """How often each of U cells occurs in each resample: chunks (rows, U)."""
+    step = max(1, CHUNK // len(counts))
+    for start in range(0, resamples, step):
+        rows = slice(start, min(start + step, resamples))
+        yield rows, rng.multinomial(counts.sum(), counts / counts.sum(), size=rows.stop - rows.start)
+
+
+def _quantiles(means: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,93 @@
+"""The exhibits: one module each, which holds a table, a figure, or both, and all there is to say about them.
+
+A module declares, as literals::
+
+    SECTION = "Few-shot"                  the section of the report (SECTIONS below; a new one is shown last)
+    ORDER = 20                            its place in that section
+    PHASES = ("adapter",)                 whose artefacts it shows
+    SHOWS_IMAGES = True                   only for a figure that opens images, not only results
+
+and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. The rules, the command
+line, the report and the tests find it here; nothing else lists it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import scan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..parts.style import Drawing, Loader
+    from ..parts.table import Table
+    from ..results import Results
+
+# In the order of the page: the main result first.
+SECTIONS = {
+    "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
+    "texts of a class; stage two (rerank) asks what tells the likeliest classes apart.",
+    "Few-shot": "A cache of a few training images a class corrects the zero-shot scores; nothing is trained.",
+    "Texts": "Which kinds of text help, and how many it takes.",
+    "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
+    "Settings": "The published code keeps some bugs and chooses some values on test data. Each number stands "
+    "beside what it is without them.",
+    "Published figures": "What others report for the same images and encoders, each figure with its source.",
+}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A table, a figure, or both. name: of its module and its files; the rest as its module declares it."""
+
+    name: str
+    section: str
+    order: int
+    phases: tuple[str, ...]
+    has_table: bool
+    has_figure: bool
+    shows_images: bool
+
+    def table(self, results: Results) -> Table:
+        """Make its table."""
+        made: Table = self._module().table(results)
+        return made
+
+    @property
+    def drawing(self) -> Drawing:
+        """Its figure's function, title, caption and text for those who cannot see it."""
+        found: Drawing = self._module().FIGURE
+        return found
+
+    def figure(self, results: Results, image: Loader) -> Figure:
+        """Draw its figure."""
+        return self.drawing(results, image)
+
+    def _module(self) -> Any:
+        """Imported when it is made or drawn: the rules read this list at every start, without pandas and matplotlib."""
+        return importlib.import_module(f".{self.name}", __package__)
+
+
+def _exhibit(module: scan.Module) -> Exhibit:
+    section, order, phases = scan.required(Path(__file__).parent, module, "SECTION", "ORDER", "PHASES")
+    has_table, has_figure = "table" in module.defines, "FIGURE" in module.defines
+    if not has_table and not has_figure:
+        raise ImportError(f"exhibit '{module.name}' has neither a function table nor a FIGURE")
+    images = module.constants.get("SHOWS_IMAGES", False)
+    return Exhibit(module.name, section, order, phases, has_table, has_figure, images)
+
+
+def _place(exhibit: Exhibit) -> tuple[int, str, int, str]:
+    known = exhibit.section in SECTIONS
+    section = list(SECTIONS).index(exhibit.section) if known else len(SECTIONS)
+    return section, exhibit.section, exhibit.order, exhibit.name
+
+
+# In the order of the page.
+EXHIBITS = sorted(map(_exhibit, scan.modules(Path(__file__).parent)), key=_place)
+TABLES = {e.name: e for e in EXHIBITS if e.has_table}
+FIGURES = {e.name: e for e in EXHIBITS if e.has_figure}

@@ -1,0 +1,57 @@
+"""Original features and CODER."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..parts import cells, frames
+from ..parts.table import Cell, Column, Table
+from ..results import Results
+
+SECTION = "Features"
+ORDER = 10
+PHASES = ("evaluation",)
+
+FEATURES = {"original": "original", "coder": "CODER"}
+
+
+CAPTION = (
+    "How well near images share a class, by the cosine of original image features and of CODERs: accuracy of the k "
+    "nearest other test images, and the share of an image's class among its R nearest, R being the size of the class "
+    "(R-precision). With 95 % intervals."
+)
+
+
+def table(results: Results) -> Table:
+    """Neighbours and retrieval by original features and by CODER."""
+    records = [
+        {"dataset": d, "model": m, "features": row["features"], "k": row["k"]}
+        | frames.estimate("knn_accuracy", row["knn_accuracy"])
+        | frames.estimate("retrieval_precision", row["retrieval_precision"])
+        for d, m in results
+        for row in results.evaluation(d, m)["feature_quality"]
+    ]
+    quantities = [
+        f"{q}{end}" for q in ("knn_accuracy", "retrieval_precision") for end in ("", "_low", "_high")
+    ]
+    frame = pd.DataFrame(records, columns=["dataset", "model", "features", "k", *quantities])
+    knn = frames.best(frame, ["dataset", "model"], "knn_accuracy")
+    retrieval = frames.best(frame, ["dataset", "model"], "retrieval_precision")
+    rows = [
+        [
+            *cells.place_cells(results, r),
+            Cell(cells.label(FEATURES, r["features"])),
+            cells.interval(r, "knn_accuracy", best=knn[i]),
+            cells.interval(r, "retrieval_precision", best=retrieval[i]),
+        ]
+        for i, r in enumerate(frames.records(frame))
+    ]
+    k = ", ".join(str(k) for k in dict.fromkeys(frame["k"]))
+    columns = [Column("Features", numeric=False), Column(f"{k}-NN (%)"), Column("R-precision (%)")]
+    return Table(
+        "Original features and CODER",
+        f"{CAPTION} Bold: higher value.{cells.only(results)}",
+        frame,
+        [*cells.place(results), *columns],
+        rows,
+    )

@@ -1,0 +1,112 @@
+"""Reproduced numbers beside published ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ..parts import cells
+from ..parts.table import Cell, Column, Table
+from ..published_figures import Figure, comparable, figures
+from ..results import Results
+
+SECTION = "Published figures"
+ORDER = 10
+PHASES = ("zero_shot", "rerank", "adapter")
+
+CAPTION = (
+    "Reproduced numbers, each with its 95 % interval, beside what others report, with the source. Within: whether the "
+    "published figure lies in our interval. Targets are of the same images; bands are of another split or of other "
+    "sentences, and show only that nothing is broken. Unknown: nobody could verify the figure, so none is shown."
+)
+NOTHING = (
+    "Nothing is compared: no data set of this run is a published one, whole, encoded with the weights that published "
+    "figures are of (OpenAI's)."
+)
+QUANTITIES = {"accuracy": "top-1", "top5_accuracy": "top-5", "mean_class_recall": "mean class recall"}
+COLUMNS = [
+    *("dataset", "model", "method", "shots", "setting", "quantity", "reproduced", "low", "high", "published"),
+    *("difference", "within", "compares", "published_as", "source", "note"),
+]
+
+
+def table(results: Results) -> Table:
+    """Every number of the run that a published figure is of."""
+    records: list[dict[str, Any]] = []
+    for dataset, model in results:
+        manifest = results.manifest(dataset)
+        if name := comparable(dataset, manifest, results.encoder(dataset, model)):
+            for figure in figures(dataset, name, manifest["split"]):
+                if ours := _reproduced(results, dataset, model, figure):
+                    records.append({"dataset": dataset, "model": model, **ours, **_against(figure, ours)})
+    numbers = dict.fromkeys(("reproduced", "low", "high", "published", "difference"), float)
+    frame = pd.DataFrame(records, columns=COLUMNS).astype(numbers)
+    rows = [
+        [
+            *cells.place_cells(results, r),
+            cells.method(r["method"], _shots(r["shots"])),
+            Cell(QUANTITIES[r["quantity"]]),
+            Cell(cells.with_interval(r["reproduced"], r["low"], r["high"]), r["reproduced"]),
+            Cell("unknown" if r["published"] is None else cells.percent(r["published"]), r["published"]),
+            Cell("–" if r["difference"] is None else cells.points(r["difference"]), r["difference"]),
+            Cell(r["within"]),
+            Cell(r["compares"]),
+            Cell("; ".join(t for t in (r["published_as"], r["source"], r["note"]) if t)),
+        ]
+        for r in records
+    ]
+    return Table(
+        "Against published figures",
+        f"{CAPTION}{cells.only(results)}" if records else NOTHING,
+        frame,
+        [
+            *cells.place(results),
+            Column("Method", numeric=False),
+            Column("What", numeric=False),
+            Column("Reproduced (%)"),
+            Column("Published (%)"),
+            Column("Difference (points)"),
+            Column("Within", numeric=False),
+            Column("Is a", numeric=False),
+            Column("Published as; source", numeric=False),
+        ],
+        rows,
+    )
+
+
+def _reproduced(results: Results, dataset: str, model: str, figure: Figure) -> dict[str, Any] | None:
+    """This run's number: baselines in its main setting, CODER as the published code runs it, where the run has that."""
+    documents = results.methods(dataset, model)
+    if figure.shots:
+        run = figure.shots in results.shots_of(dataset)
+        documents = results.adapter(dataset, model, figure.shots)["summary"] if run else []
+    found = {m["setting"]: m for m in documents if m["method"] == figure.method}
+    order = ["as_published"] if figure.method.startswith("coder") else []
+    setting = next((s for s in (*order, results.main_setting, "any") if s in found), None)
+    value = found[setting].get(figure.quantity) if setting else None
+    if value is None:
+        return None
+    place = {"method": figure.method, "shots": figure.shots, "setting": setting, "quantity": figure.quantity}
+    return {
+        **place,
+        "reproduced": value.get("value", value.get("mean")),
+        "low": value["low"],
+        "high": value["high"],
+    }
+
+
+def _against(figure: Figure, ours: dict[str, Any]) -> dict[str, Any]:
+    value = figure.value
+    within = "unknown" if value is None else "yes" if ours["low"] <= value <= ours["high"] else "no"
+    return {
+        "published": value,
+        "difference": None if value is None else ours["reproduced"] - value,
+        "within": within,
+        "compares": "–" if value is None else "target" if figure.target else "band",
+        **{key: getattr(figure, key) for key in ("published_as", "source", "note")},
+    }
+
+
+def _shots(shots: int) -> str:
+    return f", {cells.shots(shots)}" if shots else ""

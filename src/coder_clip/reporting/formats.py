@@ -1,0 +1,145 @@
+"""A table as files: CSV, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+from ..artifacts import write_text
+from .parts.table import Cell, Table
+
+LONG = 45  # rows; a longer LaTeX table breaks over pages
+
+
+def write(table: Table, stem: str | Path) -> None:
+    """Write ``stem``.csv (full precision), .md (rounded) and .tex (booktabs)."""
+    stem = Path(stem)
+    write_text(stem.with_name(f"{stem.name}.csv"), table.frame.to_csv(index=False, lineterminator="\n"))
+    write_text(stem.with_name(f"{stem.name}.md"), markdown(table))
+    write_text(stem.with_name(f"{stem.name}.tex"), latex(table, stem.name))
+
+
+def markdown(table: Table) -> str:
+    """A pipe table below its title; text cannot break out of a cell or be read as markup."""
+
+    def cell(c: Cell) -> str:
+        return f"**{_md(c.text)}**" if c.best else _md(c.text)
+
+    lines = [f"**{_md(table.title)}.** {_md(table.caption)}", ""]
+    lines.append("| " + " | ".join(_md(c.label) for c in table.columns) + " |")
+    lines.append("| " + " | ".join("---:" if c.numeric else "---" for c in table.columns) + " |")
+    lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]
+    if not table.rows:
+        lines = lines[:1]
+    lines += [line for note in table.notes for line in ("", _md(note))]
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str, width: int = 100) -> str:
+    """A table as `markdown` wrote it, for a terminal: aligned columns, bold as colour, nothing escaped."""
+    lines = text.strip().splitlines()
+    grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
+    bold = [[c.startswith("**") for c in row] for row in grid]
+    grid = [[_bare(c) for c in row] for row in grid]
+    widths = [max(map(len, column)) for column in zip(grid[0], *grid[2:], strict=True)]
+    right = [c.endswith(":") for c in grid[1]]
+    grid[1] = ["-" * w for w in widths]
+    out = []
+    for cells, strong in zip(grid, bold, strict=True):
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+        shown = [f"\033[1m{c}\033[0m" if b else c for c, b in zip(padded, strong, strict=True)]
+        out.append("  ".join(shown).rstrip())
+    texts = [textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")]
+    return "\n\n".join([texts[0], "\n".join(out), *texts[1:]])
+
+
+def _bare(markdown: str) -> str:
+    return re.sub(r"\\([\\`*_{}\[\]<>#|~$&])", r"\1", markdown.replace("**", ""))
+
+
+def latex(table: Table, name: str) -> str:
+    """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which breaks over pages."""
+
+    def cell(c: Cell) -> str:
+        return rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text)
+
+    spec = "".join("r" if c.numeric else "l" for c in table.columns)
+    head = " & ".join(_tex(c.label) for c in table.columns) + r" \\"
+    about = " ".join([table.caption, *table.notes])
+    caption = rf"\caption{{{_tex(table.title)}. {_tex(about)}}}\label{{tab:{name}}}"
+    body = []
+    for row, new in zip(table.rows, table.groups(), strict=True):
+        body += [r"\addlinespace"] * new + [" & ".join(map(cell, row)) + r" \\"]
+    if len(table.rows) > LONG:
+        needs = r"% \usepackage{booktabs,longtable}"
+        top = [rf"\begin{{longtable}}{{{spec}}}", caption + r" \\", r"\toprule", head, r"\midrule"]
+        top += [r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"]
+        lines = [needs, r"{\footnotesize\setlength{\tabcolsep}{4pt}", *top, *body, r"\end{longtable}", "}"]
+    else:
+        needs = r"% \usepackage{booktabs}"
+        top = [r"\begin{table}", r"\centering", caption, r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+        top += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule"]
+        lines = [needs, *top, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+_BAR = re.compile(r"(?<!\\)\|")
+_MD = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ a bare [ would be a length
+    "]": "{]}",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\rightarrow$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+}
+
+
+def one_line(text: str) -> str:
+    """Line breaks and control characters gone, which neither format can hold."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _md(text: str) -> str:
+    text = one_line(text)
+    # brackets and underscores inside words and numbers read better bare, and mean nothing there
+    return re.sub(r"(?<=\w)\\_(?=\w)", "_", re.sub(r"\\([\[\]])(?!\()", r"\1", _MD.sub(r"\\\1", text)))
+
+
+def _tex(text: str) -> str:
+    """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code point."""
+    plain = one_line(text).replace('"', "''")  # OT1 has no straight double quote
+    out = []
+    for c in plain:
+        if c in _TEX:
+            out.append(_TEX[c])
+        elif c.isascii() or "À" <= c <= "ÿ":
+            out.append(c)
+        else:
+            out.append(f"{{[}}U+{ord(c):04X}{{]}}")
+    return "".join(out)

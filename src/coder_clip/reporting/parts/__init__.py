@@ -1,0 +1,1 @@
+"""What several exhibits are made of."""

@@ -1,0 +1,236 @@
+"""The results tree as tables, figures and the report read it: each file once, when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
+from ..errors import UserError
+from ..settings import SETTINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..config import Config
+
+MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file behind a number: where it lies (from the results folder's parent), its hash, its command."""
+
+    path: str
+    sha256: str
+    command: str
+
+
+class Results:
+    """Artefacts of some data sets, models and shots, in the order given, below one results folder.
+
+    Nothing is read before it is asked for, so a table needs only the phases it shows. A missing file is a
+    UserError that names the file and the command that makes it.
+    """
+
+    @classmethod
+    def of(cls, config: Config, config_file: str = "") -> Results:
+        """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
+        results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+        results.few_shot = [d for d in config.datasets if config.few_shot(d)]
+        results.left_out = config.left_out
+        results.option = f" --config {config_file}" if config_file else ""
+        return results
+
+    def __init__(
+        self, root: str | Path, datasets: Sequence[str], models: Sequence[str], shots: Sequence[int] = ()
+    ) -> None:
+        self.option = ""
+        self.left_out: tuple[str, ...] = ()  # data sets of the configuration that are not here
+        if not datasets or not models:
+            raise UserError("no results to show: name at least one data set and one model")
+        self.paths = Paths(root)
+        self.datasets, self.models = list(datasets), list(models)
+        self.shots = sorted(shots)
+        self.few_shot = list(datasets)  # those that the few-shot methods ran on
+        self._read: dict[Path, Any] = {}
+        self._hashes: dict[Path, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every (data set, model), data sets outermost."""
+        return ((d, m) for d in self.datasets for m in self.models)
+
+    def shots_of(self, dataset: str) -> list[int]:
+        """Numbers of shots that a data set was run with; none where it is zero-shot only."""
+        return self.shots if dataset in self.few_shot else []
+
+    # ---- documents and rows, one method a phase
+
+    def zero_shot(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.zero_shot(model, dataset))
+
+    def rerank(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.rerank(model, dataset))
+
+    def adapter(self, dataset: str, model: str, shots: int) -> dict[str, Any]:
+        return self._json(self.paths.adapter(model, dataset, shots))
+
+    def evaluation(self, dataset: str, model: str) -> dict[str, Any]:
+        return self._json(self.paths.evaluation(model, dataset))
+
+    def rerank_off(self, dataset: str, model: str) -> str:
+        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
+        document = self.rerank(dataset, model)
+        m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
+        if not document.get("pairs_with_texts", 1):
+            return "no one-to-one texts"
+        if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
+            return ""
+        if m["looked_at"]:
+            return "no one-to-one texts for the classes that are compared"
+        if SETTINGS[m["setting"]].rerank_threshold == "validation" and not m["threshold"]:
+            return "validation chose threshold 0, which reranks nothing"
+        return f"no image lies below the threshold {m['threshold']:g}"
+
+    def rerank_rows(self, dataset: str, model: str) -> pd.DataFrame:
+        return self._rows(self.paths.rerank(model, dataset))
+
+    def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
+        return self._rows(self.paths.zero_shot(model, dataset))
+
+    def maps(self, dataset: str, model: str) -> pd.DataFrame:
+        """t-SNE coordinates: image_id, label, features, x, y."""
+        return self._rows(self.paths.evaluation(model, dataset))
+
+    def texts(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.texts(dataset))
+
+    def one_to_one_texts(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.one_to_one_texts(dataset))
+
+    def manifest(self, dataset: str) -> dict[str, Any]:
+        return self._json(self.paths.manifest(dataset))
+
+    def split(self, dataset: str) -> str:
+        """Which split of a published data set it is, in words; "own" where there is only one."""
+        return str(self.manifest(dataset).get("split", "own"))
+
+    def encoder(self, dataset: str, model: str) -> dict[str, Any]:
+        """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
+        return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
+
+    def templates(self, dataset: str) -> dict[str, Any]:
+        """The sentences that the texts were put into, a kind: one or several (reads a header only)."""
+        path = self.paths.text_features(self.models[0], dataset)
+        return dict(read_metadata(path).get("templates", {}))
+
+    def unreadable(self, dataset: str) -> dict[str, list[list[str]]]:
+        """Split -> (image id, reason) of images that were left out (reads headers only)."""
+        found = {}
+        for split in ("shots", "val", "test"):
+            path = self.paths.image_features(self.models[0], dataset, split)
+            if split == "test" or path.is_file():  # a zero-shot data set has no shots
+                found[split] = list(read_metadata(path).get("skipped", []))
+        return {split: images for split, images in found.items() if images}
+
+    # ---- what is in them
+
+    def few_shot_runs(self) -> Iterator[tuple[str, str, int, dict[str, Any], str]]:
+        """Every data set, model and number of shots, with its document and the setting that is shown of it."""
+        for dataset, model in self:
+            for shots in self.shots_of(dataset):
+                document = self.adapter(dataset, model, shots)
+                yield dataset, model, shots, document, self.few_shot_setting(document)
+
+    def average_runs(self, model: str, method: str, shots: int) -> dict[int, float]:
+        """Seed -> test accuracy averaged over all data sets; empty unless all data sets share a seed."""
+        documents = [self.adapter(dataset, model, shots) for dataset in self.few_shot]
+        runs = [self.seeds(d, method, self.few_shot_setting(d)) for d in documents]
+        shared = [seed for seed in runs[0] if all(seed in r for r in runs)]
+        return {seed: float(np.mean([r[seed] for r in runs])) for seed in shared}
+
+    @staticmethod
+    def seeds(document: dict[str, Any], method: str, setting: str) -> dict[int, float]:
+        """Seed -> test accuracy, in an adapter document."""
+        return {
+            r["seed"]: r["test_accuracy"]
+            for r in document["runs"]
+            if r["method"] == method and r["setting"] == setting
+        }
+
+    def methods(self, dataset: str, model: str) -> list[dict[str, Any]]:
+        """Zero-shot and reranked methods of every setting, as the documents hold them."""
+        return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
+
+    @cached_property
+    def main_setting(self) -> str:
+        """``clean`` where the run has it, else the setting nearest to it."""
+        there = {m["setting"] for d, m in self for m in self.zero_shot(d, m)["methods"]}
+        return self._main(there)
+
+    def few_shot_setting(self, document: dict[str, Any]) -> str:
+        """`main_setting`, told from an adapter document, so that few-shot results need no other phase."""
+        return self._main({s["setting"] for s in document["summary"]})
+
+    def rerank_setting(self, document: dict[str, Any]) -> str:
+        """`main_setting`, told from a rerank document."""
+        return self._main({m["setting"] for m in document["methods"]})
+
+    @staticmethod
+    def rerank_that_looks(document: dict[str, Any]) -> dict[str, Any] | None:
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
+
+        The clean setting may choose to rerank nothing.
+        """
+        order = list(SETTINGS)
+        methods = sorted(document["methods"], key=lambda m: -order.index(m["setting"]))
+        return next((m for m in methods if m["comparisons"]["all"]), None)
+
+    @staticmethod
+    def _main(there: set[str]) -> str:
+        return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
+
+    def sources(self, phases: Sequence[str]) -> list[Source]:
+        """The files of some phases with hash and command, in the order of phases, data sets and models."""
+        found: list[Source] = []
+        for phase in phases:
+            for dataset, model in self:
+                shots = self.shots_of(dataset) if phase == "adapter" else [None]
+                for n in shots:
+                    place = (model, dataset) if n is None else (model, dataset, n)
+                    rows: Path = getattr(self.paths, phase)(*place)
+                    command = self._json(rows.with_suffix(".json")).get("made_by", {}).get("command", "")
+                    found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
+        return found
+
+    def source(self, path: Path, command: str) -> Source:
+        if path not in self._hashes:
+            self._hashes[path] = sha256(present(path))
+        return Source(self.shown(path), self._hashes[path], command + self.option * bool(command))
+
+    def shown(self, path: Path) -> str:
+        """The path as people see it: from the results folder on, the same on every machine."""
+        return (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
+
+    # ---- reading
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        path = path.with_suffix(".json")
+        if path not in self._read:
+            document = read_json(path)
+            if not isinstance(document, dict):
+                raise UserError(f"{path} does not hold what it should; delete it and run again")
+            self._read[path] = document
+        found: dict[str, Any] = self._read[path]
+        return found
+
+    def _rows(self, path: Path) -> pd.DataFrame:
+        if path not in self._read:
+            self._read[path] = read_parquet(path)
+        rows: pd.DataFrame = self._read[path]
+        return rows

@@ -1,0 +1,124 @@
+"""The recipes of CONTRIBUTING.md, as they are printed: one new file each, and nothing else lists what it adds.
+
+A recipe's code blocks begin with the path of the file that they are. A recipe that is added there (a text source, a
+phase) is planted here as it stands; what it adds is then asked for in a test of its own below.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from working_copy import PHASES, REPO, REPORT, Work, few_pictures, working_copy
+
+from trees import put_all, split_file
+
+BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
+BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
+
+
+def files() -> dict[str, str]:
+    """Path -> text of the files that CONTRIBUTING.md prints."""
+    found = dict(BLOCK.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    assert {BASELINE, EXHIBIT} < {name.removeprefix("src/coder_clip/") for name in found}
+    return found
+
+
+def plant_leaves(root: Path) -> None:
+    """The images and the split file of the data set in the recipe: three classes."""
+    rows = {
+        split: [
+            (f"{name}/{split}_{i}.jpg", label, name)
+            for label, name in enumerate(("oak", "maple", "ginkgo"))
+            for i in range(images)
+        ]
+        for split, images in {"train": 4, "val": 2, "test": 3}.items()
+    }
+    put_all(root / "leaves/images" / path for found in rows.values() for path, _, _ in found)
+    split_file(root / "leaves/split_zhou_Leaves.json", rows)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A copy of the repository with every recipe followed, in which everything was run."""
+    work = Work(working_copy(tmp_path_factory.mktemp("extended") / "copy", {}).folder, "config/mine.yaml")
+    few_pictures(work.folder)
+    for name, text in files().items():
+        path = work.folder / name
+        assert not path.exists(), f"{name} is there already: a recipe adds a file"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    plant_leaves(work.folder / "data/published")
+    work.commands(*PHASES, *REPORT)
+    return work
+
+
+def result(work: Work, name: str) -> str:
+    return (work.folder / "results" / name).read_text(encoding="utf-8")
+
+
+def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) -> None:
+    rows = pd.read_csv(extended.folder / "results/tables/few_shot.csv")
+    assert set(rows["dataset"]) == {"shapes", "leaves", "(average)"}
+    for _, same in rows.groupby("dataset"):
+        assert "nearest_mean" in set(same["method"])
+    assert "Nearest class mean" in result(extended, "tables/few_shot.md")
+    assert "nearest_mean" in result(extended, "tables/few_shot_paired.csv")
+    assert "nearest_mean_2_shots" in result(extended, "metrics.json")
+    page = result(extended, "report.html")
+    assert "<dt>Nearest class mean</dt><dd>a cache of the mean shot of each class, no training</dd>" in page
+    legend = (
+        "from coder_clip.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
+        "from coder_clip.reporting.results import Results\n"
+        "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
+        "print(*(t.get_text() for t in figure.legends[0].get_texts()), sep='\\n')"
+    )
+    assert "Nearest class mean" in extended.run(sys.executable, "-c", legend).stdout.splitlines()
+    assert "nearest_mean" in extended.coder_clip("adapter", "--help").stdout
+    assert '"nearest_mean"' in extended.coder_clip("schema").stdout
+
+
+def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> None:
+    assert result(extended, "tables/class_sizes.csv").splitlines()[0] == "dataset,fewest,most"
+    assert "leaves,3,3" in result(extended, "tables/class_sizes.csv")
+    for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
+        assert (extended.folder / "results" / name).is_file()
+    page = result(extended, "report.html")
+    places = [
+        page.index(f'id="{item}"') for item in ("table-classes", "table-class_sizes", "figure-class_sizes")
+    ]
+    assert places == sorted(places)
+    assert page.index('id="figure-class_sizes"') < page.index('id="table-confusions"'), "ORDER is its place"
+    for command in ("table", "figure"):
+        assert "class_sizes" in extended.coder_clip(command, "--help").stdout
+    extended.coder_clip("figure", "class_sizes", "--config", extended.config)
+
+
+def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> None:
+    assert '"split": "CoOp\'s split"' in result(extended, "manifests/leaves.json")
+    rows = pd.read_csv(extended.folder / "results/tables/zero_shot.csv")
+    assert {"clip", "coder"} <= set(rows[rows["dataset"] == "leaves"]["method"])
+    assert "<td>CoOp&#39;s split</td>" in result(extended, "report.html")
+    said = extended.coder_clip("data", "check", "leaves", "--root", extended.folder / "data/published").stdout
+    assert "leaves" in said
+    wrong = extended.coder_clip("data", "check", "leavs", check=False)
+    assert "did you mean 'leaves'?" in wrong.stderr
+
+
+def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
+    """Otherwise the old numbers of a method that one works on stand beside its new code."""
+    extended.snakemake("--touch", "--forceall")
+    assert extended.planned() == {}
+    for name, first in ((EXHIBIT, "tables"), (BASELINE, "fit_adapters")):
+        path = extended.folder / "src/coder_clip" / name
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text + "\n# an edit\n", encoding="utf-8")
+        plan = extended.planned()
+        path.write_text(text, encoding="utf-8")
+        assert first in plan
+        assert {"tables", "figures_of_results", "page"} <= plan.keys()
+        assert ("fit_adapters" in plan) == (name == BASELINE)
+        assert not {"encode_images", "classify", "evaluate"} & plan.keys()

@@ -1,0 +1,1 @@
+"""A person's photos: classify them with nothing but class names or texts, see why, and improve the texts."""

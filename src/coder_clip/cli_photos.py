@@ -276,6 +276,129 @@ def predict(
     )
 
 
+def try_text(
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
+        ),
+    ],
+    of_class: Annotated[
+        str | None, typer.Option("--class", help="Texts of this class; default: of all.")
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option("--add", help="A new text of --class to try; can be given several times."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="What --add adds: attribute, analogous or synonym.")
+    ] = "attribute",
+    dataset: DatasetOption = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Which of the run's encoders.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Say what a text is worth: accuracy on validation images with it, minus without it.
+
+    For example:
+
+    - coder-clip try-text --run results/photos --class cat
+
+    - coder-clip try-text --run results/photos --class cat --add "long whiskers"
+
+    Stage one on the run's validation images; test images stay unseen. Every
+    difference has its paired 95 % interval. p is corrected for the number of
+    texts tried (Holm), without which one in twenty would look worth
+    something by chance.
+    """
+    from .photos import output
+    from .photos.runs import load_run
+    from .photos.study import Study
+
+    if add and of_class is None:
+        raise UserError("--add: name the class of the new text with --class")
+    finished = load_run(run, dataset, model, "coder")
+    images = finished.validation
+    if images is None:
+        raise UserError(f"'{finished.dataset}' has no validation images to try texts on")
+    study = Study(finished.classifier, images.features, images.ids, images.labels)
+    if add:
+        assert of_class is not None
+        found = study.add_one(of_class, kind, add)
+    else:
+        found = study.leave_one_out(of_class)
+    if not found:
+        raise UserError("there are only names: nothing to leave out; --add tries a new text")
+    _write(output.worth_csv(found) if as_csv else output.worth_table(found), None)
+    accuracy = study.start.accuracy
+    _note(
+        f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation images right with the run's texts "
+        f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    )
+
+
+def explore(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            help="A finished run (its results folder or configuration file); or photos and folders of them.",
+            metavar="RUN_OR_PHOTOS...",
+        ),
+    ],
+    classes: ClassesOption = None,
+    classes_file: ClassesFileOption = None,
+    texts: TextsOption = None,
+    model: ModelOption = None,
+    pretrained: PretrainedOption = None,
+    dataset: DatasetOption = None,
+    port: Annotated[int, typer.Option(help="Port of the page; default: a free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    cache: CacheOption = True,
+) -> None:
+    """Open a page on this machine: photos with their reasons, and texts to improve while you watch.
+
+    For example:
+
+    - coder-clip explore results/photos
+
+    - coder-clip explore photos --classes cat,dog
+
+    Only this machine can open the page, and only with the address that is
+    printed; nothing leaves the machine. Text sets are saved in the working
+    directory. Control-C ends it.
+    """
+    import webbrowser
+
+    from .photos import explorer, files, page
+
+    _quiet_about_large_photos()
+    skipped: list[tuple[str, str]] = []
+    if classes or classes_file or texts:
+        classifier, _ = _classifier(
+            None, classes, classes_file, texts, model, pretrained, dataset, None, False, cache
+        )
+        shown, skipped = explorer.explore_photos(classifier, files.find(photos).files, Path.cwd())
+    else:
+        from .photos.runs import load_run
+
+        if len(photos) > 1:
+            raise UserError("several folders are photos: give --classes, --classes-file or --texts")
+        run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
+        shown = explorer.explore_run(run, Path.cwd())
+    for path, reason in skipped:
+        _note(f"left out: {files.shown(path)}: {files.shown(reason)}")
+    _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
+    server, address = page.server(shown, port)
+    typer.echo(f"{address}\nControl-C ends it.")
+    if browser:
+        webbrowser.open(address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(classify)
+    app.command(rich_help_panel=PANEL)(explore)
+    app.command(rich_help_panel=PANEL)(try_text)
     app.command(rich_help_panel=PANEL, hidden=True)(predict)

@@ -137,6 +137,10 @@ class Classifier:
             self._scoring = scoring_texts(self.rows, features, len(self.classes))
         return self._scoring
 
+    def use(self, scoring: ScoringTexts) -> None:
+        """Take the features of the texts from here, in the order of ``rows``: they were encoded before."""
+        self._scoring = scoring
+
     @property
     def neighbors(self) -> TextNeighbors:
         """Stage one: the same numbers as a run with these texts."""

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from .classifier import Photo, Reason
 from .files import NONE, shown
+from .study import Worth
 
 FORMATS = ("table", "csv", "jsonl")
 
@@ -89,3 +90,34 @@ def summary(photos: Sequence[Photo]) -> str:
     """How many photos of each class, most first."""
     counts = Counter(p.label or NONE for p in photos)
     return f"{len(photos)} photos: " + ", ".join(f"{shown(name)} {n}" for name, n in counts.most_common())
+
+
+HEAD = ("text", "class", "kind", "worth", "low", "high", "fixed", "broke", "p_holm")
+
+
+def worth_csv(found: Sequence[Worth]) -> str:
+    """One row per text; worth, low and high in points of accuracy."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEAD)
+    for w in found:
+        d = w.test["difference"]
+        numbers = [f"{100 * d[key]:.2f}" for key in ("value", "low", "high")]  # type: ignore[literal-required]
+        writer.writerow(
+            [w.row.text, w.label, w.row.kind, *numbers, w.test["fixed"], w.test["broke"], f"{w.p_holm:.4f}"]
+        )
+    return out.getvalue()
+
+
+def worth_table(found: Sequence[Worth]) -> str:
+    """The same in columns."""
+    rows = [("worth (points)", "95 % interval", "fixed", "broke", "p (Holm)", "text")]
+    for w in found:
+        d = w.test["difference"]
+        interval = f"[{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
+        text = f"{shown(w.label)}: {shown(w.row.text)} ({w.row.kind})"
+        counts = (str(w.test["fixed"]), str(w.test["broke"]), f"{w.p_holm:.3f}")
+        rows.append((f"{100 * d['value']:+.1f}", interval, *counts, text))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    aligned = ("  ".join([*(row[i].rjust(widths[i]) for i in range(5)), row[5]]) for row in rows)
+    return "".join(f"{line}\n" for line in aligned)

@@ -305,10 +305,14 @@ def try_text(
 
     - coder-clip try-text --run results/photos --class cat --add "long whiskers"
 
-    Stage one on the run's validation images; test images stay unseen. Every
-    difference has its paired 95 % interval. p is corrected for the number of
-    texts tried (Holm), without which one in twenty would look worth
-    something by chance.
+    Stage one on the run's validation images; test images stay unseen.
+
+    accuracy: in points, with its paired 95 % interval, and how many photos
+    the text puts right or wrong. p is corrected for the number of texts tried
+    (Holm); without that one in twenty would look worth something by chance.
+
+    lead: what the text adds to the true class's lead over the best other
+    one, in points of score. It tells texts apart where no photo changes.
     """
     from .photos import output
     from .photos.runs import load_run

@@ -216,7 +216,7 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--classes", "cat,dog", "--method", "clip"], "--method chooses something of a run"),
         (["--run", "nowhere"], "no such folder"),
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
-        (["--run", "."], "no config/*.yaml above it writes it"),
+        (["--run", "."], "nothing that a config"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 import torch
 from tiny import save_tiny
@@ -41,6 +43,21 @@ def without(texts: TextSet, index: int, kind: str, text: str) -> TextSet:
     return texts.model_copy(update={"classes": entries})
 
 
+def plain_lead(scores: torch.Tensor, labels: torch.Tensor | None) -> list[float]:
+    assert labels is not None
+    return [
+        row[label] - max(s for c, s in enumerate(row) if c != label)
+        for row, label in zip(scores.tolist(), labels.tolist(), strict=True)
+    ]
+
+
+def spread(study: Study, texts: TextSet) -> float:
+    """Standard error of the mean change in lead."""
+    now, then = (plain_lead(s.decisions.scores, study.labels) for s in (study.start, study.standing(texts)))
+    changes = [a - b for a, b in zip(now, then, strict=True)]
+    return statistics.stdev(changes) / len(changes) ** 0.5
+
+
 def test_leaving_out_is_classifying_again_without(study: Study) -> None:
     found = study.leave_one_out()
     assert [(w.label, w.row.text) for w in sorted(found, key=lambda w: w.row.text)] == [
@@ -55,10 +72,21 @@ def test_leaving_out_is_classifying_again_without(study: Study) -> None:
         assert w.test["broke"] == int((then & ~now).sum()), w.row.text
         worth = float(now.double().mean() - then.double().mean())
         assert w.test["difference"]["value"] == pytest.approx(worth)
+        scores = (study.start.decisions.scores, again.decisions.scores)
+        leads = [plain_lead(s, study.labels) for s in scores]
+        assert w.lead["value"] == pytest.approx(sum(leads[0]) / len(leads[0]) - sum(leads[1]) / len(leads[1]))
+        assert w.lead["low"] < w.lead["value"] < w.lead["high"]
         changed += int((now != then).sum())
     assert changed > 10, "texts that change nothing would test nothing"
     values = [w.test["difference"]["value"] for w in found]
     assert values == sorted(values, reverse=True)
+    student = 2.0  # about, for so many photos
+    worth = found[0].lead
+    assert worth["high"] - worth["value"] == pytest.approx(
+        student
+        * spread(study, without(study.start.texts, found[0].row.index, found[0].row.kind, found[0].row.text)),
+        rel=0.03,
+    )
     assert all(w.p_holm >= w.test["p_value"] for w in found)
 
 

@@ -92,32 +92,52 @@ def summary(photos: Sequence[Photo]) -> str:
     return f"{len(photos)} photos: " + ", ".join(f"{shown(name)} {n}" for name, n in counts.most_common())
 
 
-HEAD = ("text", "class", "kind", "worth", "low", "high", "fixed", "broke", "p_holm")
+HEAD = (
+    "text",
+    "class",
+    "kind",
+    "worth",
+    "low",
+    "high",
+    "fixed",
+    "broke",
+    "p_holm",
+    "lead",
+    "lead_low",
+    "lead_high",
+)
+ENDS = ("value", "low", "high")
 
 
 def worth_csv(found: Sequence[Worth]) -> str:
-    """One row per text; worth, low and high in points of accuracy."""
+    """One row per text; worth, low and high in points of accuracy, lead in points of score."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEAD)
     for w in found:
-        d = w.test["difference"]
-        numbers = [f"{100 * d[key]:.2f}" for key in ("value", "low", "high")]  # type: ignore[literal-required]
-        writer.writerow(
-            [w.row.text, w.label, w.row.kind, *numbers, w.test["fixed"], w.test["broke"], f"{w.p_holm:.4f}"]
-        )
+        accuracy = [f"{100 * w.test['difference'][end]:.2f}" for end in ENDS]  # type: ignore[literal-required]
+        lead = [f"{w.lead[end]:.4f}" for end in ENDS]  # type: ignore[literal-required]
+        counts = [w.test["fixed"], w.test["broke"], f"{w.p_holm:.4f}"]
+        writer.writerow([w.row.text, w.label, w.row.kind, *accuracy, *counts, *lead])
     return out.getvalue()
 
 
 def worth_table(found: Sequence[Worth]) -> str:
     """The same in columns."""
-    rows = [("worth (points)", "95 % interval", "fixed", "broke", "p (Holm)", "text")]
+    rows = [("accuracy", "95 % interval", "fixed", "broke", "p (Holm)", "lead", "95 % interval", "text")]
     for w in found:
         d = w.test["difference"]
         interval = f"[{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-        text = f"{shown(w.label)}: {shown(w.row.text)} ({w.row.kind})"
-        counts = (str(w.test["fixed"]), str(w.test["broke"]), f"{w.p_holm:.3f}")
-        rows.append((f"{100 * d['value']:+.1f}", interval, *counts, text))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    aligned = ("  ".join([*(row[i].rjust(widths[i]) for i in range(5)), row[5]]) for row in rows)
+        if not w.test["fixed"] + w.test["broke"]:
+            interval = "no change"
+        lead = f"[{w.lead['low']:+.2f}, {w.lead['high']:+.2f}]"
+        rows.append(
+            (
+                *(f"{100 * d['value']:+.1f}", interval, str(w.test["fixed"]), str(w.test["broke"])),
+                *(f"{w.p_holm:.3f}", f"{w.lead['value']:+.2f}", lead),
+                f"{shown(w.label)}: {shown(w.row.text)} ({w.row.kind})",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(7)]
+    aligned = ("  ".join([*(row[i].rjust(widths[i]) for i in range(7)), row[7]]) for row in rows)
     return "".join(f"{line}\n" for line in aligned)

@@ -132,13 +132,23 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
         for file in sorted((root / "config").glob("*.yaml")):
             with contextlib.chdir(root), contextlib.suppress(UserError):
                 config = load_config(file)
-                if config.results.resolve() == where:
+                if config.results.resolve() == where and _was_run(config):
                     found.append((root, file, config))
     if len(found) != 1:
         files = ", ".join(str(f) for _, f, _ in found)
-        what = f"several configurations write it: {files}" if found else "no config/*.yaml above it writes it"
+        what = (
+            f"several configurations write it: {files}"
+            if found
+            else "nothing that a config/*.yaml above it writes"
+        )
         raise UserError(f"no run in {where}: {what}; name its configuration file instead")
     return found[0]
+
+
+def _was_run(config: Config) -> bool:
+    """Whether some of it is there: several configurations may share a results folder."""
+    paths = Paths(config.results)
+    return any(paths.text_features(m, d).is_file() for m in config.models for d in config.datasets)
 
 
 def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:

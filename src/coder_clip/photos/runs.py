@@ -244,9 +244,8 @@ class _Methods:
         picks = {method: s.argmax(dim=1) for method, s in scores.items()}
         two = self.stage_two
         assert two.pairs is not None
-        if len(two.pairs) and two.threshold:
-            decided = by_rerank(v.features, scores["coder"], two.pairs, two.threshold, two.top_k)
-            picks["coder_rerank"] = decided.order[:, 0]
+        decided = by_rerank(v.features, scores["coder"], two.pairs, two.threshold, two.top_k)
+        picks["coder_rerank"] = decided.order[:, 0]
         found = [Candidate(m, float((picks[m] == v.labels).double().mean())) for m in ZERO_SHOT if m in picks]
         return found + self._few_shot()
 

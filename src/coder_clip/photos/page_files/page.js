@@ -143,7 +143,7 @@ async function dropped(file) {
 function texts() {
   const open = new Set([...document.querySelectorAll("details.class[open]")].map((d) => d.dataset.name));
   $("texts").replaceChildren(...state.texts.map((c, i) => {
-    const box = make("details", { className: "class", "data-name": c.name });
+    const box = make("details", { className: "class", "data-name": c.name, "aria-label": `texts of ${c.name}` });
     box.open = open.has(c.name);
     const count = state.kinds.reduce((n, kind) => n + c[kind].length, 0);
     box.append(make("summary", {}, make("strong", {}, c.name), ` (${count} ${count === 1 ? "text" : "texts"})`));

@@ -128,6 +128,15 @@ def press(browser: Any, *keys: str) -> None:
         ActionChains(browser).send_keys(key).perform()
 
 
+def overtype(browser: Any, what: str) -> None:
+    """Into the focused field, in place of what it holds."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    keys = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
+    keys.send_keys(what).perform()
+
+
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_the_page_is_whole_asks_nobody_else_and_fits(
     browser: Any, page: tuple[Explorer, str], width: int
@@ -204,7 +213,7 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     press(browser, Keys.ENTER, Keys.TAB)  # into the first text
     field = browser.switch_to.active_element
     assert field.get_attribute("aria-label") == "attribute of second"
-    press(browser, Keys.CONTROL + "a" + Keys.CONTROL, *"a green round spot")
+    overtype(browser, "a green round spot")
 
     def second() -> list[str]:
         return explorer.now.texts.classes[1].attribute
@@ -221,7 +230,8 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     assert browser.switch_to.active_element.text == "Add an attribute", "the place is lost"
     name = browser.find_element("css selector", "#save-name")
     browser.execute_script("arguments[0].focus()", name)
-    press(browser, Keys.CONTROL + "a" + Keys.CONTROL, *"better.json", Keys.ENTER)
+    overtype(browser, "better.json")
+    press(browser, Keys.ENTER)
     wait(browser, lambda: text(browser, "#saved").endswith("better.json"))
     saved = read_text_set(explorer.folder / "better.json")
     assert saved.classes[1].attribute == ["a green round spot"]

@@ -143,10 +143,21 @@ def test_reasons_follow_the_edited_texts(client: Any) -> None:
     client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"]))
     for i in range(5):
         photo = client.get(f"/{TOKEN}/why/{i}").json
-        texts = {r["text"] for r in (*photo["reasons_for"], *photo["reasons_against"])}
+        texts = {r["text"] for r in (*photo["for"], *photo["against"])}
         assert texts <= {"a beak", "cat", "dog", "egg"}
-        adds = sum(r["adds"] for r in (*photo["reasons_for"], *photo["reasons_against"]))
+        adds = sum(r["adds"] for r in (*photo["for"], *photo["against"]))
         assert adds == pytest.approx(photo["margin"], abs=1e-9)
+
+
+def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> None:
+    """Why not the true class is what a text has to change."""
+    state = client.get(f"/{TOKEN}/state").json
+    wrong = [p for p in state["photos"] if not p["right"]]
+    assert any(p["runner_up"] != p["truth"] for p in wrong)
+    for p in wrong:
+        photo = client.get(f"/{TOKEN}/why/{p['id']}").json
+        assert (photo["label"], photo["other"]) == (p["label"], p["truth"])
+        assert {r["label"] for r in (*photo["for"], *photo["against"])} <= {p["label"], p["truth"]}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +219,7 @@ def test_a_dropped_photo_is_classified_with_reasons(client: Any, study: Study) -
     Image.new("RGB", (60, 40), "red").save(out, "PNG")
     photo = client.post(f"/{TOKEN}/classify", data=out.getvalue()).json
     assert photo["label"] in ("cat", "dog", "egg")
-    assert len(photo["reasons_for"]) > 0
+    assert len(photo["for"]) > 0
 
 
 def test_a_dropped_file_that_is_no_photo_is_one_line(client: Any) -> None:

@@ -266,16 +266,17 @@ class Classifier:
     # ---- reasons
 
     def reasons(
-        self, x: Tensor, decided: Decisions, n: int
+        self, x: Tensor, decided: Decisions, n: int, against: Tensor | None = None
     ) -> list[tuple[tuple[Reason, ...], tuple[Reason, ...]]]:
-        """For each image the n strongest texts for its class, and against it; x: (N, d).
+        """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
 
+        against: (N,) other classes than the runner-up; stage two's reasons are of its own comparisons all the same.
         UserError where the method's scores are not means over texts.
         """
         if self.stages.score is not None:
             raise UserError("this method's scores are not means over texts, so there are no reasons to show")
         scoring = self.scoring
-        second = decided.order[:, min(1, decided.order.shape[1] - 1)]
+        second = decided.order[:, 1] if against is None else against
         terms = scoring.explain(scoring.cosines(x), decided.order[:, 0], second)
         found = []
         for i, of_image in enumerate(terms):

@@ -10,7 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..artifacts import write_json
 from ..datasets.images import read_image
@@ -58,21 +60,30 @@ class Explorer:
             return self._state()
 
     def why(self, position: int) -> dict[str, Any]:
-        """A photo with its reasons. UserError for a position that is not there."""
+        """A photo with its reasons: against the runner-up, or, where it is wrong, against the true class.
+
+        UserError for a position that is not there.
+        """
         with self._lock:
             if not 0 <= position < len(self.study.names):
                 raise UserError(f"no photo {position}")
             x = self.study.features[position : position + 1]
-            (photo,) = self._classifier().photos(x, [self.study.names[position]], why=WHY)
-        return _shown(photo) | {"truth": self._truth(position)}
+            classifier = self._classifier()
+            (photo,) = classifier.photos(x, [self.study.names[position]])
+            labels, classes = self.study.labels, classifier.classes
+            other = str(photo.runner_up)
+            if labels is not None and photo.best != classes[int(labels[position])]:
+                other = classes[int(labels[position])]
+            return self._shown(classifier, x, photo, other)
 
     def classify(self, content: bytes, name: str) -> dict[str, Any]:
         """A photo that was dropped on the page. UserError where it cannot be read."""
         image = read_image(name, content=content)
         with self._lock:
             classifier = self._classifier()
-            (photo,) = classifier.photos(classifier.encoder.images([image]), [name], why=WHY)
-        return _shown(photo) | {"truth": None}
+            x = classifier.encoder.images([image])
+            (photo,) = classifier.photos(x, [name])
+            return self._shown(classifier, x, photo, str(photo.runner_up))
 
     def save(self, name: str) -> str:
         """Write the edited text set, with where it came from and what it is worth; its path. A file that was there
@@ -86,6 +97,17 @@ class Explorer:
             write_json(path, self._with_provenance(self.now).dump())
             self.saved.add(path)
         return str(path)
+
+    def _shown(self, classifier: Classifier, x: Tensor, photo: Photo, other: str) -> dict[str, Any]:
+        """A photo (1, d) with its reasons against another class; margin: its lead over that class."""
+        decided, index = classifier.decide(x), classifier.classes.index(other)
+        ((reasons_for, against),) = classifier.reasons(x, decided, WHY, torch.tensor([index]))
+        score = float(decided.scores[0, index])
+        return {
+            **{"image": photo.image, "label": photo.best, "score": photo.score},
+            **{"other": other, "other_score": score, "margin": photo.score - score},
+            **{"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]},
+        }
 
     def _state(self) -> dict[str, Any]:
         start, now, labels = self.study.start, self.now, self.study.labels
@@ -117,7 +139,8 @@ class Explorer:
             "difference": None if labels is None else self.study.change(start, now),
             "changed": sum(changed),
             "kinds": list(EDITED),
-            "texts": [{"name": c.name} | {k: list(getattr(c, k)) for k in EDITED} for c in now.texts.classes],
+            "texts": _lists(now.texts),
+            "first_texts": _lists(start.texts),
             "photos": photos,
         }
 
@@ -165,11 +188,8 @@ class Explorer:
         return after.model_copy(update={"provenance": notes})
 
 
-def _shown(photo: Photo) -> dict[str, Any]:
-    found = asdict(photo)
-    return {
-        k: found[k] for k in ("image", "label", "score", "margin", "top", "reasons_for", "reasons_against")
-    }
+def _lists(texts: TextSet) -> list[dict[str, Any]]:
+    return [{"name": c.name} | {kind: list(getattr(c, kind)) for kind in EDITED} for c in texts.classes]
 
 
 def _list_of_texts(given: Any, where: str) -> list[str]:

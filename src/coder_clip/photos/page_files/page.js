@@ -4,7 +4,7 @@
 const FIRST = 60; // photos shown before "Show more"
 const WAIT = 200; // milliseconds without a key before photos are classified again
 const $ = (id) => document.getElementById(id);
-let state, firstTexts, filter = "", shown = FIRST, asked = 0;
+let state, filter = "", shown = FIRST, asked = 0;
 
 function make(tag, given = {}, ...children) {
   const element = document.createElement(tag);
@@ -46,13 +46,17 @@ function answer() {
   line.append(make("strong", {}, `${percent(a.value)} of ${state.images} photos right`),
     ` (95 % interval ${percent(a.low)} to ${percent(a.high)}). `);
   if (!edited()) return;
+  if (!d.fixed && !d.broke) {
+    line.append("Your texts put no photo right or wrong.");
+    return;
+  }
   const { low, high, value } = d.difference;
   const clear = low > 0 ? "clearly better" : high < 0 ? "clearly worse" : "no clear difference";
   line.append(make("span", { className: low > 0 ? "good" : high < 0 ? "bad" : "" },
     `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${clear}.`));
 }
 
-const edited = () => JSON.stringify(state.texts) !== JSON.stringify(firstTexts);
+const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_texts);
 
 // ---- the gallery
 
@@ -102,14 +106,12 @@ function reasons(title, list, photo, largest) {
 }
 
 function explained(photo, image) {
-  const all = [...photo.reasons_for, ...photo.reasons_against];
-  const largest = Math.max(...all.map((r) => Math.abs(r.adds)), 1e-9);
-  const [best, second] = photo.top;
-  const line = `Score ${best[1].toFixed(1)}; ${photo.margin.toFixed(2)} points before ${second[0]} (${second[1].toFixed(1)}).`;
+  const largest = Math.max(...[...photo.for, ...photo.against].map((r) => Math.abs(r.adds)), 1e-9);
+  const line = `Score ${photo.score.toFixed(1)}; ${photo.margin.toFixed(2)} points before ${photo.other} (${photo.other_score.toFixed(1)}).`;
   return make("div", { className: "photo" }, image, make("div", {},
     make("p", {}, line),
-    ...reasons(`For ${photo.label}, against ${second[0]}`, photo.reasons_for, photo, largest),
-    ...reasons(`Against ${photo.label}, for ${second[0]}`, photo.reasons_against, photo, largest)));
+    ...reasons(`For ${photo.label}, against ${photo.other}`, photo.for, photo, largest),
+    ...reasons(`Against ${photo.label}, for ${photo.other}`, photo.against, photo, largest)));
 }
 
 async function open(p) {
@@ -215,7 +217,6 @@ async function start() {
     $("answer").replaceChildren(make("span", { className: "bad" }, error.message));
     return;
   }
-  firstTexts = state.texts;
   filter = kinds()[0][0];
   document.title = state.title;
   $("title").textContent = state.title;
@@ -231,7 +232,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
     if (kind === "drop") dropped(event.dataTransfer.files[0]);
   });
 $("more").addEventListener("click", () => { shown += FIRST; gallery(); });
-$("undo").addEventListener("click", () => { state.texts = firstTexts; texts(); edit(); });
+$("undo").addEventListener("click", () => { state.texts = state.first_texts; texts(); edit(); });
 $("save").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, cli_data
+from . import __version__, cli_data, cli_photos
 from .config import ONLY_PRESENT, Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
@@ -66,7 +66,6 @@ ModelOption = Annotated[
 ]
 DEFAULT_CONFIG = Path("config/reproduce.yaml")
 GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
-USE = "New images (docs/photos.md)"
 SHARING = "Sharing (docs/sharing.md)"
 app.add_typer(cli_data.app, name="data", rich_help_panel=GENERAL)
 
@@ -81,14 +80,6 @@ def _chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
     if one is not None and one not in known:
         raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
     return known if one is None else [one]
-
-
-def _only(kind: str, one: str | None, known: Iterable[str]) -> str:
-    """The one that is named, or the only one there is."""
-    names = _chosen({"dataset": "data set"}.get(kind, kind), one, known)
-    if len(names) > 1:
-        raise UserError(f"the configuration has {', '.join(names)}: name one with --{kind}")
-    return names[0]
 
 
 def _each(
@@ -413,33 +404,7 @@ def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
     typer.echo(_phase("report").show(load_config(config)))
 
 
-@app.command(rich_help_panel=USE)
-def predict(
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, and folders of them.", metavar="FOLDER_OR_FILES")
-    ],
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Whose classes; default: the only one.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Which encoder; default: the only one.")
-    ] = None,
-    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> None:
-    """Classify images without labels with what a run has made: CLIP, CODER, CODER + rerank."""
-    from .predict import lines, predict, table
-
-    c = load_config(config)
-    m, d = _only("model", model, c.models), _only("dataset", dataset, c.datasets)
-    found = predict(c, m, d, images, top, how=f"make reproduce CONFIG={config}")
-    if as_csv:
-        typer.echo(table(found), nl=False)
-    else:
-        _lines(lines(found))
-    for path, reason in found.skipped:
-        typer.echo(f"left out: {path}: {reason}", err=True)
+cli_photos.register(app)
 
 
 @app.command(rich_help_panel=SHARING)

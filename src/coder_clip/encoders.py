@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import huggingface_hub
 import open_clip
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from coder_clip import memory
 from coder_clip.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
+from coder_clip.encoder_spec import EncoderSpec as EncoderSpec  # public here
+from coder_clip.encoder_spec import Precision
 from coder_clip.errors import UserError, nearest
 from coder_clip.exact import stored
 from coder_clip.preprocessing import Preprocess
@@ -31,26 +33,7 @@ from coder_clip.text_towers import Cut, batches_by_length, can_cut, needed_lengt
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["fp64", "fp32", "bf16", "fp16"]
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class EncoderSpec:
-    """Which encoder, at which precision, on which device.
-
-    model: an open_clip name ("ViT-B-32"), "hf-hub:org/name", or "local-dir:PATH" (a folder with
-    open_clip_config.json and weights). pretrained: for an open_clip name a tag ("openai") or a checkpoint
-    file (.safetensors, .bin, .pt, .pth); none otherwise. precision: of all weights and activations.
-    device: "auto" (cuda, else mps, else cpu), or a torch device name. quick_gelu: for a checkpoint file, whether
-    it was trained with QuickGELU; needed where both kinds of weights exist for the model.
-    """
-
-    model: str
-    pretrained: str | None = None
-    precision: Precision = "fp32"
-    device: str = "auto"
-    quick_gelu: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -97,21 +97,23 @@ def test_the_confusable_pairs_have_texts(cifar: Work) -> None:
 
 
 def test_photos_without_labels_get_the_classes_that_the_run_gave_them(cifar: Work) -> None:
-    """`coder-clip predict` on the test photos, as if they were new: all three methods decide as in the run."""
-    done = cifar.coder_clip("predict", "photos/cifar10/test", "--config", cifar.config, "--csv")
-    found = pd.read_csv(io.StringIO(done.stdout))
-    assert len(found) == 200
-    ids = found["image"].str.removeprefix("photos/cifar10/")
+    """`coder-clip classify` on the test photos, as if they were new: all three methods decide as in the run."""
     classes = read(cifar, "manifests/cifar10.json")["classes"]
-    for phase, method, setting, column in (
-        ("zero_shot", "clip", "any", "clip"),
-        ("zero_shot", "coder", "clean", "coder"),
-        ("rerank", "coder_rerank", "clean", "coder_rerank"),
+    for phase, method, setting in (
+        ("zero_shot", "clip", "any"),
+        ("zero_shot", "coder", "clean"),
+        ("rerank", "coder_rerank", "clean"),
     ):
+        options = ("--run", cifar.config, "--method", method, "--format", "csv")
+        done = cifar.coder_clip("classify", "photos/cifar10/test", *options)
+        found = pd.read_csv(io.StringIO(done.stdout))
+        assert len(found) == 200
         run = pd.read_parquet(cifar.folder / f"results/{phase}/lite0/cifar10.parquet")
         run = run[(run["method"] == method) & (run["setting"] == setting)].set_index("image_id")
-        expected = [classes[run.loc[i, "prediction"]] for i in ids]
-        assert (found[column] == expected).sum() >= 198, method  # another batch can change a last bit
+        expected = [
+            classes[run.loc[i, "prediction"]] for i in found["image"].str.removeprefix("photos/cifar10/")
+        ]
+        assert (found["class"] == expected).sum() >= 198, method  # another batch can change a last bit
 
 
 def test_names_alone_are_enough(cifar: Work) -> None:

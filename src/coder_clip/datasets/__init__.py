@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_templates",
     "named_pictures",
     "nearest_dataset",
+    "with_articles",
     "zero_shot_only",
 ]
 
@@ -77,7 +79,25 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
     for kind in ("attribute", "analogous"):
         if kind in given:  # then for few-shot, too
             given[f"{kind}_few_shot"] = ""
-    return dataclasses.replace(base, **given)  # type: ignore[arg-type]
+    found = dataclasses.replace(base, **given)  # type: ignore[arg-type]
+    return found if config.root is None else with_articles(found)
+
+
+def with_articles(templates: Templates) -> Templates:
+    """With "a" or "an" in front of a class, as its name needs: "a photo of an airplane".
+
+    For a person's own classes. Published data sets keep the "a" that their published numbers were made with.
+    """
+
+    def change(sentence: str) -> str:
+        return re.sub(r"\b(?:a|an) \{class\}", "{a_class}", sentence)
+
+    changed = {
+        field: change(value) if isinstance(value, str) else tuple(map(change, value))
+        for field, value in vars(templates).items()
+        if field != "class_names_as_published"
+    }
+    return dataclasses.replace(templates, **changed)  # type: ignore[arg-type]
 
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:

@@ -29,7 +29,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Templates:
-    """Sentences that carry a text to the encoder; ``{class}`` and one field named after the kind.
+    """Sentences that carry a text to the encoder; ``{class}``, or ``{a_class}`` with its "a" or "an", and one field
+    named after the kind.
 
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default

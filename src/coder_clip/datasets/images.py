@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from coder_clip.errors import UserError
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+HEIC = (
+    b"heic",
+    b"heix",
+    b"hevc",
+    b"heim",
+    b"heis",
+    b"hevm",
+    b"hevs",
+    b"mif1",
+    b"msf1",
+)  # brands in the first box
+LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
 
 
 class UnreadableImage(UserError):
@@ -26,18 +40,23 @@ class UnreadableImage(UserError):
         return UnreadableImage, (self.path, self.reason)  # it crosses process boundaries
 
 
-def read_image(path: str | PathLike[str], as_stored: bool = False) -> Image.Image:
+def read_image(
+    path: str | PathLike[str], as_stored: bool = False, content: bytes | None = None
+) -> Image.Image:
     """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its EXIF tag.
 
     Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must lie
     in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour profiles); transparent pixels
-    are laid on white; of an animation the first frame is taken. as_stored: neither turned nor laid on white, as
-    torchvision, CoOp and the authors read published data sets.
+    are laid on white; of an animation the first frame is taken. A JPEG that is too large for Pillow (over 178
+    megapixels) is decoded at a half, a quarter or an eighth of its size. HEIC needs the package pillow-heif.
+    as_stored: neither turned nor laid on white, as torchvision, CoOp and the authors read published data sets.
+    content: the bytes of the file, where they were read already.
 
     Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
     """
+    source = path if content is None else io.BytesIO(content)
     try:
-        with Image.open(path) as image:
+        with _open(source) as image:
             image.load()
             if as_stored and image.mode not in WIDE_MODES:
                 return image.convert("RGB")
@@ -46,10 +65,61 @@ def read_image(path: str | PathLike[str], as_stored: bool = False) -> Image.Imag
         broken = Path(path).is_symlink()
         raise UnreadableImage(path, "the link points nowhere" if broken else "no such file") from None
     except UnidentifiedImageError:
-        raise UnreadableImage(path, "not an image, or a format that Pillow does not know") from None
+        reason = "not an image, or a format that Pillow does not know"
+        if _is_heic(source):
+            reason = "HEIC, which needs the package pillow-heif (the extra 'heic': pip install pillow-heif)"
+        raise UnreadableImage(path, reason) from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(path, reason) from None
+
+
+Source = str | PathLike[str] | io.BytesIO
+
+
+def _open(source: Source) -> Image.Image:
+    """The image, its pixels not decoded yet. What Pillow refuses is tried once more, as a large JPEG or as HEIC."""
+    try:
+        return Image.open(source)
+    except Image.DecompressionBombError:
+        _rewind(source)
+        try:
+            image = JpegImageFile(source)
+        except SyntaxError:  # another format, which cannot be decoded in part
+            image = None
+        if image is None:
+            raise
+        image.draft(None, (LEAST_SIDE, LEAST_SIDE))
+        if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
+            raise
+        return image
+    except UnidentifiedImageError:
+        if not _is_heic(source):
+            raise
+        try:
+            import pillow_heif
+        except ImportError:
+            pillow_heif = None
+        if pillow_heif is None:
+            raise
+        pillow_heif.register_heif_opener()
+        _rewind(source)
+        return Image.open(source)
+
+
+def _rewind(source: Source) -> None:
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+
+
+def _is_heic(source: Source) -> bool:
+    """By the file's first box, which names its brand."""
+    if isinstance(source, io.BytesIO):
+        head = source.getbuffer()[:12].tobytes()
+    else:
+        with open(source, "rb") as file:
+            head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -22,7 +22,7 @@ from ..evaluation.estimates import over_seeds, paired_over_seeds, paired_test_ov
 from ..settings import FLAWS, SETTINGS, Setting
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, Images, log, read_images, read_texts, use_threads
+from .common import SHOTS, Images, Texts, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -69,22 +69,12 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     alone: dict[tuple[str, int], Run] = {}  # the CODER-Adapter: clean, and clean with one flaw
 
     def run_seed(seed: int) -> None:
-        rows = _draw(config, pool, shots, seed)
+        rows = shot_rows(config, pool, shots, seed)
         ready: dict[str, list[Ready]] = {method: [] for method in a.methods}
 
         @cache
         def given(s: Setting) -> Given:
-            return Given(
-                dataset=dataset,
-                seed=seed,
-                cache=pool.features[rows],
-                views=None if pool.views is None else pool.views[rows],
-                labels=pool.labels[rows],
-                weights=weights,
-                texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in TEXT_KINDS},
-                validation=val.features,
-                grid=(a.betas, a.alphas, a.rounds),
-            )
+            return given_of(config, dataset, s, seed, pool, rows, val, texts, weights)
 
         def run_of(method: str, s: Setting) -> Run:
             r = _ready(method, given(s), on_val, ready[method])
@@ -122,6 +112,31 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
                 f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
             ),
         },
+    )
+
+
+def given_of(
+    config: Config,
+    dataset: str,
+    s: Setting,
+    seed: int,
+    pool: Images,
+    rows: Tensor,
+    val: Images,
+    texts: Texts,
+    weights: Tensor,
+) -> Given:
+    """What a method may use of a run: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting."""
+    return Given(
+        dataset=dataset,
+        seed=seed,
+        cache=pool.features[rows],
+        views=None if pool.views is None else pool.views[rows],
+        labels=pool.labels[rows],
+        weights=weights,
+        texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in TEXT_KINDS},
+        validation=val.features,
+        grid=(config.adapter.betas, config.adapter.alphas, config.adapter.rounds),
     )
 
 
@@ -223,7 +238,7 @@ def _files(pool: Images, shots: int) -> dict[str, dict[str, str]]:
     return {"shot_files": own} if own else {}
 
 
-def _draw(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
+def shot_rows(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
     """Rows (K,) of the pool that are a seed's shots, looked up by image id.
 
     A shot whose image could not be read is left out where the configuration says so (on_error: skip).

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from torch import Tensor
 
 from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines.zero_shot import class_weights, clip_scores, description_scores, mean_scores
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import read_images, read_texts, use_threads
+from .common import Texts, read_images, read_texts, use_threads
 from .predictions import metrics, metrics_over_draws, rows
 
 if TYPE_CHECKING:
@@ -24,19 +25,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = read_texts(config, model, dataset, images)
     x, n_classes = images.features, len(images.classes)
 
-    names = texts.of("name")
-    scores = {
-        ("clip", "any"): clip_scores(x, class_weights(*names, n_classes)),
-        ("clip_ensemble", "any"): clip_scores(x, class_weights(*texts.of("prompt"), n_classes)),
-    }
-    if texts.template_weights is not None:
-        scores["clip_templates", "any"] = clip_scores(x, texts.template_weights)
-    if texts.sentences.rows("attribute"):
-        for method, kind in (("description", "attribute"), ("attributes_alone", "attribute_alone")):
-            scores[method, "any"] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
-    if texts.sentences.rows("sentence"):
-        weights = class_weights(*texts.of("sentence"), n_classes, fallback=names)
-        scores["sentence", "any"] = clip_scores(x, weights)
+    scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
     for setting in config.settings:
         scores["coder", setting] = read_neighbors(config, images, uses_published_texts(setting)).class_scores(
             x
@@ -70,3 +59,21 @@ def run(config: Config, model: str, dataset: str) -> None:
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
         },
     )
+
+
+def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
+    """Scores (N, C) of images x (N, d), by each zero-shot method that these texts make possible but CODER."""
+    names = texts.of("name")
+    scores = {
+        "clip": clip_scores(x, class_weights(*names, n_classes)),
+        "clip_ensemble": clip_scores(x, class_weights(*texts.of("prompt"), n_classes)),
+    }
+    if texts.template_weights is not None:
+        scores["clip_templates"] = clip_scores(x, texts.template_weights)
+    if texts.sentences.rows("attribute"):
+        for method, kind in (("description", "attribute"), ("attributes_alone", "attribute_alone")):
+            scores[method] = description_scores(x, *texts.of(kind), n_classes, fallback=names)
+    if texts.sentences.rows("sentence"):
+        weights = class_weights(*texts.of("sentence"), n_classes, fallback=names)
+        scores["sentence"] = clip_scores(x, weights)
+    return scores

@@ -45,9 +45,20 @@ def spaces(name: str) -> str:
 
 
 def fill(template: str, name: str, **fields: str) -> str:
-    """Put texts into a template, in one pass: a text may itself hold braces, so no str.format."""
-    values = {"class": name, **fields}
+    """Put texts into a template, in one pass: a text may itself hold braces, so no str.format.
+
+    ``{a_class}`` is the name behind "a" or "an".
+    """
+    values = {"class": name, "a_class": with_article(name), **fields}
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
+
+
+def with_article(name: str) -> str:
+    """The name behind "a" or "an", by its first letters: what is spoken otherwise than written may be missed."""
+    vowel = re.match(
+        r"(?!eu|ewe|one\b|once\b|uni|use|usu|ute|uto|ura|uku)[aeiou]|hour|honest|heir", name.lower()
+    )
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def make_sentences(texts: TextSet, templates: Templates) -> Sentences:

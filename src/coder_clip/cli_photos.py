@@ -1,0 +1,408 @@
+"""``coder-clip classify``, ``try-text`` and ``explore``: a person's own photos (docs/photos.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .photos.classifier import Classifier, Photo
+
+DEFAULT_MODEL = "ViT-B-32"
+PANEL = "Your photos (docs/photos.md)"
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+class Sort(StrEnum):
+    given = "given"
+    uncertain = "uncertain"
+
+
+PhotosArgument = Annotated[
+    list[str],
+    typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS..."),
+]
+ClassesOption = Annotated[str | None, typer.Option("--classes", help="Class names, commas between: cat,dog.")]
+ClassesFileOption = Annotated[
+    Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
+]
+TextsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--texts", help="What the classes look like: a text set (data/texts/README.md).", metavar="FILE"
+    ),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}. With --run: "
+        "which of the run's.",
+    ),
+]
+PretrainedOption = Annotated[
+    str | None,
+    typer.Option("--pretrained", help="Weights of an open_clip name: a tag or a file; default: openai."),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", "-d", help="With --run: which data set's classes; default: the only one."),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; default: the best on the "
+        "run's validation images.",
+    ),
+]
+CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]
+
+
+def classify(
+    photos: PhotosArgument,
+    classes: ClassesOption = None,
+    classes_file: ClassesFileOption = None,
+    texts: TextsOption = None,
+    run: RunOption = None,
+    model: ModelOption = None,
+    pretrained: PretrainedOption = None,
+    dataset: DatasetOption = None,
+    method: MethodOption = None,
+    why: Annotated[int, typer.Option(help="How many texts for and against to show per photo.", min=0)] = 0,
+    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 3,
+    sort: Annotated[Sort, typer.Option(help="uncertain: the smallest margin first.")] = Sort.given,
+    none_below: Annotated[
+        float | None,
+        typer.Option(
+            help="Say 'none of these' where the best class has less: a score, or a probability from 0 to 1."
+        ),
+    ] = None,
+    copy_to: Annotated[
+        Path | None, typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR")
+    ] = None,
+    format: Annotated[
+        Format | None, typer.Option(help="Default: by the ending of --out, else a table.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
+    ] = None,
+    cache: CacheOption = True,
+) -> None:
+    """Classify photos, and say why. No configuration, labels or earlier run needed.
+
+    For example:
+
+    - coder-clip classify photos --classes cat,dog,"red fox" --why 2
+
+    - coder-clip classify photos --run results/photos --sort uncertain
+
+    score: 100 × the mean cosine of photo and texts; it compares classes of
+    one photo and is no probability. A run with at least 30 labelled
+    validation images gives probabilities, calibrated on them. margin: points
+    before the runner-up.
+
+    Photos that cannot be read are listed at the end. The status is 1 where
+    one of them was named on the command line or in the list, or no photo
+    could be read; a broken file in a folder does not change it.
+    """
+    from .photos import files, output
+
+    if not (out is None or format is not None) and out.suffix.removeprefix(".") in output.FORMATS:
+        format = Format(out.suffix.removeprefix("."))
+    classifier, said = _classifier(
+        run, classes, classes_file, texts, model, pretrained, dataset, method, bool(why), cache
+    )
+    if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
+        raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
+    places = files.find(photos)
+    if copy_to is not None:
+        files.copy_to(copy_to, [], places)  # what is wrong with the folder is said before the work
+    started = time.monotonic()
+    _quiet_about_large_photos()
+    features = classifier.encoder.photos(places.files, progress=True)
+    names = [str(places.files[i]) for i in features.kept]
+    found = classifier.photos(features.features, names, why=why, top=top, none_below=none_below)
+    if sort is Sort.uncertain:
+        found = sorted(found, key=lambda p: p.margin)
+    _write(_text(found, format or Format.table, top, why), out)
+    if copy_to is not None:
+        made = files.copy_to(copy_to, found, places)
+        _note(f"{made} photos copied to {files.shown(copy_to)}")
+    rate = len(places.files) / max(time.monotonic() - started, 1e-3)
+    if found:
+        _note(f"{output.summary(found)}; {rate:.0f} images/s{said}")
+    _end(features.skipped, places.named, bool(found))
+
+
+def _classifier(
+    run: Path | None,
+    classes: str | None,
+    classes_file: Path | None,
+    texts: Path | None,
+    model: str | None,
+    pretrained: str | None,
+    dataset: str | None,
+    method: str | None,
+    explained: bool,
+    cache: bool,
+) -> tuple[Classifier, str]:
+    """What to classify with, and a remark on it for the last line."""
+    described = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
+    given = [option for option, value in described.items() if value]
+    if run is not None:
+        from .photos.runs import load_run
+
+        if given or pretrained:
+            raise UserError(
+                f"{(given or ['--pretrained'])[0]} and --run: a run has its own classes, texts and weights"
+            )
+        finished = load_run(run, dataset, model, method, explained=explained, cache=cache)
+        return finished.classifier, f"; {finished.said}"
+    if dataset or method:
+        raise UserError(
+            f"{'--dataset' if dataset else '--method'} chooses something of a run: give --run, too"
+        )
+    if not given:
+        raise UserError(
+            "which classes? Give --classes cat,dog, --classes-file FILE, --texts FILE or --run PATH"
+        )
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)}: give one of them")
+    from .photos import Classifier
+    from .photos.texts import read_class_names
+
+    names = [c.strip() for c in classes.split(",")] if classes else None
+    what = names or texts or read_class_names(Path(classes_file or ""))
+    return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache), ""
+
+
+def _text(found: Sequence[Photo], format: Format, top: int, why: int) -> str:
+    from .photos import output
+
+    if format is Format.csv:
+        return output.as_csv(found, top, why)
+    return output.as_jsonl(found) if format is Format.jsonl else output.as_table(found, top)
+
+
+def _write(text: str, out: Path | None) -> None:
+    """To a file, whole or not at all; or to the terminal, where a reader that has seen enough (head) is no error."""
+    if out is not None:
+        from .artifacts import write_text
+
+        write_text(out, text)
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # Python flushes once more when it ends
+
+
+def _end(skipped: list[tuple[str, str]], named: set[str], any_read: bool) -> None:
+    """List what could not be read; status 1 where it was asked for by name, or nothing could be read."""
+    from .photos.files import shown
+
+    for path, reason in skipped:
+        _note(f"left out: {shown(path)}: {shown(reason)}")
+    if not any_read or any(path in named for path, _ in skipped):
+        raise typer.Exit(1)
+
+
+def _note(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _quiet_about_large_photos() -> None:
+    """Pillow warns of photos over 89 megapixels; they are read all the same."""
+    from PIL import Image
+
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+def predict(
+    images: PhotosArgument,
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="CODER_CLIP_CONFIG",
+            show_envvar=False,
+            help="Configuration file.",
+            metavar="FILE",
+        ),
+    ] = Path("config/reproduce.yaml"),
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Classify photos with a finished run: classify --run, with the configuration's file."""
+    if not config.is_file():
+        raise UserError(f"no configuration file {config}")
+    classify(
+        images,
+        run=config,
+        dataset=dataset,
+        model=model,
+        top=top,
+        format=Format.csv if as_csv else Format.table,
+    )
+
+
+def try_text(
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
+        ),
+    ],
+    of_class: Annotated[
+        str | None, typer.Option("--class", help="Texts of this class; default: of all.")
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option("--add", help="A new text of --class to try; can be given several times."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="What --add adds: attribute, analogous or synonym.")
+    ] = "attribute",
+    dataset: DatasetOption = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Which of the run's encoders.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Say what a text is worth: accuracy on validation images with it, minus without it.
+
+    For example:
+
+    - coder-clip try-text --run results/photos --class cat
+
+    - coder-clip try-text --run results/photos --class cat --add "long whiskers"
+
+    Stage one on the run's validation images; test images stay unseen.
+
+    accuracy: in points, with its paired 95 % interval, and how many photos
+    the text puts right or wrong. p is corrected for the number of texts tried
+    (Holm); without that one in twenty would look worth something by chance.
+
+    lead: what the text adds to the true class's lead over the best other
+    one, in points of score. It tells texts apart where no photo changes.
+    """
+    from .photos import output
+    from .photos.runs import load_run
+    from .photos.study import Study
+
+    if add and of_class is None:
+        raise UserError("--add: name the class of the new text with --class")
+    finished = load_run(run, dataset, model, "coder")
+    images = finished.validation
+    if images is None:
+        raise UserError(f"'{finished.dataset}' has no validation images to try texts on")
+    study = Study(finished.classifier, images.features, images.ids, images.labels)
+    if add:
+        assert of_class is not None
+        found = study.add_one(of_class, kind, add)
+    else:
+        found = study.leave_one_out(of_class)
+    if not found:
+        raise UserError("there are only names: nothing to leave out; --add tries a new text")
+    _write(output.worth_csv(found) if as_csv else output.worth_table(found), None)
+    accuracy = study.start.accuracy
+    _note(
+        f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation images right with the run's texts "
+        f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    )
+
+
+def explore(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            help="A finished run (its results folder or configuration file); or photos and folders of them.",
+            metavar="RUN_OR_PHOTOS...",
+        ),
+    ],
+    classes: ClassesOption = None,
+    classes_file: ClassesFileOption = None,
+    texts: TextsOption = None,
+    model: ModelOption = None,
+    pretrained: PretrainedOption = None,
+    dataset: DatasetOption = None,
+    port: Annotated[int, typer.Option(help="Port of the page; default: a free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    cache: CacheOption = True,
+) -> None:
+    """Open a page on this machine: photos with their reasons, and texts to improve while you watch.
+
+    For example:
+
+    - coder-clip explore results/photos
+
+    - coder-clip explore photos --classes cat,dog
+
+    Only this machine can open the page, and only with the address that is
+    printed; nothing leaves the machine. Text sets are saved in the working
+    directory. Control-C ends it.
+    """
+    import webbrowser
+
+    from .photos import explorer, files, page
+
+    _quiet_about_large_photos()
+    skipped: list[tuple[str, str]] = []
+    if classes or classes_file or texts:
+        classifier, _ = _classifier(
+            None, classes, classes_file, texts, model, pretrained, dataset, None, False, cache
+        )
+        shown, skipped = explorer.explore_photos(classifier, files.find(photos).files, Path.cwd())
+    else:
+        from .photos.runs import load_run
+
+        if len(photos) > 1:
+            raise UserError("several folders are photos: give --classes, --classes-file or --texts")
+        run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
+        shown = explorer.explore_run(run, Path.cwd())
+    for path, reason in skipped:
+        _note(f"left out: {files.shown(path)}: {files.shown(reason)}")
+    _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
+    server, address = page.server(shown, port)
+    typer.echo(f"{address}\nControl-C ends it.")
+    if browser:
+        webbrowser.open(address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel=PANEL)(classify)
+    app.command(rich_help_panel=PANEL)(explore)
+    app.command(rich_help_panel=PANEL)(try_text)
+    app.command(rich_help_panel=PANEL, hidden=True)(predict)

@@ -1,0 +1,26 @@
+"""Which encoder: told apart from loading one, which imports open_clip for four seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp64", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Which encoder, at which precision, on which device.
+
+    model: an open_clip name ("ViT-B-32"), "hf-hub:org/name", or "local-dir:PATH" (a folder with
+    open_clip_config.json and weights). pretrained: for an open_clip name a tag ("openai") or a checkpoint
+    file (.safetensors, .bin, .pt, .pth); none otherwise. precision: of all weights and activations.
+    device: "auto" (cuda, else mps, else cpu), or a torch device name. quick_gelu: for a checkpoint file, whether
+    it was trained with QuickGELU; needed where both kinds of weights exist for the model.
+    """
+
+    model: str
+    pretrained: str | None = None
+    precision: Precision = "fp32"
+    device: str = "auto"
+    quick_gelu: bool | None = None

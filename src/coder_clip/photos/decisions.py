@@ -1,0 +1,110 @@
+"""From features to classes: stage one on a person's texts, stage two where there is one, and what a score is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+from ..errors import UserError
+from ..neighbors import unit
+from ..rerank import OneToOne, rerank_scores
+from ..zero_shot import top_k
+
+FEWEST = 30  # validation images that a scale of probabilities is fitted to
+SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What N images are. order: (N, C) classes, the decided one first, the others by score. scores: (N, C) by class.
+
+    reranked: (N,) bool, those that stage two decided. values: (N, C) what it decided by, by class: points of score,
+    0 where there is none.
+    """
+
+    order: Tensor
+    scores: Tensor
+    reranked: Tensor
+    values: Tensor
+
+
+def by_score(scores: Tensor) -> Decisions:
+    """The best score decides: (N, C)."""
+    _, order = top_k(scores, scores.shape[1])
+    return Decisions(order, scores, torch.zeros(len(scores), dtype=torch.bool), torch.zeros_like(scores))
+
+
+def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: int) -> Decisions:
+    """Stage two decides between the k best where stage one's gap is below the threshold. x: (N, d); scores: (N, C)."""
+    one = by_score(scores)
+    both = rerank_scores(x, scores, pairs, k)
+    near = both.gap < threshold
+    near &= (both.values != 0).any(dim=1)  # without texts for any of the pairs stage one has the last word
+    by_value = both.values.argsort(dim=1, descending=True, stable=True)
+    rest = one.order[:, both.classes.shape[1] :]
+    order = torch.cat([both.classes.gather(1, by_value), rest], dim=1)
+    values = torch.zeros_like(scores).scatter(1, both.classes, 100 * both.values.to(scores.dtype))
+    return Decisions(torch.where(near[:, None], order, one.order), scores, near, values * near[:, None])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the one-to-one texts of two classes say of an image. adds: points for the winner in stage two."""
+
+    winner: int
+    other: int
+    adds: float
+
+
+def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list[Comparison]:
+    """What stage two decided by, for one image: the winner against each other candidate, the largest first.
+
+    x: (d,). The terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other).
+    """
+    others = [c for c in candidates.tolist() if c != winner]
+    one = unit(x[None])
+    terms = [
+        Comparison(
+            winner, o, 100 * float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) / len(others)
+        )
+        for o in others
+    ]
+    return sorted(terms, key=lambda t: -t.adds)
+
+
+def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
+    """The factor that makes softmax(factor × scores) probabilities, from validation images; None for fewer than FEWEST.
+
+    Temperature scaling (Guo et al., ICML 2017), towards targets that leave some doubt (Platt 1999): a label of n images
+    has (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
+    scores: (N, C); labels: (N,).
+    """
+    n, n_classes = scores.shape
+    if n < FEWEST or n_classes < 2:
+        return None
+    from scipy.optimize import minimize_scalar  # half a second, and most calls have no labels
+
+    target = torch.full_like(scores, 1 / (n + n_classes))
+    target.scatter_(1, labels[:, None], (n + 1) / (n + n_classes))
+
+    def loss(log_scale: float) -> float:
+        return -float((target * log_softmax(scores * 10**log_scale, dim=1)).sum(dim=1).mean())
+
+    low, high = (float(torch.log10(torch.tensor(s))) for s in SCALES)
+    return float(10 ** minimize_scalar(loss, bounds=(low, high), method="bounded").x)
+
+
+def margins(decisions: Decisions) -> Tensor:
+    """(N,) how far the decided class is before the runner-up: points of score, of stage two where it decided."""
+    points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
+    best = points.gather(1, decisions.order[:, :2])
+    return (best[:, 0] - best[:, 1]).double()
+
+
+def check_classes(names: list[str]) -> None:
+    """UserError for a single class: every photo would be it."""
+    if len(names) == 1:
+        raise UserError(f"'{names[0]}' is the only class, and every photo would be one: name two at least")

@@ -1,0 +1,124 @@
+"""Which photos: files, folders and lists of them; and copies of them in folders by class."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..datasets.folder import image_files
+from ..errors import UserError
+from .classifier import Photo
+
+NONE = "none of these"
+FROM_STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Photos in order, each once. named: those that were asked for by name, not found in one of the folders."""
+
+    files: list[Path]
+    named: set[str] = field(default_factory=set)
+    folders: list[Path] = field(default_factory=list)
+
+
+def find(places: Sequence[str | Path]) -> Places:
+    """Files, images in folders at any depth, and "-" for names on standard input, one per line (or NUL between them).
+
+    UserError for a place that does not exist, a pipe or device, a folder without images, or nothing at all.
+    """
+    files: list[Path] = []
+    named: list[str] = []
+    folders: list[Path] = []
+    for place in _with_list(places):
+        path = Path(place)
+        if path.is_dir():
+            below = list(image_files(path))
+            if not below:
+                raise UserError(f"no images in folder {shown(path)}")
+            files += below
+            folders.append(path)
+        elif path.is_file():
+            files.append(path)
+            named.append(str(path))
+        elif path.exists():
+            raise UserError(
+                f"{shown(path)} is a pipe or device; give files, folders, or '-' for a list of files"
+            )
+        else:
+            raise UserError(f"no file or folder {shown(path)}")
+    if not files:
+        raise UserError("no photos: the list is empty")
+    return Places(list(dict.fromkeys(files)), set(named), folders)
+
+
+def _with_list(places: Iterable[str | Path]) -> list[str | Path]:
+    found: list[str | Path] = []
+    for place in places:
+        if str(place) != FROM_STDIN:
+            found.append(place)
+            continue
+        names = sys.stdin.read()
+        found += [n for n in (names.split("\0") if "\0" in names else names.splitlines()) if n.strip()]
+    return found
+
+
+def shown(path: str | Path) -> str:
+    """A path in one line of text: control characters, as a newline, are escaped."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path))
+
+
+def copy_to(folder: Path, photos: Sequence[Photo], places: Places) -> int:
+    """Copy each photo into ``folder/<class>/``; how many copies were made. A copy that is there already is left.
+
+    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
+    lies in one of the folders that are classified (the next call would take the copies for photos), or cannot be
+    written.
+    """
+    for source in places.folders:
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise UserError(
+                f"--copy-to {shown(folder)} lies in {shown(source)}, which is classified: name a folder elsewhere"
+            )
+    made = 0
+    for photo in photos:
+        source = Path(photo.image)
+        target = folder / _folder_name(photo.label or NONE)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            made += _copy(source, target)
+        except OSError as error:
+            raise UserError(
+                f"cannot copy {shown(source)} to {shown(target)}: {error.strerror or error}"
+            ) from None
+    return made
+
+
+def _copy(source: Path, folder: Path) -> bool:
+    for n in range(1, 1_000_000):
+        target = folder / (source.name if n == 1 else f"{source.stem}-{n}{source.suffix}")
+        if not target.exists():
+            break
+        if filecmp.cmp(source, target, shallow=False):
+            return False
+    handle, name = tempfile.mkstemp(prefix=".", dir=folder)
+    os.close(handle)
+    try:
+        shutil.copy2(source, name)
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return True
+
+
+def _folder_name(label: str) -> str:
+    """A class as a folder that a labelled run reads back: spaces as underscores, nothing that leads elsewhere."""
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "-", label).strip(". ")
+    return name.replace(" ", "_") or "_"

@@ -1,0 +1,131 @@
+"""The page of ``coder-clip explore``: a web server for this machine and the person who started it, nobody else.
+
+It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows, and the Host header
+has to be this machine's, so that no other web page can speak to it. The page asks nothing of any other server (its
+content security policy forbids it), and files are never named by the browser: photos have numbers.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import secrets
+import socket
+from importlib.resources import files
+from typing import Any
+
+from flask import Flask, Response, abort, jsonify, request
+from PIL import Image
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from ..errors import UserError
+from .explorer import Explorer
+
+HOST = "127.0.0.1"
+LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
+THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
+STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
+    """The web application. hosts: what the Host header may be."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST
+    app.json.ensure_ascii = True  # type: ignore[attr-defined]
+
+    @app.before_request
+    def only_this_person() -> None:
+        given = str((request.view_args or {}).get("token", ""))
+        if request.host not in hosts or not hmac.compare_digest(given.encode(), token.encode()):
+            abort(404)
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        return response
+
+    @app.errorhandler(UserError)
+    def one_line(error: UserError) -> tuple[Response, int]:
+        return jsonify({"error": str(error)}), 400
+
+    @app.get("/<token>/")
+    def page(token: str) -> Response:
+        return Response(_file("page.html"), mimetype="text/html")
+
+    @app.get("/<token>/<any('page.css', 'page.js'):name>")
+    def static(token: str, name: str) -> Response:
+        return Response(_file(name), mimetype=STATIC[name])
+
+    @app.get("/<token>/state")
+    def state(token: str) -> Response:
+        return jsonify(explorer.state())
+
+    @app.get("/<token>/why/<int:position>")
+    def why(token: str, position: int) -> Response:
+        return jsonify(explorer.why(position))
+
+    @app.get("/<token>/<any('thumbnail', 'photo'):size>/<int:position>")
+    def photo(token: str, size: str, position: int) -> Response:
+        if position >= len(explorer.study.names):
+            abort(404)
+        image = explorer.image(position)
+        return Response(_jpeg(image, THUMBNAIL if size == "thumbnail" else VIEW), mimetype="image/jpeg")
+
+    @app.post("/<token>/texts")
+    def texts(token: str) -> Response:
+        return jsonify(explorer.edit(request.get_json(silent=True)))
+
+    @app.post("/<token>/classify")
+    def classify(token: str) -> Response:
+        return jsonify(explorer.classify(request.get_data(), "the photo"))
+
+    @app.post("/<token>/save")
+    def save(token: str) -> Response:
+        given: Any = request.get_json(silent=True)
+        name = given.get("name") if isinstance(given, dict) else None
+        return jsonify({"path": explorer.save(str(name))})
+
+    return app
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *_: Any) -> None: ...  # a line per thumbnail tells nobody anything
+
+
+def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
+    """A server and the page's address; ``serve_forever`` starts it. port 0: a free one. UserError for one in use."""
+    token = secrets.token_urlsafe(24)
+    hosts: set[str] = set()
+    app = make_app(explorer, token, hosts)
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            free.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port} cannot be used: {error.strerror}; leave --port out for a free one"
+            ) from None
+        port = free.getsockname()[1]
+    made = make_server(HOST, port, app, threaded=True, request_handler=_Quiet)
+    hosts |= {f"{HOST}:{port}", f"localhost:{port}"}
+    return made, f"http://{HOST}:{port}/{token}/"
+
+
+def _file(name: str) -> bytes:
+    return files("coder_clip.photos").joinpath("page_files", name).read_bytes()
+
+
+def _jpeg(image: Image.Image, side: int) -> bytes:
+    """At most so many pixels; small pictures (drawn ones have 48) are not made larger."""
+    image.thumbnail((side, side))
+    out = io.BytesIO()
+    image.convert("RGB").save(out, "JPEG", quality=88)
+    return out.getvalue()

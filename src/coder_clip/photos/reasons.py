@@ -1,0 +1,115 @@
+"""Why an image got its class: what each text adds to the winner against the runner-up, exactly.
+
+The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its names. So the
+difference of two scores is a sum with one term per text:
+
+    s_a − s_b = Σ_{t of a} w_a (x·t − m) − Σ_{t of b} w_b (x·t − m)        w_c = 100 / how many cosines the mean has
+
+The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two scores: a text
+that is as similar to the image as the two classes are on average then adds nothing, and the sign says for which
+class a text speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..exact import inner
+from ..neighbors import CHUNK, unit
+
+
+class Term(NamedTuple):
+    """One text's part in a difference of scores. text: its row; cosine: with the image; adds: points of score."""
+
+    text: int
+    cosine: float
+    adds: float
+
+
+@dataclass(frozen=True)
+class ScoringTexts:
+    """The texts behind scores that are means of cosines.
+
+    features: (M, d), unit or not. owner: (M,) the class of each. averaged: (M,) bool; of a class's other texts only
+    the most similar one counts, as one more cosine of the mean. Every class needs at least one text.
+    """
+
+    features: Tensor
+    owner: Tensor
+    averaged: Tensor
+    n_classes: int
+
+    def __post_init__(self) -> None:
+        without = (torch.bincount(self.owner, minlength=self.n_classes) == 0).nonzero()
+        if len(without):
+            raise UserError(f"class {int(without[0])} has no text: every class needs at least one")
+
+    @property
+    def terms_of_mean(self) -> Tensor:
+        """(C,) how many cosines the mean of each class has."""
+        averaged = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
+        best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
+        return averaged + best.long()
+
+    def cosines(self, x: Tensor) -> Tensor:
+        """Images (N, d) -> (N, M)."""
+        texts = unit(self.features, "text features")
+        rows = max(1, CHUNK // len(texts))
+        parts = [inner(part, texts) for part in torch.split(unit(x, width=texts.shape[1]), rows)]
+        return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
+
+    def scores(self, cosines: Tensor) -> Tensor:
+        """Cosines (N, M) -> scores (N, C), as ``TextNeighbors.class_scores`` has them."""
+        scores = torch.zeros(len(cosines), self.n_classes, dtype=torch.float64)
+        scores.index_add_(1, self.owner[self.averaged], cosines[:, self.averaged])
+        best = torch.full_like(scores, -torch.inf)
+        others = ~self.averaged
+        index = self.owner[others].expand(len(cosines), -1)
+        best.scatter_reduce_(1, index, cosines[:, others], "amax")
+        scores += torch.where(best.isfinite(), best, 0.0)
+        return scores * (100 / self.terms_of_mean.double())
+
+    def explain(self, cosines: Tensor, winners: Tensor, against: Tensor) -> list[list[Term]]:
+        """For each image the terms of ``score[winner] − score[against]``, the largest first.
+
+        cosines: (N, M); winners, against: (N,) classes. Where both are one class (there is no other), the terms are
+        those of its score. Names and synonyms that are not the best of their class add nothing and are left out.
+        """
+        counts = self.terms_of_mean
+        found = []
+        for row, winner, other in zip(cosines, winners.tolist(), against.tolist(), strict=True):
+            sides = [self._counted(row, winner)]
+            weights = [100 / int(counts[winner])]
+            if other != winner:
+                sides.append(self._counted(row, other))
+                weights.append(-100 / int(counts[other]))
+            # the midpoint of the two scores; of one class alone there is nothing to compare with
+            means = [float(row[side].double().mean()) for side in sides]
+            middle = sum(means) / 2 if len(means) == 2 else 0.0
+            terms = [
+                Term(t, float(row[t]), weight * (float(row[t]) - middle))
+                for side, weight in zip(sides, weights, strict=True)
+                for t in side
+            ]
+            found.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
+        return found
+
+    def _counted(self, row: Tensor, c: int) -> list[int]:
+        """Rows of the texts that the score of class c is the mean of, for one image's cosines (M,)."""
+        own = self.owner == c
+        averaged = (own & self.averaged).nonzero()[:, 0].tolist()
+        others = (own & ~self.averaged).nonzero()[:, 0]
+        return averaged + ([int(others[row[others].argmax()])] if len(others) else [])
+
+
+def for_and_against(terms: Sequence[Term], n: int) -> tuple[list[Term], list[Term]]:
+    """The n terms that speak most for the winner and the n that speak most against it, strongest first."""
+    speaking_for = [t for t in terms if t.adds > 0][:n]
+    against = [t for t in reversed(terms) if t.adds < 0][:n]
+    return speaking_for, against

@@ -1,0 +1,133 @@
+"""Features that were computed before, kept by the content of the photo or text: a second call takes seconds.
+
+One SQLite file in the user's cache folder. It can be deleted at any time; where it cannot be opened, everything works
+without it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..encoder_spec import EncoderSpec
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of the file and of how photos are read: another number and everything is computed again
+MANY = 500  # keys in one query
+LIBRARIES = (
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "torch",
+    "pillow",
+)  # another version may give other features
+TABLES = """
+create table if not exists features
+  (encoder text, kind text, key text, checksum integer, value blob, primary key (encoder, kind, key)) without rowid;
+create table if not exists encoders (spec text primary key, files text, metadata text);
+"""
+
+
+def cache_file() -> Path:
+    """Where the features are kept: below XDG_CACHE_HOME, by default ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "coder-clip" / f"features-{FORMAT}.sqlite"
+
+
+class FeatureStore:
+    """Features (d,) float32 by encoder, kind ("image" or "text") and key. path: None keeps nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._lock = Lock()
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._connection.executescript(TABLES)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error, path)
+
+    def get(self, encoder: str, kind: str, keys: Sequence[str]) -> dict[str, Tensor]:
+        """Those of the keys that are there. A damaged entry counts as absent."""
+        found: dict[str, Tensor] = {}
+        for start in range(0, len(keys), MANY):
+            some = keys[start : start + MANY]
+            query = "select key, checksum, value from features where encoder = ? and kind = ? and key in "
+            for key, checksum, value in self._all(
+                query + f"({','.join('?' * len(some))})", encoder, kind, *some
+            ):
+                if zlib.crc32(value) == checksum and len(value) % 4 == 0:
+                    found[key] = torch.frombuffer(bytearray(value), dtype=torch.float32)
+        return found
+
+    def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
+        rows = []
+        for key, feature in features:
+            value = feature.float().contiguous().numpy().tobytes()
+            rows.append((encoder, kind, key, zlib.crc32(value), value))
+        self._write("insert or replace into features values (?, ?, ?, ?, ?)", rows)
+
+    def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
+        """What the encoder of this specification said of itself, if its files are as they were: no need to load it."""
+        for files, metadata in self._all("select files, metadata from encoders where spec = ?", _key(spec)):
+            before = json.loads(files)
+            if before and _stats(map(Path, before)) == before:
+                return dict(json.loads(metadata))
+        return None
+
+    def remember(self, spec: EncoderSpec, files: Iterable[Path], metadata: dict[str, str]) -> None:
+        """files: all that decides the encoder's features."""
+        row = (_key(spec), json.dumps(_stats(files)), json.dumps(metadata))
+        self._write("insert or replace into encoders values (?, ?, ?)", [row])
+
+    def _all(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            return []
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return []
+
+    def _write(self, query: str, rows: list[tuple[Any, ...]]) -> None:
+        if self._connection is None:
+            return
+        try:
+            with self._lock, self._connection:
+                self._connection.executemany(query, rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception, path: Path | None = None) -> None:
+        """A full disk, a damaged file or a lock that is never released: nothing is wrong but the time it takes."""
+        log.warning("features are not kept: %s%s", f"{path or cache_file()}: ", error)
+        self._connection = None
+
+
+def _key(spec: EncoderSpec) -> str:
+    return json.dumps({**asdict(spec), **{name: version(name) for name in LIBRARIES}}, sort_keys=True)
+
+
+def _stats(files: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and time of change of each file; of none where one is missing."""
+    try:
+        stats = {str(path): path.stat() for path in sorted(files)}
+    except OSError:
+        return {}
+    return {path: [s.st_size, s.st_mtime_ns] for path, s in stats.items()}

@@ -1,0 +1,98 @@
+"""What describes the classes: one row per text, with the sentence that the encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets import with_articles
+from ..datasets.base import Templates
+from ..errors import UserError
+from ..neighbors import MAX_KINDS, MEAN_KINDS
+from ..texts.sentences import fill, spaces
+from ..texts.sets import ClassTexts, TextSet, load_text_set, names_only, read_written
+
+TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
+DATASET = "photos"  # what a text set without a data set is called
+Texts = TextSet | Sequence[str] | Mapping[str, Sequence[str]] | str | Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text of a class. index: of the class; sentence: the text in its template."""
+
+    index: int
+    kind: str
+    text: str
+    sentence: str
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it counts in the mean; of a class's other texts only the best one does."""
+        return self.kind in MEAN_KINDS
+
+
+def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
+    """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
+    template = {
+        "attribute": templates.attribute,
+        "analogous": templates.analogous,
+        "name": templates.name,
+        "synonym": templates.name,
+    }
+    found: dict[tuple[int, str, str], Row] = {}
+    for i, c in enumerate(texts.classes):
+        for kind in (*MEAN_KINDS, *MAX_KINDS):
+            for text in [c.name] if kind == "name" else getattr(c, kind):
+                name = spaces(text) if kind == "synonym" else spaces(c.name)
+                field = {} if kind in MAX_KINDS else {kind: text if kind == "attribute" else spaces(text)}
+                sentence = fill(template[kind], name, **field)
+                found.setdefault((i, kind, sentence), Row(i, kind, text, sentence))
+    return list(found.values())
+
+
+def text_set(given: Texts) -> TextSet:
+    """A text set from class names, from names with their attributes, from a JSON file, or as it is.
+
+    UserError where there is no class, a name is empty or two classes have one name.
+    """
+    if isinstance(given, TextSet):
+        return given
+    if isinstance(given, (str, Path)):
+        return read_text_set(Path(given))
+    names = [" ".join(str(name).replace("_", " ").split()) for name in given]
+    if not names or not all(names):
+        raise UserError("no class names" if not names else "a class name is empty")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"the class '{twice}' is given twice")
+    found = names_only(DATASET, names)
+    if isinstance(given, Mapping):
+        entries = [
+            ClassTexts(name=name, attribute=list(dict.fromkeys(attributes)))
+            for name, attributes in zip(names, given.values(), strict=True)
+        ]
+        found = found.model_copy(update={"classes": entries})
+    return found
+
+
+def read_text_set(path: Path) -> TextSet:
+    """A text set whose classes are those that it names (data/texts/README.md). UserError as of ``load_text_set``."""
+    document = read_written(path, DATASET, "no text set {path}")
+    entries = document.get("classes") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{path} lists no classes (expected {{'format': 1, 'dataset': …, 'classes': […]}})")
+    names = [str(e.get("name", "")) if isinstance(e, dict) else "" for e in entries]
+    if not all(names):
+        raise UserError(f"{path}: class {names.index('') + 1} has no name")
+    return load_text_set(path, str(document.get("dataset", DATASET)), names)
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Class names from a text file, one per line; empty lines and lines after # are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"class names cannot be read: {path}: {error}") from None
+    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]

@@ -1,0 +1,313 @@
+"""`coder-clip explore` in a real browser: by mouse and by keyboard, on a desk and on a phone, seen and heard."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from working_copy import REPO, draw_marks, environment
+
+from coder_clip.photos import Classifier
+from coder_clip.photos.explorer import Explorer
+from coder_clip.photos.page import server
+from coder_clip.photos.study import Study
+from coder_clip.photos.texts import read_text_set
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+)
+HOSTILE = "<img src=x onerror=\"document.title='injected'\">"
+FOLDERS = ["red_disc", "green_disc", "blue_disc"]  # the first, second and third class
+WIDTHS = {"phone": 390, "desk": 1280}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_page_load_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("photos") / "marks"
+    draw_marks(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """Names that say nothing, so that texts decide; the second class has a wrong one."""
+    texts = {
+        "first": ["a red round spot"],
+        "second": ["a blue round spot"],
+        "third": ["a blue round spot", "a blue circle"],
+    }
+    return Classifier(str(REPO / "data/mini"), texts, cache=False)
+
+
+@pytest.fixture
+def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple[Explorer, str]]:
+    """A labelled study behind a server of its own."""
+    import torch
+
+    files = sorted(photos.glob("*/*.png"))
+    features, _, _ = classifier.features(files)
+    labels = torch.tensor([FOLDERS.index(f.parent.name) for f in files])
+    names = [f"{f.parent.name}/{f.name}" for f in files[:-1]] + [HOSTILE]
+    explorer = Explorer(
+        Study(classifier, features, names, labels),
+        "My <b>photos</b>",
+        lambda i: Image.open(files[i]),
+        tmp_path,
+    )
+    made, address = server(explorer)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield explorer, address
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def show(browser: Any, address: str, width: int = WIDTHS["desk"]) -> None:
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(address)
+    wait(browser, lambda: "%" in text(browser, "#answer") or "without labels" in text(browser, "#answer"))
+
+
+def wait(browser: Any, until: Callable[[], Any], seconds: int = 20) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, seconds, poll_frequency=0.05).until(lambda _: until())
+
+
+def text(browser: Any, selector: str) -> str:
+    return str(browser.find_element("css selector", selector).text)
+
+
+def press(browser: Any, *keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+
+
+def overtype(browser: Any, what: str) -> None:
+    """Into the focused field, in place of what it holds."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    keys = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
+    keys.send_keys(what).perform()
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_page_is_whole_asks_nobody_else_and_fits(
+    browser: Any, page: tuple[Explorer, str], width: int
+) -> None:
+    explorer, address = page
+    show(browser, address, width)
+    assert browser.title == "My <b>photos</b>"
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    browser.find_element("css selector", "[data-filter=uncertain]").click()
+    count = len(explorer.study.names)
+    wait(browser, lambda: len(browser.find_elements("css selector", "#gallery img")) == count)
+    browser.execute_script("document.querySelectorAll('#gallery img').forEach(i => i.loading = 'eager')")
+    wait(
+        browser,
+        lambda: browser.execute_script(
+            "return [...document.images].every(i => i.complete && i.naturalWidth)"
+        ),
+    )
+    widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert widths[0] <= widths[1] == width
+    assert browser.title == "My <b>photos</b>", "a file name ran as script"
+    assert browser.get_log("browser") == []
+    requests = [
+        message["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
+    ]
+    assert len(requests) > count
+    assert [url for url in requests if not url.startswith((address, "data:"))] == []
+
+
+def test_the_first_line_says_how_many_are_right_and_errors_come_first(
+    browser: Any, page: tuple[Explorer, str]
+) -> None:
+    explorer, address = page
+    show(browser, address)
+    accuracy = explorer.study.start.accuracy
+    assert f"{100 * accuracy['value']:.1f} % of 36 photos right" in text(browser, "#answer")
+    errors = int((~explorer.study.start.correct).sum())
+    assert 0 < errors < 36, "without errors the gallery would test nothing"
+    assert text(browser, "[data-filter=errors]") == f"Errors ({errors})"
+    cards = browser.find_elements("css selector", "#gallery button")
+    assert len(cards) == errors
+    assert all("but it is" in card.text for card in cards)
+
+
+def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    _, address = page
+    show(browser, address)
+    card = browser.find_element("css selector", "#gallery button")
+    browser.execute_script("arguments[0].focus()", card)
+    press(browser, Keys.ENTER)
+    wait(browser, lambda: "round spot" in text(browser, "#details-body"))
+    reasons = [li.text for li in browser.find_elements("css selector", "#details .reasons li")]
+    adds = [float(re.match(r"[+−]\d+\.\d\d", r)[0].replace("−", "-")) for r in reasons]  # type: ignore[index]
+    said = text(browser, "#details-body")
+    margin = float(re.search(r"([\d.]+) points before", said)[1])  # type: ignore[index]
+    assert sum(adds) == pytest.approx(margin, abs=0.01 * len(adds)), said
+    press(browser, Keys.ESCAPE)
+    wait(browser, lambda: not browser.find_element("css selector", "#details").is_displayed())
+    assert browser.execute_script("return document.activeElement === arguments[0]", card), "the place is lost"
+
+
+def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    explorer, address = page
+    show(browser, address)
+    before = text(browser, "#answer")
+    summary = browser.find_element("css selector", "details[data-name=second] summary")
+    browser.execute_script("arguments[0].focus()", summary)
+    press(browser, Keys.ENTER, Keys.TAB)  # into the first text
+    field = browser.switch_to.active_element
+    assert field.get_attribute("aria-label") == "attribute of second"
+    overtype(browser, "a green round spot")
+
+    def second() -> list[str]:
+        return explorer.now.texts.classes[1].attribute
+
+    wait(browser, lambda: second() == ["a green round spot"])
+    right, was = int(explorer.now.correct.sum()), int(explorer.study.start.correct.sum())
+    assert right > was
+    wait(browser, lambda: f"{right - was} photos put right, 0 put wrong" in text(browser, "#answer"))
+    wait(browser, lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})")
+    press(browser, Keys.TAB, Keys.TAB, Keys.ENTER, *HOSTILE)  # past "Remove" to "Add an attribute"
+    wait(browser, lambda: second() == ["a green round spot", HOSTILE])
+    press(browser, Keys.TAB, Keys.ENTER)  # its "Remove"
+    wait(browser, lambda: second() == ["a green round spot"])
+    assert browser.switch_to.active_element.text == "Add an attribute", "the place is lost"
+    name = browser.find_element("css selector", "#save-name")
+    browser.execute_script("arguments[0].focus()", name)
+    overtype(browser, "better.json")
+    press(browser, Keys.ENTER)
+    wait(browser, lambda: text(browser, "#saved").endswith("better.json"))
+    saved = read_text_set(explorer.folder / "better.json")
+    assert saved.classes[1].attribute == ["a green round spot"]
+    assert saved.provenance["attribute"]["source"] == "edited in coder-clip explore"
+    browser.find_element("css selector", "#undo").click()
+    wait(browser, lambda: text(browser, "#answer") == before)
+    assert browser.title == "My <b>photos</b>"
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_a_chosen_photo_gets_a_class_and_reasons(
+    browser: Any, page: tuple[Explorer, str], photos: Path, width: int
+) -> None:
+    _, address = page
+    show(browser, address, width)
+    browser.find_element("css selector", "#file").send_keys(str(next((photos / "red_disc").glob("*.png"))))
+    wait(browser, lambda: "points before" in text(browser, "#dropped"))
+    assert re.search(r"(first|third) \(\d\d\.png\)", text(browser, "#dropped"))
+    assert "round spot" in text(browser, "#dropped")
+    assert browser.get_log("browser") == []
+
+
+def test_a_file_that_is_no_photo_is_said_so(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+    _, address = page
+    (tmp_path / "x.jpg").write_text("no photo")
+    show(browser, address)
+    browser.find_element("css selector", "#file").send_keys(str(tmp_path / "x.jpg"))
+    wait(browser, lambda: "not an image" in text(browser, "#dropped"))
+
+
+def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) -> None:
+    _, address = page
+    show(browser, address)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = ("button", "textbox", "image", "dialog", "link", "group", "DisclosureTriangle", "region")
+    said = [
+        (n["role"]["value"], n.get("name", {}).get("value", ""))
+        for n in nodes
+        if not n.get("ignored") and n["role"]["value"] in named
+    ]
+    assert [role for role, name in said if not name.strip()] == []
+    assert {"button", "textbox", "image", "region"} <= {role for role, _ in said}
+    live = browser.execute_script("return [...document.querySelectorAll('[role=status]')].map(e => e.id)")
+    assert live == ["answer", "saved"], "what changes is not said"
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_path: Path) -> None:
+    """From a folder of photos to the page, as a person starts it; Control-C ends it."""
+    (photos / "broken.jpg").write_bytes(b"")
+    command = [sys.executable, "-m", "coder_clip.cli", "explore", str(photos), "--no-browser"]
+    command += ["--classes", "red disc,green disc,blue disc", "--model", str(REPO / "data/mini")]
+    env = environment(REPO) | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address), address
+            show(browser, address)
+            assert "36 photos without labels" in text(browser, "#answer")
+            assert len(browser.find_elements("css selector", "#gallery button")) == 36
+            with urllib.request.urlopen(f"{address}state") as answer:
+                margins = [p["margin"] for p in json.load(answer)["photos"]]
+            first = browser.find_element("css selector", "#gallery button").text
+            assert f"{min(margins):.1f} before" in first, "the least certain come first"
+        finally:
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert "left out: " in said
+    assert "broken.jpg" in said
+    assert process.returncode == 0, said
+    assert "Traceback" not in said

@@ -1,0 +1,399 @@
+"""Classifying photos in Python: the same answers by every way, each reason, and nothing kept that is not true."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from tiny import save_tiny
+
+from coder_clip import encoders
+from coder_clip.artifacts import read_json, write_json
+from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.errors import UserError
+from coder_clip.features import extract
+from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
+from coder_clip.photos import Classifier
+from coder_clip.photos.classifier import Stages
+from coder_clip.photos.decisions import by_rerank, by_score, fit_scale
+from coder_clip.photos.encoding import PhotoEncoder
+from coder_clip.photos.store import FeatureStore, cache_file
+from coder_clip.photos.texts import TEMPLATES, rows, text_set
+from coder_clip.rerank import OneToOne, rerank
+from coder_clip.texts.sentences import make_sentences, with_article
+
+TEXTS = {
+    "format": 1,
+    "dataset": "marks",
+    "classes": [
+        {"name": "red disc", "attribute": ["a red spot", "no blue"], "synonym": ["ruby_circle"]},
+        {"name": "blue disc", "attribute": ["a blue spot"], "analogous": ["blue ball", "blue_moon"]},
+        {"name": "egg"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    found = []
+    for i, colour in enumerate(("red", "blue", "green", "white")):
+        image = Image.new("RGB", (50 + 7 * i, 40), (10 * i, 20, 30))
+        ImageDraw.Draw(image).ellipse((5, 5, 30 + i, 30), fill=colour)
+        image.save(tmp_path / f"{colour}.png")
+        found.append(tmp_path / f"{colour}.png")
+    return found
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    write_json(tmp_path / "texts.json", TEXTS)
+    return tmp_path / "texts.json"
+
+
+@pytest.fixture
+def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can load an encoder."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("an encoder was loaded")
+
+    monkeypatch.setattr(encoders, "load_encoder", fail)
+
+
+def test_sentences_are_those_of_a_run(texts: Path) -> None:
+    """A photo would be compared with other texts than a run with the same text set compares it with."""
+    given = text_set(texts)
+    made = make_sentences(given, TEMPLATES)
+    kinds = (*MEAN_KINDS, *MAX_KINDS)
+    expected = {
+        (i, k, t) for i, k, t in zip(made.class_index, made.kind, made.text, strict=True) if k in kinds
+    }
+    found = rows(given)
+    assert {(r.index, r.kind, r.sentence) for r in found} == expected
+    assert len(found) == len(expected)
+    assert [r.sentence for r in found if r.index == 2] == ["a photo of an egg."]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("airplane", "an airplane"),
+        ("Umbrella", "an Umbrella"),
+        ("unicycle", "a unicycle"),
+        ("one-eyed cat", "a one-eyed cat"),
+        ("European robin", "a European robin"),
+        ("hourglass", "an hourglass"),
+        ("horse", "a horse"),
+    ],
+)
+def test_a_and_an(name: str, said: str) -> None:
+    assert with_article(name) == said
+
+
+def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[Path]) -> None:
+    """100 × the mean cosine with mean texts and the best name, over features of the pipeline's own extraction."""
+    encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
+
+    class Files:
+        def image(self, path: str) -> Image.Image:
+            return Image.open(path).convert("RGB")
+
+    ids = [str(p) for p in photos]
+    x = extract(Files(), ids, [0] * len(ids), encoder, progress=False).features  # type: ignore[arg-type]
+    found = Classifier(str(model), texts).scores(photos)
+    given = rows(text_set(texts))
+    features = encoder.encode_texts([r.sentence for r in given])
+    for i in range(len(photos)):
+        for c in range(3):
+            cosine = {
+                r: float(torch.cosine_similarity(x[i].double(), features[j].double(), dim=0))
+                for j, r in enumerate(given)
+                if r.index == c
+            }
+            means = [v for r, v in cosine.items() if r.averaged]
+            best = max(v for r, v in cosine.items() if not r.averaged)
+            expected = 100 * (math.fsum(means) + best) / (len(means) + 1)
+            assert float(found[i, c]) == pytest.approx(
+                expected, abs=1e-3
+            )  # another batch: last bits of float32
+
+
+def test_files_pictures_and_tensors_get_one_answer(model: Path, photos: list[Path]) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    by_path = c.classify(photos, why=2)
+    pictures = [Image.open(p) for p in photos]
+    preprocess = c.encoder.encoder.preprocess
+    features, _, _ = c.features(photos)
+    others = [
+        c.classify(pictures, why=2),
+        c.classify([photos[0], *pictures[1:]], why=2),
+        c.classify(torch.stack([preprocess(p.convert("RGB")) for p in pictures]), why=2),
+        c.classify(torch.stack([preprocess.pixels(p.convert("RGB")) for p in pictures]), why=2),
+        c.classify(features, why=2),
+    ]
+    for other in others:
+        assert [p.label for p in other] == [p.label for p in by_path]
+        assert [p.score for p in other] == pytest.approx([p.score for p in by_path], abs=1e-3)
+    assert others[1][0].image == str(photos[0])
+
+
+def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
+    for photo in Classifier(str(model), texts).classify(photos, why=99):
+        adds = [r.adds for r in (*photo.reasons_for, *photo.reasons_against)]
+        assert math.fsum(adds) == pytest.approx(photo.margin, abs=1e-9)
+        assert photo.margin == pytest.approx(photo.top[0][1] - photo.top[1][1])
+        assert {r.label for r in (*photo.reasons_for, *photo.reasons_against)} <= {
+            photo.label,
+            photo.runner_up,
+        }
+
+
+def test_none_of_these(model: Path, photos: list[Path]) -> None:
+    c = Classifier(str(model), ["cat", "dog"])
+    scores = [p.score for p in c.classify(photos)]
+    found = c.classify(photos, none_below=max(scores))
+    assert [p.label is None for p in found] == [s < max(scores) for s in scores]
+    assert all(p.best for p in found)
+
+
+# ---- the second call
+
+
+def test_a_second_call_loads_no_encoder(
+    model: Path, texts: Path, photos: list[Path], request: pytest.FixtureRequest
+) -> None:
+    first = Classifier(str(model), texts).classify(photos, why=3)
+    request.getfixturevalue("unloadable")
+    assert Classifier(str(model), texts).classify(photos, why=3) == first
+    copy = photos[0].with_name("renamed.png")
+    photos[0].rename(copy)
+    assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, "known by its content"
+
+
+def test_other_weights_in_the_same_place_are_noticed(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """Features of the old encoder would be compared with texts of the new one."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    before = Classifier(str(mine), ["cat", "dog"]).scores(photos)
+    save_tiny(mine, seed=1)
+    after = Classifier(str(mine), ["cat", "dog"]).scores(photos)
+    assert not torch.allclose(before, after, atol=0.1)
+    assert torch.equal(after, Classifier(str(mine), ["cat", "dog"], cache=False).scores(photos))
+
+
+def test_a_damaged_entry_is_computed_again(model: Path, photos: list[Path]) -> None:
+    import sqlite3
+
+    first = Classifier(str(model), ["cat", "dog"]).scores(photos)
+    with sqlite3.connect(cache_file()) as connection:
+        changed = connection.execute("update features set value = zeroblob(length(value))").rowcount
+    assert changed == len(photos) + 2
+    assert torch.equal(Classifier(str(model), ["cat", "dog"]).scores(photos), first)
+
+
+def test_without_a_cache_folder_everything_works(
+    model: Path,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(Classifier(str(model), ["cat", "dog"]).classify(photos)) == len(photos)
+    assert "features are not kept" in caplog.text
+
+
+def test_a_damaged_cache_file_is_no_obstacle(model: Path, photos: list[Path]) -> None:
+    cache_file().parent.mkdir(parents=True)
+    cache_file().write_bytes(b"not a database" * 100)
+    assert len(Classifier(str(model), ["cat", "dog"]).classify(photos)) == len(photos)
+
+
+def test_copies_of_a_photo_are_encoded_once(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = photos[0].with_name("copy.png")
+    shutil.copy(photos[0], copy)
+    c = Classifier(str(model), ["cat", "dog"])
+    seen: list[int] = []
+    encode = PhotoEncoder.pixels
+    monkeypatch.setattr(PhotoEncoder, "pixels", lambda self, p: seen.append(len(p)) or encode(self, p))  # type: ignore[func-returns-value]
+    found = c.classify([*photos, copy])
+    assert sum(seen) == len(photos)
+    assert found[-1].score == found[0].score
+    assert found[-1].image == str(copy)
+
+
+def test_a_photo_that_changes_meanwhile_is_not_kept_under_its_old_content(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its feature would be another photo's for good."""
+    from coder_clip.photos import encoding
+
+    digest = encoding._digest
+
+    def and_then_it_changes(path: Any) -> Any:
+        found = digest(path)
+        if path == photos[0]:
+            Image.new("RGB", (9, 9), "pink").save(path)
+        return found
+
+    monkeypatch.setattr(encoding, "_digest", and_then_it_changes)
+    found = PhotoEncoder(EncoderSpec(f"local-dir:{model}")).photos(photos)
+    assert found.skipped == [(str(photos[0]), "changed while it was read")]
+    assert found.kept == [1, 2, 3]
+
+
+def test_the_store_keeps_encoders_and_kinds_apart(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "f.sqlite")
+    store.put("a", "text", [("k", torch.ones(3))])
+    assert store.get("a", "image", ["k"]) == store.get("b", "text", ["k"]) == {}
+    many = [(str(i), torch.full((2,), float(i))) for i in range(1200)]
+    store.put("a", "image", many)
+    found = FeatureStore(tmp_path / "f.sqlite").get("a", "image", [k for k, _ in many])
+    assert len(found) == len(many)
+    assert found["777"].tolist() == [777, 777]
+
+
+# ---- one file
+
+
+def test_an_exported_file_gives_the_same_answers(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = {(a, b): torch.randn(2, 16, generator=generator) for a in range(3) for b in range(3) if a != b}
+    stages = Stages(pairs=OneToOne(pairs, 3), threshold=1.0, top_k=2, scale=0.7)
+    c = Classifier(str(model), texts, stages=stages)
+    expected = c.classify(photos, why=3)
+    assert any(p.reranked for p in expected)
+    c.export(tmp_path / "marks.safetensors")
+    texts.unlink()
+    assert Classifier.load(tmp_path / "marks.safetensors").classify(photos, why=3) == expected
+
+    elsewhere = tmp_path / "elsewhere" / model.name
+    shutil.copytree(model, elsewhere)
+    moved = Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
+    assert moved.classify(photos, why=3) == expected
+    save_tiny(elsewhere, seed=5)
+    with pytest.raises(UserError, match="another encoder"):
+        Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
+
+
+def test_other_files_are_no_exports(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match=r"not a file that Classifier\.export"):
+        Classifier.load(tmp_path / "x.safetensors")
+
+
+# ---- stage two and probabilities
+
+
+def test_stage_two_is_the_rerank(model: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 8, generator=generator)
+    scores = torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    pairs = OneToOne(
+        {
+            (a, b): torch.randn(2, 8, generator=generator)
+            for a in range(6)
+            for b in range(6)
+            if a != b and {a, b} != {0, 1}
+        },
+        n_classes=6,
+    )
+    expected, looked_at = rerank(x, scores, pairs, threshold=0.3, top_k=4)
+    found = by_rerank(x, scores, pairs, 0.3, 4)
+    assert torch.equal(found.order[:, 0], expected)
+    assert torch.equal(found.reranked, looked_at)
+    assert (found.order.sort(dim=1).values == torch.arange(6)).all(), "each class once"
+    assert 5 < int((expected != scores.argmax(dim=1)).sum()) < 40
+    alone = by_score(scores)
+    assert torch.equal(found.order[~looked_at], alone.order[~looked_at])
+
+
+def test_reasons_of_a_reranked_photo_are_the_comparisons_that_decided(model: Path, texts: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    pairs = {(a, b): torch.randn(2, 16, generator=generator) for a in range(3) for b in range(3) if a != b}
+    one_to_one = OneToOne(pairs, 3)
+    c = Classifier(str(model), texts, stages=Stages(pairs=one_to_one, threshold=1.1, top_k=3))
+    x = torch.randn(5, 16, generator=generator)
+    decided = c.decide(x)
+    for i, photo in enumerate(c.classify(x, why=9)):
+        assert photo.reranked
+        adds = math.fsum(r.adds for r in (*photo.reasons_for, *photo.reasons_against))
+        assert adds == pytest.approx(float(decided.values[i].max()), abs=1e-6)
+        assert all(r.kind == "one_to_one" for r in photo.reasons_for)
+
+
+def test_probabilities_say_how_often_they_are_right() -> None:
+    """Labels drawn from softmax(0.3 × scores): the factor is found again."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 8 * torch.randn(4000, 5, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(torch.softmax(0.3 * scores, dim=1), 1, generator=generator)[:, 0]
+    scale = fit_scale(scores, labels)
+    assert scale == pytest.approx(0.3, abs=0.02)
+    sure = torch.softmax(scores * scale, dim=1).max(dim=1).values
+    right = (scores.argmax(dim=1) == labels).double()
+    assert float(sure.mean()) == pytest.approx(float(right.mean()), abs=0.02)
+
+
+def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:
+    scores = torch.eye(2, dtype=torch.float64).repeat(20, 1) * 10
+    labels = torch.tensor([0, 1] * 20)
+    assert fit_scale(scores[:28], labels[:28]) is None
+    scale = fit_scale(scores, labels)
+    assert scale is not None
+    assert float(torch.softmax(scores[0] * scale, dim=0)[0]) < 0.99
+
+
+# ---- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "no class names"),
+        (["cat"], "'cat' is the only class"),
+        (["red fox", "red_fox"], "'red fox' is given twice"),
+        (["cat", " "], "a class name is empty"),
+    ],
+)
+def test_classes_that_make_no_sense(model: Path, given: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Classifier(str(model), given)
+
+
+def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
+    document = read_json(texts)
+    document["classes"][1]["name"] = ""
+    write_json(texts, document)
+    with pytest.raises(UserError, match="class 2 has no name"):
+        Classifier(str(model), texts)
+    write_json(texts, {"format": 1})
+    with pytest.raises(UserError, match="lists no classes"):
+        Classifier(str(model), texts)
+
+
+def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) -> None:
+    photos[1].write_bytes(b"")
+    with pytest.raises(UserError, match=r"image cannot be read: .*blue\.png: not an image"):
+        Classifier(str(model), ["cat", "dog"]).classify(photos)

@@ -1,0 +1,294 @@
+"""`coder-clip classify`: any folder of photos, whatever is in it, from any folder, in one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from tiny import save_tiny
+
+from coder_clip.datasets import images
+from coder_clip.datasets.images import read_image
+from coder_clip.errors import UserError
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four photos at two depths, and what else is in people's folders; the working directory is another one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "photos/below").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.jpg", "below/a.png", "below/c.webp")):
+        image = Image.new("RGB", (40 + i, 50), (60 * i, 10, 200 - 50 * i))
+        ImageDraw.Draw(image).ellipse((4, 4, 30, 20 + i), fill="white")
+        image.save(tmp_path / "photos" / name)
+    (tmp_path / "photos/notes.txt").write_text("not a photo")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def classify(command: Command, model: Path) -> Command:
+    return lambda *arguments: command("classify", *arguments, "--model", model, "--classes", "cat,red fox")
+
+
+def test_a_folder_becomes_a_table(classify: Command, folder: Path) -> None:
+    answer = classify(folder)
+    assert answer.code == 0, answer.err
+    head, *rows = answer.out.splitlines()
+    assert head.split() == ["photo", "class", "score", "margin", "runner-up"]
+    assert [r.split()[0] for r in rows] == [
+        f"{folder}/{n}" for n in ("a.png", "b.jpg", "below/a.png", "below/c.webp")
+    ]
+    assert "4 photos: " in answer.err.splitlines()[-1]
+    assert "images/s" in answer.err.splitlines()[-1]
+
+
+def test_nothing_is_called_a_probability_without_labels(classify: Command, folder: Path) -> None:
+    """A softmax of scores says 93 % where 39 % are right."""
+    answer = classify(folder, "--why", "1")
+    table = answer.out
+    assert "%" not in table
+    assert "probability" not in table
+    assert "probability" not in classify(folder, "--format", "csv").out
+    assert '"probability": null' in classify(folder, "--format", "jsonl").out
+
+
+def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.csv"
+    assert classify(folder, "--why", "1", "--top", "2", "--out", out).out == ""
+    rows = list(csv.DictReader(out.open()))
+    lines = [
+        json.loads(line) for line in classify(folder, "--why", "1", "--format", "jsonl").out.splitlines()
+    ]
+    assert list(rows[0]) == [
+        *("image", "class", "score", "margin", "runner_up", "reranked"),
+        *("top1", "score1", "top2", "score2", "for1", "against1"),
+    ]
+    for row, line in zip(rows, lines, strict=True):
+        assert row["image"] == line["image"]
+        assert row["class"] == line["label"] == row["top1"] in ("cat", "red fox")
+        assert float(row["score"]) == pytest.approx(line["score"], abs=1e-4)
+        assert float(row["score1"]) - float(row["score2"]) == pytest.approx(float(row["margin"]), abs=2e-4)
+        assert row["for1"].startswith("+")
+        assert {"text", "kind", "label", "cosine", "adds"} == set(line["reasons_for"][0])
+
+
+def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(classify(folder, "--sort", "uncertain", "--format", "csv").out)))
+    margins = [float(r["margin"]) for r in rows]
+    assert margins == sorted(margins)
+    assert margins != sorted(margins, reverse=True)
+
+
+def test_none_of_these(classify: Command, folder: Path, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out)))
+    middle = sum(sorted(float(r["score"]) for r in rows)[1:3]) / 2
+    answer = classify(folder, "--none-below", middle, "--copy-to", tmp_path / "sorted")
+    assert answer.out.count("(none of these: ") == sum(float(r["score"]) < middle for r in rows) > 0
+    assert len(list((tmp_path / "sorted/none_of_these").iterdir())) == answer.out.count("(none of these: ")
+
+
+def test_copies_go_to_folders_by_class_and_no_photo_is_lost(
+    classify: Command, folder: Path, tmp_path: Path
+) -> None:
+    """Two photos are called a.png; a second call adds nothing."""
+    for _ in range(2):
+        answer = classify(folder, "--copy-to", tmp_path / "sorted")
+        copies = [p for p in (tmp_path / "sorted").rglob("*") if p.is_file()]
+        assert {p.parent.name for p in copies} <= {"cat", "red_fox"}
+        originals = sorted(p.read_bytes() for p in folder.rglob("*.*") if p.suffix != ".txt")
+        assert sorted(p.read_bytes() for p in copies) == originals
+    assert "0 photos copied" in answer.err
+    answer = classify(folder, "--copy-to", folder / "sorted")
+    assert answer.code == 1
+    assert "which is classified" in answer.err
+    assert not (folder / "sorted").exists()
+
+
+def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, folder: Path) -> None:
+    """Reading it would wait for ever."""
+    os.mkfifo(folder / "pipe.jpg")
+    answer = classify(folder / "pipe.jpg")
+    assert answer.code == 1
+    assert "pipe.jpg is a pipe or device" in answer.err
+    answer = classify(folder)
+    assert answer.code == 0
+    assert f"left out: {folder}/pipe.jpg: a pipe, socket or device, not a file" in answer.err
+    assert len(answer.out.splitlines()) == 1 + 4
+
+
+def test_a_newline_in_a_name_breaks_no_line(classify: Command, folder: Path) -> None:
+    (folder / "a.png").rename(folder / "a\nb.png")
+    answer = classify(folder)
+    assert len(answer.out.splitlines()) == 1 + 4
+    assert "a\\nb.png" in answer.out
+    names = [r["image"] for r in csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out))]
+    assert f"{folder}/a\nb.png" in names
+
+
+def test_broken_photos_are_listed_and_decide_the_status_only_where_they_were_named(
+    classify: Command, folder: Path
+) -> None:
+    (folder / "broken.jpg").write_bytes(b"")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere")
+    answer = classify(folder)
+    assert answer.code == 0
+    assert answer.err.splitlines()[-2:] == [
+        f"left out: {folder}/broken.jpg: not an image, or a format that Pillow does not know",
+        f"left out: {folder}/gone.jpg: the link points nowhere",
+    ]
+    answer = classify(folder / "a.png", folder / "broken.jpg")
+    assert answer.code == 1
+    assert len(answer.out.splitlines()) == 1 + 1
+    assert "left out" in answer.err.splitlines()[-1]
+
+
+def test_nothing_that_can_be_read_is_an_error(classify: Command, tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/x.png").write_bytes(b"x")
+    answer = classify(tmp_path / "bad")
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    assert "left out: " in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("between", ["\n", "\0"])
+def test_a_list_of_photos_on_standard_input(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    names = [str(folder / "b.jpg"), str(folder / "a.png"), str(folder / "b.jpg")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(between.join(names) + between))
+    rows = list(csv.DictReader(io.StringIO(classify("-", "--format", "csv").out)))
+    assert [r["image"] for r in rows] == names[:2]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(model: Path, folder: Path) -> None:
+    """`… | head -1` gave status 1, or a traceback."""
+    more = [str(folder / "a.png")] * 3
+    command = [sys.executable, "-m", "coder_clip.cli", "classify", *more, str(folder), "--model", str(model)]
+    command += ["--classes", ",".join(f"class number {i} of many" for i in range(300)), "--top", "300"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert "Broken" not in said
+
+
+def test_output_that_cannot_be_written_leaves_nothing(
+    classify: Command, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    answer = classify(folder, "--out", tmp_path / "taken/found.csv")
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1].startswith("coder-clip: error: cannot write ")
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--classes", "cat"], "'cat' is the only class"),
+        (["--classes", "cat,,dog"], "a class name is empty"),
+        (["--classes", "cat,dog", "--texts", "x.json"], "--classes and --texts: give one of them"),
+        ([], "which classes?"),
+        (["--texts", "nowhere.json"], "no text set nowhere.json"),
+        (["--classes-file", "nowhere.txt"], "class names cannot be read: nowhere.txt"),
+        (["--classes", "cat,dog", "--method", "clip"], "--method chooses something of a run"),
+        (["--run", "nowhere"], "no such folder"),
+        (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
+        (["--run", "."], "nothing that a config"),
+        (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    command: Command, folder: Path, model: Path, arguments: list[str], says: str
+) -> None:
+    given = arguments if {"--model", "--run"} & set(arguments) else [*arguments, "--model", str(model)]
+    answer = command("classify", folder, *given)
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+    assert says in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("places", "says"), [(["nowhere.jpg"], "no file or folder nowhere.jpg"), (["."], "no images in folder .")]
+)
+def test_photos_that_are_not_there(classify: Command, folder: Path, places: list[str], says: str) -> None:
+    answer = classify(*places)
+    assert answer.code == 1
+    assert says in answer.err
+
+
+def test_classes_from_a_file(command: Command, folder: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("# mine\ncat\n\nred fox\n")
+    answer = command(
+        "classify", folder, "--classes-file", tmp_path / "classes.txt", "--model", model, "--top", "9"
+    )
+    assert answer.code == 0, answer.err
+    assert {"cat", "red fox"} <= {w.strip() for line in answer.out.splitlines() for w in line.split("  ")}
+
+
+# ---- reading
+
+
+def test_heic_without_its_package_says_what_to_install(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Phones make HEIC; such photos were ignored without a word."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    answer = classify(folder)
+    assert answer.code == 0
+    assert "phone.HEIC: HEIC, which needs the package pillow-heif" in answer.err.splitlines()[-1]
+
+
+def test_heic_is_read(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(tmp_path / "phone.heic")
+    image = read_image(tmp_path / "phone.heic")
+    assert (image.size, image.mode) == ((64, 48), "RGB")
+    assert all(abs(a - b) < 12 for a, b in zip(image.getpixel((30, 20)), (200, 30, 40), strict=True))  # type: ignore[arg-type]
+    content = (tmp_path / "phone.heic").read_bytes()
+    assert read_image("phone.heic", content=content).tobytes() == image.tobytes()
+
+
+def test_a_photo_too_large_for_pillow_is_decoded_at_a_fraction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The camera's 200 megapixels were left out. Here the limits are small, not the photo large."""
+    image = Image.new("RGB", (800, 600), "red")
+    image.paste("blue", (400, 0, 800, 600))
+    for name in ("large.jpg", "large.png"):
+        image.save(tmp_path / name)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    monkeypatch.setattr(images, "LEAST_SIDE", 150)
+    found = read_image(tmp_path / "large.jpg")
+    assert found.size == (200, 150)
+    assert found.getpixel((20, 70))[0] > 200  # type: ignore[index]
+    assert found.getpixel((180, 70))[2] > 200  # type: ignore[index]
+    with pytest.raises(UserError, match="exceeds limit"):
+        read_image(tmp_path / "large.png")  # only a JPEG can be decoded in part
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(UserError, match="exceeds limit"):
+        read_image(tmp_path / "large.jpg")

@@ -1,0 +1,246 @@
+"""The page of `coder-clip explore`, without a browser: who may open it, what it answers, what it saves."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tiny import save_tiny
+
+from coder_clip.errors import UserError
+from coder_clip.photos import Classifier
+from coder_clip.photos.explorer import Explorer
+from coder_clip.photos.page import make_app, server
+from coder_clip.photos.study import Study
+from coder_clip.photos.texts import read_text_set, text_set
+
+TOKEN, HOST = "secret-token", "localhost"  # what the test client says
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    model = save_tiny(tmp_path_factory.mktemp("explore") / "tiny")
+    texts = text_set({"cat": ["whiskers", "soft fur"], "dog": ["a long snout"], "egg": []})
+    c = Classifier(str(model), texts, cache=False)
+    generator = torch.Generator().manual_seed(2)
+    centre = c.scoring.features.mean(dim=0)
+    near = (c.scoring.features - centre).repeat(20, 1)
+    x = centre + near + 2.5 * near.std() * torch.randn(near.shape, generator=generator)
+    return Study(c, x, [f"{i}.png" for i in range(len(x))], c.scoring.owner.repeat(20))
+
+
+@pytest.fixture
+def explorer(study: Study, tmp_path: Path) -> Explorer:
+    return Explorer(study, "my photos", lambda i: Image.new("RGB", (500, 300), (i, 0, 0)), tmp_path)
+
+
+@pytest.fixture
+def client(explorer: Explorer) -> Any:
+    return make_app(explorer, TOKEN, {HOST}).test_client()
+
+
+ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "photo/0", "thumbnail/0")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(client: Any, address: str) -> None:
+    """Another page in the browser could read photos and write files (DNS rebinding)."""
+    assert client.get(f"/{TOKEN}/{address}").status_code == 200
+    assert client.get(f"/{TOKEN[:-1]}x/{address}").status_code == 404
+    assert client.get(f"/{address}").status_code == 404
+    assert client.get(f"/{TOKEN}/{address}", headers={"Host": "evil.example:1234"}).status_code == 404
+
+
+def test_writing_needs_the_token_too(client: Any, explorer: Explorer) -> None:
+    for address, body in (("texts", []), ("save", {"name": "x.json"}), ("classify", {})):
+        assert client.post(f"/wrong/{address}", json=body).status_code == 404
+    assert list(explorer.folder.iterdir()) == []
+
+
+def test_the_page_may_ask_nobody_else(client: Any) -> None:
+    policy = client.get(f"/{TOKEN}/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for name in ("", "page.js", "page.css"):
+        assert "http" not in client.get(f"/{TOKEN}/{name}").text
+
+
+@pytest.mark.parametrize("name", ["photo/60000", "photo/-1", "photo/../../etc/passwd", "why/x", "page.py"])
+def test_there_is_nothing_but_the_photos(client: Any, name: str) -> None:
+    assert client.get(f"/{TOKEN}/{name}").status_code == 404
+
+
+def test_the_server_listens_on_this_machine_only(explorer: Explorer) -> None:
+    made, address = server(explorer)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    try:
+        with urllib.request.urlopen(f"{address}state") as answer:
+            assert json.load(answer)["title"] == "my photos"
+        assert made.server_address[0] == "127.0.0.1"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(address.replace(address.split("/")[3], "x" * 32))
+        with pytest.raises(UserError, match=f"port {made.port} cannot be used"):
+            server(explorer, made.port)
+        other, second = server(explorer)
+        other.server_close()
+        assert second.split("/")[3] != address.split("/")[3], "each start has its own token"
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+def test_photos_are_shown_small(client: Any) -> None:
+    sizes = [
+        Image.open(io.BytesIO(client.get(f"/{TOKEN}/{size}/3").data)).size for size in ("thumbnail", "photo")
+    ]
+    assert sizes == [(240, 144), (500, 300)]
+
+
+# ---- texts
+
+
+def edited(state: dict[str, Any], **changes: list[str]) -> list[dict[str, Any]]:
+    return [{**t, "attribute": changes.get(t["name"], t["attribute"])} for t in state["texts"]]
+
+
+def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
+    before = client.get(f"/{TOKEN}/state").json
+    assert before["changed"] == 0
+    assert before["accuracy"] == before["start"] == study.start.accuracy
+    after = client.post(f"/{TOKEN}/texts", json=edited(before, cat=["a beak", "two wings"])).json
+    again = study.standing(
+        study.start.texts.model_copy(
+            update={
+                "classes": [
+                    c.model_copy(update={"attribute": ["a beak", "two wings"]}) if c.name == "cat" else c
+                    for c in study.start.texts.classes
+                ]
+            }
+        )
+    )
+    assert after["accuracy"] == again.accuracy
+    assert after["difference"]["fixed"] == int((again.correct & ~study.start.correct).sum())
+    assert after["changed"] == int((again.prediction != study.start.prediction).sum()) > 0
+    assert sum(p["changed"] for p in after["photos"]) == after["changed"]
+    assert [p["right"] for p in after["photos"]] == again.correct.tolist()
+    back = client.post(f"/{TOKEN}/texts", json=before["texts"]).json
+    assert back == before
+
+
+def test_reasons_follow_the_edited_texts(client: Any) -> None:
+    state = client.get(f"/{TOKEN}/state").json
+    client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"]))
+    for i in range(5):
+        photo = client.get(f"/{TOKEN}/why/{i}").json
+        texts = {r["text"] for r in (*photo["for"], *photo["against"])}
+        assert texts <= {"a beak", "cat", "dog", "egg"}
+        adds = sum(r["adds"] for r in (*photo["for"], *photo["against"]))
+        assert adds == pytest.approx(photo["margin"], abs=1e-9)
+
+
+def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> None:
+    """Why not the true class is what a text has to change."""
+    state = client.get(f"/{TOKEN}/state").json
+    wrong = [p for p in state["photos"] if not p["right"]]
+    assert any(p["runner_up"] != p["truth"] for p in wrong)
+    for p in wrong:
+        photo = client.get(f"/{TOKEN}/why/{p['id']}").json
+        assert (photo["label"], photo["other"]) == (p["label"], p["truth"])
+        assert {r["label"] for r in (*photo["for"], *photo["against"])} <= {p["label"], p["truth"]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        [{"name": "cat"}],
+        [{"name": "dog"}, {"name": "cat"}, {"name": "egg"}],
+        [{"name": "cat", "attribute": "whiskers"}, {"name": "dog"}, {"name": "egg"}],
+        [{"name": "cat", "attribute": [3]}, {"name": "dog"}, {"name": "egg"}],
+        [{"name": "cat", "attribute": ["x" * 501]}, {"name": "dog"}, {"name": "egg"}],
+    ],
+)
+def test_what_is_no_text_set_changes_nothing(client: Any, given: Any) -> None:
+    before = client.get(f"/{TOKEN}/state").json
+    answer = client.post(f"/{TOKEN}/texts", json=given)
+    assert answer.status_code == 400
+    assert answer.json["error"]
+    assert client.get(f"/{TOKEN}/state").json == before
+
+
+def test_a_saved_text_set_says_where_it_is_from(client: Any, explorer: Explorer, study: Study) -> None:
+    state = client.get(f"/{TOKEN}/state").json
+    client.post(f"/{TOKEN}/texts", json=edited(state, dog=["a long  snout", " a wet nose ", ""]))
+    answer = client.post(f"/{TOKEN}/save", json={"name": "mine.json"})
+    assert answer.json == {"path": str(explorer.folder / "mine.json")}
+    found = read_text_set(explorer.folder / "mine.json")
+    assert [c.attribute for c in found.classes] == [
+        ["whiskers", "soft fur"],
+        ["a long snout", "a wet nose"],
+        [],
+    ]
+    note = found.provenance["attribute"]
+    assert note["source"] == "edited in coder-clip explore"
+    assert note["chosen_on"]["images"] == len(study.names)
+    assert note["chosen_on"]["accuracy_after"] == pytest.approx(explorer.now.accuracy["value"])
+    assert "synonym" not in found.provenance, "only what was edited"
+    client.post(f"/{TOKEN}/texts", json=edited(state, dog=[]))
+    assert client.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200, "its own file"
+    assert [c.attribute for c in read_text_set(explorer.folder / "mine.json").classes][1] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "../x.json", "/tmp/x.json", ".hidden.json", "a/b.json", "there.json"]
+)
+def test_saving_touches_no_other_file(client: Any, explorer: Explorer, name: str) -> None:
+    (explorer.folder / "there.json").write_text("mine")
+    answer = client.post(f"/{TOKEN}/save", json={"name": name})
+    assert answer.status_code == 400
+    assert [p.read_text() for p in explorer.folder.iterdir()] == ["mine"]
+
+
+# ---- a dropped photo
+
+
+def test_a_dropped_photo_is_classified_with_reasons(client: Any, study: Study) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (60, 40), "red").save(out, "PNG")
+    photo = client.post(f"/{TOKEN}/classify", data=out.getvalue()).json
+    assert photo["label"] in ("cat", "dog", "egg")
+    assert len(photo["for"]) > 0
+
+
+def test_a_dropped_file_that_is_no_photo_is_one_line(client: Any) -> None:
+    answer = client.post(f"/{TOKEN}/classify", data=b"not a photo")
+    assert answer.status_code == 400
+    assert "not an image" in answer.json["error"]
+
+
+@pytest.fixture
+def unlabelled(study: Study, tmp_path: Path) -> Any:
+    c = Classifier(study.encoder, study.start.texts)
+    made = Explorer(
+        Study(c, study.features, study.names, None), "p", lambda i: Image.new("RGB", (9, 9)), tmp_path
+    )
+    return make_app(made, TOKEN, {HOST}).test_client()
+
+
+def test_without_labels_there_is_no_accuracy(unlabelled: Any) -> None:
+    state = unlabelled.get(f"/{TOKEN}/state").json
+    assert state["accuracy"] is state["difference"] is None
+    assert {p["right"] for p in state["photos"]} == {p["truth"] for p in state["photos"]} == {None}
+    after = unlabelled.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
+    assert after["changed"] > 0
+    assert unlabelled.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200

@@ -19,8 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from coder_clip.tracking.hashes import Hashes
 from coder_clip.tracking.records import Record, Records
+
+from coder_clip.tracking.hashes import Hashes
 
 ROOT = Path(__file__).parents[1]
 GOALS = {"adopt, nothing to adopt": "1", "record, one output changed": "15"}

@@ -41,7 +41,7 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
-NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "provenance/", "dvc.lock")  # nothing made before
+NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 

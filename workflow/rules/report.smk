@@ -63,11 +63,12 @@ for name, (phases, category) in TABLES.items():
             runtime=10,
         params:
             name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
+            reads=reads("table"),
+            left_out=CONFIG.left_out,
         message:
             f"table {name}"
         shell:
-            COMMANDS["report"]["table"]
+            command("table")
 
 
 for name, (phases, category) in FIGURES.items():
@@ -99,11 +100,12 @@ for name, (phases, category) in FIGURES.items():
             runtime=10,
         params:
             name=name,
-            order=[DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out],
+            reads=reads("figure"),
+            left_out=CONFIG.left_out,
         message:
             f"figure {name}"
         shell:
-            COMMANDS["report"]["figure"]
+            command("figure")
 
 
 rule page:
@@ -152,11 +154,12 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        config=CONFIG.deciding(),
+        reads=reads("page"),
+        left_out=CONFIG.left_out,
     message:
         "report"
     shell:
-        COMMANDS["report"]["page"]
+        command("page")
 
 
 rule tables:

@@ -75,7 +75,8 @@ class Project:
         return self.run("snakemake", *options, ok=ok, **environment).stdout
 
     def planned(self) -> list[str]:
-        """Rules of the jobs that Snakemake would run now, sorted, without the target rule."""
+        """Rules of the jobs that a run would run now, sorted, without the target rule: it adopts first."""
+        self.run("coder-clip", "adopt", ok=False)
         said = self.snakemake("-n")
         jobs = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
         assert jobs or "Nothing to be done" in said, said
@@ -115,7 +116,7 @@ def make_toy(folder: Path, dvc: bool = True, git: bool = True) -> Project:
     folder.mkdir(parents=True)
     for item in TOY.iterdir():
         (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
-    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder)
+    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder / "workflow")
     (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
     project = Project(folder)
     if git:

@@ -447,8 +447,9 @@ def record(
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
     from .tracking.adopt import adopt
+    from .tracking.stages import tracked
 
-    _lines(adopt(str(config)).lines() or ["nothing to adopt"])
+    _lines(adopt(tracked(config)).lines() or ["nothing to adopt"])
 
 
 RemoteOption = Annotated[

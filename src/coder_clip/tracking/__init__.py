@@ -58,10 +58,15 @@ def before_run(config: str) -> None:
         return
     from .adopt import adopt, untold
     from .ledger import foreign_code
+    from .stages import tracked
 
     try:
+        t = tracked(config)
+    except UserError:
+        return  # it is not recorded either, and says so at its end
+    try:
         if _only_looks():
-            if untold(config):
+            if untold(t):
                 _say(
                     [
                         "dvc.lock has changed since results came here; 'coder-clip pull' brings those that it records"
@@ -73,18 +78,17 @@ def before_run(config: str) -> None:
                 f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
                 "use .venv/bin (or 'source .venv/bin/activate')"
             )
-        _say(adopt(config).lines())
+        _say(adopt(t).lines())
     except (UserError, OSError) as error:
         _say([f"pulled results could not be adopted: {error}"])
 
 
 def on_start(workflow: Any, config: str) -> None:
     """Before the first job: note from now on what jobs read and make, unless files are only touched."""
+    from .ledger import Watch, foreign_code
     from .snakemake import OFF
 
-    if os.environ.get(OFF) != "off" and not workflow.touch:
-        from .ledger import Watch
-
+    if os.environ.get(OFF) != "off" and not workflow.touch and not foreign_code():
         Watch(workflow, config)
 
 

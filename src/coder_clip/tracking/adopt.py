@@ -16,12 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..artifacts import write_text
-from ..errors import UserError
 from .hashes import STATE, Hashes
 from .ledger import Made, read_ledger
 from .record import locked, recorded_files, some
 from .snakemake import CHECKED_BY_CONTENT, Records, running
-from .stages import Tracked, tracked
+from .stages import Tracked
 
 OLD = 1  # time of what must be made again; 0 reads as "no output"
 
@@ -45,9 +44,9 @@ class Adopted:
         return found
 
 
-def adopt(config: str) -> Adopted:
+def adopt(t: Tracked) -> Adopted:
     """Adopt what is here. Costs little where there is nothing to adopt."""
-    t, outcome = tracked(config), Adopted()
+    outcome = Adopted()
     with locked():
         if not running():  # a running Snakemake knows its files best
             hashes = Hashes()
@@ -69,16 +68,14 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
         theirs, mtime = records.read(path), os.stat(path).st_mtime
         valid = theirs is not None and theirs[1] == mtime
         sha = hashes.sha256(path)
-        known = [
-            m
-            for m in (*local.get(path, ()), *([recorded[path]] if path in recorded else ()))
-            if m.sha256 == sha
-        ]
+        every = [*local.get(path, ()), *([recorded[path]] if path in recorded else ())]
+        known = [m for m in every if m.sha256 == sha]
         doubted = bool(known) and all(m.doubt for m in known)
+        # a job that was seen made other bytes; of one that was not, or --touch, Snakemake's word stands, and record's
+        # refusal
+        other = theirs is not None and any(m.making.same(theirs[0]) for m in every)
         if not known or doubted:
-            if (
-                doubted or not valid
-            ):  # else made here since by --touch or a run whose end nobody saw: it says so
+            if doubted or not valid or other:
                 records.forget(path)  # its checksums would vouch for a file they do not belong to
                 if mtime != OLD:
                     os.utime(path, (OLD, OLD))
@@ -162,8 +159,6 @@ def _moved(t: Tracked) -> bool:
         return True
 
 
-def untold(config: str) -> bool:
+def untold(t: Tracked) -> bool:
     """Whether something was recorded since the last adopt, so that Snakemake may not know the files here yet."""
-    with suppress(UserError):
-        return _moved(tracked(config)) and tracked(config).lock.is_file()
-    return False
+    return t.lock.is_file() and _moved(t)

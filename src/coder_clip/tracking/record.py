@@ -47,6 +47,7 @@ class Here:
         self.jobs = plan(t.config) if jobs is None else jobs
         self.wanted = ledger.wanted_by_path(self.jobs)
         self.local, self.book = ledger.read_ledger(), Book()
+        self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
         for path, makings in (
@@ -55,8 +56,6 @@ class Here:
         ):
             self.book.setdefault(path, []).extend(makings)
         self._marked = Records().incomplete(self.wanted)
-
-    recorded: Mapping[str, Mapping[str, str]] = {}
 
     def sha_of(self, path: str) -> str:
         """What a file holds; of one that is not here, what its record says that it will hold."""
@@ -176,7 +175,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             t.recorded()  # says so
         entries = _repaired(t, outcome)
         here = Here(t)
-        if renew_yaml(t, here.jobs) and not driven and entries:
+        if not driven and renew_yaml(t, here.jobs) and entries:
             outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
         states = here.states()
         if driven or set_aside:
@@ -196,6 +195,12 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             if driven in outcome.refused:
                 raise UserError(f"phase {driven} is not complete: {outcome.refused[driven]}")
             whole, outcome.refused, outcome.ahead = [s for s in whole if s.phase.name == driven], {}, []
+            if before.get(driven) == hashes_of_outs(t, whole[0], here.hashes):
+                target = whole[0].phase.target
+                outcome.notes.append(
+                    f"phase {driven} was current, so nothing ran; 'snakemake {target} --forceall --configfile "
+                    f"{t.config} --cores 1' makes it again all the same"
+                )
         for state in whole:
             ledger.write_record(t.record(state.phase.name), state.files)
         if whole and not driven:
@@ -299,8 +304,10 @@ def _to_share(t: Tracked, here: Here) -> list[str]:
         t.lock.as_posix(),
         *(p for phase in phases() for p in t.keeps(phase)),
     ]
-    entries = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all").decode().split("\0")
-    changed = [entry[3:] for entry in entries if entry]
+    edited = git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
+    changed = {
+        *(edited + git("diff", "-z", "--cached", "--name-only", "--relative")).decode().split("\0")
+    } - {""}
     return sorted(
         p for p in changed if p in read or p.startswith("workflow/") or any(is_in(p, own) for own in mine)
     )

@@ -78,7 +78,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
                 store.carry_notes(records, out=False)
             done.lines.append(f"here now: {', '.join(ready)}")
         hashes.save()
-    done.lines += adopt(config).lines()
+    done.lines += adopt(t).lines()
     done.lines += [
         f"phase {name} is not here: {why}; the next run makes it" for name, why in done.failed.items()
     ]

@@ -8,17 +8,15 @@ those that are not get a time in the past.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ..artifacts import write_text
-from .hashes import STATE, Hashes
+from .hashes import Hashes
 from .ledger import Made, read_ledger
-from .record import locked, recorded_files, some
+from .record import locked, moved, recorded_files, remember, some
 from .snakemake import CHECKED_BY_CONTENT, Records, running
 from .stages import Tracked
 
@@ -57,7 +55,7 @@ def adopt(t: Tracked) -> Adopted:
 
 def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
     recorded, local, records = recorded_files(t, hashes), read_ledger(), Records()
-    moved = _moved(t)
+    by_another = moved(t)
     paths = [p for p in {**local, **recorded} if os.path.isfile(p)]
     marked = records.incomplete(paths)
     good: dict[str, Made] = {}  # as their inputs make them
@@ -83,7 +81,7 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
                     outcome.foreign.append(path)
             continue
         known = [m for m in known if not m.doubt]
-        if valid and theirs is not None and not (moved and path in recorded):
+        if valid and theirs is not None and not (by_another and path in recorded):
             here = next((m for m in reversed(known) if m.making.same(theirs[0])), None)
             if here is None:
                 continue  # touched
@@ -103,7 +101,7 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
     if waiting or _out_of_order(good):
         _one_time(good, records, hashes)
         outcome.known += list(waiting)
-    write_text(STATE / "seen", _digest(t))
+    remember(t)
 
 
 def _inputs_here(made: Made, hashes: Hashes) -> bool:
@@ -147,18 +145,6 @@ def _one_time(good: dict[str, Made], records: Records, hashes: Hashes) -> None:
             os.utime(benchmark, ns=(ns, ns))
 
 
-def _digest(t: Tracked) -> str:
-    return hashlib.sha256(t.lock.read_bytes() if t.lock.is_file() else b"").hexdigest() + t.config
-
-
-def _moved(t: Tracked) -> bool:
-    """Whether what is recorded has changed by another hand since: a clone, `git pull`, `git checkout`."""
-    try:
-        return (STATE / "seen").read_text(encoding="utf-8") != _digest(t)
-    except OSError:
-        return True
-
-
 def untold(t: Tracked) -> bool:
     """Whether something was recorded since the last adopt, so that Snakemake may not know the files here yet."""
-    return t.lock.is_file() and _moved(t)
+    return t.lock.is_file() and moved(t)

@@ -19,7 +19,7 @@ from . import dvc, ledger
 from .hashes import Hashes
 from .ledger import Made
 from .record import Here
-from .stages import git
+from .stages import git, tracked
 
 
 @dataclass
@@ -57,7 +57,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    here = Here(_tracked(config))
+    here = Here(tracked(config))
     others, waiting, seen = _others(cells, c), [path], {path}
     records: dict[str, str] = {}  # phase -> object of its record
     behind: dict[str, Made] = {}
@@ -70,6 +70,9 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
             )
         behind[artefact] = made
         wanted = here.wanted.get(artefact)
+        changed = "not made by this configuration any more"
+        if wanted:
+            changed = ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
         found.artefacts.append(
             {
                 "path": artefact,
@@ -77,9 +80,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
                 "rule": made.making.rule,
                 "command": made.making.shellcmd,
                 "params": ledger.params_by_name(made.making.params),
-                "changed": _changed(here, artefact, made)
-                if wanted
-                else "not made by this configuration any more",
+                "changed": changed,
             }
         )
         phase = here.t.phase_of(artefact)
@@ -107,12 +108,6 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     return found
 
 
-def _tracked(config: str | Path) -> Any:
-    from .stages import tracked
-
-    return tracked(config)
-
-
 def _made(here: Here, path: str) -> Made | None:
     """What is known of the file that is here; else, of what its record says."""
     known = here.book.get(path, [])
@@ -120,11 +115,6 @@ def _made(here: Here, path: str) -> Made | None:
         return known[-1] if known else None
     proof, _ = here.proof(path) if path in here.wanted else (None, "")
     return proof or next((m for m in reversed(known) if m.sha256 == here.hashes.sha256(path)), None)
-
-
-def _changed(here: Here, path: str, made: Made) -> str:
-    wanted = here.wanted[path]
-    return ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
 
 
 def _add_notes(found: Explained, records: dict[str, str], hashes: Hashes) -> None:

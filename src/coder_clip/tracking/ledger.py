@@ -22,12 +22,12 @@ from typing import Any
 import yaml
 
 from ..artifacts import write_json
+from ..environment import PACKAGES
 from ..errors import UserError
 from .hashes import STATE, Hashes
 from .snakemake import KNOWN_FORMAT, Job, Making, making
 
 LEDGER = STATE / "made.jsonl"
-PACKAGES = ("coder-clip", "torch", "open_clip_torch", "numpy", "snakemake")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from ..artifacts import write_bytes
+from ..artifacts import write_bytes, write_text
 from ..errors import UserError
 from ..phase_list import Phase, phases
 from . import dvc, ledger
@@ -209,6 +210,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             outcome.recorded = [s.phase.name for s in whole]
             outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
             outcome.share = _to_share(t, here)
+            remember(t)
         ledger.shrink(here.local)
         here.hashes.save()
     return t, outcome
@@ -341,3 +343,24 @@ def locked(wait: float = 600) -> Iterator[None]:
         raise UserError(
             f"another coder-clip has been recording here for {wait:.0f} s; try 'coder-clip record' later"
         ) from None
+
+
+def remember(t: Tracked) -> None:
+    """Note that what is recorded and the files here belong together."""
+    write_text(_seen(t), _digest(t))
+
+
+def moved(t: Tracked) -> bool:
+    """Whether what is recorded has changed by another hand since: a clone, `git pull`, `git checkout`."""
+    try:
+        return _seen(t).read_text(encoding="utf-8") != _digest(t)
+    except OSError:
+        return True
+
+
+def _seen(t: Tracked) -> Path:
+    return STATE / f"seen-{Path(t.config).stem}"
+
+
+def _digest(t: Tracked) -> str:
+    return hashlib.sha256(t.lock.read_bytes() if t.lock.is_file() else b"").hexdigest()

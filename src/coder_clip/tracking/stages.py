@@ -64,7 +64,11 @@ class Tracked:
 
     def phase_of(self, path: str) -> Phase | None:
         """The phase that makes a file."""
-        return next((p for p in phases() if any(is_in(path, out) for out in self.outs(p))), None)
+        return next((p for p, outs in self._all_outs if any(is_in(path, out) for out in outs)), None)
+
+    @cached_property
+    def _all_outs(self) -> list[tuple[Phase, list[str]]]:
+        return [(phase, self.outs(phase)) for phase in phases()]
 
     def address(self, phase: str) -> str:
         """What DVC calls the stage."""
@@ -185,68 +189,64 @@ def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
 
     UserError for an output that no phase has, or a command that workflow/phases.yaml lacks.
     """
-    jobs = list(jobs)
-    made = {path for job in jobs for path in job.outputs}
-    if stray := sorted(path for path in made if t.phase_of(path) is None):
-        raise UserError(f"no phase makes {stray[0]}; 'makes' in {FILE} says what each makes")
+    made, of_phase = set[str](), dict[str, list[Job]]()
+    for job in jobs:
+        found = {path: t.phase_of(path) for path in job.outputs}
+        for path, phase in found.items():
+            if phase is None:
+                raise UserError(f"no phase makes {path}; 'makes' in {FILE} says what each makes")
+            if _words(job) not in [command.split() for command in phase.commands.values()]:
+                raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {job.making.rule}")
+        for name in {phase.name for phase in found.values() if phase}:
+            of_phase.setdefault(name, []).append(job)
+        made.update(found)
     written = yaml.safe_load(Path(t.config).read_text(encoding="utf-8"))
+    up = "../../" if t.folder != Path() else ""
+    options = f"--profile workflow/profiles/default --configfile {t.config}"
+    run = "PYTHONPATH=src:$PYTHONPATH"  # this folder's code, wherever DVC puts it (exp run --temp, --queue)
     stages: dict[str, Any] = {}
     for phase in phases():
-        own = [job for job in jobs if any(is_in(path, o) for path in job.outputs for o in t.outs(phase))]
-        if not own:
+        if phase.name not in of_phase:
             continue
-        rules = {
-            rule for rule, command in phase.commands.items() if command in {_command(job) for job in own}
-        }
-        if unknown := [job for job in own if _command(job) not in phase.commands.values()]:
-            raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {unknown[0].making.rule}")
+        own, record = of_phase[phase.name], t.record(phase.name).as_posix()
         read = {path for job in own for path in job.making.input}
-        before = {out for path in read & made for out in _outs_of(t, path)} - set(t.outs(phase))
-        keys = [key for job in own for key in job.reads]
-        keys += [k.replace("*", d) for k in phase.jobs for d in (_datasets(written) if "*" in k else [""])]
-        outs = [(o, {"cache": False} if o in t.keeps(phase) else {}) for o in t.outs(phase)]
-        outs = [(o, how) for o, how in outs if o == t.outs(phase)[-1] or any(is_in(path, o) for path in made)]
-        metric = [o for o, how in outs if how and "." in Path(o).name]
-        options = f"--profile workflow/profiles/default --configfile {t.config}"
-        stages[phase.name] = {
-            **({"wdir": "../.."} if t.folder != Path() else {}),
-            "cmd": [
-                # the code of this folder, wherever DVC puts it (dvc exp run --temp, --queue), and not what is installed
-                f"PYTHONPATH=src:$PYTHONPATH snakemake {phase.target} {options}",
-                f"PYTHONPATH=src:$PYTHONPATH coder-clip record --config {t.config}",
-            ],
-            "deps": sorted((read - made) | before),
-            "params": [
-                {t.config: watched(written, keys)},
-                {FILE.as_posix(): [f"phases.{phase.name}.rules.{rule}.command" for rule in sorted(rules)]},
-            ],
-            "outs": [{o: {**how, "persist": True}} for o, how in outs if o not in metric],
-            **({"metrics": [{o: {"cache": False, "persist": True}} for o in metric]} if metric else {}),
+        outs = [o for o in t.outs(phase) if o == record or any(is_in(path, o) for path in made)]
+        before = {
+            o for path in read & made for p, all_outs in t._all_outs for o in all_outs if is_in(path, o)
         }
-    up = "../../" if t.folder != Path() else ""
-    listed = yaml.safe_load(FILE.read_text(encoding="utf-8")).get("plots", [])
+        keys = [key for job in own for key in job.reads]
+        keys += [
+            k.replace("*", d) for k in phase.jobs for d in (written.get("datasets") if "*" in k else "-")
+        ]
+        ran = [_words(job) for job in own]
+        commands = [
+            f"phases.{phase.name}.rules.{r}.command" for r, c in phase.commands.items() if c.split() in ran
+        ]
+        kept = {o: {"cache": False, "persist": True} for o in t.keeps(phase)}
+        described = [{o: kept.get(o, {"persist": True})} for o in outs]
+        metrics = [f"{t.root}/{name}" for name in phase.keeps if "." in name]
+        stages[phase.name] = {
+            **({"wdir": "../.."} if up else {}),
+            "cmd": [
+                f"{run} snakemake {phase.target} {options}",
+                f"{run} coder-clip record --config {t.config}",
+            ],
+            "deps": sorted((read - made) | before - set(outs)),
+            "params": [{t.config: watched(written, keys)}, {FILE.as_posix(): commands}],
+            "outs": [o for o in described if o.keys().isdisjoint(metrics)],
+            **({"metrics": [o for o in described if not o.keys().isdisjoint(metrics)]} if metrics else {}),
+        }
     plots = [
         {title: {**body, "y": {f"{up}{t.root}/{path}": column for path, column in body["y"].items()}}}
-        for plot in listed
+        for plot in yaml.safe_load(FILE.read_text(encoding="utf-8")).get("plots", [])
         for title, body in plot.items()
     ]
-    whole = {
-        "params": [up + t.config]
-    }  # else DVC compares a list that two phases read with itself, twice as long
-    return {"stages": stages, **whole, **({"plots": plots} if plots else {})}
+    # the whole file: of a list that two phases read, DVC would compare one twice as long
+    return {"stages": stages, "params": [up + t.config], **({"plots": plots} if plots else {})}
 
 
-def _command(job: Job) -> str:
-    return " ".join((job.making.code or "").split())
-
-
-def _outs_of(t: Tracked, path: str) -> list[str]:
-    phase = t.phase_of(path)
-    return [out for out in t.outs(phase)[:-1] if is_in(path, out)] if phase else []
-
-
-def _datasets(written: Any) -> list[str]:
-    return list(written.get("datasets") or ())
+def _words(job: Job) -> list[str]:
+    return (job.making.code or "").split()
 
 
 def watched(written: Any, keys: Iterable[str]) -> list[str]:

@@ -56,57 +56,87 @@ def adopt(t: Tracked) -> Adopted:
 def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
     recorded, local, records = recorded_files(t, hashes), read_ledger(), Records()
     by_another = moved(t)
-    paths = [p for p in {**local, **recorded} if os.path.isfile(p)]
-    marked = records.incomplete(paths)
+    book = {p: [*local.get(p, ()), *([recorded[p]] if p in recorded else ())] for p in {**local, **recorded}}
+    current = _Current(book, hashes)
+    marked = records.incomplete(book)
     good: dict[str, Made] = {}  # as their inputs make them
-    waiting: dict[str, tuple[Made, float]] = {}  # Snakemake is not told yet, or the time is wrong
-    for path in paths:
+    waiting = []  # of those: Snakemake is not told yet
+    for path, every in book.items():
+        theirs = records.read(path)
         if path in marked:
             continue
-        theirs, mtime = records.read(path), os.stat(path).st_mtime
+        if not os.path.isfile(path):  # nothing may need it; but a change of its parameters is to be seen
+            best = current.best(every)
+            if theirs is None or not best.making.same(theirs[0]):
+                records.write(path, best.making, 0)
+            continue
+        sha, mtime = hashes.sha256(path), os.stat(path).st_mtime
         valid = theirs is not None and theirs[1] == mtime
-        sha = hashes.sha256(path)
-        every = [*local.get(path, ()), *([recorded[path]] if path in recorded else ())]
-        known = [m for m in every if m.sha256 == sha]
-        doubted = bool(known) and all(m.doubt for m in known)
-        # a job that was seen made other bytes; of one that was not, or --touch, Snakemake's word stands, and record's
-        # refusal
-        other = theirs is not None and any(m.making.same(theirs[0]) for m in every)
-        if not known or doubted:
-            if doubted or not valid or other:
+        known = [m for m in every if m.sha256 == sha and not m.doubt]
+        if not known:
+            # Where a job that was seen made other bytes, or was in doubt, this file is none of its. Of a job that was
+            # not seen, or --touch, Snakemake's word stands (and record refuses).
+            seen = theirs is not None and any(m.making.same(theirs[0]) for m in every)
+            if seen or not valid:
                 records.forget(path)  # its checksums would vouch for a file they do not belong to
-                if mtime != OLD:
-                    os.utime(path, (OLD, OLD))
-                    hashes.moved(path)
+                if _make_old(path, hashes):
                     outcome.foreign.append(path)
             continue
-        known = [m for m in known if not m.doubt]
         if valid and theirs is not None and not (by_another and path in recorded):
-            here = next((m for m in reversed(known) if m.making.same(theirs[0])), None)
-            if here is None:
+            known = [m for m in known if m.making.same(theirs[0])]
+            if not known:
                 continue  # touched
-            best = here
+        best = current.best(known)
+        if current(best):
+            good[path] = best
+            if not valid or theirs is None or not best.making.same(theirs[0]) or mtime == OLD:
+                waiting.append(path)
         else:
-            best = next((m for m in reversed(known) if _inputs_here(m, hashes)), known[-1])
-        if not _inputs_here(best, hashes):
-            if not valid or mtime != OLD:
+            if current.unknown(best):
+                records.forget(path)
+            else:
                 records.write(path, best.making, OLD)
-                os.utime(path, (OLD, OLD))
-                hashes.moved(path)
+            if _make_old(path, hashes):
                 outcome.changed.append(path)
-            continue
-        good[path] = best
-        if not valid or theirs is None or not best.making.same(theirs[0]) or mtime == OLD:
-            waiting[path] = best, mtime
     if waiting or _out_of_order(good):
         _one_time(good, records, hashes)
-        outcome.known += list(waiting)
+        outcome.known += waiting
     remember(t)
 
 
-def _inputs_here(made: Made, hashes: Hashes) -> bool:
-    """Whether all inputs that are here are those that the file was made from."""
-    return all(not os.path.isfile(p) or hashes.sha256(p) == sha for p, sha in made.making.inputs.items())
+def _make_old(path: str, hashes: Hashes) -> bool:
+    """Give a file the time of what must be made again; False where it has it."""
+    if os.stat(path).st_mtime == OLD:
+        return False
+    os.utime(path, (OLD, OLD))
+    hashes.moved(path)
+    return True
+
+
+class _Current:
+    """Whether the inputs of a making are what it says; of an input that is not here, whether it would be that."""
+
+    def __init__(self, book: dict[str, list[Made]], hashes: Hashes) -> None:
+        self._book, self._hashes, self._known = book, hashes, dict[tuple[str, str], bool]()
+
+    def __call__(self, made: Made) -> bool:
+        return all(self._holds(path, sha) for path, sha in made.making.inputs.items())
+
+    def best(self, makings: list[Made]) -> Made:
+        """The newest that is current, else the newest."""
+        return next((m for m in reversed(makings) if self(m)), makings[-1])
+
+    def unknown(self, made: Made) -> bool:
+        """Whether nothing is known of an input that is not here."""
+        return any(not os.path.isfile(p) and p not in self._book for p in made.making.inputs)
+
+    def _holds(self, path: str, sha: str) -> bool:
+        if os.path.isfile(path):
+            return self._hashes.sha256(path) == sha
+        if (path, sha) not in self._known:
+            makings = [m for m in self._book.get(path, ()) if m.sha256 == sha and not m.doubt]
+            self._known[path, sha] = any(self(m) for m in makings)
+        return self._known[path, sha]
 
 
 def _out_of_order(good: dict[str, Made]) -> bool:

@@ -111,10 +111,10 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
 def _made(here: Here, path: str) -> Made | None:
     """What is known of the file that is here; else, of what its record says."""
     known = here.book.get(path, [])
-    if not os.path.isfile(path):
-        return known[-1] if known else None
-    proof, _ = here.proof(path) if path in here.wanted else (None, "")
-    return proof or next((m for m in reversed(known) if m.sha256 == here.hashes.sha256(path)), None)
+    if os.path.isfile(path):
+        known = [m for m in known if m.sha256 == here.hashes.sha256(path)]
+    proof = here.proof(path)[0] if path in here.wanted else None
+    return proof or (known[-1] if known else None)
 
 
 def _add_notes(found: Explained, records: dict[str, str], hashes: Hashes) -> None:

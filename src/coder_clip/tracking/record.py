@@ -57,13 +57,14 @@ class Here:
         ):
             self.book.setdefault(path, []).extend(makings)
         self._marked = Records().incomplete(self.wanted)
+        self._proofs: dict[str, tuple[Made | None, str]] = {}
 
     def sha_of(self, path: str) -> str:
-        """What a file holds; of one that is not here, what its record says that it will hold."""
+        """What a file holds; of one that is not here, what it would hold, if its record speaks of this tree."""
         if os.path.isfile(path):
             return self.hashes.sha256(path)
-        known = self.book.get(path)
-        return known[-1].sha256 if known else ""
+        made = self.proof(path)[0] if path in self.wanted else None
+        return made.sha256 if made else ""
 
     def states(self) -> list[State]:
         """Every phase of the plan, in order."""
@@ -76,10 +77,10 @@ class Here:
             state = State(phase, outputs)
             for path in outputs:
                 proof, why = self.proof(path)
-                if proof:
-                    state.files[path] = proof
-                else:
+                if why:
                     state.problems[path] = why
+                elif proof:
+                    state.files[path] = proof
             below = [p for out in outs[:-1] for p in dvc.files_below(out)]
             state.extra = sorted(set(below) - set(outputs))
             read = {p for path in outputs for p in self.wanted[path].input}
@@ -90,23 +91,30 @@ class Here:
         return found
 
     def proof(self, path: str) -> tuple[Made | None, str]:
-        """The statement that proves a file, or why there is none."""
+        """The statement that proves a file, and what stands against it all the same; or why there is none."""
+        if path not in self._proofs:
+            self._proofs[path] = self._proof(path)
+        return self._proofs[path]
+
+    def _proof(self, path: str) -> tuple[Made | None, str]:
+        known, against = self.book.get(path, []), ""
         if not os.path.isfile(path):
-            return None, "missing"
-        if path in self._marked:
+            against = "missing"
+        elif path in self._marked:
             return None, "half written or being written"
-        sha, known = self.hashes.sha256(path), self.book.get(path, [])
-        of_these_bytes = [made for made in known if made.sha256 == sha]
-        if not of_these_bytes:
-            return None, "not the bytes that were made" if known else UNKNOWN
+        else:
+            sha = self.hashes.sha256(path)
+            if not (of_these_bytes := [made for made in known if made.sha256 == sha]):
+                return None, "not the bytes that were made" if known else UNKNOWN
+            known = of_these_bytes
         wanted, why = self.wanted[path], ""
         sums = {p: self.sha_of(p) for p in wanted.input}
-        for made in reversed(of_these_bytes):
+        for made in reversed(known):
             reason = ledger.why_not(made, wanted, sums)
             if not reason:
-                return made, ""
+                return made, against
             why = why or reason
-        return None, why
+        return None, against or why
 
 
 def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Made]:

@@ -54,7 +54,7 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
     for path in state.outputs:  # what is made again from something that is made again
         if path not in why and not moved.isdisjoint(here.wanted[path].input):
             why[path] = FOLLOWS
-    moved.update(why)
+    moved.update(path for path in why if why[path] != "missing" or not here.proof(path)[0])
     if entry is None:
         recorded = sent = "no"
     else:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from project import Project, make_toy
 
 EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]
@@ -154,16 +155,32 @@ def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
 
 @pytest.mark.rest
 def test_a_partial_pull(toy: Project) -> None:
+    """What is missing is behind files that are here and current; a change that concerns it is seen all the same."""
+    features = yaml.safe_load(toy.lock())["stages"]["features"]["outs"][0]["md5"]
+    (toy.folder.parent / f"store/files/md5/{features[:2]}/{features[2:]}").unlink()
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet", "scores", "report")
-    assert clone.planned() == []  # what is missing is behind files that are there and current
+    assert "phase features is not here" in clone.run("coder-clip", "pull", ok=False).stdout
+    assert clone.planned() == []
     before = clone.lock()
     said = clone.run("coder-clip", "record", ok=False).stdout
     assert "phase scores is not recorded: waits for features" in said
-    assert "not made yet" not in said, "they are recorded, so 'dvc pull' brings them"
+    assert "not made yet" not in said, "they are recorded, so a pull brings them"
     assert clone.lock() == before
-    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")  # of what is missing
+    assert clone.planned() == ["feature", "feature", "page", "score", "score"]
+    clone.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
+    clone.edit("src/feature.py", "seed[:1_500_000]", "seed[:1_400_000]")
+    os.utime(clone / "src/feature.py", (1_600_000_000, 1_600_000_000))
+    assert clone.honest() == ["feature", "feature", "page", "score", "score"]
+
+
+@pytest.mark.rest
+def test_a_partial_pull_of_plain_dvc(toy: Project) -> None:
+    """How the missing files were made is not known here, so nothing is vouched for that was made from them."""
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet", "scores", "report")
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    assert clone.honest() == EVERYTHING
 
 
 @pytest.mark.rest

@@ -30,7 +30,7 @@ reproduce: $(CONFIG) $(VENV)/installed
 	@$(BIN)/coder-clip show --config $(CONFIG)
 
 pull push: remote
-	@$(BIN)/coder-clip $@
+	@$(BIN)/coder-clip $@ --config $(CONFIG)
 
 install: $(VENV)/installed
 

@@ -27,6 +27,8 @@ from pathlib import Path
 import psutil
 import yaml
 
+from coder_clip.phase_list import FILE
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/integration/slurm"))
 from cluster import Cluster, missing  # noqa: E402
@@ -100,12 +102,14 @@ def copy(folder: Path, config: str, shards: int) -> None:
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "results/", "provenance/")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "results/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    commands = yaml.safe_load((folder / "workflow/commands.yaml").read_text(encoding="utf-8"))
-    replaced = {phase: dict.fromkeys(rules, LOCAL) for phase, rules in commands.items()}
-    (folder / "workflow/commands.yaml").write_text(yaml.safe_dump(replaced), encoding="utf-8")
+    listed = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    for phase in listed["phases"].values():
+        for rule in phase["rules"].values():
+            rule["command"] = LOCAL
+    (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
     document = yaml.safe_load((folder / config).read_text(encoding="utf-8"))
     document["features"]["shards"] = shards
     (folder / config).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

@@ -412,49 +412,83 @@ def record(
     config: ConfigOption = DEFAULT_CONFIG,
     set_aside: Annotated[
         bool,
-        typer.Option("--set-aside", help="First move files that no rule makes out of the phases' folders."),
+        typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
     ] = False,
 ) -> None:
     """Record every finished phase in DVC. Every run does this by itself at its end."""
-    from .tracking import messages
-    from .tracking.adopt import adopt
     from .tracking.record import record
 
-    _lines(messages.adopted(adopt()))
-    outcome = record(config, set_aside=set_aside)
-    _lines(messages.recorded(outcome))
+    tracked, outcome = record(config, set_aside)
+    _lines(outcome.lines(tracked))
     if outcome.refused:
         raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=SHARING)
-def adopt() -> None:
-    """Make Snakemake know the files that DVC brought. Every run does this by itself at its start."""
-    from .tracking import messages
+def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
     from .tracking.adopt import adopt
+    from .tracking.stages import tracked
 
-    _lines(messages.adopted(adopt()) or ["nothing to adopt"])
-
-
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+    _lines(adopt(tracked(config)).lines() or ["nothing to adopt"])
 
 
-@app.command(rich_help_panel=SHARING, context_settings=PASSED_ON)
-def push(context: typer.Context) -> None:
-    """Share what is recorded: 'dvc push' with its options, and SSH host keys checked."""
-    from .tracking.dvc import through
-
-    raise typer.Exit(through("push", *context.args))
+RemoteOption = Annotated[
+    str | None, typer.Option("--remote", "-r", help="Another remote than DVC's default.")
+]
+JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", help="How many files at a time.", min=1)]
 
 
-@app.command(rich_help_panel=SHARING, context_settings=PASSED_ON)
-def pull(context: typer.Context) -> None:
-    """Bring what is recorded: 'dvc pull' with its options and SSH host keys checked, then adopt."""
-    from .tracking.dvc import through
+@app.command(rich_help_panel=SHARING)
+def push(
+    config: ConfigOption = DEFAULT_CONFIG,
+    remote: RemoteOption = None,
+    jobs: JobsOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read back everything from the remote, whatever that costs.")
+    ] = False,
+) -> None:
+    """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
+    from .tracking.share import push
 
-    if status := through("pull", *context.args):
-        raise typer.Exit(status)
-    adopt()
+    _told(push(str(config), remote, jobs, verify))
+
+
+@app.command(rich_help_panel=SHARING)
+def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
+    """Bring what this commit records, each file verified. Needs no remote for what was here before."""
+    from .tracking.share import pull
+
+    _told(pull(str(config), remote, jobs))
+
+
+def _told(done: Any) -> None:
+    """What push or pull did; status 1 where a phase was left."""
+    _lines(done.lines)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHARING)
+def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Settle a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
+    from .tracking.merge import merge
+
+    _lines(merge(str(config)))
+
+
+@app.command(rich_help_panel=SHARING)
+def gc(
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
+    ] = False,
+    remote: RemoteOption = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete, not only tell.")] = False,
+) -> None:
+    """Delete files that no commit of anybody's branches and tags needs. 'dvc gc' looks at the branches here alone."""
+    from .tracking.share import clean
+
+    _lines(clean(cloud, remote, delete))
 
 
 @app.command(rich_help_panel=SHARING)
@@ -462,12 +496,9 @@ def status(
     config: ConfigOption = DEFAULT_CONFIG,
     remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
 ) -> None:
-    """Show every phase: complete, recorded, pushed, and what would rerun and why."""
-    from .tracking import messages
-    from .tracking.adopt import adopt
+    """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes nothing."""
     from .tracking.status import status, table
 
-    _lines(messages.adopted(adopt()))
     lines, notes = status(config, remote)
     _lines([*table(lines), *notes])
 

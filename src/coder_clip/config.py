@@ -339,12 +339,6 @@ class GeneratorConfig(_Strict):
         Path("data/texts/answers"), description="Folder of the answers: kept for good, and shared."
     )
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides the texts, besides the data set: not where the server is, nor how fast or dear it works."""
-        operation = {"base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices", "max_cost",
-                     "batch", "poll", "answers"}  # fmt: skip
-        return self.model_dump(mode="json", exclude=operation)
-
     @field_validator("key_variable")
     @classmethod
     def _no_key(cls, value: str | None) -> str | None:
@@ -420,29 +414,18 @@ class Config(_Strict):
         """Data sets that are not here, where only those that are were asked for."""
         return self._left_out
 
-    def deciding(self) -> dict[str, Any]:
-        """What the report shows: everything but where the images lie and how the work was spread.
-
-        Workers and shards change no byte. The device can change a feature's last bits (float32 sums in another
-        order). It does not count all the same: who pulled features made on a GPU and has none would have to make
-        them again, with the images, for a difference of rounding. environment.json names the last one.
-        """
-        found = self.model_dump(
-            mode="json",
-            exclude={
-                "data_root": True,
-                "only_present": True,
-                "features": {"workers", "device", "shards"},
-                "generator": True,
-            },
-            exclude_none=True,
-        )
-        found |= {"left_out": list(self.left_out)} if self.left_out else {}
-        return found if self.generator is None else {**found, "generator": self.generator.deciding()}
-
     def text_encoder(self) -> str:
         """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    def compares_names(self, dataset: str) -> bool:
+        """Whether making the texts of the data set takes an encoder."""
+        sources = self.datasets[dataset].text_sources(dataset)
+        return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+
+    def published(self, dataset: str) -> bool:
+        """Whether it is a published data set, read from the data root."""
+        return self.datasets[dataset].root is None and dataset in PUBLISHED
 
     def has_val(self, dataset: str) -> bool:
         """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""

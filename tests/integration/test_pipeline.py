@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -392,20 +391,19 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
     assert [(fresh.folder / path).exists() for path in features] == [False, True]
 
 
-def tracked(work: Work) -> str:
-    """A repository of this folder and a dvc.yaml of its configuration; what the latter says."""
+def tracked(work: Work) -> Work:
+    """A repository of this folder, whose configuration is the default."""
     who = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     for command in (["git", "init", "-q"], ["git", "add", "--all"], ["git", "commit", "-qm", "mine"]):
         work.run(*command, **who)
-    made = work.run(sys.executable, "-m", "coder_clip.tracking.pipeline", work.config).stdout
-    (work.folder / "dvc.yaml").write_text(made)
-    return made
+    (work.folder / work.config).rename(work.folder / "config/reproduce.yaml")
+    return Work(work.folder, "config/reproduce.yaml")
 
 
 @pytest.mark.rest
 def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> None:
     """DVC gets their manifest, with which two people know that they used the same ones, and never the images."""
-    tracked(work)
+    work = tracked(work)
     said = work.coder_clip("record", "--config", work.config).stdout
     assert "recorded in DVC: texts, image_features" in said
     photos = sorted((work.folder / "photos/marks").rglob("*.png"))
@@ -424,13 +422,13 @@ def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> Non
 @pytest.mark.rest
 def test_dvc_yaml_keeps_in_step_and_keeps_what_a_person_added(work: Work) -> None:
     """A key that was not written and is now is watched from the next record on, without a command to remember."""
-    made = tracked(work)
+    work = tracked(work)
+    work.coder_clip("record", "--config", work.config)
+    made = (work.folder / "dvc.yaml").read_text()
     before = yaml.safe_load(made)
     before["stages"]["mine"] = {"cmd": "true"}
     before["plots"].append({"mine": {"y": {"results/tables/settings.csv": "accuracy"}}})
-    (work.folder / "dvc.yaml").write_text(
-        made.splitlines()[0] + "\n" + yaml.safe_dump(before, sort_keys=False)
-    )
+    (work.folder / "dvc.yaml").write_text(made.split("stages:")[0] + yaml.safe_dump(before, sort_keys=False))
     work.configure(lambda c: c["datasets"]["shapes"].update(threshold=0.1))  # what it was, unwritten
     said = work.coder_clip("record", "--config", work.config, check=False).stdout
     assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from coder_clip.tracking import stages
+from coder_clip.tracking.snakemake import plan
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {
@@ -27,20 +31,16 @@ def test_clean(repo: Path, name: str) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
-def test_dvc_yaml_is_that_of_the_dag(repo: Path) -> None:
+def test_dvc_yaml_is_that_of_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every output in one stage, every stage with the sources, texts and rule files it depends on."""
     if subprocess.run(
         ["git", "diff", "--quiet", "HEAD", "--", "src", "workflow", "dvc.yaml"], cwd=repo
     ).returncode:
         pytest.skip("sources or rules are being edited")
-    done = subprocess.run(
-        [sys.executable, "-m", "coder_clip.tracking.pipeline"],
-        cwd=repo,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (repo / "dvc.yaml").read_text() == done.stdout, "python -m coder_clip.tracking.pipeline > dvc.yaml"
+    monkeypatch.chdir(repo)
+    t = stages.tracked(stages.DEFAULT)
+    made = stages.pipeline(t, plan(t.config))
+    assert yaml.safe_load(t.yaml.read_text()) == made, "'coder-clip record' writes it"
 
 
 def test_every_rule_lists_its_sources(repo: Path) -> None:

@@ -41,7 +41,18 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
-NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "provenance/", "dvc.lock")  # nothing made before
+NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
+NOTE = """
+import os, sys
+from dataclasses import replace
+from coder_clip.tracking import ledger
+from coder_clip.tracking.hashes import Hashes
+from coder_clip.tracking.snakemake import plan
+hashes = Hashes()
+for job in plan(sys.argv[1]):
+    made = replace(job.making, inputs={p: hashes.sha256(p) for p in job.making.input})
+    ledger.add({p: hashes.sha256(p) for p in job.outputs}, made, ledger.environment(here=True))
+"""
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 
@@ -94,10 +105,11 @@ class Work:
     def make(self, **more: str) -> None:
         """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty jobs starts Python.
 
-        The commands run in one process, and Snakemake records what they made as if it had.
+        The commands run in one process; then Snakemake and the ledger are told what they made, as a run would.
         """
         self.commands(*PHASES, *REPORT, **more)
         self.snakemake("--touch", "--forceall", **more)
+        self.run(sys.executable, "-c", NOTE, self.config, **more)
 
     def commands(self, *names: str, **more: str) -> None:
         """These commands of the command line one after the other, in one process: each start would import torch."""

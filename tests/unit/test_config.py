@@ -14,6 +14,7 @@ import yaml
 from coder_clip.config import Config, load_config, open_clip_names, schema
 from coder_clip.datasets import BUILTIN
 from coder_clip.errors import UserError
+from coder_clip.phase_list import FILE, values
 
 CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 
@@ -262,8 +263,15 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     assert "threads" not in features
     spread = {"workers": 4, "shards": 8, "device": "cuda"}
     document = {"datasets": ["shapes"], "models": ["mini"]}
-    one, other = (Config.model_validate(document | {"features": f}).deciding() for f in ({}, spread))
-    assert one == other
+    for rule, job in (
+        ("page", {}),
+        ("encode_images", {"dataset": "shapes", "model": "mini", "split": "test"}),
+    ):
+        one, other = (
+            values(Config.model_validate(document | {"features": f}), rule, job, repo / FILE)
+            for f in ({}, spread)
+        )
+        assert one == other
 
 
 def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:

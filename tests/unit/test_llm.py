@@ -404,20 +404,6 @@ def test_a_key_in_the_configuration_is_refused_and_not_repeated(here: Path, gene
     assert "secret" not in str(caught.value)
 
 
-def test_how_it_works_does_not_decide_what_comes_out(here: Path) -> None:
-    """A faster server or a higher limit would make all texts again."""
-    one = settings(base_url="http://a/v1", max_in_flight=1, retries=0, answers="x", batch=True, timeout=1)
-    two = settings(prices={"date": "2026-11-01", "input": 1, "output": 1}, max_cost=3, key_variable="KEY")
-    assert one.deciding() == two.deciding()
-    for change in (
-        {"temperature": 0.1},
-        {"counts": {"attribute": 3}},
-        {"extra": {"top_p": 0.5}},
-        {"max_pairs": 3},
-    ):
-        assert settings(**change).deciding() != one.deciding()
-
-
 def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from coder_clip.datasets.entry import entry, names, table
 from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
 from coder_clip.datasets.published import data_root
 from coder_clip.errors import UserError
+from coder_clip.phase_list import OF_THIS_CODE, values
 from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
 
 
@@ -567,7 +568,7 @@ def test_which_root_it_is_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
             (
                 (tmp_path / root / "results/manifests/dtd.json").read_bytes(),
                 manifest.listing(config, "dtd"),
-                {k: v for k, v in config.deciding().items() if k != "results"},
+                {k: v for k, v in values(config, "page", file=OF_THIS_CODE).items() if k != "results"},
             )
         )
         written = json.loads(results[-1][0])

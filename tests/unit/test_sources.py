@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from coder_clip import sources as module
 from coder_clip.datasets import BUILTIN
+from coder_clip.phase_list import FILE, phases
 from coder_clip.sources import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
@@ -177,21 +177,27 @@ def test_every_rule_has_log_benchmark_and_resources(repo: Path) -> None:
 
 
 def test_every_command_stands_where_dvc_compares_it(repo: Path) -> None:
-    """workflow/commands.yaml, below its phase; one of its own in a rule would change unseen by `dvc status`."""
-    commands = yaml.safe_load((repo / "workflow/commands.yaml").read_text(encoding="utf-8"))
+    """workflow/phases.yaml, below its phase; one of its own in a rule would change unseen by `dvc status`."""
+    listed = {rule: p.name for p in phases(repo / FILE) for rule in p.commands}
     used = []
     for path in sorted((repo / "workflow/rules").glob("*.smk")):
-        shells = re.findall(r"shell:\n *(.*)\n", path.read_text(encoding="utf-8"))
-        for shell in shells:
+        for shell in re.findall(r"shell:\n *(.*)\n", path.read_text(encoding="utf-8")):
             if path.stem == "stage":  # makes no artefact
                 continue
-            found = re.fullmatch(rf'COMMANDS\["({path.stem})"\]\["(\w+)"\]', shell)
-            assert found, f'{path.name}: shell: COMMANDS["{path.stem}"][…], not {shell}'
-            used.append((found[1], found[2]))
-    assert sorted(used) == sorted((phase, rule) for phase, of in commands.items() for rule in of)
-    for of in commands.values():
-        for command in of.values():
+            found = re.fullmatch(r'command\("(\w+)"\)', shell)
+            assert found, f'{path.name}: shell: command("…"), not {shell}'
+            assert listed[found[1]] == path.stem
+            used.append(found[1])
+    assert sorted(used) == sorted(listed)
+    for phase in phases(repo / FILE):
+        for command in phase.commands.values():
             assert command.endswith(" 2> {log}"), command
+
+
+def test_every_rule_takes_the_keys_it_reads_from_the_list(repo: Path) -> None:
+    """Parameters of its own would change unseen by `dvc status`, `status` and `explain`."""
+    for name, text in making(repo).items():
+        assert re.search(r'reads=reads\("\w+"\)', text), f"rule {name} lacks reads=reads(…)"
 
 
 def test_every_phase_is_run_by_a_rule_that_lists_it(repo: Path) -> None:

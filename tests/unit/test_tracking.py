@@ -1,10 +1,13 @@
-"""Hashes, provenance, locks and messages of coder_clip.tracking, without Snakemake or DVC runs."""
+"""Hashes, statements, dvc.yaml and messages of coder_clip.tracking, without runs of Snakemake or DVC."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,28 +15,33 @@ from pydantic import BaseModel
 
 from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
-from coder_clip.tracking import messages, pipeline, provenance, stages
+from coder_clip.phase_list import FILE, nested, phases, values
+from coder_clip.tracking import ledger, stages
 from coder_clip.tracking.adopt import Adopted
-from coder_clip.tracking.explain import _is_of, _Known, _names, _row, config_of
-from coder_clip.tracking.gate import foreign_files, out_hashes
+from coder_clip.tracking.explain import _is_of, _row, config_of
 from coder_clip.tracking.hashes import Hashes, folder_md5
+from coder_clip.tracking.ledger import Made
 from coder_clip.tracking.record import Outcome
-from coder_clip.tracking.records import Record, Records
+from coder_clip.tracking.snakemake import Job, Making, Records
+from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table
 
-RECORD = Record(
+MAKING = Making(
     rule="score",
     code="make {input}",
     shellcmd="make a",
     input=("a", "b", "src/x.py", "src/x.py"),
-    params=("1", "'two'"),
+    params=("{'rerank.top_k': 5, 'settings': None}", "1"),
     log=("log",),
-    checksums={"a": "sha256:aa", "src/x.py": "sha256:xx"},
-    endtime=5.0,
+    benchmark="bench",
+    inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
 )
-STAGE = stages.Stage(
-    "scores", ("results/scores", "results/metrics.json"), (), ("c.yaml",), ("results/metrics.json",)
-)
+OPERATION = {  # where things lie and how the work is spread: these keys change no result
+    *("data_root", "only_present", "features.workers", "features.device"),
+    *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
+    *("generator.retries", "generator.prices", "generator.max_cost", "generator.batch", "generator.poll"),
+    "generator.answers",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +52,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def put(path: str, text: str = "x") -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)
+
+
+# ---- hashes
 
 
 def test_folder_hash_is_that_of_dvc() -> None:
@@ -60,74 +71,99 @@ def test_hashes_are_read_once_and_again_after_a_change(monkeypatch: pytest.Monke
     put("f", "one")
     hashes = Hashes()
     first = hashes.md5("f"), hashes.sha256("f")
-    hashes.save()
     os.utime("f", (7, 7))
-    hashes = Hashes()
     hashes.moved("f")
+    hashes.save()
+    hashes = Hashes()
     with monkeypatch.context() as patched:
         patched.setattr("builtins.open", lambda *a, **k: pytest.fail("read again"))
         assert (hashes.md5("f"), hashes.sha256("f")) == first
+
+
+def test_a_change_that_keeps_size_and_time_is_seen() -> None:
+    """`touch -r`, rsync and archives give a file its old time back."""
+    put("f", "one")
+    hashes = Hashes()
+    first, was = hashes.md5("f"), os.stat("f")
+    time.sleep(0.02)
     put("f", "two")
-    assert hashes.md5("f") != first[0]
+    os.utime("f", ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert hashes.md5("f") != first
 
 
-def test_provenance_comes_back_as_it_was() -> None:
-    other = Record("text", None, None, ("a",), (), (), {"a": "sha256:aa"})
-    inputs = {"a": "sha256:aa", "src/x.py": "sha256:xx", "b": "sha256:bb"}
-    made = provenance.Provenance({"results/scores": "1.dir"}, {"p": ("m", RECORD), "q": ("n", other)}, inputs)
-    made.write("scores")
-    read = provenance.read("scores")
-    assert read is not None
-    assert (read.outs, read.inputs) == (made.outs, made.inputs)
-    for path, (md5, record) in made.files.items():
-        assert read.files[path][0] == md5
-        assert read.files[path][1].same(record)
-        assert read.files[path][1].input == record.input
-    text = Path("provenance/scores.json").read_text()
-    assert "endtime" not in text
-    stamp = os.stat("provenance/scores.json").st_mtime_ns
-    made.write("scores")
-    assert os.stat("provenance/scores.json").st_mtime_ns == stamp  # the same is not written again
+# ---- statements
 
 
-@pytest.mark.parametrize("text", ["", "{", "<<<<<<< HEAD\n{}", '{"records": 6}', "[]"])
-def test_damaged_provenance_is_one_line(text: str) -> None:
-    put("provenance/scores.json", text)
-    with pytest.raises(UserError, match=r"damaged or in conflict; 'git checkout provenance/scores\.json'"):
-        provenance.read("scores")
+def test_a_record_comes_back_as_it_was() -> None:
+    other = Making("text", None, None, ("a",), (), inputs={"a": "aa"})
+    files = {"p": Made("1", MAKING), "q": Made("2", other), "r": Made("3", replace(MAKING, params=("2",)))}
+    assert ledger.load(json.loads(json.dumps(ledger.dump(files)))) == files
 
 
-def test_provenance_of_another_snakemake() -> None:
-    put("provenance/scores.json", '{"records": 99}')
-    with pytest.raises(UserError, match="another Snakemake"):
-        provenance.read("scores")
+def test_a_record_says_nothing_of_the_machine() -> None:
+    """Else the same bytes from another machine would not leave Git clean."""
+    here = {"python": "3.11.7", "processor": "x86_64 avx2"}
+    assert ledger.dump({"p": Made("1", MAKING, here)}) == ledger.dump({"p": Made("1", MAKING)})
 
 
-def test_no_provenance() -> None:
-    assert provenance.read("scores") is None
+@pytest.mark.parametrize("document", [[], {}, {"format": 6}, {"format": 6, "files": {"p": {}}, "rules": {}}])
+def test_a_damaged_record_is_one_line(document: Any) -> None:
+    with pytest.raises(UserError, match="damaged"):
+        ledger.load(document)
 
 
-def test_records_differ_by_what_made_the_file() -> None:
-    from dataclasses import replace
+def test_a_record_of_another_snakemake() -> None:
+    with pytest.raises(UserError, match="format 99"):
+        ledger.load({"format": 99})
 
-    assert RECORD.same(replace(RECORD, endtime=9.0, log=(), shellcmd="elsewhere"))
-    assert RECORD.same(replace(RECORD, checksums={"b": "sha256:bb"}))
-    for changed in (
-        replace(RECORD, params=("2",)),
-        replace(RECORD, code="make"),
-        replace(RECORD, input=("a",)),
-        replace(RECORD, checksums={"a": "sha256:other"}),
+
+def test_the_ledger_survives_a_line_that_was_cut_short() -> None:
+    ledger.add({"p": "1"}, MAKING, {"python": "3"})
+    text = ledger.LEDGER.read_text()
+    ledger.LEDGER.write_text(text + text[:40])
+    ledger.add({"p": "2"}, MAKING, {}, "in doubt")
+    assert ledger.read_ledger() == {
+        "p": [Made("1", MAKING, {"python": "3"}), Made("2", MAKING, {}, "in doubt")]
+    }
+
+
+def test_a_statement_speaks_of_this_tree_or_says_why_not() -> None:
+    made = Made("1", MAKING)
+    here = {"a": "aa", "b": "bb", "src/x.py": "xx"}
+    wanted = replace(MAKING, inputs={}, rule="renamed", log=(), shellcmd="elsewhere")
+    assert ledger.why_not(made, wanted, here) == ""
+    other = "{'rerank.top_k': 4, 'settings': None}"
+    for change, said in (
+        ({"code": "make"}, "the command changed"),
+        ({"params": (other, "1")}, "a parameter changed (rerank.top_k 5 → 4)"),
+        ({"params": (MAKING.params[0], "2")}, "a parameter changed (of the rule)"),
+        ({"input": ("a", "b")}, "other inputs than before (-src/x.py)"),
     ):
-        assert not RECORD.same(changed)
+        assert ledger.why_not(made, replace(wanted, **change), here) == said
+    assert ledger.why_not(made, wanted, {**here, "b": "other"}) == "an input changed (b)"
+    assert ledger.why_not(made, wanted, {"a": "aa", "b": "bb"}) == "an input changed (src/x.py)"
+    assert ledger.why_not(Made("1", MAKING, doubt="it changed"), wanted, here) == "it changed"
+
+
+def test_code_from_elsewhere_is_noticed() -> None:
+    assert ledger.foreign_code() is None, "a project without the package has no code to run instead"
+    put("src/coder_clip/__init__.py")
+    assert str(ledger.foreign_code()).endswith("coder_clip")
+
+
+# ---- Snakemake's records
 
 
 def test_snakemake_reads_the_record_that_is_given_back() -> None:
     records = Records()
     assert records.read("results/x") is None
-    records.write("results/x", RECORD)
+    put("a")
+    put("b", "x" * 1_000_001)
+    records.write("results/x", MAKING, 5.0)
     read = records.read("results/x")
     assert read is not None
-    assert read == RECORD
+    small = {"a": "aa", "src/x.py": "xx"}  # of larger inputs Snakemake compares the time
+    assert read == (replace(MAKING, benchmark="", inputs=small), 5.0)
     raw = next(p for p in Path(".snakemake/metadata").rglob("*") if p.is_file())
     document = json.loads(raw.read_text())
     assert document["software_stack_hash"] is None  # holds the place of an environment
@@ -149,68 +185,39 @@ def test_unknown_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
         Records()
 
 
-def test_stages_of_dvc_yaml() -> None:
-    put(
-        "dvc.yaml",
-        "stages:\n  scores:\n    cmd: x\n    deps: [d]\n    params: [c.yaml: [a, datasets.d.root, datasets.e.root]]\n"
-        "    outs: [results/scores: {persist: true}]\n    metrics: [results/metrics.json: {cache: false}]\n",
-    )
-    assert stages.read_stages() == [
-        stages.Stage(
-            *("scores", STAGE.outs, ("d",), ("c.yaml",), ("results/metrics.json",)),
-            keys=("a", "datasets.d.root", "datasets.e.root"),
-        )
-    ]
-    assert _Known().keys("results/scores/d.json", {"dataset": {"e"}}) == ["a", "datasets.d.root"]
-    assert _Known().keys("results/elsewhere/d.json", {}) == []
-    assert STAGE.holds("results/scores/a")
-    assert not STAGE.holds("results/scores2/a")
+# ---- phases.yaml and what decides a phase
 
 
-@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])
-def test_damaged_lock(text: str) -> None:
-    put("dvc.lock", text)
-    with pytest.raises(UserError, match="'coder-clip record' mends it"):
-        stages.read_lock()
-    assert "moved to" in str(stages.mend_lock())  # no copy, no Git: out of the way, and not lost
-    assert Path(".snakemake/coder-clip/dvc.lock.damaged").read_text() == text
-    assert stages.read_lock() == {}
-
-
-def test_lock_comes_back_from_the_copy() -> None:
-    whole = "schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs:\n    - path: p\n      md5: m\n"
-    put("dvc.lock", whole)
-    stages.keep_lock()
-    assert stages.mend_lock() is None
-    put("dvc.lock", whole[:30])
-    assert "the copy from before" in str(stages.mend_lock())
-    assert Path("dvc.lock").read_text() == whole
-
-
-# ---- dvc.yaml
-
-
-def test_every_key_of_the_configuration_is_a_parameter_of_some_phase() -> None:
-    """`dvc status` would not see its change. A new key belongs into pipeline.PHASES, or into CHANGES_NOTHING."""
-    read = {key for phase in pipeline.PHASES if phase.name != "report" for key in phase.params}
-    read |= {*pipeline.GENERATOR, *pipeline.GATE}  # where they are read at all
+def test_every_key_of_the_configuration_is_read_by_a_rule(repo: Path) -> None:
+    """A key that none reads would change results unseen. It belongs into phases.yaml, or into OPERATION above."""
+    read = {key for p in phases(repo / FILE) if p.name != "report" for of in p.reads.values() for key in of}
+    read |= {key for p in phases(repo / FILE) for key in p.jobs}
     shown = {"title", "note", "results"}  # in the report alone; where the results lie
     for key in _keys(Config):
         above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
-        assert above & (read | shown | set(pipeline.CHANGES_NOTHING)), key
+        assert above & (read | shown | OPERATION), key
+
+
+def test_the_report_shows_every_key_that_counts_and_no_other(repo: Path) -> None:
+    page = next(p.reads["page"] for p in phases(repo / FILE) if "page" in p.reads)
+    for key in _keys(Config):
+        above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)} - {key}
+        shown = key in page or bool(above & set(page)) or key.startswith("datasets.")
+        assert shown == (key not in OPERATION | {"features.shards"}), key
 
 
 def test_every_key_of_the_default_configuration_is_written_out(repo: Path) -> None:
     """DVC can watch one key only where it is written; else it names more phases than Snakemake makes again."""
-    written = yaml.safe_load((repo / "config/reproduce.yaml").read_text(encoding="utf-8"))
+    written = yaml.safe_load((repo / DEFAULT).read_text(encoding="utf-8"))
     for name, entry in written["datasets"].items():
         missing = set(DatasetConfig.model_fields) - set(entry)
         assert not missing, f"write {missing} below datasets.{name} of config/reproduce.yaml"
-    assert set(Config.model_fields) <= {*written, *pipeline.CHANGES_NOTHING}
-    for phase in pipeline.PHASES:
-        for key in phase.params:
-            table, _, rest = key.partition(".")
-            assert not rest or "*" in rest or not written[table] or rest in written[table], key
+    assert set(Config.model_fields) <= {*written, *OPERATION}
+    for phase in phases(repo / FILE):
+        for key in (*phase.jobs, *(key for of in phase.reads.values() for key in of)):
+            section, _, rest = key.partition(".")
+            optional = rest in ("initial",) or "*" in rest or not written[section]
+            assert not rest or optional or rest in written[section], key
 
 
 def _keys(model: type[BaseModel], before: str = "") -> list[str]:
@@ -226,111 +233,214 @@ def _keys(model: type[BaseModel], before: str = "") -> list[str]:
     return found
 
 
-def test_every_output_lies_in_a_phase_and_every_folder_holds_one(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else it would be recorded with no phase, or DVC would look for a folder that is never made."""
-    monkeypatch.chdir(repo)
-    monkeypatch.setenv("CODER_CLIP_TRACKING", "off")  # nothing is adopted there
-    for set_by_the_snakefile in ("PATH", "CODER_CLIP_CONFIG"):
-        monkeypatch.setenv(set_by_the_snakefile, os.environ.get(set_by_the_snakefile, ""))
-    jobs = pipeline._jobs(pipeline.DEFAULT)
-    monkeypatch.setattr(pipeline, "_jobs", lambda config: jobs)
-    stages = pipeline.pipeline()["stages"]
-    for phase in pipeline.PHASES:
-        stage = stages[phase.name]
-        outs = [next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", ())]]
-        assert outs == [f"results/{name}" for name in (*phase.made, *phase.kept)]
-    more = pipeline._Job(set(), {"results/elsewhere/x.json"}, "")
-    monkeypatch.setattr(pipeline, "_jobs", lambda config: [*jobs, more])
-    with pytest.raises(ValueError, match=r"no phase makes results/elsewhere/x\.json"):
-        pipeline.pipeline()
-    fewer = [job for job in jobs if not any(o.startswith("results/coder/") for o in job.outputs)]
-    monkeypatch.setattr(pipeline, "_jobs", lambda config: fewer)
-    assert "coder" not in pipeline.pipeline()["stages"]  # a configuration without it
+JOB = {"dataset": "shapes", "model": "m", "split": "shots"}
 
 
-def test_a_command_in_the_rule_itself_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(repo)
-    with pytest.raises(ValueError, match=r"commands\.yaml: 'coder' lacks the command of a rule: echo mine"):
-        pipeline._commands(next(p for p in pipeline.PHASES if p.name == "coder"), {"echo mine"})
+def read(rule: str, document: dict[str, Any], repo: Path, **job: str) -> dict[str, Any]:
+    whole = {"datasets": {"shapes": {}}, "models": {"m": {"model": "hf-hub:a/b"}}, **document}
+    return values(Config.model_validate(whole), rule, {**JOB, **job}, repo / FILE)
 
 
-CONFIGURATION = "datasets: {}\nmodels: {{m: {{model: RN50, pretrained: m.pt}}}}\nadapter: {{shots: [1]}}\n"
+def test_only_what_counts_of_a_key_decides(repo: Path) -> None:
+    """Encoding all images again because another number of shots is tried would cost hours."""
+    one = read("encode_images", {"adapter": {"shots": [1, 16], "methods": ["tip_adapter"]}}, repo)
+    same = read("encode_images", {"adapter": {"shots": [1, 2, 16], "methods": ["coder_adapter"]}}, repo)
+    assert one == same
+    assert read("encode_images", {"adapter": {"shots": [32]}}, repo) != one
+    assert read("encode_images", {"adapter": {"methods": ["gda"]}}, repo) != one  # wants single views
+    test_split = read("encode_images", {"adapter": {"shots": [32], "seeds": [9]}}, repo, split="test")
+    assert test_split == read("encode_images", {}, repo, split="test")
+    pairs = read("confusable_pairs", {"rerank": {"thresholds": [0.0, 1.0]}}, repo)
+    assert pairs == read("confusable_pairs", {"rerank": {"thresholds": [1.0, 0.5]}}, repo)
+    assert pairs == read("confusable_pairs", {"datasets": {"shapes": {"threshold": 0.7}}, **WIDEST}, repo)
+    narrow = {"rerank": {"thresholds": [0.5]}}
+    assert read("confusable_pairs", {"datasets": {"shapes": {"threshold": 0.7}}, **narrow}, repo) != read(
+        "confusable_pairs", narrow, repo
+    )
+
+
+WIDEST = {"rerank": {"thresholds": [0.0, 1.0]}}
+
+
+def test_another_data_set_or_model_changes_nothing(repo: Path) -> None:
+    two = {
+        "datasets": {"shapes": {}, "rare": {}},
+        "models": {"m": {"model": "hf-hub:a/b"}, "n": {"model": "hf-hub:c/d"}},
+    }
+    for rule in ("list_images", "encode_images", "encode_texts", "classify", "rerank_top", "fit_adapters"):
+        assert read(rule, two, repo) == read(rule, {}, repo), rule
+
+
+def test_the_settings_of_a_language_model_count_where_it_is_asked(repo: Path) -> None:
+    asked = {"datasets": {"shapes": {"texts": {"attribute": "llm"}}}, "generator": {"model": "one"}}
+    other = {**asked, "generator": {"model": "two"}}
+    faster = {
+        **asked,
+        "generator": {"model": "one", "base_url": "http://a/v1", "max_in_flight": 1, "batch": True},
+    }
+    assert read("generate_texts", asked, repo) != read("generate_texts", other, repo)
+    assert read("generate_texts", asked, repo) == read("generate_texts", faster, repo)
+    for rule in ("encode_images", "encode_texts", "text_set"):
+        assert read(rule, asked, repo) == read(rule, other, repo), rule
+    names = {**asked, "datasets": {"shapes": {"texts": {"analogous": "llm"}}}}  # compared by an encoder
+    assert "models" in read("generate_texts", names, repo)
+    assert "models" not in read("generate_texts", asked, repo)
+
+
+def test_the_gate_that_is_published_is_a_value_like_a_written_one(repo: Path) -> None:
+    """A new default in the code counts as a change."""
+    assert read("rerank_top", {}, repo)["datasets.shapes.threshold"] == 0.1
+    assert read("fit_adapters", {}, repo)["adapter.initial"] == [1.0, 1.0]
+
+
+def test_sections_come_back_from_keys() -> None:
+    flat = {
+        "title": "t",
+        "features.threads": 1,
+        "generator.model": None,
+        "models": {"m": {"x": None, "y": {}}},
+    }
+    assert nested(flat) == {"title": "t", "features": {"threads": 1}, "models": {"m": {"y": {}}}}
+
+
+@pytest.mark.parametrize("text", ["", "phases: [", "phases: {texts: {}}", "phases: 3"])
+def test_a_damaged_list_of_phases_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=r"no workflow/phases\.yaml here"):
+        phases(Path("none.yaml"))
+    put("p.yaml", text)
+    with pytest.raises(UserError, match=r"p\.yaml cannot be read"):
+        phases(Path("p.yaml"))
+
+
+# ---- dvc.yaml and dvc.lock
+
+PHASES = """
+phases:
+  texts:
+    target: texts
+    makes: [texts]
+    rules: {text: {command: "make {output}", reads: [words]}}
+  report:
+    target: page
+    makes: [tables, page.html]
+    keeps: [tables]
+    jobs: [sets]
+    rules: {page: {command: "page {output}"}}
+plots: [{Top: {template: t, x: a, y: {tables/t.csv: b}}}]
+"""
+JOBS = [
+    Job(Making("text", "make {output}", "", ("data/a.txt",), ()), ("results/texts/a.json",), {"words": 3}),
+    Job(
+        Making("page", "page {output}", "", ("results/texts/a.json", "src/p.py"), ()),
+        ("results/tables/t.csv", "results/page.html"),
+        {},
+    ),
+]
+
+
+@pytest.fixture
+def toy() -> Tracked:
+    put("workflow/phases.yaml", PHASES)
+    put(DEFAULT, "words: 3\nsets: [a]\n")
+    return Tracked(DEFAULT)
+
+
+def test_dvc_yaml_of_the_default(toy: Tracked) -> None:
+    made = stages.pipeline(toy, JOBS)
+    texts, report = made["stages"]["texts"], made["stages"]["report"]
+    assert texts["deps"] == ["data/a.txt"]
+    assert texts["params"] == [
+        {DEFAULT: ["words"]},
+        {"workflow/phases.yaml": ["phases.texts.rules.text.command"]},
+    ]
+    assert report["deps"] == ["results/texts", "src/p.py"]
+    assert report["outs"] == [
+        {"results/tables": {"cache": False, "persist": True}},
+        {"results/page.html": {"persist": True}},
+        {"results/provenance/report.json": {"persist": True}},
+    ]
+    assert made["plots"] == [{"Top": {"template": "t", "x": "a", "y": {"results/tables/t.csv": "b"}}}]
+
+
+def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
+    """Beside the default's: its own folder, from which DVC finds the files, and everything in the cache."""
+    put("config/mine.yaml", "results: results/mine\nwords: 3\n")
+    jobs = [
+        replace(j, outputs=tuple(o.replace("results/", "results/mine/") for o in j.outputs)) for j in JOBS
+    ]
+    made = stages.pipeline(Tracked("config/mine.yaml"), jobs)
+    assert Tracked("config/mine.yaml").lock == Path("tracked/mine/dvc.lock")
+    assert made["stages"]["texts"]["wdir"] == "../.."
+    assert {"results/mine/tables": {"persist": True}} in made["stages"]["report"]["outs"]
+    assert made["plots"][0]["Top"]["y"] == {"../../results/mine/tables/t.csv": "b"}
+    assert made["params"] == ["../../config/mine.yaml"]
+
+
+def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> None:
+    stages.renew_yaml(toy, JOBS)
+    put("config/mine.yaml", "words: 3\n")
+    with pytest.raises(UserError, match=r"config/mine\.yaml would be recorded over config/reproduce\.yaml"):
+        stages.tracked("config/mine.yaml")
+    put("config/mine.yaml", "results: results/mine\n")
+    assert stages.tracked("config/mine.yaml").root == "results/mine"
+    with pytest.raises(UserError, match="not in this repository"):
+        stages.tracked("../elsewhere.yaml")
+
+
+def test_what_a_person_added_to_dvc_yaml_stays(toy: Tracked) -> None:
+    assert stages.renew_yaml(toy, JOBS)
+    assert not stages.renew_yaml(toy, JOBS)
+    document = yaml.safe_load(toy.yaml.read_text())
+    document["stages"]["mine"] = {"cmd": "x"}
+    document["plots"].append({"Mine": {"x": "a"}})
+    toy.yaml.write_text(toy.yaml.read_text().split("stages:")[0] + yaml.safe_dump(document, sort_keys=False))
+    assert not stages.renew_yaml(toy, JOBS)
+    assert stages.renew_yaml(toy, JOBS[:1])
+    after = yaml.safe_load(toy.yaml.read_text())
+    assert list(after["stages"]) == ["texts", "mine"]
+    assert {"Mine": {"x": "a"}} in after["plots"]
+
+
+def test_an_output_of_no_phase_and_a_command_of_its_own_are_refused(toy: Tracked) -> None:
+    with pytest.raises(UserError, match=r"no phase makes results/elsewhere/x"):
+        stages.pipeline(toy, [*JOBS, replace(JOBS[0], outputs=("results/elsewhere/x",))])
+    with pytest.raises(UserError, match="'texts' lacks the command of rule text"):
+        stages.pipeline(toy, [replace(JOBS[0], making=replace(JOBS[0].making, code="echo mine"))])
 
 
 @pytest.mark.parametrize(
-    ("datasets", "keys"),
+    ("written", "keys"),
     [
-        ("{rare: {views: 2}, shapes: {views: null}}", ["datasets.rare.views", "datasets.shapes.views"]),
-        ("{rare: {views: 2}, shapes: {threshold: 0}}", ["datasets.rare.views", "datasets.shapes"]),
-        ("{rare: , shapes: }", ["datasets.rare", "datasets.shapes"]),
-        ("[rare, shapes]", ["datasets"]),
-        ("{a.b: {root: r, views: 2}}", ["datasets"]),  # DVC takes dots apart
+        ({"d": {"rare": {"views": 2}}}, ["d.rare.views"]),
+        ({"d": {"rare": {"threshold": 0}}}, ["d.rare"]),  # so that adding it counts
+        ({"d": {"rare": None}}, ["d.rare"]),
+        ({"d": ["rare"]}, ["d"]),
+        ({}, []),
     ],
 )
-def test_a_key_that_is_not_written_is_watched_with_its_table(
-    datasets: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put("c.yaml", CONFIGURATION.format(datasets))
-    monkeypatch.setattr(pipeline, "load_config", lambda path: None)
-    monkeypatch.setattr(pipeline, "_read_here", lambda phase, config: ())
-    phase = pipeline.Phase("x", "x", (), ("datasets.*.views", "adapter.seeds", "rerank.top_k"))
-    assert pipeline.keys_read(phase, "c.yaml") == [*keys, "adapter"]
-    phase = pipeline.Phase("x", "x", (), ("adapter.shots", "adapter"))
-    assert pipeline.keys_read(phase, "c.yaml") == ["adapter"]
+def test_a_key_that_is_not_written_is_watched_with_its_table(written: Any, keys: list[str]) -> None:
+    assert stages.watched(written, ["d.rare.views"]) == keys
 
 
-@pytest.mark.parametrize(
-    ("written", "texts", "one_to_one"),
-    [
-        ("{views: 2, texts: t.json, one_to_one: o.json}", set(), set()),
-        ("{views: 2, texts: t.json}", set(), {"datasets.shapes.texts"}),
-        (
-            "{texts: {attribute: llm}, one_to_one: o.json}",
-            {"generator", "models", "features", "datasets.shapes"},
-            set(),
-        ),
-        (
-            "{texts: {one_to_one: llm}, threshold: 0.1}",
-            set(),
-            {"generator", "datasets.shapes.texts", "datasets.shapes.threshold"},
-        ),
-    ],
-)
-def test_some_keys_are_read_with_some_configurations(
-    written: str, texts: set[str], one_to_one: set[str]
-) -> None:
-    """The language model's settings where it is asked; the gate where it decides which pairs there are."""
-    put("c.yaml", CONFIGURATION.format(f"{{shapes: {written}}}") + "generator: {model: m}\nfeatures: {}\n")
-    found = {
-        name: set(pipeline.keys_read(pipeline.Phase(name, name, (), ()), "c.yaml"))
-        for name in ("texts", "one_to_one", "coder")
-    }
-    found = {
-        name: {k if k != "generator.model" else "generator" for k in keys} for name, keys in found.items()
-    }
-    assert found == {"texts": texts, "one_to_one": one_to_one, "coder": set()}
+def test_dvc_takes_dots_apart_so_such_a_name_is_watched_with_its_table() -> None:
+    assert stages.watched({"d": {"a.b": {"views": 2}}}, ["d.a.b.views"]) == ["d"]
+    assert stages.watched({"a": {"s": 1, "t": 2}}, ["a.s", "a"]) == ["a"]
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])
+def test_damaged_lock(toy: Tracked, text: str) -> None:
+    put("dvc.lock", text)
+    with pytest.raises(UserError, match="'coder-clip record' repairs it"):
+        toy.recorded()
 
 
 def test_why_untracked() -> None:
-    assert stages.why_untracked("c.yaml") == "no dvc.yaml here"
-    put("dvc.yaml", "stages:\n  a: {cmd: x, params: [c.yaml: [a]]}\n")
-    assert stages.why_untracked("c.yaml") == "no DVC repository here"
+    assert stages.why_untracked() == "no DVC repository here"
     Path(".dvc").mkdir()
-    assert stages.why_untracked("d.yaml") == "dvc.yaml tracks the results of c.yaml, not of d.yaml"
-    assert "no Git repository here" in str(stages.why_untracked("c.yaml"))
+    assert "no Git repository here" in str(stages.why_untracked())
 
 
-def test_foreign_files_and_hidden_ones() -> None:
-    for path in ("results/scores/a", "results/scores/m/b", "results/scores/.tmp", "results/scores/.d/x"):
-        put(path)
-    assert foreign_files(STAGE, {"results/scores/a"}) == ["results/scores/m/b"]
-
-
-def test_out_hashes_of_a_folder_and_a_file() -> None:
-    found = out_hashes(STAGE, {"results/scores/m/a": "1", "results/metrics.json": "2"})
-    assert found == {"results/scores": folder_md5({"m/a": "1"}), "results/metrics.json": "2"}
+# ---- explain and messages
 
 
 def test_rows_of_a_table() -> None:
@@ -358,11 +468,6 @@ def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> N
     assert _is_of(f"{results}/adapter/mini/rare/2.json", others, root)
     assert not _is_of(f"{results}/evaluation/mini/2.json", others, root)
     assert not _is_of("data/texts/shapes.json", others, root)
-    row = {"dataset": "shapes"}
-    assert _names(f"{results}/zero_shot/mini/shapes.json", row, root)
-    assert not _names(f"{results}/texts/shapes.json", row, root), (
-        "a rerun from the texts on, not from the images"
-    )
 
 
 def test_a_table_tells_its_configuration(repo: Path) -> None:
@@ -385,19 +490,22 @@ def test_a_table_tells_its_configuration(repo: Path) -> None:
 
 
 def test_messages() -> None:
-    assert messages.adopted(Adopted()) == []
-    assert messages.recorded(Outcome(recorded=["a"])) == ["everything is recorded in DVC"]
-    said = messages.recorded(Outcome(recorded=["a"], changed=["a"], refused={"b": "x missing"}, notes=["n"]))
-    assert said[0] == "n"
-    assert said[1] == "phase b is not recorded: x missing"
-    assert "git add dvc.yaml dvc.lock provenance results" in said[2]
+    default, mine = Tracked(DEFAULT), Tracked("config/mine.yaml")
+    assert Adopted().lines() == []
+    assert Outcome(recorded=["a"]).lines(default) == ["everything is recorded in DVC"]
+    outcome = Outcome(["a"], ["a"], {"b": "x missing"}, notes=["n"], share=["dvc.lock", "src/edited.py"])
+    said = outcome.lines(mine)
+    assert said[:2] == ["n", "phase b is not recorded: x missing"]
+    assert (
+        "git add dvc.lock src/edited.py && git commit && coder-clip push --config config/mine.yaml &&"
+        in said[2]
+    )
     many = Outcome(refused={"b": "x missing", "c": "y missing", "d": "z missing"}, ahead=["c", "d"])
-    assert messages.recorded(many) == [
+    assert many.lines(default) == [
         "phase b is not recorded: x missing",
         "not made yet, so not recorded: c, d",
     ]
-    assert "coder-clip push" in said[2], "plain dvc push checks no SSH host key"
-    said = messages.adopted(Adopted(known=["a"], changed=["b", "c"], foreign=["d"]))
+    said = Adopted(known=["a"], changed=["b", "c"], foreign=["d"]).lines()
     assert [line.split()[0] for line in said] == ["1", "b", "d"]
 
 

@@ -24,13 +24,11 @@ rule fit_adapters:
         mem_mb=memory("adapter", "fit_adapters"),
         runtime=minutes("adapter", "fit_adapters"),
     params:
-        settings=CONFIG.settings,
-        initial=lambda w: CONFIG.initial(w.dataset),
-        adapter=CONFIG.adapter.model_dump(mode="json", exclude={"shots"}),
+        reads=reads("fit_adapters"),
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["adapter"]["fit_adapters"]
+        command("fit_adapters")
 
 
 rule adapter:

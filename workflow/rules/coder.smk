@@ -18,11 +18,11 @@ rule build_coder:
         mem_mb=memory("coder", "build_coder"),
         runtime=minutes("coder", "build_coder"),
     params:
-        threads=CONFIG.features.threads,
+        reads=reads("build_coder"),
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["coder"]["build_coder"]
+        command("build_coder")
 
 
 rule coder:

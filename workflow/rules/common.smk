@@ -4,14 +4,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 # Jobs call the coder-clip of the environment that Snakemake runs in.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
-from coder_clip import work
+from coder_clip import phase_list, work
 from coder_clip.artifacts import Paths
 from coder_clip.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
@@ -60,9 +58,6 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
-COMMANDS = yaml.safe_load(
-    Path(workflow.basedir, "workflow/commands.yaml").read_text(encoding="utf-8")
-)
 
 
 wildcard_constraints:
@@ -89,25 +84,19 @@ def prompt_files(*kinds):
     return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
 
 
-def generator_params():
-    """What decides a language model's texts."""
-    return CONFIG.generator.deciding() if CONFIG.generator else None
+def reads(rule):
+    """What of the configuration decides a job's outputs: the keys that workflow/phases.yaml names."""
+    return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
 
 
-def compares_names(dataset):
-    """Whether making the texts of a data set takes an encoder."""
-    sources = CONFIG.datasets[dataset].text_sources(dataset)
-    return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+def command(rule):
+    """What a rule runs: from workflow/phases.yaml, which DVC compares."""
+    return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 
 def text_encoder_files(wildcards):
-    return files_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else []
-
-
-def text_encoder_params(wildcards):
-    return (
-        params_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else None
-    )
+    compares = CONFIG.compares_names(wildcards.dataset)
+    return files_of(CONFIG.text_encoder()) if compares else []
 
 
 def template_sources(wildcards):
@@ -123,10 +112,6 @@ def templates(wildcards):
 
 def encoder_files(wildcards):
     return files_of(wildcards.model)
-
-
-def encoder_params(wildcards):
-    return params_of(wildcards.model)
 
 
 def files_of(name):
@@ -145,43 +130,12 @@ def files_of(name):
     )
 
 
-def params_of(name):
-    """What decides an encoder's output, besides its files."""
-    return {
-        **CONFIG.models[name].model_dump(mode="json"),
-        "threads": CONFIG.features.threads,
-    }
-
-
 def features_to_choose_on(wildcards):
     """Features of the validation images; a data set may have none."""
     if not CONFIG.has_val(wildcards.dataset):
         return []
     models = [wildcards.model] if "model" in wildcards.keys() else MODELS
     return [PATHS.image_features(m, wildcards.dataset, "val") for m in models]
-
-
-def dataset_params(*keys):
-    return lambda wildcards: CONFIG.datasets[wildcards.dataset].model_dump(
-        mode="json", include=set(keys)
-    )
-
-
-def feature_params(wildcards):
-    features = CONFIG.features.model_dump(
-        mode="json", include={"batch_size", "on_error"}
-    )
-    if wildcards.split != "shots":
-        return features
-    few = CONFIG.adapter.model_dump(mode="json", include={"seeds", "repeat_shots"})
-    files = CONFIG.datasets[wildcards.dataset].shot_files is not None
-    return {
-        **features,
-        **few,
-        "shots": SHOTS if files else max(SHOTS),
-        "views": CONFIG.datasets[wildcards.dataset].views,
-        "kept_views": CONFIG.kept_views(wildcards.dataset),
-    }
 
 
 def shot_files(wildcards):

@@ -21,11 +21,11 @@ rule evaluate:
         mem_mb=memory("evaluation", "evaluate"),
         runtime=minutes("evaluation", "evaluate"),
     params:
-        evaluation=CONFIG.evaluation.model_dump(mode="json"),
+        reads=reads("evaluate"),
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["evaluation"]["evaluate"]
+        command("evaluate")
 
 
 rule evaluation:

@@ -24,12 +24,11 @@ if CONFIG.features.shards == 1:
             runtime=minutes("image_features", "encode_images"),
             on_gpu=on_gpu("encode_images"),
         params:
-            features=feature_params,
-            encoder=encoder_params,
+            reads=reads("encode_images"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
         shell:
-            COMMANDS["image_features"]["encode_images"]
+            command("encode_images")
 
 else:
 
@@ -55,13 +54,12 @@ else:
             runtime=minutes("image_features", "encode_shard"),
             on_gpu=on_gpu("encode_shard"),
         params:
-            features=feature_params,
-            encoder=encoder_params,
+            reads=reads("encode_shard"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
-            COMMANDS["image_features"]["encode_shard"]
+            command("encode_shard")
 
     rule merge_shards:
         input:
@@ -89,10 +87,11 @@ else:
             runtime=minutes("merge", "merge_shards"),
         params:
             shards=CONFIG.features.shards,
+            reads=reads("merge_shards"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
         shell:
-            COMMANDS["image_features"]["merge_shards"]
+            command("merge_shards")
 
 
 rule image_features:

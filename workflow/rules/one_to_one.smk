@@ -23,19 +23,11 @@ rule confusable_pairs:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        models=MODELS,
-        settings=CONFIG.settings,
-        top_k=CONFIG.rerank.top_k,
-        gate=lambda w: (
-            CONFIG.threshold(w.dataset)
-            if CONFIG.datasets[w.dataset].generates_pairs
-            else None
-        ),
-        widest=lambda w: CONFIG.widest_threshold(w.dataset),
+        reads=reads("confusable_pairs"),
     message:
         "pairs of {wildcards.dataset} that stage one can confuse"
     shell:
-        COMMANDS["one_to_one"]["confusable_pairs"]
+        command("confusable_pairs")
 
 
 rule generate_pairs:
@@ -59,12 +51,11 @@ rule generate_pairs:
         mem_mb=1000,
         runtime=1440,
     params:
-        generator=generator_params(),
-        dataset=dataset_params("templates"),
+        reads=reads("generate_pairs"),
     message:
         "one-to-one texts of {wildcards.dataset} from a language model"
     shell:
-        COMMANDS["one_to_one"]["generate_pairs"]
+        command("generate_pairs")
 
 
 rule pair_texts:
@@ -89,10 +80,12 @@ rule pair_texts:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        reads=reads("pair_texts"),
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        COMMANDS["one_to_one"]["pair_texts"]
+        command("pair_texts")
 
 
 rule encode_pairs:
@@ -116,12 +109,12 @@ rule encode_pairs:
         runtime=minutes("one_to_one", "encode_pairs"),
         on_gpu=on_gpu("encode_pairs"),
     params:
-        encoder=encoder_params,
+        reads=reads("encode_pairs"),
         templates=templates,
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["one_to_one"]["encode_pairs"]
+        command("encode_pairs")
 
 
 rule one_to_one:

@@ -8,7 +8,6 @@ DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
 METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
 MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
-ORDER = [DATASETS, MODELS, SHOTS, CONFIG.settings, *CONFIG.left_out]
 TEST_FEATURES = expand(
     PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS
 )
@@ -35,11 +34,12 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        order=ORDER,
+        reads=reads("tables"),
+        left_out=CONFIG.left_out,
     message:
         "tables"
     shell:
-        COMMANDS["report"]["tables"]
+        command("tables")
 
 
 rule figures_of_results:
@@ -60,12 +60,13 @@ rule figures_of_results:
         mem_mb=2000,
         runtime=10,
     params:
-        order=ORDER,
+        reads=reads("figures_of_results"),
+        left_out=CONFIG.left_out,
         names=" ".join(DRAWN_FROM_RESULTS),
     message:
         "figures"
     shell:
-        COMMANDS["report"]["figures_of_results"]
+        command("figures_of_results")
 
 
 rule figures_of_images:
@@ -87,12 +88,13 @@ rule figures_of_images:
         mem_mb=2000,
         runtime=10,
     params:
-        order=ORDER,
+        reads=reads("figures_of_images"),
+        left_out=CONFIG.left_out,
         names=" ".join(SHOW_IMAGES),
     message:
         "figures that show images"
     shell:
-        COMMANDS["report"]["figures_of_images"]
+        command("figures_of_images")
 
 
 rule page:
@@ -130,11 +132,12 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        config=CONFIG.deciding(),
+        reads=reads("page"),
+        left_out=CONFIG.left_out,
     message:
         "report"
     shell:
-        COMMANDS["report"]["page"]
+        command("page")
 
 
 rule figures:

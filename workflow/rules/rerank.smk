@@ -23,16 +23,11 @@ rule rerank_top:
         mem_mb=memory("rerank", "rerank_top"),
         runtime=minutes("rerank", "rerank_top"),
     params:
-        settings=CONFIG.settings,
-        rerank=CONFIG.rerank.model_dump(mode="json"),
-        threshold=lambda w: CONFIG.threshold(w.dataset),
-        evaluation=CONFIG.evaluation.model_dump(
-            mode="json", include={"bootstrap", "seed"}
-        ),
+        reads=reads("rerank_top"),
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["rerank"]["rerank_top"]
+        command("rerank_top")
 
 
 rule rerank:

@@ -22,15 +22,12 @@ rule encode_texts:
         runtime=minutes("text_features", "encode_texts"),
         on_gpu=on_gpu("encode_texts"),
     params:
-        encoder=encoder_params,
+        reads=reads("encode_texts"),
         templates=templates,
-        seed=CONFIG.evaluation.seed,
-        template_ensemble=CONFIG.evaluation.template_ensemble,
-        random_draws=CONFIG.evaluation.random_draws,
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["text_features"]["encode_texts"]
+        command("encode_texts")
 
 
 rule text_features:

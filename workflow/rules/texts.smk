@@ -19,11 +19,11 @@ rule list_images:
     params:
         # a folder that is not here (a colleague's machine) counts as unchanged
         images=lambda w: manifest.listing(CONFIG, w.dataset),
-        dataset=dataset_params("root", "classes"),
+        reads=reads("list_images"),
     message:
         "images of {wildcards.dataset}"
     shell:
-        COMMANDS["texts"]["list_images"]
+        command("list_images")
 
 
 rule generate_texts:
@@ -47,13 +47,11 @@ rule generate_texts:
         mem_mb=4000,
         runtime=1440,
     params:
-        generator=generator_params(),
-        encoder=text_encoder_params,
-        dataset=dataset_params("texts", "templates"),
+        reads=reads("generate_texts"),
     message:
         "texts of {wildcards.dataset} from a language model or WordNet"
     shell:
-        COMMANDS["texts"]["generate_texts"]
+        command("generate_texts")
 
 
 rule text_set:
@@ -79,11 +77,11 @@ rule text_set:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        dataset=dataset_params("texts"),
+        reads=reads("text_set"),
     message:
         "texts of {wildcards.dataset}"
     shell:
-        COMMANDS["texts"]["text_set"]
+        command("text_set")
 
 
 rule manifest:

@@ -8,7 +8,7 @@ if workflow.is_main_process:
 def after_run():
     """`stage` makes nothing that is recorded."""
     if {job.rule.name for job in workflow.dag.jobs} != {"stage"}:
-        tracking.after_run(CONFIG_FILE, workflow.main_snakefile)
+        tracking.after_run(CONFIG_FILE)
 
 
 onsuccess:

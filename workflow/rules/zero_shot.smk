@@ -21,14 +21,11 @@ rule classify:
         mem_mb=memory("zero_shot", "classify"),
         runtime=minutes("zero_shot", "classify"),
     params:
-        settings=CONFIG.settings,
-        evaluation=CONFIG.evaluation.model_dump(
-            mode="json", include={"bootstrap", "seed"}
-        ),
+        reads=reads("classify"),
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:
-        COMMANDS["zero_shot"]["classify"]
+        command("classify")
 
 
 rule zero_shot:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ..artifacts import Paths, present
+from ..phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
 from ..reporting.formats import plain
 from ..reporting.results import Results
@@ -24,12 +25,14 @@ def run(config: Config, config_file: Path) -> None:
     default = file == "config/reproduce.yaml"
     results = Results.of(config, "" if default else file)
     page.write_metrics(results, paths.metrics)
+    shown = nested(values(config, "page", file=OF_THIS_CODE))
+    shown |= {"left_out": list(config.left_out)} if config.left_out else {}
     page.render(
         results,
         paths.report,
         title=config.title,
         note=config.note,
-        config_text=yaml.safe_dump(config.deciding(), sort_keys=False),
+        config_text=yaml.safe_dump(shown, sort_keys=False),
         commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
     )
 

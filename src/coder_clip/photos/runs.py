@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from ..artifacts import Paths, read_json, read_metadata, sha256
+from ..baselines import few_shot
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..config import Config, load_config
 from ..datasets import load_templates
 from ..encoder_spec import EncoderSpec
 from ..errors import UserError, nearest
-from ..few_shot import METHODS as FEW_SHOT_METHODS
-from ..methods import METHODS, ZERO_SHOT
+from ..methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..phases.adapter import given_of, shot_rows
 from ..phases.coder import text_neighbors
 from ..phases.common import SHOTS, Images, Texts, encoder_spec, read_images, read_texts
@@ -52,7 +52,7 @@ class Candidate:
 
     @property
     def title(self) -> str:
-        return METHODS[self.method] + (f", {self.shots} shots" if self.shots is not None else "")
+        return LABELS[self.method] + (f", {self.shots} shots" if self.shots is not None else "")
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class _Methods:
             runs = [
                 r
                 for r in read_json(path)["runs"]
-                if r["setting"] == self.setting and r["method"] in FEW_SHOT_METHODS
+                if r["setting"] == self.setting and r["method"] in {**FEW_SHOT, **ABLATIONS}
             ]
             for method in dict.fromkeys(r["method"] for r in runs):
                 best = max((r for r in runs if r["method"] == method), key=lambda r: r["val_accuracy"])
@@ -304,7 +304,7 @@ class _Methods:
             self.texts,
             weights,
         )
-        fitted, point = FEW_SHOT_METHODS[chosen.method].fit(given), chosen.point
+        fitted, point = few_shot.method(chosen.method).fit(given), chosen.point
         return lambda x: fitted.logits(x, clip_scores(x, weights), point).double()
 
 

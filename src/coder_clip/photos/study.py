@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..datasets.base import Templates
 from ..errors import UserError, nearest
-from ..evaluation import Estimate, PairedTest, estimate, paired_test
-from ..intervals import LEVEL, holm
+from ..evaluation.estimates import Estimate, PairedTest, estimate, paired_test
+from ..evaluation.intervals import LEVEL, holm
 from ..neighbors import MEAN_KINDS
 from ..texts.sets import ClassTexts, TextSet
 from .classifier import Classifier, scoring_texts

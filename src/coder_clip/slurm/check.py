@@ -23,7 +23,7 @@ from ..config import Config
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
-from ..tracking.gate import OFF
+from ..tracking.snakemake import OFF
 from . import plan, queue, site
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes

@@ -11,11 +11,13 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..tracking.records import Record, Records
+from ..tracking import ledger
+from ..tracking.hashes import Hashes
+from ..tracking.snakemake import Making, Records
 from .queue import Row, Unreachable, cancel, jobs
 from .submitted import Entry, Journal
 
@@ -37,7 +39,7 @@ class Earlier:
     def ids(self) -> list[str]:
         return sorted([*self.entries, *self.unknown], key=int)
 
-    def take(self, makes: dict[str, Record], wanted: Collection[str]) -> Entry | None:
+    def take(self, makes: dict[str, Making], wanted: Collection[str]) -> Entry | None:
         """The job that already makes just this of all that is wanted; it belongs to the new run now.
 
         What else it makes is there already: a group some of whose members have ended.
@@ -101,18 +103,23 @@ def settle(journal: Journal) -> int:
     there = [p for p in makes if os.path.isfile(p)]
     if not there:
         return 0
-    records = Records()
+    records, hashes = Records(), Hashes()
     marked = records.incomplete(there)
     count = 0
     for path in there:
         mtime = os.stat(path).st_mtime
         made = makes[path]
-        record = records.read(path)
-        if path in marked or mtime < made.time - CLOCKS or (record and record.endtime == mtime):
+        making, known = made.makes[path], records.read(path)
+        if path in marked or mtime < made.time - CLOCKS or (known and known[1] == mtime):
             continue
-        if record and not made.makes[path].same(record) and record.endtime > made.time:
+        if known and not making.same(known[0]) and known[1] > made.time:
             continue  # made again since, elsewhere than on the cluster
-        records.write(path, replace(made.makes[path], endtime=mtime))
+        records.write(path, making, mtime)
+        changed = [p for p, sha in making.inputs.items() if not os.path.isfile(p) or hashes.sha256(p) != sha]
+        if made.config and made.config != ledger.state_of(made.config.partition(" ")[2]):
+            changed.append(made.config.partition(" ")[2])
+        doubt = f"{changed[0]} changed while it was made" if changed else ""
+        ledger.add({path: hashes.sha256(path)}, making, ledger.environment(here=False), doubt)
         count += 1
     return count
 

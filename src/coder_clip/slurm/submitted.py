@@ -18,30 +18,34 @@ from typing import Any
 
 from ..artifacts import write_text
 from ..tracking.hashes import Hashes
-from ..tracking.records import Record
+from ..tracking.ledger import inputs_of, state_of
+from ..tracking.snakemake import Making, making
 
 JOURNAL = Path(".snakemake/coder-clip/slurm.jsonl")
-CHECKSUM_LIMIT = 1_000_000  # bytes; Snakemake's own limit (--max-checksum-file-size)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One submission. makes: output -> Snakemake's record of its making, as the head process would write it."""
+    """One submission. makes: output -> how it is made, from what the inputs held then. config: what the configuration
+    file held."""
 
     key: str
     run: str
     rule: str
-    makes: dict[str, Record]
+    makes: dict[str, Making]
     asked: dict[str, Any]
     benchmarks: list[str]
     time: float
     id: str = ""
     log: str = ""
+    config: str = ""
 
-    def same(self, makes: dict[str, Record], wanted: Collection[str]) -> bool:
+    def same(self, makes: dict[str, Making], wanted: Collection[str]) -> bool:
         """Whether of the wanted files it makes the same in the same way."""
         mine = {p for p in self.makes if p in wanted}
-        return mine == makes.keys() and all(self.makes[p].same(makes[p]) for p in makes)
+        return mine == makes.keys() and all(
+            self.makes[p].same(makes[p]) and self.makes[p].inputs == makes[p].inputs for p in makes
+        )
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Journal:
             try:
                 row = json.loads(line)
                 if "rule" in row:
-                    makes = {p: _record(r) for p, r in row.pop("makes").items()}
+                    makes = {p: Making.read(r) for p, r in row.pop("makes").items()}
                     found[row["key"]] = Entry(makes=makes, **row)
                 elif row["key"] in found:
                     found[row["key"]] = replace(found[row["key"]], id=row["id"], log=row["log"])
@@ -94,12 +98,13 @@ class Journal:
 def entry(job: Any, persistence: Any, run: str, hashes: Hashes) -> Entry:
     """What is about to be submitted. job: Snakemake's, or a group of them."""
     members = list(job.jobs) if job.is_group() else [job]
-    makes: dict[str, Record] = {}
+    makes: dict[str, Making] = {}
     for member in members:
-        record = _making(member, persistence, hashes)
-        makes.update({str(path): record for path in member.output})
+        made = replace(making(member, persistence), inputs=inputs_of(member, hashes))
+        makes.update({str(path): made for path in member.output})
     benchmarks = [str(m.benchmark) for m in members if m.benchmark]
-    return Entry(uuid.uuid4().hex, run, job.name, makes, asked(job), benchmarks, time.time())
+    config = state_of(os.environ.get("CODER_CLIP_CONFIG", ""))
+    return Entry(uuid.uuid4().hex, run, job.name, makes, asked(job), benchmarks, time.time(), config=config)
 
 
 def asked(job: Any) -> dict[str, Any]:
@@ -120,29 +125,8 @@ def asked(job: Any) -> dict[str, Any]:
     return {k: v if isinstance(v, int) else str(v) for k, v in given.items() if v}
 
 
-def _making(job: Any, persistence: Any, hashes: Hashes) -> Record:
-    checksums = {}
-    for path in map(str, job.input):
-        if os.path.isfile(path) and 0 < os.path.getsize(path) <= CHECKSUM_LIMIT:
-            checksums[path] = hashes.sha256(path)
-    return Record(
-        rule=job.rule.name,
-        code=persistence._code(job.rule),
-        shellcmd=job.shellcmd,
-        input=tuple(map(str, persistence._input(job))),  # Snakemake's own kind of string cannot be copied
-        params=tuple(persistence._params(job)),
-        log=tuple(map(str, persistence._log(job))),
-        checksums=checksums,
-    )
-
-
 def _document(entry: Entry) -> dict[str, Any]:
     return asdict(entry)
-
-
-def _record(raw: dict[str, Any]) -> Record:
-    lists = {k: tuple(raw[k]) for k in ("input", "params", "log")}
-    return Record(**{**raw, **lists})
 
 
 def _ends_line(path: Path) -> bool:

@@ -1,51 +1,123 @@
 """Snakemake and DVC agree: what was made is recorded, what was pulled counts as made (docs/sharing.md).
 
-Snakemake drives. dvc.yaml describes the same phases. `record` commits whole phases to DVC and keeps Snakemake's
-records of them in Git (provenance/); `adopt` gives those records back to a Snakemake that finds pulled files.
-The Snakefile calls the two functions below (workflow/rules/tracking.smk).
+Snakemake drives. A run notes what each job read and made (ledger.py); `record` commits whole phases to DVC, with a
+record of how their files were made; `adopt` tells Snakemake of files that DVC brought. Every decision compares such
+statements with the tree that is here. The Snakefile calls the functions below (workflow/rules/tracking.smk).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import Any
+
+READS = (  # options of Snakemake with which it makes nothing
+    *(
+        "dryrun",
+        "touch",
+        "summary",
+        "detailed_summary",
+        "lint",
+        "unlock",
+        "dag",
+        "rulegraph",
+        "filegraph",
+        "d3dag",
+    ),
+    *(
+        "report",
+        "reporter",
+        "containerize",
+        "generate_unit_tests",
+        "archive",
+        "cleanup_metadata",
+        "cleanup_shadow",
+    ),
+    *(
+        "list_target_rules",
+        "list_rules",
+        "list_changes",
+        "list_input_changes",
+        "list_params_changes",
+        "list_untracked",
+    ),
+    *("list_conda_envs", "conda_cleanup_envs", "conda_create_envs_only", "print_compilation"),
+    *("delete_all_output", "delete_temp_output"),
+)
 
 
-def before_run(config: str | Path) -> None:
-    """Adopt pulled files. Trouble is one line; the run goes on without."""
+def before_run(config: str) -> None:
+    """At the start of a run that makes something, adopt pulled files. One that only looks changes nothing.
+
+    Ends the process where jobs would run other code than what is here. Other trouble is one line; the run goes on.
+    """
     from ..errors import UserError
-    from .gate import OFF
+    from .snakemake import OFF
 
-    if os.environ.get(OFF) == "off":
+    if os.environ.get(OFF) == "off" or not _snakemake():
         return
+    from .adopt import adopt, untold
+    from .ledger import foreign_code
+    from .stages import tracked
+
     try:
-        from .adopt import adopt
-        from .stages import DVC_YAML, read_stages
-
-        here = os.path.relpath(config)
-        if DVC_YAML.is_file() and any(here in stage.configs for stage in read_stages()):
-            from .messages import adopted
-
-            _say(adopted(adopt()))
+        t = tracked(config)
+    except UserError:
+        return  # it is not recorded either, and says so at its end
+    try:
+        if _only_looks():
+            if untold(t):
+                _say(
+                    [
+                        "dvc.lock has changed since results came here; 'coder-clip pull' brings those that it records"
+                    ]
+                )
+            return
+        if code := foreign_code():
+            sys.exit(
+                f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
+                "use .venv/bin (or 'source .venv/bin/activate')"
+            )
+        _say(adopt(t).lines())
     except (UserError, OSError) as error:
         _say([f"pulled results could not be adopted: {error}"])
 
 
-def after_run(config: str | Path, snakefile: str | Path) -> None:
+def on_start(workflow: Any, config: str) -> None:
+    """Before the first job: note from now on what jobs read and make, unless files are only touched."""
+    from .ledger import Watch, foreign_code
+    from .snakemake import OFF
+
+    if os.environ.get(OFF) != "off" and not workflow.touch and not foreign_code():
+        Watch(workflow, config)
+
+
+def after_run(config: str) -> None:
     """Record finished phases. Trouble is one line; a good run stays a good run."""
     from ..errors import UserError
-    from .gate import OFF
+    from .snakemake import OFF
 
     if os.environ.get(OFF) == "off" or "DVC_STAGE" in os.environ:  # there the stage's own command records
         return
     try:
-        from .messages import recorded
         from .record import record
 
-        _say(recorded(record(config, snakefile)))
+        t, outcome = record(config)
+        _say(outcome.lines(t))
     except (UserError, OSError) as error:
         _say([str(error)])
+
+
+def _snakemake() -> bool:
+    """Whether this process is the command, and no program that uses Snakemake as a library."""
+    return os.path.basename(sys.argv[0]) in ("snakemake", "__main__.py")
+
+
+def _only_looks() -> bool:
+    from snakemake.cli import parse_args
+
+    _, given = parse_args(sys.argv[1:])
+    return any(getattr(given, name, None) for name in READS)
 
 
 def _say(lines: list[str]) -> None:

@@ -1,8 +1,9 @@
-"""Make Snakemake know the files that DVC brought: at the start of every run, and `coder-clip adopt`.
+"""Make Snakemake know the files that DVC brought: in `coder-clip pull`, before a run's jobs, and `coder-clip adopt`.
 
-A pulled file has no record here, or that of another version, and Snakemake would neither trust it nor notice
-that its parameters have changed. Where its content is what dvc.lock and the provenance say, Snakemake's record
-is restored, and all such files get one equal mtime, so that none is newer than what was made from it.
+A pulled file has no record of Snakemake's here, or that of another version, and Snakemake would neither trust it nor
+notice that its parameters have changed. Where its content is what a statement speaks of, Snakemake is told how it was
+made. All files that are as their inputs make them get one time, so that none is newer than what was made from it;
+those that are not get a time in the past.
 """
 
 from __future__ import annotations
@@ -10,173 +11,170 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from ..errors import UserError
-from . import provenance
 from .hashes import Hashes
-from .record import locked, moved, remember
-from .records import Record, Records
-from .stages import keep_lock, mend_lock, read_lock, read_stages
+from .ledger import Made, read_ledger
+from .record import locked, moved, recorded_files, remember, some
+from .snakemake import CHECKED_BY_CONTENT, Records, running
+from .stages import Tracked
 
-CHECKED_BY_SNAKEMAKE = (
-    1_000_000  # bytes; it compares the content of inputs up to this size, of others the mtime
-)
-OLD = 1  # mtime of what must be made again; 0 reads as "no output"
+OLD = 1  # time of what must be made again; 0 reads as "no output"
 
 
 @dataclass
 class Adopted:
-    """Files that Snakemake now knows; that it will make again, and why; and what a person should know."""
+    """Files that Snakemake now knows; whose inputs changed; and of which nothing is known."""
 
     known: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)  # an input is not what it was made from
-    foreign: list[str] = field(default_factory=list)  # neither made here nor what is recorded
-    notes: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        found = []
+        if self.known:
+            found.append(f"{len(self.known)} files are as recorded and need not be made again")
+        if self.changed:
+            found.append(f"{some(self.changed)} will be made again: what it was made from has changed")
+        if self.foreign:
+            found.append(f"{some(self.foreign)} will be made again: neither made here nor as recorded")
+        return found
 
 
-def adopt() -> Adopted:
-    """Adopt what lies here. Costs little where there is nothing to adopt."""
+def adopt(t: Tracked) -> Adopted:
+    """Adopt what is here. Costs little where there is nothing to adopt."""
     outcome = Adopted()
-    if not provenance.FOLDER.is_dir():
-        return outcome
     with locked():
-        if mended := mend_lock():
-            outcome.notes.append(mended)
-        lock, made = read_lock(), {}
-        for stage in read_stages():
-            try:
-                found = provenance.read(stage.name)
-            except UserError as error:
-                outcome.notes.append(str(error))
-                continue
-            if found is None or stage.name not in lock:
-                continue
-            if found.outs != lock[stage.name]:
-                outcome.notes.append(
-                    f"provenance/{stage.name}.json is not of what dvc.lock records; 'coder-clip record' renews it"
-                )
-                continue
-            made[stage.name] = found
-        records = Records()
-        if made and not records.running():  # a running Snakemake knows its files best
-            _adopt(made, records, outcome)
-            keep_lock()
-            remember()
+        if not running():  # a running Snakemake knows its files best
+            hashes = Hashes()
+            _adopt(t, hashes, outcome)
+            hashes.save()
     return outcome
 
 
-def _adopt(made: dict[str, provenance.Provenance], records: Records, outcome: Adopted) -> None:
-    hashes, anew = Hashes(), moved()
-    latest = time.time() + 2  # a file from the future would hide every edit until then
-    _to_the_present(made, latest, outcome)
-    newest_large = _newest_large_input(made)
-    marked = records.incomplete(path for found in made.values() for path in found.files)
-    matching: dict[str, tuple[provenance.Provenance, Record]] = {}  # what is recorded, to be made known
-    settled: dict[str, tuple[float, Record]] = {}  # known already
-    other = 0
-    for found in made.values():
-        for path, (md5, wanted) in found.files.items():
-            try:
-                mtime = os.stat(path).st_mtime
-            except FileNotFoundError:
-                continue
-            here = records.read(path)
-            valid = here is not None and here.endtime == mtime and path not in marked
-            same = valid and here is not None and here.same(wanted)
-            if valid and not same and not anew:
-                continue  # made here since: Snakemake knows better
-            if same and mtime != OLD and newest_large.get(wanted.rule, 0) <= mtime <= latest:
-                settled[path] = mtime, wanted
-            elif hashes.md5(path) == md5:
-                matching[path] = found, wanted
-            elif valid:
-                other += 1
-            elif path not in marked:
-                records.forget(path)  # its input checksums would vouch for a file they do not belong to
-                os.utime(path, (OLD, OLD))
-                outcome.foreign.append(path)
-    if anew and other:
-        outcome.notes.append(
-            f"{other} files here are not those that dvc.lock records; 'dvc checkout' or 'dvc pull' brings them"
-        )
-    if matching:
-        _give_one_time(matching, settled, records, hashes, outcome)
-    hashes.save()
-
-
-def _give_one_time(
-    matching: dict[str, tuple[provenance.Provenance, Record]],
-    settled: dict[str, tuple[float, Record]],
-    records: Records,
-    hashes: Hashes,
-    outcome: Adopted,
-) -> None:
-    phases = {id(found): found for found, _ in matching.values()}
-    here = {p for found in phases.values() for p in found.inputs if os.path.isfile(p)}
-    differing = {
-        n: {p for p, sha in found.inputs.items() if p in here and hashes.sha256(p) != sha}
-        for n, found in phases.items()
-    }
-    newest = max((os.stat(p).st_mtime for p in here - matching.keys() if _large(p)), default=0.0)
-    now = max(math.floor(time.time()), math.ceil(newest))
-    moved_to_now: set[str] = set()
-    for path, (found, wanted) in matching.items():
-        if not differing[id(found)].isdisjoint(wanted.input):
-            outcome.changed.append(path)
-            _put(path, wanted, OLD, records, hashes)
+def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
+    recorded, local, records = recorded_files(t, hashes), read_ledger(), Records()
+    by_another = moved(t)
+    book = {p: [*local.get(p, ()), *([recorded[p]] if p in recorded else ())] for p in {**local, **recorded}}
+    current = _Current(book, hashes)
+    marked = records.incomplete(book)
+    good: dict[str, Made] = {}  # as their inputs make them
+    waiting = []  # of those: Snakemake is not told yet
+    for path, every in book.items():
+        theirs = records.read(path)
+        if path in marked:
+            continue
+        if not os.path.isfile(path):  # nothing may need it; but a change of its parameters is to be seen
+            best = current.best(every)
+            if theirs is None or not best.making.same(theirs[0]):
+                records.write(path, best.making, 0)
+            continue
+        sha, mtime = hashes.sha256(path), os.stat(path).st_mtime
+        valid = theirs is not None and theirs[1] == mtime
+        known = [m for m in every if m.sha256 == sha and not m.doubt]
+        if not known:
+            # Where a job that was seen made other bytes, or was in doubt, this file is none of its. Of a job that was
+            # not seen, or --touch, Snakemake's word stands (and record refuses).
+            seen = theirs is not None and any(m.making.same(theirs[0]) for m in every)
+            if seen or not valid:
+                records.forget(path)  # its checksums would vouch for a file they do not belong to
+                if _make_old(path, hashes):
+                    outcome.foreign.append(path)
+            continue
+        if valid and theirs is not None and not (by_another and path in recorded):
+            known = [m for m in known if m.making.same(theirs[0])]
+            if not known:
+                continue  # touched
+        best = current.best(known)
+        if current(best):
+            good[path] = best
+            if not valid or theirs is None or not best.making.same(theirs[0]) or mtime == OLD:
+                waiting.append(path)
         else:
-            outcome.known.append(path)
-            moved_to_now.add(path)
-            _put(path, wanted, now, records, hashes)
-    waiting = True
-    while waiting:  # what was made from them must not be older than they are
-        waiting = False
-        for path, (mtime, wanted) in list(settled.items()):
-            if mtime < now and not moved_to_now.isdisjoint(wanted.input):
-                del settled[path]
-                if all(
-                    not os.path.isfile(p) or hashes.sha256(p) == sha for p, sha in wanted.checksums.items()
-                ):
-                    moved_to_now.add(path)
-                    _put(path, wanted, now, records, hashes)
-                    waiting = True
+            if current.unknown(best):
+                records.forget(path)
+            else:
+                records.write(path, best.making, OLD)
+            if _make_old(path, hashes):
+                outcome.changed.append(path)
+    if waiting or _out_of_order(good):
+        _one_time(good, records, hashes)
+        outcome.known += waiting
+    remember(t)
 
 
-def _to_the_present(made: dict[str, provenance.Provenance], latest: float, outcome: Adopted) -> None:
-    """Sources of a clone whose clock was ahead: Snakemake fails every job with an input from the future."""
-    outputs = {path for found in made.values() for path in found.files}
-    given = {p for found in made.values() for p in found.inputs if p not in outputs and os.path.isfile(p)}
-    ahead = [p for p in given if os.stat(p).st_mtime > latest]
-    for path in ahead:
-        os.utime(path)
-    if ahead:
-        outcome.notes.append(
-            f"{len(ahead)} source files had a time in the future, now they have the present time"
-        )
-
-
-def _large(path: str) -> bool:
-    return os.stat(path).st_size > CHECKED_BY_SNAKEMAKE
-
-
-def _put(path: str, wanted: Record, mtime: int, records: Records, hashes: Hashes) -> None:
-    """Record first: cut short between the two, the times differ, and the next adopt does it again."""
-    records.write(path, replace(wanted, endtime=float(mtime)))
-    os.utime(path, (mtime, mtime))
+def _make_old(path: str, hashes: Hashes) -> bool:
+    """Give a file the time of what must be made again; False where it has it."""
+    if os.stat(path).st_mtime == OLD:
+        return False
+    os.utime(path, (OLD, OLD))
     hashes.moved(path)
+    return True
 
 
-def _newest_large_input(made: dict[str, provenance.Provenance]) -> dict[str, float]:
-    """For each rule the mtime of its newest input that Snakemake judges by mtime alone."""
-    outputs = {path for found in made.values() for path in found.files}
-    given = {p for found in made.values() for p in found.inputs} - outputs
-    large = {
-        p: s.st_mtime for p in given if os.path.isfile(p) and (s := os.stat(p)).st_size > CHECKED_BY_SNAKEMAKE
-    }
-    newest: dict[str, float] = {}
-    for found in made.values() if large else ():
-        for _, record in found.files.values():
-            times = (large[p] for p in large.keys() & set(record.input))
-            newest[record.rule] = max(newest.get(record.rule, 0.0), *times, 0.0)
-    return newest
+class _Current:
+    """Whether the inputs of a making are what it says; of an input that is not here, whether it would be that."""
+
+    def __init__(self, book: dict[str, list[Made]], hashes: Hashes) -> None:
+        self._book, self._hashes, self._known = book, hashes, dict[tuple[str, str], bool]()
+
+    def __call__(self, made: Made) -> bool:
+        return all(self._holds(path, sha) for path, sha in made.making.inputs.items())
+
+    def best(self, makings: list[Made]) -> Made:
+        """The newest that is current, else the newest."""
+        return next((m for m in reversed(makings) if self(m)), makings[-1])
+
+    def unknown(self, made: Made) -> bool:
+        """Whether nothing is known of an input that is not here."""
+        return any(not os.path.isfile(p) and p not in self._book for p in made.making.inputs)
+
+    def _holds(self, path: str, sha: str) -> bool:
+        if os.path.isfile(path):
+            return self._hashes.sha256(path) == sha
+        if (path, sha) not in self._known:
+            makings = [m for m in self._book.get(path, ()) if m.sha256 == sha and not m.doubt]
+            self._known[path, sha] = any(self(m) for m in makings)
+        return self._known[path, sha]
+
+
+def _out_of_order(good: dict[str, Made]) -> bool:
+    """Whether a time would mislead Snakemake: a large input, which it judges by its time alone, is newer than what was
+    made from it, or a file comes from the future and would hide every edit until then."""
+    newest = {p: os.stat(p).st_mtime for p in _large_inputs(good)}
+    for path, made in good.items():
+        own = os.stat(path).st_mtime
+        with suppress(OSError):
+            own = min(own, os.stat(made.making.benchmark).st_mtime)
+        if own > time.time() + 2 or any(newest.get(p, 0) > own for p in made.making.inputs):
+            return True
+    return False
+
+
+def _large_inputs(good: dict[str, Made]) -> set[str]:
+    read = {p for made in good.values() for p in made.making.inputs}
+    return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}
+
+
+def _one_time(good: dict[str, Made], records: Records, hashes: Hashes) -> None:
+    """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares."""
+    for path in {p for made in good.values() for p in made.making.inputs} - good.keys():
+        if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
+            os.utime(path)  # a clock was ahead; Snakemake fails every job with an input from the future
+            hashes.moved(path)
+    sources = [os.stat(p) for p in _large_inputs(good) - good.keys()]
+    ns = max([math.floor(time.time()) * 10**9, *(s.st_mtime_ns for s in sources)])
+    endtime = max([float(math.floor(time.time())), *(s.st_mtime for s in sources)])
+    for path, made in good.items():  # record first: cut short between the two, the next adopt does it again
+        records.write(path, made.making, endtime)
+        os.utime(path, ns=(ns, ns))
+        hashes.moved(path)
+    for benchmark in {made.making.benchmark for made in good.values()} - {""}:
+        with suppress(OSError):
+            os.utime(benchmark, ns=(ns, ns))
+
+
+def untold(t: Tracked) -> bool:
+    """Whether something was recorded since the last adopt, so that Snakemake may not know the files here yet."""
+    return t.lock.is_file() and moved(t)

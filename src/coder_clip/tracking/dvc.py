@@ -1,64 +1,268 @@
-"""Calling DVC: with SSH host keys checked, and not believing a success that was none.
+"""DVC's side: commit phases, and carry their objects between workspace, cache and remote, each one verified.
 
-`python -m coder_clip.tracking.dvc push` is `dvc push`, but a server must show a host key that ~/.ssh/known_hosts
-(or UserKnownHostsFile of ~/.ssh/config) has for it. Plain `dvc push` checks no host key at all: sshfs, which it
-uses, switches the check off unless told otherwise, and DVC has no setting to tell it.
+`python -m coder_clip.tracking.dvc push` is `dvc push`, but a server must show a host key that ~/.ssh/known_hosts (or
+UserKnownHostsFile of ~/.ssh/config) has for it. Plain `dvc push` checks no host key at all: sshfs, which it uses,
+switches the check off unless told otherwise, and DVC has no setting to tell it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .hashes import Hashes
+from .hashes import Hashes, folder_md5
+
+OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """DVC's answer. It gets no handle of ours that a child could hold on to."""
-    command = [sys.executable, "-m", "coder_clip.tracking.dvc", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def through(*arguments: str) -> int:
-    """Exit status of DVC, which talks to the terminal itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "coder_clip.tracking.dvc", *arguments], check=False
-    ).returncode
-
-
-def commit(stages: Iterable[str]) -> None:
-    """Record stages as they lie here. UserError with DVC's words where it did not.
+def commit(addresses: Iterable[str]) -> None:
+    """Record stages as they are here. UserError with DVC's words where it did not.
 
     DVC ends with success when its cache is full, so its errors are read, too.
     """
-    done = call("commit", "--force", "--no-relink", *stages)
+    command = [sys.executable, "-m", __name__, "commit", "--force", "--no-relink", *addresses]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR")]
     if done.returncode or errors:
         why = (errors or said[-1:] or ["it was stopped"])[0]
         raise UserError(
-            f"DVC did not record ({why}). Nothing is lost: when that is mended, 'coder-clip record' does it"
+            f"DVC did not record ({why}). Nothing is lost: when that is fixed, 'coder-clip record' does it"
         )
 
 
-def missing_objects(md5s: Iterable[str], hashes: Hashes) -> list[str]:
-    """Of these hashes those that the cache lacks. What holds other bytes than its name says is removed first."""
-    from dvc.repo import Repo
+class Store:
+    """Objects in DVC's cache and in its remote. remote: its name; by default the default one."""
 
-    folder = Path(os.path.relpath(Repo().cache.local.path))
-    missing = []
-    for md5 in sorted(set(md5s)):
-        path = folder / md5[:2] / md5[2:]
-        if path.is_file() and hashes.md5(str(path)) != md5.removesuffix(".dir"):
-            path.unlink()
-        if not path.is_file():
-            missing.append(md5)
-    return missing
+    def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
+        from dvc.repo import Repo
+
+        check_host_keys()
+        self._repo, self._hashes, self._name, self._jobs = Repo(), hashes, remote, jobs
+        self.cache: Any = self._repo.cache.local
+
+    @cached_property
+    def remote(self) -> Any:
+        """UserError where none is set up."""
+        from dvc.exceptions import DvcException
+
+        try:
+            return self._repo.cloud.get_remote_odb(self._name, "push")
+        except DvcException as error:
+            raise UserError(f"no remote: {error} (docs/sharing.md)") from error
+
+    def path(self, oid: str) -> str:
+        return os.path.relpath(str(self.cache.oid_to_path(oid)))
+
+    def good(self, oid: str) -> bool:
+        """Whether the cache holds these bytes."""
+        path = self.path(oid)
+        return os.path.isfile(path) and self._hashes.md5(path) == oid.removesuffix(".dir")
+
+    def files(self, out: str, oid: str) -> dict[str, str]:
+        """Path in the workspace -> object of each file of an out whose own object is good."""
+        if not oid.endswith(".dir"):
+            return {out: oid}
+        listing = json.loads(Path(self.path(oid)).read_text(encoding="utf-8"))
+        return {f"{out}/{entry['relpath']}": entry["md5"] for entry in listing}
+
+    def wanted(self, outs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+        """Object -> path of all that these outs need, and the outs of which the list of files is not here."""
+        found = {oid: out for out, oid in outs.items()}
+        unknown = [out for out, oid in outs.items() if oid.endswith(".dir") and not self.good(oid)]
+        for out, oid in outs.items():
+            if out not in unknown:
+                found |= {md5: path for path, md5 in self.files(out, oid).items()}
+        return found, unknown
+
+    def repair(self, outs: Mapping[str, str]) -> list[str]:
+        """Replace bad or missing objects of the cache by what the workspace has; the paths of those still bad."""
+        bad = []
+        for out, oid in outs.items():
+            if oid.endswith(".dir") and not self.good(oid):
+                here = {p: self._hashes.md5(p) for p in files_below(out)}
+                listing = [{"md5": here[p], "relpath": p.removeprefix(out + "/")} for p in sorted(here)]
+                if folder_md5({e["relpath"]: e["md5"] for e in listing}) != oid:
+                    bad.append(out)
+                    continue
+                self._discard(oid)
+                self.cache.add_bytes(oid, json.dumps(listing, sort_keys=True).encode())
+            for path, md5 in self.files(out, oid).items():
+                if not self.good(md5):
+                    self._discard(md5)
+                    if os.path.isfile(path) and self._hashes.md5(path) == md5:
+                        self.cache.add(path, self.cache.fs, md5, check_exists=False)
+                    else:
+                        bad.append(path)
+        return bad
+
+    def _discard(self, oid: str) -> None:
+        Path(self.path(oid)).unlink(missing_ok=True)
+
+    def fetch(self, oids: Collection[str]) -> dict[str, str]:
+        """Bring objects into the cache, and verify each; of those that could not be had the reason.
+
+        UserError where the remote is not reached.
+        """
+        missing = [oid for oid in oids if not self.good(oid)]
+        if not missing:
+            return {}
+        errors: dict[str, BaseException] = {}
+        for oid in missing:
+            self._discard(oid)
+        paths = [self.remote.oid_to_path(oid) for oid in missing]
+        options = {
+            "check_exists": False,
+            "on_error": errors.__setitem__,
+            "batch_size": self._jobs,
+            "verify": False,
+        }
+        with self._reaching():
+            self.cache.add(paths, self.remote.fs, missing, **options)
+        absent = [e for e in errors.values() if isinstance(e, FileNotFoundError)]
+        if not absent and len(errors) == len(missing):
+            raise UserError(f"remote not reached: {next(iter(errors.values()))}")
+        found = {}
+        for oid in missing:
+            if not os.path.isfile(self.path(oid)):
+                error = errors.get(oid)
+                found[oid] = "not in the remote" if error is None or error in absent else str(error)
+            elif not self.good(oid):
+                self._discard(oid)
+                found[oid] = "corrupt in the remote"
+        return found
+
+    def listing(self) -> dict[str, dict[str, Any]]:
+        """What the remote says of each file that it holds, by object; of those being written by their names."""
+        with self._reaching(), suppress(FileNotFoundError):
+            if self.remote.fs.protocol == "local":
+                found = {path: self.remote.fs.info(path) for path in self.remote.fs.find(self.remote.path)}
+            else:
+                self.remote.fs.fs.invalidate_cache()
+                found = self.remote.fs.fs.find(self.remote.path, detail=True)
+            return {"".join(path.split("/")[-2:]): {**info, "path": path} for path, info in found.items()}
+        return {}
+
+    def bad_in_remote(self, oids: Iterable[str], thorough: bool = False) -> dict[str, str]:
+        """Of these objects those that the remote lacks or holds corrupt, with the reason.
+
+        Compared are the size, and the content where that costs no download (a directory; the ETag of S3). thorough:
+        read everything.
+        """
+        there, found = self.listing(), {}
+        for oid in oids:
+            if oid not in there:
+                found[oid] = "not in the remote"
+            elif not self._intact(oid, there[oid], thorough):
+                found[oid] = "corrupt in the remote"
+        return found
+
+    def _intact(self, oid: str, info: Mapping[str, Any], thorough: bool) -> bool:
+        md5, here = oid.removesuffix(".dir"), self.path(oid)
+        if os.path.isfile(here) and self.good(oid) and os.path.getsize(here) != info["size"]:
+            return False
+        if self.remote.fs.protocol == "local":
+            return self._hashes.md5(str(info["path"])) == md5
+        etag = str(info.get("ETag", "")).strip('"')
+        if re.fullmatch(r"[0-9a-f]{32}", etag) and not info.get("SSEKMSKeyId"):
+            return etag == md5
+        if not thorough:
+            return True
+        digest = hashlib.md5(usedforsecurity=False)
+        with self.remote.fs.open(self.remote.oid_to_path(oid), "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest() == md5
+
+    def push(self, bad: Mapping[str, str]) -> None:
+        """Send objects of the cache, lists of files last, so that a list means that its files are there."""
+        errors: dict[str, BaseException] = {}
+        with self._reaching():
+            for oid, why in bad.items():
+                if why != "not in the remote":
+                    self.remote.fs.remove(self.remote.oid_to_path(oid))
+            for kind in (False, True):
+                oids = [oid for oid in bad if oid.endswith(".dir") is kind]
+                options = {"check_exists": False, "on_error": errors.__setitem__, "batch_size": self._jobs}
+                self.remote.add([self.path(o) for o in oids], self.cache.fs, oids, **options)
+        if errors:
+            raise UserError(
+                f"not pushed: {next(iter(errors.values()))}; 'coder-clip push' goes on where it stopped"
+            )
+
+    @staticmethod
+    def _reaching() -> Any:
+        return _Reaching()
+
+    # ---- notes beside the objects: small, and never needed
+
+    def note(self, md5: str) -> list[dict[str, str]]:
+        """The environments in which the files of a record were made; empty where unknown. Asks the cache alone."""
+        with suppress(OSError, ValueError):
+            return list(json.loads(self._note(md5).read_text(encoding="utf-8")))
+        return []
+
+    def write_note(self, md5: str, environments: list[dict[str, str]]) -> None:
+        if not self._note(md5).exists():
+            self._note(md5).parent.mkdir(parents=True, exist_ok=True)
+            self._note(md5).write_text(json.dumps(environments), encoding="utf-8")
+
+    def carry_notes(self, md5s: Iterable[str], out: bool) -> None:
+        """Push (out) or fetch the notes that the other side lacks; without them everything works."""
+        fs = self.remote.fs
+        folder = fs.join(fs.parent(fs.parent(self.remote.path)), "coder-clip")
+        for md5 in md5s:
+            there, here = fs.join(folder, f"{md5}.json"), self._note(md5)
+            with suppress(Exception):
+                if out and here.exists() and not fs.exists(there):
+                    fs.makedirs(folder, exist_ok=True)
+                    fs.put_file(str(here), there)
+                elif not out and not here.exists() and fs.exists(there):
+                    here.parent.mkdir(parents=True, exist_ok=True)
+                    fs.get_file(there, str(here))
+
+    def _note(self, md5: str) -> Path:
+        return Path(self.cache.path).parent.parent / "coder-clip" / f"{md5}.json"
+
+    def checkout(self, addresses: list[str]) -> None:
+        """Put the files of stages whose objects are all in the cache into the workspace. UserError where DVC fails."""
+        from dvc.exceptions import DvcException
+
+        try:
+            self._repo.checkout(targets=addresses, force=True)
+        except DvcException as error:
+            raise UserError(f"DVC could not put files in place: {error}") from error
+
+
+class _Reaching:
+    """Turns what a file system raises where it is not reached into one line."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if error is not None and not isinstance(error, UserError) and isinstance(error, Exception):
+            raise UserError(f"remote not reached: {' '.join(str(error).split()) or kind.__name__}") from error
+
+
+def files_below(out: str) -> list[str]:
+    """The file, or all files of the folder that DVC takes: not hidden ones (.dvcignore)."""
+    if os.path.isfile(out):
+        return [out]
+    found = []
+    for folder, folders, names in os.walk(out):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        found += [os.path.join(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def check_host_keys() -> None:
@@ -68,11 +272,14 @@ def check_host_keys() -> None:
     except ImportError:
         return
     prepare = dvc_ssh.SSHFileSystem._prepare_credentials
+    if getattr(prepare, "checks", False):
+        return
 
     def prepare_and_check(self: Any, **config: Any) -> Any:
         # (): what asyncssh does by itself, the files of OpenSSH; sshfs would put None, which is no check
         return {**prepare(self, **config), "known_hosts": ()}
 
+    prepare_and_check.checks = True  # type: ignore[attr-defined]
     dvc_ssh.SSHFileSystem._prepare_credentials = prepare_and_check
 
 

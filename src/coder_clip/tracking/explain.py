@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,20 @@ from typing import Any
 from ..artifacts import Paths, read_metadata
 from ..config import Config, load_config
 from ..errors import UserError, nearest
-from . import provenance
+from . import dvc, ledger
 from .hashes import Hashes
-from .records import Record, Records
-from .stages import git, read_stages
+from .ledger import Made
+from .record import Here
+from .stages import git, tracked
 
 
 @dataclass
 class Explained:
     """Everything behind one number.
 
-    artefacts: what the pipeline made, nearest first, each with rule, command, parameters, the keys of the
-    configuration that its phase depends on, and sha256.
-    given: sources, texts, weights: path -> sha256. changed: those that are not what they were.
+    artefacts: what the pipeline made, nearest first: rule, command, parameters by name, sha256, and what changed since.
+    given: sources, texts, weights: path -> sha256 then. changed: those that hold something else now. code: the commit
+    that recorded it, and whether that commit holds the code. environment: of each phase, as far as it is known.
     """
 
     table: str
@@ -35,9 +39,10 @@ class Explained:
     given: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     code: str = ""
+    environment: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     texts: list[dict[str, Any]] = field(default_factory=list)
     encoders: list[dict[str, Any]] = field(default_factory=list)
-    rebuild: dict[str, str] = field(default_factory=dict)
+    again: str = ""
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
@@ -52,49 +57,80 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    options = f"--profile workflow/profiles/default --configfile {os.path.relpath(config)}"
-    known = _Known()
-    others = _others(cells, c)
-    waiting, seen = [path], {path}
-    while waiting:
-        artefact = waiting.pop(0)
-        record = known.record(artefact)
-        if record is None:
+    here = Here(tracked(config))
+    others, waiting, seen = _others(cells, c), [path], {path}
+    records: dict[str, str] = {}  # phase -> object of its record
+    behind: dict[str, Made] = {}
+    for artefact in waiting:
+        made = _made(here, artefact)
+        if made is None:
             raise UserError(
-                f"nothing is known of how {artefact} was made; 'snakemake {artefact} {options}' makes it anew"
+                f"nothing is known of how {artefact} was made; 'snakemake {artefact} --configfile {config} --force "
+                "--cores 1' makes it again"
             )
+        behind[artefact] = made
+        wanted = here.wanted.get(artefact)
+        changed = "not made by this configuration any more"
+        if wanted:
+            changed = ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
         found.artefacts.append(
             {
                 "path": artefact,
-                "sha256": known.sha256(artefact),
-                "rule": record.rule,
-                "command": record.shellcmd,
-                "params": list(record.params),
-                "keys": known.keys(artefact, others),
+                "sha256": made.sha256,
+                "rule": made.making.rule,
+                "command": made.making.shellcmd,
+                "params": ledger.params_by_name(made.making.params),
+                "changed": changed,
             }
         )
-        for i in record.input:
+        phase = here.t.phase_of(artefact)
+        if phase and phase.name in here.recorded:
+            records[phase.name] = here.recorded[phase.name].get(here.t.record(phase.name).as_posix(), "")
+        if made.environment and phase:
+            known = found.environment.setdefault(phase.name, [])
+            known += [made.environment] if made.environment not in known else []
+        for i in dict.fromkeys(made.making.input):
             if i in seen or _is_of(i, others, c.results):
                 continue
             seen.add(i)
-            if known.record(i) is not None:
+            if here.book.get(i) or i in here.wanted:
                 waiting.append(i)
             else:
-                found.given[i] = record.checksums.get(i) or known.then(i) or known.now(i)
-                if os.path.isfile(i) and found.given[i] != known.hashes.sha256(i):
+                found.given[i] = made.making.inputs[i]
+                if here.sha_of(i) != found.given[i]:
                     found.changed.append(i)
-    known.hashes.save()
+    _add_notes(found, records, here.hashes)
     found.given = dict(sorted(found.given.items()))
-    found.code = _code([i for i in found.given if i.endswith(".py")])
+    found.code = _code(found, records, here)
     for a in found.artefacts:
         _origin(Path(a["path"]), found)
-    behind = [a["path"] for a in found.artefacts if _names(a["path"], cells, c.results)]
-    behind_it = f"snakemake {behind[0]} {options} --forceall && " if behind else ""
-    found.rebuild = {
-        "this table alone": f"snakemake {path} {options} --force",
-        "this number, from the images on": f"{behind_it}snakemake {path} {options}",
-    }
+    found.again = _again(found, behind, config)
     return found
+
+
+def _made(here: Here, path: str) -> Made | None:
+    """What is known of the file that is here; else, of what its record says."""
+    known = here.book.get(path, [])
+    if os.path.isfile(path):
+        known = [m for m in known if m.sha256 == here.hashes.sha256(path)]
+    proof = here.proof(path)[0] if path in here.wanted else None
+    return proof or (known[-1] if known else None)
+
+
+def _add_notes(found: Explained, records: dict[str, str], hashes: Hashes) -> None:
+    """Environments of phases that were made elsewhere, from the notes that came with a pull."""
+    if unknown := {phase: md5 for phase, md5 in records.items() if md5 and phase not in found.environment}:
+        store = dvc.Store(hashes)
+        for phase, md5 in unknown.items():
+            if known := store.note(md5):
+                found.environment[phase] = known
+
+
+def _again(found: Explained, behind: dict[str, Made], config: str | Path) -> str:
+    """One command that makes the table again, and before it all that is behind the number."""
+    first = [path for path, made in behind.items() if behind.keys().isdisjoint(made.making.input)]
+    options = f"--profile workflow/profiles/default --configfile {config}"
+    return f"snakemake {found.table} {options} --forcerun {' '.join(sorted(first))}"
 
 
 def _row(path: Path, row: str) -> dict[str, str]:
@@ -136,42 +172,6 @@ def _row(path: Path, row: str) -> dict[str, str]:
     return matching[0]
 
 
-class _Known:
-    """Records of outputs: Snakemake's own where it is valid, else what came with Git."""
-
-    def __init__(self) -> None:
-        self.hashes, self._records = Hashes(), Records()
-        self._made: dict[str, tuple[str, Record]] = {}
-        self._then: dict[str, str] = {}
-        self._stages = read_stages() if Path("dvc.yaml").is_file() else []
-        for stage in self._stages:
-            if made := provenance.read(stage.name):
-                self._made |= made.files
-                self._then |= made.inputs
-
-    def record(self, path: str) -> Record | None:
-        if os.path.isfile(path):
-            here = self._records.read(path)
-            if here is not None and here.endtime == os.stat(path).st_mtime:
-                return here
-        return self._made[path][1] if path in self._made else None
-
-    def keys(self, path: str, others: dict[str, set[str]]) -> list[str]:
-        """Keys of the configuration that the artefact's phase depends on, without those of other data sets."""
-        elsewhere = others.get("dataset", set()) | others.get("model", set())
-        found = [key for stage in self._stages if stage.holds(path) for key in stage.keys]
-        return [key for key in found if not set(key.split(".")[1:]) & elsewhere]
-
-    def then(self, path: str) -> str | None:
-        return self._then.get(path)
-
-    def now(self, path: str) -> str:
-        return self.hashes.sha256(path) if os.path.isfile(path) else "not here"
-
-    def sha256(self, path: str) -> str:
-        return self.now(path) if os.path.isfile(path) else self._then.get(path, "not here")
-
-
 def config_of(table: str | Path) -> Path:
     """The configuration of config/ whose results hold the table. UserError where none or several do."""
     found, known = [], sorted(Path("config").glob("*.yaml"))
@@ -198,30 +198,46 @@ def _others(row: dict[str, str], c: Config) -> dict[str, set[str]]:
 def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
     if not Path(path).is_relative_to(results):
         return False
-    phase, *parts = _below(path, results)
+    phase, *parts = Path(path).relative_to(results).with_suffix("").parts
     names = set(parts)
     return any(names & other for key, other in others.items() if key != "shots" or phase == "adapter")
 
 
-def _names(path: str, row: dict[str, str], results: Path) -> bool:
-    """Whether an artefact is that of the row's own data set and model (or of its shots)."""
-    parts = _below(path, results)
-    return row.get("dataset") in parts and len(parts) > 2
-
-
-def _below(path: str, results: Path) -> tuple[str, ...]:
-    """Phase, then model, data set, split or shots."""
-    return Path(path).relative_to(results).with_suffix("").parts
-
-
-def _code(sources: list[str]) -> str:
+def _code(found: Explained, records: dict[str, str], here: Here) -> str:
+    """The commit that recorded the table's phase, and whether it holds the code that the record speaks of."""
+    sources = {p: sha for p, sha in found.given.items() if p.endswith(".py")}
+    phase = here.t.phase_of(found.table)
+    record = records.get(phase.name, "") if phase else ""
+    if not record:
+        return f"{len(sources)} source files, not recorded in DVC"
     try:
-        commit = git("log", "-1", "--format=%h of %cs, %s", "--", *sources).decode().strip()
-        changed = git("status", "--porcelain", "--", *sources).decode().split()
+        log = git(
+            "log", "--reverse", "--format=%h of %cs, %s", f"-S{record}", "--", str(here.t.lock)
+        ).decode()
     except (OSError, UserError):
         return f"{len(sources)} source files, no Git here"
-    note = ", with changes that are not committed" if changed else ""
-    return f"{len(sources)} source files, last changed by commit {commit}{note}"
+    if not log.strip():
+        return f"{len(sources)} source files, recorded and not committed yet"
+    commit = log.splitlines()[0]
+    held = _hashes_at(commit.split()[0], sources)
+    if other := sorted(p for p, sha in sources.items() if held.get(p) != sha):
+        return f"{len(sources)} source files, recorded by commit {commit}, which holds another {', '.join(other[:3])}"
+    return f"{len(sources)} source files, as in commit {commit}"
+
+
+def _hashes_at(commit: str, paths: Iterable[str]) -> dict[str, str]:
+    """sha256 of files as a commit holds them."""
+    names = list(paths)
+    asked = "".join(f"{commit}:./{p}\n" for p in names).encode()
+    out = subprocess.run(["git", "cat-file", "--batch"], input=asked, capture_output=True, check=False).stdout
+    found, at = {}, 0
+    for name in names:
+        end = out.index(b"\n", at)
+        head, at = out[at:end].split(), end + 1
+        if head[-1] != b"missing":
+            size = int(head[-1])
+            found[name], at = hashlib.sha256(out[at : at + size]).hexdigest(), at + size + 1
+    return found
 
 
 def _origin(path: Path, found: Explained) -> None:
@@ -243,9 +259,9 @@ def lines(found: Explained) -> list[str]:
     place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
     out = [f"{found.column} = {found.value}", f"  {found.table}: {place}", "", "made, nearest first"]
     for a in found.artefacts:
-        out += [f"  {a['path']}  {a['sha256'][:23]}", f"    {a['rule']}: {a['command']}"]
-        out += [f"    with {p}" for p in a["params"]]
-        out += [f"    keys: {', '.join(a['keys'])}"] * bool(a["keys"])
+        out += [f"  {a['path']}  sha256 {a['sha256'][:16]}", f"    {a['rule']}: {a['command']}"]
+        out += [f"    {key}: {_short(value)}" for key, value in a["params"].items()]
+        out += [f"    changed since: {a['changed']}"] * bool(a["changed"])
     out += ["", "texts"]
     for t in found.texts:
         out.append(f"  {t['path']}")
@@ -253,14 +269,20 @@ def lines(found: Explained) -> list[str]:
     out += ["", "encoder"]
     for e in found.encoders:
         out += [f"  {key}: {_short(value)}" for key, value in e.items()]
+    out += ["", "environment"]
+    if not found.environment:
+        out.append("  unknown: it was made elsewhere, and no note of it came with the pull")
+    by_environment: dict[str, list[str]] = {}
+    for phase, each in found.environment.items():
+        for environment in each:
+            by_environment.setdefault(_short(environment), []).append(phase)
+    out += [f"  {', '.join(names)}: {text}" for text, names in by_environment.items()]
     out += ["", "code", f"  {found.code}", "", "given"]
     out += [
-        f"  {p}  {sha[:23]}{'  changed since' if p in found.changed else ''}"
+        f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}"
         for p, sha in found.given.items()
     ]
-    out += ["", "again"]
-    out += [f"  {what}: {command}" for what, command in found.rebuild.items()]
-    return out
+    return [*out, "", "again", f"  {found.again}"]
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,7 @@ STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-l
 
 
 class Hashes:
-    """md5 (what DVC compares) and sha256 (what Snakemake compares) of files, both in one reading."""
+    """md5 (what DVC compares) and sha256 (what records hold) of files, both in one reading."""
 
     def __init__(self) -> None:
         self._path = STATE / "hashes.json"
@@ -28,7 +28,7 @@ class Hashes:
         return self._both(path)[0]
 
     def sha256(self, path: str) -> str:
-        return "sha256:" + self._both(path)[1]
+        return self._both(path)[1]
 
     def save(self) -> None:
         if self._changed:
@@ -36,15 +36,15 @@ class Hashes:
             self._changed = False
 
     def moved(self, path: str) -> None:
-        """The file got another mtime by our own hand: what is known of its content still holds."""
+        """The file got another time by our own hand: what is known of its content still holds."""
         if path in self._known:
-            self._known[path][:3] = _stamp(path)
+            self._known[path][:4] = _stamp(path)
             self._changed = True
 
     def _both(self, path: str) -> tuple[str, str]:
         stamp = _stamp(path)
         known = self._known.get(path)
-        if known is None or known[:3] != stamp:
+        if known is None or known[:4] != stamp:
             md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
             with open(path, "rb") as stream:
                 while block := stream.read(1 << 20):
@@ -52,12 +52,13 @@ class Hashes:
                     sha.update(block)
             known = self._known[path] = [*stamp, md5.hexdigest(), sha.hexdigest()]
             self._changed = True
-        return str(known[3]), str(known[4])
+        return str(known[4]), str(known[5])
 
 
 def _stamp(path: str) -> list[int]:
+    """ctime too: a tool can give a changed file its old time back, but not that one."""
     s = os.stat(path)
-    return [s.st_mtime_ns, s.st_size, s.st_ino]
+    return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
 
 
 def folder_md5(files: Mapping[str, str]) -> str:

@@ -2,158 +2,330 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import filelock
+
 from ..artifacts import write_bytes, write_text
 from ..errors import UserError
-from . import dvc, provenance
-from .gate import Checked, check, describe, plan
-from .hashes import STATE, Hashes
-from .records import Records
-from .stages import DVC_LOCK, keep_lock, mend_lock, read_lock, read_stages, renewed, why_untracked
+from ..phase_list import Phase, phases
+from . import dvc, ledger
+from .hashes import STATE, Hashes, folder_md5
+from .ledger import Book, Made
+from .snakemake import Job, Records, plan
+from .stages import Tracked, git, in_conflict, is_in, option, renew_yaml, shown, tracked, why_untracked
 
 ASIDE = Path("results-set-aside")
+UNKNOWN = "not made by a run that was seen to its end"
+
+
+@dataclass
+class State:
+    """One phase as it is here. files: what is proven; problems: file -> why it is not; extra: files no job makes."""
+
+    phase: Phase
+    outputs: list[str]
+    files: dict[str, Made] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    extra: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)  # phases before it that are not whole
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.outputs) and not (self.problems or self.extra or self.waits)
+
+
+class Here:
+    """What the plan wants, what is here, and what is known of it. Changes nothing."""
+
+    def __init__(self, t: Tracked, jobs: list[Job] | None = None, hashes: Hashes | None = None) -> None:
+        self.t, self.hashes = t, hashes or Hashes()
+        self.jobs = plan(t.config) if jobs is None else jobs
+        self.wanted = ledger.wanted_by_path(self.jobs)
+        self.local, self.book = ledger.read_ledger(), Book()
+        self.recorded: dict[str, dict[str, str]] = {}
+        with suppress(UserError):
+            self.recorded = t.recorded()
+        for path, makings in (
+            *self.local.items(),
+            *((p, [m]) for p, m in recorded_files(t, self.hashes).items()),
+        ):
+            self.book.setdefault(path, []).extend(makings)
+        self._marked = Records().incomplete(self.wanted)
+        self._proofs: dict[str, tuple[Made | None, str]] = {}
+
+    def sha_of(self, path: str) -> str:
+        """What a file holds; of one that is not here, what it would hold, if its record speaks of this tree."""
+        if os.path.isfile(path):
+            return self.hashes.sha256(path)
+        made = self.proof(path)[0] if path in self.wanted else None
+        return made.sha256 if made else ""
+
+    def states(self) -> list[State]:
+        """Every phase of the plan, in order."""
+        found: list[State] = []
+        for phase in phases():
+            outs = self.t.outs(phase)
+            outputs = sorted(path for path in self.wanted if any(is_in(path, out) for out in outs))
+            if not outputs:
+                continue
+            state = State(phase, outputs)
+            for path in outputs:
+                proof, why = self.proof(path)
+                if why:
+                    state.problems[path] = why
+                elif proof:
+                    state.files[path] = proof
+            below = [p for out in outs[:-1] for p in dvc.files_below(out)]
+            state.extra = sorted(set(below) - set(outputs))
+            read = {p for path in outputs for p in self.wanted[path].input}
+            before = [s for s in found if not read.isdisjoint(s.outputs)]
+            absent = {s.phase.name for s in before for p in s.outputs if p in read and not os.path.exists(p)}
+            state.waits = [s.phase.name for s in before if not s.whole or s.phase.name in absent]
+            found.append(state)
+        return found
+
+    def proof(self, path: str) -> tuple[Made | None, str]:
+        """The statement that proves a file, and what stands against it all the same; or why there is none."""
+        if path not in self._proofs:
+            self._proofs[path] = self._proof(path)
+        return self._proofs[path]
+
+    def _proof(self, path: str) -> tuple[Made | None, str]:
+        known, against = self.book.get(path, []), ""
+        if not os.path.isfile(path):
+            against = "missing"
+        elif path in self._marked:
+            return None, "half written or being written"
+        else:
+            sha = self.hashes.sha256(path)
+            if not (of_these_bytes := [made for made in known if made.sha256 == sha]):
+                return None, "not the bytes that were made" if known else UNKNOWN
+            known = of_these_bytes
+        wanted, why = self.wanted[path], ""
+        sums = {p: self.sha_of(p) for p in wanted.input}
+        for made in reversed(known):
+            reason = ledger.why_not(made, wanted, sums)
+            if not reason:
+                return made, against
+            why = why or reason
+        return None, against or why
+
+
+def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Made]:
+    """What the records say that are here and are those of dvc.lock."""
+    import json
+
+    found: dict[str, Made] = {}
+    try:
+        locked_now = t.recorded()
+    except UserError:
+        return {}
+    for phase, outs in locked_now.items():
+        path = t.record(phase)
+        with suppress(OSError, ValueError, UserError):
+            if hashes.md5(str(path)) == outs.get(path.as_posix()):
+                found |= ledger.load(json.loads(path.read_text(encoding="utf-8")))
+    return found
 
 
 @dataclass
 class Outcome:
-    """recorded: phases. refused: phase -> why not; ahead: those of them of which nothing was ever made or recorded.
-    notes: what else a person should know."""
+    """refused: phase -> why; ahead: phases of which nothing was ever made or recorded; share: paths for git add."""
 
     recorded: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     ahead: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    share: list[str] = field(default_factory=list)
+
+    def lines(self, t: Tracked) -> list[str]:
+        found = list(self.notes)
+        found += [
+            f"phase {n} is not recorded: {why}" for n, why in self.refused.items() if n not in self.ahead
+        ]
+        if self.ahead:
+            found.append(f"not made yet, so not recorded: {', '.join(self.ahead)}")
+        if self.changed:
+            commands = (
+                f"git add {' '.join(self.share)} && git commit && coder-clip push{option(t)} && git push"
+            )
+            found.append(f"recorded in DVC: {', '.join(self.changed)}; to share: {commands}")
+        elif self.recorded and not self.refused:
+            found.append("everything is recorded in DVC")
+        return found
 
 
-def record(config: str | Path, snakefile: str | Path = "Snakefile", set_aside: bool = False) -> Outcome:
+def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcome]:
     """Record every phase that is whole, and no other.
 
-    set_aside: move files that no rule makes out of the phases' folders first.
-    Under `dvc repro` (DVC_STAGE) DVC records by itself: then only the provenance of its stage is written, and
-    an incomplete phase is an error, which stops DVC.
-    UserError where nothing can be recorded at all.
+    set_aside: move files that no job makes out of the phases' folders first.
+    Under `dvc repro` (DVC_STAGE) DVC records by itself: then only the record of its stage is written, and an incomplete
+    phase is an error, which stops DVC. UserError where nothing can be recorded at all.
     """
-    reason = why_untracked(config)
-    if reason:
+    if reason := why_untracked():
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
-    driven = os.environ.get("DVC_STAGE")
-    with locked():
-        return (
-            _under_dvc(config, snakefile, driven.split(":")[-1])
-            if driven
-            else _record(config, snakefile, set_aside)
+    if code := ledger.foreign_code():
+        raise UserError(
+            f"results are not recorded: coder_clip runs from {code} and not from ./src; 'make install' here, and use "
+            ".venv/bin (or 'source .venv/bin/activate')"
         )
+    t = tracked(config)
+    driven = os.environ.get("DVC_STAGE", "").split(":")[-1]
+    with locked():
+        outcome = Outcome()
+        if in_conflict(t.lock):
+            t.recorded()  # says so
+        entries = _repaired(t, outcome)
+        here = Here(t)
+        if not driven and renew_yaml(t, here.jobs) and entries:
+            outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
+        states = here.states()
+        if driven or set_aside:
+            for state in states:
+                if state.extra and (set_aside or state.phase.name == driven):
+                    outcome.notes.append(aside(state.extra, "not made by this configuration"))
+                    state.extra = []
+        before = {name: dict(outs) for name, outs in here.recorded.items()}
+        for state in states:
+            if state.whole or (driven and not state.problems and state.phase.name == driven):
+                continue
+            outcome.refused[state.phase.name] = _why(state, t)
+            if state.phase.name not in before and not any(map(os.path.exists, state.outputs)):
+                outcome.ahead.append(state.phase.name)
+        whole = [s for s in states if s.phase.name not in outcome.refused]
+        if driven:
+            if driven in outcome.refused:
+                raise UserError(f"phase {driven} is not complete: {outcome.refused[driven]}")
+            whole, outcome.refused, outcome.ahead = [s for s in whole if s.phase.name == driven], {}, []
+            if before.get(driven) == hashes_of_outs(t, whole[0], here.hashes):
+                target = whole[0].phase.target
+                outcome.notes.append(
+                    f"phase {driven} was current, so nothing ran; 'snakemake {target} --forceall --configfile "
+                    f"{t.config} --cores 1' makes it again all the same"
+                )
+        for state in whole:
+            ledger.write_record(t.record(state.phase.name), state.files)
+        if whole and not driven:
+            _commit(t, whole, here.hashes, entries)
+            after = t.recorded()
+            outcome.recorded = [s.phase.name for s in whole]
+            outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
+            outcome.share = _to_share(t, here)
+            remember(t)
+        ledger.shrink(here.local)
+        here.hashes.save()
+    return t, outcome
 
 
-def _record(config: str | Path, snakefile: str | Path, set_aside: bool) -> Outcome:
-    outcome = Outcome()
-    if mended := mend_lock():
-        outcome.notes.append(mended)
-    keep_lock()
-    records, hashes = Records(), Hashes()
-    with renewed(config) as notes:
-        planned = plan(config, snakefile)
-    outcome.notes += notes
-    whole: dict[str, provenance.Provenance] = {}
-    stages, earlier = read_stages(), read_lock()
-    for stage in stages:
-        checked = check(stage, planned, records, hashes)
-        before = [s.name for s in stages if s.name in outcome.refused and any(map(s.holds, stage.deps))]
-        absent = [d for d in stage.deps if not os.path.exists(d)]
-        if checked.foreign and set_aside:
-            outcome.notes.append(_set_aside(checked))
-            checked = check(stage, planned, records, hashes)
-        if checked.problems:
-            outcome.refused[stage.name] = "; ".join(checked.problems)
-            if stage.name not in earlier and not any(os.path.exists(p.path) for p in checked.outputs):
-                outcome.ahead.append(stage.name)
-        elif checked.foreign:
-            outcome.refused[stage.name] = (
-                f"{checked.foreign[0]}{_and(len(checked.foreign) - 1)} is not made by this configuration; "
-                f"'coder-clip record --set-aside' moves it to {ASIDE}/"
-            )
-        elif before or absent:
-            outcome.refused[stage.name] = f"waits for {', '.join(before or absent)}"
-        else:
-            whole[stage.name] = describe(checked, records, hashes)
-    if whole:
-        _commit(whole, hashes)
-        for name, made in whole.items():
-            made.write(name)
-            outcome.recorded.append(name)
-            if earlier.get(name) != made.outs:
-                outcome.changed.append(name)
-        keep_lock()
-        remember()
-    hashes.save()
-    return outcome
-
-
-def _commit(whole: dict[str, provenance.Provenance], hashes: Hashes) -> None:
-    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
-    before = DVC_LOCK.read_bytes() if DVC_LOCK.is_file() else None
-    kept = {out for stage in read_stages() for out in stage.kept}
+def _repaired(t: Tracked, outcome: Outcome) -> dict[str, object]:
+    """The entries of dvc.lock; those of the last commit where a write was cut short."""
     try:
-        dvc.commit(sorted(whole))
-        made_md5 = {path: md5 for made in whole.values() for path, (md5, _) in made.files.items()}
-        made_md5 |= {out: md5 for made in whole.values() for out, md5 in made.outs.items()}
-        needed = {md5 for path, md5 in made_md5.items() if not _in(path, kept)}
-        if dvc.missing_objects(needed, hashes):
-            dvc.commit(sorted(whole))
-        if missing := dvc.missing_objects(needed, hashes):
+        return t.entries()
+    except UserError:
+        committed = shown("HEAD", t.lock)
+        if committed is None:
+            t.lock.unlink()
+        else:
+            write_bytes(t.lock, committed)
+        outcome.notes.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
+        return t.entries()
+
+
+def _why(state: State, t: Tracked) -> str:
+    if state.problems:
+        reasons: dict[str, list[str]] = {}
+        for path, why in state.problems.items():
+            reasons.setdefault(why, []).append(path)
+        said = "; ".join(f"{some(paths)} {why}" for why, paths in reasons.items())
+        remake = [
+            p for p, why in state.problems.items() if why == UNKNOWN or why.startswith("not the bytes")
+        ][:5]
+        again = f"; 'snakemake {' '.join(remake)} --configfile {t.config} --force --cores 1' makes it again"
+        return said + (again if remake else "")
+    if state.extra:
+        return (
+            f"{some(state.extra)} is not made by this configuration; 'coder-clip record{option(t)} --set-aside' moves "
+            f"it to {ASIDE}/"
+        )
+    return f"waits for {', '.join(state.waits)}"
+
+
+def _commit(t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str, object]) -> None:
+    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
+    outs = {s.phase.name: hashes_of_outs(t, s, hashes) for s in whole}
+    cached = {
+        out: oid for s in whole for out, oid in outs[s.phase.name].items() if out not in t.keeps(s.phase)
+    }
+    addresses = [t.address(s.phase.name) for s in whole]
+    try:
+        dvc.commit(addresses)
+        store = dvc.Store(hashes)
+        if bad := store.repair(cached):
             raise UserError(
-                f"DVC did not record ({len(missing)} files are not in its cache). Nothing is lost: "
-                f"'coder-clip record' tries again"
+                f"DVC did not record ({some(bad)} is not in its cache). Nothing is lost: "
+                "'coder-clip record' tries again"
             )
-        after = read_lock()
-        if swapped := [name for name, made in whole.items() if after.get(name) != made.outs]:
+        after = t.recorded()
+        if swapped := [name for name, of in outs.items() if after.get(name) != of]:
             raise UserError(
                 f"files of {', '.join(swapped)} changed while they were recorded, so nothing was; "
-                f"'coder-clip record' tries again"
+                "'coder-clip record' tries again"
             )
+        for s in whole:
+            where = [dict(e) for e in sorted({tuple(m.environment.items()) for m in s.files.values()}) if e]
+            if where:
+                store.write_note(outs[s.phase.name][t.record(s.phase.name).as_posix()], where)
     except UserError:
-        if before is None:
-            DVC_LOCK.unlink(missing_ok=True)
-        elif DVC_LOCK.read_bytes() != before:
-            write_bytes(DVC_LOCK, before)
+        if before:
+            t.write_lock(before)
+        else:
+            t.lock.unlink(missing_ok=True)
         raise
 
 
-def _in(path: str, outs: set[str]) -> bool:
-    return any(path == out or path.startswith(out + "/") for out in outs)
+def hashes_of_outs(t: Tracked, state: State, hashes: Hashes) -> dict[str, str]:
+    """What dvc.lock should say of each out."""
+    found = {}
+    for out in t.outs(state.phase):
+        below = [p for p in [*state.outputs, t.record(state.phase.name).as_posix()] if is_in(p, out)]
+        if below:
+            one = below == [out]
+            found[out] = (
+                hashes.md5(out)
+                if one
+                else folder_md5({p.removeprefix(out + "/"): hashes.md5(p) for p in below})
+            )
+    return found
 
 
-def _under_dvc(config: str | Path, snakefile: str | Path, name: str) -> Outcome:
-    """DVC runs this stage and records it afterwards."""
-    stages = {stage.name: stage for stage in read_stages()}
-    if name not in stages:
-        raise UserError(f"dvc.yaml has no stage '{name}'")
-    records, hashes = Records(), Hashes()
-    planned = plan(config, snakefile)
-    checked = check(stages[name], planned, records, hashes)
-    outcome = Outcome()
-    if checked.foreign:
-        outcome.notes.append(_set_aside(checked))
-    if checked.problems:
-        raise UserError(f"phase {name} is not complete: {'; '.join(checked.problems)}")
-    describe(checked, records, hashes).write(name)
-    hashes.save()
-    outcome.recorded.append(name)
-    return outcome
+def _to_share(t: Tracked, here: Here) -> list[str]:
+    """What has to go into a commit with the record: all that it was made from and that Git has not yet."""
+    read = {p for making in here.wanted.values() for p in making.input} - here.wanted.keys()
+    mine = [
+        t.config,
+        t.yaml.as_posix(),
+        t.lock.as_posix(),
+        *(p for phase in phases() for p in t.keeps(phase)),
+    ]
+    edited = git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
+    changed = {
+        *(edited + git("diff", "-z", "--cached", "--name-only", "--relative")).decode().split("\0")
+    } - {""}
+    return sorted(
+        p for p in changed if p in read or p.startswith("workflow/") or any(is_in(p, own) for own in mine)
+    )
 
 
-def _set_aside(checked: Checked) -> str:
-    for path in checked.foreign:
+def aside(paths: Iterable[str], why: str) -> str:
+    paths = list(paths)
+    for path in paths:
         target = ASIDE / path
         target.parent.mkdir(parents=True, exist_ok=True)
         n = 1
@@ -161,50 +333,42 @@ def _set_aside(checked: Checked) -> str:
             target = target.with_name(f"{Path(path).name}.{n}")
             n += 1
         Path(path).rename(target)
-    return f"{checked.foreign[0]}{_and(len(checked.foreign) - 1)}: not made by this configuration, moved to {ASIDE}/"
+    return f"{some(paths)}: {why}, moved to {ASIDE}/"
 
 
-def _and(more: int) -> str:
-    return f" (and {more} more)" if more else ""
-
-
-# ---- one at a time, and what was seen last
+def some(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"
 
 
 @contextmanager
 def locked(wait: float = 600) -> Iterator[None]:
-    """One record or adopt at a time. The lock is the kernel's: it goes with a process that is killed."""
+    """One record, adopt, pull or merge at a time. The kernel frees the lock of a process that is killed."""
     STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "lock").open("w") as stream:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        f"another coder-clip has been recording here for {wait:.0f} s; run 'coder-clip record' later"
-                    ) from None
-                time.sleep(0.2)
-        yield
+    try:
+        with filelock.FileLock(STATE / "lock", timeout=wait):
+            yield
+    except filelock.Timeout:
+        raise UserError(
+            f"another coder-clip has been recording here for {wait:.0f} s; try 'coder-clip record' later"
+        ) from None
 
 
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for path in [DVC_LOCK, *sorted(provenance.FOLDER.glob("*.json"))]:
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()
+def remember(t: Tracked) -> None:
+    """Note that what is recorded and the files here belong together."""
+    write_text(_seen(t), _digest(t))
 
 
-def remember() -> None:
-    """Note that files here and what is recorded belong together."""
-    write_text(STATE / "seen.json", json.dumps({"recorded": _digest()}))
-
-
-def moved() -> bool:
+def moved(t: Tracked) -> bool:
     """Whether what is recorded has changed by another hand since: a clone, `git pull`, `git checkout`."""
     try:
-        return bool(json.loads((STATE / "seen.json").read_text())["recorded"] != _digest())
-    except (OSError, ValueError, KeyError):
+        return _seen(t).read_text(encoding="utf-8") != _digest(t)
+    except OSError:
         return True
+
+
+def _seen(t: Tracked) -> Path:
+    return STATE / f"seen-{Path(t.config).stem}"
+
+
+def _digest(t: Tracked) -> str:
+    return hashlib.sha256(t.lock.read_bytes() if t.lock.is_file() else b"").hexdigest()

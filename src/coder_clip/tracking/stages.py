@@ -1,107 +1,154 @@
-"""What dvc.yaml says about the phases, and what dvc.lock says was recorded of them."""
+"""Where a configuration is recorded: dvc.yaml and dvc.lock, for the default at the top, else in tracked/{name}/."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..artifacts import write_bytes, write_text
+from ..artifacts import write_text
 from ..errors import UserError
-from .hashes import STATE
+from ..phase_list import FILE, Phase, phases
+from .snakemake import Job
 
-DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
-COMMANDS = Path("workflow/commands.yaml")  # what the rules run; DVC compares it like parameters
-HEADER = "# The phases as DVC stages, made by: python -m coder_clip.tracking.pipeline"
-_COPY = STATE / "dvc.lock"
+DEFAULT = "config/reproduce.yaml"
+HEADER = "# Made by 'coder-clip record' from workflow/phases.yaml and the jobs that Snakemake plans."
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One phase: its name, and the folders and files it makes."""
+class Tracked:
+    """The record of one configuration."""
 
-    name: str
-    outs: tuple[str, ...]
-    deps: tuple[str, ...]
-    configs: tuple[str, ...]  # files its parameters stand in
-    kept: tuple[str, ...]  # outs that stay in Git, not in DVC's cache
-    keys: tuple[str, ...] = ()  # of the configuration, that it depends on
+    config: str
 
-    def holds(self, path: str) -> bool:
-        return any(path == out or path.startswith(out + "/") for out in self.outs)
+    @cached_property
+    def folder(self) -> Path:
+        return Path() if self.config == DEFAULT else Path("tracked") / Path(self.config).stem
+
+    @property
+    def yaml(self) -> Path:
+        return self.folder / "dvc.yaml"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "dvc.lock"
+
+    @cached_property
+    def root(self) -> str:
+        """Its results folder."""
+        try:
+            document = yaml.safe_load(Path(self.config).read_text(encoding="utf-8"))
+            return Path(document.get("results") or "results").as_posix()
+        except OSError as error:
+            raise UserError(f"no configuration file {self.config}") from error
+        except (yaml.YAMLError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.config} is no valid YAML: {' '.join(str(error).split())}") from error
+
+    def keeps(self, phase: Phase) -> tuple[str, ...]:
+        """What of a phase stays in Git: of the default's tables and metrics; of other configurations nothing."""
+        return tuple(f"{self.root}/{name}" for name in phase.keeps) if self.config == DEFAULT else ()
+
+    def outs(self, phase: Phase) -> list[str]:
+        """Folders and files of a phase, its record last."""
+        return [*(f"{self.root}/{name}" for name in phase.makes), self.record(phase.name).as_posix()]
+
+    def record(self, phase: str) -> Path:
+        return Path(self.root) / "provenance" / f"{phase}.json"
+
+    def phase_of(self, path: str) -> Phase | None:
+        """The phase that makes a file."""
+        return next((p for p, outs in self._all_outs if any(is_in(path, out) for out in outs)), None)
+
+    @cached_property
+    def _all_outs(self) -> list[tuple[Phase, list[str]]]:
+        return [(phase, self.outs(phase)) for phase in phases()]
+
+    def address(self, phase: str) -> str:
+        """What DVC calls the stage."""
+        return f"{self.yaml.as_posix()}:{phase}" if self.folder != Path() else phase
+
+    def recorded(self) -> dict[str, dict[str, str]]:
+        """For each recorded phase the hash of each of its outs. UserError where dvc.lock is damaged or in conflict."""
+        return hashes_of(self.entries())
+
+    def entries(self) -> dict[str, Any]:
+        """The stages of dvc.lock."""
+        if in_conflict(self.lock):
+            raise UserError(f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it")
+        try:
+            text = self.lock.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        try:
+            return entries_of(text)
+        except UserError:
+            raise UserError(f"{self.lock} is damaged; 'coder-clip record{option(self)}' repairs it") from None
+
+    def write_lock(self, entries: Mapping[str, Any]) -> None:
+        document = {"schema": "2.0", "stages": dict(entries)}
+        write_text(self.lock, yaml.safe_dump(document, sort_keys=False))
 
 
-def read_stages() -> list[Stage]:
-    """The stages of dvc.yaml, in its order."""
-    document = _yaml(DVC_YAML)
-    found = []
-    for name, body in (document.get("stages") or {}).items():
-        entries = [o for kind in ("outs", "metrics", "plots") for o in body.get(kind) or ()]
-        kept = [_key(o) for o in entries if isinstance(o, dict) and not o[_key(o)].get("cache", True)]
-        params = [p for p in body.get("params") or () if isinstance(p, dict)]
-        keys = {file: keys for p in params for file, keys in p.items() if Path(file) != COMMANDS}
-        found.append(
-            Stage(
-                name,
-                tuple(map(_key, entries)),
-                tuple(body.get("deps") or ()),
-                tuple(keys),
-                tuple(kept),
-                tuple(key for of_file in keys.values() for key in of_file or ()),
+def tracked(config: str | Path) -> Tracked:
+    """UserError for a second configuration that would be recorded in the same place or write the same results."""
+    full = Path(config).resolve()
+    if not full.is_relative_to(Path.cwd().resolve()):
+        raise UserError(f"{config} is not in this repository, so its results cannot be recorded")
+    here = Tracked(full.relative_to(Path.cwd().resolve()).as_posix())
+    for other in all_tracked():
+        if other.config != here.config and (other.folder == here.folder or other.root == here.root):
+            raise UserError(
+                f"{here.config} would be recorded over {other.config}: give it another name and its own 'results:'"
             )
-        )
+    return here
+
+
+def all_tracked() -> list[Tracked]:
+    """Every configuration that is recorded here."""
+    found = [Tracked(DEFAULT)] if Path("dvc.yaml").is_file() and Path(DEFAULT).is_file() else []
+    for path in sorted(Path("tracked").glob("*/dvc.yaml")):
+        with suppress(OSError, IndexError):
+            config = path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# Configuration: ")
+            if Path(config).is_file():
+                found.append(Tracked(config))
     return found
 
 
-@contextmanager
-def renewed(config: str | Path) -> Iterator[list[str]]:
-    """Have dvc.yaml made anew meanwhile, if it is a generated one; then the list says what a person should know.
-
-    It follows the configuration (a key or a data set that was not written before) and the rules. What was added by
-    hand, stages and plots, stays.
-    """
-    notes: list[str] = []
-    if not DVC_YAML.is_file() or not DVC_YAML.read_text(encoding="utf-8").startswith(HEADER):
-        yield notes
-        return
-    command = [sys.executable, "-m", "coder_clip.tracking.pipeline", os.path.relpath(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        yield notes
-        made, errors = process.communicate()
-    if process.returncode:
-        why = [line for line in errors.splitlines() if line.strip()] or ["it was stopped"]
-        notes.append(f"{DVC_YAML} could not be made anew: {why[-1].strip()}")
-        return
-    new, old = yaml.safe_load(made), _yaml(DVC_YAML)
-    added = {name: s for name, s in old.get("stages", {}).items() if not _generated(s)}
-    both = {**old, **new, "stages": {**new["stages"], **added}}
-    titles = {_key(plot) for plot in new["plots"]}
-    both["plots"] = [*new["plots"], *(p for p in old.get("plots") or () if _key(p) not in titles)]
-    if both != old:
-        head = "".join(line for line in made.splitlines(keepends=True) if line.startswith("#"))
-        write_text(DVC_YAML, head + yaml.safe_dump(both, sort_keys=False, width=110))
-        notes.append(f"{DVC_YAML} follows the configuration and the rules again; commit it, too")
+def option(t: Tracked) -> str:
+    return "" if t.config == DEFAULT else f" --config {t.config}"
 
 
-def _generated(stage: dict[str, Any]) -> bool:
-    return any(str(command).startswith("coder-clip record ") for command in stage.get("cmd") or ())
+def is_in(path: str, out: str) -> bool:
+    return path == out or path.startswith(out + "/")
 
 
-def why_untracked(config: str | Path) -> str | None:
-    """The reason why results of this configuration are not recorded here; None where they are."""
-    if not DVC_YAML.is_file() or not Path(".dvc").is_dir():
-        return f"no {DVC_YAML if not DVC_YAML.is_file() else 'DVC repository'} here"
-    tracked = sorted({c for stage in read_stages() for c in stage.configs})
-    if os.path.relpath(config) not in tracked:
-        return f"dvc.yaml tracks the results of {', '.join(tracked)}, not of {os.path.relpath(config)}"
+def entries_of(text: str) -> dict[str, Any]:
+    """The stages of the text of a dvc.lock. UserError where it is damaged."""
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        hashes_of(document["stages"])
+        return dict(document["stages"])
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UserError("dvc.lock is damaged") from error
+
+
+def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    return {
+        name: {out["path"]: out["md5"] for out in body.get("outs") or ()} for name, body in entries.items()
+    }
+
+
+def why_untracked() -> str | None:
+    """Why nothing can be recorded here; None where it can."""
+    if not Path(".dvc").is_dir():
+        return "no DVC repository here"
     if importlib.util.find_spec("dvc") is None:
         return "DVC is not installed ('pip install dvc')"
     try:
@@ -109,52 +156,6 @@ def why_untracked(config: str | Path) -> str | None:
     except (OSError, UserError):
         return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
     return None
-
-
-def read_lock(path: Path = DVC_LOCK) -> dict[str, dict[str, str]]:
-    """For each recorded stage the hash of each of its outs; empty where nothing was recorded.
-
-    UserError where dvc.lock is damaged: a write that was cut short leaves it empty or half.
-    """
-    if not path.exists():
-        return {}
-    document = _yaml(path)
-    try:
-        return {
-            name: {out["path"]: out["md5"] for out in body.get("outs") or ()}
-            for name, body in document["stages"].items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{DVC_LOCK} is damaged; 'coder-clip record' mends it") from error
-
-
-def keep_lock() -> None:
-    """Keep a copy of a dvc.lock that is whole."""
-    if DVC_LOCK.is_file():
-        read_lock()
-        data = DVC_LOCK.read_bytes()
-        if not _COPY.is_file() or _COPY.read_bytes() != data:
-            write_bytes(_COPY, data)
-
-
-def mend_lock() -> str | None:
-    """Restore a damaged dvc.lock from the copy, else from Git; what was done, or None where it is whole."""
-    try:
-        read_lock()
-        return None
-    except UserError:
-        pass
-    if _COPY.is_file():
-        write_bytes(DVC_LOCK, _COPY.read_bytes())
-        return f"{DVC_LOCK} was damaged (a write was cut short): the copy from before was restored"
-    try:
-        committed = git("show", f"HEAD:./{DVC_LOCK}")
-    except (OSError, UserError):
-        STATE.mkdir(parents=True, exist_ok=True)
-        DVC_LOCK.rename(STATE / "dvc.lock.damaged")
-        return f"{DVC_LOCK} was damaged and there was no copy of it: moved to {STATE / 'dvc.lock.damaged'}"
-    write_bytes(DVC_LOCK, committed)
-    return f"{DVC_LOCK} was damaged (a write was cut short): the committed one was restored"
 
 
 def git(*arguments: str) -> bytes:
@@ -165,19 +166,128 @@ def git(*arguments: str) -> bytes:
     return done.stdout
 
 
-def _key(entry: Any) -> str:
-    return str(next(iter(entry)) if isinstance(entry, dict) else entry)
+def in_conflict(path: Path) -> bool:
+    """Whether a merge left a file unsettled."""
+    with suppress(OSError, UserError):
+        return bool(git("ls-files", "--unmerged", "--", str(path)))
+    return False
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def shown(revision: str, path: Path) -> bytes | None:
+    """A file as a revision or a side of a conflict (":2", ":3") has it."""
     try:
-        document = yaml.load(
-            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        hint = "; 'coder-clip record' mends it" if path == DVC_LOCK else ""
-        raise UserError(f"{path} is damaged{hint}") from error
-    if not isinstance(document, dict):
-        hint = "'coder-clip record' mends it" if path == DVC_LOCK else "'git checkout dvc.yaml' restores it"
-        raise UserError(f"{path} is damaged; {hint}")
-    return document
+        return git("show", f"{revision}:./{path.as_posix()}")
+    except UserError:
+        return None
+
+
+# ---- dvc.yaml
+
+
+def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
+    """The document of dvc.yaml: for each phase its command, files, keys and outs; what is not made is left out.
+
+    UserError for an output that no phase has, or a command that workflow/phases.yaml lacks.
+    """
+    made, of_phase = set[str](), dict[str, list[Job]]()
+    for job in jobs:
+        found = {path: t.phase_of(path) for path in job.outputs}
+        for path, phase in found.items():
+            if phase is None:
+                raise UserError(f"no phase makes {path}; 'makes' in {FILE} says what each makes")
+            if _words(job) not in [command.split() for command in phase.commands.values()]:
+                raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {job.making.rule}")
+        for name in {phase.name for phase in found.values() if phase}:
+            of_phase.setdefault(name, []).append(job)
+        made.update(found)
+    written = yaml.safe_load(Path(t.config).read_text(encoding="utf-8"))
+    up = "../../" if t.folder != Path() else ""
+    options = f"--profile workflow/profiles/default --configfile {t.config}"
+    run = "PYTHONPATH=src:$PYTHONPATH"  # this folder's code, wherever DVC puts it (exp run --temp, --queue)
+    stages: dict[str, Any] = {}
+    for phase in phases():
+        if phase.name not in of_phase:
+            continue
+        own, record = of_phase[phase.name], t.record(phase.name).as_posix()
+        read = {path for job in own for path in job.making.input}
+        outs = [o for o in t.outs(phase) if o == record or any(is_in(path, o) for path in made)]
+        before = {
+            o for path in read & made for p, all_outs in t._all_outs for o in all_outs if is_in(path, o)
+        }
+        keys = [key for job in own for key in job.reads]
+        keys += [
+            k.replace("*", d) for k in phase.jobs for d in (written.get("datasets") if "*" in k else "-")
+        ]
+        ran = [_words(job) for job in own]
+        commands = [
+            f"phases.{phase.name}.rules.{r}.command" for r, c in phase.commands.items() if c.split() in ran
+        ]
+        kept = {o: {"cache": False, "persist": True} for o in t.keeps(phase)}
+        described = [{o: kept.get(o, {"persist": True})} for o in outs]
+        metrics = [f"{t.root}/{name}" for name in phase.keeps if "." in name]
+        stages[phase.name] = {
+            **({"wdir": "../.."} if up else {}),
+            "cmd": [
+                f"{run} snakemake {phase.target} {options}",
+                f"{run} coder-clip record --config {t.config}",
+            ],
+            "deps": sorted((read - made) | before - set(outs)),
+            "params": [{t.config: watched(written, keys)}, {FILE.as_posix(): commands}],
+            "outs": [o for o in described if o.keys().isdisjoint(metrics)],
+            **({"metrics": [o for o in described if not o.keys().isdisjoint(metrics)]} if metrics else {}),
+        }
+    plots = [
+        {title: {**body, "y": {f"{up}{t.root}/{path}": column for path, column in body["y"].items()}}}
+        for plot in yaml.safe_load(FILE.read_text(encoding="utf-8")).get("plots", [])
+        for title, body in plot.items()
+    ]
+    # the whole file: of a list that two phases read, DVC would compare one twice as long
+    return {"stages": stages, "params": [up + t.config], **({"plots": plots} if plots else {})}
+
+
+def _words(job: Job) -> list[str]:
+    return (job.making.code or "").split()
+
+
+def watched(written: Any, keys: Iterable[str]) -> list[str]:
+    """Keys as DVC can watch them: those that are written; of another its table, so that adding it counts."""
+    found: list[str] = []
+    for key in keys:
+        steps, document = list[str](), written
+        while key and isinstance(document, dict):
+            step = next(
+                (s for s in sorted(document, key=lambda s: -len(str(s))) if is_step(str(s), key)), None
+            )
+            if step is None or "." in step:  # DVC takes dots apart
+                break
+            steps, document, key = [*steps, step], document[step], key[len(step) + 1 :]
+        if steps and ".".join(steps) not in found:
+            found.append(".".join(steps))
+    return [k for k in found if not any(k.startswith(other + ".") for other in found)]
+
+
+def is_step(step: str, key: str) -> bool:
+    return key == step or key.startswith(step + ".")
+
+
+def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bool:
+    """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay."""
+    text = before if before is not None else t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
+    try:
+        old = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        old = {}
+    new = pipeline(t, jobs)
+    own = {
+        name: s
+        for name, s in (old.get("stages") or {}).items()
+        if "coder-clip record" not in str(s.get("cmd"))
+    }
+    titles = {title for plot in new.get("plots", ()) for title in plot}
+    plots = [*new.get("plots", ()), *(p for p in old.get("plots") or () if titles.isdisjoint(p))]
+    both = {**old, **new, "stages": {**new["stages"], **own}, **({"plots": plots} if plots else {})}
+    head = f"{HEADER}\n# Configuration: {t.config}\n"
+    if both == old and text.startswith(head):
+        return False
+    write_text(t.yaml, head + yaml.safe_dump(both, sort_keys=False, width=110))
+    return True

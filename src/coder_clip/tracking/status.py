@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import environment
 from ..artifacts import Paths
-from ..errors import UserError
-from . import dvc, provenance
-from .gate import Planned, check, describe, plan
-from .hashes import Hashes
-from .records import Records
-from .stages import Stage, mend_lock, read_lock, read_stages, why_untracked
+from .ledger import foreign_code
+from .record import Here, State, hashes_of_outs
+from .share import in_remote
+from .stages import in_conflict, option, tracked, why_untracked
+
+FOLLOWS = "follows from a phase before it"
 
 
 @dataclass(frozen=True)
@@ -30,85 +29,46 @@ class Line:
 
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
-    """A line a phase, and notes. remote: ask the DVC remote what it holds (may need the network)."""
-    reason = why_untracked(config)
+    """A line a phase, and notes. remote: ask the DVC remote what it holds (may need the network). Changes nothing."""
+    t, reason = tracked(config), why_untracked()
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
-    if not Path("dvc.yaml").is_file():
-        raise UserError("no dvc.yaml here; run this in the folder of the Snakefile")
-    if mended := mend_lock():
-        notes.append(mended)
-    stages, lock, planned = read_stages(), read_lock(), plan(config)
-    if reason and not any(stage.holds(p.path) for stage in stages for p in planned):
-        raise UserError(f"nothing to show: {reason}")
-    absent = _not_pushed() if remote and not reason else "not asked"
-    records, hashes = Records(), Hashes()
-    lines = [_line(stage, planned, lock, absent, records, hashes) for stage in stages]
-    results = Path(stages[0].outs[0]).parent
-    if ran := environment.line(Paths(results)):
+    if code := foreign_code():
+        notes.append(f"coder_clip runs from {code} and not from ./src: nothing it makes would be recorded")
+    if in_conflict(t.lock):
+        notes.append(f"{t.lock} is in conflict; 'coder-clip merge{option(t)}' settles it")
+    here = Here(t)
+    pushed = "not asked" if not remote or reason else in_remote(t.config) if here.recorded else "no"
+    lines, moved = [], set[str]()  # phases of which something is made again
+    for state in here.states():
+        lines.append(_line(here, state, pushed, moved))
+    if ran := environment.line(Paths(t.root)):
         notes.append(ran)
-    hashes.save()
     return lines, notes
 
 
-def _line(
-    stage: Stage,
-    planned: list[Planned],
-    lock: dict[str, dict[str, str]],
-    absent: str | set[str],
-    records: Records,
-    hashes: Hashes,
-) -> Line:
-    checked = check(stage, planned, records, hashes)
-    here = sum(Path(p.path).is_file() for p in checked.outputs)
-    entry, whole = lock.get(stage.name), not checked.problems and not checked.foreign
+def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
+    name = state.phase.name
+    entry = here.recorded.get(name)
+    present = sum(Path(p).is_file() for p in state.outputs)
+    why = dict(state.problems)
+    for path in state.outputs:  # what is made again from something that is made again
+        if path not in why and not moved.isdisjoint(here.wanted[path].input):
+            why[path] = FOLLOWS
+    moved.update(path for path in why if why[path] != "missing" or not here.proof(path)[0])
     if entry is None:
-        recorded = pushed = "no"
+        recorded = sent = "no"
     else:
-        same = whole and describe(checked, records, hashes).outs == entry and _noted(stage) == entry
+        same = not why and not state.extra and hashes_of_outs(here.t, state, here.hashes) == entry
         recorded = "yes" if same else "an earlier version"
-        pushed = (
-            absent if isinstance(absent, str) else "no" if any(_touches(stage, p) for p in absent) else "yes"
-        )
-    why = Counter(_reason(p) for p in checked.outputs if p.pending or p.status == "missing")
-    own = {text: n for text, n in why.items() if text != FOLLOWS} or why
-    rest = [f"{text} ({n})" for text, n in Counter(own).most_common()] or checked.problems
-    if checked.foreign:
-        rest = [*rest, f"{len(checked.foreign)} files that this configuration does not make"]
-    complete = "no" if checked.problems else "yes"
-    return Line(stage.name, f"{here}/{len(checked.outputs)}", complete, recorded, pushed, "; ".join(rest))
-
-
-FOLLOWS = "follows from a phase before it"
-
-
-def _reason(p: Planned) -> str:
-    return {
-        "ok": FOLLOWS,
-        "params changed": "a parameter changed",
-        "updated input files": "an input changed",
-        "set of input files changed": "other inputs than before",
-        "rule implementation changed": "the command changed",
-    }.get(p.status, p.status)
-
-
-def _noted(stage: Stage) -> dict[str, str] | None:
-    found = provenance.read(stage.name)
-    return found.outs if found else None
-
-
-def _touches(stage: Stage, path: str) -> bool:
-    return stage.holds(path) or any(out.startswith(path.rstrip("/") + "/") for out in stage.outs)
-
-
-def _not_pushed() -> str | set[str]:
-    """Recorded paths that the remote lacks; or why that is not known."""
-    done = dvc.call("status", "--cloud", "--json")
-    if done.returncode:
-        return "no remote" if "no remote" in done.stderr.lower() else "remote not reached"
-    try:
-        return {path for path, what in json.loads(done.stdout or "{}").items() if what in ("new", "missing")}
-    except ValueError:
-        return "remote not reached"
+        sent = pushed if isinstance(pushed, str) else "yes" if pushed.get(name) else "no"
+    counts = Counter(why.values())
+    own = {text: n for text, n in counts.items() if text != FOLLOWS} or counts
+    said = [f"{text} ({n})" for text, n in Counter(own).most_common()]
+    if state.extra:
+        said.append(f"{len(state.extra)} files that this configuration does not make")
+    return Line(
+        name, f"{present}/{len(state.outputs)}", "no" if why else "yes", recorded, sent, "; ".join(said)
+    )
 
 
 def table(lines: list[Line]) -> list[str]:

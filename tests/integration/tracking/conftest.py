@@ -17,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_remote(project, "../store")
     project.snakemake()
     project.commit()
-    project.run("dvc", "push", "--quiet")
+    project.run("coder-clip", "push")
     return folder
 
 
@@ -32,5 +32,5 @@ def toy(finished: Path, tmp_path: Path) -> Project:
 def clone(toy: Project) -> Project:
     """A colleague's clone of it, pulled."""
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet")
+    clone.run("coder-clip", "pull")
     return clone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -75,7 +76,8 @@ class Project:
         return self.run("snakemake", *options, ok=ok, **environment).stdout
 
     def planned(self) -> list[str]:
-        """Rules of the jobs that Snakemake would run now, sorted, without the target rule."""
+        """Rules of the jobs that a run would run now, sorted, without the target rule: it adopts first."""
+        self.run("coder-clip", "adopt", ok=False)
         said = self.snakemake("-n")
         jobs = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
         assert jobs or "Nothing to be done" in said, said
@@ -109,13 +111,32 @@ class Project:
             folder, **{k: v for k, v in self.environment.items() if k.startswith(("AWS_", "SSH_"))}
         )
 
+    def bytes(self, results: str = "results") -> dict[str, str]:
+        """sha256 of all that the pipeline made."""
+        files = (p for p in (self / results).rglob("*") if p.is_file() and not p.name.startswith("."))
+        return {
+            str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(files)
+            if {"benchmarks", "provenance"}.isdisjoint(p.parts)
+        }
+
+    def honest(self) -> list[str]:
+        """Run; the rules that ran. What counts as current afterwards is what forcing every job makes."""
+        said = self.snakemake()
+        rules = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
+        assert rules or "Nothing to be done" in said, said
+        before = self.bytes()
+        self.snakemake("--forceall", CODER_CLIP_TRACKING="off")
+        assert self.bytes() == before, "something counted as current that was not"
+        return rules
+
 
 def make_toy(folder: Path, dvc: bool = True, git: bool = True) -> Project:
     """A toy project that has not run yet."""
     folder.mkdir(parents=True)
     for item in TOY.iterdir():
         (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
-    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder)
+    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder / "workflow")
     (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
     project = Project(folder)
     if git:

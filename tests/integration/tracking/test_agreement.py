@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from project import Project, make_toy
 
 EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]
@@ -19,9 +20,16 @@ def test_a_pulled_clone_has_nothing_to_do(toy: Project, clone: Project) -> None:
     assert clone.git("status", "--short") == ""
 
 
-def test_without_adopt_it_would_run_again(clone: Project) -> None:
-    """The control: what the test above sees is adopt's doing."""
-    assert "Nothing to be done" not in clone.snakemake("-n", CODER_CLIP_TRACKING="off")
+def test_without_adopt_it_would_run_again(toy: Project) -> None:
+    """The control: what the test above sees is adopt's doing. A look changes nothing and says what is missing."""
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    said = clone.snakemake("-n")
+    assert "Nothing to be done" not in said
+    assert "'coder-clip pull' brings those that it records" in said
+    said = clone.snakemake()  # and the run does
+    assert "11 files are as recorded and need not be made again" in said
+    assert "Nothing to be done" in said
 
 
 @pytest.mark.rest
@@ -40,7 +48,7 @@ def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
     assert before["texts"] == before["features"] == "2/2 yes yes yes"
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     changed = lines()
-    assert changed["scores"] == "4/4 no an earlier version yes a parameter changed (4)"
+    assert changed["scores"] == "4/4 no an earlier version yes a parameter changed (threshold 5 → 6) (4)"
     assert changed["report"] == "3/3 no an earlier version yes follows from a phase before it (3)"
     assert changed["features"] == before["features"]
     toy.snakemake()
@@ -74,7 +82,7 @@ CHANGES = {
         EVERYTHING,
         ["features", "report", "scores", "texts"],
     ),
-    "command": ("report.smk", "{input.scores}", "{input.scores} ", ["page"], ["report"]),
+    "command": ("workflow/phases.yaml", "{input.scores}", "{input.scores}; true", ["page"], ["report"]),
     "text": ("data/a.txt", "red", "green", ["feature", "page", "score", "text"], ["texts"]),
 }
 
@@ -85,10 +93,14 @@ REST = [pytest.param(*case, marks=pytest.mark.rest) for case in AFTER + BEFORE_T
 
 
 @pytest.mark.parametrize(("change", "adopted"), [("source", True), ("source", False), *REST])
-def test_a_change_reruns_what_depends_on_it(clone: Project, change: str, adopted: bool) -> None:
+def test_a_change_reruns_what_depends_on_it(toy: Project, change: str, adopted: bool) -> None:
     path, old, new, rules, phases = CHANGES[change]
+    clone = toy.clone("clone")
     if adopted:
+        clone.run("coder-clip", "pull")
         assert clone.planned() == []
+    else:
+        clone.run("dvc", "pull", "--quiet")
     clone.edit(path, old, new)
     if not adopted:  # older than the pulled files: only the content tells
         os.utime(clone / path, (1_600_000_000, 1_600_000_000))
@@ -133,23 +145,42 @@ def test_a_file_swapped_after_adopt_is_noticed(clone: Project) -> None:
     before = clone.lock()
     done = clone.run("coder-clip", "record", ok=False)
     assert done.returncode == 1
-    assert "results/scores/m/a.json will be made again: neither made here nor as recorded" in done.stdout
+    assert (
+        "results/scores/m/a.json not the bytes that were made; 'snakemake results/scores/m/a.json"
+        in done.stdout
+    )
     assert clone.lock() == before
     assert clone.planned() == ["page", "score"]
 
 
 @pytest.mark.rest
 def test_a_partial_pull(toy: Project) -> None:
+    """What is missing is behind files that are here and current; a change that concerns it is seen all the same."""
+    features = yaml.safe_load(toy.lock())["stages"]["features"]["outs"][0]["md5"]
+    (toy.folder.parent / f"store/files/md5/{features[:2]}/{features[2:]}").unlink()
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet", "scores", "report")
-    assert clone.planned() == []  # what is missing is behind files that are there and current
+    assert "phase features is not here" in clone.run("coder-clip", "pull", ok=False).stdout
+    assert clone.planned() == []
     before = clone.lock()
     said = clone.run("coder-clip", "record", ok=False).stdout
     assert "phase scores is not recorded: waits for features" in said
-    assert "not made yet" not in said, "they are recorded, so 'dvc pull' brings them"
+    assert "not made yet" not in said, "they are recorded, so a pull brings them"
     assert clone.lock() == before
-    clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    assert clone.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")  # of what is missing
+    assert clone.planned() == ["feature", "feature", "page", "score", "score"]
+    clone.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
+    clone.edit("src/feature.py", "seed[:1_500_000]", "seed[:1_400_000]")
+    os.utime(clone / "src/feature.py", (1_600_000_000, 1_600_000_000))
+    assert clone.honest() == ["feature", "feature", "page", "score", "score"]
+
+
+@pytest.mark.rest
+def test_a_partial_pull_of_plain_dvc(toy: Project) -> None:
+    """How the missing files were made is not known here, so nothing is vouched for that was made from them."""
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet", "scores", "report")
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    assert clone.honest() == EVERYTHING
 
 
 @pytest.mark.rest
@@ -172,11 +203,11 @@ def test_back_and_forth(toy: Project) -> None:
     second = (toy / "results/report.html").read_bytes()
     for commit, branch in (("HEAD~1", "old"), ("main", "new"), ("HEAD~1", "old2")):
         toy.git("checkout", "--quiet", commit)
-        toy.run("dvc", "checkout", "--quiet")
+        toy.run("coder-clip", "pull")
         assert (toy.planned(), toy.stale()) == ([], []), (commit, branch)
         assert ((toy / "results/report.html").read_bytes() == second) == (commit == "main")
         toy.git("checkout", "--quiet", "main")
-        toy.run("dvc", "checkout", "--quiet")
+        toy.run("coder-clip", "pull")
         assert (toy.planned(), toy.stale()) == ([], [])
 
 
@@ -189,7 +220,7 @@ def test_back_and_forth_where_the_bytes_are_the_same(toy: Project) -> None:
     toy.commit("second")
     for commit in ("HEAD~1", "main"):
         toy.git("checkout", "--quiet", commit)
-        toy.run("dvc", "checkout", "--quiet")
+        toy.run("coder-clip", "pull")
         assert (toy.planned(), toy.stale()) == ([], []), commit
 
 
@@ -202,7 +233,7 @@ def test_checkout_of_large_inputs_and_back(toy: Project) -> None:
     toy.commit("second")
     for commit in ("HEAD~1", "main"):
         toy.git("checkout", "--quiet", commit)
-        toy.run("dvc", "checkout", "--quiet")
+        toy.run("coder-clip", "pull")
         assert (toy.planned(), toy.stale()) == ([], []), commit
 
 
@@ -211,7 +242,7 @@ def test_a_configuration_committed_and_never_run(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.commit("a plan")
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet")
+    clone.run("coder-clip", "pull")
     assert clone.planned() == ["page", "score", "score"]
     assert clone.stale() == ["scores"]
 
@@ -228,7 +259,7 @@ def test_a_lost_state_folder(toy: Project) -> None:
 def test_times_in_the_future(toy: Project) -> None:
     """The clock of the machine that cloned was ahead."""
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet")
+    clone.run("coder-clip", "pull")
     for path in clone.folder.rglob("*"):
         if path.is_file() and ".git" not in path.parts and ".dvc" not in path.parts:
             os.utime(path, (4_000_000_000, 4_000_000_000))
@@ -255,10 +286,10 @@ def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 7")
     clone.snakemake()
     clone.commit("threshold 7")
-    clone.run("dvc", "push", "--quiet")
+    clone.run("coder-clip", "push")
     toy.git("pull", "--quiet", str(clone.folder), "HEAD")
-    assert "dvc checkout" in toy.snakemake("-n")  # told what is missing
-    toy.run("dvc", "pull", "--quiet")
+    assert "'coder-clip pull' brings those" in toy.snakemake("-n")  # told what is missing
+    toy.run("coder-clip", "pull")
     assert (toy.planned(), toy.stale()) == ([], [])
 
 
@@ -273,8 +304,8 @@ def test_what_this_configuration_does_not_make_is_not_recorded(toy: Project) -> 
     assert (toy / "results-set-aside/results/scores/m/b.json").is_file()
     assert (toy.planned(), toy.stale()) == ([], [])
     toy.commit("only a")
-    toy.run("dvc", "push", "--quiet")
+    toy.run("coder-clip", "push")
     clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet")
+    clone.run("coder-clip", "pull")
     assert (clone.planned(), clone.stale()) == ([], [])
     assert not (clone / "results/scores/m/b.json").exists()

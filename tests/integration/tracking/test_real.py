@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from project import BIN, ROOT, Project
-from working_copy import PHASES, REPORT, Work, few_pictures
+from working_copy import Work, few_pictures
 
 pytestmark = pytest.mark.rest
 
@@ -70,9 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
-        if (ROOT / name).is_file() and not name.startswith(
-            ("docs/", "benchmarks/", "provenance/", "dvc.lock", "results/")
-        ):
+        if (ROOT / name).is_file() and not name.startswith(("docs/", "benchmarks/", "dvc.lock", "results/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     few_pictures(folder)
@@ -81,9 +80,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("the pipeline")
-    Work(folder, "config/reproduce.yaml").commands(*PHASES, *REPORT)
-    said = project.run("snakemake", *RUN, "--touch", "--forceall").stdout  # records it (Work.make)
-    assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
+    Work(folder, "config/reproduce.yaml").make()
+    said = project.run("coder-clip", "record").stdout
     assert "recorded in DVC: texts, image_features" in said
     assert "is not recorded" not in said
     project.commit()
@@ -174,8 +172,8 @@ VALUES: dict[str, Any] = {  # of every key of config/reproduce.yaml another one
     "features.on_error": "skip",
     "rerank.top_k": 4,
     "rerank.top_ks": [2, 3],
-    "rerank.thresholds": [0.0, 0.1, 0.9],  # the largest counts (pipeline.Phase)
-    "adapter.methods": ["tip_adapter", "gda"],  # gda wants single views (pipeline.Phase)
+    "rerank.thresholds": [0.0, 0.1, 0.9],  # the largest counts
+    "adapter.methods": ["tip_adapter", "gda"],  # gda wants single views
     "adapter.shots": [1, 2],
     "adapter.seeds": [1, 3],
     "adapter.repeat_shots": True,
@@ -225,12 +223,12 @@ def changes_of(folder: Path) -> dict[str, dict[str, str]]:
     for path in [*sorted((package / "phases").glob("*.py")), *(package / f"{name}.py" for name in SOURCES)]:
         name = path.relative_to(folder).as_posix()
         found[f"source {name}"] = {name: path.read_text() + "\n# a comment\n"}
-    commands = yaml.safe_load((folder / "workflow/commands.yaml").read_text())
-    for phase, rules in commands.items():
-        for rule in rules:
-            text = with_value(commands, f"{phase}.{rule}", f"true; {rules[rule]}")
-            found[f"command {phase}.{rule}"] = {"workflow/commands.yaml": text}
-    for path in [*sorted((folder / "workflow").rglob("*.smk")), folder / "workflow/commands.yaml"]:
+    listed = yaml.safe_load((folder / "workflow/phases.yaml").read_text())
+    for phase, body in listed["phases"].items():
+        for rule, of in body["rules"].items():
+            text = with_value(listed, f"phases.{phase}.rules.{rule}.command", f"true; {of['command']}")
+            found[f"command {phase}.{rule}"] = {"workflow/phases.yaml": text}
+    for path in [*sorted((folder / "workflow").rglob("*.smk")), folder / "workflow/phases.yaml"]:
         name = path.relative_to(folder).as_posix()
         found[f"comment in {name}"] = {name: f"# a comment\n{path.read_text()}"}
     for name in ("data/texts/shapes.json", "data/texts/shapes.one_to_one.json"):
@@ -321,16 +319,10 @@ def test_every_key_was_changed_and_counts(answers: dict[str, dict[str, list[str]
 
 
 def test_numbers_are_explained(clone: Project) -> None:
-    shutil.rmtree(clone / ".snakemake")  # from what came with Git alone
-    said = clone.run(
-        "coder-clip",
-        "explain",
-        "results/tables/zero_shot.csv",
-        "method=coder,dataset=shapes",
-        "accuracy",
-        "--json",
-    ).stdout
-    found = json.loads(said)
+    shutil.rmtree(clone / ".snakemake")  # from what came with the pull alone
+    (line,) = re.findall(r"^coder-clip explain .*", (ROOT / "docs/sharing.md").read_text(), flags=re.M)
+    command = line.replace("rare", "shapes").split()
+    found = json.loads(clone.run(*command, "--json").stdout)
     made = [a["path"] for a in found["artefacts"]]
     assert made[0] == "results/tables/zero_shot.csv"
     assert "results/image_features/mini/shapes/test.safetensors" in made
@@ -341,15 +333,28 @@ def test_numbers_are_explained(clone: Project) -> None:
         "results/one_to_one/shapes.json",
     }
     assert found["changed"] == []
-    keys = {a["path"]: a["keys"] for a in found["artefacts"]}
-    assert "rerank" in " ".join(keys["results/rerank/mini/shapes.json"])
+    assert all(a["changed"] == "" for a in found["artefacts"])
+    params = {a["path"]: a["params"] for a in found["artefacts"]}
+    assert params["results/rerank/mini/shapes.json"]["rerank"]["top_k"] == 5
+    assert params["results/rerank/mini/shapes.json"]["datasets.shapes.threshold"] == 0.1
+    commit = clone.git("log", "-1", "--format=%h", "--", "dvc.lock").strip()
+    assert f"as in commit {commit}" in found["code"]
+    where = found["environment"]["image_features"][0]
+    assert {
+        "python",
+        "torch",
+        "open_clip_torch",
+        "processor",
+    } <= where.keys()  # of who made it, by the remote
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
-    clone.run(*found["rebuild"]["this table alone"].split())  # the command it gives makes the same table
-    assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
-    assert all(sha.startswith("sha256:") for sha in found["given"].values())
     clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
-    again = clone.run("coder-clip", "explain", "results/tables/zero_shot.csv", "5", "accuracy").stdout
-    assert "data/texts/shapes.json" in [x.split()[0] for x in again.splitlines() if "changed since" in x]
+    clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")
+    again = clone.run(*command).stdout
+    assert "changed since: a parameter changed (rerank {" in again
+    assert "data/texts/shapes.json" in [x.split()[0] for x in again.splitlines() if "  changed since" in x]
+    clone.git("checkout", "--quiet", ".")
+    clone.run(*found["again"].split())  # the command it gives makes the same number
+    assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
 
 
 def test_dvc_compares_versions(clone: Project) -> None:
@@ -377,5 +382,5 @@ def test_dvc_compares_versions(clone: Project) -> None:
     clone.commit("top_k 4")
     for commit in ("HEAD~1", "-"):  # back to the old results, and forward again
         clone.git("checkout", "--quiet", commit)
-        clone.run("dvc", "checkout", "--quiet")
+        clone.run("coder-clip", "pull")
         assert (plan(clone), clone.stale()) == (set(), []), commit

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Project
+from project import Project, add_remote, make_toy
 from servers import SSHD, Ssh, s3, sshd
 
 SECRET = "9f3c-not-to-be-found-anywhere"
@@ -116,6 +116,15 @@ class Remote:
     def _key(self, md5: str) -> str:
         before = f"{self.prefix}/" if self.kind == "s3" else ""
         return f"{before}files/md5/{md5[:2]}/{md5[2:]}"
+
+    def delete(self) -> None:
+        """The largest object is gone."""
+        objects = self.objects()
+        largest = max(objects, key=lambda md5: objects[md5])
+        if self.kind == "s3":
+            bucket(str(self.server)).Object(self._key(largest)).delete()
+        else:
+            (self.folder / self._key(largest)).unlink()
 
     def tamper(self) -> None:
         """Other bytes of the same length in the largest object."""
@@ -236,41 +245,119 @@ def test_an_interrupted_push_and_pull_go_on(
 
 
 @pytest.mark.rest
-def test_a_tampered_remote_object_is_noticed(toy: Project, remote: Remote) -> None:
+def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remote: Remote) -> None:
     remote.prepare(toy)
     toy.run("coder-clip", "push")
     remote.tamper()
     clone = toy.clone("clone")
     remote.prepare(clone)
     done = clone.run("coder-clip", "pull", ok=False)
-    assert done.returncode != 0 or "will be made again" in done.stdout
-    planned = clone.planned()
-    assert "feature" in planned
-    clone.snakemake()
+    assert done.returncode == 1
+    assert re.search(
+        r"phase features is not here: results/features/m/[ab]\.bin corrupt in the remote", done.stdout
+    )
+    assert "here now: texts, scores, report" in done.stdout  # it costs its phase only
+    assert not (clone / "results/features").exists()
+    # size alone tells SSH nothing: it is read back when asked
+    said = toy.run("coder-clip", "push", *(["--verify"] if remote.kind == "ssh" else [])).stdout
+    assert "replaced in the remote, where it was corrupt: results/features/m/" in said
+    clone.run("coder-clip", "pull")
     assert (clone.planned(), clone.stale()) == ([], [])
-    good = (toy / "results/features/m/a.bin").read_bytes(), (toy / "results/features/m/b.bin").read_bytes()
-    shutil.rmtree(clone / "results/features")
-    clone.run("dvc", "checkout", "--quiet")  # the cache got rid of the tampered bytes, too
-    assert (
-        (clone / "results/features/m/a.bin").read_bytes(),
-        (clone / "results/features/m/b.bin").read_bytes(),
-    ) == good
+    assert clone.bytes() == toy.bytes()
 
 
 @pytest.mark.rest
-@pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_a_tampered_remote_object_stops_a_verifying_pull(toy: Project, remote: Remote) -> None:
-    toy.run("dvc", "remote", "modify", "store", "verify", "true")
-    toy.commit("verify")
+def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, remote: Remote) -> None:
     remote.prepare(toy)
     toy.run("coder-clip", "push")
-    remote.tamper()
+    remote.delete()
+    shown = toy.run("coder-clip", "status").stdout
+    assert [line.split()[4] for line in shown.splitlines()[1:5]] == ["yes", "no", "yes", "yes"]
+    assert "(1 files sent, 16 verified)" in toy.run("coder-clip", "push").stdout
+    assert "no" not in toy.run("coder-clip", "status").stdout.split()
+
+
+@pytest.mark.rest
+def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
+    """From the workspace it is mended; where that has other bytes it is named, and the rest is sent."""
+    shutil.rmtree(toy.folder.parent / "store")
+    cache = in_folder(toy / ".dvc/cache")
+    largest = max(cache, key=lambda md5: cache[md5])
+    path = toy / f".dvc/cache/files/md5/{largest[:2]}/{largest[2:]}"
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"corrupt" + good[7:])
+    toy.run("coder-clip", "push")
+    assert path.read_bytes() == good
+    shutil.rmtree(toy.folder.parent / "store")
+    path.chmod(0o644)
+    path.write_bytes(b"corrupt" + good[7:])
+    shutil.rmtree(toy / "results/features")
+    done = toy.run("coder-clip", "push", ok=False)
+    assert done.returncode == 1
+    assert "phase features is not pushed: results/features/m/" in done.stdout
+    assert "in the remote: texts, scores, report" in done.stdout
+    assert largest not in in_folder(toy.folder.parent / "store")
+
+
+@pytest.mark.rest
+def test_a_project_that_is_recorded_in_part(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "work")
+    add_remote(toy, "../store")
+    toy.snakemake("results/texts/a.json", "results/texts/b.json")
+    toy.commit()
+    toy.run("coder-clip", "push")
     clone = toy.clone("clone")
-    remote.prepare(clone)
-    done = clone.run("coder-clip", "pull", ok=False)
-    assert done.returncode != 0
-    assert "results/features" in done.stdout
-    assert not (clone / "results/features").exists()
+    assert "here now: texts" in clone.run("coder-clip", "pull").stdout
+    assert clone.planned() == ["feature", "feature", "page", "score", "score"]
+
+
+@pytest.mark.rest
+def test_results_that_are_recorded_nowhere_survive_a_pull(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    toy.snakemake(DVC_STAGE="none")
+    mine = (toy / "results/scores/m/a.json").read_bytes()
+    (toy / "results/scores/notes.txt").write_text("mine")
+    assert "recorded nowhere, moved to results-set-aside/" in toy.run("coder-clip", "pull").stdout
+    assert (toy / "results-set-aside/results/scores/m/a.json").read_bytes() == mine
+    assert (toy / "results-set-aside/results/scores/notes.txt").read_text() == "mine"
+    assert toy.planned() == ["page", "score", "score"]
+
+
+@pytest.mark.rest
+def test_gc_keeps_what_a_colleague_needs(toy: Project, clone: Project) -> None:
+    """Their branch was never fetched here; 'dvc gc --cloud' would delete its objects."""
+    toy.run("git", "init", "--quiet", "--bare", "../origin")
+    for project in (toy, clone):
+        project.run("git", "remote", "remove", "origin", ok=False)
+        project.git("remote", "add", "origin", "../origin")
+    toy.git("push", "--quiet", "origin", "main")
+    clone.git("checkout", "--quiet", "-b", "other")
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    clone.snakemake()
+    clone.commit("scale 3")
+    clone.run("coder-clip", "push")
+    clone.git("push", "--quiet", "origin", "other")
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 4")  # never committed, pushed by mistake
+    toy.snakemake()
+    toy.run("coder-clip", "push")
+    toy.git("checkout", "--quiet", "--force", "main")
+    store = toy.folder.parent / "store"
+    before = in_folder(store)
+    assert "younger than 30 days" in toy.run("coder-clip", "gc", "--cloud", "--delete").stdout
+    assert in_folder(store) == before
+    for path in store.rglob("*"):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    assert "--delete deletes them" in toy.run("coder-clip", "gc", "--cloud").stdout
+    assert "deleted from the remote" in toy.run("coder-clip", "gc", "--cloud", "--delete").stdout
+    assert 0 < len(in_folder(store)) < len(before)
+    for branch in ("main", "other"):
+        fresh = toy.clone(f"fresh-{branch}")
+        fresh.git("remote", "set-url", "origin", "../origin")
+        fresh.git("fetch", "--quiet")
+        fresh.git("checkout", "--quiet", branch)
+        fresh.run("coder-clip", "pull")
+        assert fresh.planned() == []
 
 
 @pytest.mark.rest

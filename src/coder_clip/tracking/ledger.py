@@ -1,0 +1,262 @@
+"""What is known of how files were made: true statements, each of one job that ran to its end with nobody interfering.
+
+The ledger of this folder (.snakemake/coder-clip/made.jsonl) gets a line when a run finishes a job. What is recorded of
+a phase travels in results/provenance/{phase}.json, an output that DVC stores like the others. A statement names code,
+parameters, the sha256 of all inputs and of the file itself, so it is as true elsewhere: whether it speaks of the files
+and of the tree that are here is compared before it is believed. `snakemake --touch` writes no line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..artifacts import write_json
+from ..environment import PACKAGES
+from ..errors import UserError
+from .hashes import STATE, Hashes
+from .snakemake import KNOWN_FORMAT, Job, Making, making
+
+LEDGER = STATE / "made.jsonl"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One file: its sha256, how it was made, and on what. doubt: why the rest is not known to be true."""
+
+    sha256: str
+    making: Making
+    environment: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
+
+
+Book = dict[str, list[Made]]  # path -> what is known of it, the newest last
+
+
+def foreign_code() -> str | None:
+    """Where coder_clip is imported from, if not from ./src: then that code runs, and ./src would be recorded."""
+    own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
+    return str(used) if own.is_dir() and own != used else None
+
+
+def read_ledger() -> Book:
+    """What runs in this folder have made."""
+    book: Book = {}
+    with suppress(FileNotFoundError), LEDGER.open(encoding="utf-8") as stream:
+        for line in stream:
+            with suppress(ValueError, KeyError, TypeError):  # half a line, of a kill
+                row = json.loads(line)
+                made = Making.read(row["making"])
+                for path, sha in row["outputs"].items():
+                    book.setdefault(path, []).append(Made(sha, made, row["environment"], row["doubt"]))
+    return book
+
+
+def add(outputs: Mapping[str, str], made: Making, where: Mapping[str, str], doubt: str = "") -> None:
+    """Append one job."""
+    row = {"outputs": outputs, "making": asdict(made), "environment": where, "doubt": doubt}
+    LEDGER.parent.mkdir(parents=True, exist_ok=True)
+    with LEDGER.open("a+b") as stream:  # one write: other runs append, too
+        whole = stream.tell() == 0 or (stream.seek(-1, os.SEEK_END), stream.read(1))[1] == b"\n"
+        stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
+
+
+def shrink(book: Book) -> None:
+    """Forget what is neither here nor among the last few makings of a file, when the ledger has grown large."""
+    if not LEDGER.is_file() or LEDGER.stat().st_size < 30_000_000:
+        return
+    rows = [(path, m) for path, makings in book.items() if os.path.exists(path) for m in makings[-3:]]
+    LEDGER.unlink()
+    for path, m in rows:
+        add({path: m.sha256}, m.making, m.environment, m.doubt)
+
+
+def environment(here: bool) -> dict[str, str]:
+    """Versions, and the processor if jobs run on this machine."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
+        best = next((f for f in ("avx512f", "avx2", "avx") if f in flags), "")
+        found["processor"] = f"{platform.machine()} {best}".strip() if here else "of a node"
+    return found
+
+
+class Watch:
+    """Follows one run of Snakemake: what each job reads when it starts, and what it has made when it ends."""
+
+    def __init__(self, workflow: Any, config: str | Path) -> None:
+        self._config, self._state = config, state_of(config)
+        self._hashes, self._read = Hashes(), dict[str, dict[str, str]]()
+        self._where = environment(workflow.local_exec)
+        persistence, dag = workflow.persistence, workflow.dag
+        started, finish = persistence.started, dag.finish
+
+        def note_start(job: Any, *more: Any, **named: Any) -> Any:
+            with suppress(OSError):
+                self._read[str(job.output[0]) if job.output else ""] = inputs_of(job, self._hashes)
+            return started(job, *more, **named)
+
+        async def note_end(job: Any, *more: Any, **named: Any) -> Any:
+            for member in job if job.is_group() else [job]:
+                with suppress(OSError):  # then nothing is known of it
+                    self._finished(member, making(member, persistence))
+            return await finish(job, *more, **named)
+
+        persistence.started, dag.finish = note_start, note_end
+
+    def _finished(self, job: Any, made: Making) -> None:
+        before = self._read.get(str(job.output[0])) if job.output else None
+        if before is None:
+            return
+        after = inputs_of(job, self._hashes)
+        changed = sorted(p for p in before if before[p] != after.get(p))
+        doubt = f"{changed[0]} changed while it was made" if changed else ""
+        if not doubt and state_of(self._config) != self._state:
+            doubt = f"{self._config} changed while it was made"
+        outputs = {str(p): self._hashes.sha256(str(p)) for p in job.output}
+        add(outputs, Making(**{**vars(made), "inputs": before}), self._where, doubt)
+        self._hashes.save()
+
+
+def inputs_of(job: Any, hashes: Hashes) -> dict[str, str]:
+    """sha256 of each input of a job of Snakemake's."""
+    return {str(p): hashes.sha256(str(p)) for p in job.input if os.path.isfile(p)}
+
+
+def state_of(config: str | Path) -> str:
+    """What a configuration file holds, comments left out: a hash and its name. Jobs read it when they start."""
+    with suppress(OSError, yaml.YAMLError):
+        document = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        return f"{hashlib.sha256(repr(document).encode()).hexdigest()} {config}"
+    return ""
+
+
+# ---- the record of a phase
+
+
+def dump(files: Mapping[str, Made]) -> dict[str, Any]:
+    """The document of results/provenance/{phase}.json; what files share is written once."""
+    inputs = {p: sha for made in files.values() for p, sha in made.making.inputs.items()}
+    shared: dict[str, set[str]] = {}
+    for made in files.values():
+        own = set(made.making.input)
+        shared[made.making.rule] = shared.get(made.making.rule, own) & own
+    rules = {
+        rule: {
+            "code": next(m.making.code for m in files.values() if m.making.rule == rule),
+            "input": sorted(common),
+        }
+        for rule, common in sorted(shared.items())
+    }
+    return {
+        "format": KNOWN_FORMAT,
+        "rules": rules,
+        "files": {path: _dump(made, shared) for path, made in sorted(files.items())},
+        "inputs": dict(sorted(inputs.items())),
+    }
+
+
+def _dump(made: Made, shared: Mapping[str, set[str]]) -> dict[str, Any]:
+    m = made.making
+    own = [p for p in m.input if p not in shared[m.rule]]
+    twice = sorted(p for p in shared[m.rule] if m.input.count(p) > 1)  # Snakemake compares the list
+    found = {"sha256": made.sha256, "rule": m.rule, "shellcmd": m.shellcmd, "input": own, "twice": twice}
+    return {**found, "params": list(m.params), "log": list(m.log), "benchmark": m.benchmark}
+
+
+def load(document: Any) -> dict[str, Made]:
+    """What `dump` wrote. UserError for another format or a damaged document."""
+    try:
+        if document["format"] != KNOWN_FORMAT:
+            raise UserError(
+                f"the record is of format {document['format']}, known here is {KNOWN_FORMAT}; "
+                "install the versions of constraints.txt"
+            )
+        found = {}
+        for path, f in document["files"].items():
+            rule = document["rules"][f["rule"]]
+            input = tuple(sorted([*rule["input"], *f["twice"], *f["input"]]))
+            sums = {p: document["inputs"][p] for p in input}
+            lists = (input, tuple(f["params"]), tuple(f["log"]))
+            found[path] = Made(
+                f["sha256"], Making(f["rule"], rule["code"], f["shellcmd"], *lists, f["benchmark"], sums)
+            )
+        return found
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError("the record is damaged") from error
+
+
+def write_record(path: Path, files: Mapping[str, Made]) -> None:
+    """Write the record of a phase, unless it is there already."""
+    document = dump(files)
+    with suppress(OSError, ValueError):
+        if json.loads(path.read_text(encoding="utf-8")) == document:
+            return
+    write_json(path, document)
+
+
+# ---- does a statement speak of this tree?
+
+
+def why_not(made: Made, wanted: Making, sha_of: Mapping[str, str]) -> str:
+    """What tells this making of a file from the one that is wanted, in a few words; "" if it is the same.
+
+    sha_of: what each input holds here, or will hold.
+    """
+    if made.doubt:
+        return made.doubt
+    m = made.making
+    if m.code != wanted.code:
+        return "the command changed"
+    if m.input != wanted.input:
+        gone, new = sorted(set(m.input) - set(wanted.input)), sorted(set(wanted.input) - set(m.input))
+        return (
+            f"other inputs than before ({', '.join([*('-' + p for p in gone), *('+' + p for p in new)][:3])})"
+        )
+    if m.params != wanted.params:
+        return f"a parameter changed ({', '.join(changed_params(m.params, wanted.params)) or 'of the rule'})"
+    changed = [p for p in dict.fromkeys(m.input) if sha_of.get(p) != m.inputs.get(p)]
+    return f"an input changed ({changed[0]})" if changed else ""
+
+
+def changed_params(old: Iterable[str], new: Iterable[str]) -> list[str]:
+    """Keys of the configuration whose values differ, each with both values."""
+    before, now = params_by_name(old), params_by_name(new)
+    absent = "not there"
+    return [
+        f"{key} {before.get(key, absent)} → {now.get(key, absent)}"
+        for key in {**before, **now}
+        if before.get(key, absent) != now.get(key, absent)
+    ]
+
+
+def params_by_name(params: Iterable[str]) -> dict[str, Any]:
+    """The parameters that have names: what `reads` of a rule gave, as Snakemake keeps it."""
+    import ast
+
+    found: dict[str, Any] = {}
+    for param in params:
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(param)
+            if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+                found |= value
+    return found
+
+
+def wanted_by_path(jobs: Iterable[Job]) -> dict[str, Making]:
+    """How each file of the plan is to be made."""
+    return {path: job.making for job in jobs for path in job.outputs}

@@ -1,0 +1,189 @@
+"""Snakemake's side: the jobs it plans, and its own records of what made a file.
+
+Both are private interfaces, so its version is checked before anything is touched.
+`python -m coder_clip.tracking.snakemake CONFIG` prints the plan as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+KNOWN_VERSION, KNOWN_FORMAT = "9.27.", 6
+OFF = "CODER_CLIP_TRACKING"  # environment: "off" in a Snakemake that only answers questions
+CHECKED_BY_CONTENT = 1_000_000  # bytes; of larger inputs Snakemake compares the time alone
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a file is made, or was: rule, command, parameters, and the sha256 of each input ("" where not known)."""
+
+    rule: str
+    code: str | None
+    shellcmd: str | None
+    input: tuple[str, ...]
+    params: tuple[str, ...]
+    log: tuple[str, ...] = ()
+    benchmark: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def same(self, other: Making) -> bool:
+        """Whether both run the same command with the same parameters on the same files, whatever these hold."""
+        mine, theirs = (self.code, self.input, self.params), (other.code, other.input, other.params)
+        return mine == theirs
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> Making:
+        return cls(**{**raw, **{k: tuple(raw[k]) for k in ("input", "params", "log")}})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the plan. reads: the keys of the configuration that decide what it makes, with their values."""
+
+    making: Making
+    outputs: tuple[str, ...]
+    reads: dict[str, Any]
+
+
+def plan(config: str | Path) -> list[Job]:
+    """Every job of the default target that makes something. UserError in Snakemake's words where it cannot plan."""
+    command = [sys.executable, "-m", __name__, str(config)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, OFF: "off"}, check=False
+    )
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no answer"]
+        raise UserError(f"Snakemake cannot plan: {said[-1].removeprefix('coder-clip: error: ')}")
+    jobs = json.loads(done.stdout)
+    return [Job(Making.read(job["making"]), tuple(job["outputs"]), job["reads"]) for job in jobs]
+
+
+def making(job: Any, persistence: Any) -> Making:
+    """How a job of Snakemake's makes its files; its inputs are not hashed."""
+    return Making(
+        rule=job.rule.name,
+        code=persistence._code(job.rule),
+        shellcmd=job.shellcmd,
+        input=tuple(map(str, persistence._input(job))),  # Snakemake's own kind of string cannot be copied
+        params=tuple(persistence._params(job)),
+        log=tuple(map(str, persistence._log(job))),
+        benchmark=str(job.benchmark or ""),
+    )
+
+
+class Records:
+    """Snakemake's records in the working directory. UserError for a Snakemake whose records are not known."""
+
+    def __init__(self) -> None:
+        import snakemake
+        from snakemake import persistence
+        from snakemake.persistence.file import FilePersistence
+
+        if not snakemake.__version__.startswith(KNOWN_VERSION):
+            raise UserError(
+                f"Snakemake {snakemake.__version__} is installed, whose records are not known here; "
+                f"install 'snakemake>={KNOWN_VERSION}0,<9.28'"
+            )
+        if persistence.RECORD_FORMAT_VERSION != KNOWN_FORMAT:
+            raise UserError(
+                f"Snakemake writes records of format {persistence.RECORD_FORMAT_VERSION}, known here is "
+                f"{KNOWN_FORMAT}; install the Snakemake of constraints.txt"
+            )
+        self._make: Any = persistence.MetadataRecord
+        # makes its folders, too: a metadata folder alone would count as one of an older Snakemake
+        self._store: Any = FilePersistence(nolock=True, path=Path(".snakemake").resolve())
+
+    def read(self, path: str) -> tuple[Making, float] | None:
+        """How Snakemake says that an output was made, and the time that the file had then; None where it does not."""
+        try:
+            with open(self._store._record_path(self._store._metadata_path, path), encoding="utf-8") as stream:
+                raw = json.load(stream)
+        except (OSError, ValueError):
+            return None  # none, or half written
+        if not raw or raw.get("record_format_version") != KNOWN_FORMAT or not raw.get("rule"):
+            return None
+        sums = raw.get("input_checksums") or {}
+        named = {path: sums[path].removeprefix("sha256:") for path in sums}
+        how = {"shellcmd": raw.get("shellcmd"), "inputs": named, "benchmark": ""}
+        lists = {key: raw.get(key) or () for key in ("input", "params", "log")}
+        return Making.read({"rule": raw["rule"], "code": raw.get("code"), **how, **lists}), raw.get(
+            "endtime"
+        ) or 0.0
+
+    def write(self, path: str, made: Making, endtime: float) -> None:
+        """Let Snakemake know how an output was made. No time, machine or environment comes from elsewhere."""
+        small = {
+            p: f"sha256:{sha}"
+            for p, sha in made.inputs.items()
+            if sha and (not os.path.isfile(p) or os.path.getsize(p) <= CHECKED_BY_CONTENT)
+        }
+        record = self._make(
+            rule=made.rule,
+            code=made.code,
+            shellcmd=made.shellcmd,
+            input=list(made.input),
+            params=list(made.params),
+            log=list(made.log),
+            input_checksums=small,
+            record_format_version=KNOWN_FORMAT,
+            incomplete=False,
+            starttime=endtime,
+            endtime=endtime,
+        )
+        self._store._write_record(path, record)
+        self._store._unmark_incomplete(path)
+
+    def forget(self, path: str) -> None:
+        self._store._delete_record(path)
+
+    def incomplete(self, paths: Iterable[str]) -> set[str]:
+        """Outputs whose job was started and not finished."""
+        self._store._clear_cache()
+        return set(self._store._filter_incomplete_keys(list(paths)))
+
+
+def running() -> bool:
+    """Whether a Snakemake works in this directory, or was killed and its lock is still here."""
+    return any(Path(".snakemake/locks").glob("*.lock"))
+
+
+def main() -> None:
+    os.environ[OFF] = "off"
+    from snakemake.api import OutputSettings, SnakemakeApi
+    from snakemake.settings.types import ConfigSettings, Quietness, ResourceSettings
+
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api,
+    ):
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=[Path(sys.argv[1])]),
+            snakefile=Path("Snakefile"),
+        )
+        workflow.dag().summary()
+        found = [
+            {
+                "making": asdict(making(job, workflow._workflow.persistence)),
+                "outputs": list(map(str, job.output)),
+                "reads": job.params.get("reads") or {},
+            }
+            for job in workflow._workflow.dag.jobs
+            if job.output
+        ]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

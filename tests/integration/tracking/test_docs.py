@@ -1,0 +1,153 @@
+"""Every command of docs/sharing.md, as it is printed, in the toy project."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from project import ROOT, Project, make_toy
+
+pytestmark = pytest.mark.rest
+
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/sharing.md").read_text(), flags=re.M | re.S)
+REPLACED = {  # what differs in the toy: it has no Makefile of its own, and other keys and names
+    r"make reproduce CONFIG=(\S+)": r"snakemake --profile workflow/profiles/default --configfile \1",
+    r"make reproduce": "snakemake --profile workflow/profiles/default",
+    r"rerank\.top_k=4": "threshold=7",
+    r"/shared/coder-clip": "../shared",
+}
+
+
+def block(beginning: str) -> str:
+    """The one block with this command, in the toy's words."""
+    (found,) = [b for b in BLOCKS if beginning in b]
+    for pattern, other in REPLACED.items():
+        found = re.sub(pattern, other, found)
+    return found
+
+
+def lines(beginning: str) -> list[str]:
+    return [line for line in block(beginning).splitlines() if line.strip()]
+
+
+@pytest.fixture
+def shared(toy: Project) -> Project:
+    """With a Git remote, as a group has one."""
+    toy.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", "../origin.git")
+    toy.git("remote", "add", "origin", "../origin.git")
+    toy.git("push", "--quiet", "--set-upstream", "origin", "main")
+    return toy
+
+
+def colleague(shared: Project, name: str = "colleague") -> Project:
+    folder = shared.folder.parent / name
+    shared.run("git", "clone", "--quiet", "../origin.git", str(folder))
+    return Project(folder)
+
+
+def test_three_lines(shared: Project) -> None:
+    run, share, take = lines("prints the next line")
+    other = colleague(shared)
+    shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    shared.run("sh", "-ec", run)
+    shared.git("add", "config")  # the line that the run prints names it, too
+    shared.run("sh", "-ec", share)
+    assert "Nothing to be done" in other.run("sh", "-ec", take).stdout
+    assert other.bytes() == shared.bytes()
+
+
+def test_three_lines_for_another_configuration(shared: Project) -> None:
+    text = (shared / "config/reproduce.yaml").read_text()
+    (shared / "config/mine.yaml").write_text(text + "results: results/mine\n")
+    run, share, take = lines("CONFIG=config/mine.yaml")
+    other = colleague(shared)
+    for line in (run, share):
+        shared.run("sh", "-ec", line)
+    other.run("sh", "-ec", take)
+    assert other.bytes("results/mine") == shared.bytes("results/mine")
+    assert shared.git("status", "--short") == ""
+
+
+@pytest.mark.parametrize("kind", ["/shared/coder-clip", "ssh://host", "s3://bucket"])
+def test_remotes(kind: str, tmp_path: Path) -> None:
+    """What is typed once; pushing to real servers is tested in test_remotes.py."""
+    toy = make_toy(tmp_path / "work")
+    (tmp_path / "ssh").write_text("#!/bin/sh\n")
+    (tmp_path / "ssh").chmod(0o755)
+    toy.run("sh", "-ec", block(kind), PATH=f"{tmp_path}{os.pathsep}{toy.environment['PATH']}")
+    assert "store" in toy.run("dvc", "remote", "list").stdout
+    if kind.startswith("/"):
+        toy.snakemake()
+        toy.commit()
+        toy.run("coder-clip", "push")
+
+
+def test_day_by_day(shared: Project) -> None:
+    for command in lines("coder-clip push --verify"):
+        shared.run("sh", "-ec", command)
+
+
+def test_an_older_commit_and_back(shared: Project) -> None:
+    old = shared.bytes()
+    shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    shared.snakemake()
+    shared.commit("6")
+    new = shared.bytes()
+    there, back = lines("git checkout HEAD~1")
+    for line, expected in ((there, old), (back, new)):
+        shared.run("sh", "-ec", line)
+        assert shared.bytes() == expected
+        assert (shared.planned(), shared.stale()) == ([], [])
+
+
+def test_merge(shared: Project) -> None:
+    shared.git("checkout", "--quiet", "-b", "colleague")
+    shared.edit("src/score.py", "% 100", "% 50")
+    shared.snakemake()
+    shared.commit("theirs")
+    shared.git("checkout", "--quiet", "main")
+    shared.run("coder-clip", "pull")
+    shared.edit("data/a.txt", "red", "green")
+    shared.snakemake()
+    shared.commit("ours")
+    merge, settle, commit, run = lines("coder-clip merge")
+    said = shared.run("sh", "-ec", merge, ok=False)
+    assert said.returncode != 0
+    assert "Merge conflict in dvc.lock" in said.stdout
+    for line in (settle, commit, run):
+        shared.run("sh", "-ec", line)
+    assert (shared.planned(), shared.stale()) == ([], [])
+
+
+def test_experiments(shared: Project) -> None:
+    for line in lines("dvc exp run --name"):
+        shared.run("sh", "-ec", line)
+    assert (shared.planned(), shared.stale()) == ([], [])
+
+
+def test_import(shared: Project, tmp_path: Path) -> None:
+    other = make_toy(tmp_path / "elsewhere")
+    other.run("sh", "-ec", block("dvc import").replace("../project", "../work"))
+    assert (other / "tables/main.csv").read_bytes() == (shared / "results/tables/main.csv").read_bytes()
+
+
+def test_making_room(shared: Project) -> None:
+    shared.run("sh", "-ec", block("coder-clip gc"))
+    assert (shared.planned(), shared.stale()) == ([], [])
+
+
+def test_no_block_is_left_out() -> None:
+    """Those of a fresh clone and of explain run in test_real.py, on the real pipeline."""
+    tested = Path(__file__).read_text()
+    elsewhere = ("git clone … && cd …", "coder-clip explain")
+    for text in BLOCKS:
+        begins = [
+            *re.findall(r'(?:block|lines)\("(.*?)"\)', tested),
+            "/shared",
+            "ssh://",
+            "s3://",
+            *elsewhere,
+        ]
+        assert any(beginning in text for beginning in begins), text

@@ -1,0 +1,304 @@
+"""Nothing is vouched for that did not happen: merges, other code, --touch, edits at the wrong moment.
+
+Afterwards either the right jobs run, or everything is current and forcing every job changes no byte (Project.honest).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import Project, wait_for
+
+pytestmark = pytest.mark.rest
+Edit = tuple[str, str, str]
+
+FEATURE: Edit = (
+    "src/feature.py",
+    "seed[:1_500_000]",
+    "seed[: 1_500_000 - words.count('brown')]",
+)  # same bytes here
+BROWN: Edit = ("data/a.txt", "round red small", "brown red small")  # and others with this text
+SCORE: Edit = ("src/score.py", "% 100", "% 50")
+
+
+def two_sides(
+    toy: Project, ours: tuple[str, str, str], theirs: tuple[str, str, str]
+) -> subprocess.CompletedProcess[str]:
+    """A branch for each edit, run and committed; then theirs is merged into ours."""
+    toy.git("checkout", "--quiet", "-b", "theirs")
+    toy.edit(*theirs)
+    toy.snakemake()
+    toy.commit("theirs")
+    toy.git("checkout", "--quiet", "main")
+    toy.run("coder-clip", "pull")
+    toy.edit(*ours)
+    toy.snakemake()
+    toy.commit("ours")
+    return toy.run("git", "merge", "theirs", "-m", "both", ok=False)
+
+
+def conclude(toy: Project) -> str:
+    said = toy.run("coder-clip", "merge").stdout
+    toy.git("commit", "--quiet", "-m", "both")
+    return said
+
+
+# ---- Git
+
+
+def test_a_merge_of_code_and_text_makes_what_neither_side_made(toy: Project) -> None:
+    assert two_sides(toy, FEATURE, BROWN).returncode != 0
+    said = conclude(toy)
+    assert "texts: theirs" in said
+    assert "features: neither side, will be made again" in said
+    assert "a run makes again: features, scores, report" in said
+    assert toy.honest() == [
+        "feature",
+        "page",
+        "score",
+    ]  # the other data set: our code on the same text, made here
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_merge_of_independent_phases_keeps_what_fits(toy: Project) -> None:
+    """Theirs made another score from the same features: all of it holds."""
+    merged = two_sides(toy, ("src/common.py", "asked to", "told to"), SCORE)
+    assert merged.returncode != 0
+    said = conclude(toy)
+    assert "texts: ours" in said
+    assert "features: ours" in said
+    assert "scores: neither side" in said  # ours has another score.py, theirs another common.py
+    assert toy.honest() == ["page", "score", "score"]
+
+
+def test_a_conflict_is_settled_by_nothing_else(toy: Project) -> None:
+    """A look, a run or a record in the middle of a merge leaves it open; ours whole is compared like any other."""
+    assert two_sides(toy, FEATURE, BROWN).returncode != 0
+    before = {p: (toy / p).read_bytes() for p in ("dvc.lock", "dvc.yaml", "results/tables/main.csv")}
+    assert "dvc.lock is in conflict; 'coder-clip merge' settles it" in toy.run("coder-clip", "status").stdout
+    toy.snakemake("-n")
+    said = toy.run("coder-clip", "record", ok=False).stdout
+    assert "dvc.lock is in conflict; 'coder-clip merge' settles it" in said
+    assert "dvc.lock is in conflict" in toy.run("coder-clip", "pull", ok=False).stdout
+    assert {p: (toy / p).read_bytes() for p in before} == before
+    assert "UU" in toy.git("status", "--short") or "AA" in toy.git("status", "--short")
+    toy.git("checkout", "--ours", "--", "dvc.lock", "results")
+    toy.git("add", "--all")
+    toy.git("commit", "--quiet", "-m", "ours")
+    assert "text" in toy.honest()
+
+
+def test_sources_in_conflict_come_first(toy: Project) -> None:
+    assert two_sides(toy, ("src/score.py", "% 100", "% 60"), SCORE).returncode != 0
+    said = toy.run("coder-clip", "merge", ok=False)
+    assert said.returncode == 1
+    assert "settle src/score.py first" in said.stdout
+    toy.git("checkout", "--theirs", "src/score.py")
+    toy.git("add", "src/score.py")
+    said_then = conclude(toy)
+    assert "scores: theirs" in said_then
+    assert toy.honest() == []
+
+
+@pytest.mark.parametrize("how", ["rebase", "cherry-pick", "revert", "stash"])
+def test_other_ways_to_combine_two_sides(toy: Project, how: str) -> None:
+    toy.git("checkout", "--quiet", "-b", "theirs")
+    toy.edit(*BROWN)
+    toy.snakemake()
+    toy.commit("theirs")
+    toy.git("checkout", "--quiet", "main")
+    toy.run("coder-clip", "pull")
+    toy.edit(*FEATURE)
+    toy.snakemake()
+    if how == "stash":
+        toy.git("stash")
+        toy.git("merge", "--quiet", "theirs")
+        stopped = toy.run("git", "stash", "pop", ok=False)
+    else:
+        toy.commit("ours")
+        if how == "revert":
+            toy.edit("src/common.py", "asked to", "told to")
+            toy.snakemake()
+            toy.commit("more")
+        command = {"rebase": ["rebase", "theirs"], "cherry-pick": ["cherry-pick", "theirs"]}
+        stopped = toy.run("git", *command.get(how, ["revert", "--no-edit", "HEAD~1"]), ok=False)
+    assert stopped.returncode != 0
+    toy.run("coder-clip", "merge")
+    if how != "stash":
+        toy.run("git", how, "--continue", GIT_EDITOR="true")
+    assert "page" in toy.honest()
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+# ---- the code, the configuration and the files that were really used
+
+
+def test_code_of_another_clone_neither_runs_nor_is_recorded(toy: Project) -> None:
+    """Its environment is active here: what ./src holds would be recorded for bytes that the other code made."""
+    (toy / "src/coder_clip").mkdir()
+    (toy / "src/coder_clip/__init__.py").write_text("")
+    toy.edit(*SCORE)
+    before = toy.lock(), toy.bytes()
+    for command in (("snakemake", "--cores", "1"), ("coder-clip", "record")):
+        done = toy.run(*command, ok=False)
+        assert done.returncode == 1
+        assert "not from ./src" in done.stdout or "not that in ./src" in done.stdout
+        assert "make install" in done.stdout
+    assert (toy.lock(), toy.bytes()) == before
+
+
+def test_touched_files_are_not_recorded(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 4")
+    before = toy.lock()
+    toy.snakemake("--touch")
+    assert toy.lock() == before
+    assert "Nothing to be done" in toy.snakemake()  # who touches says so to Snakemake
+    said = toy.run("coder-clip", "record", ok=False).stdout
+    assert "a parameter changed (threshold 5 → 4)" in said
+    assert toy.lock() == before
+    shown = toy.run("coder-clip", "status").stdout
+    assert "a parameter changed (threshold 5 → 4) (4)" in shown
+    toy.commit("touched")
+    toy.run("coder-clip", "push")
+    clone = toy.clone("clone")
+    clone.run("coder-clip", "pull")
+    assert clone.planned() == ["page", "score", "score"]
+
+
+def during_a_job(toy: Project, change: Edit) -> str:
+    """A run of scores in whose middle something is edited; what it says."""
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "pause").write_text("m/b.json")
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    wait_for(toy / "hanging")
+    toy.edit(*change)
+    (toy / "pause").unlink()
+    said = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, said
+    return said
+
+
+def test_an_edit_of_the_code_in_the_middle_of_a_job(toy: Project) -> None:
+    """Snakemake notes the new text of a source that ran as it was before."""
+    said = during_a_job(toy, SCORE)
+    assert "src/score.py changed while it was made" in said
+    assert "score" in toy.honest()
+
+
+def test_an_edit_of_the_configuration_in_the_middle_of_a_run(toy: Project) -> None:
+    """Jobs read it when they start, and Snakemake notes what it held before."""
+    said = during_a_job(toy, ("config/reproduce.yaml", "words: 3", "words: 2"))
+    assert "config/reproduce.yaml changed while it was made" in said
+    assert toy.honest() == ["feature", "feature", "page", "score", "score", "text", "text"]
+
+
+def test_a_truncated_file_with_its_old_time(toy: Project) -> None:
+    path = toy / "results/features/m/a.bin"
+    was = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:1000])
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    before = toy.lock()
+    said = toy.run("coder-clip", "record", ok=False).stdout
+    assert "results/features/m/a.bin not the bytes that were made" in said
+    assert toy.lock() == before
+    assert toy.honest() == ["feature", "page", "score"]
+
+
+def test_a_killed_run_vouches_for_nothing_that_it_did_not_see(toy: Project) -> None:
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    (toy / "hang").write_text("m/b.bin")
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    job = int(wait_for(toy / "hanging"))
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    os.kill(job, signal.SIGKILL)
+    (toy / "hang").unlink()
+    toy.run("snakemake", "--unlock")
+    assert "feature" in toy.honest()
+
+
+def test_a_queued_experiment_runs_the_code_that_was_queued(toy: Project) -> None:
+    """The edit is taken back before the queue starts."""
+    toy.edit(*SCORE)
+    toy.run("dvc", "exp", "run", "--queue", "--name", "fifty")
+    toy.git("checkout", "src/score.py")
+    toy.run("dvc", "queue", "start")
+    wait_for_experiment(toy, "fifty")
+    toy.run("dvc", "exp", "apply", "fifty")
+    assert "% 50" in (toy / "src/score.py").read_text()
+    assert toy.honest() == []
+
+
+def wait_for_experiment(toy: Project, name: str) -> None:
+    import time
+
+    deadline = time.monotonic() + 280
+    while "Success" not in (said := toy.run("dvc", "queue", "status").stdout):
+        assert "Failed" not in said, toy.run("dvc", "queue", "logs", name, ok=False).stdout
+        assert time.monotonic() < deadline, said
+        time.sleep(1)
+
+
+# ---- a look changes nothing
+
+
+def test_a_look_changes_nothing(toy: Project) -> None:
+    toy.edit(*SCORE)
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+
+    def everything(project: Project) -> dict[str, tuple[int, int]]:
+        files = (p for p in project.folder.rglob("*") if p.is_file() and ".git" not in p.parts)
+        kept = [p for p in files if ".snakemake" not in p.parts or {"metadata", "coder-clip"} & set(p.parts)]
+        return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in kept if "tmp" not in p.parts}
+
+    for project in (toy, clone):
+        before = everything(project)
+        project.run("coder-clip", "status")
+        project.snakemake("-n")
+        project.snakemake("--summary")
+        assert everything(project) == before
+
+
+def test_pulled_results_need_no_run_where_one_has_run_before(toy: Project, clone: Project) -> None:
+    """Benchmark files of the earlier run and a large source with a new time would make Snakemake run all again."""
+    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    clone.snakemake()
+    clone.commit("scale 3")
+    clone.run("coder-clip", "push")
+    toy.git("pull", "--quiet", str(clone.folder), "main")
+    (toy / "data/weights.bin").touch()
+    toy.run("coder-clip", "pull")
+    assert (toy.planned(), toy.stale()) == ([], [])
+    assert toy.bytes() == clone.bytes()
+
+
+def test_the_same_bytes_from_another_machine_leave_git_clean(toy: Project) -> None:
+    clone = toy.clone("clone")
+    clone.snakemake(PYTHONHASHSEED="7")
+    assert clone.git("status", "--short") == ""
+
+
+def test_a_new_parameter_beside_old_results_is_seen_without_a_record(toy: Project) -> None:
+    shutil.rmtree(toy / "results/provenance")
+    shutil.rmtree(toy / ".snakemake/coder-clip")
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    assert "not made by a run that was seen to its end" in toy.run("coder-clip", "status").stdout
+    assert toy.run("coder-clip", "record", ok=False).returncode == 1
+    toy.run("coder-clip", "pull")
+    assert toy.planned() == ["page", "score", "score"]
+
+
+def test_records_hold_what_made_the_files(toy: Project) -> None:
+    record = json.loads((toy / "results/provenance/scores.json").read_text())
+    assert record["files"]["results/scores/m/a.json"]["params"] == ["{'threshold': 5}"]
+    assert Path(toy.folder, "results/features/m/a.bin").exists()
+    assert "results/features/m/a.bin" in record["inputs"]
+    assert str(toy.folder) not in json.dumps(record)

@@ -1,0 +1,21 @@
+# Phase scores.
+
+
+rule score:
+    input:
+        RESULTS + "/features/m/{set}.bin",
+        sources=["src/score.py", "src/common.py"],
+    output:
+        RESULTS + "/scores/m/{set}.json",
+        RESULTS + "/scores/m/{set}.csv",
+    benchmark:
+        RESULTS + "/benchmarks/score/{set}.tsv"
+    params:
+        reads=reads("score"),
+    shell:
+        command("score")
+
+
+rule scores:
+    input:
+        expand(RESULTS + "/scores/m/{set}.json", set=SETS),

@@ -21,6 +21,7 @@ from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.shot_files import shot_file
 from coder_clip.sources import sources as package_sources
+from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
@@ -89,6 +90,12 @@ def prompt_files(*kinds):
     return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
 
 
+def review_file(wildcards):
+    """What people decided about a language model's texts, where they did."""
+    path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
+    return [path] if path and path.is_file() else []
+
+
 def generator_params():
     """What decides a language model's texts."""
     return CONFIG.generator.deciding() if CONFIG.generator else None
@@ -101,7 +108,10 @@ def compares_names(dataset):
 
 
 def text_encoder_files(wildcards):
-    return files_of(CONFIG.text_encoder()) if compares_names(wildcards.dataset) else []
+    if not compares_names(wildcards.dataset):
+        return []
+    published = CONFIG.generator and CONFIG.generator.encoder_as_published
+    return files_of(CONFIG.text_encoder()) + (files_of(published) if published else [])
 
 
 def text_encoder_params(wildcards):

@@ -55,8 +55,8 @@ IMAGES = ("features.batch_size", "features.on_error", "features.shards")
 GATE = _of_data_sets("threshold")
 GENERATOR = tuple(
     f"generator.{key}"
-    for key in ("model", "temperature", "seed", "max_tokens", "extra", "structured", "counts", "encoder", "max_pairs",
-                "repeats", "on_failure")
+    for key in ("model", "temperature", "seed", "max_tokens", "extra", "structured", "counts", "encoder",
+                "encoder_as_published", "max_pairs", "repeats", "on_failure")
 )  # fmt: skip
 SHOWN = ("title", "note", "results", "datasets", "models", "settings", "rerank", "adapter", "evaluation")
 PHASES = (
@@ -104,8 +104,8 @@ CHANGES_NOTHING = (  # where things lie and how the work is spread: Config.decid
     "only_present",
     "features.workers",
     "features.device",
-    *(f"generator.{key}" for key in ("base_url", "key_variable", "max_in_flight", "timeout", "retries", "prices",
-                                     "max_cost", "batch", "poll", "answers")),
+    *(f"generator.{key}" for key in ("base_url", "key_variable", "headers", "max_in_flight", "timeout", "retries",
+                                     "prices", "max_cost", "batch", "poll", "answers")),
 )  # fmt: skip
 
 

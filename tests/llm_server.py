@@ -1,10 +1,11 @@
 """A language model's server on loopback that misbehaves on a schedule and counts what it answers.
 
-It speaks OpenAI's protocol as far as the package uses it, over real sockets: chat completions, files, batches.
+It speaks OpenAI's protocol as far as the package uses it, over real sockets: chat completions and the list of models.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -41,10 +42,15 @@ def words(about: str, count: int) -> list[str]:
     ]
 
 
+def tokens(text: str) -> int:
+    """How this server counts: words and punctuation marks."""
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
 class Server(ThreadingHTTPServer):
     """behaviours: what happens to the first requests, one each ("ok" after them). See Handler.misbehave.
 
-    paid: questions that were answered in full, how often each. open and most_open: requests under way.
+    paid: questions that were answered in full, how often each. open and most_open: requests in flight.
     """
 
     daemon_threads = True
@@ -54,21 +60,22 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.texts, self.behaviours = texts, list(behaviours or [])
         self.key: str | None = None
-        self.structured = True
+        self.formats = ["json_schema", "json_object", None]  # response formats that it takes
         self.answer: Callable[[dict[str, Any]], Any] | None = None  # instead of texts: content of the message
         self.delay = 0.0
+        self.down = False  # the list of models, too, says 503
         self.served = "tiny-2026"  # the model's full name
-        self.usage = 100, 50  # tokens of a question and of its answer
+        self.count = tokens
+        self.usage: Any = "counted"  # or what it says instead: (prompt, completion) tokens, None or nonsense
         self.headers: dict[str, str] = {}
         self.paid: Counter[str] = Counter()
+        self.billed: list[tuple[int, int]] = []  # tokens of each answer, whatever it says
         self.asked: list[dict[str, Any]] = []
+        self.asked_headers: list[dict[str, str]] = []
         self.times: list[float] = []
         self.open = self.most_open = 0
         self.lock = threading.Lock()
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.polls = 2  # looks at a batch until it is done
-        self.batch_fails: list[str] = []  # custom behaviours of batches: "failed", "half", "lost"
+        self.released = threading.Event()  # what is stuck goes on
 
     @property
     def url(self) -> str:
@@ -79,28 +86,55 @@ class Server(ThreadingHTTPServer):
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         """A chat completion."""
-        question = body["messages"][-1]["content"]
-        content = self.answer(body) if self.answer else self.list_for(question, "response_format" in body)
+        content = self.answer(body) if self.answer else self.texts_for(body)
         message = content if isinstance(content, dict) else {"role": "assistant", "content": content}
         finish = message.pop("finish_reason", "stop")
+        sent = sum(self.count(m["content"]) for m in body["messages"])
+        sent += self.count(json.dumps(body["response_format"])) if "response_format" in body else 0
+        with self.lock:
+            self.billed.append((sent, self.count(message["content"] or "")))
+        usage = self.billed[-1] if self.usage == "counted" else self.usage
+        if isinstance(usage, tuple):
+            usage = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True))
         return {
-            "id": "x", "object": "chat.completion", "created": 1, "model": self.served,
+            "id": "x", "object": "chat.completion", "created": 1, "model": self.served, "system_fingerprint": "fp_1",
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
-            "usage": dict(zip(("prompt_tokens", "completion_tokens"), self.usage, strict=True)),
+            **({} if usage is None else {"usage": usage}),
         }  # fmt: skip
 
-    def list_for(self, question: str, structured: bool) -> str:
-        count = int(re.search(r"(?:Name|Name up to) (?:up to )?(\d+)", question)[1])  # type: ignore[index]
-        if pair := re.search(r'tell "(.+)" from "(.+)" in a photo', question):
-            sides = [
-                self.texts(f"{pair[1]} not {pair[2]}", count),
-                self.texts(f"{pair[2]} not {pair[1]}", count),
-            ]
-            if structured:
-                return json.dumps({"first": sides[0], "second": sides[1]})
+    def texts_for(self, body: dict[str, Any]) -> str:
+        """What is asked for, in the form that is asked for."""
+        question = body["messages"][-1]["content"]
+        name = named(body)
+        if '"second: ' in question or "\nsecond: " in question:
+            count = int(re.search(r"name (\d+)", question)[1])  # type: ignore[index]
+            other = re.search(r'The other class: "(.+)"', question)[1]  # type: ignore[index]
+            sides = [self.texts(f"{a} not {b}", count) for a, b in ((name, other), (other, name))]
             return f"first: {'_'.join(sides[0])}\nsecond: {'_'.join(sides[1])}"
-        texts = self.texts(question.splitlines()[0], count)
-        return json.dumps({"texts": texts}) if structured else "_".join(texts)
+        if "underscore" in question:
+            count = int(re.search(r"Name (?:up to )?(\d+)", question)[1])  # type: ignore[index]
+            return "_".join(self.texts(question.partition("Name")[2], count))
+        wanted = json.loads(re.search(r"nothing else: (\{.*\})", question)[1])  # type: ignore[index]
+        found: dict[str, Any] = {}
+        for key, value in wanted.items():
+            if isinstance(value, dict):
+                a, b = value
+                found[key] = {x: self.texts(f"{x} not {y}", number(value[x])) for x, y in ((a, b), (b, a))}
+            else:
+                found[key] = self.texts(f"{key} of {name}", number(value))
+        return json.dumps(found)
+
+
+def named(body: dict[str, Any]) -> str:
+    """The class that a question is about."""
+    found = re.search(r'The class is "(.+?)"\.', body["messages"][-1]["content"])
+    assert found is not None
+    return found[1]
+
+
+def number(value: list[str]) -> int:
+    """Of ["at most 5 strings"]."""
+    return int(re.search(r"\d+", value[0])[0])  # type: ignore[index]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -135,37 +169,14 @@ class Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self.allowed():
             return
-        if self.path == "/v1/files":
-            content = data.split(b"\r\n\r\n", 1)[1] if b"jsonl" in data.split(b"\r\n\r\n", 1)[0] else data
-            rows = [line for line in re.findall(rb"^\{.*\}", content, flags=re.M) if b"custom_id" in line]
-            name = f"file-{len(self.server.files)}"
-            self.server.files[name] = b"\n".join(rows)
-            self.send(200, {"id": name, "object": "file", "bytes": 1, "created_at": 1, "filename": "r.jsonl",
-                            "purpose": "batch", "status": "processed"})  # fmt: skip
-        elif self.path == "/v1/batches":
-            self.create_batch(json.loads(data))
-        else:
-            self.chat(json.loads(data))
+        self.chat(json.loads(data))
 
     def do_GET(self) -> None:
-        if not self.allowed():
-            return
-        if found := re.fullmatch(r"/v1/files/([\w-]+)/content", self.path):
-            self.send(200, self.server.files[found[1]], "application/octet-stream")
-        elif found := re.fullmatch(r"/v1/batches/([\w-]+)", self.path):
-            batch = self.server.batches.get(found[1])
-            if batch is None:
-                self.fail(404, "No such batch")
-                return
-            batch["looks"] += 1
-            if batch["looks"] >= self.server.polls and batch["status"] == "in_progress":
-                self.finish_batch(batch)
-            self.send(200, {k: v for k, v in batch.items() if k not in ("looks", "fate")})
-        elif self.path.startswith("/v1/batches"):
-            rows = [{k: v for k, v in b.items() if k != "looks"} for b in self.server.batches.values()]
-            self.send(200, {"object": "list", "data": rows[::-1], "has_more": False})
-        else:
-            self.fail(404, "no such place")
+        if self.allowed():
+            if self.server.down:
+                self.fail(503)
+            else:
+                self.send(200, {"object": "list", "data": []})
 
     # ---- chat ----
 
@@ -173,12 +184,13 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         with server.lock:
             server.asked.append(body)
+            server.asked_headers.append({k.lower(): v for k, v in self.headers.items()})
             server.times.append(time.monotonic())
             server.open += 1
             server.most_open = max(server.most_open, server.open)
             behaviour = server.behaviours.pop(0) if server.behaviours else "ok"
         try:
-            if "response_format" in body and not server.structured:
+            if (body.get("response_format") or {}).get("type") not in server.formats:
                 self.fail(400, "response_format is not supported by this model")
             elif behaviour != "ok":
                 self.misbehave(behaviour, body)
@@ -206,8 +218,25 @@ class Handler(BaseHTTPRequestHandler):
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After_Ms="20")
         elif behaviour == "retry-after-long":
             self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="7200")
-        elif behaviour == "limits":
-            self.fail(429, "slow down", x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="1s")
+        elif behaviour == "retry-after-0":
+            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="0")
+        elif behaviour == "retry-after-past":
+            self.fail(429, "slow down", Retry_After="Thu, 01 Jan 1970 00:00:00 GMT")
+        elif behaviour == "format":
+            self.fail(400, "response_format: this request cannot be taken")
+        elif behaviour == "forbidden":
+            self.fail(403, "Country not supported")
+        elif behaviour == "redirect":
+            self.send(307, {}, Location="http://127.0.0.1:9/v1/chat/completions")
+        elif behaviour == "gzip":
+            data = gzip.compress(b" " * 150_000_000)
+            self.send(200, data, Content_Encoding="gzip")
+        elif behaviour == "endless":
+            self.send(200, b" " * 5_000_000)
+        elif behaviour == "deep":
+            self.send(200, b"[" * 200_000)
+        elif behaviour == "number":
+            self.send(200, b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}')
         elif behaviour == "quota":
             self.fail(429, "You exceeded your current quota", "insufficient_quota")
         elif behaviour == "filter":
@@ -241,6 +270,9 @@ class Handler(BaseHTTPRequestHandler):
         elif behaviour == "hang":
             time.sleep(4)
             self.close_connection = True
+        elif behaviour == "stuck":
+            self.server.released.wait(600)
+            self.close_connection = True
         elif behaviour == "drip":
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -253,52 +285,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             raise ValueError(behaviour)
-
-    # ---- batches ----
-
-    def create_batch(self, body: dict[str, Any]) -> None:
-        server = self.server
-        fate = server.batch_fails.pop(0) if server.batch_fails else "ok"
-        name = f"batch_{len(server.batches)}"
-        rows = server.files[body["input_file_id"]].splitlines()
-        batch = {
-            "id": name, "object": "batch", "endpoint": body["endpoint"], "completion_window": "24h", "created_at": 1,
-            "input_file_id": body["input_file_id"], "status": "in_progress", "metadata": body.get("metadata"),
-            "request_counts": {"total": len(rows), "completed": 0, "failed": 0}, "looks": 0, "fate": fate,
-        }  # fmt: skip
-        server.batches[name] = batch
-        if fate == "lost":  # it came into being, but the client never learns of it
-            self.close_connection = True
-            self.connection.shutdown(2)
-        else:
-            self.send(200, {k: v for k, v in batch.items() if k not in ("looks", "fate")})
-
-    def finish_batch(self, batch: dict[str, Any]) -> None:
-        server = self.server
-        if batch["fate"] == "failed":
-            batch["status"] = "failed"
-            batch["errors"] = {
-                "object": "list",
-                "data": [{"code": "token_limit_exceeded", "message": "too many"}],
-            }
-            return
-        rows = [json.loads(row) for row in server.files[batch["input_file_id"]].splitlines()]
-        good = rows[: len(rows) // 2] if batch["fate"] == "half" else rows
-        out = []
-        for row in good:
-            server.paid[json.dumps(row["body"], sort_keys=True)] += 1
-            body = server.completion(row["body"])
-            out.append(
-                {"custom_id": row["custom_id"], "error": None, "response": {"status_code": 200, "body": body}}
-            )
-        bad = [{"custom_id": r["custom_id"], "response": None, "error": {"code": "batch_expired", "message": "late"}}
-               for r in rows[len(good):]]  # fmt: skip
-        batch["status"] = "expired" if bad else "completed"
-        batch["request_counts"]["completed"] = len(good)
-        for key, entries in (("output_file_id", out), ("error_file_id", bad)):
-            if entries:
-                batch[key] = f"{key}-{batch['id']}"
-                server.files[batch[key]] = "\n".join(map(json.dumps, entries)).encode()
 
 
 @contextmanager

@@ -102,16 +102,16 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
     """Questions and money; UserError without the key, unless all answers are there."""
     if config.generator is None:
         return
-    from .texts.llm.client import OPENAI, api_key
     from .texts.llm.cost import amount, total
+    from .texts.llm.server import api_key, place
 
     all_, prices = total(asked.values()), config.generator.prices
     costs = ""
     if prices and all_.money is not None:
         costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
     yield (
-        f"language model {config.generator.model} at {config.generator.base_url or OPENAI}: {all_.requests:,} "
-        f"questions at most{costs}, without what is asked again; 'coder-clip generate-texts --dry-run' tells more"
+        f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
+        f"requests at most{costs}, without what is asked again; 'coder-clip generate-texts --dry-run' tells more"
     )
     if all_.requests:
         api_key(config.generator)

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, cli_data, cli_photos
+from . import __version__, cli_data, cli_photos, cli_texts
 from .config import ONLY_PRESENT, Config, load_config
 from .config import schema as config_schema
 from .errors import UserError, nearest
 from .methods import ABLATIONS, FEW_SHOT
 from .reporting.exhibits import FIGURES, TABLES
-from .texts import commands as text_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -222,8 +221,9 @@ def generate_texts(
 
 texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
-texts_app.command("import")(text_commands.import_texts)
-texts_app.command("report")(text_commands.report)
+texts_app.command("import")(cli_texts.import_texts)
+texts_app.command("report")(cli_texts.report)
+texts_app.command("review")(cli_texts.review)
 
 
 @texts_app.callback()

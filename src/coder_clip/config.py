@@ -272,7 +272,7 @@ class Prices(_Strict):
     date: datetime.date = Field(description="When these prices were looked up.")
     input: From = Field(description="For a million tokens of prompts.")
     output: From = Field(description="For a million tokens of answers.")
-    batch: Share = Field(0.5, description="Share of both that the Batch API costs.")
+    batch: Share = Field(0.5, description="Not used any more: of the Batch API.", deprecated=True)
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
@@ -299,17 +299,30 @@ class GeneratorConfig(_Strict):
     )
     temperature: From | None = Field(0.7, description="null: not sent, for models that do not take it.")
     seed: Seed | None = Field(0, description="null: not sent.")
-    max_tokens: Count = Field(1000, description="Length of one answer.")
+    max_tokens: Count | None = Field(
+        1000,
+        description="Length of one answer; null: not sent. Servers that call it otherwise: null here, and "
+        "max_completion_tokens below 'extra' (for OpenAI that is done).",
+    )
     extra: dict[str, Any] = Field(
         {}, description="More parameters of each request, as the server takes them."
     )
+    headers: dict[str, str] = Field(
+        {}, description="More headers of each request; $NAME: the value of that environment variable."
+    )
     structured: Literal["auto", "json_schema", "list"] = Field(
         "auto",
-        description="How answers are asked for; auto: a JSON schema where the server has it, else a list.",
+        description="How answers are asked for; auto: by a JSON schema where the server takes one, else as a JSON "
+        "object; list: free text, as in the paper.",
     )
     counts: TextCounts = TextCounts()
     encoder: str | None = Field(
-        None, description="Model that tells which analogous classes are too similar; default: the first one."
+        None, description="Model that tells which analogous classes are too similar; default: the only one."
+    )
+    encoder_as_published: str | None = Field(
+        None,
+        description="Model of the published filter of analogous classes (the authors': ViT-L-14), for the setting "
+        "as_published; default: that setting has the same classes as the others.",
     )
     max_pairs: Count | None = Field(
         1000,
@@ -333,11 +346,32 @@ class GeneratorConfig(_Strict):
         None,
         description="Money that all answers in the store may have cost; a run stops before it spends more.",
     )
-    batch: bool = Field(False, description="Use the Batch API: half the price, hours of waiting.")
-    poll: Annotated[float, Field(gt=0)] = Field(60, description="Seconds between two looks at a batch.")
+    batch: Literal[False] = Field(
+        False, description="Not used any more: the Batch API is gone.", deprecated=True
+    )
+    poll: Annotated[float, Field(gt=0)] = Field(
+        60, description="Not used any more: of the Batch API.", deprecated=True
+    )
     answers: Path = Field(
         Path("data/texts/answers"), description="Folder of the answers: kept for good, and shared."
     )
+
+    @property
+    def form(self) -> Literal["json", "list"]:
+        """Of an answer."""
+        return "list" if self.structured == "list" else "json"
+
+    @property
+    def token_limit(self) -> int | None:
+        """Of one answer, by whatever name the server knows it."""
+        return self.max_tokens or self.extra.get("max_completion_tokens")
+
+    def parameters(self, attempt: int) -> dict[str, Any]:
+        """What is sent besides model and messages. attempt: with the same seed a server would repeat its mistake."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        if self.seed is not None:
+            given["seed"] = self.seed + attempt
+        return {key: value for key, value in given.items() if value is not None}
 
     @field_validator("key_variable")
     @classmethod
@@ -360,27 +394,66 @@ class GeneratorConfig(_Strict):
     @field_validator("extra")
     @classmethod
     def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if place := _secret(value, "generator.extra"):
+            raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
+        own = ("model", "messages", "n", "stream", "response_format", "seed", "temperature", "max_tokens")
         for key in value:
-            if re.search(r"key|secret|password|authorization|bearer", key, flags=re.I):
-                raise ValueError(f"generator.extra.{key}: keys come from the environment only (key_variable)")
-            if key in (
-                "model",
-                "messages",
-                "n",
-                "stream",
-                "response_format",
-                "seed",
-                "temperature",
-                "max_tokens",
-            ):
+            if key in own:
                 raise ValueError(f"generator.extra.{key}: is set by coder-clip itself")
+        limit = value.get("max_completion_tokens", 1)
+        if type(limit) is not int or limit < 1:
+            raise ValueError(
+                "generator.extra.max_completion_tokens: give a whole number of tokens, at least 1"
+            )
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, given in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (given.isascii() and given.isprintable()):
+                raise ValueError(
+                    "generator.headers: names are letters, digits and '-', values printable ASCII"
+                )
+            variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", given) is not None
+            if not variable and (given.startswith("$") or _secret({name: given}, "")):
+                raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
+        return value
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _no_batch(cls, value: Any) -> Any:
+        if value is True:
+            raise ValueError(
+                "generator.batch: the Batch API is gone; leave the key out, answers come at once"
+            )
         return value
 
     @model_validator(mode="after")
     def _priced(self) -> GeneratorConfig:
+        if self.max_tokens is not None and "max_completion_tokens" in self.extra:
+            raise ValueError(
+                "generator.max_tokens: give it or extra.max_completion_tokens, the other one null"
+            )
         if self.max_cost is not None and self.prices is None:
-            raise ValueError("generator.max_cost: needs generator.prices, or nothing can be reckoned")
+            raise ValueError("generator.max_cost: needs generator.prices, or no cost can be computed")
+        if self.max_cost is not None and self.token_limit is None:
+            raise ValueError("generator.max_cost: needs generator.max_tokens, or an answer may cost anything")
         return self
+
+
+def _secret(value: Any, place: str) -> str | None:
+    """Where in nested values something is that looks like a key or is called one."""
+    if isinstance(value, str):
+        return place if re.match(r"\s*(?:(?:sk|pk)-\w|bearer\s)", value, flags=re.I) else None
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        called = re.search(
+            r"key|secret|password|authorization|bearer|auth.?token|access.?token|cookie", str(key), re.I
+        )
+        if found := f"{place}.{key}" if called else _secret(item, f"{place}.{key}"):
+            return found
+    return None
 
 
 class Config(_Strict):
@@ -417,6 +490,11 @@ class Config(_Strict):
     def text_encoder(self) -> str:
         """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    def text_encoders(self) -> list[str]:
+        """That and, where there is one, the model of the published filter."""
+        published = self.generator and self.generator.encoder_as_published
+        return [self.text_encoder(), *([published] if published else [])]
 
     def compares_names(self, dataset: str) -> bool:
         """Whether making the texts of the data set takes an encoder."""
@@ -539,9 +617,17 @@ class Config(_Strict):
                 raise ValueError(
                     f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
                 )
-        if self.generator and self.generator.encoder not in (None, *self.models):
-            hint = nearest(str(self.generator.encoder), self.models)
-            raise ValueError(f"generator.encoder: no model '{self.generator.encoder}' here{hint}")
+        for key in ("encoder", "encoder_as_published") if self.generator else ():
+            if (given := getattr(self.generator, key)) not in (None, *self.models):
+                raise ValueError(
+                    f"generator.{key}: no model '{given}' here{nearest(str(given), self.models)}"
+                )
+        compares = any(d.text_sources(n).get("analogous") == "llm" for n, d in self.datasets.items())
+        if self.generator and compares and len(self.models) > 1 and self.generator.encoder is None:
+            raise ValueError(
+                "generator.encoder: name the model that compares analogous classes; if it were the first of several, "
+                "leaving that out would change all numbers"
+            )
         for name, dataset in self.datasets.items():
             if dataset.shot_files is not None and self.few_shot(name):
                 try:

@@ -88,7 +88,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])
-        else value[c.text_encoder()]
+        else {name: value[name] for name in c.text_encoders()}
         if isinstance(value, dict)
         else value
     ),

@@ -11,28 +11,45 @@ LOG_SECONDS = 30.0  # between two progress lines where nobody watches a terminal
 
 
 class _Lines:
-    """A stream on which tqdm's redrawn line becomes one line a time: what log files need."""
+    """Streams on which tqdm's redrawn line becomes one line a time: what log files need."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, *streams: IO[str]) -> None:
+        self.streams = streams
 
     def write(self, text: str) -> None:
         if text := text.strip("\r\n "):
-            self.stream.write(text + "\n")
+            for stream in self.streams:
+                stream.write(text + "\n")
 
     def flush(self) -> None:
-        self.stream.flush()
+        for stream in self.streams:
+            stream.flush()
 
 
-def progress(total: int, unit: str, description: str, wanted: bool = True) -> tqdm[Any]:
-    """A bar on stderr; in a log a line every LOG_SECONDS."""
+def _terminal() -> list[IO[str]]:
+    """The terminal that this process was started from, also where its output goes to a file."""
+    try:
+        return [open("/dev/tty", "w", encoding="utf-8")]
+    except OSError:
+        return []
+
+
+def progress(
+    total: int, unit: str, description: str, wanted: bool = True, terminal: bool = False
+) -> tqdm[Any]:
+    """A bar on stderr; in a log a line every LOG_SECONDS.
+
+    terminal: write these lines to the terminal, too, for what a person may want to stop: under Snakemake stderr is a
+    log file.
+    """
     watched = sys.stderr.isatty()
+    beside = _terminal() if terminal and not watched else []
     return tqdm(
         total=total,
         unit=unit,
         desc=description,
         disable=not wanted,
-        file=sys.stderr if watched else _Lines(sys.stderr),  # type: ignore[arg-type]
+        file=sys.stderr if watched else _Lines(sys.stderr, *beside),  # type: ignore[arg-type]
         mininterval=0.2 if watched else LOG_SECONDS,
         maxinterval=LOG_SECONDS,
         ncols=None if watched else 100,

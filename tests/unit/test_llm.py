@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coder_clip.config import TEXT_KINDS, GeneratorConfig, load_config
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.texts.llm import batch, client, cost, prompts, store
+from coder_clip.texts.llm import cost, prompts, server, store
 from coder_clip.texts.llm.cost import Budget, Estimate
-from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items
+from coder_clip.texts.llm.generate import Generator, class_items, groups, pair_items
 from coder_clip.texts.llm.prompts import Request
 from coder_clip.texts.llm.store import Answer
 
@@ -36,37 +40,51 @@ def answer(text: str | None = "a_b", **more: Any) -> Answer:
     return Answer(**{"text": text, **given, "cost": 0.5, "date": "2026-11-01", **more})
 
 
-def request_of(name: str = "red fox", kind: str = "attribute") -> Request:
-    return class_items([kind], [name], Templates(), COUNTS)[0].request(settings(), False)
+def request_of(name: str = "red fox", kind: str = "attribute", **more: Any) -> Request:
+    generator = settings(**more)
+    (items,) = groups(class_items([kind], [name], Templates(), COUNTS), generator)
+    documents = tuple(i.document() for i in items)
+    form = generator.form
+    return Request("tiny", prompts.messages(items, form), generator.parameters(0), documents, form)
+
+
+def item_key(request: Request) -> str:
+    (key,) = request.item_keys
+    return key
 
 
 # ---- prompts -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", prompts.KINDS)
-@pytest.mark.parametrize("structured", [True, False])
-def test_a_question_says_all_that_is_needed(kind: str, structured: bool) -> None:
+@pytest.mark.parametrize("kind", ["attribute", "analogous", "synonym", "one_to_one"])
+@pytest.mark.parametrize("form", ["json", "list"])
+def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
     """A gap left in a prompt would be answered, and paid for, a thousand times."""
     templates = Templates(name="a photo of a {class}, a type of pet.")
     if kind == "one_to_one":
         (item,) = pair_items([(0, 1)], ["red_fox", "arctic fox"], templates, 3)
     else:
         (item,) = class_items([kind], ["red_fox"], templates, COUNTS)
-    item.rejected = ["a {class} of braces"]
-    (_, system), (_, question) = item.request(settings(), structured).messages
-    assert "{" not in system + question.replace("a {class} of braces", "")
+    item.refuse("a {class} of braces", "says nothing", "")
+    item.wrong = "it was empty"
+    (_, system), (_, question) = prompts.messages([item], form)
+    left = question.replace("a {class} of braces", "")
+    assert not re.search(r"\{\w+\}", system + left)
     assert "red fox" in question
     assert "a photo of a red fox, a type of pet." in question
     assert "a {class} of braces" in question, "a text of a model is no template"
-    assert ("JSON" in question) is structured
-    assert ("underscore" in question) is not structured
+    assert "The last answer could not be used: it was empty." in question
+    assert ("JSON" in question) is (form == "json")
+    assert ("underscore" in question) is (form == "list")
     if kind == "one_to_one":
         assert "arctic fox" in question
+    if kind == "analogous":
+        assert "told apart: red fox." in system
 
 
 def test_a_class_name_is_no_template() -> None:
     (item,) = class_items(["attribute"], ["{count} {photo}"], Templates(), COUNTS)
-    assert "{count} {photo}" in item.request(settings(), False).messages[1][1]
+    assert "{count} {photo}" in prompts.messages([item], "json")[1][1]
 
 
 def test_an_edited_prompt_has_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +118,8 @@ def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     )
     with store.opened(tmp_path, "foxes") as answers:
         answers.add(request_of(), odd)
-        assert answers.get(request_of()) == odd
-    assert store.read(tmp_path, "foxes").get(request_of()) == odd
+        assert answers.found[item_key(request_of())].answer == odd
+    assert store.read(tmp_path, "foxes").found[item_key(request_of())].answer == odd
     assert (tmp_path / "foxes.jsonl").read_bytes().count(b"\n") == 1
 
 
@@ -110,7 +128,7 @@ def test_what_another_data_set_asked_is_not_asked_again(tmp_path: Path) -> None:
     with store.opened(tmp_path, "imagenet") as answers:
         answers.add(request_of(), answer())
     with store.opened(tmp_path, "imagenet_v2") as answers:
-        assert answers.get(request_of()) == answer()
+        assert answers.found[item_key(request_of())].answer == answer()
     assert store.spent(tmp_path) == 0.5
 
 
@@ -127,8 +145,8 @@ def test_a_line_that_was_cut_short_costs_that_line(
     with store.opened(tmp_path, "foxes") as answers:
         answers.add(request_of("b"), answer("second"))
     found = store.read(tmp_path, "foxes")
-    assert [a.text for a in found.found.values()] == ["first", "second"]
-    assert "1 lines that are no whole answers" in caplog.text
+    assert [s.answer.text for s in found.kept.values()] == ["first", "second"]
+    assert "1 lines are skipped" in caplog.text
 
 
 def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> None:
@@ -138,8 +156,7 @@ def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> No
     path = tmp_path / "foxes.jsonl"
     path.write_text(path.read_text().replace("red fox", "grey fox"))
     found = store.read(tmp_path, "foxes")
-    assert found.get(request_of("grey fox")) is None
-    assert found.get(request_of("red fox")) is None
+    assert not found.found
 
 
 def test_of_two_merged_answers_the_first_counts(tmp_path: Path) -> None:
@@ -147,7 +164,9 @@ def test_of_two_merged_answers_the_first_counts(tmp_path: Path) -> None:
         answers.add(request_of(), answer("first"))
     path = tmp_path / "foxes.jsonl"
     path.write_text(path.read_text() + path.read_text().replace("first", "later"))
-    assert store.read(tmp_path, "foxes").get(request_of()) == answer("first")
+    found = store.read(tmp_path, "foxes")
+    assert found.found[item_key(request_of())].answer == answer("first")
+    assert found.spent == 0.5
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -156,123 +175,80 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         pass
 
 
-# ---- what is done with answers -----------------------------------------------------------------------
-
-
-def taken(kind: str, *texts: str | None, classes: tuple[str, ...] = ("red fox", "wolf")) -> Item:
-    item = class_items([kind], classes, Templates(), COUNTS)[0]
-    for i, text in enumerate(texts):
-        item.take(str(i), answer(text))
-    return item
-
-
-def test_the_own_name_is_no_text() -> None:
-    assert taken("attribute", "a red fox_Red Fox", "bushy tail_the red fox").texts["texts"] == ["bushy tail"]
-    assert taken("synonym", "Red-Fox; wolf; vulpes vulpes").texts["texts"] == ["vulpes vulpes"]
-    assert taken("analogous", "the wolf_jackal").texts["texts"] == ["jackal"]
-
-
-def test_an_answer_of_the_own_name_alone_is_asked_again() -> None:
-    item = taken("attribute", "red fox")
-    assert item.again(repeats=3)
-    assert not taken("synonym", "red fox").again(repeats=3), "that there is no synonym is an answer"
-
-
-def test_no_more_texts_are_taken_than_were_asked_for() -> None:
-    """The thousandth attribute of a class would outweigh all others."""
-    assert len(taken("attribute", "_".join(f"part {i}" for i in range(5000))).texts["texts"]) == 4
-
-
-def test_asking_again_ends() -> None:
-    for kind, most in (("attribute", 4), ("analogous", 6), ("synonym", 4)):
-        item = taken(kind)
-        while item.asked == 0 or item.again(repeats=3):
-            item.take("x", answer("I'm sorry, but I can't."))
-        assert item.asked == most
-        assert item.failed
-
-
-def test_a_question_the_server_did_not_answer_is_not_counted_as_asked() -> None:
-    """The next run must ask the same question, or the same store would give other texts."""
-    item = taken("attribute")
-    first = item.request(settings(), False).key
-    item.take("", "no answer")
-    assert not item.again(repeats=3)
-    assert item.failed
-    assert item.request(settings(), False).key == first
+def test_answers_of_earlier_versions_count_as_money(tmp_path: Path) -> None:
+    """What was paid is paid, also where the prompts have changed since."""
+    asked = {
+        "model": "m",
+        "messages": [["user", "x"]],
+        "parameters": {},
+        "template": {"kind": "attribute"},
+        "attempt": 0,
+    }
+    given = {"text": "a_b", "refusal": None, "finish": "stop", "served": "m", "prompt_tokens": 1,
+             "completion_tokens": 1, "cost": 0.25, "date": "2026-11-01", "way": "batch"}  # fmt: skip
+    line = {"key": prompts.digest(asked), "request": asked, "answer": given}
+    (tmp_path / "foxes.jsonl").write_text(json.dumps(line) + "\n")
+    assert store.spent(tmp_path) == 0.25
 
 
 # ---- money -------------------------------------------------------------------------------------------
 
 
-def test_tokens_of_other_scripts_are_not_underestimated() -> None:
-    assert cost.tokens("a long striped tail") == 5
-    assert cost.tokens("長い縞模様の尾") >= 5
-
-
-def test_stored_answers_make_the_estimate_better(tmp_path: Path) -> None:
-    prices = settings(prices={"date": "2026-11-01", "input": 1, "output": 1000}).prices
-    with store.opened(tmp_path, "foxes") as answers:
-        guess = cost.estimate(request_of("x"), 4, answers, prices, False)
-        for name in "abcde":
-            answers.add(request_of(name), answer(completion_tokens=300))
-        measured = cost.estimate(request_of("x"), 4, answers, prices, False)
-        batch = cost.estimate(request_of("x"), 4, answers, prices, True)
-    assert (guess.completion_tokens, measured.completion_tokens) == (50, 300)
-    assert batch.money == pytest.approx(measured.money / 2)  # type: ignore[operator]
-
-
-def test_a_budget_counts_what_is_under_way() -> None:
+def test_a_budget_reserves_what_is_in_flight() -> None:
     budget = Budget(spent=1.0, limit=2.0, currency="USD")
-    each = Estimate(1, 0, 0, 0.4)
-    budget.start(each)
-    budget.start(each)
+    first, second = budget.reserve(0.4), budget.reserve(0.4)
     with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.00 spent\)"):
-        budget.start(each)
-    budget.end(each)
-    budget.paid(answer(cost=0.1))
-    budget.start(each)
+        budget.reserve(0.4)
+    budget.settle(first, 0.1)
+    budget.settle(second, None)
+    assert budget.spent == pytest.approx(1.5)
+    assert budget.shown() == "0.50 USD at most, cost of 1 unknown"
     with pytest.raises(UserError, match="would exceed"):
-        budget.allows(Estimate(9, 0, 0, 0.95))
+        budget.allows(Estimate(9, 0, 0, 0.55))
 
 
-def test_without_prices_nothing_is_reckoned() -> None:
-    assert cost.money(None, 10, 10, False) is None
-    rows = cost.lines([("foxes", "attribute", Estimate(3, 30, 40, None), 2)], "(no prices)")
-    assert rows[1].split() == ["foxes", "attribute", "2", "3", "30", "40", "–"]
+def test_an_answer_that_was_dear_makes_the_next_reserve_as_much() -> None:
+    budget = Budget(spent=0.0, limit=1.0, currency="USD")
+    budget.settle(budget.reserve(0.1), 0.6)
+    with pytest.raises(UserError, match="could exceed"):
+        budget.reserve(0.1)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 1) | st.none()), max_size=30), st.integers(1, 8))
+def test_the_limit_is_passed_by_one_request_at_most(
+    tries: list[tuple[float, float | None]], at_once: int
+) -> None:
+    """Whatever each costs: the first is alone, as the client asks, and others wait for what it says."""
+    budget, flying, dearest = Budget(0.0, 1.0, ""), list[tuple[float, float | None]](), 0.0
+    with contextlib.suppress(UserError):
+        for n, (at_most, cost_) in enumerate(tries):
+            cost_ = None if cost_ is None else min(cost_, max(at_most, dearest)) if n else cost_
+            flying.append((budget.reserve(at_most), cost_))
+            dearest = max(dearest, cost_ or 0.0)
+            if n == 0 or len(flying) == at_once:
+                budget.settle(*flying.pop(0))
+    for each in flying:
+        budget.settle(*each)
+    assert budget.spent <= 1.0 + max([c or 0.0 for _, c in tries[:1]], default=0.0) + 1e-9
+
+
+def test_without_prices_no_cost_is_computed() -> None:
+    assert cost.money(None, 10, 10) is None
     assert cost.total([Estimate(1, 1, 1, None), Estimate(1, 1, 1, 0.5)]).money == 0.5
+    assert cost.estimate(request_of(), None, store.read(Path("nowhere"), "x"), settings()).money is None
 
 
-def test_the_way_to_ask_is_made_when_something_is_asked(tmp_path: Path) -> None:
-    """Who has all answers needs no key."""
-    generator = settings(answers=tmp_path, structured="list")
+def test_who_has_all_answers_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    generator = settings(answers=tmp_path)
     with store.opened(tmp_path, "foxes") as answers:
-        answers.add(request_of("wolf"), answer("a tail_two ears"))
+        answers.add(request_of("wolf"), answer('{"attribute": ["a tail", "two ears"]}'))
         items = class_items(["attribute"], ["wolf"], Templates(), COUNTS)
         Generator(generator, answers, Budget(0, None, "")).run(items)
     assert items[0].texts == {"texts": ["a tail", "two ears"]}
 
 
 # ---- what servers say --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250"}, 0.25),
-        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
-        ({"retry-after": "soon"}, None),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m6.5s"}, 66.5),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
-        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1m"}, None),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "later"}, None),
-    ],
-)
-def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert client.retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(
@@ -285,7 +261,7 @@ def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> Non
 )
 def test_a_servers_words_are_shown_without_the_key(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "my-own-key-123456")
-    shown = client.safe(
+    shown = server.safe(
         said + "\n\x1b[31m" + "x" * 500, settings(base_url="http://h/v1", key_variable="MY_KEY")
     )
     assert "[key]" in shown
@@ -293,13 +269,6 @@ def test_a_servers_words_are_shown_without_the_key(said: str, monkeypatch: pytes
     assert "wxyz" not in shown
     assert "\x1b" not in shown
     assert len(shown) <= 200
-
-
-@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\u2029"])
-def test_a_line_separator_in_a_text_ends_no_line_of_a_batch(odd: str) -> None:
-    """The answer would be lost and paid for again."""
-    row = {"custom_id": "k", "response": {"body": f"a{odd}b"}}
-    assert list(batch.rows(json.dumps(row, ensure_ascii=False) + "\n" + "{half")) == [row]
 
 
 # ---- configuration -----------------------------------------------------------------------------------
@@ -373,6 +342,24 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         ({"attribute": "llm"}, {"model": "m", "encoder": "mimi"}, "did you mean 'mini'"),
         ({"attribute": "llm"}, {"model": "m", "extra": {"stream": True}}, "generator.extra.stream"),
         ({"attribute": "llm"}, {"model": "m", "max_in_flight": 0}, "generator.max_in_flight"),
+        ({"attribute": "llm"}, {"model": "m", "batch": True}, "the Batch API is gone"),
+        (
+            {"attribute": "llm"},
+            {
+                "model": "m",
+                "max_tokens": None,
+                "max_cost": 1,
+                "prices": {"date": "2026-11-01", "input": 1, "output": 1},
+            },
+            "needs generator.max_tokens",
+        ),
+        (
+            {"attribute": "llm"},
+            {"model": "m", "extra": {"max_completion_tokens": 5}},
+            "give it or extra.max_completion_tokens",
+        ),
+        ({"attribute": "llm"}, {"model": "m", "headers": {"X Y": "1"}}, "generator.headers"),
+        ({"attribute": "llm"}, {"model": "m", "encoder_as_published": "mimi"}, "did you mean 'mini'"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(here: Path, texts: Any, generator: Any, says: str) -> None:
@@ -393,6 +380,11 @@ def test_two_sources_of_one_to_one_texts_are_one_too_many(here: Path) -> None:
         {"model": "m", "key_variable": "sk-secret-123"},
         {"model": "m", "api_key": "sk-secret-123"},
         {"model": "m", "extra": {"api_key": "sk-secret-123"}},
+        {"model": "m", "extra": {"provider": {"options": [{"apiKey": "sk-secret-123"}]}}},
+        {"model": "m", "extra": {"user": "sk-secret-123"}},
+        {"model": "m", "headers": {"Authorization": "sk-secret-123"}},
+        {"model": "m", "headers": {"X-Api-Key": "secret"}},
+        {"model": "m", "headers": {"X-Team": "Bearer secret"}},
         {"model": "m", "base_url": "https://me:sk-secret-123@host/v1"},
         {"model": "m", "base_url": "https://host/v1?key=sk-secret-123"},
     ],
@@ -419,12 +411,38 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
         assert line in page, f"docs/texts.md lacks: {line}"
 
 
+def test_keys_of_earlier_versions_are_read() -> None:
+    """A configuration with `batch: false` must not stop a run."""
+    prices = {"date": "2026-11-01", "input": 1, "output": 1, "batch": 0.5}
+    assert settings(batch=False, poll=30, prices=prices).deciding() == settings().deciding()
+
+
+def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None:
+    """Were it the first one, leaving that out would change the numbers of all others."""
+    models = {
+        "a": {"model": "ViT-B-32", "pretrained": "openai"},
+        "b": {"model": "RN50", "pretrained": "openai"},
+    }
+    document = {
+        "datasets": {"shapes": {"texts": {"analogous": "llm"}}},
+        "models": models,
+        "generator": {"model": "m"},
+    }
+    Path("c.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=r"generator\.encoder: name the model"):
+        load_config("c.yaml")
+    document["generator"] = {"model": "m", "encoder": "b"}
+    Path("c.yaml").write_text(yaml.safe_dump(document))
+    assert load_config("c.yaml").text_encoder() == "b"
+
+
 def test_json_of_the_store_has_the_whole_question(tmp_path: Path) -> None:
     """Whoever doubts a text can ask the same again."""
     with store.opened(tmp_path, "foxes") as answers:
         answers.add(request_of(), answer())
     line = json.loads((tmp_path / "foxes.jsonl").read_text())
     assert line["key"] == request_of().key
-    assert line["request"]["template"]["sha256"] == prompts.template("attribute").sha256
+    (item,) = line["request"]["items"]
+    assert item["template"] == prompts.template("attribute").sha256
     assert line["request"]["messages"][1][1] == request_of().messages[1][1]
     assert line["answer"]["date"] == "2026-11-01"

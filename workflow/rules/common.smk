@@ -19,6 +19,7 @@ from coder_clip.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.shot_files import shot_file
 from coder_clip.sources import sources as package_sources
+from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
@@ -89,14 +90,21 @@ def reads(rule):
     return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
 
 
+def review_file(wildcards):
+    """What people decided about a language model's texts, where they did."""
+    path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
+    return [path] if path and path.is_file() else []
+
+
 def command(rule):
     """What a rule runs: from workflow/phases.yaml, which DVC compares."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 
 def text_encoder_files(wildcards):
-    compares = CONFIG.compares_names(wildcards.dataset)
-    return files_of(CONFIG.text_encoder()) if compares else []
+    if not CONFIG.compares_names(wildcards.dataset):
+        return []
+    return [file for name in CONFIG.text_encoders() for file in files_of(name)]
 
 
 def template_sources(wildcards):

@@ -36,6 +36,7 @@ rule generate_pairs:
         PATHS.confusable_pairs("{dataset}"),
         prompt_files("one_to_one"),
         dataset_sources,
+        review=review_file,
         sources=sources("generate_pairs"),
     output:
         PATHS.generated_pairs("{dataset}"),

@@ -32,6 +32,7 @@ rule generate_texts:
         prompt_files("attribute", "analogous", "synonym"),
         text_encoder_files,
         dataset_sources,
+        review=review_file,
         sources=sources("generate_texts"),
     output:
         PATHS.generated_texts("{dataset}"),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from ..artifacts import Paths, read_json, write_json
 from ..datasets import load_templates
 from ..texts.llm import store
-from ..texts.llm.asking import asking
 from ..texts.llm.cost import Budget
 from ..texts.llm.generate import Generator, pair_items, provenance
+from ..texts.llm.review import Review
 from ..texts.sentences import spaces
 from ..texts.sets import Pair, PairSet
 from .manifest import read_classes
@@ -30,24 +30,23 @@ def run(config: Config, dataset: str) -> None:
     chosen = [(p["a"], p["b"]) for p in listed[: generator.max_pairs]]
     templates = load_templates(dataset, config.datasets[dataset])
     items = pair_items(chosen, classes, templates, generator.counts.one_to_one)
-    currency = generator.prices.currency if generator.prices else ""
     with store.opened(generator.answers, dataset) as answers:
-        budget = Budget(store.spent(generator.answers), generator.max_cost, currency)
-        Generator(generator, answers, budget, asking(generator, budget, answers.path)).run(items)
-    pairs = []
-    for (a, b), item in zip(chosen, items, strict=True):
-        if not item.failed:
-            pairs.append(
-                Pair(
-                    a=spaces(classes[a]),
-                    b=spaces(classes[b]),
-                    a_index=a,
-                    b_index=b,
-                    a_not_b=item.texts.get("first", []),
-                    b_not_a=item.texts.get("second", []),
-                )
+        Generator(generator, answers, Budget.of(generator)).run(
+            items, review=Review.of(generator.answers, dataset)
+        )
+        pairs = [
+            Pair(
+                a=spaces(classes[a]),
+                b=spaces(classes[b]),
+                a_index=a,
+                b_index=b,
+                a_not_b=item.texts["first"],
+                b_not_a=item.texts["second"],
             )
-    note = provenance("one_to_one", items, generator)
-    note["pairs"] = {"confusable": len(listed), "asked": len(chosen)}
-    written = PairSet(dataset=dataset, pairs=pairs, provenance={"one_to_one": note})
-    write_json(paths.generated_pairs(dataset), written.dump())
+            for (a, b), item in zip(chosen, items, strict=True)
+            if not item.failed
+        ]
+        note = provenance("one_to_one", items, generator)
+        note["pairs"] = {"confusable": len(listed), "asked": len(chosen)}
+        written = PairSet(dataset=dataset, pairs=pairs, provenance={"one_to_one": note})
+        write_json(paths.generated_pairs(dataset), written.dump())

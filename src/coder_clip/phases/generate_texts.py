@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,26 @@ from ..artifacts import Paths, write_json
 from ..datasets import load_templates
 from ..texts import wordnet
 from ..texts.llm import store
-from ..texts.llm.asking import asking
 from ..texts.llm.cost import Budget
-from ..texts.llm.generate import Generator, Item, TooClose, class_items, provenance
+from ..texts.llm.generate import Generator, Item, class_items, provenance
+from ..texts.llm.review import Review
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, TextSet
 from .manifest import read_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..config import Config
     from ..encoders import Encoder
+    from ..texts.llm.similar import Rule
 
 log = logging.getLogger("coder_clip")
 
-TOO_CLOSE = 0.9  # cosine of an analogous class with a class of the label set (method, section 1)
+RULES = {
+    "texts": "nearer to another class than that class's nearest neighbour in the label set",
+    "as_published": "cosine over 0.9 with another class",
+}
 
 
 def run(config: Config, dataset: str) -> None:
@@ -37,74 +42,78 @@ def run(config: Config, dataset: str) -> None:
     entry, classes = config.datasets[dataset], read_classes(config, dataset)
     source = entry.text_sources(dataset)
     asked = [kind for kind in entry.generated(dataset) if source[kind] == "llm"]
-    looked_up = "wordnet" in source.values()
-    dictionary = wordnet.WordNet() if looked_up else None  # missing, it is missed before anything is paid for
-    needed = looked_up or "analogous" in asked
-    encoder = functools.cache(functools.partial(_encoder, config)) if needed else None
-    items = _ask(config, dataset, asked, classes, encoder) if asked else []
-    made: dict[str, list[list[str]]] = {}
+    encoder = functools.cache(functools.partial(_encoder, config))
+    texts = [ClassTexts(name=spaces(name)) for name in classes]
     notes: dict[str, dict[str, Any]] = {}
-    if encoder is not None and dictionary is not None:
-        found = wordnet.synonyms(classes, encoder(), dictionary)
+    if "wordnet" in source.values():  # a missing dictionary ends the run before anything is paid for
+        dictionary, model = wordnet.WordNet(), config.text_encoder()
+        found = wordnet.synonyms(classes, encoder(model), dictionary)
         for line in found.lines():
             log.warning("%s: %s", dataset, line)
-        made["synonym"] = found.texts
-        notes["synonym"] = {**found.provenance(), "encoder": _identity(config, encoder())}
-    for kind in asked:
-        of_kind = [item for item in items if item.kind == kind]
-        made[kind] = [item.texts.get("texts", []) for item in of_kind]
-        assert config.generator is not None
-        notes[kind] = provenance(kind, of_kind, config.generator)
-        if kind == "analogous" and encoder is not None:
-            notes[kind]["too_close"] = {"cosine_over": TOO_CLOSE, "encoder": _identity(config, encoder())}
-    texts = TextSet(
-        dataset=dataset,
-        classes=[
-            ClassTexts(name=spaces(name), **{kind: lists[i] for kind, lists in made.items()})
-            for i, name in enumerate(classes)
-        ],
-        provenance=notes,
-    )
-    write_json(Paths(config.results).generated_texts(dataset), texts.dump())
+        texts = [c.model_copy(update={"synonym": s}) for c, s in zip(texts, found.texts, strict=True)]
+        notes["synonym"] = {**found.provenance(), "encoder": _identity(model, encoder(model))}
+    # Under the lock on the answers, as two runs that write one file would disturb each other.
+    with _items(config, dataset, asked, classes, encoder) as items:
+        for kind in asked:
+            of_kind = [item for item in items if item.kind == kind]
+            texts = [c.model_copy(update=_lists(i)) for c, i in zip(texts, of_kind, strict=True)]
+            assert config.generator is not None
+            notes[kind] = provenance(kind, of_kind, config.generator)
+            if kind == "analogous":
+                notes[kind]["too_similar"] = {
+                    name: {"rule": RULES[name], "encoder": _identity(model, encoder(model))}
+                    for name, model in _encoders(config).items()
+                }
+        made = TextSet(dataset=dataset, classes=texts, provenance=notes)
+        write_json(Paths(config.results).generated_texts(dataset), made.dump())
 
 
-def _encoder(config: Config) -> Encoder:
-    """The encoder that compares names; where none is needed, nothing of this is imported."""
+def _lists(item: Item) -> dict[str, list[str]]:
+    """As the text set has them."""
+    found = {item.kind: item.texts.get("texts", [])}
+    if "as_published" in item.texts:
+        found["analogous_as_published"] = item.texts["as_published"]
+    return found
+
+
+def _encoders(config: Config) -> dict[str, str]:
+    """The model of each rule that chooses among analogous names."""
+    generator = config.generator
+    published = generator.encoder_as_published if generator else None
+    return {"texts": config.text_encoder()} | ({"as_published": published} if published else {})
+
+
+def _encoder(config: Config, model: str) -> Encoder:
+    """An encoder that compares names; where none is needed, nothing of this is imported."""
     from .common import use_threads
     from .encoder import encoder_of
 
     use_threads(config)
-    return encoder_of(config, config.text_encoder())
+    return encoder_of(config, model)
 
 
-def _ask(
-    config: Config, dataset: str, kinds: list[str], classes: list[str], encoder: Callable[[], Encoder] | None
-) -> list[Item]:
-    """The key first, then weights, then anything that is paid for."""
+@contextlib.contextmanager
+def _items(
+    config: Config, dataset: str, kinds: list[str], classes: list[str], encoder: Callable[[str], Encoder]
+) -> Iterator[list[Item]]:
+    """What is asked and answered. The key first, then weights, then anything that is paid for."""
     generator = config.generator
-    assert generator is not None  # the configuration sees to it
+    if not kinds or generator is None:
+        yield []
+        return
     templates = load_templates(dataset, config.datasets[dataset])
     items = class_items(kinds, classes, templates, generator.counts.model_dump())
-    currency = generator.prices.currency if generator.prices else ""
     with store.opened(generator.answers, dataset) as answers:
-        budget = Budget(store.spent(generator.answers), generator.max_cost, currency)
-        writer = Generator(generator, answers, budget, asking(generator, budget, answers.path))
+        writer = Generator(generator, answers, Budget.of(generator))
         writer.prepare(items)
-        check = None if encoder is None else too_close(encoder(), [spaces(c) for c in classes])
-        writer.run(items, check)
-    return items
+        rules: dict[str, Rule] = {}
+        for name, model in _encoders(config).items() if "analogous" in kinds else ():
+            from ..texts.llm.similar import rule  # imports torch, which other kinds do not need
+
+            rules[name] = rule(encoder(model), [spaces(c) for c in classes], published=name == "as_published")
+        writer.run(items, rules, Review.of(generator.answers, dataset))
+        yield items
 
 
-def too_close(encoder: Encoder, classes: list[str]) -> TooClose:
-    """Which names are too similar to the name of a class, by the encoder's text features."""
-    of_classes = encoder.encode_texts(classes)
-
-    def check(names: list[str]) -> list[bool]:
-        cosines = encoder.encode_texts(names) @ of_classes.T
-        return [bool(c) for c in (cosines > TOO_CLOSE).any(dim=1)]
-
-    return check
-
-
-def _identity(config: Config, encoder: Encoder) -> dict[str, str]:
-    return {"model": config.text_encoder(), "weights_sha256": encoder.metadata()["weights_sha256"]}
+def _identity(model: str, encoder: Encoder) -> dict[str, str]:
+    return {"model": model, "weights_sha256": encoder.metadata()["weights_sha256"]}

@@ -7,6 +7,7 @@ files themselves give. What is in the files is data from elsewhere: JSON, or pic
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,11 +16,12 @@ from typing import Any
 
 from ..artifacts import sha256
 from ..errors import UserError, nearest
+from ..pickles import read_plain_pickle
+from .llm.checks import control
 from .names import name_key
-from .pickles import read_plain_pickle
 from .sets import ClassTexts, Pair, PairSet, TextSet
 
-GENERAL = ("attribute", "analogous", "synonym")
+MOST_CHARACTERS = 1000  # of a text; what is longer is no text for an encoder
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,15 @@ class Match:
     indices: list[list[int]]
     problems: list[str]
     notes: list[str]
+    missing: list[str] = field(default_factory=list)
 
 
 class Mismatch(UserError):
-    """Class names that do not fit, every one of them in ``problems``."""
+    """Class names that do not fit. lines: what fits, what lacks texts and what is unknown, a line each."""
 
-    def __init__(self, message: str, problems: list[str]) -> None:
+    def __init__(self, message: str, lines: list[str]) -> None:
         super().__init__(message)
-        self.problems = problems
+        self.lines = lines
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def import_texts(
     form: a name of FORMATS. renames: name in the source -> name in the data set. source_classes: the names behind
     lists that come without, in the order of the lists. source_name: what the data set is called in a folder of
     several. partial: take what fits; what does not is noted, and a class without texts has its name alone.
-    Raises Mismatch with every name that does not fit, UserError for a file that does not hold what it should.
+    Raises Mismatch with every name that does not fit or lacks texts, UserError for a file that does not hold what it
+    should, or no usable text.
     """
     if form not in FORMATS:
         raise UserError(f"no format '{form}' to import from{nearest(form, FORMATS)}")
@@ -95,23 +99,24 @@ def import_texts(
     renames = dict(renames or {})
     notes: list[str] = []
     problems: list[str] = []
+    missing: dict[str, None] = {}
     entries: list[dict[str, list[str]]] = [{} for _ in classes]
     provenance: dict[str, dict[str, Any]] = {"name": {"source": "class names of the data set"}}
     used: set[str] = set()
     for kind, given in found.general.items():
         match = _match_entries(given, classes, source_classes, renames, used, kind)
         problems += match.problems
+        missing |= dict.fromkeys(match.missing)
         notes += match.notes
-        dropped = 0
+        changed: Counter[str] = Counter()
         for indices, texts in zip(match.indices, given.texts, strict=True):
-            clean = _clean(texts)
-            dropped += len(texts) - len(clean)
+            clean, what = _clean(texts)
+            changed += what
             for i in indices:
                 if clean:
                     entries[i][kind] = clean
         without = [c for c, e in zip(classes, entries, strict=True) if kind not in e]
-        if dropped:
-            notes.append(f"{kind}: {dropped} empty or repeated texts left out")
+        notes += [f"{kind}: {n} texts {what}" for what, n in changed.items()]
         provenance[kind] = _provenance(found, given.path, {"renamed": renames, "without": without})
     pairs = None
     if found.pairs and found.pairs_path:
@@ -119,18 +124,30 @@ def import_texts(
     unused = [old for old in renames if name_key(old) not in used]
     problems += [f"to rename: '{old}' is no class of {source.name}" for old in unused]
     problems = list(dict.fromkeys(problems))
-    if problems and (not partial or unused):
-        raise Mismatch(
-            f"{source}: {len(problems)} class names do not fit data set '{dataset}' (each is listed above); say what "
-            "is what with --rename 'THEIRS=OURS', or take what fits with --partial",
-            problems,
+    if problems or missing:
+        fits = (
+            sum(map(bool, entries))
+            if found.general
+            else len({p for s in pairs.pairs for p in (s.a, s.b)})
+            if pairs
+            else 0
         )
-    if partial and problems:
-        notes += [f"left out: {p}" for p in problems]
+        lines = [f"{fits} of {len(classes)} classes of '{dataset}' have texts"]
+        lines += [f"without some kind of text ({len(missing)}): {', '.join(missing)}"] if missing else []
+        lines += [f"does not fit ({len(problems)}): {'; '.join(problems)}"] if problems else []
+        if not partial or unused:
+            raise Mismatch(
+                f"{source}: not all class names fit data set '{dataset}' (see above); say what is what with --rename "
+                "'THEIRS=OURS', or take what fits with --partial",
+                lines,
+            )
+        notes += lines
     if found.form:
         notes.append(found.form)
     sets = [ClassTexts(name=c, **e) for c, e in zip(classes, entries, strict=True)]
     general = TextSet(dataset=dataset, classes=sets, provenance=provenance) if found.general else None
+    if not any(entries) and not (pairs and pairs.pairs):
+        raise UserError(f"{source}: no usable text for any class of data set '{dataset}'")
     return Imported(general, pairs, notes)
 
 
@@ -196,8 +213,8 @@ def _match_entries(
     used.update(map(name_key, names))
     match = match_names(names, classes, renames)
     reached = {i for indices in match.indices for i in indices}
-    missing = [f"no {kind} texts for '{c}'" for i, c in enumerate(classes) if i not in reached]
-    return Match(match.indices, [*match.problems, *missing], match.notes)
+    missing = [f"'{c}'" for i, c in enumerate(classes) if i not in reached]
+    return Match(match.indices, match.problems, match.notes, missing)
 
 
 def _pairs(
@@ -220,7 +237,7 @@ def _pairs(
     for (a, b), texts in found.pairs.items():
         for i in of[a]:
             for j in of[b]:
-                if i != j and (clean := _clean(texts)):
+                if i != j and (clean := _clean(texts)[0]):
                     sides[i, j] = clean
     keys = sorted({(min(k), max(k)) for k in sides})
     one_sided = sum((i, j) not in sides or (j, i) not in sides for i, j in keys)
@@ -249,9 +266,21 @@ def _provenance(found: Found, path: Path, what: Mapping[str, Any]) -> dict[str, 
     return made | {k: dict(v) if isinstance(v, Mapping) else v for k, v in what.items() if v}
 
 
-def _clean(texts: Sequence[str]) -> list[str]:
-    """Each text once, in order, without stray white space; empty ones are none."""
-    return [t for t in dict.fromkeys(" ".join(t.split()) for t in texts) if t]
+def _clean(texts: Sequence[str]) -> tuple[list[str], Counter[str]]:
+    """Each text once, in order, on one line, without control and direction marks; and what was dropped or changed."""
+    kept: dict[str, None] = {}
+    what: Counter[str] = Counter()
+    for text in texts:
+        marks = set(control(" ".join(text.split())))
+        bare = " ".join("".join(" " if c in marks else c for c in text).split())
+        what["without control characters"] += bool(marks)
+        if len(bare) > MOST_CHARACTERS:
+            what[f"left out, longer than {MOST_CHARACTERS} characters"] += 1
+        elif not bare or bare in kept:
+            what["left out, empty or repeated"] += 1
+        else:
+            kept[bare] = None
+    return list(kept), what
 
 
 def _close(name: str, known: Sequence[str]) -> str:
@@ -268,6 +297,11 @@ def _descriptions(path: Path, name: str) -> Found:
         "Visual classification via description from large language models (Menon and Vondrick, ICLR 2023)"
     )
     return Found({"attribute": _named(path)}, source=source)
+
+
+def _plain(path: Path, name: str) -> Found:
+    """A file of one's own, or another model's: {class: [text]}."""
+    return Found({"attribute": _named(path)}, source="class names and texts of a file")
 
 
 def _cupl(path: Path, name: str) -> Found:
@@ -314,6 +348,7 @@ def _expert_knowledge(folder: Path, name: str) -> Found:
 
 
 FORMATS: dict[str, Callable[[Path, str], Found]] = {
+    "plain": _plain,
     "descriptions": _descriptions,
     "cupl": _cupl,
     "expert-knowledge": _expert_knowledge,

@@ -33,6 +33,9 @@ class ClassTexts(_Strict):
     name: str
     attribute: list[str] = []
     analogous: list[str] = []
+    analogous_as_published: list[str] | None = Field(
+        None, description="Analogous classes that the published code's filter keeps; None: the same."
+    )
     synonym: list[str] = []
     sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
 
@@ -96,7 +99,9 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     What the other set says about its file goes along.
     """
     entries = [
-        mine.model_copy(update={kind: getattr(theirs, kind)})
+        mine.model_copy(
+            update={k: getattr(theirs, k) for k in (kind, f"{kind}_as_published") if hasattr(theirs, k)}
+        )
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
     ]
     note = {**given.provenance.get(kind, {}), **({"file": f} if (f := given.provenance.get("file")) else {})}
@@ -126,6 +131,7 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
                 name=entry.name,
                 attribute=_distinct(entry.attribute),
                 analogous=_distinct(entry.analogous),
+                analogous_as_published=entry.analogous_as_published,
                 synonym=_distinct(entry.synonym),
                 sentence=_distinct(entry.sentence),
             )

@@ -1,4 +1,5 @@
 """Texts from a language model (paper, section 3.3): prompts, answers kept for good, and what is made of them.
 
-`prompts` -> `client` or `batch` -> `store` -> `parser` -> `generate`; `cost` looks ahead. docs/texts.md.
+`prompts` -> `client` -> `store` -> `answers` and `checks` -> `generate`; `cost` and `ahead` look ahead, `review` holds
+what people decide. docs/texts.md.
 """

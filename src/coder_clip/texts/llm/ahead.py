@@ -16,12 +16,12 @@ from .generate import Generator, class_items, pair_items
 if TYPE_CHECKING:
     from ...config import Config
 
-FEW = 3  # data sets whose kinds have a line each
+HEAD = ("data set", "texts", "stored", "requests", "prompt tokens", "answer tokens")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: questions to ask, and answers that are there. known: False for an upper bound."""
+    """A line of the table: requests to make, and texts' answers that are there. known: False for an upper bound."""
 
     dataset: str
     texts: str
@@ -30,10 +30,10 @@ class Row:
     known: bool = True
 
 
-def rows(config: Config, datasets: list[str], together: bool = False) -> list[Row]:
-    """What would be asked, by data set and kind; together: the kinds of classes in one line.
+def rows(config: Config, datasets: list[str]) -> list[Row]:
+    """What would be asked, by data set, for classes and for pairs.
 
-    Questions that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
+    Requests that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
     after stage one; until then the most that can be asked counts.
     """
     generator = config.generator
@@ -50,10 +50,9 @@ def rows(config: Config, datasets: list[str], together: bool = False) -> list[Ro
             continue
         classes, templates = _classes(config, name), load_templates(name, data)
         asking = Generator(generator, store.read(generator.answers, name), Budget(0, None, ""))
-        for group in [kinds] if together and kinds else [[kind] for kind in kinds]:
-            label = group[0] if len(group) == 1 else "of classes"
-            items = class_items(group, classes, templates, counts)
-            found.append(Row(name, label, *asking.ahead(items, seen)))
+        if kinds:
+            items = class_items(kinds, classes, templates, counts)
+            found.append(Row(name, "classes", *asking.ahead(items, seen)))
         if data.generates_pairs:
             pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
             items = pair_items(pairs, classes, templates, counts["one_to_one"])
@@ -68,27 +67,52 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
         raise UserError(
             "no section 'generator:' in the configuration, so nothing would be asked (docs/texts.md)"
         )
-    found = rows(config, datasets, together=len(datasets) > FEW)
+    found = rows(config, datasets)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
-    prices = generator.prices
+    prices, all_ = generator.prices, cost.total(row.ahead for row in found)
     notes = [
-        f"{generator.model}; tokens are estimates, 4 bytes each, and by stored answers where there are enough"
+        f"{generator.model}; tokens are estimates, from {cost.ENOUGH} stored answers on by the length of those"
     ]
     if prices is not None:
-        half = f", Batch API × {prices.batch:g}" if generator.batch else ""
         notes.append(
-            f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} a million tokens{half};"
-            f" stored answers cost {cost.amount(store.spent(generator.answers))}"
+            f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per million tokens; "
+            f"stored answers cost {cost.amount(store.spent(generator.answers))}"
         )
+        if all_.at_most is not None:
+            notes.append(
+                f"at most {cost.amount(all_.at_most)} {prices.currency}, if every answer takes all of "
+                f"{generator.token_limit} tokens, as models that reason may"
+            )
         if generator.max_cost is not None:
             notes.append(f"a run stops at {cost.amount(generator.max_cost)} {prices.currency} (max_cost)")
     if len(datasets) > 1:
         notes.append("what two data sets ask alike counts once, for the first of them")
     if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
-    table = [(r.dataset, r.texts + ("" if r.known else " *"), r.ahead, r.stored) for r in found]
-    return [*cost.lines(table, prices.currency if prices else "(no prices)"), *notes]
+    return [
+        *_table(
+            [*found, Row("all", "", all_, sum(r.stored for r in found))], prices.currency if prices else None
+        ),
+        *notes,
+    ]
+
+
+def _table(found: list[Row], currency: str | None) -> list[str]:
+    """Aligned columns. currency: None without prices."""
+    lines: list[tuple[str, ...]] = [(*HEAD, f"about {currency}" if currency else "(no prices)")]
+    for row in found:
+        e = row.ahead
+        money = cost.amount(e.money or 0) if e.money is not None or not e.requests else "–"
+        counts = (row.stored, e.requests, e.prompt_tokens, e.completion_tokens)
+        lines.append((row.dataset, row.texts + " *" * (not row.known), *(f"{n:,}" for n in counts), money))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
 
 
 def _classes(config: Config, name: str) -> list[str]:

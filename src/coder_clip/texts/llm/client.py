@@ -1,44 +1,46 @@
 """Asking a server that speaks OpenAI's protocol: many questions at once, politely, and through its bad days.
 
-The `openai` package does the talking; what to do about trouble is decided here, because a wait that the server
-asks for must hold for all questions, an answer that was paid for must be kept, and what a person reads must be one
-line without a key in it.
+The `openai` package talks, waits and retries. Hooks on its HTTP client do what it cannot know: reserve money for every
+try, hold all requests where the server asks one to wait, and bound the size and time of an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
+import contextlib
 import logging
 import os
-import random
 import re
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+import openai
+from pydantic import BaseModel, Field, ValidationError
+
 from ...errors import UserError
 from . import cost
-from .cost import Budget, Estimate
+from .cost import Budget, Question
 from .prompts import Request
+from .server import OPENAI, api_key, headers, host, key_variable, place, safe
 from .store import Answer
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
     from ...config import GeneratorConfig
 
 log = logging.getLogger("coder_clip")
 
-OPENAI = "https://api.openai.com/v1"
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds of back-off, doubled each time, with jitter
-PATIENCE = 600.0  # seconds that a server may ask us to wait
-PATIENCE_IN_ALL = 3600.0  # the same of one question, over all its tries
-GIVEN_UP_IN_A_ROW = 3  # questions without an answer, and none answered between: the server is down
+MOST_BYTES = 4_000_000  # of an answer with its reasoning
+LONGEST_HOLD = 120.0  # seconds, as openai's own retries: who asks for more ends the run
+IN_A_ROW = 3  # questions without an answer, and none answered between: is the server there at all?
+ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # for OpenAI's own server only
 QUOTA = (
     "insufficient_quota",
     "billing_hard_limit_reached",
@@ -50,11 +52,7 @@ FILTER = ("content_filter", "content_policy", "content management policy", "safe
 
 
 class NoSchemaError(Exception):
-    """The server does not do structured output."""
-
-
-class GoneError(UserError):
-    """The server does not know what it was asked about."""
+    """The server does not take this response format."""
 
 
 class RefusedError(Exception):
@@ -62,332 +60,399 @@ class RefusedError(Exception):
 
 
 class TransientError(Exception):
-    """May work another time. wait: seconds that the server asked for."""
+    """May work another time. busy: the server says itself that it cannot now."""
 
-    def __init__(self, why: str, wait: float | None = None) -> None:
+    def __init__(self, why: str, busy: bool = False) -> None:
         super().__init__(why)
-        self.wait = wait
+        self.busy = busy
 
 
-@dataclass(frozen=True)
-class Question:
-    """A request with what it is expected to cost; plain: the same one without structured output."""
+@dataclass
+class Tries:
+    """The tries of one question. reserved: money of the one in flight; lost: of those that got no answer."""
 
-    request: Request
-    expected: Estimate
-    plain: Request | None = None
-
-
-def api_key(generator: GeneratorConfig) -> str:
-    """The key from the environment variable that the configuration names. UserError, without it, if it is missing.
-
-    No variable is named by default but for OpenAI's own server: its key must not go to another one.
-    """
-    name = key_variable(generator)
-    if name is None:
-        return "none"
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise UserError(f"no key: set the environment variable {name} (docs/texts.md)")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UserError(f"the environment variable {name} holds no key: it has spaces or special characters")
-    return key
+    at_most: float | None
+    task: asyncio.Task[Any] | None
+    reserved: float | None = None
+    lost: list[float] = field(default_factory=list)
+    waits: bool = False  # for its next try
+    deadline: float = 0.0
 
 
-def key_variable(generator: GeneratorConfig) -> str | None:
-    return generator.key_variable or ("OPENAI_API_KEY" if generator.base_url is None else None)
+TRIES: ContextVar[Tries | None] = ContextVar("tries", default=None)
 
 
-def connect(generator: GeneratorConfig) -> AsyncOpenAI:
-    """The server of the configuration; what OPENAI_BASE_URL says does not count."""
-    from openai import AsyncOpenAI
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
 
-    url = generator.base_url or OPENAI
-    return AsyncOpenAI(api_key=api_key(generator), base_url=url, timeout=generator.timeout, max_retries=0)
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = Field(ge=0, le=10**9)
+    completion_tokens: int = Field(ge=0, le=10**9)
+
+
+class _Completion(BaseModel):
+    """What is read of a chat completion. pydantic bounds nesting and numbers, whatever a server sends."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: Any = None
+    model: Any = None
+    system_fingerprint: Any = None
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The body of an answer, up to a size and a time: a server could send for ever."""
+
+    def __init__(self, stream: Any, deadline: float, at: str) -> None:
+        self.stream, self.deadline, self.at = stream, deadline, at
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self.stream:
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise UserError(f"{self.at} sends an answer of more than {MOST_BYTES:,} bytes")
+            if time.monotonic() > self.deadline:
+                raise httpx2.ReadTimeout("the answer is not whole in time")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
 
 
 class Client:
-    """Asks questions, at most ``max_in_flight`` at a time."""
+    """Asks questions, at most ``max_in_flight`` at a time.
 
-    def __init__(self, generator: GeneratorConfig, budget: Budget) -> None:
-        self.generator, self.budget = generator, budget
-        self.place = generator.base_url or OPENAI
-        self.structured = generator.structured != "list"
-        self.stopped: UserError | None = None
+    keep: called with every answer as it arrives; lose: with the money and number of tries that got none. Both in
+    another thread, one call at a time.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorConfig,
+        budget: Budget,
+        keep: Callable[[Request, Answer], None],
+        lose: Callable[[float, int, str], None],
+    ) -> None:
+        self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
+        self.place = place(generator)
+        forms = {"auto": ["json_schema", "json_object", None], "json_schema": ["json_schema"], "list": [None]}
+        self.forms: list[str | None] = forms[generator.structured]  # type: ignore[assignment]
+        self.stopped: BaseException | None = None
         self._resume = 0.0  # time.monotonic() before which nothing is sent
-        self._given_up = 0
+        self._in_a_row = 0
+        self._active: dict[int, Tries] = {}
 
-    def ask(self, questions: Iterable[Question], keep: Callable[[Request, Answer], None]) -> dict[str, str]:
-        """Ask all. keep: called with every answer as it arrives, one at a time, in another thread.
+    def ask(self, questions: Sequence[Question]) -> dict[str, str]:
+        """Ask all. Gives: key of a request -> why it has no answer.
 
-        Gives: key of a request -> why it has no answer.
-
-        UserError where the run must end (key, quota, limit, a server that is down); what was under way is still
-        waited for and kept.
+        UserError where the run must end (key, quota, limit, a server that is down), SystemExit after Ctrl-C or
+        SIGTERM; what is in flight then is still waited for and kept.
         """
         with ThreadPoolExecutor(max_workers=1) as self._disk:
-            return asyncio.run(self._ask(list(questions), keep))
-
-    async def _ask(
-        self, questions: list[Question], keep: Callable[[Request, Answer], None]
-    ) -> dict[str, str]:
-        failed: dict[str, str] = {}
-        waiting = iter(questions)
-        async with connect(self.generator) as server:
-
-            async def work() -> None:
-                for question in waiting:
-                    if self.stopped:
-                        return
-                    try:
-                        await self._one(server, question, keep, failed)
-                    except UserError as error:
-                        self.stopped = self.stopped or error
-
-            await asyncio.gather(*(work() for _ in range(self.generator.max_in_flight)))
+            failed = asyncio.run(self._ask(deque((q, 1) for q in questions)))
         if self.stopped:
             raise self.stopped
         return failed
 
-    async def _one(
-        self,
-        server: AsyncOpenAI,
-        question: Question,
-        keep: Callable[[Request, Answer], None],
-        failed: dict[str, str],
-    ) -> None:
-        self.budget.start(question.expected)
+    async def _ask(self, queue: deque[tuple[Question, int]]) -> dict[str, str]:
+        failed: dict[str, str] = {}
+        async with self._connect() as server:
+
+            async def work(most: float = float("inf")) -> None:
+                while queue and most > 0 and not self.stopped:
+                    most -= 1
+                    question, left = queue.popleft()
+                    try:
+                        await self._one(server, question)
+                        self._in_a_row = 0
+                    except TransientError as error:
+                        failed[question.request.key] = str(error)
+                        if (
+                            left
+                        ):  # later, when the server may be better; one bad question does not stop the others
+                            queue.append((question, left - 1))
+                        await self._still_there(server, error)
+                    except BaseException as error:
+                        self.stopped = self.stopped or error
+                    else:
+                        failed.pop(question.request.key, None)
+
+            with self._signals():
+                await work(
+                    1
+                )  # alone: a wrong key, a missing form or a dear answer shows at once, and not eight times
+                await asyncio.gather(*(work() for _ in range(self.generator.max_in_flight)))
+        return failed
+
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        """Ctrl-C and SIGTERM: ask no more, wait for what is in flight; a second Ctrl-C drops that, too."""
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            again = number == signal.SIGINT and isinstance(self.stopped, SystemExit)
+            if not self.stopped:
+                in_flight = sum(not t.waits for t in self._active.values())
+                log.warning("stopping: waiting for %d answers in flight (Ctrl-C again drops them)", in_flight)
+            self.stopped = self.stopped or SystemExit(128 + number)
+            for tries in self._active.values():
+                if (again or tries.waits) and tries.task:
+                    tries.task.cancel()
+
         try:
-            request, answer = await self._until_answered(server, question)
-            # A disk can take seconds to store an answer. In this thread that would also stop the clocks of the other
-            # requests: their answers, which have arrived and are paid for, would count as late and be asked for again.
-            storing = asyncio.get_running_loop().run_in_executor(self._disk, keep, request, answer)
-            await asyncio.shield(storing)  # what is paid for is stored even if the run is interrupted now
-            self._given_up = 0
-        except TransientError as error:
-            failed[question.request.key] = str(error)
-            self._given_up += 1
-            if self._given_up >= GIVEN_UP_IN_A_ROW:
-                raise UserError(
-                    f"{self.place} does not answer ({error}); every answer so far is kept, run again later"
-                ) from None
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop, number)
+        except (ValueError, RuntimeError, NotImplementedError):
+            pass  # not the main thread: nobody's Ctrl-C ends here
+        try:
+            yield
         finally:
-            self.budget.end(question.expected)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                    loop.remove_signal_handler(number)
 
-    async def _until_answered(self, server: AsyncOpenAI, question: Question) -> tuple[Request, Answer]:
-        tries, waited = 0, 0.0
-        while True:
-            structured = self.structured or question.plain is None
-            request = question.request if structured else question.plain
-            assert request is not None
-            await self._turn()
-            try:
-                return request, await self._send(server, request)
-            except NoSchemaError:
-                if question.plain is None:
-                    raise UserError(
-                        f"{self.place} does not do structured output; set generator.structured: list"
-                    ) from None
-                if self.structured:
-                    log.info("%s does not do structured output; asking for lists", self.place)
-                self.structured = False
-            except RefusedError as error:
-                return request, _answer(None, str(error), "refused", request.model, (0, 0), self.generator)
-            except TransientError as error:
-                if self.stopped:
-                    raise
-                if error.wait is not None:  # a wait that the server asks for is no failure: it is just busy
-                    self._hold(error.wait)
-                    waited += max(1.0, error.wait)
-                    if waited > PATIENCE_IN_ALL:
-                        raise
-                    log.info("%s and asks to wait %.1f s", error, error.wait)
-                    continue
-                tries += 1
-                if tries > self.generator.retries:
-                    raise
-                log.info("%s (try %d of %d)", error, tries, self.generator.retries + 1)
-                backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
-                await asyncio.sleep(backoff * random.uniform(0.5, 1))
+    def _connect(self) -> openai.AsyncOpenAI:
+        """The server of the configuration, whatever OPENAI_BASE_URL says; other people's get no header of OpenAI's."""
+        hidden = {}
+        if self.place != OPENAI:
+            hidden = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
+        try:
+            return openai.AsyncOpenAI(
+                api_key=api_key(self.generator), base_url=self.place, timeout=self.generator.timeout,
+                max_retries=self.generator.retries,
+                default_headers={"Accept-Encoding": "identity", **headers(self.generator)},
+                http_client=openai.DefaultAsyncHttpxClient(
+                    timeout=self.generator.timeout,
+                    follow_redirects=False,  # headers with secrets would go along
+                    event_hooks={"request": [self._before], "response": [self._after]},
+                ),
+            )  # fmt: skip
+        except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, an impossible proxy
+            raise UserError(f"cannot connect to {self.place}: {safe(str(error), self.generator)}") from None
+        finally:
+            os.environ.update(hidden)
 
-    async def _turn(self) -> None:
-        """Wait until the server wants to be asked again. UserError where another question has ended the run."""
+    async def _before(self, request: httpx2.Request) -> None:
+        """Before every try: the server's wait, then the money."""
+        tries = TRIES.get()
+        if tries is None:
+            return
+        tries.waits = True
+        self._end(tries, None)
         while (seconds := self._resume - time.monotonic()) > 0 and not self.stopped:
-            await asyncio.sleep(min(seconds, 1) + random.uniform(0, 0.05))  # not all in one moment
+            await asyncio.sleep(min(seconds, 0.5))
         if self.stopped:
-            raise self.stopped
+            raise TransientError("the run is stopping")
+        tries.reserved = self.budget.reserve(tries.at_most)
+        tries.waits, tries.deadline = False, time.monotonic() + self.generator.timeout
 
-    def _hold(self, seconds: float) -> None:
-        if seconds > PATIENCE:
+    async def _after(self, response: httpx2.Response) -> None:
+        """When the head of an answer is there, before its body is read."""
+        tries = TRIES.get()
+        status = response.status_code
+        if tries is not None and status >= 400:
+            tries.waits = True
+            if status < 500:
+                self._end(tries, 0.0)  # nothing was generated
+        if status in (429, 503) and (wait := _asked_wait(response.headers)):
+            self._resume = max(self._resume, time.monotonic() + min(wait, LONGEST_HOLD))
+        if response.headers.get("content-encoding", "identity") not in ("identity", ""):
             raise UserError(
-                f"{self.place} asks to wait {seconds:.0f} s; every answer so far is kept, run again then"
+                f"{self.place} sends a compressed answer, which may be of any size; switch that off there"
             )
-        self._resume = max(self._resume, time.monotonic() + seconds)
+        deadline = tries.deadline if tries else time.monotonic() + self.generator.timeout
+        response.stream = _Bounded(response.stream, deadline, self.place)
 
-    async def _send(self, server: AsyncOpenAI, request: Request) -> Answer:
-        """One request. Raises TransientError, RefusedError, NoSchemaError or UserError."""
-        body = body_of(request, self.generator)
-        with client_error(self.generator):
-            async with asyncio.timeout(
-                self.generator.timeout
-            ):  # of the whole answer: a drip resets the other one
+    def _end(self, tries: Tries, paid: float | None) -> None:
+        """Settle a try that is open. paid: None where it got neither an answer nor a refusal."""
+        if tries.reserved is not None:
+            self.budget.settle(tries.reserved, paid if self.generator.prices else 0.0)
+            tries.lost += [tries.reserved] if paid is None and tries.reserved else []
+            tries.reserved = None
+
+    async def _one(self, server: openai.AsyncOpenAI, question: Question) -> None:
+        tries = Tries(question.expected.at_most, asyncio.current_task())
+        TRIES.set(tries)
+        self._active[id(tries)] = tries
+        try:
+            answer = await self._answer(server, question, tries)
+            # A disk can take seconds, and in this thread that would stop the clocks of the other requests. What is paid
+            # for is stored even if the run is cancelled now.
+            await asyncio.shield(self._in_thread(self.keep, question.request, answer))
+        except asyncio.CancelledError:
+            raise TransientError("the run was stopped") from None
+        finally:
+            self._end(tries, None)
+            del self._active[id(tries)]
+            if tries.lost:
+                day = datetime.now(UTC).date().isoformat()
+                await self._in_thread(self.lose, sum(tries.lost), len(tries.lost), day)
+
+    def _in_thread(self, do: Callable[..., None], *given: Any) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._disk, do, *given)
+
+    async def _answer(self, server: openai.AsyncOpenAI, question: Question, tries: Tries) -> Answer:
+        while True:
+            form = self.forms[0]
+            body = body_of(question.request, self.generator)
+            if form is not None:
+                body["response_format"] = {"type": form}
+                if form == "json_schema":
+                    body["response_format"]["json_schema"] = question.schema
+            try:
                 raw = await server.chat.completions.with_raw_response.create(
                     model=body.pop("model"), messages=body.pop("messages"), extra_body=body
                 )
-            if (rest := wait_of_limits(raw.headers)) is not None:
-                self._resume = max(self._resume, time.monotonic() + min(rest, PATIENCE))
-            return answer_of(raw.http_response.json(), self.generator)
+                return self._read(raw.content, tries, question.request)
+            except NoSchemaError:
+                pass
+            except openai.APIStatusError as error:
+                try:
+                    raise judged(error, self.generator) from None
+                except RefusedError as refused:
+                    return self._made(None, str(refused), "refused", self.generator.model, (0, 0), 0.0)
+                except NoSchemaError:
+                    pass
+            except openai.APITimeoutError:
+                raise TransientError(
+                    f"{self.place}: no whole answer within {self.generator.timeout:g} s"
+                ) from None
+            except openai.APIConnectionError as error:
+                why = safe(str(error.__cause__ or error), self.generator)
+                raise TransientError(f"{self.place}: {why}") from None
+            if self.forms[0] == form:  # another question may have found out before
+                if len(self.forms) == 1:
+                    raise UserError(
+                        f"{self.place} does not do structured output; set generator.structured: list"
+                    )
+                self.forms.pop(0)
+                log.info("%s does not take the response format %s; asking without", self.place, form)
+
+    def _read(self, content: bytes, tries: Tries, request: Request) -> Answer:
+        """The answer in a chat completion. TransientError where it is none: servers send errors with 200, too."""
+        try:
+            found = _Completion.model_validate_json(content)
+        except ValidationError:
+            raise TransientError(f"{self.place} sent something that is no answer") from None
+        first = found.choices[0]
+        text, refusal = first.message.content or None, first.message.refusal or None
+        if first.finish_reason == "content_filter" and not refusal:
+            refusal = "content filter"
+        try:
+            usage = _Usage.model_validate(found.usage)
+            counts: tuple[int | None, int | None] = usage.prompt_tokens, usage.completion_tokens
+            paid = cost.money(self.generator.prices, usage.prompt_tokens, usage.completion_tokens)
+            if cost.too_few(usage.prompt_tokens, usage.completion_tokens, request, text or ""):
+                counts, paid = (None, None), None
+        except ValidationError:
+            counts, paid = (None, None), None
+        at_most = tries.reserved if paid is None and self.generator.prices else None
+        if tries.reserved is not None:
+            self.budget.settle(tries.reserved, paid if self.generator.prices else 0.0)
+            tries.reserved = None
+        mark = found.system_fingerprint if isinstance(found.system_fingerprint, str) else None
+        served = found.model if isinstance(found.model, str) else self.generator.model
+        return self._made(text, refusal, first.finish_reason, served, counts, paid, at_most, mark)
+
+    def _made(
+        self,
+        text: str | None,
+        refusal: str | None,
+        finish: str | None,
+        served: str,
+        counts: tuple[int | None, int | None],
+        paid: float | None,
+        at_most: float | None = None,
+        fingerprint: str | None = None,
+    ) -> Answer:
+        day = datetime.now(UTC).date().isoformat()
+        where = host(self.generator)
+        return Answer(text, refusal, finish, served, *counts, paid, day, at_most, where, fingerprint)
+
+    async def _still_there(self, server: openai.AsyncOpenAI, error: TransientError) -> None:
+        """End the run where the server is down or busy; questions that it cannot answer do not end it.
+
+        The list of models costs nothing, and every server has one or says that it has none.
+        """
+        self._in_a_row += 1
+        if self._in_a_row < IN_A_ROW or self.stopped:
+            return
+        TRIES.set(None)
+        alive = not error.busy
+        try:
+            if alive:
+                await server.with_options(max_retries=0).models.with_raw_response.list()
+        except openai.APIStatusError as said:
+            alive = said.status_code < 500
+        except (openai.OpenAIError, UserError):
+            alive = False
+        if alive:
+            self._in_a_row = 0
+        else:
+            self.stopped = self.stopped or UserError(
+                f"{self.place} does not answer ({error}); every answer so far is kept, run again later"
+            )
 
 
-@contextmanager
-def client_error(generator: GeneratorConfig) -> Iterator[None]:
-    """What goes wrong in a call, as what it means: TransientError, RefusedError, NoSchemaError or UserError."""
-    import openai
-
-    place = generator.base_url or OPENAI
-    try:
-        yield
-    except (TimeoutError, openai.APITimeoutError):
-        raise TransientError(f"{place}: no whole answer within {generator.timeout:g} s") from None
-    except openai.APIStatusError as error:
-        raise _judged(error, generator, place) from None
-    except openai.APIConnectionError as error:
-        raise TransientError(f"{place}: {safe(str(error.__cause__ or error), generator)}") from None
-    except (ValueError, openai.APIResponseValidationError):  # a page of a proxy, JSON that breaks off
-        raise TransientError(f"{place} sent something that is no answer") from None
-
-
-def _judged(error: Any, generator: GeneratorConfig, place: str) -> Exception:
-    """What an HTTP status means for the run."""
-    status: int = error.status_code
+def judged(error: openai.APIStatusError, generator: GeneratorConfig) -> Exception:
+    """What an HTTP status, after openai's retries, means for the run."""
+    status, at, name = error.status_code, place(generator), key_variable(generator)
     said = safe(_message(error), generator)
     about = f"{error.code or ''} {error.type or ''} {said}".casefold()
     filtered = any(f in about for f in FILTER)
-    if status == 401 or (status == 403 and not filtered):
-        name = key_variable(generator)
+    if status == 401:
         key = f"the key in {name}" if name else "a request without a key (generator.key_variable names one)"
-        return UserError(f"{place} does not accept {key} ({status})")
+        return UserError(f"{at} does not accept {key} ({status})")
     if status == 402 or (status == 429 and any(q in about for q in QUOTA)):
         return UserError(
-            f"{place}: the quota is used up; every answer so far is kept, run again when there is more"
+            f"{at}: the quota is used up; every answer so far is kept, run again when there is more"
         )
     if status in (400, 403, 422) and filtered:
         return RefusedError(said)
-    if status in (400, 404, 422, 501) and re.search(r"response_format|json_schema|structured output", about):
+    if status in (400, 404, 415, 422, 501) and re.search(
+        r"response_format|json_schema|json_object|structured output", about
+    ):
         return NoSchemaError(said)
     if status in (408, 409, 425, 429) or status >= 500:
-        return TransientError(f"{place} answers {status}", retry_after(error.response.headers))
+        if (wait := _asked_wait(error.response.headers)) > LONGEST_HOLD:
+            return UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
+        return TransientError(f"{at} answers {status}", busy=status in (429, 503))
+    if 300 <= status < 400:
+        to = safe(error.response.headers.get("location", "another address"), generator)
+        return UserError(f"{at} redirects to {to}; give that as generator.base_url")
     if status == 404:
-        return GoneError(f"{place} has no model '{generator.model}', or is no such server (404: {said})")
-    return UserError(f"{place} does not take the request ({status}: {said})")
+        return UserError(f"{at} has no model '{generator.model}', or is no such server (404: {said})")
+    return UserError(f"{at} does not take the request ({status}: {said})")
 
 
-def safe(text: str, generator: GeneratorConfig) -> str:
-    """A server's words in one short line, without the key: error messages repeat parts of it."""
-    name = key_variable(generator)
-    key = os.environ.get(name, "").strip() if name else ""
-    text = text.replace(key, "[key]") if key else text
-    text = re.sub(r"\b(?:sk|pk)-[\w*.…-]{4,}|\bBearer \S+|\S*\*{3,}\S*", "[key]", text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+def _asked_wait(headers: Any) -> float:
+    """Seconds that a server asks to wait; 0 where it does not say. (A date holds for its own question, by openai.)"""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if re.fullmatch(r"\d+(\.\d+)?", headers.get(name, "")):
+            return float(headers[name]) * unit
+    return 0.0
 
 
 def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
     """What is sent. OpenAI's newer models know the token limit by another name only, older servers by the old one."""
-    body = request.body()
+    messages = [{"role": role, "content": content} for role, content in request.messages]
+    body = {"model": request.model, "messages": messages, **request.parameters}
     if generator.base_url is None and "max_tokens" in body:
         body["max_completion_tokens"] = body.pop("max_tokens")
     return body
 
 
-def _message(error: Any) -> str:
+def _message(error: openai.APIStatusError) -> str:
     """The server's own words, but no page of HTML."""
     body = error.body
     said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
     if isinstance(said, str) and said.lstrip().startswith("<"):
         said = None
     return str(said) if said else f"HTTP {error.status_code}"
-
-
-def answer_of(document: Any, generator: GeneratorConfig, batch: bool = False) -> Answer:
-    """The answer in a chat completion. TransientError where it is none: servers send errors with status 200, too."""
-    try:
-        choice = document["choices"][0]
-        message = choice["message"]
-        usage = document.get("usage") or {}
-        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        text, refusal = message.get("content"), message.get("refusal")
-        finish = choice.get("finish_reason")
-        served = document.get("model") or generator.model
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise TransientError("the server sent something that is no answer") from None
-    if finish == "content_filter" and not refusal:
-        refusal = "content filter"
-    counts = tuple(n if isinstance(n, int) and n >= 0 else None for n in (prompt, completion))
-    return _answer(_unicode(text), _unicode(refusal), _unicode(finish), str(served), counts, generator, batch)
-
-
-def _answer(
-    text: str | None,
-    refusal: str | None,
-    finish: str | None,
-    served: str,
-    counts: tuple[int | None, ...],
-    generator: GeneratorConfig,
-    batch: bool = False,
-) -> Answer:
-    prompt, completion = counts
-    known = prompt is not None and completion is not None
-    return Answer(
-        text=text,
-        refusal=refusal,
-        finish=finish,
-        served=_unicode(served) or "",
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cost=cost.money(generator.prices, prompt or 0, completion or 0, batch) if known else None,
-        date=datetime.now(UTC).date().isoformat(),
-        way="batch" if batch else "live",
-    )
-
-
-def _unicode(text: Any) -> str | None:
-    """What can be written to a file: half characters become question marks."""
-    return text.encode(errors="replace").decode() if isinstance(text, str) and text else None
-
-
-# ---- what servers say about waiting ------------------------------------------------------------------
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After (seconds or a date) or retry-after-ms; None without."""
-    try:
-        if value := headers.get("retry-after-ms"):
-            return max(0.0, float(value) / 1000)
-        if value := headers.get("retry-after"):
-            if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-                return float(value)
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        pass
-    return wait_of_limits(headers)
-
-
-def wait_of_limits(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the server takes requests again, where its rate-limit headers say that nothing is left."""
-    waits = []
-    for what in ("requests", "tokens"):
-        left, reset = headers.get(f"x-ratelimit-remaining-{what}"), headers.get(f"x-ratelimit-reset-{what}")
-        if left is not None and left.strip() == "0" and reset and (seconds := duration(reset)) is not None:
-            waits.append(seconds)
-    return max(waits, default=None)
-
-
-def duration(text: str) -> float | None:
-    """Seconds of "1m6.5s", "250ms" or "12"; None for anything else."""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    text = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h|d))+", text):
-        return None
-    return sum(float(n) * units[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text))

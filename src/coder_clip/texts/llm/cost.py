@@ -2,80 +2,133 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from .prompts import Request
-from .store import Answer, Answers
+from .store import Answers, spent
 
 if TYPE_CHECKING:
-    from ...config import Prices
+    from ...config import GeneratorConfig, Prices
+    from .prompts import Request
 
-BYTES_A_TOKEN = 4  # of English in the tokenizers of today's models; other scripts have more bytes a letter
-TOKENS_A_MESSAGE = 4  # what a server puts around each
-TOKENS_A_TEXT = 10  # a text of two to eight words with its quotes
-ENOUGH = 5  # stored answers to one prompt whose mean length is believed rather than the guess
+FEWEST_BYTES = 2  # per token, of other scripts: for what a request costs at most
+TOKENS_PER_MESSAGE = 4  # what a server puts around each
+TOKENS_PER_TEXT = 7.5  # a text of two to eight words with its quotes and comma
+TOKENS_PER_LIST = 5  # its key and brackets
+ENOUGH = 5  # stored answers of a model whose length is trusted more than the guess
+LIE = 16  # bytes of an answer per counted token, above which the count cannot be true
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Requests, tokens and money (None without prices) of questions."""
+    """Requests, tokens and money (None without prices) of questions. at_most: money, if every answer is as long as
+    the limit on its tokens allows; None without prices or limit."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     money: float | None = None
+    at_most: float | None = None
 
     def __add__(self, other: Estimate) -> Estimate:
-        known = [m for m in (self.money, other.money) if m is not None]
+        def plus(a: float | None, b: float | None) -> float | None:
+            return (a or 0.0) + (b or 0.0) if a is not None or b is not None else None
+
         return Estimate(
             self.requests + other.requests,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
-            sum(known) if known else None,
+            plus(self.money, other.money),
+            plus(self.at_most, other.at_most),
         )
 
 
-def tokens(text: str) -> int:
-    """About how many tokens a text has. No tokenizer: each model has its own, and most have to be fetched."""
-    return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
+@dataclass(frozen=True)
+class Question:
+    """A request with its JSON schema as OpenAI describes one (None: free text) and what it is expected to cost."""
+
+    request: Request
+    schema: dict[str, Any] | None
+    expected: Estimate
 
 
-def money(prices: Prices | None, prompt: int, completion: int, batch: bool) -> float | None:
+def money(prices: Prices | None, prompt: float, completion: float) -> float | None:
     """Price of so many tokens."""
-    if prices is None:
-        return None
-    full = (prompt * prices.input + completion * prices.output) / 1e6
-    return full * (prices.batch if batch else 1)
+    return None if prices is None else (prompt * prices.input + completion * prices.output) / 1e6
 
 
-def estimate(request: Request, wanted: int, answers: Answers, prices: Prices | None, batch: bool) -> Estimate:
-    """One question. wanted: texts that its answer holds. Where enough answers to its prompt are stored, by them."""
-    prompt = sum(tokens(content) + TOKENS_A_MESSAGE for _, content in request.messages)
-    completion, before = wanted * TOKENS_A_TEXT + 10, answers.of_template.get(_template(request), [])
-    counted = [a.completion_tokens for a in before if a.completion_tokens is not None]
-    if len(counted) >= ENOUGH:
-        completion = -(-sum(counted) // len(counted))
-    return Estimate(1, prompt, completion, money(prices, prompt, completion, batch))
+def estimate(request: Request, sent: Any, answers: Answers, generator: GeneratorConfig) -> Estimate:
+    """One request. sent: what goes along besides the messages (a schema). Stored answers of the model correct it."""
+    content = [text for _, text in request.messages] + ([json.dumps(sent)] if sent else [])
+    size = sum(len(text.encode(errors="replace")) for text in content)
+    around = TOKENS_PER_MESSAGE * len(request.messages)
+    prompt = around + sum(map(tokens, content))
+    completion = guess(request.items) * _ratio(answers, request.model)
+    at_most = None
+    if generator.token_limit is not None:
+        at_most = money(generator.prices, size / FEWEST_BYTES + around, generator.token_limit)
+    return Estimate(1, prompt, round(completion), money(generator.prices, prompt, completion), at_most)
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text has: a word, a punctuation mark and a letter of another script are one each.
+
+    Of prompts and schemas that is within a tenth of a byte pair encoding. No tokenizer: each model has its own.
+    """
+    return len(re.findall(r"[a-zA-Z0-9_]+|[^\sa-zA-Z0-9_]", text))
+
+
+def guess(items: Sequence[dict[str, Any]]) -> float:
+    """Tokens of an answer to items (their documents), for a model that does not think aloud."""
+    lists: list[int] = [item["count"] for item in items for _ in range(1 + ("other" in item["fields"]))]
+    return sum(n * TOKENS_PER_TEXT + TOKENS_PER_LIST for n in lists)
+
+
+def _ratio(answers: Answers, model: str) -> float:
+    """How much longer this model's answers are than guessed: a model that reasons writes many times as much."""
+    if answers.ratio is None:
+        told = [(s.answer.completion_tokens, guess(s.items)) for s in answers.kept.values()
+                if s.model == model and s.items and s.answer.completion_tokens and s.answer.text]  # fmt: skip
+        enough = len(told) >= ENOUGH
+        answers.ratio = sum(n or 0 for n, _ in told) / sum(g for _, g in told) if enough else 1.0
+    return answers.ratio
+
+
+def too_few(prompt: int, completion: int, request: Request, text: str) -> bool:
+    """Whether a server's counts are too small to be true for what was sent and what came."""
+    sent = sum(len(content.encode()) for _, content in request.messages)
+    return prompt < sent / LIE or completion < len(text.encode()) / LIE
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
     return sum(estimates, Estimate())
 
 
-def _template(request: Request) -> tuple[str, str]:
-    return request.model, request.template["sha256"]
-
-
 class Budget:
-    """Money: what all stored answers cost, what is under way, and the limit that both together keep to."""
+    """Money: what all stored answers cost, what is in flight, and the limit that both together keep to.
+
+    Every request in flight reserves the most it can cost; an answer that cost more than that makes all later ones
+    reserve as much. So the limit is passed by one request at most, even where a server counts as it likes.
+    """
 
     def __init__(self, spent: float, limit: float | None, currency: str) -> None:
         self.spent, self.limit, self.currency = spent, limit, currency
         self.before = spent
-        self.under_way = 0.0
+        self.in_flight = self.dearest = 0.0
+        self.unmetered = 0
+
+    @classmethod
+    def of(cls, generator: GeneratorConfig) -> Budget:
+        """With all answers of the folder counted."""
+        return cls(
+            spent(generator.answers),
+            generator.max_cost,
+            generator.prices.currency if generator.prices else "",
+        )
 
     def allows(self, ahead: Estimate) -> None:
         """UserError, before anything is asked, where all that is to come would exceed the limit."""
@@ -87,56 +140,27 @@ class Budget:
                 "for fewer texts or pairs, or take a cheaper model"
             )
 
-    def start(self, expected: Estimate) -> None:
-        """UserError where this question could exceed the limit."""
-        coming = expected.money or 0.0
-        if self.limit is not None and self.spent + self.under_way + coming > self.limit:
+    def reserve(self, at_most: float | None) -> float:
+        """Money set aside for one try. UserError where it could exceed the limit."""
+        wanted = max(at_most or 0.0, self.dearest)
+        if self.limit is not None and self.spent + self.in_flight + wanted > self.limit:
             raise UserError(
                 f"stopped: the next request could exceed generator.max_cost {amount(self.limit)} {self.currency} "
                 f"({amount(self.spent)} spent); every answer is kept, a run with a higher limit goes on from here"
             )
-        self.under_way += coming
+        self.in_flight += wanted
+        return wanted
 
-    def end(self, expected: Estimate) -> None:
-        self.under_way -= expected.money or 0.0
-
-    def paid(self, answer: Answer) -> None:
-        self.spent += answer.cost or 0.0
+    def settle(self, reserved: float, cost: float | None) -> None:
+        """A try has ended. cost: None where nobody knows it, then all that was reserved counts."""
+        self.in_flight -= reserved
+        self.spent += reserved if cost is None else cost
+        self.unmetered += cost is None
+        self.dearest = max(self.dearest, cost or 0.0)
 
     def shown(self) -> str:
-        return f"{amount(self.spent - self.before)} {self.currency}"
-
-
-def lines(rows: Sequence[tuple[str, str, Estimate, int]], currency: str) -> list[str]:
-    """A table for people. rows: data set, kind, estimate of what is to be asked, answers that are there already."""
-    head = ("data set", "texts", "stored", "to ask", "prompt tokens", "answer tokens", f"about {currency}")
-    body = [
-        (
-            d,
-            kind,
-            f"{have:,}",
-            f"{e.requests:,}",
-            f"{e.prompt_tokens:,}",
-            f"{e.completion_tokens:,}",
-            _money(e),
-        )
-        for d, kind, e, have in rows
-    ]
-    all_ = total(e for _, _, e, _ in rows)
-    last = ("all", "", f"{sum(r[3] for r in rows):,}", f"{all_.requests:,}", f"{all_.prompt_tokens:,}")
-    body.append((*last, f"{all_.completion_tokens:,}", _money(all_)))
-    widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
-    shown = [
-        "  ".join(
-            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (head, *body)
-    ]
-    return [line.rstrip() for line in shown]
-
-
-def _money(e: Estimate) -> str:
-    return amount(e.money) if e.money is not None else "–" if e.requests else amount(0)
+        unknown = f" at most, cost of {self.unmetered} unknown" if self.unmetered else ""
+        return f"{amount(self.spent - self.before)} {self.currency}{unknown}"
 
 
 def amount(money: float) -> str:

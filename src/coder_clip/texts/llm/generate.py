@@ -1,4 +1,4 @@
-"""From class names to texts, in rounds: ask for what is missing, look at the answers, ask again for what will not do.
+"""From class names to texts, in rounds: ask for what is missing, check the answers, ask again for what will not do.
 
 What is asked in a round depends on earlier answers alone, never on the order in which they came: the same stored
 answers give the same texts, byte for byte.
@@ -7,171 +7,232 @@ answers give the same texts, byte for byte.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ...progress import progress
 from ..sentences import fill, spaces
-from . import cost, parser, prompts
-from .client import Question
-from .cost import Budget, Estimate
-from .parser import plain
-from .prompts import LISTS, Request
-from .store import Answer, Answers
+from . import answers as form_of
+from . import checks, cost, prompts
+from .answers import Sides, sides
+from .checks import plain
+from .cost import Budget, Estimate, Question
+from .prompts import Request, item_key
+from .server import api_key
+from .store import Answer, Answers, Stored
 
 if TYPE_CHECKING:
     from ...config import GeneratorConfig
     from ...datasets.base import Templates
+    from .review import Review
+    from .similar import Rule
 
 log = logging.getLogger("coder_clip")
 
 MOST_REASKS = 5  # for analogous classes, as published
-LONGEST_NAME = 60  # characters of a name; what is longer is a sentence about it
+IDLE = 2  # answers in a row that gave no new name, after which no more are asked for
 MOST_EXCLUDED = 50
+MOST_LISTED = 200  # classes named in a prompt: small models have small contexts
+PAIRS = 10  # of one class in one request, if the limit on tokens allows
 
-TooClose = Callable[[list[str]], list[bool]]
-Keep = Callable[[Request, Answer], None]
 
+@dataclass(frozen=True)
+class Refused:
+    """A text that was not accepted, why, and the key of the answer that it came from."""
 
-class Asking(Protocol):
-    """A way to get answers: `client.Client` (at once) or `batch.Batches` (cheaper, in hours)."""
-
-    def ask(self, questions: Iterable[Question], keep: Keep) -> dict[str, str]: ...
+    text: str
+    why: str
+    answer: str
 
 
 @dataclass
 class Item:
     """Texts of one kind for one class or pair: what was asked so far, and what came of it.
 
-    owner: as people know it. fields: for the prompt, names first. names: plain forms of names that are no text of
-    this item (its own; for names of other things, all of the label set). texts: one list a part of the answer.
+    owner: as people know it. fields: for the prompt, names first. names: plain names that are no text of this item;
+    within: those that must not even be part of one. texts: one list per side of the answer, and for analogous names
+    one per rule that chooses among them ("texts": the default rule). source: text -> key of its answer.
     """
 
     kind: str
     owner: str
     fields: dict[str, str]
     names: frozenset[str]
+    within: frozenset[str]
     wanted: int
-    texts: dict[str, list[str]] = field(default_factory=dict)
-    rejected: list[str] = field(default_factory=list)
+    texts: Sides = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
-    asked: int = 0
-    refused: int = 0
-    unusable: str = ""  # why the last answer gave nothing
-    short: bool = False  # some texts of the last answer were rejected, and too few are left
-    unanswered: bool = False
+    unjudged: list[str] = field(default_factory=list)  # names that no rule has seen yet
+    rejected: frozenset[str] = frozenset()  # plain texts that a person does not want
+    attempt: int = 0
+    first: int = 0  # attempt to begin with: a person may have asked for others
+    idle: int = 0
+    wrong: str = ""  # why the last answer gave nothing, in words for the model
+    short: bool = False  # some texts of the last answer were refused
+    refusals: int = 0
+    unanswered: str = ""
 
-    def request(self, generator: GeneratorConfig, structured: bool) -> Request:
-        """The next question."""
-        have = [t for texts in self.texts.values() for t in texts]
-        excluded = (self.rejected + have)[-MOST_EXCLUDED:]
-        fields = {
-            **self.fields,
-            "count": str(self.wanted - len(have) if self.kind == "analogous" else self.wanted),
+    @property
+    def missing(self) -> int:
+        """How many texts to ask for."""
+        return max(1, self.wanted - min((len(t) for t in self.texts.values()), default=0))
+
+    @property
+    def excluded(self) -> list[str]:
+        """What the next answer is not to repeat."""
+        have = [t for side in self.texts.values() for t in side]
+        return list(dict.fromkeys([r.text for r in self.refused if r.why != "control characters"] + have))[
+            -MOST_EXCLUDED:
+        ]
+
+    @property
+    def enough(self) -> bool:
+        """Half of what was asked for; of analogous names one, because there may be no more. No synonym is an answer."""
+        least = {"synonym": 0, "analogous": 1}.get(self.kind, (self.wanted + 1) // 2)
+        return all(len(self.texts.get(side, ())) >= least for side in sides(self.kind))
+
+    def document(self) -> dict[str, Any]:
+        """For the key and the store: all that the question is made of."""
+        fields = dict(self.fields)
+        if "classes" in fields:
+            fields["classes"] = prompts.digest(fields["classes"])
+        return {
+            "kind": self.kind,
+            "template": prompts.template(self.kind).sha256,
+            "fields": fields,
+            "count": self.missing,
+            "attempt": self.attempt,
+            "excluded": self.excluded,
+            "wrong": self.wrong,
         }
-        given = {"temperature": generator.temperature, "max_tokens": generator.max_tokens, **generator.extra}
-        if generator.seed is not None:
-            given["seed"] = (
-                generator.seed + self.asked
-            )  # a server that repeats itself would repeat its mistake
-        if structured:
-            given["response_format"] = prompts.schema(self.kind)
-        return Request(
-            generator.model,
-            prompts.messages(self.kind, fields, excluded, structured),
-            {k: v for k, v in given.items() if v is not None},
-            prompts.template(self.kind).note(),
-            self.asked,
-        )
 
-    def take(self, key: str, answer: Answer | str) -> None:
-        """Look at an answer, or at why the server gave none.
-
-        The latter is not counted as asked: a later run asks the same question, not the next one.
-        """
-        self.unusable, self.short = "", False
-        if isinstance(answer, str):
-            self.unusable, self.unanswered = answer, True
-            return
-        self.asked += 1
+    def take(self, answer: Answer, key: str, found: Sides | str) -> None:
+        """Look at the part of an answer that is about this item, or at what is wrong with it."""
+        self.attempt += 1
         self.answers[key] = answer
-        found = parser.parse(answer.text, LISTS[self.kind], cut=answer.finish == "length")
-        if found is None:
-            refused = answer.refusal is not None or parser.refuses(answer.text or "")
-            self.refused += refused
-            said = answer.refusal or answer.text
-            self.unusable = (
-                f"refused: {said}" if refused else "no list of texts" if said else "an empty answer"
+        self.wrong, self.short, self.unanswered = "", False, ""
+        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
+            self.refusals += 1
+            self.wrong = f"it was refused ({_short(answer.refusal or answer.text or '')})"
+        elif isinstance(found, str):
+            self.wrong = found
+        else:
+            self._add(found, key)
+        apology = not any(self.texts.values()) and any(r.why in checks.NO_ANSWER for r in self.refused)
+        if (not self.enough or apology) and not self.wrong and not self.unjudged:
+            self.wrong = (
+                f"too few usable texts ({'; '.join(_short(r.text) for r in self.refused[-3:]) or 'none'})"
             )
-            return
-        for name, texts in found.items():
-            self._add(name, texts)
-        if self.kind in ("attribute", "one_to_one") and not all(self.texts.get(n) for n in LISTS[self.kind]):
-            self.unusable = "only the name of the class" if any(found.values()) else "an empty list"
 
-    def _add(self, name: str, texts: list[str]) -> None:
-        kept = self.texts.setdefault(name, [])
-        known, unwanted = set(map(plain, kept)), set(map(plain, self.rejected))
+    def _add(self, found: Sides, key: str) -> None:
+        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
+        known = checks.scripts(
+            " ".join(self.fields[k] for k in ("class", "photo", "other") if k in self.fields)
+        )
         named = self.kind in ("analogous", "synonym")
-        for text in texts:
-            if plain(text) in self.names | unwanted or (named and len(text) > LONGEST_NAME):
-                self.reject(text)
-            elif plain(text) not in known and len(kept) < self.wanted:
-                known.add(plain(text))
-                kept.append(text)
+        for side, texts in found.items():
+            kept = self.texts.setdefault(side, []) if self.kind != "analogous" else self.unjudged
+            seen = {plain(t) for t in [*kept, *self.texts.get(side, ()), *(r.text for r in self.refused)]}
+            within = set(self.within)
+            if self.kind == "one_to_one":
+                within |= {plain(self.fields["other" if side == "first" else "class"])}
+            for text in map(checks.clean, texts):
+                why = checks.fault(
+                    text, names=self.names, within=within, known=known,
+                    longest=checks.LONGEST_NAME if named else checks.LONGEST,
+                )  # fmt: skip
+                if len(found) > 1 and plain(text) in both:
+                    why = why or "on both sides"
+                if plain(text) in self.rejected:
+                    why = why or "rejected in a review"
+                if why:
+                    self.refuse(text, why, key)
+                elif plain(text) not in seen and len(kept) < self.wanted:
+                    seen.add(plain(text))
+                    kept.append(text)
+                    self.source[text] = key
 
-    def reject(self, text: str) -> None:
+    def refuse(self, text: str, why: str, key: str) -> None:
         """A text that will not do; it is not asked for again."""
-        if plain(text) not in map(plain, self.rejected):
-            self.rejected.append(text)
-        if self.kind == "analogous":
-            self.short = True
+        if text not in (r.text for r in self.refused):
+            self.refused.append(Refused(text[: checks.LONGEST], why, key))
+        self.short = True
+
+    def judge(self, rules: Mapping[str, Rule]) -> None:
+        """Let every rule choose among the new names. The first rule's verdict is the one that is listed."""
+        names, self.unjudged = self.unjudged, []
+        before = sum(map(len, self.texts.values()))
+        for number, (rule, verdicts) in enumerate(rules.items()):
+            kept = self.texts.setdefault(rule, [])
+            for name, why in zip(names, verdicts([(self.fields["class"], n) for n in names]), strict=True):
+                if why is None and len(kept) < self.wanted:
+                    kept.append(name)
+                elif why is not None and number == 0:
+                    self.refuse(name, why, self.source[name])
+        if not rules:
+            self.texts.setdefault("texts", []).extend(names[: self.missing])
+        self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+        if not self.enough and not self.wrong:
+            self.wrong = "too few usable names"
 
     def again(self, repeats: int) -> bool:
         """Whether to ask once more."""
+        asked = self.attempt - self.first
         if self.unanswered:
             return False
-        if self.kind == "analogous":
-            have = sum(map(len, self.texts.values()))
-            unmet = bool(self.unusable) or (self.short and have < self.wanted)
-            return unmet and self.asked <= MOST_REASKS
-        return bool(self.unusable) and self.asked <= repeats
+        if self.kind == "analogous" and self.short and not self.enough_names:
+            return asked <= MOST_REASKS and self.idle < IDLE
+        return (bool(self.wrong) or not self.enough) and asked <= repeats
 
     @property
-    def failed(self) -> bool:
-        """Nothing usable came. That a class has no synonym, or nothing like it, is an answer."""
-        return bool(self.unusable) and not any(self.texts.values())
+    def enough_names(self) -> bool:
+        return all(len(t) >= self.wanted for t in self.texts.values())
+
+    @property
+    def failed(self) -> str:
+        """Why nothing usable came; empty where something did. Less than enough counts as nothing."""
+        none_is_fine = (
+            self.kind != "synonym" or any(self.texts.values()) or not (self.wrong or self.unanswered)
+        )
+        return "" if self.enough and none_is_fine else self.unanswered or self.wrong or "nothing usable"
 
 
 def class_items(
     kinds: Sequence[str], classes: Sequence[str], templates: Templates, counts: Mapping[str, int]
 ) -> list[Item]:
-    """What to ask for the classes of a data set, kind by kind, in label order."""
-    label_set = frozenset(plain(c) for c in classes)
-    return [
-        Item(
-            kind,
-            spaces(c),
-            _fields(spaces(c), templates),
-            label_set if kind in ("analogous", "synonym") else frozenset({plain(c)}),
-            counts[kind],
-        )
-        for kind in kinds
-        for c in classes
-    ]
+    """What to ask for the classes of a data set, class by class in label order, kind by kind."""
+    names = [spaces(c) for c in classes]
+    label_set = frozenset(map(plain, names))
+    items = []
+    for i, name in enumerate(names):
+        fields = _fields(name, templates)
+        start = max(0, min(i - MOST_LISTED // 2, len(names) - MOST_LISTED))
+        listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MOST_LISTED]))}
+        within = frozenset(
+            n for n in label_set if " " in n and n not in plain(name)
+        )  # one word is often an everyday one
+        for kind in kinds:
+            given = fields | (listed if kind == "analogous" else {})
+            no_part = within if kind == "attribute" else frozenset[str]()
+            items.append(Item(kind, name, given, label_set, no_part, counts[kind]))
+    return items
 
 
 def pair_items(
     pairs: Iterable[tuple[int, int]], classes: Sequence[str], templates: Templates, wanted: int
 ) -> list[Item]:
     """What to ask for unordered pairs of class indices, in their order."""
+    label_set = frozenset(plain(spaces(c)) for c in classes)
     items = []
     for a, b in pairs:
-        names = spaces(classes[a]), spaces(classes[b])
-        fields = {**_fields(names[0], templates), "other": names[1]}
-        items.append(Item("one_to_one", " / ".join(names), fields, frozenset(map(plain, names)), wanted))
+        name, other = spaces(classes[a]), spaces(classes[b])
+        fields = {**_fields(name, templates), "other": other}
+        items.append(Item("one_to_one", f"{name} / {other}", fields, label_set, frozenset(), wanted))
     return items
 
 
@@ -181,92 +242,64 @@ def _fields(name: str, templates: Templates) -> dict[str, str]:
 
 
 class Generator:
-    """Texts for items, from stored answers as far as they go.
+    """Texts for items, from stored answers as far as they go."""
 
-    asking: makes the way to ask, when something has to be asked; until then no key is needed.
-    """
-
-    def __init__(
-        self,
-        generator: GeneratorConfig,
-        answers: Answers,
-        budget: Budget,
-        asking: Callable[[], Asking] | None = None,
-    ) -> None:
+    def __init__(self, generator: GeneratorConfig, answers: Answers, budget: Budget) -> None:
         self.generator, self.answers, self.budget = generator, answers, budget
-        self._make = asking
-        self._asking: Asking | None = None
         self.new = 0  # answers of this run
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
-        """What the next round asks, and how many answers are there already. seen: keys that count no more."""
-        missing: dict[str, Question] = {}
+        """What the next round asks, and how many answers are there already. seen: item keys that count no more."""
+        missing: dict[str, Item] = {}
         have = set()
         for item in items:
-            requests = self._requests(item)
-            key, answer = self._stored(requests)
-            if answer is None:
-                missing[requests[0].key] = self._question(item, requests)
-            else:
+            key, stored = self._stored(item)
+            if stored is not None:
                 have.add(key)
-        new = [q for key, q in missing.items() if key not in seen]
+            elif key not in seen:
+                missing.setdefault(key, item)
         seen.update(missing)
-        return cost.total(q.expected for q in new), len(have)
+        return cost.total(q.expected for q in self._questions(missing.values())), len(have)
 
     def prepare(self, items: list[Item]) -> None:
-        """Raise now what `run` would for want of a key, unless all answers are there."""
+        """UserError now, for want of a key, unless all answers are there."""
         if self.ahead(items, set())[0].requests:
-            self._way()
+            api_key(self.generator)
 
-    def run(self, items: list[Item], too_close: TooClose | None = None) -> None:
-        """Ask until every item is done. too_close: of names, which are too similar to a class of the label set.
+    def run(
+        self, items: list[Item], rules: Mapping[str, Rule] | None = None, review: Review | None = None
+    ) -> None:
+        """Ask until every item is done. rules: which analogous names are too similar to a class.
 
-        UserError as the way to ask raises it; with ``on_failure: stop`` also where a class or pair got nothing.
+        UserError as `client.Client.ask`; with ``on_failure: stop`` also where a class or pair got nothing.
         """
+        for item in items if review else ():
+            assert review is not None
+            item.first = item.attempt = review.attempts(item.kind, item.owner)
+            item.rejected = review.rejected(item.kind, item.owner)
         waiting = items
         for number in range(1, 2 + max(MOST_REASKS, self.generator.repeats)):
             self._round(waiting, number)
-            if too_close is not None:
-                self._check([i for i in waiting if i.kind == "analogous"], too_close)
+            for item in waiting:
+                if item.kind == "analogous":
+                    item.judge(rules or {})
             waiting = [i for i in waiting if i.again(self.generator.repeats)]
             if not waiting:
                 break
         self._report(items)
-        answers = {key for item in items for key in item.answers}
-        spent = f", {self.budget.shown()}" if self.generator.prices else ""
-        log.info(
-            "%d answers, %d of them new%s; %d asked again, %d refused",
-            *(
-                len(answers),
-                self.new,
-                spent,
-                sum(max(0, i.asked - 1) for i in items),
-                sum(i.refused for i in items),
-            ),
-        )
-
-    def _way(self) -> Asking:
-        if self._asking is None:
-            if self._make is None:
-                raise ValueError("no way to ask was given")
-            self._asking = self._make()
-        return self._asking
 
     def _round(self, items: list[Item], number: int) -> None:
-        missing: dict[str, Question] = {}
-        for item in items:
-            requests = self._requests(item)
-            if self._stored(requests)[1] is None:
-                missing[requests[0].key] = self._question(item, requests)
+        missing = {key: item for item in items for key, stored in [self._stored(item)] if stored is None}
         failed: dict[str, str] = {}
         if missing:
-            asking = self._way()  # without a key the run ends before anything is announced
-            ahead = cost.total(q.expected for q in missing.values())
+            api_key(self.generator)  # without a key the run ends before anything is announced
+            questions = list(self._questions(missing.values()))
+            ahead = cost.total(q.expected for q in questions)
             money = (
                 "" if ahead.money is None else f", about {cost.amount(ahead.money)} {self.budget.currency}"
             )
             log.info(
-                "round %d: %d questions to %s: about %d tokens to read and %d to write%s",
+                "round %d: %d requests to %s: about %d tokens to read and %d to write%s",
                 *(
                     number,
                     ahead.requests,
@@ -277,98 +310,144 @@ class Generator:
                 ),
             )
             self.budget.allows(ahead)
-            with progress(len(missing), "answer", "asking") as bar:
-
-                def keep(request: Request, answer: Answer) -> None:
-                    self.new += 1
-                    self.budget.paid(answer)
-                    self.answers.add(request, answer)
-                    if self.budget.limit is not None or answer.cost is not None:
-                        bar.set_postfix_str(self.budget.shown(), refresh=False)
-                    bar.update()
-
-                failed = asking.ask(missing.values(), keep)
+            failed = self._ask(questions)
         for item in items:
-            requests = self._requests(item)
-            key, answer = self._stored(requests)
-            item.take(key, answer or failed.get(requests[0].key, "no answer"))
+            stored = self._stored(item)[1]
+            if stored is None:
+                # not counted as asked: a later run asks the same question, not the next one
+                item.unanswered = failed.get(prompts.digest(item.document()), "no answer")
+                continue
+            answer = stored.answer
+            found: Sides | str = "it was empty"
+            if answer.finish == "length":
+                found = "it was cut off at the limit on its tokens; be brief"
+            elif answer.text:
+                found = form_of.read(answer.text, item, self.generator.form)
+            item.take(answer, stored.key, found)
 
-    def _check(self, items: list[Item], too_close: TooClose) -> None:
-        """Names that are too similar to a class go, and are not asked for again (paper, section 3.3)."""
-        names = list(dict.fromkeys(t for i in items for t in i.texts.get("texts", ())))
-        close = dict(zip(names, too_close(names), strict=True)) if names else {}
-        for item in items:
-            for text in [t for t in item.texts.get("texts", ()) if close[t]]:
-                item.texts["texts"].remove(text)
-                item.reject(text)
+    def _ask(self, questions: list[Question]) -> dict[str, str]:
+        """Ask all. Gives: digest of an item's document -> why it has no answer."""
+        from .client import Client  # openai takes a second to import
 
-    def _requests(self, item: Item) -> list[Request]:
-        """The ways to ask the next question whose stored answers count, the wanted one first."""
-        ways = {"auto": [True, False], "json_schema": [True], "list": [False]}[self.generator.structured]
-        return [item.request(self.generator, structured) for structured in ways]
+        with progress(len(questions), "answer", "asking", terminal=True) as bar:
 
-    def _stored(self, requests: list[Request]) -> tuple[str, Answer | None]:
-        for request in requests if self.answers.found else ():
-            if (answer := self.answers.get(request)) is not None:
-                return request.key, answer
-        return "", None
+            def keep(request: Request, answer: Answer) -> None:
+                self.new += 1
+                self.answers.add(request, answer)
+                if self.generator.prices:
+                    bar.set_postfix_str(self.budget.shown(), refresh=False)
+                bar.update()
 
-    def _question(self, item: Item, requests: list[Request]) -> Question:
-        first, *other = requests
-        wanted = item.wanted * len(LISTS[item.kind])
-        expected = cost.estimate(first, wanted, self.answers, self.generator.prices, self.generator.batch)
-        return Question(first, expected, *other)
+            failed = Client(self.generator, self.budget, keep, self.answers.lose).ask(questions)
+        return {prompts.digest(i): failed[q.request.key] for q in questions if q.request.key in failed
+                for i in q.request.items}  # fmt: skip
+
+    def _stored(self, item: Item) -> tuple[str, Stored | None]:
+        key = item_key(
+            self.generator.model,
+            self.generator.parameters(item.attempt),
+            self.generator.form,
+            item.document(),
+        )
+        return key, self.answers.found.get(key)
+
+    def _questions(self, items: Iterable[Item]) -> Iterator[Question]:
+        """Requests for what belongs together: all kinds of a class, several pairs of a class."""
+        generator = self.generator
+        for group in groups(items, generator):
+            form = generator.form
+            request = Request(
+                generator.model, prompts.messages(group, form), generator.parameters(group[0].attempt),
+                tuple(i.document() for i in group), form,
+            )  # fmt: skip
+            described = {"name": "texts", "strict": True, "schema": form_of.schema(group)}
+            schema = described if form == "json" else None
+            yield Question(request, schema, cost.estimate(request, schema, self.answers, generator))
 
     def _report(self, items: list[Item]) -> None:
         """Those that got nothing, by name; the end, where that is configured."""
+        answers = {key for item in items for key in item.answers}
+        log.info(
+            "%d answers, %d of them new%s; %d texts asked for again, %d refused by the model, %d texts not accepted",
+            *(len(answers), self.new, f", {self.budget.shown()}" if self.generator.prices else ""),
+            *(sum(max(0, i.attempt - i.first - 1) for i in items), sum(i.refusals for i in items)),
+            sum(len(i.refused) for i in items),
+        )
         lost = [item for item in items if item.failed]
         for item in lost:
-            said = f"after {item.asked} answers ({_short(item.unusable)})"
+            said = f"after {item.attempt - item.first} answers ({_short(item.failed)})"
             log.warning("no %s texts for '%s' %s", item.kind.replace("_", "-"), item.owner, said)
+            item.texts = {}
         if lost and self.generator.on_failure == "stop":
             names = ", ".join(f"'{i.owner}' ({i.kind})" for i in lost[:5]) + (" …" if len(lost) > 5 else "")
             raise UserError(
-                f"{len(lost)} without texts: {names}: {_short(lost[0].unusable)}. All other answers are kept; "
+                f"{len(lost)} without texts: {names}: {_short(lost[0].failed)}. All other answers are kept; "
                 "'generator.on_failure: skip' goes on without them, a higher 'repeats' asks more often"
             )
 
 
+def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[Item]]:
+    """Items that are asked for in one request: of one class and attempt, as many as an answer has room for."""
+    together: dict[tuple[Any, ...], list[Item]] = {}
+    for item in items:
+        pair = item.kind == "one_to_one"
+        subject = (pair, item.fields["class"], item.fields["photo"], item.attempt)
+        together.setdefault(subject if generator.form == "json" else (id(item),), []).append(item)
+    room = (generator.token_limit or 10**9) / 2  # half, because some models write more
+    for group in together.values():
+        each = cost.guess([group[0].document()])
+        pairs = max(1, min(PAIRS, int(room // each)) >> group[0].attempt)  # fewer where an answer was cut off
+        most = pairs if group[0].kind == "one_to_one" else len(group)
+        yield from (group[i : i + most] for i in range(0, len(group), most))
+
+
 def _short(text: str) -> str:
     """A model's words in a line of ours: no line breaks, no control characters, not long."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= 100 else text[:99] + "…"
+    return shorten("".join(c if c.isprintable() else " " for c in text), 100, placeholder="…")
 
 
 def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> dict[str, Any]:
-    """What stands behind the texts of one kind. All of it comes from stored answers: the same whenever it is made."""
+    """What stands behind the texts of one kind. All of it comes from stored answers: the same whenever it is made.
+
+    from: for each class the key of the stored answer that each of its texts came from. not_accepted: [class, text, why,
+    key] of every text that was not accepted.
+    """
     answers: dict[str, Answer] = {}
     for item in items:
         answers.update(item.answers)
     days = sorted({a.date for a in answers.values()})
     costs = [a.cost for a in answers.values() if a.cost is not None]
-    parameters = {
-        "temperature": generator.temperature, "seed": generator.seed, "max_tokens": generator.max_tokens,
-        **generator.extra,
-    }  # fmt: skip
     found: dict[str, Any] = {
         "source": "llm",
         "model": generator.model,
         "served": sorted({a.served for a in answers.values()}),
+        "server": sorted({a.server for a in answers.values() if a.server}),
+        "system_fingerprint": sorted({a.fingerprint for a in answers.values() if a.fingerprint}),
         "prompt": prompts.template(kind).note(),
-        "parameters": {k: v for k, v in parameters.items() if v is not None},
+        "parameters": generator.parameters(0),
         "date": days[0] if days[:1] == days[-1:] and days else " to ".join(days[:1] + days[-1:]),
         "answers": len(answers),
-        "asked_again": sum(max(0, i.asked - 1) for i in items),
-        "refused": sum(i.refused for i in items),
+        "asked_again": sum(max(0, i.attempt - i.first - 1) for i in items),
+        "refused": sum(i.refusals for i in items),
         "tokens": {
             "prompt": sum(a.prompt_tokens or 0 for a in answers.values()),
             "completion": sum(a.completion_tokens or 0 for a in answers.values()),
         },
     }
-    if costs and generator.prices:
+    if generator.prices:
         found["cost"] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
+        found["cost"] |= {"unknown_for": n} if (n := len(answers) - len(costs)) else {}
     if lost := [i.owner for i in items if i.failed]:
         found["without"] = lost
-    if kind == "analogous" and (rejected := sum(len(i.rejected) for i in items)):
+    if rejected := sum(len(i.refused) for i in items if kind == "analogous"):
         found["rejected"] = rejected
-    return found
+    if refused := [[i.owner, r.text, r.why, r.answer] for i in items for r in i.refused]:
+        found["not_accepted"] = refused
+    found["from"] = {i.owner: _sources(i) for i in items if any(i.texts.values())}
+    return {k: v for k, v in found.items() if v not in ([], {})}
+
+
+def _sources(item: Item) -> str | list[str]:
+    """The key of each text's answer; one where all came with it."""
+    keys = [item.source[t] for t in dict.fromkeys(t for side in item.texts.values() for t in side)]
+    return keys[0] if len(set(keys)) == 1 else keys

@@ -1,28 +1,29 @@
-"""What a model is asked: template files with a version (templates/prompts/), filled in for a class or a pair."""
+"""What a model is asked: template files with a version (templates/prompts/), filled in for a class or for pairs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..sentences import fill
+from .answers import shape
+
+if TYPE_CHECKING:
+    from .generate import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
-KINDS = ("attribute", "analogous", "synonym", "one_to_one")
-LISTS = {
-    kind: ("first", "second") if kind == "one_to_one" else ("texts",) for kind in KINDS
-}  # an answer's parts
+PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}
 
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. sha256: of its bytes, so an edit asks anew even where the version was forgotten."""
+    """One prompt file. sha256: of its bytes, so an edit asks again even where the version was forgotten."""
 
     kind: str
     version: str
@@ -30,75 +31,85 @@ class Template:
     parts: dict[str, str]
 
     def note(self) -> dict[str, str]:
-        """As provenance and cache keys hold it."""
+        """For provenance."""
         return {"kind": self.kind, "version": self.version, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question to the model. Everything in it is part of `key`; nothing else decides what may be reused.
+    """One request to the model, for one item or for several that belong together.
 
-    parameters: what is sent besides model and messages. attempt: counts what was asked before in vain.
+    parameters: sent besides model, messages and response format. items: their documents, in the order of the prompt.
+    form: json, or list (free text).
     """
 
     model: str
     messages: tuple[tuple[str, str], ...]
     parameters: dict[str, Any]
-    template: dict[str, str]
-    attempt: int = 0
-
-    @property
-    def kind(self) -> str:
-        return self.template["kind"]
+    items: tuple[dict[str, Any], ...]
+    form: str
 
     @cached_property
     def key(self) -> str:
-        text = json.dumps(self.document(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(self.document())
+
+    @property
+    def item_keys(self) -> list[str]:
+        """One per item: a stored answer is found by what it says about an item, whatever else was asked with it."""
+        return [item_key(self.model, self.parameters, self.form, item) for item in self.items]
 
     def document(self) -> dict[str, Any]:
-        """As the store holds it."""
+        """For the store."""
         return {
             "model": self.model,
             "messages": [list(m) for m in self.messages],
             "parameters": self.parameters,
-            "template": self.template,
-            "attempt": self.attempt,
+            "items": list(self.items),
+            "form": self.form,
         }
 
-    def body(self) -> dict[str, Any]:
-        """As the server gets it."""
-        messages = [{"role": role, "content": content} for role, content in self.messages]
-        return {"model": self.model, "messages": messages, **self.parameters}
+
+def digest(document: Any) -> str:
+    """SHA-256 of a JSON document, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def item_key(model: str, parameters: dict[str, Any], form: str, item: dict[str, Any]) -> str:
+    return digest([model, parameters, form, item])
 
 
 @cache
 def template(kind: str) -> Template:
-    """The prompt of a kind of text."""
+    """The prompt of a kind of text. ValueError where a part is missing."""
     data = (FOLDER / f"{kind}.txt").read_bytes()
     head, *rest = re.split(r"^\[(\w+)\]\n", data.decode(), flags=re.M)
     parts = {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
     version = re.fullmatch(r"version: (\S+)\s*", head)
-    if version is None or set(parts) != {"system", "user", "again", "json", "list"}:
-        raise ValueError(f"{kind}.txt: needs a version and the parts system, user, again, json and list")
+    if version is None or not set(parts) >= PARTS:
+        raise ValueError(f"{kind}.txt: needs a version and the parts {', '.join(sorted(PARTS))}")
     return Template(kind, version[1], hashlib.sha256(data).hexdigest(), parts)
 
 
-def messages(
-    kind: str, fields: Mapping[str, str], excluded: list[str], structured: bool
-) -> tuple[tuple[str, str], ...]:
-    """(role, content) of a question. fields: what stands in braces in the template, class names among it."""
-    parts = template(kind).parts
-    asked = [parts["user"], *([parts["again"]] if excluded else []), parts["json" if structured else "list"]]
-    values = {**fields, "excluded": "; ".join(excluded)}
-    name = values.pop("class")
-    return ("system", parts["system"]), ("user", fill("\n\n".join(asked), name, **values))
+def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
+    """(role, content) of a request for items of one class.
 
+    The list of classes is in the first message, which is the same for every class: servers cache it.
+    """
 
-def schema(kind: str) -> dict[str, Any]:
-    """The parameter ``response_format`` that makes a server send a JSON object of lists of strings."""
-    names = list(LISTS[kind])
-    strings = {"type": "array", "items": {"type": "string"}}
-    shape = {"type": "object", "properties": dict.fromkeys(names, strings), "required": names}
-    described = {"name": kind, "strict": True, "schema": {**shape, "additionalProperties": False}}
-    return {"type": "json_schema", "json_schema": described}
+    def part(item: Item, name: str, **more: str) -> str:
+        values = {**item.fields, "count": str(item.missing), **more}
+        return fill(template(item.kind).parts.get(name, ""), values.pop("class"), **values)
+
+    def section(item: Item) -> str:
+        lines = [part(item, "user")]
+        lines += [part(item, "again", excluded="; ".join(item.excluded))] if item.excluded else []
+        lines += [part(item, "wrong", wrong=item.wrong)] if item.wrong else []
+        label = f'"{item.kind}": ' if form == "json" and item.kind != "one_to_one" else ""
+        return label + "\n".join(lines)
+
+    first = items[0]
+    system = dict.fromkeys(part(item, name) for item in items for name in ("system", "classes"))
+    wanted = json.dumps(shape(items), ensure_ascii=False)
+    end = part(first, "list") if form == "list" else part(first, "json", shape=wanted)
+    user = [part(first, "subject"), *map(section, items), end]
+    return ("system", "\n\n".join(filter(None, system))), ("user", "\n\n".join(user))

@@ -1,7 +1,7 @@
-"""Answers, kept for good as they arrive: one file a data set, one JSON line an answer, found again by content.
+"""Answers, kept for good as they arrive: one file per data set, one JSON line per answer, found again by content.
 
 A line is written and on disk (fsync) before anything is done with it, and never changed: a killed run loses what
-was under way and nothing else. Lines of two people merge by putting them together (.gitattributes: merge=union).
+was in flight and nothing else. Lines of two people merge by putting them together (.gitattributes: merge=union).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import UserError
-from .prompts import Request
+from .prompts import Request, digest, item_key
 
 log = logging.getLogger("coder_clip")
 
@@ -27,7 +27,8 @@ class Answer:
     """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
 
     served: the model's full name as the server gives it. tokens: None where the server does not count them.
-    cost: money at the prices of that day; None where there are none. date: ISO day. way: live or batch.
+    cost: money at the prices of that day; None where it is unknown or there are no prices. at_most: what counts in
+    its place. date: ISO day. server: host and port. fingerprint: of the system, as OpenAI sends it.
     """
 
     text: str | None
@@ -38,7 +39,19 @@ class Answer:
     completion_tokens: int | None
     cost: float | None
     date: str
-    way: str = "live"
+    at_most: float | None = None
+    server: str = ""
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An answer with the key of its request, its model and the documents of the items that were asked for in it."""
+
+    key: str
+    model: str
+    items: tuple[dict[str, Any], ...]
+    answer: Answer
 
 
 class Answers:
@@ -49,72 +62,71 @@ class Answers:
 
     def __init__(self, path: Path, stream: BinaryIO | None = None, others: Sequence[Path] = ()) -> None:
         self.path = path
-        self.found: dict[str, Answer] = {}
-        self.of_template: dict[tuple[str, str], list[Answer]] = {}  # (model, prompt's hash)
+        self.found: dict[str, Stored] = {}  # by item key
+        self.kept: dict[str, Stored] = {}  # by request key
+        self.lost = 0.0  # money that tries without an answer may have cost
+        self.ratio: float | None = None  # of the lengths of answers, see cost.py
         self._stream = stream
         for file in (path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
-            if damaged := sum(not self._take(line) for line in lines if line.strip()):
+            if damaged := sum(not self._take(line, file == path) for line in lines if line.strip()):
                 log.warning(
-                    "%s: %d lines that are no whole answers are passed over (a write that was cut short, or an edit)",
+                    "%s: %d lines are skipped because they are not whole answers (a cut-off write, or an edit)",
                     *(file, damaged),
                 )
 
-    def _take(self, line: bytes) -> bool:
-        """Whether the line is an answer, to the question whose hash it bears."""
+    def _take(self, line: bytes, own: bool) -> bool:
+        """Whether the line is an answer to the question whose hash it has, or money that was lost."""
         try:
             document = json.loads(line)
-            asked = document["request"]
-            messages = tuple((str(role), str(content)) for role, content in asked["messages"])
-            request = Request(
-                asked["model"], messages, asked["parameters"], asked["template"], asked["attempt"]
-            )
-            answer = Answer(**{f.name: document["answer"][f.name] for f in fields(Answer)})
-        except (ValueError, KeyError, TypeError):
+            if "lost" in document:
+                self.lost += float(document["lost"]["at_most"]) if own else 0.0
+                return True
+            asked, given = document["request"], document["answer"]
+            answer = Answer(**{f.name: given[f.name] for f in fields(Answer) if f.name in given})
+            if document["key"] != digest(asked):
+                return False
+            items = tuple(asked.get("items", ()))  # an answer from before items were stored is money only
+            keys = [item_key(asked["model"], asked["parameters"], asked["form"], item) for item in items]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
-        if request.key != document.get("key"):
-            return False
-        self._keep(request, answer)
+        self._keep(Stored(document["key"], asked["model"], items, answer), keys)
         return True
 
-    def _keep(self, request: Request, answer: Answer) -> None:
-        if request.key not in self.found:  # of two, the first: then merging changes nothing
-            self.found[request.key] = answer
-            self.of_template.setdefault((request.model, request.template["sha256"]), []).append(answer)
-
-    def get(self, request: Request) -> Answer | None:
-        return self.found.get(request.key)
+    def _keep(self, stored: Stored, item_keys: Sequence[str]) -> None:
+        if stored.key not in self.kept:  # of two, the first: then merging changes nothing
+            self.kept[stored.key] = stored
+            for key in item_keys:
+                self.found.setdefault(key, stored)
 
     def add(self, request: Request, answer: Answer) -> None:
         """Write, flush and sync one line, then remember it. UserError where the disk does not take it."""
-        document: dict[str, Any] = {
-            "key": request.key,
-            "request": request.document(),
-            "answer": asdict(answer),
-        }
-        line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        append(self._stream, self.path, line)
-        self._keep(request, answer)
+        self._append({"key": request.key, "request": request.document(), "answer": asdict(answer)})
+        self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
+
+    def lose(self, at_most: float, tries: int, date: str) -> None:
+        """Note what tries without an answer may have cost: the limit on money holds for them, too."""
+        self._append({"lost": {"at_most": at_most, "tries": tries, "date": date}})
+        self.lost += at_most
 
     @property
-    def cost(self) -> float:
-        """Money behind all answers here, as far as it is known."""
-        return sum(answer.cost or 0.0 for answer in self.found.values())
+    def spent(self) -> float:
+        """Money behind all answers here: known, or the most it can be."""
+        return self.lost + sum(s.answer.cost or s.answer.at_most or 0.0 for s in self.kept.values())
 
-
-def append(stream: BinaryIO | None, path: Path, line: str) -> None:
-    """One line at the end of an open file, on disk when this returns."""
-    if stream is None:
-        raise ValueError(f"{path} was opened for reading")
-    try:
-        stream.write(line.encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; what was asked before is kept, run again when "
-            "that is mended"
-        ) from error
+    def _append(self, document: Any) -> None:
+        if self._stream is None:
+            raise ValueError(f"{self.path} was opened for reading")
+        line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        try:
+            self._stream.write(line.encode() + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror or error}; earlier answers are kept, run again when "
+                "that is fixed"
+            ) from error
 
 
 def read(folder: Path, dataset: str) -> Answers:
@@ -128,7 +140,7 @@ def _others(folder: Path, dataset: str) -> list[Path]:
 
 def spent(folder: Path) -> float:
     """Money behind all answers of a folder."""
-    return sum(Answers(path).cost for path in sorted(folder.glob("*.jsonl")))
+    return sum(Answers(path).spent for path in sorted(folder.glob("*.jsonl")))
 
 
 @contextmanager
@@ -136,7 +148,7 @@ def opened(folder: Path, dataset: str) -> Iterator[Answers]:
     """The answers of a data set, to be added to. One process at a time asks for answers of a folder.
 
     So no question is asked twice, and limits on requests and money hold for all data sets together. Who comes
-    second waits. The lock is freed with the process, however that ends.
+    second waits, and then finds what the first has stored. The lock is freed with the process, however that ends.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,17 +164,8 @@ def opened(folder: Path, dataset: str) -> Iterator[Answers]:
             log.info("another run asks for answers of %s; waiting for it", folder)
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            log.warning("%s: this file system has no locks; see to it that one run asks at a time", folder)
-        end_half_line(path, stream)
+            log.warning("%s: this file system has no locks; let one run ask at a time", folder)
+        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            stream.write(b"\n")  # a killed run left half a line: the next one starts on its own
+            stream.flush()
         yield Answers(path, stream, _others(folder, dataset))
-
-
-def end_half_line(path: Path, stream: BinaryIO) -> None:
-    """What a killed run left of its last line ends here, so that the next one stands alone."""
-    size = path.stat().st_size
-    if size:
-        with path.open("rb") as there:
-            there.seek(-1, os.SEEK_END)
-            if there.read() != b"\n":
-                stream.write(b"\n")
-                stream.flush()

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from .errors import UserError
 
 ALLOWED = frozenset(
     (
@@ -35,6 +35,7 @@ RECORDS = ALLOWED | {
     "BININT1",
     "BININT2",
 }
+LETTERS = 16  # of a string that count like an item
 ITEMS = 10_000_000  # a few bytes of references can stand for more texts than fit into memory
 
 
@@ -98,11 +99,11 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
 
 
 def _items(value: Any, known: dict[int, int], path: Path) -> int:
-    """How many values there are, counted as often as they are referred to."""
+    """How many values there are, counted as often as they are referred to, long strings as several."""
     if isinstance(value, Record):
         value = vars(value)
     if not isinstance(value, (list, dict)):
-        return 1
+        return 1 + (len(value) // LETTERS if isinstance(value, str) else 0)
     if id(value) not in known:
         known[id(value)] = -1
         inside = value if isinstance(value, list) else value.values()

@@ -1,4 +1,4 @@
-"""`coder-clip texts import` and `coder-clip texts report`: what is done with texts outside the phases."""
+"""`coder-clip texts import`, `report` and `review`: what is done with texts outside the phases."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..artifacts import Paths, write_json
-from ..config import Config, DatasetConfig, load_config
-from ..errors import UserError, nearest
+from .artifacts import Paths, write_json
+from .config import Config, DatasetConfig, load_config
+from .errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from ..datasets.base import Templates
-    from ..encoders import Encoder
-    from .quality import Quality
-    from .sets import PairSet, TextSet
+    from .datasets.base import Templates
+    from .encoders import Encoder
+    from .texts.quality import Quality
+    from .texts.sets import PairSet, TextSet
 
 CONFIG = typer.Option(
     "--config", "-c", help="Configuration file.", envvar="CODER_CLIP_CONFIG", show_envvar=False, metavar="FILE"
@@ -24,7 +24,9 @@ CONFIG = typer.Option(
 
 
 def import_texts(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="descriptions, cupl or expert-knowledge.")],
+    form: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or expert-knowledge.")
+    ],
     source: Annotated[Path, typer.Argument(help="File, or the authors' expert_knowledge folder.")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set the texts are for.")],
     classes: Annotated[
@@ -52,7 +54,7 @@ def import_texts(
     config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
 ) -> None:
     """Make a text set of texts that others published: every class name matched, provenance kept."""
-    from .importers import Mismatch, import_texts
+    from .texts.importers import Mismatch, import_texts
 
     target = out or Path(f"data/texts/{dataset}.{form}.json")
     beside = pair_file(target)
@@ -69,8 +71,8 @@ def import_texts(
             partial=partial,
         )
     except Mismatch as mismatch:
-        for problem in mismatch.problems:
-            typer.echo(problem, err=True)
+        for line in mismatch.lines:
+            typer.echo(line, err=True)
         raise
     written = [(p, s) for p, s in ((target, found.texts), (beside, found.pairs)) if s is not None]
     for path, _ in written:
@@ -105,9 +107,9 @@ def report(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
     """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
-    from ..encoders import EncoderSpec, load_encoder
-    from ..phases.common import encoder_spec
-    from .quality import findings, table
+    from .encoders import EncoderSpec, load_encoder
+    from .phases.common import encoder_spec
+    from .texts.quality import findings, table
 
     c = load_config(config)
     if model is not None and model not in c.models:
@@ -121,7 +123,7 @@ def report(
     found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
     for line in table(found):
         typer.echo(line)
-    told = findings(found)
+    told = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
     typer.echo("")
     for line in told or ["nothing to look at"]:
         typer.echo(line)
@@ -131,9 +133,105 @@ def report(
         raise typer.Exit(1)
 
 
+def review(
+    dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set of the configuration.")],
+    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+    owner: Annotated[
+        str | None,
+        typer.Option("--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."),
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Texts of this kind only.")] = None,
+    reject: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Ask again for the texts of --class.")] = False,
+    freeze: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the texts to a file, which no model changes any more."),
+    ] = None,
+) -> None:
+    """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
+    from .artifacts import read_json
+    from .texts.llm import store
+    from .texts.llm.review import Review, listed
+
+    c = load_config(config)
+    if dataset not in c.datasets:
+        raise UserError(f"no data set '{dataset}' in the configuration{nearest(dataset, c.datasets)}")
+    paths, generator = Paths(c.results), c.generator
+    made = [p for p in (paths.generated_texts(dataset), paths.generated_pairs(dataset)) if p.is_file()]
+    if generator is None or not made:
+        raise UserError(
+            f"no texts of a language model for '{dataset}' yet; "
+            f"'coder-clip generate-texts --dataset {dataset}' makes them"
+        )
+    every = [entry for path in made for entry in listed(read_json(path))]
+    for name, wanted, known in (
+        ("class", owner, {e.owner for e in every}),
+        ("kind", kind, {e.kind for e in every}),
+    ):
+        if wanted is not None and wanted not in known:
+            raise UserError(
+                f"no {name} '{wanted}' among these texts{nearest(wanted, known, listed=len(known) < 9)}"
+            )
+    found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
+    if (reject is not None or again) and owner is None:
+        raise UserError("say with --class whose texts are meant")
+    if freeze is not None:
+        _freeze(dataset, made, freeze)
+    elif reject is not None or again:
+        decisions = Review.of(generator.answers, dataset)
+        rejected = [e for e in found if not e.why and e.text == reject]
+        if reject is not None and not rejected:
+            raise UserError(
+                f"'{reject}' is no text of '{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
+            )
+        for e in rejected:
+            decisions.reject(e.kind, e.owner, e.text)
+        for k in dict.fromkeys(e.kind for e in found) if again else ():
+            decisions.ask_again(k, str(owner))
+        decisions.write()
+        typer.echo(f"{decisions.path}: kept; the next run of generate-texts or generate-pairs does it")
+    else:
+        answers = store.read(generator.answers, dataset).kept
+        for e in found:
+            of = answers[e.answer].answer if e.answer in answers else None
+            origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
+            typer.echo(
+                "  ".join([e.owner, e.kind, e.text, *([f"not accepted: {e.why}"] if e.why else []), origin])
+            )
+
+
+def _freeze(dataset: str, made: list[Path], target: Path) -> None:
+    """Copy the made files, and say how a configuration reads them."""
+    from .artifacts import read_json
+
+    files = {target: made[0]} if len(made) == 1 else dict(zip((target, pair_file(target)), made, strict=True))
+    for path in files:
+        if path.exists():
+            raise UserError(f"{path} is there already; name another file")
+    kinds: dict[str, Path] = {}
+    for path, source in files.items():
+        document = read_json(source)
+        write_json(path, document)
+        kinds |= dict.fromkeys(document["provenance"], path)
+    uses = ", ".join(f"{kind}: {path}" for kind, path in kinds.items())
+    typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {{{uses}}}}}}}")
+
+
+def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
+    """What a language model wrote and was not used, with the reason."""
+    notes = {**texts.provenance, **(pairs.provenance if pairs else {})}
+    return [
+        f"{texts.dataset}, {kind}: '{text}' of {owner} was not accepted: {why}"
+        for kind, note in notes.items()
+        for owner, text, why, _ in note.get("not_accepted", [])
+    ]
+
+
 def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
     """The quality of a text set as this encoder and the data set's templates see it."""
-    from .quality import quality
+    from .texts.quality import quality
 
     def lengths(sentences: Sequence[str]) -> list[int]:
         """Tokens of each, ends included, as if the context had no end."""
@@ -174,7 +272,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
     """A text set and its pairs by themselves: the class names are those it has."""
-    from .sets import load_pair_set, load_text_set, read_written
+    from .texts.sets import load_pair_set, load_text_set, read_written
 
     document = read_written(path, path.stem)
     entries = document.get("classes", []) if isinstance(document, dict) else []
@@ -187,8 +285,8 @@ def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
 
 
 def _templates(config: Config, dataset: str) -> Templates:
-    from ..datasets import BUILTIN, load_templates
-    from ..datasets.base import Templates
+    from .datasets import BUILTIN, load_templates
+    from .datasets.base import Templates
 
     entry = config.datasets.get(dataset)
     if entry is not None:
@@ -200,7 +298,7 @@ def _templates(config: Config, dataset: str) -> Templates:
 
 def _coverage(config: Config, dataset: str) -> float | None:
     """Share of the rerank's comparisons with a text, over all models; None before a run."""
-    from ..reporting.results import Results
+    from .reporting.results import Results
 
     paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
     if dataset not in config.datasets or not all(p.is_file() for p in paths):
@@ -223,8 +321,8 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
-    from ..datasets import PUBLISHED, load_dataset, nearest_dataset
-    from ..datasets.entry import entry
+    from .datasets import PUBLISHED, load_dataset, nearest_dataset
+    from .datasets.entry import entry
 
     path = given or Path(f"data/classes/{dataset}.txt")
     if given is None and dataset in PUBLISHED:

@@ -233,6 +233,14 @@ def _keys(model: type[BaseModel], before: str = "") -> list[str]:
     return found
 
 
+def test_dvc_reads_the_list_of_phases_as_we_do(repo: Path) -> None:
+    """Its YAML is stricter: a section that stands twice stops every dvc command."""
+    from dvc.utils.serialize import parse_yaml
+
+    text = (repo / FILE).read_text(encoding="utf-8")
+    assert parse_yaml(text, FILE.as_posix()) == yaml.safe_load(text)
+
+
 JOB = {"dataset": "shapes", "model": "m", "split": "shots"}
 
 

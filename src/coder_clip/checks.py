@@ -19,6 +19,7 @@ from .datasets import PUBLISHED, Dataset, listing, load_dataset
 from .datasets.entry import entry
 from .datasets.images import UnreadableImage, read_image
 from .datasets.published import PublishedDataset, data_root
+from .datasets.sanity import copies, lines, refuse_unusable
 from .datasets.supply import absent_data
 from .datasets.supply import check as check_data
 from .encoders import EncoderSpec, load_encoder, pick_device
@@ -26,6 +27,7 @@ from .errors import UserError
 from .forecast import ASKED, ahead
 from .phases.common import encoder_spec
 from .phases.image_features import shot_images
+from .phases.manifest import shots_needed
 from .progress import progress
 from .texts.sets import load_pair_set, load_text_set
 from .texts.wordnet import WordNet
@@ -215,6 +217,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
         raise UserError("\n".join([f"data set {name}: {some}", *ways]))
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; figures of others do not compare"
+    refuse_unusable(data, needed[-2:], shots_needed(config, name))
     if config.few_shot(name):
         try:
             shot_images(config, data.split("train"), data.classes, given.shot_files)
@@ -228,11 +231,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
         pairs = load_pair_set(source, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
-    for split in needed[-2:]:
-        if not len(data.split(split)):
-            raise UserError(
-                f"data set '{name}' has no {split} images; see docs/photos.md for how folders are split"
-            )
+    if given.root is not None:
+        yield from (f"warning: data set {name}: {line}" for line in lines(copies(data)))  # type: ignore[arg-type]
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
     if given.root is not None and (bad := _unreadable(data, needed)):

@@ -6,11 +6,15 @@ Apart from the methods that use them, so that an edit of a method does not encod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Shots(NamedTuple):
@@ -40,3 +44,13 @@ def draw_shots(labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: 
         repeated=[c for c, order in enumerate(orders) if 0 < len(order) < shots],
         missing=[c for c, order in enumerate(orders) if not len(order)],
     )
+
+
+def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> None:
+    """UserError where a class has fewer training images, labels (N,), than shots."""
+    counts = np.bincount(labels, minlength=len(classes))
+    if short := np.flatnonzero(counts < shots).tolist():
+        raise UserError(
+            f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has {counts[short[0]]} training images "
+            f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
+        )

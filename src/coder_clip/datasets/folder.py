@@ -71,6 +71,8 @@ class FolderDataset:
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
         self.classes = [class_name(f) for f in folders]
+        for of_class in (classes_of[f] for classes_of in layout.values() for f in folders if f in classes_of):
+            _refuse_links(of_class, name, self.root)
         self._paths: dict[str, Path] = {}
         self._splits = self._carve(
             {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
@@ -209,9 +211,12 @@ def _class_folders(
     folders = sorted({folder for split in layout.values() for folder in split})
     _refuse_two_spellings(layout, name, root)
     if classes is None:
+        _refuse_one_name(folders, name, root)
         return folders
     if not classes:
         raise UserError(f"data set '{name}': the list of classes is empty")
+    if {class_name(c) for c in classes} & _shared_names(folders):
+        _refuse_one_name(folders, name, root)
     by_name = {class_name(f): f for f in folders}
     chosen = []
     for wanted in classes:
@@ -240,6 +245,36 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
                 )
 
 
+def _shared_names(folders: list[str]) -> set[str]:
+    names = [class_name(f) for f in folders]
+    return {n for n in names if names.count(n) > 1}
+
+
+def _refuse_one_name(folders: list[str], name: str, root: Path) -> None:
+    """`red_fox` and `red fox` would be two classes of one name, which no text can tell apart."""
+    for shared in sorted(_shared_names(folders)):
+        two = " and ".join(f"'{f}'" for f in folders if class_name(f) == shared)
+        raise UserError(
+            f"data set '{name}': folders {two} in {root} are both the class '{shared}'; make them one"
+        )
+
+
+def _refuse_links(folder: Path, name: str, root: Path) -> None:
+    """A link from a class folder to its parent, or to another class, would pull the images of other classes in."""
+    whole, own = Path(os.path.realpath(root)), Path(os.path.realpath(folder))
+    for here, folders, _ in os.walk(folder):
+        for link in (
+            Path(here, f) for f in folders if os.path.islink(os.path.join(here, f)) and not _hidden(f)
+        ):
+            target = Path(os.path.realpath(link))
+            if whole.is_relative_to(target) or (
+                target.is_relative_to(whole) and not target.is_relative_to(own)
+            ):
+                raise UserError(
+                    f"data set '{name}': {link} leads to {target}, which holds images of other classes; remove the link"
+                )
+
+
 def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
     """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
     cut: dict[str, list[list[str]]] = {split: [] for split in shares}
@@ -256,6 +291,8 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
 
 def _entry(image_id: str, path: Path) -> ManifestEntry:
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return ManifestEntry(image_id, os.fstat(file.fileno()).st_size, digest)

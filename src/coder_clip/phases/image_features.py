@@ -13,7 +13,7 @@ from ..datasets import Split, load_dataset
 from ..errors import UserError
 from ..features import ImageFeatures, extract, merge
 from ..shot_files import match, read_shots, shot_file, sums
-from ..shots import draw_shots
+from ..shots import draw_shots, refuse_short
 from .common import SHOTS, log, use_threads
 
 if TYPE_CHECKING:
@@ -103,17 +103,12 @@ def shot_images(
     if files is not None:
         return _shots_of_files(config, train, classes, files)
     most = max(config.adapter.shots)
+    if not config.adapter.repeat_shots:
+        refuse_short(train.labels, classes, most)
     drawn: set[int] = set()
     draws: dict[str, list[list[str]]] = {}
     for seed in config.adapter.seeds:
         shots = draw_shots(train.labels, most, seed, len(classes))
-        short = shots.missing + shots.repeated
-        if short and not config.adapter.repeat_shots:
-            has = int((train.labels == short[0]).sum())
-            raise UserError(
-                f"adapter.shots: {most} shots, but class '{classes[short[0]]}' has {has} training images "
-                f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
-            )
         drawn.update(shots.indices.tolist())
         draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots.indices, most)]
     order = sorted(drawn)

@@ -17,6 +17,7 @@ from ..artifacts import Paths, read_json, write_json
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
+from ..datasets.sanity import copies, lines, refuse_unusable
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -25,15 +26,23 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change.
 
-    A published data set is known by its lists (fingerprint): a million lines would tell no more. UserError where
-    it lacks images.
+    A published data set is known by its lists (fingerprint): a million lines would tell no more. Images of a folder
+    that are there twice are listed, too, and warned of. UserError where it lacks images, or has too few for a run.
     """
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
     files: list[Any] = getattr(data, "manifest", list)()
     published: dict[str, Any] = getattr(data, "verified", dict)()
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
+    same: dict[str, Any] = {}
+    if config.datasets[dataset].root is not None:
+        twice = copies(data)
+        for line in lines(twice):
+            logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
+        if kinds := {kind: groups for kind, groups in twice.items() if groups}:
+            same = {"copies": kinds}
     write_json(
         Paths(config.results).manifest(dataset),
         {
@@ -43,9 +52,18 @@ def run(config: Config, dataset: str) -> None:
             "fingerprint": data.fingerprint(),
             "listing": listing(config, dataset),
             "files": [f._asdict() for f in files],
+            **same,
             **published,
         },
     )
+
+
+def shots_needed(config: Config, dataset: str) -> int | None:
+    """How many training images each class has to have; None where images may repeat, or files say which are drawn."""
+    given = config.datasets[dataset]
+    if not config.few_shot(dataset) or config.adapter.repeat_shots or given.shot_files is not None:
+        return None
+    return max(config.adapter.shots)
 
 
 def read_classes(config: Config, dataset: str) -> list[str]:

@@ -127,28 +127,32 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
             return root, where, load_config(where)
     if not where.is_dir():
         raise UserError(f"no run in {where}: no such folder")
-    found = []
+    found: list[tuple[float, Path, Path, Config]] = []
     for root in where.parents:
         for file in sorted((root / "config").glob("*.yaml")):
             with contextlib.chdir(root), contextlib.suppress(UserError):
                 config = load_config(file)
-                if config.results.resolve() == where and _was_run(config):
-                    found.append((root, file, config))
+                if config.results.resolve() == where and (ran := _share_run(config)):
+                    found.append((ran, root, file, config))
+    # several may share a results folder, as one that was copied and changed: then the one of which all was run
+    most = max((ran for ran, *_ in found), default=0.0)
+    found = [f for f in found if f[0] == most]
     if len(found) != 1:
-        files = ", ".join(str(f) for _, f, _ in found)
+        files = ", ".join(str(file) for _, _, file, _ in found)
         what = (
             f"several configurations write it: {files}"
             if found
             else "nothing that a config/*.yaml above it writes"
         )
         raise UserError(f"no run in {where}: {what}; name its configuration file instead")
-    return found[0]
+    return found[0][1:]
 
 
-def _was_run(config: Config) -> bool:
-    """Whether some of it is there: several configurations may share a results folder."""
+def _share_run(config: Config) -> float:
+    """Of how many of its models and data sets there are results."""
     paths = Paths(config.results)
-    return any(paths.text_features(m, d).is_file() for m in config.models for d in config.datasets)
+    there = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
+    return sum(there) / len(there)
 
 
 def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:

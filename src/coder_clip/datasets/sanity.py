@@ -1,0 +1,107 @@
+"""What would spoil a run on someone's images, found before anything is encoded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from ..errors import UserError
+from ..shots import refuse_short
+from .base import SPLITS, Dataset
+
+if TYPE_CHECKING:
+    from .folder import FolderDataset
+
+SHOWN = 3  # examples in a line
+
+
+class Copies(TypedDict):
+    """Groups of image ids with the same bytes. Each group is in the first list that fits.
+
+    classes: in several classes, so that one of the labels is wrong. splits: in several splits, so that a test image may
+    have been seen. same: in one class and split, where it counts twice.
+    """
+
+    classes: list[list[str]]
+    splits: list[list[str]]
+    same: list[list[str]]
+
+
+def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> None:
+    """needed: splits. shots: the most that a class has to give; None where fewer will do.
+
+    UserError, one line: a single class, a split without images, a class with too few training images.
+    """
+    if len(data.classes) == 1:
+        raise UserError(_single(data))
+    if shots is not None:
+        try:
+            refuse_short(data.split("train").labels, data.classes, shots)
+        except UserError as error:
+            raise UserError(f"data set '{data.name}': {error}") from None
+    for split in needed:
+        if not len(data.split(split)):
+            raise UserError(
+                f"data set '{data.name}' has no {split} images; see docs/photos.md for how folders are split"
+            )
+
+
+def _single(data: Dataset) -> str:
+    """A folder of class folders one level too high is the most likely reason."""
+    name = data.classes[0]
+    found = f"data set '{data.name}': '{name}' is the only class, and everything would be right"
+    folders = {i.rsplit("/", 1)[0] for split in SPLITS for i in _ids(data, split)}
+    if len(folders) > 1:  # all below the one class folder, with or without a split folder above it
+        some = ", ".join(sorted(folders)[:SHOWN])
+        return f"{found}; if {some} are the classes, root has to be the folder above them"
+    return f"{found}; add another class folder"
+
+
+def _ids(data: Dataset, split: str) -> list[str]:
+    try:
+        return data.split(split).ids
+    except UserError:
+        return []
+
+
+def copies(data: FolderDataset) -> Copies:
+    """Images with the same bytes. UserError where a file cannot be read."""
+    where = {i: (split, label) for split in SPLITS for i, label in _labelled(data, split)}
+    groups: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for entry in data.manifest():
+        if entry.path in where:
+            groups[entry.size, entry.sha256].append(entry.path)
+    found = Copies(classes=[], splits=[], same=[])
+    for ids in groups.values():
+        if len(ids) < 2:
+            continue
+        splits, labels = {where[i][0] for i in ids}, {where[i][1] for i in ids}
+        kind = found["classes"] if len(labels) > 1 else found["splits"] if len(splits) > 1 else found["same"]
+        kind.append(ids)
+    return found
+
+
+def _labelled(data: FolderDataset, split: str) -> Iterator[tuple[str, int]]:
+    try:
+        chosen = data.split(split)
+    except UserError:  # a folder need not have them all
+        return
+    yield from zip(chosen.ids, chosen.labels.tolist(), strict=True)
+
+
+def lines(found: Copies) -> list[str]:
+    """What to say of copies, the worst first."""
+    said = {
+        "classes": "are in several classes, so that some labels are wrong",
+        "splits": "are in several splits, so that images that are judged were seen before",
+        "same": "are twice in their class and count twice",
+    }
+    out = []
+    for kind, what in said.items():
+        groups: list[list[str]] = found[kind]  # type: ignore[literal-required]
+        if groups:
+            some = "; ".join(" = ".join(g[:SHOWN]) for g in groups[:SHOWN])
+            more = f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+            out.append(f"{len(groups)} images {what}: {some}{more}")
+    return out

@@ -305,7 +305,9 @@ def test_a_small_pickle_of_a_huge_list_is_refused(tmp_path: Path) -> None:
         value = [value] * 10
     with pytest.raises(UserError, match="more than 10,000,000 items"):
         read_plain_pickle(saved(tmp_path / "x.pkl", value))
-    with pytest.raises(UserError, match="more than 10,000,000 items"):  # one long string, named a thousand times
+    with pytest.raises(
+        UserError, match="more than 10,000,000 items"
+    ):  # one long string, named a thousand times
         read_plain_pickle(saved(tmp_path / "z.pkl", ["x" * 1_000_000] * 1000))
     itself: list[Any] = []
     itself.append(itself)

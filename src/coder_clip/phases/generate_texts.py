@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, write_json
 from ..datasets import load_templates
+from ..errors import UserError
 from ..texts import wordnet
 from ..texts.llm import store
 from ..texts.llm.cost import Budget
@@ -60,6 +61,11 @@ def run(config: Config, dataset: str) -> None:
             assert config.generator is not None
             notes[kind] = provenance(kind, of_kind, config.generator)
             if kind == "analogous":
+                if any(c.analogous for c in texts) and all(c.analogous_as_published == [] for c in texts):
+                    raise UserError(
+                        f"{dataset}: the published filter of analogous classes keeps none with "
+                        "generator.encoder_as_published; it was made for ViT-L-14"
+                    )
                 notes[kind]["too_similar"] = {
                     name: {"rule": RULES[name], "encoder": _identity(model, encoder(model))}
                     for name, model in _encoders(config).items()

@@ -169,8 +169,6 @@ def test_random_words_differ_by_seed_and_leave_their_class() -> None:
     assert first != second
     stayed = sum(w[1] == str(c) for c, mine in enumerate(first) for t in mine for w in t.split())
     assert stayed < 25  # of 40; a shuffle leaves about 10
-    with pytest.raises(ValueError, match="empty"):
-        random_word_texts(texts, 0, [])
 
 
 def test_features_of_another_width_or_with_nan_are_refused_and_precisions_mix() -> None:

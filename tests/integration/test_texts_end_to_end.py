@@ -177,11 +177,12 @@ def test_hostile_texts_do_no_harm_on_the_page(made: Work) -> None:
     page = (made.folder / "results/report.html").read_text(encoding="utf-8")
     texts = json.dumps(read(made, "texts/shapes.json"), ensure_ascii=False)
     assert "<script>document.title" in texts, "the texts were to be hostile"
-    for harm in ("<script>document.title", "<img src=x", 'href="javascript:', "![x](http"):
+    for harm in ("<script>document.title", "<img src=x", 'href="javascript:'):
         assert harm not in page
     assert page.count("<script") == page.count("</script>")
     for name in (made.folder / "results/tables").glob("*.tex"):
         assert "\\input{" not in name.read_text(encoding="utf-8")
         assert "\\write18" not in name.read_text(encoding="utf-8")
     for name in (made.folder / "results/tables").glob("*.md"):
-        assert "<script" not in name.read_text(encoding="utf-8")
+        for harm in ("<script", "![x](http", "[y](javascript"):
+            assert harm not in name.read_text(encoding="utf-8")

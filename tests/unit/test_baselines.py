@@ -153,20 +153,14 @@ text_sets = st.lists(st.lists(words, max_size=3), max_size=4)
 
 
 @settings(deadline=None)
-@given(texts=text_sets, seed=st.integers(0, 999), given_vocabulary=st.booleans())
-def test_random_words_keep_the_shape_of_the_texts(
-    texts: list[list[str]], seed: int, given_vocabulary: bool
-) -> None:
+@given(texts=text_sets, seed=st.integers(0, 999))
+def test_random_words_keep_the_shape_of_the_texts(texts: list[list[str]], seed: int) -> None:
     """Otherwise the control differs from descriptions in more than their content."""
-    vocabulary = ["x", "y", "z"] if given_vocabulary else None
-    random = random_word_texts(texts, seed, vocabulary)
-    assert random == random_word_texts(texts, seed, vocabulary)
+    random = random_word_texts(texts, seed)
+    assert random == random_word_texts(texts, seed)
     assert [[len(t.split()) for t in c] for c in random] == [[len(t.split()) for t in c] for c in texts]
     flat = sorted(w for c in random for t in c for w in t.split())
-    if given_vocabulary:
-        assert set(flat) <= {"x", "y", "z"}
-    else:  # the words stay, only their places change
-        assert flat == sorted(w for c in texts for t in c for w in t.split())
+    assert flat == sorted(w for c in texts for t in c for w in t.split()), "only their places change"
 
 
 def test_random_words_differ_by_seed_and_leave_their_class() -> None:
@@ -176,8 +170,6 @@ def test_random_words_differ_by_seed_and_leave_their_class() -> None:
     assert first != second
     stayed = sum(w[1] == str(c) for c, mine in enumerate(first) for t in mine for w in t.split())
     assert stayed < 25  # of 40; a shuffle leaves about 10
-    with pytest.raises(ValueError, match="empty"):
-        random_word_texts(texts, 0, [])
 
 
 def test_features_of_another_width_or_with_nan_are_refused_and_precisions_mix() -> None:

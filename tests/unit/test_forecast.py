@@ -104,8 +104,8 @@ def test_the_page_about_the_paper_shows_what_is_told(
     paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
     asked = _asked(paper)
-    questions = sum(e.requests for e in asked.values())
-    assert f"at most {questions:,} questions, {sum(e.money or 0 for e in asked.values()):.2f} USD" in page
+    requests = sum(e.requests for e in asked.values())
+    assert f"at most {requests:,} requests, {sum(e.money or 0 for e in asked.values()):.2f} USD" in page
     table, _, gigabytes = ahead(paper, True, asked)
     assert "\n".join(table[:-1]) in page
     assert f"| {gigabytes:.0f} GB, and" in page

@@ -13,7 +13,7 @@ from test_wordnet import write
 
 from coder_clip.config import Config
 from coder_clip.phases import generate_texts
-from llm_server import Server, serving
+from llm_server import Server, named, serving
 
 Command = Callable[..., Any]
 NAMES = ["crane", "basset hound", "harbour"]
@@ -108,23 +108,17 @@ def test_a_missing_dictionary_is_missed_before_anything_is_paid_for(
     assert server.asked == []
 
 
-@pytest.mark.parametrize("batch", [False, True])
 def test_a_missing_key_is_missed_before_weights_and_questions(
-    here: Path,
-    command: Command,
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: Any,
-    batch: bool,
+    here: Path, command: Command, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """Fetching weights takes minutes; 'round 1 …' looks as if something were asked."""
 
-    def load(config: Config) -> None:
+    def load(config: Config, model: str) -> None:
         raise AssertionError("weights were loaded")
 
     monkeypatch.setattr(generate_texts, "_encoder", load)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    configure({"analogous": "llm", "synonym": "wordnet"}, server, key_variable="NO_SUCH_KEY", batch=batch)
+    configure({"analogous": "llm", "synonym": "wordnet"}, server, key_variable="NO_SUCH_KEY")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 1
     assert (
@@ -163,13 +157,14 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 ) -> None:
     """Stopping is the default; who says skip finds in the provenance whom it hit."""
     refusal = "I'm sorry, but I can't help with that."
-    server.answer = lambda body: refusal if "harbour" in str(body["messages"]) else "a long neck_grey wings"
-    configure({"attribute": "llm"}, server, repeats=1)
+    said = json.dumps({"attribute": ["a long neck", "grey wings"]})
+    server.answer = lambda body: refusal if named(body) == "harbour" else said
+    configure({"attribute": "llm"}, server, repeats=1, counts={"attribute": 2})
     stopped = command("generate-texts", "--config", "c.yaml")
     assert stopped.code == 1
-    assert "'harbour' (attribute): refused" in stopped.err
+    assert "'harbour' (attribute): it was refused" in stopped.err
     assert not Path("results/texts/generated/places.json").exists()
-    configure({"attribute": "llm"}, server, repeats=1, on_failure="skip")
+    configure({"attribute": "llm"}, server, repeats=1, on_failure="skip", counts={"attribute": 2})
     for name in ("generate-texts", "texts"):
         assert command(name, "--config", "c.yaml").code == 0
     texts = made()
@@ -184,12 +179,13 @@ def test_analogous_classes_are_held_against_the_label_set(
     here: Path, command: Command, server: Server
 ) -> None:
     """'a crane similar to harbour' would pull one class to another."""
-    server.answer = lambda body: json.dumps({"texts": ["Harbour", "the crane", "aeroplane carrier"]})
-    configure({"analogous": "llm"}, server, counts={"analogous": 3})
+    server.answer = lambda body: json.dumps({"analogous": ["Harbour", "the crane", "aeroplane carrier"]})
+    configure({"analogous": "llm"}, server, counts={"analogous": 3}, on_failure="skip")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
     note = made("texts/generated/places.json")["provenance"]["analogous"]
-    assert note["too_close"]["cosine_over"] == 0.9
-    assert note["asked_again"] == 3 * 5, "five times more for each class, and no more"
+    assert note["too_similar"]["texts"]["encoder"]["model"] == "mini"
+    assert 3 <= note["asked_again"] <= 3 * 5, "at most five times more for each class"
+    assert ["crane", "Harbour", "the name of a class"] in [entry[:3] for entry in note["not_accepted"]]
     for entry in made("texts/generated/places.json")["classes"]:
         assert not {"Harbour", "crane", "the crane"} & set(entry.get("analogous", []))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Paths, write_json
 from ..datasets import load_templates
+from ..errors import UserError
 from ..texts import wordnet
 from ..texts.llm import store
 from ..texts.llm.cost import Budget
@@ -45,21 +46,29 @@ def run(config: Config, dataset: str) -> None:
     encoder = functools.cache(functools.partial(_encoder, config))
     texts = [ClassTexts(name=spaces(name)) for name in classes]
     notes: dict[str, dict[str, Any]] = {}
-    if "wordnet" in source.values():  # a missing dictionary ends the run before anything is paid for
-        dictionary, model = wordnet.WordNet(), config.text_encoder()
-        found = wordnet.synonyms(classes, encoder(model), dictionary)
-        for line in found.lines():
-            log.warning("%s: %s", dataset, line)
-        texts = [c.model_copy(update={"synonym": s}) for c, s in zip(texts, found.texts, strict=True)]
-        notes["synonym"] = {**found.provenance(), "encoder": _identity(model, encoder(model))}
+    dictionary = (
+        wordnet.WordNet() if "wordnet" in source.values() else None
+    )  # missed before anything is paid for
     # Under the lock on the answers, as two runs that write one file would disturb each other.
     with _items(config, dataset, asked, classes, encoder) as items:
+        if dictionary is not None:
+            model = config.text_encoder()
+            found = wordnet.synonyms(classes, encoder(model), dictionary)
+            for line in found.lines():
+                log.warning("%s: %s", dataset, line)
+            texts = [c.model_copy(update={"synonym": s}) for c, s in zip(texts, found.texts, strict=True)]
+            notes["synonym"] = {**found.provenance(), "encoder": _identity(model, encoder(model))}
         for kind in asked:
             of_kind = [item for item in items if item.kind == kind]
             texts = [c.model_copy(update=_lists(i)) for c, i in zip(texts, of_kind, strict=True)]
             assert config.generator is not None
             notes[kind] = provenance(kind, of_kind, config.generator)
             if kind == "analogous":
+                if any(c.analogous for c in texts) and all(c.analogous_as_published == [] for c in texts):
+                    raise UserError(
+                        f"{dataset}: the published filter of analogous classes keeps none with "
+                        "generator.encoder_as_published; it was made for ViT-L-14"
+                    )
                 notes[kind]["too_similar"] = {
                     name: {"rule": RULES[name], "encoder": _identity(model, encoder(model))}
                     for name, model in _encoders(config).items()

@@ -125,13 +125,8 @@ def import_texts(
     problems += [f"to rename: '{old}' is no class of {source.name}" for old in unused]
     problems = list(dict.fromkeys(problems))
     if problems or missing:
-        fits = (
-            sum(map(bool, entries))
-            if found.general
-            else len({p for s in pairs.pairs for p in (s.a, s.b)})
-            if pairs
-            else 0
-        )
+        in_pairs = {i for p in (pairs.pairs if pairs else ()) for i in (p.a_index, p.b_index)}
+        fits = sum(bool(e) or i in in_pairs for i, e in enumerate(entries))
         lines = [f"{fits} of {len(classes)} classes of '{dataset}' have texts"]
         lines += [f"without some kind of text ({len(missing)}): {', '.join(missing)}"] if missing else []
         lines += [f"does not fit ({len(problems)}): {'; '.join(problems)}"] if problems else []

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -174,9 +174,7 @@ class Client:
                         self._in_a_row = 0
                     except TransientError as error:
                         failed[question.request.key] = str(error)
-                        if (
-                            left
-                        ):  # later, when the server may be better; one bad question does not stop the others
+                        if left:  # later once more; meanwhile the others go on
                             queue.append((question, left - 1))
                         await self._still_there(server, error)
                     except BaseException as error:
@@ -185,9 +183,7 @@ class Client:
                         failed.pop(question.request.key, None)
 
             with self._signals():
-                await work(
-                    1
-                )  # alone: a wrong key, a missing form or a dear answer shows at once, and not eight times
+                await work(1)  # alone: a wrong key or a dear answer shows once, and not eight times
                 await asyncio.gather(*(work() for _ in range(self.generator.max_in_flight)))
         return failed
 
@@ -206,16 +202,17 @@ class Client:
                 if (again or tries.waits) and tries.task:
                     tries.task.cancel()
 
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        with contextlib.suppress(
+            ValueError, RuntimeError, NotImplementedError
+        ):  # not the main thread: no signals
+            for number in numbers:
                 loop.add_signal_handler(number, stop, number)
-        except (ValueError, RuntimeError, NotImplementedError):
-            pass  # not the main thread: nobody's Ctrl-C ends here
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                for number in numbers:
                     loop.remove_signal_handler(number)
 
     def _connect(self) -> openai.AsyncOpenAI:
@@ -311,23 +308,13 @@ class Client:
                     model=body.pop("model"), messages=body.pop("messages"), extra_body=body
                 )
                 return self._read(raw.content, tries, question.request)
-            except NoSchemaError:
-                pass
-            except openai.APIStatusError as error:
-                try:
-                    raise judged(error, self.generator) from None
-                except RefusedError as refused:
-                    return self._made(None, str(refused), "refused", self.generator.model, (0, 0), 0.0)
-                except NoSchemaError:
-                    pass
-            except openai.APITimeoutError:
-                raise TransientError(
-                    f"{self.place}: no whole answer within {self.generator.timeout:g} s"
-                ) from None
-            except openai.APIConnectionError as error:
-                why = safe(str(error.__cause__ or error), self.generator)
-                raise TransientError(f"{self.place}: {why}") from None
-            if self.forms[0] == form:  # another question may have found out before
+            except openai.OpenAIError as error:
+                found = judged(error, self.generator)
+            if isinstance(found, RefusedError):
+                return replace(self._blank(), refusal=str(found), finish="refused")
+            if not isinstance(found, NoSchemaError):
+                raise found
+            if self.forms[0] == form:  # no other question has found out before
                 if len(self.forms) == 1:
                     raise UserError(
                         f"{self.place} does not do structured output; set generator.structured: list"
@@ -342,39 +329,31 @@ class Client:
         except ValidationError:
             raise TransientError(f"{self.place} sent something that is no answer") from None
         first = found.choices[0]
-        text, refusal = first.message.content or None, first.message.refusal or None
-        if first.finish_reason == "content_filter" and not refusal:
-            refusal = "content filter"
-        try:
+        refusal = "content filter" if first.finish_reason == "content_filter" else None
+        answer = replace(
+            self._blank(), text=first.message.content or None, refusal=first.message.refusal or refusal,
+            finish=first.finish_reason, prompt_tokens=None, completion_tokens=None, cost=None,
+        )  # fmt: skip
+        if isinstance(found.model, str):
+            answer = replace(answer, served=found.model)
+        if isinstance(found.system_fingerprint, str):
+            answer = replace(answer, fingerprint=found.system_fingerprint)
+        with contextlib.suppress(ValidationError):
             usage = _Usage.model_validate(found.usage)
-            counts: tuple[int | None, int | None] = usage.prompt_tokens, usage.completion_tokens
-            paid = cost.money(self.generator.prices, usage.prompt_tokens, usage.completion_tokens)
-            if cost.too_few(usage.prompt_tokens, usage.completion_tokens, request, text or ""):
-                counts, paid = (None, None), None
-        except ValidationError:
-            counts, paid = (None, None), None
-        at_most = tries.reserved if paid is None and self.generator.prices else None
-        if tries.reserved is not None:
-            self.budget.settle(tries.reserved, paid if self.generator.prices else 0.0)
+            counts = usage.prompt_tokens, usage.completion_tokens
+            if not cost.too_few(*counts, request, answer.text or ""):
+                paid = cost.money(self.generator.prices, *counts)
+                answer = replace(answer, prompt_tokens=counts[0], completion_tokens=counts[1], cost=paid)
+        if tries.reserved is not None and self.generator.prices:
+            self.budget.settle(tries.reserved, answer.cost)
+            answer = replace(answer, at_most=tries.reserved if answer.cost is None else None)
             tries.reserved = None
-        mark = found.system_fingerprint if isinstance(found.system_fingerprint, str) else None
-        served = found.model if isinstance(found.model, str) else self.generator.model
-        return self._made(text, refusal, first.finish_reason, served, counts, paid, at_most, mark)
+        return answer
 
-    def _made(
-        self,
-        text: str | None,
-        refusal: str | None,
-        finish: str | None,
-        served: str,
-        counts: tuple[int | None, int | None],
-        paid: float | None,
-        at_most: float | None = None,
-        fingerprint: str | None = None,
-    ) -> Answer:
-        day = datetime.now(UTC).date().isoformat()
-        where = host(self.generator)
-        return Answer(text, refusal, finish, served, *counts, paid, day, at_most, where, fingerprint)
+    def _blank(self) -> Answer:
+        """An answer that says and costs nothing."""
+        day, where = datetime.now(UTC).date().isoformat(), host(self.generator)
+        return Answer(None, None, None, self.generator.model, 0, 0, 0.0, day, server=where)
 
     async def _still_there(self, server: openai.AsyncOpenAI, error: TransientError) -> None:
         """End the run where the server is down or busy; questions that it cannot answer do not end it.
@@ -401,9 +380,14 @@ class Client:
             )
 
 
-def judged(error: openai.APIStatusError, generator: GeneratorConfig) -> Exception:
-    """What an HTTP status, after openai's retries, means for the run."""
-    status, at, name = error.status_code, place(generator), key_variable(generator)
+def judged(error: openai.OpenAIError, generator: GeneratorConfig) -> Exception:
+    """What an error means for the run, after openai's retries."""
+    at, name = place(generator), key_variable(generator)
+    if isinstance(error, openai.APITimeoutError):
+        return TransientError(f"{at}: no whole answer within {generator.timeout:g} s")
+    if not isinstance(error, openai.APIStatusError):
+        return TransientError(f"{at}: {safe(str(error.__cause__ or error), generator)}")
+    status = error.status_code
     said = safe(_message(error), generator)
     about = f"{error.code or ''} {error.type or ''} {said}".casefold()
     filtered = any(f in about for f in FILTER)

@@ -112,7 +112,8 @@ class Budget:
     """Money: what all stored answers cost, what is in flight, and the limit that both together keep to.
 
     Every request in flight reserves the most it can cost; an answer that cost more than that makes all later ones
-    reserve as much. So the limit is passed by one request at most, even where a server counts as it likes.
+    reserve as much. So the limit is passed by one request at most, even where a server ignores the limit on tokens in
+    every answer.
     """
 
     def __init__(self, spent: float, limit: float | None, currency: str) -> None:

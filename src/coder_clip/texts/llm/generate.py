@@ -86,9 +86,7 @@ class Item:
     def excluded(self) -> list[str]:
         """What the next answer is not to repeat."""
         have = [t for side in self.texts.values() for t in side]
-        return list(dict.fromkeys([r.text for r in self.refused if r.why != "control characters"] + have))[
-            -MOST_EXCLUDED:
-        ]
+        return list(dict.fromkeys([r.text for r in self.refused] + have))[-MOST_EXCLUDED:]
 
     @property
     def enough(self) -> bool:
@@ -159,8 +157,9 @@ class Item:
 
     def refuse(self, text: str, why: str, key: str) -> None:
         """A text that will not do; it is not asked for again."""
-        if text not in (r.text for r in self.refused):
-            self.refused.append(Refused(text[: checks.LONGEST], why, key))
+        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.LONGEST])
+        if shown not in (r.text for r in self.refused):
+            self.refused.append(Refused(shown, why, key))
         self.short = True
 
     def judge(self, rules: Mapping[str, Rule]) -> None:
@@ -299,15 +298,8 @@ class Generator:
                 "" if ahead.money is None else f", about {cost.amount(ahead.money)} {self.budget.currency}"
             )
             log.info(
-                "round %d: %d requests to %s: about %d tokens to read and %d to write%s",
-                *(
-                    number,
-                    ahead.requests,
-                    self.generator.model,
-                    ahead.prompt_tokens,
-                    ahead.completion_tokens,
-                    money,
-                ),
+                f"round {number}: {ahead.requests} requests to {self.generator.model}: about {ahead.prompt_tokens} "
+                f"tokens to read and {ahead.completion_tokens} to write{money}"
             )
             self.budget.allows(ahead)
             failed = self._ask(questions)
@@ -343,12 +335,8 @@ class Generator:
                 for i in q.request.items}  # fmt: skip
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
-        key = item_key(
-            self.generator.model,
-            self.generator.parameters(item.attempt),
-            self.generator.form,
-            item.document(),
-        )
+        parameters = self.generator.parameters(item.attempt)
+        key = item_key(self.generator.model, parameters, self.generator.form, item.document())
         return key, self.answers.found.get(key)
 
     def _questions(self, items: Iterable[Item]) -> Iterator[Question]:

@@ -63,12 +63,6 @@ def test_the_library_block_runs_as_printed() -> None:
     assert float(hits) == pytest.approx(seen["best"].accuracy)
 
 
-def test_own_photos_are_configured_as_shown() -> None:
-    shown = next(yaml.safe_load(b) for b in blocks("README.md", "yaml") if "my-photos" in b)
-    shipped = yaml.safe_load((REPO / "config/photos.yaml").read_text(encoding="utf-8"))
-    assert shown == {key: shipped[key] for key in shown}
-
-
 def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     """People copy them and change the words."""
     classes = ["red_fox", "arctic_fox"]

@@ -137,13 +137,6 @@ def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path
     assert plan(clone) == set()
 
 
-def test_the_tests_are_no_part_of_the_pipeline(made: Project) -> None:
-    """DVC would read the dvc.yaml of the tests' small pipeline, and every pull would end with an error."""
-    assert (made / "tests/integration/tracking/toy/dvc.yaml").is_file()
-    listed = made.run("dvc", "stage", "list", "--recursive", "--names-only", ".").stdout.split()
-    assert sorted(listed) == sorted(yaml.safe_load((made / "dvc.yaml").read_text())["stages"])
-
-
 # ---- one thing after the other is changed, and both tools are asked (ask.py)
 #
 # `dvc status` names the phases in which something changed, not those that follow from it. Snakemake gives for every

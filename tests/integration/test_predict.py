@@ -17,7 +17,9 @@ from working_copy import Work
 from coder_clip.artifacts import read_json, read_tensors
 from coder_clip.datasets.shapes import Shapes
 from coder_clip.photos import Classifier
+from coder_clip.photos.explorer import explore_run
 from coder_clip.photos.runs import load_run
+from coder_clip.texts.sets import load_text_set
 
 Command = Callable[..., Any]
 SHAPES, MARKS = ("--dataset", "shapes"), ("--dataset", "marks")
@@ -127,7 +129,7 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
         assert line["reasons_for"]
     answer = command("classify", photos, *run, *MARKS, "--why", "2", "--method", "tip_adapter-1")
     assert answer.code == 1
-    assert "'tip_adapter-1' has no scores that are means over texts, so no reasons" in answer.err
+    assert "the scores of 'tip_adapter-1' are not means over texts, so there are no reasons" in answer.err
 
 
 def test_predict_is_the_same_command(
@@ -229,6 +231,20 @@ def test_weights_of_another_encoder_are_refused(work: Work, command: Command) ->
 
 
 # ---- texts
+
+
+def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Path) -> None:
+    """Texts that were improved on test images would be judged on what they were fitted to."""
+    explorer = explore_run(load_run(finished.folder / "results", "marks", method="coder"), tmp_path)
+    tensors, meta = read_tensors(finished.folder / "results/image_features/mini/marks/val.safetensors")
+    state = explorer.state()
+    classes = [t["name"] for t in state["texts"]]
+    assert [p["name"] for p in state["photos"]] == meta["ids"]
+    assert [p["truth"] for p in state["photos"]] == [classes[c] for c in tensors["labels"].tolist()]
+    assert all(t["attribute"] for t in state["texts"])
+    assert explorer.image(0).size == (40, 40), "photos are found from any folder"
+    explorer.save("mine.json")
+    assert load_text_set(tmp_path / "mine.json", "marks", meta["classes"]).classes[0].attribute
 
 
 def test_what_a_text_is_worth(finished: Work, run: tuple[str, str], command: Command) -> None:

@@ -330,6 +330,15 @@ def test_stage_two_is_the_rerank(model: Path) -> None:
     assert torch.equal(found.order[~looked_at], alone.order[~looked_at])
 
 
+def test_without_one_to_one_texts_nothing_is_reranked() -> None:
+    """A photo would be called reranked, and have no reasons, though stage one had the last word."""
+    generator = torch.Generator().manual_seed(3)
+    x, scores = torch.randn(9, 8, generator=generator), torch.randn(9, 6, generator=generator).double()
+    found = by_rerank(x, scores, OneToOne({}, n_classes=6), 1.0, 4)
+    assert not found.reranked.any()
+    assert torch.equal(found.order, by_score(scores).order)
+
+
 def test_reasons_of_a_reranked_photo_are_the_comparisons_that_decided(model: Path, texts: Path) -> None:
     generator = torch.Generator().manual_seed(1)
     pairs = {(a, b): torch.randn(2, 16, generator=generator) for a in range(3) for b in range(3) if a != b}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from ..encoder_spec import EncoderSpec
 from ..errors import UserError
 from ..exact import stored
 from ..progress import progress as progress_bar
-from .store import FeatureStore, cache_file
+from .store import FeatureStore, cache_file, encoder_key
 
 if TYPE_CHECKING:
     from ..encoders import Encoder
@@ -79,7 +78,7 @@ class PhotoEncoder:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(encoder_key(self.metadata).encode()).hexdigest()
 
     def expect(self, metadata: dict[str, str], path: Path) -> None:
         """UserError where this is not the encoder that the features in ``path`` were made with."""

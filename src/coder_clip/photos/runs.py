@@ -170,9 +170,7 @@ def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     sentences = make_sentences(texts, load_templates(dataset, config.datasets[dataset]))
     if meta["classes"] != classes or meta["text"] != sentences.text:
-        raise UserError(
-            f"texts, classes or templates of '{dataset}' were changed after its sentences were encoded; {how}"
-        )
+        raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run; {how}")
     for path, recorded in read_json(paths.rerank(model, dataset).with_suffix(".json"))["made_by"][
         "inputs"
     ].items():
@@ -329,7 +327,7 @@ def _chosen(candidates: list[Candidate], method: str | None, explained: bool) ->
                 if explained and c not in having_reasons:
                     names = ", ".join(h.name for h in having_reasons)
                     raise UserError(
-                        f"scores of '{method}' are no means over texts, so there are no reasons; have: {names}"
+                        f"the scores of '{method}' are not means over texts, so there are no reasons; {names} have some"
                     )
                 return c
         raise UserError(f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}")

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +84,9 @@ class FeatureStore:
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
         """What the encoder of this specification said of itself, if its files are as they were: no need to load it."""
-        for files, metadata in self._all("select files, metadata from encoders where spec = ?", _key(spec)):
+        for files, metadata in self._all(
+            "select files, metadata from encoders where spec = ?", encoder_key(asdict(spec))
+        ):
             before = json.loads(files)
             if before and _stats(map(Path, before)) == before:
                 return dict(json.loads(metadata))
@@ -92,7 +94,7 @@ class FeatureStore:
 
     def remember(self, spec: EncoderSpec, files: Iterable[Path], metadata: dict[str, str]) -> None:
         """files: all that decides the encoder's features."""
-        row = (_key(spec), json.dumps(_stats(files)), json.dumps(metadata))
+        row = (encoder_key(asdict(spec)), json.dumps(_stats(files)), json.dumps(metadata))
         self._write("insert or replace into encoders values (?, ?, ?)", [row])
 
     def _all(self, query: str, *values: str) -> list[tuple[Any, ...]]:
@@ -120,8 +122,9 @@ class FeatureStore:
         self._connection = None
 
 
-def _key(spec: EncoderSpec) -> str:
-    return json.dumps({**asdict(spec), **{name: version(name) for name in LIBRARIES}}, sort_keys=True)
+def encoder_key(of: Mapping[str, Any]) -> str:
+    """What features are kept by: an encoder's metadata and the libraries that ran it."""
+    return json.dumps({**of, **{name: version(name) for name in LIBRARIES}}, sort_keys=True)
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:

@@ -55,10 +55,11 @@ def miniature(root: Path, server: str) -> dict[str, Any]:
         "models": {m: PAPER["models"][m] for m in MODELS},
         "features": {"batch_size": 16},
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1, "random_draws": 2},
         "generator": {
             **PAPER["generator"],
-            **{"base_url": server, "max_pairs": 2},
+            **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0], "encoder_as_published": None},
+            "on_failure": "skip",  # random weights find made-up names similar
             "counts": {"attribute": 3, "analogous": 2, "synonym": 2, "one_to_one": 1},
         },
     }  # fmt: skip

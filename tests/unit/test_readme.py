@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from coder_clip.slurm import reasons
 from coder_clip.texts.sets import load_pair_set, load_text_set

@@ -97,7 +97,7 @@ def review_file(wildcards):
 
 
 def command(rule):
-    """What a rule runs: from workflow/phases.yaml, which DVC compares."""
+    """The command that workflow/phases.yaml gives a rule; DVC compares it."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 

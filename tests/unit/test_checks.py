@@ -148,7 +148,7 @@ def test_money_stands_in_the_row_of_the_phase_that_spends_it(
         for line in command("generate-texts", "--dry-run", "--config", "c.yaml").out.splitlines()
         if line.startswith("pets")
     }
-    assert float(rows["texts"][3]) == of_kind["attribute"] > 0
+    assert float(rows["texts"][3]) == of_kind["classes"] > 0
     assert float(rows["pair_texts"][3]) == of_kind["one_to_one"] > 0
     assert told == pytest.approx(sum(of_kind.values()), abs=0.011)
 

@@ -158,8 +158,10 @@ def test_an_unreadable_image_may_be_skipped_and_is_listed(
 
 
 def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
+    """Before anything is encoded; also where the images were listed for fewer shots."""
+    listed(command)
     configure(adapter__shots=[1, 16])
-    for arguments in (("check",), ("manifest",)):  # long before anything is encoded
+    for arguments in (("check",), ("manifest",), ("image-features", "--split", "shots")):
         refused(command, *arguments, says=("16 shots", "'blue disc' has 3", "adapter.repeat_shots: true"))
 
 

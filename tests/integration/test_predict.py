@@ -209,12 +209,23 @@ def test_another_template_is_refused(work: Work, command: Command) -> None:
     assert "classes, texts or templates of 'marks' were changed after the run" in refused(work, command)
 
 
-def test_texts_encoded_again_without_the_rerank_are_refused(work: Work, command: Command) -> None:
-    """Its threshold was chosen with other texts."""
+PHASES = ("coder", "zero-shot", "confusable-pairs", "one-to-one-texts", "one-to-one", "rerank")
+
+
+@pytest.mark.parametrize(
+    ("again", "old"),
+    [((), "rerank/mini/marks.json"), (PHASES, "adapter/mini/marks/1.json")],
+    ids=["rerank", "shots"],
+)
+def test_a_run_that_was_made_again_in_part_is_refused(
+    work: Work, command: Command, again: tuple[str, ...], old: str
+) -> None:
+    """Threshold and hyper-parameters were chosen with other texts."""
     path = work.folder / "photos/marks.json"
     path.write_text(path.read_text().replace("round spot", "big round spot"))
-    work.commands("texts", "text-features")
-    assert "is not what stage two of the run was made from" in refused(work, command)
+    work.commands("texts", "text-features", *again)
+    said = refused(work, command)
+    assert f"results/text_features/mini/marks.safetensors is not what results/{old} was made from" in said
 
 
 def test_weights_of_another_encoder_are_refused(work: Work, command: Command) -> None:

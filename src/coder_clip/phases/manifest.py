@@ -30,14 +30,16 @@ def run(config: Config, dataset: str) -> None:
     that are there twice are listed, too, and warned of. UserError where it lacks images, or has too few for a run.
     """
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
-    refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
+    own = config.datasets[dataset].root is not None
+    if own:
+        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
     files: list[Any] = getattr(data, "manifest", list)()
     published: dict[str, Any] = getattr(data, "verified", dict)()
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     same: dict[str, Any] = {}
-    if config.datasets[dataset].root is not None:
+    if own:
         twice = copies(data)
         for line in lines(twice):
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)

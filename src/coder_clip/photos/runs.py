@@ -171,11 +171,11 @@ def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:
     sentences = make_sentences(texts, load_templates(dataset, config.datasets[dataset]))
     if meta["classes"] != classes or meta["text"] != sentences.text:
         raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run; {how}")
-    for path, recorded in read_json(paths.rerank(model, dataset).with_suffix(".json"))["made_by"][
-        "inputs"
-    ].items():
-        if Path(path).is_file() and sha256(path) != recorded:
-            raise UserError(f"{path} is not what stage two of the run was made from; {how}")
+    adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
+    for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
+        for path, recorded in read_json(document)["made_by"]["inputs"].items():
+            if Path(path).is_file() and sha256(path) != recorded:
+                raise UserError(f"{path} is not what {document} was made from; {how}")
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:

@@ -1,0 +1,501 @@
+"""Two people, two clones, what they do in any order; and after each step: what is called current is what it should be.
+
+    python sequences.py 17                              sequence 17, step by step
+    python sequences.py "ann edit scale 1; ann touch"   these steps
+    python sequences.py --shrink 17                     the fewest of its steps that still fail
+
+Steps do not depend on each other: one that does not apply (no branch of that name, nothing to commit) does nothing, so
+that any of them can be left out. What the toy's files should hold is computed here once more, from sources and
+configuration alone (`reference`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from project import Project, add_remote, make_toy
+from warm import warm
+
+PEOPLE = ("ann", "bob")
+PHASES = {"texts": "texts", "features": "features", "scores": "scores", "report": "report_page"}  # and its target
+SET_OPTIONS = ("[a, b]", "[a]", "[b]")
+SLOTS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # what is edited: file, what in it, and what may stand there
+    "a": ("data/a.txt", r".+", ("round red small fruit", "round green small fruit", "round red small apple", "red")),
+    "b": ("data/b.txt", r".+", ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana")),
+    "text": ("src/text.py", r"split\(\)(?:\[::-1\])?", ("split()", "split()[::-1]")),
+    "feature": ("src/feature.py", r'b"(?:\\n|;)"', (r'b"\n"', 'b";"')),
+    "score": ("src/score.py", r"% \d+", ("% 100", "% 50", "% 30")),
+    "page": ("src/page.py", r"<(?:html|body)>", ("<html>", "<body>")),
+    **{  # code that changes no byte
+        f"comment-{name}": (f"src/{name}.py", r"(?:# .*\n)*import", ("import", "# one\nimport", "# two\nimport"))
+        for name in ("text", "feature", "score", "page")
+    },
+    "common": ("src/common.py", r'rename(?:, safely)?;', ("rename;", "rename, safely;")),
+    "words": ("config/reproduce.yaml", r"words: \d+", ("words: 3", "words: 2", "words: 4")),
+    "scale": ("config/reproduce.yaml", r"scale: \d+", ("scale: 2", "scale: 3", "scale: 4")),
+    "threshold": ("config/reproduce.yaml", r"threshold: \d+", ("threshold: 5", "threshold: 6", "threshold: 7")),
+    "sets": ("config/reproduce.yaml", r"sets: .*", tuple(f"sets: {sets}" for sets in SET_OPTIONS)),
+    "command": ("workflow/phases.yaml", r"reads\[threshold\]\}\d?", ("reads[threshold]}", "reads[threshold]}1")),
+    "same-command": ("workflow/phases.yaml", r"(?:true; )?python src/page", ("python src/page", "true; python src/page")),
+}
+
+
+def slot(tree: Path, name: str) -> str:
+    """What stands there now."""
+    path, pattern, options = SLOTS[name]
+    found = re.search(pattern, (tree / path).read_text())
+    assert found, f"{path} lacks {pattern}"
+    assert found[0] in options, f"{path}: {found[0]}"
+    return found[0]
+
+
+def reference(tree: Path) -> dict[str, bytes]:
+    """Every file of the toy's results, as it should be. Nothing of Snakemake, DVC or coder_clip is used."""
+    config = yaml.safe_load((tree / "config/reproduce.yaml").read_text())
+    weights = (tree / "data/weights.bin").read_bytes()[:16]
+    end = b"\n" if slot(tree, "feature") == r'b"\n"' else b";"
+    threshold = int(str(config["threshold"]) + slot(tree, "command").removeprefix("reads[threshold]}"))
+    files, values = {}, {}
+    for name in config["sets"]:
+        words = (tree / f"data/{name}.txt").read_text().split()
+        words = (words[::-1] if "[::-1]" in slot(tree, "text") else words)[: config["words"]]
+        feature = ((weights + f"{' '.join(words)}{config['scale']}".encode() + end) * 60000)[:1_500_000]
+        values[name] = zlib.crc32(feature) % int(slot(tree, "score").split()[1]) + threshold
+        files[f"results/texts/{name}.json"] = json.dumps(words).encode()
+        files[f"results/features/m/{name}.bin"] = feature
+        files[f"results/scores/m/{name}.json"] = json.dumps({"accuracy": values[name]}).encode()
+        files[f"results/scores/m/{name}.csv"] = f"accuracy\n{values[name]}\n".encode()
+    rows = "".join(f"{name},{value}\n" for name, value in values.items())
+    files["results/report.html"] = f"{slot(tree, 'page')}{values}</html>".encode()
+    files["results/metrics.json"] = json.dumps(values).encode()
+    files["results/tables/main.csv"] = f"set,accuracy\n{rows}".encode()
+    return files
+
+
+def phase_of(path: str) -> str:
+    name = path.split("/")[1]
+    return name if name in PHASES else "report"
+
+
+class Wrong(AssertionError):
+    """Something was called current and is not what it should be; or something that was shared is lost."""
+
+
+class World:
+    """Two clones of a bare Git repository, with a DVC remote that is a folder."""
+
+    def __init__(self, folder: Path, bin: Path, log: Callable[[str], None] = lambda _: None) -> None:
+        self.folder, self.log = folder, log
+        self.people = {name: self._project(name, bin) for name in PEOPLE}
+        self.bin = bin
+        self.spoiled: dict[str, set[str]] = {name: set() for name in PEOPLE}
+        self.ran = ""  # whoever has run just now
+        self.touched: set[str] = set()  # who has asked Snakemake to believe and has not run since
+        self.pushed: dict[str, dict[str, bytes]] = {}  # commit -> files that it shares
+
+    def _project(self, name: str, bin: Path) -> Project:
+        project = Project(self.folder / name)
+        project.environment |= {
+            "PATH": f"{bin}:{project.environment['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(self.folder / "site" / name),
+            "GIT_AUTHOR_NAME": name,
+            "GIT_COMMITTER_NAME": name,
+            "GIT_EDITOR": "true",
+        }
+        return project
+
+    # ---- what is checked
+
+    def check(self, name: str) -> None:
+        """Nobody else's files have changed, so one person is enough."""
+        project = self.people[name]
+        right = reference(project.folder)
+        before = self._traces(project)
+        lines, note = self._snakemake(project)
+        table = self._status(project)
+        stale = json.loads(self._ok(project, "dvc", "status", "--json").splitlines()[-1])
+        if changed := sorted(map(str, dict(before.items() ^ self._traces(project).items()))):
+            raise Wrong(f"looking changed {changed}")
+        wrong = {path for path, data in right.items() if not self._is(project, path, data)}
+
+        def claim(who: str, paths: set[str]) -> None:
+            if bad := sorted(paths & wrong):
+                raise Wrong(f"{name}: {who} calls {', '.join(bad)} current, which holds other bytes")
+
+        claim("coder-clip status", {p for p in right if table[phase_of(p)][0] == "yes"})
+        current, fresh = set[str](), True
+        for phase in PHASES:  # DVC names a phase that changed and not what follows from it
+            fresh = fresh and phase not in stale
+            current |= {p for p in right if fresh and phase_of(p) == phase}
+        claim("dvc status", current)
+        if self.ran == name:
+            self.ran = ""
+            if wrong or stale or any(row != ("yes", "yes") for row in table.values()):
+                raise Wrong(f"{name}: after a run {sorted(wrong)} are wrong; status: {table}; DVC: {stale}")
+            if again := sorted(path for path, plan in lines.items() if plan != "no update"):
+                raise Wrong(f"{name}: after a run Snakemake would make {again} again")
+        if not note and name not in self.touched:
+            claim("snakemake", {p for p, plan in lines.items() if plan == "no update"} - self.spoiled[name])
+
+    def _is(self, project: Project, path: str, data: bytes) -> bool:
+        return (project / path).is_file() and (project / path).read_bytes() == data
+
+    def _traces(self, project: Project) -> dict[str, tuple[int, ...]]:
+        """All files but those that DVC and Python keep for themselves."""
+        files = {*project.folder.rglob("results/**/*"), *project.folder.glob("*"), *project.folder.glob("config/*")}
+        files |= {*project.folder.glob(".snakemake/metadata/**/*"), project / ".git/index"}
+        files |= {*project.folder.glob(".snakemake/incomplete/**/*"), project / ".snakemake/coder-clip/made.jsonl"}
+        stats = {str(p.relative_to(project.folder)): p.stat() for p in files if p.is_file()}
+        return {p: (s.st_mtime_ns, s.st_size, s.st_ino) for p, s in stats.items() if p != ".git/index"}
+
+    def _ok(self, project: Project, *command: str) -> str:
+        done = project.run(*command, ok=False)
+        if done.returncode:
+            raise Wrong(f"{project.folder.name}: {' '.join(command)}\n{done.stdout}")
+        return done.stdout
+
+    def _snakemake(self, project: Project) -> tuple[dict[str, str], bool]:
+        said = self._ok(project, "snakemake", "--summary")
+        rows = [line.split("\t") for line in said.splitlines() if line.startswith("results/")]
+        return {row[0]: row[-1] for row in rows}, "coder-clip: what is recorded has changed" in said
+
+    def _status(self, project: Project) -> dict[str, tuple[str, str]]:
+        """Phase -> whether it is complete, and whether it is recorded."""
+        said = self._ok(project, "coder-clip", "status", "--no-remote")
+        head, *rows = said.splitlines()
+        at = [head.index(word) for word in ("phase", "complete", "recorded", "pushed")]
+        cells = [[row[a:b].strip() for a, b in zip(at, at[1:], strict=False)] for row in rows]
+        table = {row[0].split()[0]: (row[1], row[2]) for row in cells if row[0] and row[0].split()[0] in PHASES}
+        assert list(table) == list(PHASES), said
+        return table
+
+    # ---- what people do
+
+    def step(self, words: str) -> None:
+        name, what, *arguments = words.split()
+        self.log(f"--- {words}")
+        getattr(self, f"do_{what.replace('-', '_')}")(self.people[name], *arguments)
+        self.check(name)
+
+    def _try(self, project: Project, *command: str) -> bool:
+        done = project.run(*command, ok=False)
+        self.log(f"$ {' '.join(command)}  -> {done.returncode}\n{done.stdout.strip()}")
+        if "Traceback (most recent call last)" in done.stdout and "coder_clip" in done.stdout:
+            raise Wrong(f"{project.folder.name}: {' '.join(command)}\n{done.stdout}")
+        return done.returncode == 0
+
+    def _must(self, project: Project, *command: str) -> None:
+        self.log(f"$ {' '.join(command)}")
+        self.said = self._ok(project, *command)
+        self.log(self.said.strip())
+
+    def do_edit(self, p: Project, name: str, n: str) -> None:
+        path, pattern, options = SLOTS[name]
+        text = (p / path).read_text()
+        new = options[int(n) % len(options)]
+        (p / path).write_text(re.sub(pattern, lambda _: new, text, count=1))
+
+    def do_weights(self, p: Project, n: str, where: str) -> None:
+        """A source above the size of which Snakemake compares the content."""
+        data = bytearray((p / "data/weights.bin").read_bytes())
+        data[{"head": 0, "tail": -1}[where]] = int(n)
+        (p / "data/weights.bin").write_bytes(data)
+
+    def do_run(self, p: Project) -> None:
+        """Whatever was stale is right afterwards, and everybody says so."""
+        self.touched.discard(p.folder.name)
+        self.spoiled[p.folder.name].clear()
+        self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete")
+        if "is not made by this configuration" in self.said:
+            self._must(p, "coder-clip", "record", "--set-aside")
+        self.ran = p.folder.name
+
+    def do_part(self, p: Project, phase: str) -> None:
+        self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete", PHASES[phase])
+
+    def do_repro(self, p: Project) -> None:
+        self._try(p, "dvc", "repro")
+
+    def do_touch(self, p: Project, *options: str) -> None:
+        if self._try(p, "snakemake", "--cores", "1", "--touch", *options):
+            self.touched.add(p.folder.name)
+
+    def do_record(self, p: Project) -> None:
+        self._try(p, "coder-clip", "record")
+
+    def do_adopt(self, p: Project) -> None:
+        self._try(p, "coder-clip", "adopt")
+
+    def do_spoil(self, p: Project, n: str, when: str) -> None:
+        """Other bytes of the same length; with the old time, or a new one."""
+        files = sorted(path for path in reference(p.folder) if (p / path).is_file())
+        if files:
+            path = p / files[int(n) % len(files)]
+            stat, data = path.stat(), path.read_bytes()
+            path.unlink()  # as an editor does; it may be a link into the cache
+            path.write_bytes(b"#" + data[1:])
+            if when == "quietly":
+                import os
+
+                os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            self.spoiled[p.folder.name].add(files[int(n) % len(files)])
+
+    def do_lose(self, p: Project, n: str) -> None:
+        files = sorted(path for path in reference(p.folder) if (p / path).is_file())
+        if files:
+            (p / files[int(n) % len(files)]).unlink()
+
+    def do_save(self, p: Project) -> None:
+        p.git("add", "--all")
+        p.git("commit", "--quiet", "--allow-empty", "-m", "saved")
+
+    def do_branch(self, p: Project, name: str) -> None:
+        if not self._try(p, "git", "switch", "--quiet", name):
+            self._try(p, "git", "switch", "--quiet", "-c", name)
+
+    def do_merge(self, p: Project, name: str, side: str) -> None:
+        self._settle(p, "merge", side, "git", "merge", "--no-edit", name)
+
+    def do_rebase(self, p: Project, name: str, side: str) -> None:
+        self._settle(p, "rebase", side, "git", "rebase", name)
+
+    def do_pick(self, p: Project, name: str, side: str) -> None:
+        self._settle(p, "cherry-pick", side, "git", "cherry-pick", name)
+
+    def do_revert(self, p: Project, n: str, side: str) -> None:
+        self._settle(p, "revert", side, "git", "revert", "--no-edit", f"HEAD~{n}")
+
+    def do_stash(self, p: Project) -> None:
+        self._try(p, "git", "stash")
+
+    def do_unstash(self, p: Project, side: str) -> None:
+        if not self._try(p, "git", "stash", "pop") and self._unmerged(p):
+            self._take(p, side)
+            self._try(p, "git", "stash", "drop")
+
+    def do_old(self, p: Project, n: str) -> None:
+        self._try(p, "git", "checkout", "--quiet", "--detach", f"HEAD~{n}")
+
+    def do_push(self, p: Project) -> None:
+        if not self._try(p, "coder-clip", "push"):
+            return
+        commit = p.git("rev-parse", "HEAD").strip()
+        branch = p.git("rev-parse", "--abbrev-ref", "HEAD").strip()
+        branch = f"detached-{commit[:8]}" if branch == "HEAD" else branch
+        if self._try(p, "git", "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}"):
+            if p.git("status", "--porcelain", "dvc.lock"):
+                return  # what was shared is not what is committed
+            table = self._status(p)
+            mine = {path: data for path, data in reference(p.folder).items() if table[phase_of(path)] == ("yes", "yes")}
+            self.pushed[commit] = mine
+
+    def do_fetch(self, p: Project, name: str, side: str) -> None:
+        """git pull of a branch, conflicts settled, and the results."""
+        self._settle(p, "merge", side, "git", "pull", "--no-rebase", "--no-edit", "origin", name)
+        self.do_pull(p)
+
+    def do_pull(self, p: Project) -> None:
+        if self._try(p, "coder-clip", "pull"):
+            self.touched.discard(p.folder.name)
+
+    def do_dvc(self, p: Project, *arguments: str) -> None:
+        self._try(p, "dvc", *arguments)
+
+    # ---- conflicts
+
+    def _unmerged(self, p: Project) -> list[str]:
+        return p.git("diff", "--name-only", "--diff-filter=U").split()
+
+    def _settle(self, p: Project, kind: str, side: str, *command: str) -> None:
+        """Run a Git command that may stop at conflicts, and settle each."""
+        ended = self._try(p, *command)
+        for _ in range(8):
+            if ended or not self._busy(p, kind):
+                return
+            self._take(p, side)
+            if kind == "merge":
+                ended = self._try(p, "git", "commit", "--quiet", "--no-edit")
+            else:
+                ended = self._try(p, "git", kind, "--continue") or self._try(p, "git", kind, "--skip")
+        raise Wrong(f"{p.folder.name}: {' '.join(command)} does not end")
+
+    def _busy(self, p: Project, kind: str) -> bool:
+        names = {"merge": "MERGE_HEAD", "cherry-pick": "CHERRY_PICK_HEAD", "revert": "REVERT_HEAD"}
+        if kind == "rebase":
+            return (p / ".git/rebase-merge").exists() or (p / ".git/rebase-apply").exists()
+        return (p / ".git" / names[kind]).exists()
+
+    def _take(self, p: Project, side: str) -> None:
+        """Of sources one side; of what is recorded what `coder-clip merge` finds right."""
+        unmerged = self._unmerged(p)
+        for path in unmerged:
+            if not path.startswith(("dvc.", "results/")):
+                self._must(p, "git", "checkout", f"--{side}", "--", path)
+                p.git("add", path)
+        if "dvc.lock" in unmerged:
+            self._must(p, "coder-clip", "merge")
+        for path in self._unmerged(p):
+            self._try(p, "git", "checkout", f"--{side}", "--", path)
+        p.git("add", "--all")
+
+    # ---- the end
+
+    def end(self) -> None:
+        """Everybody is right after a run; and a new clone brings back whatever was shared."""
+        for name, project in self.people.items():
+            self.log(f"--- {name} run, at the end")
+            self.do_run(project)
+            self.check(name)
+        for n, (commit, files) in enumerate(self.pushed.items()):
+            self.log(f"--- a new clone of {commit}")
+            clone = self._project(f"clone{n}", self.bin)
+            subprocess.run(["git", "clone", "-q", self.folder / "hub.git", clone.folder], check=True)
+            clone.git("checkout", "--quiet", commit)
+            if files:
+                self._must(clone, "coder-clip", "pull")
+            if lost := sorted(path for path, data in files.items() if not self._is(clone, path, data)):
+                raise Wrong(f"commit {commit} shared {', '.join(lost)}, which a pull does not bring")
+            self.people[clone.folder.name] = clone
+            self.spoiled[clone.folder.name] = set()
+            self.check(clone.folder.name)
+            shutil.rmtree(clone.folder)
+
+
+# ---- what is drawn
+
+SIDES = ("ours", "theirs")
+BRANCHES = ("main", "x", "y")
+
+
+def draw(seed: int, length: int = 9) -> list[str]:
+    """Steps of a sequence. Most are what people do every day; a step comes with what makes it matter."""
+    r = random.Random(seed)
+
+    def edit() -> str:
+        if r.random() < 0.1:
+            return f"weights {r.randrange(256)} {r.choice(['head', 'tail'])}"
+        name = r.choice(list(SLOTS))
+        return f"edit {name} {r.randrange(len(SLOTS[name][2]))}"
+
+    def other() -> str:
+        return r.choice([*BRANCHES, *(f"origin/{b}" for b in BRANCHES)])
+
+    phrases: list[tuple[int, Callable[[], list[str]]]] = [
+        (8, lambda: [edit(), "run", "save"]),
+        (4, lambda: [edit(), "save"]),
+        (3, lambda: [edit()]),
+        (3, lambda: ["run"]),
+        (5, lambda: ["push"]),
+        (6, lambda: ["save", f"fetch {r.choice(BRANCHES)} {r.choice(SIDES)}"]),
+        (4, lambda: ["save", f"branch {r.choice(BRANCHES)}"]),
+        (4, lambda: ["save", f"merge {other()} {r.choice(SIDES)}"]),
+        (3, lambda: ["save", f"rebase {other()} {r.choice(SIDES)}"]),
+        (3, lambda: ["save", f"pick {other()} {r.choice(SIDES)}"]),
+        (3, lambda: ["save", f"revert {r.randrange(2)} {r.choice(SIDES)}"]),
+        (2, lambda: ["save", f"old {1 + r.randrange(2)}"]),
+        (2, lambda: [edit(), "stash"]),
+        (1, lambda: [edit(), "run", "stash"]),
+        (2, lambda: [f"unstash {r.choice(SIDES)}"]),
+        (2, lambda: [edit(), r.choice(["touch", "touch --forceall"]), "record"]),
+        (2, lambda: [edit(), f"part {r.choice(list(PHASES))}"]),
+        (2, lambda: [edit(), "repro"]),
+        (2, lambda: [f"spoil {r.randrange(11)} {r.choice(['quietly', 'openly'])}", *r.choice([["record"], ["run"], []])]),
+        (2, lambda: [f"lose {r.randrange(11)}"]),
+        (2, lambda: ["pull"]),
+        (1, lambda: ["record"]),
+        (1, lambda: ["adopt"]),
+        (1, lambda: [r.choice(["dvc pull", "dvc checkout", "dvc push", "dvc fetch"])]),
+    ]
+    weights, makers = zip(*phrases, strict=True)
+    steps: list[str] = []
+    while len(steps) < length:
+        name = r.choice(PEOPLE)
+        steps += [f"{name} {step}" for step in r.choices(makers, weights)[0]()]
+    return steps
+
+
+# ---- how it runs
+
+
+def make_start(folder: Path, bin: Path) -> None:
+    """What every sequence begins with: a toy that Ann has run, recorded and shared, and that Bob has pulled."""
+    first = make_toy(folder / "first")
+    add_remote(first, "../store")
+    subprocess.run(["git", "clone", "-q", "--bare", first.folder, folder / "hub.git"], check=True)
+    shutil.rmtree(first.folder)
+    world = World(folder, bin)
+    for project in world.people.values():
+        project.folder.parent.mkdir(exist_ok=True)
+        subprocess.run(["git", "clone", "-q", folder / "hub.git", project.folder], check=True)
+        project.git("remote", "set-url", "origin", "../hub.git")  # it will be copied
+    for step in ("ann run", "ann save", "ann push", "bob fetch main ours"):
+        world.step(step)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Where every sequence begins, and the programs to run it with."""
+    with warm(folder / "bin") as bin:
+        (folder / "start").mkdir()
+        make_start(folder / "start", bin)
+        yield folder / "start", bin
+
+
+def play(steps: list[str], start: Path, bin: Path, folder: Path, log: Callable[[str], None]) -> None:
+    """One sequence, in a copy. Wrong with its steps where something is wrong."""
+    subprocess.run(["cp", "-a", str(start), str(folder)], check=True)
+    world = World(folder, bin, log)
+    done: list[str] = []
+    try:
+        for step in steps:
+            done.append(step)
+            world.step(step)
+        world.end()
+    except AssertionError as error:
+        raise Wrong(f"{error}\npython {__file__} '{'; '.join(done)}'") from error
+    finally:
+        shutil.rmtree(folder)
+
+
+def fails(steps: list[str], start: Path, bin: Path, folder: Path) -> str:
+    try:
+        play(steps, start, bin, folder, lambda _: None)
+    except Wrong as wrong:
+        return str(wrong).splitlines()[0]
+    return ""
+
+
+def shrink(steps: list[str], start: Path, bin: Path, folder: Path) -> list[str]:
+    """Leave out one step after the other, as long as it still fails."""
+    at = len(steps) - 1
+    while at >= 0:
+        fewer = steps[:at] + steps[at + 1 :]
+        if fails(fewer, start, bin, folder):
+            steps = fewer
+            print("; ".join(steps), flush=True)
+        at = min(at, len(steps)) - 1
+    return steps
+
+
+def main(arguments: list[str]) -> None:
+    given = arguments[-1]
+    steps = draw(int(given)) if given.isdecimal() else [step.strip() for step in given.split(";")]
+    with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as (start, bin):
+        if arguments[0] == "--shrink":
+            steps = shrink(steps, start, bin, Path(folder) / "world")
+        play(steps, start, bin, Path(folder) / "world", print)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

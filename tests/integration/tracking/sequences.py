@@ -146,7 +146,8 @@ class World:
             if again := sorted(path for path, plan in lines.items() if plan != "no update"):
                 raise Wrong(f"{name}: after a run Snakemake would make {again} again")
         if not note and name not in self.touched:
-            claim("snakemake", {p for p, plan in lines.items() if plan == "no update"} - self.spoiled[name])
+            here = {p for p, plan in lines.items() if plan == "no update" and (project / p).is_file()}
+            claim("snakemake", here - self.spoiled[name])  # a file that only others need may be missing
 
     def _is(self, project: Project, path: str, data: bytes) -> bool:
         return (project / path).is_file() and (project / path).read_bytes() == data
@@ -217,6 +218,9 @@ class World:
         self.touched.discard(p.folder.name)
         self.spoiled[p.folder.name].clear()
         self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete")
+        missing = [path for path in reference(p.folder) if not (p / path).is_file()]
+        if missing:  # of what is needed for nothing else Snakemake makes what is asked for
+            self._must(p, "snakemake", "--cores", "1", *missing)
         if "is not made by this configuration" in self.said:
             self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name

@@ -221,6 +221,7 @@ class World:
         missing = [path for path in reference(p.folder) if not (p / path).is_file()]
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
             self._must(p, "snakemake", "--cores", "1", *missing)
+            self._must(p, "snakemake", "--cores", "1")  # one that is newer now than what was made from it
         if "is not made by this configuration" in self.said:
             self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name
@@ -269,7 +270,13 @@ class World:
             self._try(p, "git", "switch", "--quiet", "-c", name)
 
     def do_merge(self, p: Project, name: str, side: str) -> None:
-        self._settle(p, "merge", side, "git", "merge", "--no-edit", name)
+        """side: of what is in conflict; "all-ours" and "all-theirs" leave that to Git."""
+        strategy = ["-X", side.removeprefix("all-")] if side.startswith("all-") else []
+        self._settle(p, "merge", side.removeprefix("all-"), "git", "merge", "--no-edit", *strategy, name)
+
+    def do_octopus(self, p: Project, *names: str) -> None:
+        if not self._try(p, "git", "merge", "--no-edit", *names):
+            self._try(p, "git", "reset", "--quiet", "--merge")
 
     def do_rebase(self, p: Project, name: str, side: str) -> None:
         self._settle(p, "rebase", side, "git", "rebase", name)
@@ -404,6 +411,8 @@ def draw(seed: int, length: int = 9) -> list[str]:
         (6, lambda: ["save", f"fetch {r.choice(BRANCHES)} {r.choice(SIDES)}"]),
         (4, lambda: ["save", f"branch {r.choice(BRANCHES)}"]),
         (4, lambda: ["save", f"merge {other()} {r.choice(SIDES)}"]),
+        (2, lambda: ["save", f"merge {other()} all-{r.choice(SIDES)}"]),
+        (1, lambda: ["save", f"octopus {other()} {other()}"]),
         (3, lambda: ["save", f"rebase {other()} {r.choice(SIDES)}"]),
         (3, lambda: ["save", f"pick {other()} {r.choice(SIDES)}"]),
         (3, lambda: ["save", f"revert {r.randrange(2)} {r.choice(SIDES)}"]),

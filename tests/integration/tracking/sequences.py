@@ -135,8 +135,9 @@ class World:
 
         claim("coder-clip status", {p for p in right if table[phase_of(p)][0] == "yes"})
         current, fresh = set[str](), True
+        stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"] if (project / "dvc.yaml").is_file() else {}
         for phase in PHASES:  # DVC names a phase that changed and not what follows from it
-            fresh = fresh and phase not in stale
+            fresh = fresh and phase in stages and phase not in stale
             current |= {p for p in right if fresh and phase_of(p) == phase}
         claim("dvc status", current)
         if self.ran == name:

@@ -1,0 +1,393 @@
+"""What two people with two clones ran into: nothing is lost, nothing wrong is called current, and no word misleads.
+
+What random sequences of steps find is in test_sequences.py; here is what they hardly draw.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from project import Project
+from sequences import World, started
+
+pytestmark = pytest.mark.rest
+
+EDIT_WHILE_RECORDING = """
+import pathlib, sys
+from coder_clip.tracking import dvc, record
+
+path, old, new = sys.argv[1:]
+real = dvc.commit
+
+
+def commit(addresses):
+    text = pathlib.Path(path).read_text()
+    assert old in text
+    pathlib.Path(path).write_text(text.replace(old, new))
+    real(addresses)
+
+
+dvc.commit = commit
+record.record("config/reproduce.yaml")
+"""
+
+
+@pytest.fixture(scope="session")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    with started(tmp_path_factory.mktemp("two") / "people") as start_and_bin:
+        yield start_and_bin
+
+
+@pytest.fixture
+def world(beginning: tuple[Path, Path], tmp_path: Path) -> World:
+    """Ann and Bob with the same results, recorded and shared; they begin with a copy of it."""
+    start, bin = beginning
+    subprocess.run(["cp", "-a", f"{start}/.", str(tmp_path)], check=True)
+    return World(tmp_path, bin)
+
+
+@pytest.fixture
+def ann(world: World) -> Project:
+    return world.people["ann"]
+
+
+@pytest.fixture
+def bob(world: World) -> Project:
+    return world.people["bob"]
+
+
+def sh(person: Project, script: str, ok: bool = True) -> str:
+    return person.run("bash", "-c", f"set -e; {script}", ok=ok).stdout
+
+
+def run(person: Project) -> str:
+    return sh(person, "snakemake --cores 1 --rerun-incomplete")
+
+
+def share(person: Project, message: str = "shared") -> None:
+    person.commit(message)
+    sh(person, "coder-clip push && git push --quiet origin HEAD")
+
+
+def results(person: Project) -> dict[str, bytes]:
+    paths = (p for p in (person / "results").rglob("*") if p.is_file() and "benchmarks" not in p.parts)
+    return {str(p.relative_to(person.folder)): p.read_bytes() for p in paths}
+
+
+# ---- nothing is lost
+
+
+@pytest.mark.parametrize("reason", ["not pushed", "the remote is gone", "the remote is empty"])
+def test_a_pull_that_gets_nothing_leaves_what_is_here(world: World, ann: Project, bob: Project, reason: str) -> None:
+    if reason == "not pushed":
+        bob.edit("config/reproduce.yaml", "words: 3", "words: 2")
+        run(bob)
+        bob.commit("words")
+        bob.git("push", "--quiet")
+        ann.git("pull", "--quiet")
+    else:  # and these are the only copies
+        shutil.rmtree(ann / ".dvc/cache")
+        shutil.rmtree(world.folder / "store")
+        if reason == "the remote is empty":
+            (world.folder / "store/files/md5").mkdir(parents=True)
+    before = results(ann)
+    done = ann.run("coder-clip", "pull", ok=False)
+    assert done.returncode == 1
+    after = {**results(ann), **{p.removeprefix("results-set-aside/"): data for p, data in aside(ann).items()}}
+    assert after == before, done.stdout
+    assert "remote" in done.stdout
+    world.do_run(ann)
+    world.check("ann")
+
+
+def aside(person: Project) -> dict[str, bytes]:
+    folder = person / "results-set-aside"
+    return {str(p.relative_to(person.folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_gc_keeps_what_a_person_added_to_dvc(world: World, ann: Project) -> None:
+    (ann / "data/big.bin").write_bytes(b"my own photos")
+    sh(ann, "dvc add -q data/big.bin && git add --all && git commit -qm big && dvc push -q")
+    sh(ann, "find .dvc/cache ../store -type f -exec touch -d '60 days ago' {} +")
+    sh(ann, "coder-clip gc --delete; coder-clip gc --cloud --delete")
+    sh(ann, "rm data/big.bin; dvc checkout -q data/big.bin.dvc")
+    sh(ann, "rm -r data/big.bin .dvc/cache; dvc pull -q data/big.bin.dvc")
+    assert (ann / "data/big.bin").read_bytes() == b"my own photos"
+
+
+def test_gc_of_a_shared_cache_takes_nothing_from_the_other_clone(world: World, ann: Project, bob: Project) -> None:
+    """docs/sharing.md: several clones on one machine can share it."""
+    for person in (ann, bob):
+        sh(person, "dvc cache dir --local ../cache; cp -a .dvc/cache/. ../cache/; rm -r .dvc/cache")
+    bob.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(bob)
+    bob.commit("months of work, on Bob's disk alone")
+    made = results(bob)
+    sh(ann, "find ../cache -type f -exec touch -d '60 days ago' {} +")
+    sh(ann, "coder-clip gc --delete", ok=False)
+    sh(bob, "rm -r results/features; dvc checkout -q")
+    assert results(bob) == made
+
+
+def own_stage(person: Project, name: str, data: str) -> None:
+    """A stage of a person's own in dvc.yaml, run with DVC."""
+    document = yaml.safe_load((person / "dvc.yaml").read_text())
+    stage = {"cmd": f"wc -w data/{data}.txt > {name}.txt", "deps": [f"data/{data}.txt"]}
+    document["stages"][name] = {**stage, "outs": [{f"{name}.txt": {"cache": False}}]}
+    (person / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    sh(person, f"dvc repro -q {name}")
+
+
+def test_a_merge_keeps_stages_of_one_s_own(world: World, ann: Project, bob: Project) -> None:
+    own_stage(ann, "mine", "a")
+    run(ann)
+    share(ann)
+    world.do_fetch(bob, "main", "ours")
+    for person, old, new in ((ann, "scale: 2", "scale: 3"), (bob, "words: 3", "words: 2")):
+        person.edit("config/reproduce.yaml", old, new)
+        run(person)
+    share(ann)
+    bob.commit("words")
+    world.do_fetch(bob, "main", "theirs")
+    assert "mine" in yaml.safe_load(bob.lock())["stages"]
+    world.do_run(bob)
+    assert bob.stale() == []
+
+
+def test_a_merge_keeps_the_stages_that_both_sides_added(world: World, ann: Project, bob: Project) -> None:
+    for person, name, data in ((ann, "mine", "a"), (bob, "other", "b")):
+        own_stage(person, name, data)
+        run(person)
+        person.commit(name)
+    sh(ann, "git push -q")
+    assert bob.run("git", "pull", "--quiet", "--no-rebase", ok=False).returncode != 0
+    said = bob.run("coder-clip", "merge", ok=False)
+    if said.returncode == 0:
+        assert {"mine", "other"} <= set(yaml.safe_load((bob / "dvc.yaml").read_text())["stages"])
+        assert {"mine", "other"} <= set(yaml.safe_load(bob.lock())["stages"])
+    else:  # a person has to say which
+        assert "dvc.yaml" in said.stdout
+        assert "mine" in (bob / "dvc.yaml").read_text()
+
+
+def test_a_dvc_yaml_that_cannot_be_read_is_not_written_over(ann: Project) -> None:
+    own_stage(ann, "mine", "a")
+    text = (ann / "dvc.yaml").read_text() + "  half: [\n"
+    (ann / "dvc.yaml").write_text(text)
+    said = ann.run("coder-clip", "record", ok=False)
+    assert said.returncode == 1
+    assert "dvc.yaml" in said.stdout
+    assert (ann / "dvc.yaml").read_text() == text
+
+
+# ---- nothing wrong is called current
+
+
+@pytest.mark.parametrize(
+    "edit", [("config/reproduce.yaml", "scale: 3", "scale: 4"), ("src/feature.py", "60000", "50000")]
+)
+def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str, str, str]) -> None:
+    """Hashing takes minutes at the end of a long run, and DVC hashes sources and parameters as they are then."""
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(ann)
+    ann.git("checkout", "--", "dvc.lock")
+    (world.folder / "edit.py").write_text(EDIT_WHILE_RECORDING)
+    ann.run("python", "../edit.py", *edit, ok=False)
+    assert "features" in ann.stale()
+    sh(ann, "coder-clip status --no-remote")
+    run(ann)
+    assert ann.stale() == []
+
+
+def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(world: World, ann: Project, bob: Project) -> None:
+    """A service or tool that merges dvc.lock by lines in spite of .gitattributes: features of one, records of another."""
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(ann)
+    share(ann)
+    theirs = {o["path"]: o for o in yaml.safe_load(ann.lock())["stages"]["features"]["outs"]}
+    document = yaml.safe_load(bob.lock())
+    outs = document["stages"]["features"]["outs"]
+    outs[:] = [theirs[o["path"]] if o["path"] == "results/features" else o for o in outs]
+    (bob / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
+    bob.run("coder-clip", "pull", ok=False)
+    table = world._status(bob)
+    assert table["features"] != ("yes", "yes")
+    world.do_run(bob)
+    world.check("bob")
+
+
+def test_an_octopus_merge(world: World, ann: Project) -> None:
+    """Sources of three sides, of which one is recorded: the lock merges without a conflict."""
+    for name, edit in {
+        "x": ("src/page.py", "<html>", "<body>"),
+        "y": ("data/a.txt", "red", "green"),
+        "z": ("src/score.py", "% 100", "% 50"),
+    }.items():
+        ann.git("switch", "--quiet", "-c", name, "main")
+        ann.edit(*edit)
+        if name == "z":
+            run(ann)
+        ann.commit(name)
+    ann.git("switch", "--quiet", "main")
+    ann.git("merge", "--quiet", "-m", "all", "x", "y", "z")
+    world.check("ann")
+    sh(ann, "coder-clip pull")
+    world.check("ann")
+    world.do_run(ann)
+    world.check("ann")
+
+
+def checked(world: World, person: Project, name: str) -> None:
+    """As for Ann and Bob."""
+    world.people[name], world.spoiled[name] = person, set()
+    world.check(name)
+
+
+def settle_a_conflict(world: World, person: Project, name: str) -> None:
+    """Two branches that both recorded; merged, and run."""
+    person.git("switch", "--quiet", "-c", "side")
+    person.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(person)
+    person.commit("side")
+    person.git("switch", "--quiet", "-c", "other", "HEAD~1")
+    person.edit("src/page.py", "<html>", "<body>")
+    run(person)
+    person.commit("other")
+    assert person.run("git", "merge", "side", ok=False).returncode != 0
+    said = sh(person, "coder-clip merge")
+    assert "features: theirs" in said
+    person.git("commit", "--quiet", "-m", "both")
+    checked(world, person, name)
+    world.do_run(person)
+    checked(world, person, name)
+
+
+def test_a_submodule(world: World, ann: Project) -> None:
+    parent = world._project("parent", world.bin)
+    parent.folder.mkdir()
+    sh(parent, "git init -q -b main; git -c protocol.file.allow=always submodule --quiet add ../hub.git sub")
+    sub = world._project("parent/sub", world.bin)
+    sh(sub, "dvc remote modify --local store url ../../store; coder-clip pull")
+    checked(world, sub, "sub")
+    settle_a_conflict(world, sub, "sub")
+
+
+def test_a_second_worktree(world: World, ann: Project) -> None:
+    ann.git("worktree", "add", "--quiet", "-b", "second", "../second")
+    second = world._project("second", world.bin)
+    sh(second, "coder-clip pull")
+    checked(world, second, "second")
+    settle_a_conflict(world, second, "second")
+
+
+def test_a_folder_of_a_larger_repository(world: World, ann: Project) -> None:
+    large = world._project("large", world.bin)
+    large.folder.mkdir()
+    sh(large, "git init -q -b main; git -C ../ann archive --prefix=part/ HEAD | tar x; cd part; rm -r .dvc dvc.lock")
+    sh(large, "cd part; dvc init -q --subdir; dvc remote add -q -d store ../../store; git add .; git commit -qm part")
+    part = world._project("large/part", world.bin)
+    run(part)
+    part.commit("recorded")
+    checked(world, part, "part")
+    settle_a_conflict(world, part, "part")
+
+
+# ---- no job without need
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_pulled_links_into_a_shared_cache_need_no_run(world: World, ann: Project, bob: Project, kind: str) -> None:
+    """As on machines whose cache is on another disk."""
+    for person in (ann, bob):
+        sh(person, f"dvc cache dir --local ../cache; dvc config --local cache.type {kind}; rm -r .dvc/cache results")
+        sh(person, "git checkout -q results; coder-clip pull")
+        assert "Nothing to be done" in run(person)
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    world.do_run(ann)
+    world.check("ann")
+    assert "Nothing to be done" in run(bob)
+    world.check("bob")
+    sh(ann, "git checkout -q .; coder-clip pull")
+    for person in (ann, bob):
+        assert "Nothing to be done" in run(person)
+
+
+def test_a_corrupt_record_costs_its_phase(world: World, ann: Project) -> None:
+    """Records are objects like others: in the remote one is cut short."""
+    md5 = {o["path"]: o["md5"] for o in yaml.safe_load(ann.lock())["stages"]["scores"]["outs"]}
+    oid = md5["results/provenance/scores.json"]
+    stored = world.folder / f"store/files/md5/{oid[:2]}/{oid[2:]}"
+    stored.chmod(0o644)
+    stored.write_bytes(stored.read_bytes()[:100])
+    new = world._project("new", world.bin)
+    subprocess.run(["git", "clone", "-q", str(world.folder / "hub.git"), str(new.folder)], check=True)
+    said = new.run("coder-clip", "pull", ok=False)
+    assert said.returncode == 1
+    assert "phase scores is not here: results/provenance/scores.json corrupt in the remote" in said.stdout
+    assert "here now: texts, features, report" in said.stdout
+    checked(world, new, "new")
+    assert "replaced in the remote" in sh(ann, "coder-clip push")
+    sh(new, "coder-clip pull")
+    assert "Nothing to be done" in run(new)
+    checked(world, new, "new")
+
+
+@pytest.mark.parametrize("where", ["cache", "remote", "both"])
+def test_the_list_of_files_of_a_folder_is_lost(world: World, ann: Project, where: str) -> None:
+    """What DVC keeps of a folder is a list, and it is an object, too."""
+    oid = next(
+        o["md5"] for o in yaml.safe_load(ann.lock())["stages"]["features"]["outs"] if o["path"] == "results/features"
+    )
+    assert oid.endswith(".dir")
+    for folder in (ann / ".dvc/cache", world.folder / "store"):
+        if where in ("both", {"cache": "cache", "store": "remote"}[folder.name]):
+            (folder / f"files/md5/{oid[:2]}/{oid[2:]}").unlink()
+    world.check("ann")
+    sh(ann, "coder-clip push")
+    shutil.rmtree(ann / ".dvc/cache")
+    shutil.rmtree(ann / "results/features")
+    sh(ann, "coder-clip pull")
+    assert "Nothing to be done" in run(ann)
+    world.check("ann")
+
+
+# ---- what is said
+
+
+def test_a_run_that_recorded_needs_no_pull(ann: Project) -> None:
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(ann)
+    assert "coder-clip:" not in sh(ann, "snakemake -n --cores 1")
+
+
+def test_the_share_line_names_the_snakefile(ann: Project) -> None:
+    ann.edit("Snakefile", "# A pipeline", "# The pipeline")
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    line = next(line for line in run(ann).splitlines() if "to share: git add" in line)
+    assert " Snakefile " in line
+
+
+def test_back_where_git_is_there_is_nothing_to_share(ann: Project) -> None:
+    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    run(ann)
+    ann.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
+    said = run(ann)
+    assert "git add  &&" not in said
+    assert ann.git("status", "--short") == ""
+
+
+def test_a_configuration_in_conflict_comes_first(world: World, ann: Project, bob: Project) -> None:
+    for person, new in ((ann, "scale: 3"), (bob, "scale: 4")):
+        person.edit("config/reproduce.yaml", "scale: 2", new)
+        run(person)
+    share(ann)
+    bob.commit("scale")
+    assert bob.run("git", "pull", "--quiet", "--no-rebase", ok=False).returncode != 0
+    said = bob.run("coder-clip", "merge", ok=False)
+    assert said.returncode == 1
+    assert "settle config/reproduce.yaml first" in said.stdout

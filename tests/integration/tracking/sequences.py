@@ -12,6 +12,7 @@ configuration alone (`reference`).
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -154,12 +155,14 @@ class World:
         return (project / path).is_file() and (project / path).read_bytes() == data
 
     def _traces(self, project: Project) -> dict[str, tuple[int, ...]]:
-        """All files but those that DVC and Python keep for themselves."""
-        files = {*project.folder.rglob("results/**/*"), *project.folder.glob("*"), *project.folder.glob("config/*")}
-        files |= {*project.folder.glob(".snakemake/metadata/**/*"), project / ".git/index"}
-        files |= {*project.folder.glob(".snakemake/incomplete/**/*"), project / ".snakemake/coder-clip/made.jsonl"}
-        stats = {str(p.relative_to(project.folder)): p.stat() for p in files if p.is_file()}
-        return {p: (s.st_mtime_ns, s.st_size, s.st_ino) for p, s in stats.items() if p != ".git/index"}
+        """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number."""
+        found = {}
+        for folder, folders, names in os.walk(project.folder):
+            folders[:] = [f for f in folders if f not in (".git", ".dvc", "__pycache__", "log", "locks", "auxiliary")]
+            for name in names:
+                s = os.stat(f"{folder}/{name}")
+                found[f"{folder}/{name}"] = s.st_mtime_ns, s.st_size, s.st_ino
+        return {path: stamp for path, stamp in found.items() if not path.endswith(".snakemake/coder-clip/lock")}
 
     def _ok(self, project: Project, *command: str) -> str:
         done = project.run(*command, ok=False)
@@ -187,8 +190,10 @@ class World:
     def step(self, words: str) -> None:
         name, what, *arguments = words.split()
         self.log(f"--- {words}")
+        before = self._traces(self.people[name])
         getattr(self, f"do_{what.replace('-', '_')}")(self.people[name], *arguments)
-        self.check(name)
+        if self.ran or self._traces(self.people[name]) != before:
+            self.check(name)
 
     def _try(self, project: Project, *command: str) -> bool:
         done = project.run(*command, ok=False)
@@ -252,8 +257,6 @@ class World:
             path.unlink()  # as an editor does; it may be a link into the cache
             path.write_bytes(b"#" + data[1:])
             if when == "quietly":
-                import os
-
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             self.spoiled[p.folder.name].add(files[int(n) % len(files)])
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from project import Project, add_remote, make_toy
+from sequences import started
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,10 @@ def clone(toy: Project) -> Project:
     clone = toy.clone("clone")
     clone.run("coder-clip", "pull")
     return clone
+
+
+@pytest.fixture(scope="session")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """Folder of two people who have the same results, not to be changed; and the programs to go on with."""
+    with started(tmp_path_factory.mktemp("two") / "people") as start_and_bin:
+        yield start_and_bin

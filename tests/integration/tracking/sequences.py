@@ -22,6 +22,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -29,26 +30,57 @@ from project import Project, add_remote, make_toy
 from warm import warm
 
 PEOPLE = ("ann", "bob")
-PHASES = {"texts": "texts", "features": "features", "scores": "scores", "report": "report_page"}  # and its target
+PHASES = {
+    "texts": "texts",
+    "features": "features",
+    "scores": "scores",
+    "report": "report_page",
+}  # and its target
 SET_OPTIONS = ("[a, b]", "[a]", "[b]")
-SLOTS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # what is edited: file, what in it, and what may stand there
-    "a": ("data/a.txt", r".+", ("round red small fruit", "round green small fruit", "round red small apple", "red")),
-    "b": ("data/b.txt", r".+", ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana")),
+SLOTS: dict[
+    str, tuple[str, str, tuple[str, ...]]
+] = {  # what is edited: file, what in it, and what may stand there
+    "a": (
+        "data/a.txt",
+        r".+",
+        ("round red small fruit", "round green small fruit", "round red small apple", "red"),
+    ),
+    "b": (
+        "data/b.txt",
+        r".+",
+        ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana"),
+    ),
     "text": ("src/text.py", r"split\(\)(?:\[::-1\])?", ("split()", "split()[::-1]")),
     "feature": ("src/feature.py", r'b"(?:\\n|;)"', (r'b"\n"', 'b";"')),
     "score": ("src/score.py", r"% \d+", ("% 100", "% 50", "% 30")),
     "page": ("src/page.py", r"<(?:html|body)>", ("<html>", "<body>")),
     **{  # code that changes no byte
-        f"comment-{name}": (f"src/{name}.py", r"(?:# .*\n)*import", ("import", "# one\nimport", "# two\nimport"))
+        f"comment-{name}": (
+            f"src/{name}.py",
+            r"(?:# .*\n)*import",
+            ("import", "# one\nimport", "# two\nimport"),
+        )
         for name in ("text", "feature", "score", "page")
     },
-    "common": ("src/common.py", r'rename(?:, safely)?;', ("rename;", "rename, safely;")),
+    "common": ("src/common.py", r"rename(?:, safely)?;", ("rename;", "rename, safely;")),
     "words": ("config/reproduce.yaml", r"words: \d+", ("words: 3", "words: 2", "words: 4")),
     "scale": ("config/reproduce.yaml", r"scale: \d+", ("scale: 2", "scale: 3", "scale: 4")),
-    "threshold": ("config/reproduce.yaml", r"threshold: \d+", ("threshold: 5", "threshold: 6", "threshold: 7")),
+    "threshold": (
+        "config/reproduce.yaml",
+        r"threshold: \d+",
+        ("threshold: 5", "threshold: 6", "threshold: 7"),
+    ),
     "sets": ("config/reproduce.yaml", r"sets: .*", tuple(f"sets: {sets}" for sets in SET_OPTIONS)),
-    "command": ("workflow/phases.yaml", r"reads\[threshold\]\}\d?", ("reads[threshold]}", "reads[threshold]}1")),
-    "same-command": ("workflow/phases.yaml", r"(?:true; )?python src/page", ("python src/page", "true; python src/page")),
+    "command": (
+        "workflow/phases.yaml",
+        r"reads\[threshold\]\}\d?",
+        ("reads[threshold]}", "reads[threshold]}1"),
+    ),
+    "same-command": (
+        "workflow/phases.yaml",
+        r"(?:true; )?python src/pa",
+        ("python src/pa", "true; python src/pa"),
+    ),
 }
 
 
@@ -136,7 +168,11 @@ class World:
 
         claim("coder-clip status", {p for p in right if table[phase_of(p)][0] == "yes"})
         current, fresh = set[str](), True
-        stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"] if (project / "dvc.yaml").is_file() else {}
+        stages = (
+            yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+            if (project / "dvc.yaml").is_file()
+            else {}
+        )
         for phase in PHASES:  # DVC names a phase that changed and not what follows from it
             fresh = fresh and phase in stages and phase not in stale
             current |= {p for p in right if fresh and phase_of(p) == phase}
@@ -158,11 +194,15 @@ class World:
         """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number."""
         found = {}
         for folder, folders, names in os.walk(project.folder):
-            folders[:] = [f for f in folders if f not in (".git", ".dvc", "__pycache__", "log", "locks", "auxiliary")]
+            folders[:] = [
+                f for f in folders if f not in (".git", ".dvc", "__pycache__", "log", "locks", "auxiliary")
+            ]
             for name in names:
                 s = os.stat(f"{folder}/{name}")
                 found[f"{folder}/{name}"] = s.st_mtime_ns, s.st_size, s.st_ino
-        return {path: stamp for path, stamp in found.items() if not path.endswith(".snakemake/coder-clip/lock")}
+        return {
+            path: stamp for path, stamp in found.items() if not path.endswith(".snakemake/coder-clip/lock")
+        }
 
     def _ok(self, project: Project, *command: str) -> str:
         done = project.run(*command, ok=False)
@@ -180,8 +220,10 @@ class World:
         said = self._ok(project, "coder-clip", "status", "--no-remote")
         head, *rows = said.splitlines()
         at = [head.index(word) for word in ("phase", "complete", "recorded", "pushed")]
-        cells = [[row[a:b].strip() for a, b in zip(at, at[1:], strict=False)] for row in rows]
-        table = {row[0].split()[0]: (row[1], row[2]) for row in cells if row[0] and row[0].split()[0] in PHASES}
+        cells = [[row[a:b].strip() for a, b in pairwise(at)] for row in rows]
+        table = {
+            row[0].split()[0]: (row[1], row[2]) for row in cells if row[0] and row[0].split()[0] in PHASES
+        }
         assert list(table) == list(PHASES), said
         return table
 
@@ -312,7 +354,11 @@ class World:
             if p.git("status", "--porcelain", "dvc.lock"):
                 return  # what was shared is not what is committed
             table = self._status(p)
-            mine = {path: data for path, data in reference(p.folder).items() if table[phase_of(path)] == ("yes", "yes")}
+            mine = {
+                path: data
+                for path, data in reference(p.folder).items()
+                if table[phase_of(path)] == ("yes", "yes")
+            }
             self.pushed[commit] = mine
 
     def do_fetch(self, p: Project, name: str, side: str) -> None:
@@ -427,7 +473,13 @@ def draw(seed: int, length: int = 9) -> list[str]:
         (2, lambda: [edit(), r.choice(["touch", "touch --forceall"]), "record"]),
         (2, lambda: [edit(), f"part {r.choice(list(PHASES))}"]),
         (2, lambda: [edit(), "repro"]),
-        (2, lambda: [f"spoil {r.randrange(11)} {r.choice(['quietly', 'openly'])}", *r.choice([["record"], ["run"], []])]),
+        (
+            2,
+            lambda: [
+                f"spoil {r.randrange(11)} {r.choice(['quietly', 'openly'])}",
+                *r.choice([["record"], ["run"], []]),
+            ],
+        ),
         (2, lambda: [f"lose {r.randrange(11)}"]),
         (2, lambda: ["pull"]),
         (1, lambda: ["record"]),

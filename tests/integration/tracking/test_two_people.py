@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from project import Project
-from sequences import World, started
+from sequences import World
 
 pytestmark = pytest.mark.rest
 
@@ -35,12 +34,6 @@ def commit(addresses):
 dvc.commit = commit
 record.record("config/reproduce.yaml")
 """
-
-
-@pytest.fixture(scope="session")
-def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    with started(tmp_path_factory.mktemp("two") / "people") as start_and_bin:
-        yield start_and_bin
 
 
 @pytest.fixture
@@ -83,7 +76,9 @@ def results(person: Project) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("reason", ["not pushed", "the remote is gone", "the remote is empty"])
-def test_a_pull_that_gets_nothing_leaves_what_is_here(world: World, ann: Project, bob: Project, reason: str) -> None:
+def test_a_pull_that_gets_nothing_leaves_what_is_here(
+    world: World, ann: Project, bob: Project, reason: str
+) -> None:
     if reason == "not pushed":
         bob.edit("config/reproduce.yaml", "words: 3", "words: 2")
         run(bob)
@@ -120,7 +115,9 @@ def test_gc_keeps_what_a_person_added_to_dvc(world: World, ann: Project) -> None
     assert (ann / "data/big.bin").read_bytes() == b"my own photos"
 
 
-def test_gc_of_a_shared_cache_takes_nothing_from_the_other_clone(world: World, ann: Project, bob: Project) -> None:
+def test_gc_of_a_shared_cache_takes_nothing_from_the_other_clone(
+    world: World, ann: Project, bob: Project
+) -> None:
     """docs/sharing.md: several clones on one machine can share it."""
     for person in (ann, bob):
         sh(person, "dvc cache dir --local ../cache; cp -a .dvc/cache/. ../cache/; rm -r .dvc/cache")
@@ -204,8 +201,10 @@ def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str
     assert ann.stale() == []
 
 
-def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(world: World, ann: Project, bob: Project) -> None:
-    """A service or tool that merges dvc.lock by lines in spite of .gitattributes: features of one, records of another."""
+def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(
+    world: World, ann: Project, bob: Project
+) -> None:
+    """A tool that merges dvc.lock by lines in spite of .gitattributes: the features of one, the record of another."""
     ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     run(ann)
     share(ann)
@@ -288,8 +287,14 @@ def test_a_second_worktree(world: World, ann: Project) -> None:
 def test_a_folder_of_a_larger_repository(world: World, ann: Project) -> None:
     large = world._project("large", world.bin)
     large.folder.mkdir()
-    sh(large, "git init -q -b main; git -C ../ann archive --prefix=part/ HEAD | tar x; cd part; rm -r .dvc dvc.lock")
-    sh(large, "cd part; dvc init -q --subdir; dvc remote add -q -d store ../../store; git add .; git commit -qm part")
+    sh(
+        large,
+        "git init -q -b main; git -C ../ann archive --prefix=part/ HEAD | tar x; cd part; rm -r .dvc dvc.lock",
+    )
+    sh(
+        large,
+        "cd part; dvc init -q --subdir; dvc remote add -q -d store ../../store; git add .; git commit -qm part",
+    )
     part = world._project("large/part", world.bin)
     run(part)
     part.commit("recorded")
@@ -301,10 +306,15 @@ def test_a_folder_of_a_larger_repository(world: World, ann: Project) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])
-def test_pulled_links_into_a_shared_cache_need_no_run(world: World, ann: Project, bob: Project, kind: str) -> None:
+def test_pulled_links_into_a_shared_cache_need_no_run(
+    world: World, ann: Project, bob: Project, kind: str
+) -> None:
     """As on machines whose cache is on another disk."""
     for person in (ann, bob):
-        sh(person, f"dvc cache dir --local ../cache; dvc config --local cache.type {kind}; rm -r .dvc/cache results")
+        sh(
+            person,
+            f"dvc cache dir --local ../cache; dvc config --local cache.type {kind}; rm -r .dvc/cache results",
+        )
         sh(person, "git checkout -q results; coder-clip pull")
         assert "Nothing to be done" in run(person)
     ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
@@ -341,7 +351,9 @@ def test_a_corrupt_record_costs_its_phase(world: World, ann: Project) -> None:
 def test_the_list_of_files_of_a_folder_is_lost(world: World, ann: Project, where: str) -> None:
     """What DVC keeps of a folder is a list, and it is an object, too."""
     oid = next(
-        o["md5"] for o in yaml.safe_load(ann.lock())["stages"]["features"]["outs"] if o["path"] == "results/features"
+        o["md5"]
+        for o in yaml.safe_load(ann.lock())["stages"]["features"]["outs"]
+        if o["path"] == "results/features"
     )
     assert oid.endswith(".dir")
     for folder in (ann / ".dvc/cache", world.folder / "store"):

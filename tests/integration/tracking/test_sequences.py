@@ -1,0 +1,16 @@
+"""Whatever two people do in whatever order, nothing wrong is called current and nothing that was shared is lost.
+
+A few of the sequences that tests/proofs/test_sequences.py runs. A failure prints the command that plays it again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sequences import draw, play
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
+    play(draw(seed), *beginning, tmp_path / "world", print)

@@ -1,0 +1,23 @@
+"""Whatever two people do in whatever order, nothing wrong is called current and nothing that was shared is lost.
+
+A failure prints the command that plays its steps again; `--shrink` before them leaves out those that do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sequences import draw, play, started
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    with started(tmp_path_factory.mktemp("two") / "people") as start_and_bin:
+        yield start_and_bin
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
+    play(draw(seed), *beginning, tmp_path / "world", print)

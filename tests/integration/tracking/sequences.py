@@ -307,6 +307,10 @@ class World:
         if files:
             (p / files[int(n) % len(files)]).unlink()
 
+    def do_forget(self, p: Project) -> None:
+        """What Snakemake knows, and what is known of runs."""
+        shutil.rmtree(p / ".snakemake", ignore_errors=True)
+
     def do_save(self, p: Project) -> None:
         p.git("add", "--all")
         p.git("commit", "--quiet", "--allow-empty", "-m", "saved")
@@ -482,6 +486,7 @@ def draw(seed: int, length: int = 9) -> list[str]:
         ),
         (2, lambda: [f"lose {r.randrange(11)}"]),
         (2, lambda: ["pull"]),
+        (1, lambda: ["forget"]),
         (1, lambda: ["record"]),
         (1, lambda: ["adopt"]),
         (1, lambda: [r.choice(["dvc pull", "dvc checkout", "dvc push", "dvc fetch"])]),

@@ -72,8 +72,6 @@ def serve(address: str) -> None:
             for name in learned.recv(MESSAGE).decode().split():
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
-            gc.collect()
-            gc.freeze()  # or collecting in a child would copy every page
         if listening in ready:
             caller, _ = listening.accept()
             message, descriptors, *_ = socket.recv_fds(caller, MESSAGE, 3)
@@ -89,6 +87,7 @@ def become(message: list[Any], descriptors: list[int], caller: socket.socket, te
     argv, cwd, environment = message
     code: Any = 1
     imported = set(sys.modules)
+    gc.disable()  # it would copy every page, for a process that soon ends
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for n, descriptor in enumerate(descriptors):

@@ -213,7 +213,7 @@ class World:
     def _snakemake(self, project: Project) -> tuple[dict[str, str], bool]:
         said = self._ok(project, "snakemake", "--summary")
         rows = [line.split("\t") for line in said.splitlines() if line.startswith("results/")]
-        return {row[0]: row[-1] for row in rows}, "coder-clip: what is recorded has changed" in said
+        return {row[0]: row[-1] for row in rows}, "coder-clip: dvc.lock has changed" in said
 
     def _status(self, project: Project) -> dict[str, tuple[str, str]]:
         """Phase -> whether it is complete, and whether it is recorded."""

@@ -201,6 +201,26 @@ def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str
     assert ann.stale() == []
 
 
+def test_edited_between_the_plan_and_the_first_job(world: World, ann: Project) -> None:
+    """The plan of a large configuration takes a while, and jobs read the file when they start."""
+    read_by_the_job = 'int(Path("config/reproduce.yaml").read_text().split("threshold:")[1].split()[0])'
+    ann.edit("src/score.py", "int(sys.argv[4])", read_by_the_job)
+    ann.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    edit = 'file.rename("edited") and Path(CONFIG_FILE).write_text(file.with_name("edited").read_text())'
+    ann.edit(
+        "Snakefile",
+        "wildcard_constraints:",
+        f'file = Path("edit")\nif file.exists():\n    {edit}\n\n\nwildcard_constraints:',
+    )
+    (ann / "edit").write_text(
+        (ann / "config/reproduce.yaml").read_text().replace("threshold: 6", "threshold: 7")
+    )
+    run(ann)
+    ann.edit("config/reproduce.yaml", "threshold: 7", "threshold: 6")
+    run(ann)
+    world.check("ann")
+
+
 def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(
     world: World, ann: Project, bob: Project
 ) -> None:

@@ -278,7 +278,10 @@ class World:
         self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete", PHASES[phase])
 
     def do_repro(self, p: Project) -> None:
-        self._try(p, "dvc", "repro")
+        if self._try(p, "dvc", "repro"):
+            self.touched.discard(p.folder.name)
+            self.spoiled[p.folder.name].clear()
+            self.ran = p.folder.name
 
     def do_touch(self, p: Project, *options: str) -> None:
         if self._try(p, "snakemake", "--cores", "1", "--touch", *options):

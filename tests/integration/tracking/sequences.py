@@ -279,6 +279,7 @@ class World:
 
     def do_repro(self, p: Project) -> None:
         if self._try(p, "dvc", "repro"):
+            self._must(p, "coder-clip", "adopt")  # files that were made again as they were have a new time
             self.touched.discard(p.folder.name)
             self.spoiled[p.folder.name].clear()
             self.ran = p.folder.name

@@ -299,9 +299,10 @@ class World:
         files = sorted(path for path in reference(p.folder) if (p / path).is_file())
         if files:
             path = p / files[int(n) % len(files)]
-            stat, data = path.stat(), path.read_bytes()
-            path.unlink()  # as an editor does; it may be a link into the cache
-            path.write_bytes(b"#" + data[1:])
+            stat = path.stat()
+            new = path.with_name(".new")  # as an editor does; the old one may be a link into the cache
+            new.write_bytes(b"#" + path.read_bytes()[1:])
+            new.replace(path)
             if when == "quietly":
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             self.spoiled[p.folder.name].add(files[int(n) % len(files)])

@@ -270,8 +270,15 @@ class World:
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
             self._must(p, "snakemake", "--cores", "1", *missing)
             self._must(p, "snakemake", "--cores", "1")  # one that is newer now than what was made from it
-        if "is not made by this configuration" in self.said:
-            self._must(p, "coder-clip", "record", "--set-aside")
+        for _ in PHASES:  # what is not recorded all the same says what to do
+            if "is not recorded" not in self.said and "Nothing to be done" not in self.said:
+                break
+            self.said = p.run("coder-clip", "record", ok=False).stdout
+            self.log(self.said)
+            if command := re.search(r"'(snakemake [^']* --force --cores 1)' makes it again", self.said):
+                self._must(p, *command[1].split())
+            elif "is not made by this configuration" in self.said:
+                self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name
 
     def do_part(self, p: Project, phase: str) -> None:

@@ -46,6 +46,9 @@ READS = (  # options of Snakemake with which it makes nothing
 )
 
 
+_planned: dict[str, str] = {}  # configuration -> what it held when its values were read
+
+
 def before_run(config: str) -> None:
     """At the start of a run that makes something, adopt pulled files. One that only looks changes nothing.
 
@@ -57,9 +60,10 @@ def before_run(config: str) -> None:
     if os.environ.get(OFF) == "off" or not _snakemake():
         return
     from .adopt import adopt, untold
-    from .ledger import foreign_code
+    from .ledger import foreign_code, state_of
     from .stages import tracked
 
+    _planned[config] = state_of(config)
     try:
         t = tracked(config)
     except UserError:
@@ -89,7 +93,7 @@ def on_start(workflow: Any, config: str) -> None:
     from .snakemake import OFF
 
     if os.environ.get(OFF) != "off" and not workflow.touch and not foreign_code():
-        Watch(workflow, config)
+        Watch(workflow, config, _planned.get(config, ""))
 
 
 def after_run(config: str) -> None:

@@ -238,6 +238,8 @@ class Store:
         """Put the files of stages whose objects are all in the cache into the workspace. UserError where DVC fails."""
         from dvc.exceptions import DvcException
 
+        if not addresses:  # DVC would take that for all, and delete what it cannot replace
+            return
         try:
             self._repo.checkout(targets=addresses, force=True)
         except DvcException as error:

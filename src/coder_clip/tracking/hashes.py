@@ -38,24 +38,24 @@ class Hashes:
     def moved(self, path: str) -> None:
         """The file got another time by our own hand: what is known of its content still holds."""
         if path in self._known:
-            self._known[path][:4] = _stamp(path)
+            self._known[path][:4] = stamp(path)
             self._changed = True
 
     def _both(self, path: str) -> tuple[str, str]:
-        stamp = _stamp(path)
+        now = stamp(path)
         known = self._known.get(path)
-        if known is None or known[:4] != stamp:
+        if known is None or known[:4] != now:
             md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
             with open(path, "rb") as stream:
                 while block := stream.read(1 << 20):
                     md5.update(block)
                     sha.update(block)
-            known = self._known[path] = [*stamp, md5.hexdigest(), sha.hexdigest()]
+            known = self._known[path] = [*now, md5.hexdigest(), sha.hexdigest()]
             self._changed = True
         return str(known[4]), str(known[5])
 
 
-def _stamp(path: str) -> list[int]:
+def stamp(path: str) -> list[int]:
     """ctime too: a tool can give a changed file its old time back, but not that one."""
     s = os.stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]

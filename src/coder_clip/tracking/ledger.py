@@ -24,7 +24,7 @@ import yaml
 from ..artifacts import write_json
 from ..environment import PACKAGES
 from ..errors import UserError
-from .hashes import STATE, Hashes
+from .hashes import STATE, Hashes, stamp
 from .snakemake import KNOWN_FORMAT, Job, Making, making
 
 LEDGER = STATE / "made.jsonl"
@@ -98,16 +98,25 @@ def environment(here: bool) -> dict[str, str]:
 class Watch:
     """Follows one run of Snakemake: what each job reads when it starts, and what it has made when it ends."""
 
-    def __init__(self, workflow: Any, config: str | Path) -> None:
-        self._config, self._state = config, state_of(config)
-        self._hashes, self._read = Hashes(), dict[str, dict[str, str]]()
+    def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
+        """state: what the configuration held when the parameters of the jobs were read from it (state_of)."""
+        self._config, self._state = config, state
+        self._hashes, self._read = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
         self._where = environment(workflow.local_exec)
         persistence, dag = workflow.persistence, workflow.dag
         started, finish = persistence.started, dag.finish
 
         def note_start(job: Any, *more: Any, **named: Any) -> Any:
             with suppress(OSError):
-                self._read[str(job.output[0]) if job.output else ""] = inputs_of(job, self._hashes)
+                read = inputs_of(job, self._hashes)
+                # of a link into a cache another clone may change the time
+                own = (p for p in (*read, str(config)) if os.lstat(p).st_nlink == 1 and not os.path.islink(p))
+                stamps = {p: stamp(p) for p in own}
+                self._read[str(job.output[0]) if job.output else ""] = (
+                    read,
+                    stamps,
+                    state_of(config) == self._state,
+                )
             return started(job, *more, **named)
 
         async def note_end(job: Any, *more: Any, **named: Any) -> Any:
@@ -119,14 +128,17 @@ class Watch:
         persistence.started, dag.finish = note_start, note_end
 
     def _finished(self, job: Any, made: Making) -> None:
-        before = self._read.get(str(job.output[0])) if job.output else None
-        if before is None:
+        known = self._read.get(str(job.output[0])) if job.output else None
+        if known is None:
             return
+        before, stamps, planned = known
         after = inputs_of(job, self._hashes)
         changed = sorted(p for p in before if before[p] != after.get(p))
+        # what was written meanwhile may have held something else, even if it is as before again
+        changed += sorted(p for p in stamps if not os.path.exists(p) or stamp(p) != stamps[p])
         doubt = f"{changed[0]} changed while it was made" if changed else ""
-        if not doubt and state_of(self._config) != self._state:
-            doubt = f"{self._config} changed while it was made"
+        if not doubt and not (planned and state_of(self._config) == self._state):
+            doubt = f"{self._config} changed since the run was planned"
         outputs = {str(p): self._hashes.sha256(str(p)) for p in job.output}
         add(outputs, Making(**{**vars(made), "inputs": before}), self._where, doubt)
         self._hashes.save()

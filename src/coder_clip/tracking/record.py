@@ -13,7 +13,7 @@ import filelock
 
 from ..artifacts import write_bytes, write_text
 from ..errors import UserError
-from ..phase_list import Phase, phases
+from ..phase_list import FILE, Phase, phases
 from . import dvc, ledger
 from .hashes import STATE, Hashes, folder_md5
 from .ledger import Book, Made
@@ -183,6 +183,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
         if in_conflict(t.lock):
             t.recorded()  # says so
         entries = _repaired(t, outcome)
+        asked = _asked(t)
         here = Here(t)
         if not driven and renew_yaml(t, here.jobs) and entries:
             outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
@@ -191,7 +192,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             for state in states:
                 if state.extra and (set_aside or state.phase.name == driven):
                     outcome.notes.append(aside(state.extra, "not made by this configuration"))
-                    state.extra = []
+            states = here.states()
         before = {name: dict(outs) for name, outs in here.recorded.items()}
         for state in states:
             if state.whole or (driven and not state.problems and state.phase.name == driven):
@@ -213,7 +214,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
         for state in whole:
             ledger.write_record(t.record(state.phase.name), state.files)
         if whole and not driven:
-            _commit(t, whole, here.hashes, entries)
+            _commit(t, whole, here.hashes, entries, asked)
             after = t.recorded()
             outcome.recorded = [s.phase.name for s in whole]
             outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
@@ -257,8 +258,24 @@ def _why(state: State, t: Tracked) -> str:
     return f"waits for {', '.join(state.waits)}"
 
 
-def _commit(t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str, object]) -> None:
-    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
+def _asked(t: Tracked) -> list[bytes]:
+    """What the plan is made from and DVC reads again."""
+    return [Path(t.config).read_bytes(), FILE.read_bytes()]
+
+
+def _edited(whole: list[State], hashes: Hashes) -> str:
+    """An input that does not hold any more what the statements say; "" where all do."""
+    inputs = {item for s in whole for m in s.files.values() for item in m.making.inputs.items()}
+    return next((p for p, sha in sorted(inputs) if os.path.isfile(p) and hashes.sha256(p) != sha), "")
+
+
+def _commit(
+    t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str, object], asked: list[bytes]
+) -> None:
+    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not.
+
+    DVC hashes sources and parameters anew: edited since, they would stand beside results of what they held before.
+    """
     outs = {s.phase.name: hashes_of_outs(t, s, hashes) for s in whole}
     cached = {
         out: oid for s in whole for out, oid in outs[s.phase.name].items() if out not in t.keeps(s.phase)
@@ -273,9 +290,12 @@ def _commit(t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str,
                 "'coder-clip record' tries again"
             )
         after = t.recorded()
-        if swapped := [name for name, of in outs.items() if after.get(name) != of]:
+        swapped = [f"files of {name}" for name, of in outs.items() if after.get(name) != of]
+        swapped += [edited] if (edited := _edited(whole, hashes)) else []
+        swapped += [t.config] if _asked(t) != asked else []
+        if swapped:
             raise UserError(
-                f"files of {', '.join(swapped)} changed while they were recorded, so nothing was; "
+                f"{', '.join(swapped)} changed while results were recorded, so nothing was; "
                 "'coder-clip record' tries again"
             )
         for s in whole:

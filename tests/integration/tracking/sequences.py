@@ -270,15 +270,26 @@ class World:
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
             self._must(p, "snakemake", "--cores", "1", *missing)
             self._must(p, "snakemake", "--cores", "1")  # one that is newer now than what was made from it
-        if "is not made by this configuration" in self.said:
-            self._must(p, "coder-clip", "record", "--set-aside")
+        for _ in PHASES:  # what is not recorded all the same says what to do
+            if "is not recorded" not in self.said and "Nothing to be done" not in self.said:
+                break
+            self.said = p.run("coder-clip", "record", ok=False).stdout
+            self.log(self.said)
+            if command := re.search(r"'(snakemake [^']* --force --cores 1)' makes it again", self.said):
+                self._must(p, *command[1].split())
+            elif "is not made by this configuration" in self.said:
+                self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name
 
     def do_part(self, p: Project, phase: str) -> None:
         self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete", PHASES[phase])
 
     def do_repro(self, p: Project) -> None:
-        self._try(p, "dvc", "repro")
+        if self._try(p, "dvc", "repro"):
+            self._must(p, "coder-clip", "adopt")  # files that were made again as they were have a new time
+            self.touched.discard(p.folder.name)
+            self.spoiled[p.folder.name].clear()
+            self.ran = p.folder.name
 
     def do_touch(self, p: Project, *options: str) -> None:
         if self._try(p, "snakemake", "--cores", "1", "--touch", *options):
@@ -295,9 +306,10 @@ class World:
         files = sorted(path for path in reference(p.folder) if (p / path).is_file())
         if files:
             path = p / files[int(n) % len(files)]
-            stat, data = path.stat(), path.read_bytes()
-            path.unlink()  # as an editor does; it may be a link into the cache
-            path.write_bytes(b"#" + data[1:])
+            stat = path.stat()
+            new = path.with_name(".new")  # as an editor does; the old one may be a link into the cache
+            new.write_bytes(b"#" + path.read_bytes()[1:])
+            new.replace(path)
             if when == "quietly":
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             self.spoiled[p.folder.name].add(files[int(n) % len(files)])

@@ -201,22 +201,37 @@ def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str
     assert ann.stale() == []
 
 
-def test_edited_between_the_plan_and_the_first_job(world: World, ann: Project) -> None:
-    """The plan of a large configuration takes a while, and jobs read the file when they start."""
-    read_by_the_job = 'int(Path("config/reproduce.yaml").read_text().split("threshold:")[1].split()[0])'
-    ann.edit("src/score.py", "int(sys.argv[4])", read_by_the_job)
+READS_IT = 'int(Path("config/reproduce.yaml").read_text().split("threshold:")[1].split()[0])'
+SWITCH = """
+if Path("{0}").exists():  # as somebody who edits, or goes to another branch and back
+    Path("config/reproduce.yaml").write_text(Path("{0}").read_text())
+    Path("{0}").unlink()
+"""
+
+
+@pytest.mark.parametrize("when", ["before the first job", "and back in the middle of a job"])
+def test_a_configuration_that_changes_during_a_run(world: World, ann: Project, when: str) -> None:
+    """The plan of a large configuration takes a while, and the real jobs read the file when they start."""
+    ann.edit("src/score.py", "int(sys.argv[4])", READS_IT)
     ann.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    edit = 'file.rename("edited") and Path(CONFIG_FILE).write_text(file.with_name("edited").read_text())'
-    ann.edit(
-        "Snakefile",
-        "wildcard_constraints:",
-        f'file = Path("edit")\nif file.exists():\n    {edit}\n\n\nwildcard_constraints:',
-    )
-    (ann / "edit").write_text(
-        (ann / "config/reproduce.yaml").read_text().replace("threshold: 6", "threshold: 7")
-    )
+    if when == "before the first job":
+        text = (ann / "config/reproduce.yaml").read_text().replace("threshold: 6", "threshold: 7")
+        (ann / "then").write_text(text)
+        edit = SWITCH.format("then").replace('Path("config/reproduce.yaml")', "Path(CONFIG_FILE)")
+        ann.edit("Snakefile", "wildcard_constraints:", f"{edit}\n\nwildcard_constraints:")
+    else:
+        text = (ann / "config/reproduce.yaml").read_text()
+        for name, threshold in (
+            ("then-again", 6),
+            ("then", 7),
+        ):  # the first score ends, the second begins and ends
+            (ann / name).write_text(text.replace("threshold: 6", f"threshold: {threshold}"))
+        switch = SWITCH.format("then") + SWITCH.format("then-again").replace("\nif", "\nelif").strip() + "\n"
+        (ann / "src/score.py").write_text((ann / "src/score.py").read_text() + switch)
     run(ann)
-    ann.edit("config/reproduce.yaml", "threshold: 7", "threshold: 6")
+    (ann / "config/reproduce.yaml").write_text(
+        (ann / "config/reproduce.yaml").read_text().replace("threshold: 7", "threshold: 6")
+    )
     run(ann)
     world.check("ann")
 

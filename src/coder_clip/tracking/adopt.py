@@ -86,7 +86,9 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
                     outcome.foreign.append(path)
             continue
         if valid and theirs is not None and not (by_another and path in recorded):
-            known = [m for m in known if m.making.same(theirs[0])] or known  # none: touched, and is told the truth
+            known = [
+                m for m in known if m.making.same(theirs[0])
+            ] or known  # none: touched, and is told the truth
         best = current.best(known)
         if current(best):
             good[path] = best

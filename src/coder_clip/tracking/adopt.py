@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from .hashes import Hashes
-from .ledger import Made, read_ledger
+from .ledger import Made, add, read_ledger
 from .record import locked, moved, recorded_files, remember, some
 from .snakemake import CHECKED_BY_CONTENT, Records, running
 from .stages import Tracked
@@ -57,6 +57,9 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
     recorded, local, records = recorded_files(t, hashes), read_ledger(), Records()
     by_another = moved(t)
     book = {p: [*local.get(p, ()), *([recorded[p]] if p in recorded else ())] for p in {**local, **recorded}}
+    for path, made in recorded.items():  # as true when another version is recorded, and the file still here
+        if not any(m.sha256 == made.sha256 and m.making == made.making for m in local.get(path, ())):
+            add({path: made.sha256}, made.making, made.environment)
     current = _Current(book, hashes)
     marked = records.incomplete(book)
     good: dict[str, Made] = {}  # as their inputs make them
@@ -70,7 +73,7 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
             if theirs is None or not best.making.same(theirs[0]):
                 records.write(path, best.making, 0)
             continue
-        sha, mtime = hashes.sha256(path), os.stat(path).st_mtime
+        sha, mtime = hashes.sha256(path), os.lstat(path).st_mtime
         valid = theirs is not None and theirs[1] == mtime
         known = [m for m in every if m.sha256 == sha and not m.doubt]
         if not known:
@@ -83,9 +86,9 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
                     outcome.foreign.append(path)
             continue
         if valid and theirs is not None and not (by_another and path in recorded):
-            known = [m for m in known if m.making.same(theirs[0])]
-            if not known:
-                continue  # touched
+            known = [
+                m for m in known if m.making.same(theirs[0])
+            ] or known  # none: touched, and is told the truth
         best = current.best(known)
         if current(best):
             good[path] = best
@@ -105,10 +108,13 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
 
 
 def _make_old(path: str, hashes: Hashes) -> bool:
-    """Give a file the time of what must be made again; False where it has it."""
-    if os.stat(path).st_mtime == OLD:
+    """Give a file the time of what must be made again; False where it has it.
+
+    Of a link into DVC's cache it is the link's own: what it points to belongs to every clone that shares the cache.
+    """
+    if os.lstat(path).st_mtime == OLD:
         return False
-    os.utime(path, (OLD, OLD))
+    os.utime(path, (OLD, OLD), follow_symlinks=False)
     hashes.moved(path)
     return True
 
@@ -142,9 +148,9 @@ class _Current:
 def _out_of_order(good: dict[str, Made]) -> bool:
     """Whether a time would mislead Snakemake: a large input, which it judges by its time alone, is newer than what was
     made from it, or a file comes from the future and would hide every edit until then."""
-    newest = {p: os.stat(p).st_mtime for p in _large_inputs(good)}
+    newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in _large_inputs(good)}
     for path, made in good.items():
-        own = os.stat(path).st_mtime
+        own = os.lstat(path).st_mtime
         with suppress(OSError):
             own = min(own, os.stat(made.making.benchmark).st_mtime)
         if own > time.time() + 2 or any(newest.get(p, 0) > own for p in made.making.inputs):
@@ -158,17 +164,18 @@ def _large_inputs(good: dict[str, Made]) -> set[str]:
 
 
 def _one_time(good: dict[str, Made], records: Records, hashes: Hashes) -> None:
-    """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares."""
+    """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares, nor
+    before what a link points to: of an input it takes the later of the two."""
     for path in {p for made in good.values() for p in made.making.inputs} - good.keys():
         if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
             os.utime(path)  # a clock was ahead; Snakemake fails every job with an input from the future
             hashes.moved(path)
-    sources = [os.stat(p) for p in _large_inputs(good) - good.keys()]
+    sources = [os.stat(p) for p in _large_inputs(good) if p not in good or os.path.islink(p)]
     ns = max([math.floor(time.time()) * 10**9, *(s.st_mtime_ns for s in sources)])
     endtime = max([float(math.floor(time.time())), *(s.st_mtime for s in sources)])
     for path, made in good.items():  # record first: cut short between the two, the next adopt does it again
         records.write(path, made.making, endtime)
-        os.utime(path, ns=(ns, ns))
+        os.utime(path, ns=(ns, ns), follow_symlinks=False)
         hashes.moved(path)
     for benchmark in {made.making.benchmark for made in good.values()} - {""}:
         with suppress(OSError):

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..errors import UserError
 from ..phase_list import phases
 from . import dvc, ledger
@@ -15,7 +17,18 @@ from .ledger import Made
 from .record import Here, locked
 from .share import pull
 from .snakemake import plan
-from .stages import Tracked, entries_of, git, hashes_of, in_conflict, option, renew_yaml, shown, tracked
+from .stages import (
+    Tracked,
+    entries_of,
+    git,
+    hashes_of,
+    in_conflict,
+    option,
+    own_stages,
+    renew_yaml,
+    shown,
+    tracked,
+)
 
 SIDES = {":2": "ours", ":3": "theirs"}
 
@@ -26,14 +39,17 @@ def merge(config: str) -> list[str]:
     Code, parameters and inputs of every file are compared; inputs from earlier phases are those of the sides taken.
     UserError where nothing is in conflict, or sources still are.
     """
+    names = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
+    open_files = set(names.split("\0")) - {""}
+    if first := sorted(f for f in open_files if f.startswith("config/")):  # it says where results are
+        raise UserError(f"settle {', '.join(first)} first: it decides which results the merge wants")
     t = tracked(config)
-    if not in_conflict(t.lock):
+    generated = {t.lock.as_posix(), t.yaml.as_posix()}
+    if generated.isdisjoint(open_files):
         raise UserError(
             f"{t.lock} is not in conflict; a run makes again what changed, 'coder-clip status' tells what"
         )
-    generated = {t.lock.as_posix(), t.yaml.as_posix()}
     kept = [out for phase in phases() for out in t.keeps(phase)]
-    open_files = set(git("diff", "--name-only", "--relative", "--diff-filter=U").decode().splitlines())
     others = sorted(
         f for f in open_files - generated if not any(f == k or f.startswith(f"{k}/") for k in kept)
     )
@@ -47,9 +63,12 @@ def merge(config: str) -> list[str]:
         jobs = plan(t.config)
         sides = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(t, jobs, sides)
-        text = shown(":2", t.yaml)
-        renew_yaml(t, jobs, text.decode() if text else None)
-        t.write_lock({name: sides[side][name] for name, side in chosen.items()})
+        own, said = _own(sides)
+        stages, more = _own({side: own_stages(_document(side, t.yaml)) for side in SIDES})
+        lines += dict.fromkeys([*said, *more])
+        both = {**_document(":3", t.yaml), **_document(":2", t.yaml), "stages": stages}
+        renew_yaml(t, jobs, yaml.safe_dump(both))
+        t.write_lock({name: sides[side][name] for name, side in chosen.items()} | own)
         report = next((p for p in phases() if p.keeps), None)
         if kept and report:  # tables and metrics come with the side of their phase
             side = SIDES[chosen.get(report.name, ":2")]
@@ -73,7 +92,25 @@ def merge(config: str) -> list[str]:
 
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
     text = shown(side, t.lock)
+    if text is None and not in_conflict(t.lock):
+        return t.entries()
     return entries_of(text.decode()) if text else {}
+
+
+def _document(side: str, path: Path) -> dict[str, Any]:
+    """A dvc.yaml as a side has it, or as it is where Git has merged it."""
+    text = shown(side, path) or (path.read_bytes() if path.is_file() and not in_conflict(path) else b"")
+    return yaml.safe_load(text) or {}
+
+
+def _own(sides: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """What the sides have that is of no phase: stages that a person added. Ours, where they differ, and a line then."""
+    named = {phase.name for phase in phases()}
+    ours, theirs = ({n: body for n, body in sides[s].items() if n not in named} for s in SIDES)
+    differ = sorted(n for n in ours.keys() & theirs.keys() if ours[n] != theirs[n])
+    return theirs | ours, [
+        f"{n}: ours (a stage of your own; 'dvc repro {n}' brings it up to date)" for n in differ
+    ]
 
 
 def _choose(

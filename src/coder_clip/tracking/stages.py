@@ -270,19 +270,23 @@ def is_step(step: str, key: str) -> bool:
     return key == step or key.startswith(step + ".")
 
 
+def own_stages(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Stages of a dvc.yaml that a person added: those that are not made by `record`."""
+    stages = document.get("stages") or {}
+    return {name: s for name, s in stages.items() if "coder-clip record" not in str(s.get("cmd"))}
+
+
 def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bool:
     """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay."""
     text = before if before is not None else t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
     try:
         old = yaml.safe_load(text) or {}
-    except yaml.YAMLError:
-        old = {}
+    except yaml.YAMLError as error:  # perhaps there are stages of a person's own in it
+        raise UserError(
+            f"{t.yaml} is no valid YAML; settle or restore it ('git checkout HEAD -- {t.yaml}')"
+        ) from error
     new = pipeline(t, jobs)
-    own = {
-        name: s
-        for name, s in (old.get("stages") or {}).items()
-        if "coder-clip record" not in str(s.get("cmd"))
-    }
+    own = own_stages(old)
     titles = {title for plot in new.get("plots", ()) for title in plot}
     plots = [*new.get("plots", ()), *(p for p in old.get("plots") or () if titles.isdisjoint(p))]
     both = {**old, **new, "stages": {**new["stages"], **own}, **({"plots": plots} if plots else {})}

@@ -39,7 +39,14 @@ MAKING = Making(
 OPERATION = {  # where things lie and how the work is spread: these keys change no result
     *("data_root", "only_present", "features.workers", "features.device"),
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
-    *("generator.retries", "generator.prices", "generator.max_cost", "generator.batch", "generator.poll"),
+    *(
+        "generator.retries",
+        "generator.prices",
+        "generator.max_cost",
+        "generator.batch",
+        "generator.poll",
+        "generator.headers",
+    ),
     "generator.answers",
 }
 
@@ -284,7 +291,7 @@ def test_the_settings_of_a_language_model_count_where_it_is_asked(repo: Path) ->
     other = {**asked, "generator": {"model": "two"}}
     faster = {
         **asked,
-        "generator": {"model": "one", "base_url": "http://a/v1", "max_in_flight": 1, "batch": True},
+        "generator": {"model": "one", "base_url": "http://a/v1", "max_in_flight": 1, "timeout": 9},
     }
     assert read("generate_texts", asked, repo) != read("generate_texts", other, repo)
     assert read("generate_texts", asked, repo) == read("generate_texts", faster, repo)

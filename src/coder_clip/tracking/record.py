@@ -191,7 +191,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             for state in states:
                 if state.extra and (set_aside or state.phase.name == driven):
                     outcome.notes.append(aside(state.extra, "not made by this configuration"))
-                    state.extra = []
+            states = here.states()
         before = {name: dict(outs) for name, outs in here.recorded.items()}
         for state in states:
             if state.whole or (driven and not state.problems and state.phase.name == driven):

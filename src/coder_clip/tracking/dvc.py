@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import UserError
 from .hashes import Hashes, folder_md5
 
-OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
+OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
 
 
 def commit(addresses: Iterable[str]) -> None:

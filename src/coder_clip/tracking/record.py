@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from .ledger import Book, Made
 from .snakemake import Job, Records, plan
 from .stages import Tracked, git, in_conflict, is_in, option, renew_yaml, shown, tracked, why_untracked
 
+PLANS = ("Snakefile", "workflow/", "src/")
 ASIDE = Path("results-set-aside")
 UNKNOWN = "not made by a run that was seen to its end"
 
@@ -153,9 +155,8 @@ class Outcome:
         if self.ahead:
             found.append(f"not made yet, so not recorded: {', '.join(self.ahead)}")
         if self.changed:
-            commands = (
-                f"git add {' '.join(self.share)} && git commit && coder-clip push{option(t)} && git push"
-            )
+            add = f"git add {shlex.join(self.share)} && git commit && " if self.share else ""
+            commands = f"{add}coder-clip push{option(t)} && git push"
             found.append(f"recorded in DVC: {', '.join(self.changed)}; to share: {commands}")
         elif self.recorded and not self.refused:
             found.append("everything is recorded in DVC")
@@ -208,8 +209,8 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             if before.get(driven) == hashes_of_outs(t, whole[0], here.hashes):
                 target = whole[0].phase.target
                 outcome.notes.append(
-                    f"phase {driven} was current, so nothing ran; 'snakemake {target} --forceall --configfile "
-                    f"{t.config} --cores 1' makes it again all the same"
+                    f"phase {driven} is what it was; 'snakemake {target} --forceall --configfile {t.config} --cores 1' "
+                    "makes it again all the same"
                 )
         for state in whole:
             ledger.write_record(t.record(state.phase.name), state.files)
@@ -326,7 +327,8 @@ def hashes_of_outs(t: Tracked, state: State, hashes: Hashes) -> dict[str, str]:
 
 
 def _to_share(t: Tracked, here: Here) -> list[str]:
-    """What has to go into a commit with the record: all that it was made from and that Git has not yet."""
+    """What has to go into a commit with the record: all that it was made from, and what plans it, that Git has not
+    yet."""
     read = {p for making in here.wanted.values() for p in making.input} - here.wanted.keys()
     mine = [
         t.config,
@@ -339,7 +341,7 @@ def _to_share(t: Tracked, here: Here) -> list[str]:
         *(edited + git("diff", "-z", "--cached", "--name-only", "--relative")).decode().split("\0")
     } - {""}
     return sorted(
-        p for p in changed if p in read or p.startswith("workflow/") or any(is_in(p, own) for own in mine)
+        p for p in changed if p in read or p.startswith(PLANS) or any(is_in(p, own) for own in mine)
     )
 
 

@@ -14,8 +14,9 @@ from . import dvc
 from .adopt import adopt
 from .hashes import Hashes
 from .record import aside, locked, some
-from .stages import Tracked, all_tracked, entries_of, git, hashes_of, tracked
+from .stages import Tracked, git, tracked
 
+NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files in Git that name objects
 YOUNG = 30 * 86400  # seconds; what was pushed lately may belong to a commit that is not pushed yet
 
 
@@ -167,19 +168,25 @@ def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[
     """Objects that no commit of any branch, tag or stash needs, here or in the remote: told, or deleted.
 
     All branches of all Git remotes are fetched first, and what is younger than 30 days is kept: its commit may not be
-    pushed yet. UserError where it cannot be told what somebody needs.
+    pushed yet. Needed is what any dvc.lock or .dvc file names. UserError where it cannot be told what somebody needs,
+    as in a cache that other clones may share.
     """
     if git("remote").strip():
         git("fetch", "--all", "--tags", "--quiet")
     store = dvc.Store(Hashes(), remote)
-    needed: set[str] = set()
-    texts = [t.lock.read_text(encoding="utf-8") for t in all_tracked() if t.lock.is_file()]
-    paths = ("dvc.lock", "tracked")
-    for commit in git("rev-list", "--all", "--reflog", "--", *paths).decode().split():
-        names = git("ls-tree", "-r", "--name-only", commit, "--", *paths).decode().splitlines()
-        texts += [git("show", f"{commit}:{n}").decode() for n in names if n.endswith("dvc.lock")]
-    for text in set(texts):
-        needed |= {oid for outs in hashes_of(entries_of(text)).values() for oid in outs.values()}
+    if not cloud and not Path(store.cache.path).resolve().is_relative_to(Path(".dvc").resolve()):
+        raise UserError(
+            f"the cache {store.cache.path} is not this clone's alone: what another needs is not known here"
+        )
+    here = git("ls-files", "-z", "--cached", "--others", *NAME_OBJECTS).decode().split("\0")
+    texts = {Path(p).read_text(encoding="utf-8") for p in here if os.path.isfile(p)}
+    top = git("rev-parse", "--show-toplevel").decode().strip()
+    blobs = set[str]()
+    for commit in git("rev-list", "--all", "--reflog", *NAME_OBJECTS).decode().split():
+        rows = git("-C", top, "ls-tree", "-r", "-z", commit).decode().split("\0")
+        blobs |= {row.split()[2] for row in rows if row.endswith((".dvc", "/dvc.lock", "\tdvc.lock"))}
+    texts |= {git("cat-file", "blob", blob).decode() for blob in blobs}
+    needed = {oid for text in texts for oid in dvc.OBJECT_IN.findall(text)}
     folders = sorted(oid for oid in needed if oid.endswith(".dir"))
     there = store.listing() if cloud else {}
     known = [oid for oid in folders if store.good(oid) or oid in there]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,7 +213,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
         for state in whole:
             ledger.write_record(t.record(state.phase.name), state.files)
         if whole and not driven:
-            _commit(t, whole, here.hashes, entries)
+            _commit(t, whole, here.hashes)
             after = t.recorded()
             outcome.recorded = [s.phase.name for s in whole]
             outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
@@ -257,8 +257,9 @@ def _why(state: State, t: Tracked) -> str:
     return f"waits for {', '.join(state.waits)}"
 
 
-def _commit(t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str, object]) -> None:
+def _commit(t: Tracked, whole: list[State], hashes: Hashes) -> None:
     """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not."""
+    before = t.lock.read_bytes() if t.lock.is_file() else None
     outs = {s.phase.name: hashes_of_outs(t, s, hashes) for s in whole}
     cached = {
         out: oid for s in whole for out, oid in outs[s.phase.name].items() if out not in t.keeps(s.phase)
@@ -283,10 +284,10 @@ def _commit(t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str,
             if where:
                 store.write_note(outs[s.phase.name][t.record(s.phase.name).as_posix()], where)
     except UserError:
-        if before:
-            t.write_lock(before)
-        else:
+        if before is None:
             t.lock.unlink(missing_ok=True)
+        else:
+            write_bytes(t.lock, before)
         raise
 
 

@@ -36,11 +36,14 @@ class Phase:
 
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
     """All phases in order. UserError for a file that is missing or that lacks what it must say."""
-    return _phases(file.resolve())
+    try:
+        return _phases(file.resolve(), file.stat().st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error
 
 
 @cache
-def _phases(file: Path) -> tuple[Phase, ...]:
+def _phases(file: Path, _: int) -> tuple[Phase, ...]:
     try:
         listed = yaml.safe_load(file.read_text(encoding="utf-8"))["phases"]
         return tuple(
@@ -55,8 +58,6 @@ def _phases(file: Path) -> tuple[Phase, ...]:
             )
             for name, phase in listed.items()
         )
-    except OSError as error:
-        raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
 

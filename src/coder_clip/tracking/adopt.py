@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from .hashes import Hashes
 from .ledger import Made, add, read_ledger
 from .record import locked, moved, recorded_files, remember, some
-from .snakemake import CHECKED_BY_CONTENT, Records, running
+from .snakemake import CHECKED_BY_CONTENT, Making, Records, running
 from .stages import Tracked
 
 OLD = 1  # time of what must be made again; 0 reads as "no output"
@@ -92,7 +92,7 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
         best = current.best(known)
         if current(best):
             good[path] = best
-            if not valid or theirs is None or not best.making.same(theirs[0]) or mtime == OLD:
+            if not valid or mtime == OLD or theirs is None or not _tells(theirs[0], best.making):
                 waiting.append(path)
         else:
             if current.unknown(best):
@@ -105,6 +105,11 @@ def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
         _one_time(good, records, hashes)
         outcome.known += waiting
     remember(t)
+
+
+def _tells(theirs: Making, made: Making) -> bool:
+    """Whether Snakemake's record is that of this making; it holds the sums of small inputs."""
+    return made.same(theirs) and all(made.inputs.get(p) == sha for p, sha in theirs.inputs.items())
 
 
 def _make_old(path: str, hashes: Hashes) -> bool:

@@ -146,6 +146,8 @@ class Store:
         """What the remote says of each file that it holds, by object; of those being written by their names."""
         with self._reaching(), suppress(FileNotFoundError):
             if self.remote.fs.protocol == "local":
+                if in_the_way := [p for p in Path(self.remote.path).parents if p.is_file()]:
+                    raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
                 found = {path: self.remote.fs.info(path) for path in self.remote.fs.find(self.remote.path)}
             else:
                 self.remote.fs.fs.invalidate_cache()

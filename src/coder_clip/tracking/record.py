@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,7 +215,7 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
         for state in whole:
             ledger.write_record(t.record(state.phase.name), state.files)
         if whole and not driven:
-            _commit(t, whole, here.hashes, entries, asked)
+            _commit(t, whole, here.hashes, asked)
             after = t.recorded()
             outcome.recorded = [s.phase.name for s in whole]
             outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
@@ -270,13 +270,12 @@ def _edited(whole: list[State], hashes: Hashes) -> str:
     return next((p for p, sha in sorted(inputs) if os.path.isfile(p) and hashes.sha256(p) != sha), "")
 
 
-def _commit(
-    t: Tracked, whole: list[State], hashes: Hashes, before: Mapping[str, object], asked: list[bytes]
-) -> None:
+def _commit(t: Tracked, whole: list[State], hashes: Hashes, asked: list[bytes]) -> None:
     """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not.
 
     DVC hashes sources and parameters anew: edited since, they would stand beside results of what they held before.
     """
+    before = t.lock.read_bytes() if t.lock.is_file() else None
     outs = {s.phase.name: hashes_of_outs(t, s, hashes) for s in whole}
     cached = {
         out: oid for s in whole for out, oid in outs[s.phase.name].items() if out not in t.keeps(s.phase)
@@ -304,10 +303,10 @@ def _commit(
             if where:
                 store.write_note(outs[s.phase.name][t.record(s.phase.name).as_posix()], where)
     except UserError:
-        if before:
-            t.write_lock(before)
-        else:
+        if before is None:
             t.lock.unlink(missing_ok=True)
+        else:
+            write_bytes(t.lock, before)
         raise
 
 

@@ -92,8 +92,9 @@ class Tracked:
             raise UserError(f"{self.lock} is damaged; 'coder-clip record{option(self)}' repairs it") from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
-        document = {"schema": "2.0", "stages": dict(entries)}
-        write_text(self.lock, yaml.safe_dump(document, sort_keys=False))
+        from dvc.utils.serialize import dumps_yaml  # DVC's own layout, or its next commit changes every line
+
+        write_text(self.lock, dumps_yaml({"schema": "2.0", "stages": dict(entries)}))
 
 
 def tracked(config: str | Path) -> Tracked:

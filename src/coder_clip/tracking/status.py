@@ -8,10 +8,11 @@ from pathlib import Path
 
 from .. import environment
 from ..artifacts import Paths
+from ..errors import UserError
 from .ledger import foreign_code
 from .record import Here, State, hashes_of_outs
 from .share import in_remote
-from .stages import in_conflict, option, tracked, why_untracked
+from .stages import tracked, why_untracked
 
 FOLLOWS = "follows from a phase before it"
 
@@ -34,8 +35,10 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
     if code := foreign_code():
         notes.append(f"coder_clip runs from {code} and not from ./src: nothing it makes would be recorded")
-    if in_conflict(t.lock):
-        notes.append(f"{t.lock} is in conflict; 'coder-clip merge{option(t)}' settles it")
+    try:
+        t.recorded()
+    except UserError as error:
+        notes.append(str(error))
     here = Here(t)
     pushed = "not asked" if not remote or reason else in_remote(t.config) if here.recorded else "no"
     lines, moved = [], set[str]()  # phases of which something is made again

@@ -96,7 +96,7 @@ class Remote:
         """Size of every object that is whole there, by its hash."""
         if self.kind == "s3":
             listed = bucket(str(self.server)).objects.filter(Prefix=self.prefix)
-            return {"".join(o.key.split("/")[-2:]): o.size for o in listed}
+            return {"".join(o.key.split("/")[-2:]): o.size for o in listed if "/files/md5/" in o.key}
         return in_folder(self.folder)
 
     def read(self, md5: str) -> bytes:

@@ -90,7 +90,7 @@ def reads(rule):
 
 
 def command(rule):
-    """What a rule runs: from workflow/phases.yaml, which DVC compares."""
+    """The command of a rule, from workflow/phases.yaml, which DVC compares."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 

@@ -69,8 +69,9 @@ def before_run(config: str) -> None:
     except UserError:
         return  # it is not recorded either, and says so at its end
     try:
-        if _only_looks():
-            if untold(t):
+        given = _arguments()
+        if any(getattr(given, name, None) for name in READS):
+            if given.dryrun and untold(t):
                 _say(
                     [
                         "dvc.lock has changed since results came here; 'coder-clip pull' brings those that it records"
@@ -117,11 +118,10 @@ def _snakemake() -> bool:
     return os.path.basename(sys.argv[0]) in ("snakemake", "__main__.py")
 
 
-def _only_looks() -> bool:
+def _arguments() -> Any:
     from snakemake.cli import parse_args
 
-    _, given = parse_args(sys.argv[1:])
-    return any(getattr(given, name, None) for name in READS)
+    return parse_args(sys.argv[1:])[1]
 
 
 def _say(lines: list[str]) -> None:

@@ -312,7 +312,9 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument(
-        "--results", type=Path, help="folder of the recorded run; else what the configuration says"
+        "--results",
+        type=lambda p: Path(p).resolve(),
+        help="folder of the recorded run; else what the configuration says",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the bugs, by name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="bugs at a time")

@@ -71,7 +71,8 @@ def before_run(config: str) -> None:
     try:
         given = _arguments()
         if any(getattr(given, name, None) for name in READS):
-            if given.dryrun and untold(t):
+            tells = given.dryrun or given.summary or given.detailed_summary  # what is current
+            if tells and untold(t):
                 _say(
                     [
                         "dvc.lock has changed since results came here; 'coder-clip pull' brings those that it records"

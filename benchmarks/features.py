@@ -29,8 +29,8 @@ from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
 from coder_clip.datasets.folder import FolderDataset
-from coder_clip.encoders import Encoder, EncoderSpec, load_encoder
-from coder_clip.features import extract
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
+from coder_clip.encoders.features import extract
 
 OBJECTS = (
     *("cat", "dog", "fox", "owl", "car", "bus", "boat", "plane", "chair"),

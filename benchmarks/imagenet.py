@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from coder_clip.artifacts import Paths, read_json, write_tensors
-from coder_clip.methods import ABLATIONS, FEW_SHOT
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
+from coder_clip.foundation.artifacts import Paths, read_json, write_tensors
 
 MODEL, DATASET = "RN50", "imagenet"
 TEXTS = {

@@ -240,7 +240,7 @@ def _python(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _measure(config_file: str, phases: list[str]) -> None:
     """Run phases of all models and data sets: in a process of its own, with the copy of src/ beside the file."""
     import coder_clip
-    from coder_clip.config import load_config
+    from coder_clip.pipeline.config import load_config
 
     assert Path(coder_clip.__file__).is_relative_to(Path(config_file).parent), coder_clip.__file__
     config = load_config(config_file)

@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from coder_clip.phase_list import FILE
+from coder_clip.pipeline.phase_list import FILE
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/integration/slurm"))

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .lines import MARGIN, Floats, Ints, count_spans, leads_of, right_spans
 from .neighbors import gram, unit, wide
+from .search.line_search import MARGIN, Floats, Ints, count_spans, leads_of, right_spans
 
 Span = tuple[float, float, int]
 

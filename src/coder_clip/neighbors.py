@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
+from .foundation.exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 MEAN_KINDS = ("attribute", "analogous")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .exact import total
+from .foundation.exact import total
 from .neighbors import unit, wide
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .exact import exp, total
+from .foundation.exact import exp, total
 
 CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
 

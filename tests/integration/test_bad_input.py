@@ -14,7 +14,7 @@ import pytest
 import torch
 from working_copy import Work, draw_marks
 
-from coder_clip.artifacts import read_tensors, write_tensors
+from coder_clip.foundation.artifacts import read_tensors, write_tensors
 
 Command = Callable[..., Any]
 CONFIG = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
 from coder_clip.texts.wordnet import WordNet, synonyms
 

@@ -71,7 +71,7 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
     page = result(extended, "report.html")
     assert "<dt>Nearest class mean</dt><dd>a cache of the mean shot of each class, no training</dd>" in page
     legend = (
-        "from coder_clip.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
+        "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
         "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
         "print(*(t.get_text() for t in figure.legends[0].get_texts()), sep='\\n')"

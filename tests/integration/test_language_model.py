@@ -24,9 +24,9 @@ from typing import Any
 import pytest
 import yaml
 
-from coder_clip.config import GeneratorConfig
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
+from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm import client, store
 from coder_clip.texts.llm.cost import Budget
 from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items, provenance

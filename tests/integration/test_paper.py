@@ -24,9 +24,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from working_copy import PHASES, REPO, REPORT, Work, working_copy
 
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, ZERO_SHOT
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
-from coder_clip.methods import ABLATIONS, FEW_SHOT, ZERO_SHOT
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 from coder_clip.reporting.published_figures import METRICS
 from llm_server import serving

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from working_copy import Work
 
-from coder_clip.artifacts import read_json, read_tensors
 from coder_clip.datasets.shapes import Shapes
+from coder_clip.foundation.artifacts import read_json, read_tensors
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import explore_run
 from coder_clip.photos.runs import load_run

@@ -20,9 +20,9 @@ from PIL import Image
 from reference import Array, affinity, unit, votes
 from working_copy import Work, working_copy
 
-from coder_clip.artifacts import read_json, read_tensors
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
+from coder_clip.foundation.artifacts import read_json, read_tensors
 from trees import plant, put
 
 pytestmark = pytest.mark.rest

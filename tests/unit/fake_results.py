@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
-from coder_clip.artifacts import Paths, made_by
+from coder_clip.foundation.artifacts import Paths, made_by
 from coder_clip.reporting.results import Results
 
 SETTINGS = ("as_published", "corrected", "clean")

@@ -18,10 +18,10 @@ from PIL import Image
 from tiny import config, save_tiny
 from torch import nn
 
-from coder_clip.checkpoints import find
-from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.encoders.checkpoints import find
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.preprocessing import Preprocess
 from coder_clip.errors import UserError
-from coder_clip.preprocessing import Preprocess
 
 
 @dataclass(frozen=True)

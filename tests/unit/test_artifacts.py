@@ -14,16 +14,16 @@ import pandas as pd
 import pytest
 import torch
 
-from coder_clip import artifacts
-from coder_clip.artifacts import Paths
 from coder_clip.errors import UserError
+from coder_clip.foundation import artifacts
+from coder_clip.foundation.artifacts import Paths
 
 TABLE = pd.DataFrame({"image_id": ["b", "ä"], "label": [1, 0], "score1": [0.5, float("nan")]})
 WRITE_ALL = """
 import sys
 from pathlib import Path
 import pandas as pd, torch
-from coder_clip import artifacts
+from coder_clip.foundation import artifacts
 out = Path(sys.argv[1])
 artifacts.write_json(out / "a.json", {"ä": [1, 0.1], "b": {"x": None}})
 artifacts.write_tensors(out / "a.safetensors", {k: torch.ones(2, 3) for k in "zyxwv"},
@@ -101,7 +101,7 @@ def test_a_kill_leaves_no_half_file_and_the_next_run_clears_up(tmp_path: Path) -
     target = tmp_path / "t.safetensors"
     code = """
 import sys, time
-from coder_clip.artifacts import atomic_path
+from coder_clip.foundation.artifacts import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_bytes(b"half")
     print("writing", flush=True)

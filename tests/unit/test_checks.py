@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from coder_clip.artifacts import Paths
-from coder_clip.config import load_config
 from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import Paths
 from coder_clip.phases import manifest
+from coder_clip.pipeline.config import load_config
 from trees import plant
 from web import serve
 
@@ -287,7 +287,7 @@ def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "root/imagenet/val").mkdir()
     configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
     code = (
-        "import sys; from pathlib import Path; from coder_clip.config import load_config; "
+        "import sys; from pathlib import Path; from coder_clip.pipeline.config import load_config; "
         "from coder_clip.datasets import listing; from coder_clip.datasets.supply import absent_data; "
         "c = load_config('c.yaml'); assert c.left_out == ('dtd',), c.left_out; assert not absent_data(c); "
         "assert all(listing(n, d, None) for n, d in c.datasets.items()); "

@@ -12,11 +12,11 @@ import torch
 from PIL import Image, ImageDraw
 from tiny import save_tiny
 
-from coder_clip import encoders
-from coder_clip.artifacts import read_json, write_json
-from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.encoders import encoder as encoders
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.features import extract
 from coder_clip.errors import UserError
-from coder_clip.features import extract
+from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
 from coder_clip.photos import Classifier
 from coder_clip.photos.classifier import Stages

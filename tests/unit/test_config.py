@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
-from coder_clip.config import Config, load_config, open_clip_names, schema
 from coder_clip.datasets import BUILTIN
 from coder_clip.errors import UserError
-from coder_clip.phase_list import FILE, values
+from coder_clip.pipeline.config import Config, load_config, open_clip_names, schema
+from coder_clip.pipeline.phase_list import FILE, values
 
 CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 

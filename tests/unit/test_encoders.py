@@ -24,12 +24,13 @@ from safetensors.torch import load_file, save_file
 from tiny import COCA, config, random_weights, save_tiny
 from torch import nn
 
-from coder_clip import encoders, exact
 from coder_clip.datasets.folder import FolderDataset
-from coder_clip.encoders import Encoder, EncoderSpec, load_encoder, pick_device
+from coder_clip.encoders import encoder as encoders
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick_device
+from coder_clip.encoders.preprocessing import _crop_box
+from coder_clip.encoders.text_towers import can_cut, needed_lengths, text_features
 from coder_clip.errors import UserError
-from coder_clip.preprocessing import _crop_box
-from coder_clip.text_towers import can_cut, needed_lengths, text_features
+from coder_clip.foundation import exact
 
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
 LITE = SHARED / "models/lite0-minilm"
@@ -274,7 +275,7 @@ def test_no_float64_on_a_gpu_that_has_none(tiny_dir: Path, monkeypatch: pytest.M
 def test_freed_memory_is_kept() -> None:
     """Otherwise the kernel clears the same pages at every layer, which takes longer than the layer."""
     code = (
-        "import resource, sys; import numpy as np; from coder_clip import memory\n"
+        "import resource, sys; import numpy as np; from coder_clip.encoders import memory\n"
         "if sys.argv[1:]: memory.keep()\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "np.ones(6_250_000); before = faults()\n"  # 50 MB: up to 32 MB glibc learns by itself to keep

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from coder_clip import environment
-from coder_clip.artifacts import Paths
+from coder_clip.foundation.artifacts import Paths
+from coder_clip.pipeline import environment
 
 
 def test_what_a_run_ran_on_in_a_file_and_in_a_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coder_clip import exact
+from coder_clip.foundation import exact
 from coder_clip.neighbors import cholesky, gram, unit
 
 

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from tiny import save_tiny
 
-from coder_clip import features
 from coder_clip.datasets.base import Split, Templates
 from coder_clip.datasets.folder import FolderDataset
-from coder_clip.encoders import Encoder, EncoderSpec, load_encoder
+from coder_clip.encoders import features
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
+from coder_clip.encoders.features import ImageFeatures, extract, merge
 from coder_clip.errors import UserError
-from coder_clip.features import ImageFeatures, extract, merge
 
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
 N = 23

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coder_clip import methods
 from coder_clip.adapter import CoderAdapter, grid
-from coder_clip.baselines import few_shot, tip_x
+from coder_clip.baselines import few_shot, methods, tip_x
 from coder_clip.baselines.ape import Ape, Constants, criterion
 from coder_clip.baselines.coder_half_texts import half
 from coder_clip.baselines.coder_no_minmax import PlainCoder
@@ -27,7 +26,7 @@ from coder_clip.baselines.gda import Gda
 from coder_clip.baselines.grids import Point
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
-from coder_clip.lines import right_along, right_on_plane
+from coder_clip.search.line_search import right_along, right_on_plane
 
 torch.set_num_threads(1)
 
@@ -308,7 +307,7 @@ def test_images_on_lines_are_counted_as_one_by_one(
     base, slope = spread * draw((classes, images)), draw((classes, lines, images))
     labels, alphas = rng.integers(0, classes, images), np.array([0.0, 0.5, 1.0, 3.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coder_clip.lines.ROOM", room)
+        patch.setattr("coder_clip.search.line_search.ROOM", room)
         got = right_along(base, slope, labels, alphas)
     expected = [
         [
@@ -338,7 +337,7 @@ def test_images_on_planes_are_counted_as_one_by_one(
     base, labels = spread * base, rng.integers(0, classes, images)
     alphas, gammas = np.array([0.0, 0.5, 1.0, 3.0]), np.array([0.0, 1.0, 2.5])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coder_clip.lines.ROOM", room)
+        patch.setattr("coder_clip.search.line_search.ROOM", room)
         got = right_on_plane(base, first, second, labels, alphas, gammas)
     expected = [
         [int((np.argmax(base + a * first + g * second, axis=0) == labels).sum()) for g in gammas]

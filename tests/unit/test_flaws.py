@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
-from coder_clip.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
-from coder_clip.config import Config
 from coder_clip.evaluation.estimates import paired_test_over_seeds
+from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
+from coder_clip.pipeline.config import Config
 from coder_clip.rerank import OneToOne
 
 torch.set_num_threads(1)

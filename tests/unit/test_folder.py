@@ -214,8 +214,8 @@ def test_cifar10_photos() -> None:
 
 def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) -> None:
     """A photo added behind a linked class folder would be missed, and opening the folder on a Mac would rerun all."""
-    from coder_clip.config import Config
     from coder_clip.phases import manifest
+    from coder_clip.pipeline.config import Config
 
     fill(tmp_path / "store/red", 2)
     (tmp_path / "photos").mkdir()

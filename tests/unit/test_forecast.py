@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from coder_clip import work
-from coder_clip.checks import _asked
-from coder_clip.config import Config, load_config
 from coder_clip.datasets.entry import entry, names
-from coder_clip.forecast import ahead, jobs
-from coder_clip.phase_list import OF_THIS_CODE, phases
+from coder_clip.pipeline import resources as work
+from coder_clip.pipeline.config import Config, load_config
+from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
+from coder_clip.preflight.checks import _asked
+from coder_clip.preflight.estimate import ahead, jobs
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError
-from coder_clip.pickles import read_plain_pickle
 from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
 from coder_clip.texts.sets import load_pair_set, load_text_set
 

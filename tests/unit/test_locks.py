@@ -9,7 +9,7 @@ from pathlib import Path
 CLEAR = """
 import sys
 from pathlib import Path
-from coder_clip.locks import clear_stale_locks
+from coder_clip.pipeline.locks import clear_stale_locks
 print(clear_stale_locks(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from coder_clip.config import Config, load_config, open_clip_names
+from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets import PUBLISHED, zero_shot_only
-from coder_clip.methods import FEW_SHOT
-from coder_clip.settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from coder_clip.pipeline.config import Config, load_config, open_clip_names
+from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 ZERO_SHOT = {
     *("eurosat", "cub200", "dtd", "food101", "caltech101", "oxford_pets", "places365", "imagenet"),

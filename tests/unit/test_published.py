@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coder_clip.config import DatasetConfig
 from coder_clip.datasets import PUBLISHED, listing, load_dataset, load_templates
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.entry import entry, names, table
 from coder_clip.datasets.layouts import LAYOUTS, imagenet_synsets
 from coder_clip.datasets.published import data_root
 from coder_clip.errors import UserError
-from coder_clip.phase_list import OF_THIS_CODE, values
+from coder_clip.pipeline.config import DatasetConfig
+from coder_clip.pipeline.phase_list import OF_THIS_CODE, values
 from trees import PLANTERS, Contents, cifar_sums, jpeg, lines, plant, put, split_file
 
 
@@ -553,8 +553,8 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
 
 def test_which_root_it_is_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features would be made again on every machine."""
-    from coder_clip.config import Config
     from coder_clip.phases import manifest
+    from coder_clip.pipeline.config import Config
 
     results = []
     for root in ("one", "two"):
@@ -592,7 +592,7 @@ def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
 
 
 def test_other_names_are_offered() -> None:
-    from coder_clip.config import Config
+    from coder_clip.pipeline.config import Config
 
     for said, meant in (("pets", "oxford_pets"), ("Flowers102", "oxford_flowers"), ("eurosta", "eurosat"), ("shape", "shapes")):  # fmt: skip  # noqa: E501
         with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
@@ -601,8 +601,8 @@ def test_other_names_are_offered() -> None:
 
 def test_reading_a_configuration_opens_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand class names at every start, though nobody asked."""
-    from coder_clip.config import Config
     from coder_clip.datasets import entry as module
+    from coder_clip.pipeline.config import Config
 
     def refuse(*_: Any) -> Any:
         raise AssertionError("an entry was read")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from coder_clip.adapter import grid
 from coder_clip.baselines import ape, gda, tip_adapter, tip_x
-from coder_clip.config import AdapterConfig, DatasetConfig, RerankConfig
+from coder_clip.baselines.methods import MOST_VIEWS
 from coder_clip.datasets.entry import entry
-from coder_clip.methods import MOST_VIEWS
-from coder_clip.preprocessing import _crop_box
-from coder_clip.settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from coder_clip.encoders.preprocessing import _crop_box
+from coder_clip.pipeline.config import AdapterConfig, DatasetConfig, RerankConfig
+from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 
 def test_tip_adapter() -> None:

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 from fake_results import Fake, write_head, write_json
 
-from coder_clip.artifacts import read_json
+from coder_clip.baselines.methods import METHODS
 from coder_clip.datasets.entry import entry
-from coder_clip.methods import METHODS
+from coder_clip.foundation.artifacts import read_json
+from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from coder_clip.reporting import formats, published_figures
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 from coder_clip.reporting.parts import style
 from coder_clip.reporting.published_figures import comparable, figures
 from coder_clip.reporting.results import Results
-from coder_clip.settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 ENCODER = {"model": "RN50", "pretrained": "openai", "weights_sha256": "0" * 64}
 WHOLE = {"split": "CoOp's split", "images": {"train": 2820, "val": 1128, "test": 1692}}

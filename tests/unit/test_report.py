@@ -17,9 +17,9 @@ import pytest
 from fake_results import Fake, write_json
 from PIL import Image
 
-from coder_clip.artifacts import sha256
 from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import sha256
 from coder_clip.reporting import formats
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from coder_clip.artifacts import read_json
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import copies, lines
 from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import read_json
 
 Command = Callable[..., Any]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from coder_clip import methods, scan
+from coder_clip.baselines import methods
+from coder_clip.foundation import scan
 from coder_clip.reporting import exhibits
 
 WHOLE = (

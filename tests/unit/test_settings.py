@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from coder_clip.config import Config
-from coder_clip.settings import FLAWS, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS, REASONS, SETTINGS, Setting
+from coder_clip.pipeline.config import Config
+from coder_clip.protocols import FLAWS, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS, REASONS, SETTINGS, Setting
 
 
 def test_every_difference_has_a_reason() -> None:

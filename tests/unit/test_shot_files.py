@@ -16,13 +16,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from coder_clip.config import Config
 from coder_clip.datasets import Split
+from coder_clip.datasets.shot_files import DATUM, Shot, match, read_shots, shot_file
 from coder_clip.errors import UserError
 from coder_clip.phases.adapter import _shots_left_out, shot_rows
 from coder_clip.phases.common import Images
 from coder_clip.phases.image_features import shot_images
-from coder_clip.shot_files import DATUM, Shot, match, read_shots, shot_file
+from coder_clip.pipeline.config import Config
 
 CLASSES = ("banded", "blotchy", "braided")
 IDS = [f"{c}/{c}_{i:04}.jpg" for c in CLASSES for i in range(6)]

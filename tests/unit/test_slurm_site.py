@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coder_clip.config import load_config
 from coder_clip.errors import UserError
+from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check, reasons, site
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coder_clip import sources as module
 from coder_clip.datasets import BUILTIN
-from coder_clip.phase_list import FILE, phases
-from coder_clip.sources import sources
+from coder_clip.pipeline import sources as module
+from coder_clip.pipeline.phase_list import FILE, phases
+from coder_clip.pipeline.sources import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
 HELPERS = {"common", "encoder", "predictions"}  # shared by phases, none themselves
@@ -33,47 +33,67 @@ def test_paths_are_those_of_the_repository(repo: Path) -> None:
     [
         (
             "zero_shot",
-            {"neighbors.py", "zero_shot.py", "baselines/zero_shot.py", "artifacts.py"},
-            {"encoders.py", "baselines/gda.py"},
+            {"neighbors.py", "zero_shot.py", "baselines/zero_shot.py", "foundation/artifacts.py"},
+            {"encoders/encoder.py", "baselines/gda.py"},
         ),
-        ("coder", {"neighbors.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
+        ("coder", {"neighbors.py"}, {"encoders/encoder.py", "rerank.py", "adapter.py"}),
         (
             "rerank",
             {"rerank.py", "neighbors.py"},
-            {"encoders.py", "adapter.py", "evaluation/text_ablations.py"},
+            {"encoders/encoder.py", "adapter.py", "evaluation/text_ablations.py"},
         ),
         (
             "adapter",
             {"adapter.py", "baselines/few_shot.py"},
-            {"encoders.py", "rerank.py", "baselines/gda.py"},
+            {"encoders/encoder.py", "rerank.py", "baselines/gda.py"},
         ),
         (
             "evaluation",
             {"evaluation/text_ablations.py", "neighbors.py"},
-            {"encoders.py", "rerank.py", "adapter.py"},
+            {"encoders/encoder.py", "rerank.py", "adapter.py"},
         ),
         (
             "texts",
             {"texts/sets.py", "datasets/folder.py"},
-            {"encoders.py", "neighbors.py", "texts/llm/generate.py"},
+            {"encoders/encoder.py", "neighbors.py", "texts/llm/generate.py"},
         ),
-        ("manifest", {"datasets/__init__.py", "datasets/folder.py"}, {"encoders.py", "texts/sets.py"}),
-        ("image_features", {"encoders.py", "features.py", "shots.py"}, {"neighbors.py", "baselines/gda.py"}),
+        (
+            "manifest",
+            {"datasets/__init__.py", "datasets/folder.py"},
+            {"encoders/encoder.py", "texts/sets.py"},
+        ),
+        (
+            "image_features",
+            {"encoders/encoder.py", "encoders/features.py", "datasets/shots.py"},
+            {"neighbors.py", "baselines/gda.py"},
+        ),
         (
             "text_features",
-            {"encoders.py", "texts/random_words.py"},
-            {"neighbors.py", "baselines/zero_shot.py", "features.py"},
+            {"encoders/encoder.py", "texts/random_words.py"},
+            {"neighbors.py", "baselines/zero_shot.py", "encoders/features.py"},
         ),
-        ("pairs", {"neighbors.py", "zero_shot.py"}, {"encoders.py", "rerank.py", "adapter.py"}),
-        ("one_to_one", {"encoders.py", "rerank.py"}, {"adapter.py", "features.py", "texts/llm/client.py"}),
-        ("generate_texts", {"encoders.py", "texts/llm/generate.py", "texts/wordnet.py"}, {"neighbors.py"}),
+        ("pairs", {"neighbors.py", "zero_shot.py"}, {"encoders/encoder.py", "rerank.py", "adapter.py"}),
+        (
+            "one_to_one",
+            {"encoders/encoder.py", "rerank.py"},
+            {"adapter.py", "encoders/features.py", "texts/llm/client.py"},
+        ),
+        (
+            "generate_texts",
+            {"encoders/encoder.py", "texts/llm/generate.py", "texts/wordnet.py"},
+            {"neighbors.py"},
+        ),
         (
             "tables",
-            {"scan.py", "reporting/exhibits/__init__.py"},
+            {"foundation/scan.py", "reporting/exhibits/__init__.py"},
             {"reporting/exhibits/settings.py"},
         ),
-        ("figures", {"scan.py", "reporting/parts/style.py"}, {"reporting/exhibits/tsne.py"}),
-        ("generate_pairs", {"texts/llm/generate.py"}, {"encoders.py", "neighbors.py", "texts/wordnet.py"}),
+        ("figures", {"foundation/scan.py", "reporting/parts/style.py"}, {"reporting/exhibits/tsne.py"}),
+        (
+            "generate_pairs",
+            {"texts/llm/generate.py"},
+            {"encoders/encoder.py", "neighbors.py", "texts/wordnet.py"},
+        ),
     ],
 )
 def test_a_phase_depends_on_what_it_calls(phase: str, needs: set[str], not_needs: set[str]) -> None:
@@ -86,7 +106,7 @@ def test_a_phase_depends_on_what_it_calls(phase: str, needs: set[str], not_needs
 @pytest.mark.parametrize("phase", [p for p in PHASES if p not in HELPERS])
 def test_no_phase_depends_on_configuration_or_command_line(phase: str) -> None:
     """Every edit of config.py would encode all images again; values reach a rule as params."""
-    assert not {"config.py", "cli.py"} & names(f"phases.{phase}")
+    assert not {"pipeline/config.py", "cli.py"} & names(f"phases.{phase}")
 
 
 def test_a_data_set_depends_on_its_own_module_only() -> None:

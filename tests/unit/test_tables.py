@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 from fake_results import Fake, write_parquet
 
-from coder_clip.artifacts import read_json, write_json
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from coder_clip.datasets.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.intervals import holm
-from coder_clip.methods import ABLATIONS, FEW_SHOT
+from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.parts import cells, frames

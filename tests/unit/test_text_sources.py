@@ -11,8 +11,8 @@ import pytest
 import yaml
 from test_wordnet import write
 
-from coder_clip.config import Config
 from coder_clip.phases import generate_texts
+from coder_clip.pipeline.config import Config
 from llm_server import Server, named, serving
 
 Command = Callable[..., Any]

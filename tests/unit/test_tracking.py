@@ -13,9 +13,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from coder_clip.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.errors import UserError
-from coder_clip.phase_list import FILE, nested, phases, values
+from coder_clip.pipeline.config import Config, DatasetConfig, GeneratorConfig
+from coder_clip.pipeline.phase_list import FILE, nested, phases, values
 from coder_clip.tracking import ledger, stages
 from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _row, config_of

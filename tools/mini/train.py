@@ -25,9 +25,9 @@ from torch.nn.functional import normalize
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.rare import Rare
 from coder_clip.datasets.shapes import Shapes
-from coder_clip.encoders import EncoderSpec, load_encoder
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.text_towers import text_features
 from coder_clip.errors import UserError
-from coder_clip.text_towers import text_features
 from coder_clip.texts.sentences import fill
 
 from . import model as mini

@@ -9,16 +9,17 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
-from coder_clip import phase_list, work
-from coder_clip.artifacts import Paths
-from coder_clip.config import ONLY_PRESENT, load_config, switched
+from coder_clip.pipeline import phase_list
+from coder_clip.pipeline import resources as work
+from coder_clip.foundation.artifacts import Paths
+from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.supply import refuse_absent
 from coder_clip.errors import UserError
-from coder_clip.locks import clear_stale_locks
+from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
-from coder_clip.shot_files import shot_file
-from coder_clip.sources import sources as package_sources
+from coder_clip.datasets.shot_files import shot_file
+from coder_clip.pipeline.sources import sources as package_sources
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..adapter import Span, grid
-from ..lines import Floats, right_along
 from ..neighbors import unit
+from ..search.line_search import Floats, right_along
 from .few_shot import Fitted, Given
 from .grids import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys

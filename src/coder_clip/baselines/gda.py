@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..lines import right_along
 from ..neighbors import unit
+from ..search.line_search import right_along
 from .few_shot import Fitted, Given
 from .grids import Point, blocks, checked, first_best
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..lines import Floats, Ints
+from ..search.line_search import Floats, Ints
 
 BLOCK = 2**18  # numbers of one array of a search: few calls, and still some cache
 FETCH = 2**24  # affinities made at a time: a matrix product of few rows reads all shots for each

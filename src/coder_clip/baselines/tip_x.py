@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..adapter import Span, grid
 from ..errors import UserError
-from ..lines import Floats, right_on_plane
 from ..neighbors import unit
+from ..search.line_search import Floats, right_on_plane
 from .few_shot import Fitted, Given
 from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys

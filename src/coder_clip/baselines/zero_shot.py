@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..exact import inner
+from ..foundation.exact import inner
 from ..neighbors import unit
 
 

@@ -13,7 +13,7 @@ from ..errors import UserError
 from .base import SPLITS, Dataset, Split, Templates
 
 if TYPE_CHECKING:
-    from ..config import DatasetConfig
+    from ..pipeline.config import DatasetConfig
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {

@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError, nearest
-from ..shot_files import drawn, shot_files, sums
 from .base import SPLITS, Split
 from .entry import Entry, Rule, entry
 from .folder import cut
 from .images import read_image
 from .layouts import LAYOUTS, Place, Splits, coop
+from .shot_files import drawn, shot_files, sums
 
 ROOT_VARIABLE = "CODER_CLIP_DATA"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import UserError
-from ..shots import refuse_short
 from .base import SPLITS, Dataset
+from .shots import refuse_short
 
 if TYPE_CHECKING:
     from .folder import FolderDataset

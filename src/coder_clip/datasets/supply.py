@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths, read_json, write_json
 from ..errors import UserError
+from ..foundation.artifacts import Paths, read_json, write_json
 from . import PUBLISHED
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
@@ -18,7 +18,7 @@ from .published import PublishedDataset, data_root, existing, find_place, find_r
 from .unpack import unpack
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 Say = Callable[[str], None]
 DOWNLOADS = ".downloads"  # below the root: archives on their way

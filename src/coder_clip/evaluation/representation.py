@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..exact import inner, lengths, sqrt, total
+from ..foundation.exact import inner, lengths, sqrt, total
 from ..neighbors import unit
 from .estimates import Labels
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
-from ..exact import inner
+from ..foundation.exact import inner
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
 from .estimates import Estimate, Labels, accuracy, estimate
 

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines.few_shot import Fitted, Given
 from ..baselines.few_shot import method as method_of
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_over_seeds, paired_test_over_seeds
-from ..settings import FLAWS, SETTINGS, Setting
+from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
+from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
 from .common import SHOTS, Images, Texts, log, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 ZERO_SHOT = "clip_ensemble"
 TEXT_KINDS = ("name", "attribute", "analogous", "synonym")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths, read_tensors, write_tensors
+from ..foundation.artifacts import Paths, read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
-from ..settings import SETTINGS, Setting
+from ..protocols import SETTINGS, Setting
 from ..texts.sentences import AS_PUBLISHED, NAMES
 from .common import Images, Texts, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, model: str, dataset: str) -> None:

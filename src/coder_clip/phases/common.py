@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..artifacts import Paths, read_tensors
 from ..errors import UserError
+from ..foundation.artifacts import Paths, read_tensors
 from ..texts.sentences import Sentences
 
 if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as source files
-    from ..config import Config
+    from ..pipeline.config import Config
 
 log = logging.getLogger("coder_clip")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..encoders import Encoder, EncoderSpec, load_encoder
+from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
 from .common import encoder_spec
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 # one: a command without --dataset does a model's data sets one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..evaluation.estimates import estimate
 from ..evaluation.representation import (
     corrections,
@@ -20,12 +19,13 @@ from ..evaluation.representation import (
     tsne,
 )
 from ..evaluation.text_ablations import text_choice_curve, text_count_curve, text_kind_ablation
+from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
 from .common import Images, Texts, read_images, read_texts, use_threads
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 TEXTS_SHOWN = 5
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..artifacts import Paths
 from ..datasets import load_dataset
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths
 from ..reporting.exhibits import FIGURES
 from ..reporting.parts.style import write
 from ..reporting.results import Results
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, names: Sequence[str] = ()) -> None:

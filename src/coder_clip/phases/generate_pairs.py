@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths, read_json, write_json
 from ..datasets import load_templates
+from ..foundation.artifacts import Paths, read_json, write_json
 from ..texts.llm import store
 from ..texts.llm.cost import Budget
 from ..texts.llm.generate import Generator, pair_items, provenance
@@ -15,7 +15,7 @@ from ..texts.sets import Pair, PairSet
 from .manifest import read_classes
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, dataset: str) -> None:

@@ -7,9 +7,9 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Paths, write_json
 from ..datasets import load_templates
 from ..errors import UserError
+from ..foundation.artifacts import Paths, write_json
 from ..texts import wordnet
 from ..texts.llm import store
 from ..texts.llm.cost import Budget
@@ -22,8 +22,8 @@ from .manifest import read_classes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..config import Config
-    from ..encoders import Encoder
+    from ..encoders.encoder import Encoder
+    from ..pipeline.config import Config
     from ..texts.llm.similar import Rule
 
 log = logging.getLogger("coder_clip")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import environment
-from ..artifacts import Paths, read_json, read_tensors, write_tensors
 from ..datasets import Split, load_dataset
+from ..datasets.shot_files import match, read_shots, shot_file, sums
+from ..datasets.shots import draw_shots, refuse_short
+from ..encoders.features import ImageFeatures, extract, merge
 from ..errors import UserError
-from ..features import ImageFeatures, extract, merge
-from ..shot_files import match, read_shots, shot_file, sums
-from ..shots import draw_shots, refuse_short
+from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
+from ..pipeline import environment
 from .common import SHOTS, log, use_threads
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:

@@ -13,14 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Paths, read_json, write_json
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
 from ..datasets.sanity import copies, lines, refuse_unusable
+from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, dataset: str) -> None:

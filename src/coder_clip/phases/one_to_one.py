@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..artifacts import Paths, sha256, shown, write_json, write_tensors
 from ..datasets import load_templates
+from ..foundation.artifacts import Paths, sha256, shown, write_json, write_tensors
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
@@ -17,7 +17,7 @@ from .manifest import read_classes
 from .pairs import read_pairs
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run_texts(config: Config, dataset: str) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..artifacts import Paths, read_json, write_json
+from ..foundation.artifacts import Paths, read_json, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
 from .common import read_images, use_threads
 from .manifest import read_classes
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, dataset: str) -> None:

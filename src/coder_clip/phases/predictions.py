@@ -21,7 +21,7 @@ from ..zero_shot import softmax_gap, top_k
 from .common import Images
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 TOP = 5
 

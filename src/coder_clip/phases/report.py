@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from ..artifacts import Paths, present
-from ..phase_list import OF_THIS_CODE, nested, values
+from ..foundation.artifacts import Paths, present
+from ..pipeline.phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
 from ..reporting.formats import plain
 from ..reporting.results import Results
@@ -15,7 +15,7 @@ from ..reporting.results import Results
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, config_file: Path) -> None:

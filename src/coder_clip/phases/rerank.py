@@ -9,17 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
 from ..evaluation.estimates import estimate, paired_test
 from ..evaluation.text_coverage import coverage
+from ..foundation.artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
+from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
-from ..settings import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
 from .coder import text_neighbors
 from .common import AS_PUBLISHED, Images, Texts, belongs, read_images, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 METHOD = "coder_rerank"
 

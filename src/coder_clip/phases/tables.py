@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..artifacts import Paths
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths
 from ..reporting.exhibits import TABLES
 from ..reporting.formats import write
 from ..reporting.results import Results
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, names: Sequence[str] = ()) -> None:

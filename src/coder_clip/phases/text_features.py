@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..artifacts import Paths, write_tensors
 from ..datasets import load_templates
 from ..datasets.base import Templates
-from ..exact import lengths, total
+from ..foundation.artifacts import Paths, write_tensors
+from ..foundation.exact import lengths, total
 from ..texts.random_words import random_word_texts
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
@@ -20,8 +20,8 @@ from .encoder import encoder_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
-    from ..config import Config
-    from ..encoders import Encoder
+    from ..encoders.encoder import Encoder
+    from ..pipeline.config import Config
     from ..texts.sets import TextSet
 
 SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Paths, sha256, shown, write_json
+from ..foundation.artifacts import Paths, sha256, shown, write_json
 from ..texts.sets import TextSet, load_text_set, names_only, with_kinds
 from .manifest import read_classes
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, dataset: str) -> None:

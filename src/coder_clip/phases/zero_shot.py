@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from torch import Tensor
 
-from ..artifacts import Paths, made_by, write_json, write_parquet
 from ..baselines.zero_shot import class_weights, clip_scores, description_scores, mean_scores
+from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
 from .common import Texts, read_images, read_texts, use_threads
 from .predictions import metrics, metrics_over_draws, rows
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..pipeline.config import Config
 
 
 def run(config: Config, model: str, dataset: str) -> None:

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..artifacts import read_tensors, write_tensors
 from ..datasets.base import Templates
-from ..encoder_spec import EncoderSpec
+from ..encoders.spec import EncoderSpec
 from ..errors import UserError
+from ..foundation.artifacts import read_tensors, write_tensors
 from ..neighbors import MEAN_KINDS, TextNeighbors
 from ..rerank import OneToOne
 from ..texts.sets import TextSet

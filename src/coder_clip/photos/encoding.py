@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..datasets.images import read_image, to_rgb
-from ..encoder_spec import EncoderSpec
+from ..encoders.spec import EncoderSpec
 from ..errors import UserError
-from ..exact import stored
-from ..progress import progress as progress_bar
+from ..foundation.exact import stored
+from ..foundation.progress import progress as progress_bar
 from .store import FeatureStore, cache_file, encoder_key
 
 if TYPE_CHECKING:
-    from ..encoders import Encoder
+    from ..encoders.encoder import Encoder
 
 BATCH = 32  # photos in one forward pass
 AHEAD = 4  # batches that are read ahead of the encoder
@@ -56,8 +56,8 @@ class PhotoEncoder:
         """The loaded encoder. UserError as of ``load_encoder``."""
         with self._lock:
             if self._encoder is None:
-                from ..checkpoints import find  # these import open_clip: four seconds
-                from ..encoders import load_encoder
+                from ..encoders.checkpoints import find  # these import open_clip: four seconds
+                from ..encoders.encoder import load_encoder
 
                 spec = _with_weights(self.spec)
                 self._encoder = load_encoder(spec)

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..artifacts import write_json
 from ..datasets.images import read_image
 from ..errors import UserError
+from ..foundation.artifacts import write_json
 from ..texts.sets import ClassTexts, TextSet
 from .classifier import Classifier, Photo
 from .decisions import margins

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..exact import inner
+from ..foundation.exact import inner
 from ..neighbors import CHUNK, unit
 
 

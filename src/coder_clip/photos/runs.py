@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..artifacts import Paths, read_json, read_metadata, sha256
 from ..baselines import few_shot
 from ..baselines.grids import Point
+from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..baselines.zero_shot import class_weights, clip_scores
-from ..config import Config, load_config
 from ..datasets import load_templates
-from ..encoder_spec import EncoderSpec
+from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
-from ..methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
+from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
 from ..phases.adapter import given_of, shot_rows
 from ..phases.coder import text_neighbors
 from ..phases.common import SHOTS, Images, Texts, encoder_spec, read_images, read_texts
 from ..phases.rerank import read_one_to_one
 from ..phases.zero_shot import baseline_scores
-from ..settings import SETTINGS
+from ..pipeline.config import Config, load_config
+from ..protocols import SETTINGS
 from ..texts.sentences import make_sentences
 from ..texts.sets import TextSet, load_text_set, names_only
 from .classifier import Classifier, Stages

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..encoder_spec import EncoderSpec
+from ..encoders.spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from ..artifacts import write_text
+from ..foundation.artifacts import write_text
 from .parts.table import Cell, Table
 
 LONG = 45  # rows; a longer LaTeX table breaks over pages

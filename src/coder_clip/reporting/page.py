@@ -18,11 +18,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..artifacts import write_json, write_text
+from ..baselines.methods import LABELS, METHODS
 from ..errors import UserError
 from ..evaluation.intervals import clear
-from ..methods import LABELS, METHODS
-from ..settings import REASONS, SETTINGS
+from ..foundation.artifacts import write_json, write_text
+from ..protocols import REASONS, SETTINGS
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .parts.cells import percent, points
 from .parts.table import Table

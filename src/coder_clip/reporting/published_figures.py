@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..baselines.methods import METHODS
 from ..datasets import PUBLISHED
 from ..datasets.entry import entry
-from ..methods import METHODS
-from ..settings import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from ..protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 REFERENCE = Path("data/reference")
 QUOTED = "(as quoted)"

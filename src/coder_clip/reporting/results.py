@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
 from ..errors import UserError
-from ..settings import SETTINGS
+from ..foundation.artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
+from ..protocols import SETTINGS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..config import Config
+    from ..pipeline.config import Config
 
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
 

@@ -18,11 +18,11 @@ from typing import Literal
 
 import yaml
 
-from ..artifacts import Paths
-from ..config import Config
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths
+from ..pipeline.config import Config
 from ..tracking.snakemake import OFF
 from . import plan, queue, site
 from .plan import Plan, Planned
@@ -212,7 +212,7 @@ def _weights(config: Config) -> Iterator[Finding]:
     hub = {n: m for n, m in config.models.items() if not m.model.startswith("local-dir:")}
     if not hub:
         return
-    from ..checkpoints import Absent, find
+    from ..encoders.checkpoints import Absent, find
 
     for name, model in hub.items():
         try:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import write_text
+from ..foundation.artifacts import write_text
 
 # what differs between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..config import Config
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
 from ..datasets.supply import get
-from ..encoders import EncoderSpec, load_encoder
+from ..encoders.encoder import EncoderSpec, load_encoder
 from ..errors import UserError
 from ..phases.common import encoder_spec
+from ..pipeline.config import Config
 
 
 def stage(config: Config) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import write_text
+from ..foundation.artifacts import write_text
 from ..tracking.hashes import Hashes
 from ..tracking.ledger import inputs_of, state_of
 from ..tracking.snakemake import Making, making

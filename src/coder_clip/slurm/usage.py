@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..work import LEAST
+from ..pipeline.resources import LEAST
 from .queue import COMPLETED, LIVE, ask
 from .submitted import Entry, Journal
 

@@ -14,9 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import sha256
+from ..datasets.pickles import read_plain_pickle
 from ..errors import UserError, nearest
-from ..pickles import read_plain_pickle
+from ..foundation.artifacts import sha256
 from .llm.checks import control
 from .names import name_key
 from .sets import ClassTexts, Pair, PairSet, TextSet

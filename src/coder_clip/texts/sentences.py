@@ -3,7 +3,7 @@
 The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence
 (whole ones, as CuPL's) and attribute_alone (the attribute without the class name: does the encoder read
 descriptions?). Where few-shot has other wordings, the authors other class names, or the published code's bugs make
-other sentences, these are added as "{kind}:{tags}" (TAGS; see `coder_clip.settings`).
+other sentences, these are added as "{kind}:{tags}" (TAGS; see `coder_clip.protocols`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..settings import SYNONYM_AS_PUBLISHED
+from ..protocols import SYNONYM_AS_PUBLISHED
 
 if TYPE_CHECKING:
     from ..datasets.base import Templates

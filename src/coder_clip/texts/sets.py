@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..artifacts import read_json
 from ..errors import UserError, nearest
+from ..foundation.artifacts import read_json
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

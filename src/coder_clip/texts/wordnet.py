@@ -38,7 +38,7 @@ SUFFIXES = (  # WordNet's rules for nouns, morphy(7WN)
 
 
 class TextEncoder(Protocol):
-    """What is needed of `coder_clip.encoders.Encoder`."""
+    """What is needed of `coder_clip.encoders.encoder.Encoder`."""
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """M texts -> (M, d) unit rows."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Paths, read_metadata
-from ..config import Config, load_config
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths, read_metadata
+from ..pipeline.config import Config, load_config
 from . import dvc, ledger
 from .hashes import Hashes
 from .ledger import Made

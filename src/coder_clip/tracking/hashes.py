@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..artifacts import write_text
+from ..foundation.artifacts import write_text
 
 STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-local, ignored by git
 

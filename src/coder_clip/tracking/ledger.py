@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from ..artifacts import write_json
-from ..environment import PACKAGES
 from ..errors import UserError
+from ..foundation.artifacts import write_json
+from ..pipeline.environment import PACKAGES
 from .hashes import STATE, Hashes, stamp
 from .snakemake import KNOWN_FORMAT, Job, Making, making
 

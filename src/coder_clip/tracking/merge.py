@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..phase_list import phases
+from ..pipeline.phase_list import phases
 from . import dvc, ledger
 from .hashes import Hashes
 from .ledger import Made

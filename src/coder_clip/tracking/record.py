@@ -12,9 +12,9 @@ from pathlib import Path
 
 import filelock
 
-from ..artifacts import write_bytes, write_text
 from ..errors import UserError
-from ..phase_list import FILE, Phase, phases
+from ..foundation.artifacts import write_bytes, write_text
+from ..pipeline.phase_list import FILE, Phase, phases
 from . import dvc, ledger
 from .hashes import STATE, Hashes, folder_md5
 from .ledger import Book, Made

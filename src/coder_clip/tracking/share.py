@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..artifacts import write_bytes
 from ..errors import UserError
-from ..phase_list import phases
+from ..foundation.artifacts import write_bytes
+from ..pipeline.phase_list import phases
 from . import dvc
 from .adopt import adopt
 from .hashes import Hashes

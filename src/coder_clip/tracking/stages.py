@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from ..artifacts import write_text
 from ..errors import UserError
-from ..phase_list import FILE, Phase, phases
+from ..foundation.artifacts import write_text
+from ..pipeline.phase_list import FILE, Phase, phases
 from .snakemake import Job
 
 DEFAULT = "config/reproduce.yaml"

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import environment
-from ..artifacts import Paths
 from ..errors import UserError
+from ..foundation.artifacts import Paths
+from ..pipeline import environment
 from .ledger import foreign_code
 from .record import Here, State, hashes_of_outs
 from .share import in_remote

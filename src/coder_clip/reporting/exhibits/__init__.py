@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import scan
+from ...foundation import scan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...methods import LABELS
+from ...baselines.methods import LABELS
 from ..parts import cells, mistakes
 from ..parts.table import Cell, Column, Table
 from ..results import Results

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...methods import ABLATIONS, FEW_SHOT
+from ...baselines.methods import ABLATIONS, FEW_SHOT
 from ..parts import cells, frames, notes
 from ..parts.curves import curves
 from ..parts.style import Drawing, Loader

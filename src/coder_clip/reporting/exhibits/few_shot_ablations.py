@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from ...methods import ABLATIONS
+from ...baselines.methods import ABLATIONS
 from ..parts.curves import curves
 from ..parts.style import Drawing, Loader
 from ..results import Results

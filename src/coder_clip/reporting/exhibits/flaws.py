@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...settings import FLAWS
+from ...protocols import FLAWS
 from ..parts import cells, frames
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results

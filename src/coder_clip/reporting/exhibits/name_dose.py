@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...baselines.methods import LABELS, METHODS
 from ...datasets import named_pictures
 from ...evaluation.estimates import estimate
-from ...methods import LABELS, METHODS
 from ..parts import cells, frames, layout
 from ..parts.style import Drawing, Loader, look
 from ..parts.table import Cell, Column, Table

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...methods import Line
-from ...settings import SETTINGS
+from ...baselines.methods import Line
+from ...protocols import SETTINGS
 from ..parts import layout
 from ..parts.style import DOUBLE, SINGLE, Drawing, Loader, look
 from ..results import Results

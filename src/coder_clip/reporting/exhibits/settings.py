@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...settings import SETTINGS
+from ...protocols import SETTINGS
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..results import Results

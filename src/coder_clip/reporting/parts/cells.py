@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...methods import LABELS
+from ...baselines.methods import LABELS
 from ..results import Results
 from .table import AVERAGE, Cell, Column
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...methods import METHODS
+from ...baselines.methods import METHODS
 from ..results import Results
 from . import layout
 from .style import GREY, look

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...baselines.methods import METHODS
 from ...evaluation import intervals
 from ...evaluation.intervals import holm
-from ...methods import METHODS
-from ...settings import SETTINGS
+from ...protocols import SETTINGS
 from .table import AVERAGE
 
 

@@ -19,8 +19,8 @@ from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ...artifacts import write_bytes
-from ...methods import Line
+from ...baselines.methods import Line
+from ...foundation.artifacts import write_bytes
 from ..results import Results
 
 Loader = Callable[[str, str], Image.Image]  # (data set, image id) -> image

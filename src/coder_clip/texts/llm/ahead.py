@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...artifacts import Paths, read_json
 from ...datasets import PUBLISHED, load_dataset, load_templates
 from ...datasets.entry import entry
 from ...errors import UserError
+from ...foundation.artifacts import Paths, read_json
 from . import cost, store
 from .cost import Budget, Estimate
 from .generate import Generator, class_items, pair_items
 
 if TYPE_CHECKING:
-    from ...config import Config
+    from ...pipeline.config import Config
 
 HEAD = ("data set", "texts", "stored", "requests", "prompt tokens", "answer tokens")
 

@@ -33,7 +33,7 @@ from .server import OPENAI, api_key, headers, host, key_variable, place, safe
 from .store import Answer
 
 if TYPE_CHECKING:
-    from ...config import GeneratorConfig
+    from ...pipeline.config import GeneratorConfig
 
 log = logging.getLogger("coder_clip")
 

@@ -12,7 +12,7 @@ from ...errors import UserError
 from .store import Answers, spent
 
 if TYPE_CHECKING:
-    from ...config import GeneratorConfig, Prices
+    from ...pipeline.config import GeneratorConfig, Prices
     from .prompts import Request
 
 FEWEST_BYTES = 2  # per token, of other scripts: for what a request costs at most

@@ -13,7 +13,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ...progress import progress
+from ...foundation.progress import progress
 from ..sentences import fill, spaces
 from . import answers as form_of
 from . import checks, cost, prompts
@@ -25,8 +25,8 @@ from .server import api_key
 from .store import Answer, Answers, Stored
 
 if TYPE_CHECKING:
-    from ...config import GeneratorConfig
     from ...datasets.base import Templates
+    from ...pipeline.config import GeneratorConfig
     from .review import Review
     from .similar import Rule
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ...artifacts import write_json
 from ...errors import UserError
+from ...foundation.artifacts import write_json
 from .checks import plain
 
 

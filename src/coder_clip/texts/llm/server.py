@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ...errors import UserError
 
 if TYPE_CHECKING:
-    from ...config import GeneratorConfig
+    from ...pipeline.config import GeneratorConfig
 
 OPENAI = "https://api.openai.com/v1"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from ...encoders import Encoder
+    from ...encoders.encoder import Encoder
 
 PROMPT = "a photo of {}"  # as published
 PUBLISHED = 0.9  # cosine, of ViT-L/14; other encoders have other cosines

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .photos.classifier import Classifier, Photo
+    from ..photos.classifier import Classifier, Photo
 
 DEFAULT_MODEL = "ViT-B-32"
 PANEL = "Your photos (docs/photos.md)"
@@ -129,7 +129,7 @@ def classify(
     one of them was named on the command line or in the list, or no photo
     could be read; a broken file in a folder does not change it.
     """
-    from .photos import files, output
+    from ..photos import files, output
 
     if not (out is None or format is not None) and out.suffix.removeprefix(".") in output.FORMATS:
         format = Format(out.suffix.removeprefix("."))
@@ -174,7 +174,7 @@ def _classifier(
     described = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
     given = [option for option, value in described.items() if value]
     if run is not None:
-        from .photos.runs import load_run
+        from ..photos.runs import load_run
 
         if given or pretrained:
             raise UserError(
@@ -192,8 +192,8 @@ def _classifier(
         )
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them")
-    from .photos import Classifier
-    from .photos.texts import read_class_names
+    from ..photos import Classifier
+    from ..photos.texts import read_class_names
 
     names = [c.strip() for c in classes.split(",")] if classes else None
     what = names or texts or read_class_names(Path(classes_file or ""))
@@ -201,7 +201,7 @@ def _classifier(
 
 
 def _text(found: Sequence[Photo], format: Format, top: int, why: int) -> str:
-    from .photos import output
+    from ..photos import output
 
     if format is Format.csv:
         return output.as_csv(found, top, why)
@@ -211,7 +211,7 @@ def _text(found: Sequence[Photo], format: Format, top: int, why: int) -> str:
 def _write(text: str, out: Path | None) -> None:
     """To a file, whole or not at all; or to the terminal, where a reader that has seen enough (head) is no error."""
     if out is not None:
-        from .artifacts import write_text
+        from ..foundation.artifacts import write_text
 
         write_text(out, text)
         return
@@ -226,7 +226,7 @@ def _write(text: str, out: Path | None) -> None:
 
 def _end(skipped: list[tuple[str, str]], named: set[str], any_read: bool) -> None:
     """List what could not be read; status 1 where it was asked for by name, or nothing could be read."""
-    from .photos.files import shown
+    from ..photos.files import shown
 
     for path, reason in skipped:
         _note(f"left out: {shown(path)}: {shown(reason)}")
@@ -314,9 +314,9 @@ def try_text(
     lead: what the text adds to the true class's lead over the best other
     one, in points of score. It tells texts apart where no photo changes.
     """
-    from .photos import output
-    from .photos.runs import load_run
-    from .photos.study import Study
+    from ..photos import output
+    from ..photos.runs import load_run
+    from ..photos.study import Study
 
     if add and of_class is None:
         raise UserError("--add: name the class of the new text with --class")
@@ -372,7 +372,7 @@ def explore(
     """
     import webbrowser
 
-    from .photos import explorer, files, page
+    from ..photos import explorer, files, page
 
     _quiet_about_large_photos()
     skipped: list[tuple[str, str]] = []
@@ -382,7 +382,7 @@ def explore(
         )
         shown, skipped = explorer.explore_photos(classifier, files.find(photos).files, Path.cwd())
     else:
-        from .photos.runs import load_run
+        from ..photos.runs import load_run
 
         if len(photos) > 1:
             raise UserError("several folders are photos: give --classes, --classes-file or --texts")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .config import load_config
-from .datasets import PUBLISHED, nearest_dataset
-from .errors import UserError
+from ..datasets import PUBLISHED, nearest_dataset
+from ..errors import UserError
+from ..pipeline.config import load_config
 
 if TYPE_CHECKING:
-    from .datasets.supply import Findings
+    from ..datasets.supply import Findings
 
 app = typer.Typer(
     help="Published data sets: what is there, what is missing and how to get it (docs/data.md).",
@@ -38,8 +38,8 @@ def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
     """Say what is there, what is missing, and how to get it. Ends with 1 where one cannot be used."""
-    from .datasets.published import existing
-    from .datasets.supply import check
+    from ..datasets.published import existing
+    from ..datasets.supply import check
 
     chosen, below = _chosen(names, everything, config, root)
     if not _told([check(name, existing(below)) for name in chosen]):
@@ -55,7 +55,7 @@ def get(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archives.")] = False,
 ) -> None:
     """Download what may be downloaded, check it and unpack it. A broken download goes on where it was."""
-    from .datasets.supply import get
+    from ..datasets.supply import get
 
     chosen, below = _chosen(names, everything, config, root)
     found, failed = [], []
@@ -78,7 +78,7 @@ def _chosen(
     names: list[str] | None, everything: bool, config: Path | None, root: Path | None
 ) -> tuple[list[str], Path]:
     """Which data sets a command is about, and where they lie."""
-    from .datasets.published import data_root
+    from ..datasets.published import data_root
 
     c = load_config(config, absent=True) if config else None
     chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))

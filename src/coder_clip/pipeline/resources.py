@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifacts import Paths
-from .datasets import PUBLISHED
+from ..datasets import PUBLISHED
+from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
     from .config import Config
@@ -106,7 +106,7 @@ def _sizes(config: Config, dataset: str) -> Sizes:
     """Images a split and classes: of the manifest, before there is one of a published data set's entry."""
     path = Paths(config.results).manifest(dataset)
     if not path.is_file() and dataset in PUBLISHED and config.datasets[dataset].root is None:
-        from .datasets.entry import entry
+        from ..datasets.entry import entry
 
         found = entry(dataset)
         return {split: n for split, n in found.splits[0].counts.items()}, found.n_classes

@@ -22,14 +22,21 @@ from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
 
-from coder_clip import memory
-from coder_clip.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
-from coder_clip.encoder_spec import EncoderSpec as EncoderSpec  # public here
-from coder_clip.encoder_spec import Precision
+from coder_clip.encoders import memory
+from coder_clip.encoders.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
+from coder_clip.encoders.preprocessing import Preprocess
+from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
+from coder_clip.encoders.spec import Precision
+from coder_clip.encoders.text_towers import (
+    Cut,
+    batches_by_length,
+    can_cut,
+    needed_lengths,
+    over_length,
+    text_features,
+)
 from coder_clip.errors import UserError, nearest
-from coder_clip.exact import stored
-from coder_clip.preprocessing import Preprocess
-from coder_clip.text_towers import Cut, batches_by_length, can_cut, needed_lengths, over_length, text_features
+from coder_clip.foundation.exact import stored
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from .artifacts import Paths, write_json
+from ..foundation.artifacts import Paths, write_json
 
 PACKAGES = (
     *("coder-clip", "torch", "open_clip_torch", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn"),

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, cli_data, cli_photos, cli_texts
-from .config import ONLY_PRESENT, Config, load_config
-from .config import schema as config_schema
-from .errors import UserError, nearest
-from .methods import ABLATIONS, FEW_SHOT
-from .reporting.exhibits import FIGURES, TABLES
+from .. import __version__
+from ..baselines.methods import ABLATIONS, FEW_SHOT
+from ..errors import UserError, nearest
+from ..pipeline.config import ONLY_PRESENT, Config, load_config
+from ..pipeline.config import schema as config_schema
+from ..reporting.exhibits import FIGURES, TABLES
+from . import data as cli_data
+from . import photos as cli_photos
+from . import texts as cli_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,12 +135,12 @@ def check(
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
     if profile is None:
-        from .checks import check
+        from ..preflight.checks import check
 
         _lines(check(c, config))
         return
-    from .datasets.supply import refuse_absent
-    from .slurm.check import check as check_cluster
+    from ..datasets.supply import refuse_absent
+    from ..slurm.check import check as check_cluster
 
     refuse_absent(c, config)
     wrong = 0
@@ -151,7 +154,7 @@ def check(
 @app.command(rich_help_panel=GENERAL)
 def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Fetch weights and published data sets, for machines without network (docs/slurm.md)."""
-    from .slurm.staging import stage
+    from ..slurm.staging import stage
 
     _lines(stage(load_config(config)))
 
@@ -181,7 +184,7 @@ def usage(
     """
     import csv
 
-    from .slurm.usage import lines, table, usage
+    from ..slurm.usage import lines, table, usage
 
     rows = usage(Path(load_config(config).results))
     if as_csv:
@@ -210,7 +213,7 @@ def generate_texts(
     c = load_config(config)
     chosen = _chosen("data set", dataset, c.datasets)
     if dry_run:
-        from .texts.llm.ahead import ahead
+        from ..texts.llm.ahead import ahead
 
         _lines(ahead(c, chosen))
         return
@@ -416,7 +419,7 @@ def record(
     ] = False,
 ) -> None:
     """Record every finished phase in DVC. Every run does this by itself at its end."""
-    from .tracking.record import record
+    from ..tracking.record import record
 
     tracked, outcome = record(config, set_aside)
     _lines(outcome.lines(tracked))
@@ -427,8 +430,8 @@ def record(
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
-    from .tracking.adopt import adopt
-    from .tracking.stages import tracked
+    from ..tracking.adopt import adopt
+    from ..tracking.stages import tracked
 
     _lines(adopt(tracked(config)).lines() or ["nothing to adopt"])
 
@@ -449,7 +452,7 @@ def push(
     ] = False,
 ) -> None:
     """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
-    from .tracking.share import push
+    from ..tracking.share import push
 
     _told(push(str(config), remote, jobs, verify))
 
@@ -457,7 +460,7 @@ def push(
 @app.command(rich_help_panel=SHARING)
 def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
     """Bring what this commit records, each file verified. Needs no remote for what was here before."""
-    from .tracking.share import pull
+    from ..tracking.share import pull
 
     _told(pull(str(config), remote, jobs))
 
@@ -472,7 +475,7 @@ def _told(done: Any) -> None:
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Settle a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
-    from .tracking.merge import merge
+    from ..tracking.merge import merge
 
     _lines(merge(str(config)))
 
@@ -486,7 +489,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete, not only tell.")] = False,
 ) -> None:
     """Delete files that no commit of anybody's branches and tags needs. 'dvc gc' looks at the branches here alone."""
-    from .tracking.share import clean
+    from ..tracking.share import clean
 
     _lines(clean(cloud, remote, delete))
 
@@ -497,7 +500,7 @@ def status(
     remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
 ) -> None:
     """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes nothing."""
-    from .tracking.status import status, table
+    from ..tracking.status import status, table
 
     lines, notes = status(config, remote)
     _lines([*table(lines), *notes])
@@ -536,7 +539,7 @@ def explain(
 
     For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """
-    from .tracking.explain import explain, lines
+    from ..tracking.explain import explain, lines
 
     found = explain(table, row, column, config)
     _lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found))
@@ -572,7 +575,3 @@ def main() -> None:
         if end.code == 130:  # how typer ends after Control-C
             print("coder-clip: stopped", file=sys.stderr)
         raise
-
-
-if __name__ == "__main__":
-    main()

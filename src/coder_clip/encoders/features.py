@@ -21,12 +21,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.errors import UserError
-from coder_clip.exact import stored
-from coder_clip.progress import progress as progress_bar
+from coder_clip.foundation.exact import stored
+from coder_clip.foundation.progress import progress as progress_bar
 
 if TYPE_CHECKING:
-    from coder_clip.encoders import Encoder
-    from coder_clip.preprocessing import Preprocess
+    from coder_clip.encoders.encoder import Encoder
+    from coder_clip.encoders.preprocessing import Preprocess
 
 log = logging.getLogger(__name__)
 

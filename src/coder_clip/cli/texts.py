@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .artifacts import Paths, write_json
-from .config import Config, DatasetConfig, load_config
-from .errors import UserError, nearest
+from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths, write_json
+from ..pipeline.config import Config, DatasetConfig, load_config
 
 if TYPE_CHECKING:
-    from .datasets.base import Templates
-    from .encoders import Encoder
-    from .texts.quality import Quality
-    from .texts.sets import PairSet, TextSet
+    from ..datasets.base import Templates
+    from ..encoders.encoder import Encoder
+    from ..texts.quality import Quality
+    from ..texts.sets import PairSet, TextSet
 
 CONFIG = typer.Option(
     "--config", "-c", help="Configuration file.", envvar="CODER_CLIP_CONFIG", show_envvar=False, metavar="FILE"
@@ -54,7 +54,7 @@ def import_texts(
     config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
 ) -> None:
     """Make a text set of texts that others published: every class name matched, provenance kept."""
-    from .texts.importers import Mismatch, import_texts
+    from ..texts.importers import Mismatch, import_texts
 
     target = out or Path(f"data/texts/{dataset}.{form}.json")
     beside = pair_file(target)
@@ -107,9 +107,9 @@ def report(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
     """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
-    from .encoders import EncoderSpec, load_encoder
-    from .phases.common import encoder_spec
-    from .texts.quality import findings, table
+    from ..encoders.encoder import EncoderSpec, load_encoder
+    from ..phases.common import encoder_spec
+    from ..texts.quality import findings, table
 
     c = load_config(config)
     if model is not None and model not in c.models:
@@ -151,9 +151,9 @@ def review(
     ] = None,
 ) -> None:
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
-    from .artifacts import read_json
-    from .texts.llm import store
-    from .texts.llm.review import Review, listed
+    from ..foundation.artifacts import read_json
+    from ..texts.llm import store
+    from ..texts.llm.review import Review, listed
 
     c = load_config(config)
     if dataset not in c.datasets:
@@ -204,7 +204,7 @@ def review(
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
     """Copy the made files, and say how a configuration reads them."""
-    from .artifacts import read_json
+    from ..foundation.artifacts import read_json
 
     files = {target: made[0]} if len(made) == 1 else dict(zip((target, pair_file(target)), made, strict=True))
     for path in files:
@@ -231,7 +231,7 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
 
 def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
     """The quality of a text set as this encoder and the data set's templates see it."""
-    from .texts.quality import quality
+    from ..texts.quality import quality
 
     def lengths(sentences: Sequence[str]) -> list[int]:
         """Tokens of each, ends included, as if the context had no end."""
@@ -272,7 +272,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
     """A text set and its pairs by themselves: the class names are those it has."""
-    from .texts.sets import load_pair_set, load_text_set, read_written
+    from ..texts.sets import load_pair_set, load_text_set, read_written
 
     document = read_written(path, path.stem)
     entries = document.get("classes", []) if isinstance(document, dict) else []
@@ -285,8 +285,8 @@ def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
 
 
 def _templates(config: Config, dataset: str) -> Templates:
-    from .datasets import BUILTIN, load_templates
-    from .datasets.base import Templates
+    from ..datasets import BUILTIN, load_templates
+    from ..datasets.base import Templates
 
     entry = config.datasets.get(dataset)
     if entry is not None:
@@ -298,7 +298,7 @@ def _templates(config: Config, dataset: str) -> Templates:
 
 def _coverage(config: Config, dataset: str) -> float | None:
     """Share of the rerank's comparisons with a text, over all models; None before a run."""
-    from .reporting.results import Results
+    from ..reporting.results import Results
 
     paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
     if dataset not in config.datasets or not all(p.is_file() for p in paths):
@@ -321,8 +321,8 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
-    from .datasets import PUBLISHED, load_dataset, nearest_dataset
-    from .datasets.entry import entry
+    from ..datasets import PUBLISHED, load_dataset, nearest_dataset
+    from ..datasets.entry import entry
 
     path = given or Path(f"data/classes/{dataset}.txt")
     if given is None and dataset in PUBLISHED:

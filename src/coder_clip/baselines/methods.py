@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import scan
+from ..foundation import scan
 
 Line = tuple[str, Any, str]  # colour of the palette, dashes, marker
-BASELINES = Path(__file__).parent / "baselines"
+BASELINES = Path(__file__).parent
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .artifacts import Paths
-from .work import SENTENCES, Sizes, counts, encoder_size, need
+from ..foundation.artifacts import Paths
+from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
-    from .config import Config
-    from .texts.llm.cost import Estimate
+    from ..pipeline.config import Config
+    from ..texts.llm.cost import Estimate
 
 START = 6.0  # seconds until a job's Python works
 ANSWER = 2.0  # seconds of a language model

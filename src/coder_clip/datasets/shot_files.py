@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from .errors import UserError
+from ..errors import UserError
 from .pickles import Record, read_plain_pickle
 
 DATUM = (

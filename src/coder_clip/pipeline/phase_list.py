@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from .config import Config
 
 FILE = Path("workflow/phases.yaml")
-OF_THIS_CODE = Path(__file__).parents[2] / FILE
+OF_THIS_CODE = Path(__file__).parents[3] / FILE
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from pydantic import (
     model_validator,
 )
 
-from .datasets import BUILTIN, PUBLISHED, nearest_dataset, zero_shot_only
-from .datasets.entry import entry
-from .errors import UserError, nearest
-from .methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
-from .settings import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
-from .shot_files import shot_file
+from ..baselines.methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
+from ..datasets import BUILTIN, PUBLISHED, nearest_dataset, zero_shot_only
+from ..datasets.entry import entry
+from ..datasets.shot_files import shot_file
+from ..errors import UserError, nearest
+from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -738,8 +738,8 @@ def switched(name: str, said: str) -> bool:
 
 def _present(config: Config, path: Path) -> Config:
     """Without the published data sets that are not here. UserError where none is left."""
-    from .datasets.published import data_root
-    from .datasets.supply import absent_data
+    from ..datasets.published import data_root
+    from ..datasets.supply import absent_data
 
     absent = absent_data(config)
     here = {name: given for name, given in config.datasets.items() if name not in absent}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

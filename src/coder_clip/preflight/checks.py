@@ -13,28 +13,28 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .checkpoints import Absent, find
-from .config import Config
-from .datasets import PUBLISHED, Dataset, listing, load_dataset
-from .datasets.entry import entry
-from .datasets.images import UnreadableImage, read_image
-from .datasets.published import PublishedDataset, data_root
-from .datasets.sanity import copies, lines, refuse_unusable
-from .datasets.supply import absent_data
-from .datasets.supply import check as check_data
-from .encoders import EncoderSpec, load_encoder, pick_device
-from .errors import UserError
-from .forecast import ASKED, ahead
-from .phases.common import encoder_spec
-from .phases.image_features import shot_images
-from .phases.manifest import shots_needed
-from .progress import progress
-from .texts.sets import load_pair_set, load_text_set
-from .texts.wordnet import WordNet
-from .work import Sizes
+from ..datasets import PUBLISHED, Dataset, listing, load_dataset
+from ..datasets.entry import entry
+from ..datasets.images import UnreadableImage, read_image
+from ..datasets.published import PublishedDataset, data_root
+from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.supply import absent_data
+from ..datasets.supply import check as check_data
+from ..encoders.checkpoints import Absent, find
+from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
+from ..errors import UserError
+from ..foundation.progress import progress
+from ..phases.common import encoder_spec
+from ..phases.image_features import shot_images
+from ..phases.manifest import shots_needed
+from ..pipeline.config import Config
+from ..pipeline.resources import Sizes
+from ..texts.sets import load_pair_set, load_text_set
+from ..texts.wordnet import WordNet
+from .estimate import ASKED, ahead
 
 if TYPE_CHECKING:
-    from .texts.llm.cost import Estimate
+    from ..texts.llm.cost import Estimate
 
 SHOWN = 3  # names in a line
 LONG = 8  # hours, from which on a GPU is worth a word
@@ -104,8 +104,8 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
     """Questions and money; UserError without the key, unless all answers are there."""
     if config.generator is None:
         return
-    from .texts.llm.cost import amount, total
-    from .texts.llm.server import api_key, place
+    from ..texts.llm.cost import amount, total
+    from ..texts.llm.server import api_key, place
 
     all_, prices = total(asked.values()), config.generator.prices
     costs = ""
@@ -121,8 +121,8 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
 
 def _asked(config: Config) -> dict[str, Estimate]:
     """Of a language model, for the texts of classes and for those of pairs."""
-    from .texts.llm.ahead import rows
-    from .texts.llm.cost import total
+    from ..texts.llm.ahead import rows
+    from ..texts.llm.cost import total
 
     found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
     for row in rows(config, list(config.datasets)):

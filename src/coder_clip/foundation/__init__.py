@@ -1,0 +1,1 @@
+"""What every other package stands on: files, progress, exact arithmetic, declarations read from source."""

@@ -1,0 +1,1 @@
+"""What the phases share: configuration, list of phases, sources, resources, locks."""

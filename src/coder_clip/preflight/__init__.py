@@ -1,0 +1,1 @@
+"""What would stop a run, and how long it takes, said before it starts."""

@@ -20,7 +20,7 @@ from PIL import Image
 from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import sha256
-from coder_clip.reporting import formats
+from coder_clip.reporting import answer, formats
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit
 from coder_clip.reporting.parts.table import Cell, Column, Table
@@ -33,12 +33,13 @@ PNG = base64.b64decode(
 
 
 def full(tmp_path: Path, **what: object) -> Results:
-    """A results tree with tables, and stand-ins for the figures: drawing has its own tests."""
+    """A results tree with stand-ins for the files of tables and figures: writing them has its own tests."""
     made = Fake(tmp_path / "results", **{"shots": (1, 4), **what})  # type: ignore[arg-type]
     results = made.write()
-    for name, exhibit in TABLES.items():
-        formats.write(exhibit.table(results), results.paths.table(name, ""))
-    results.paths.figure("x").parent.mkdir(parents=True)
+    for folder in (results.paths.table("x").parent, results.paths.figure("x").parent):
+        folder.mkdir(parents=True)
+    for name in TABLES:
+        results.paths.table(name).write_text(name)
     for name in FIGURES:
         results.paths.figure(name).write_bytes(PNG)
     return Results(made.root, made.datasets, made.models, made.shots)  # that has read nothing yet
@@ -76,12 +77,9 @@ class Tags(HTMLParser):
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
     """The embedded default's story, on its first screens; the figure follows the table of its name."""
     text = page(full(tmp_path, datasets=("rare",), classes=tuple(SPECIES)[:6]))
-    places = [
-        text.index(f'id="{item}"') for item in ("table-zero_shot", "table-name_dose", "figure-name_dose")
-    ]
+    order = ("table-zero_shot", "table-name_dose", "figure-name_dose", "table-candidates", "table-classes")
+    places = [text.index(f'id="{item}"') for item in order]
     assert places == sorted(places)
-    assert places[-1] < text.index('id="table-classes"')
-    assert "attributes alone, no name" in text
 
 
 def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
@@ -89,9 +87,10 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
     text = page(results, commands={"tables/settings": "coder-clip table settings --config mine.yaml"})
     tags = Tags(text)
     assert tags.open == []
-    left_out = {"name_dose"}  # of drawn data sets alone, and these results are of none
-    assert len(tags.all("img")) == len(FIGURES.keys() - left_out)
-    for name in TABLES.keys() - left_out:
+    silent = {"name_dose", "published"}  # these results are neither of drawn data sets nor of published ones
+    assert {name for name, e in {**TABLES, **FIGURES}.items() if e.nothing(results)} == silent
+    assert len(tags.all("img")) == len(FIGURES.keys() - silent)
+    for name in TABLES.keys() - silent:
         path = results.paths.table(name)
         assert f"results/tables/{name}.csv" in text
         assert sha256(path)[:12] in text
@@ -121,7 +120,7 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
     assert "weights_sha256" in text
     assert "cd1a5de5042a" in text
     assert "made up for tests" in text
-    assert text.index("Main result") < text.index('id="few-shot"')
+    assert text.index('aria-label="The answer"') < text.index('id="zero-shot"')
 
 
 def test_no_note_no_box(tmp_path: Path) -> None:
@@ -194,16 +193,71 @@ def test_same_bytes_every_time_and_everywhere(tmp_path: Path) -> None:
     assert str(tmp_path) not in pages[0]
 
 
-def test_headline_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
+def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=("one", "two", "three"))
     for dataset, low, high in (("one", 0.01, 0.03), ("two", -0.01, 0.03), ("three", -0.05, -0.01)):
-        document = results.rerank(dataset, "mini")
-        for m in document["methods"]:
-            m["against_clip"]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
-            m["against_clip"]["p_value"] = 0.2 if low < 0 < high else 0.001
+        for m in [
+            *results.rerank(dataset, "mini")["methods"],
+            *results.zero_shot(dataset, "mini")["methods"],
+        ]:
+            if m["against_clip"]:
+                m["against_clip"] |= {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
+    one, two, three = answer.answers(results)
+    assert [a.verdict for a in (one, two, three)] == ["better", "unclear", "worse"]
+    assert one.advice.startswith(
+        "Use “CODER + rerank”: clearly better than names alone, by +2.0 [+1.0, +3.0] points"
+    )
+    assert two.advice.startswith(
+        "Use names alone: the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
+    )
+    assert re.search(r"About [\d,]+ test images would settle 2 points\.$", two.advice)
+    assert three.advice == "Use names alone: the texts are clearly worse, by −3.0 [−5.0, −1.0] points."
     text = page(results)
-    verdicts = re.findall(r'<div class="verdict">(.*?)</div>', text)
-    assert verdicts == ["better than CLIP", "no clear difference", "worse than CLIP"]
+    assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse"]
+    assert one.numbers in text
+
+
+def test_many_answers_are_a_table(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=tuple(f"d{i}" for i in range(6)), shots=())
+    text = page(results)
+    assert "Against names alone, CODER is clearly better on" in text
+    assert text.count('<td class="n">+') + text.count('<td class="n">–</td></tr>') >= 6
+
+
+def test_each_reader_has_an_order_of_its_own(tmp_path: Path) -> None:
+    """A person's photos: errors before comparisons; a reproduction: published figures first. The rest is folded."""
+    for kind, changes in {
+        "photos": {"files": [{"path": "a"}]},
+        "published": {"split": "CoOp's split"},
+        "drawn": {},
+    }.items():
+        results = full(tmp_path / kind, datasets=("one",))
+        path = results.paths.manifest("one")
+        write_json(path, json.loads(path.read_text()) | changes)
+        results = Results(results.paths.root, results.datasets, results.models, results.shots)
+        text = page(results)
+        assert results.kind == kind
+        sections = re.findall(r'<h2 id="([\w-]+)">', text)
+        folded = re.findall(r'<details class="section"><summary><h2 id="([\w-]+)">', text)
+        opened = [s.lower().replace(" ", "-") for s in report.OPEN[kind]]
+        assert [s for s in sections if s not in folded] == [s for s in opened if s != "published-figures"]
+        assert folded[-2:] == ["made", "sources"]
+
+
+def test_errors_are_shown_with_their_images(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=("one",))
+    image = Fake(tmp_path).image
+    shown = [c.picture for row in TABLES["confusions"].table(results).rows for c in row if c.picture]
+    text = page(results, image=image)
+    photos = [a for a in Tags(text).all("img") if a.get("class") == "photo"]
+    assert [str(a["alt"]).split(" ")[0] for a in photos] == [image_id for _, image_id in shown]
+
+    def gone(dataset: str, image_id: str) -> Image.Image:
+        raise UserError("no folder")
+
+    text = page(results, image=gone)
+    assert 'class="photo"' not in text
+    assert shown[0][1] in text, "the image is named where it is not on this machine"
 
 
 def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) -> None:
@@ -216,6 +270,9 @@ def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) 
 def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Extra(Exhibit):
+        def nothing(self, results: Results) -> str:
+            return ""
+
         def table(self, results: Results) -> Table:
             frame = pd.DataFrame({"a": [1]})
             return Table("An extra", "More.", frame, [Column("a")], [[Cell("1")]])

@@ -21,13 +21,13 @@ from torch import Tensor
 from ..datasets.base import Templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError
+from ..evaluation.reasons import ScoringTexts, Term, for_and_against
 from ..foundation.artifacts import read_tensors, write_tensors
 from ..neighbors import MEAN_KINDS, TextNeighbors
 from ..rerank import OneToOne
 from ..texts.sets import TextSet
 from .decisions import Comparison, Decisions, by_rerank, by_score, check_classes, compare, margins
 from .encoding import PhotoEncoder, encoder_spec
-from .reasons import ScoringTexts, Term, for_and_against
 from .texts import TEMPLATES, Row, Texts, rows, text_set
 
 EXPORTED = 1  # format of exported files

@@ -1,6 +1,6 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
-The page needs nothing besides itself: styles and script are inline, figures are base64, and a content security
+The page needs nothing besides itself: styles and script are inline, images are base64, and a content security
 policy forbids requests and any script but its own. All text is escaped. There is no time, host or version in it.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,33 +19,43 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..baselines.methods import LABELS, METHODS
+from ..baselines.methods import METHODS
 from ..errors import UserError
-from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json, write_text
 from ..protocols import REASONS, SETTINGS
+from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
-from .parts.cells import percent, points
+from .parts.layout import thumbnail
+from .parts.style import Loader
 from .parts.table import Table
 from .results import Results, Source
 
+# What each reader wants first, open and in this order (`Results.kind`); other sections follow, folded.
+OPEN = {
+    "photos": ("Errors", "Zero-shot", "Few-shot"),
+    "drawn": ("Zero-shot", "Few-shot", "Errors", "Texts"),
+    "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
+}
+FEW = 4  # answers that are told in sentences; more are a table
 ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
 TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
+SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A table or figure on the page."""
+    """A table or figure on the page. pictures: (data set, image id) -> base64 PNG."""
 
     name: str
     title: str
     caption: str
+    detail: bool
     source: Source
     artefacts: list[Source]
     table: Table | None = None
     groups: Sequence[bool] = ()
-    notes: Sequence[str] = ()
+    pictures: Mapping[tuple[str, str], str] | None = None
     alt: str = ""
     image: str = ""
     width: int = 0
@@ -56,6 +67,7 @@ class _Section:
     anchor: str
     title: str
     about: str
+    open: bool
     items: list[_Item]
 
 
@@ -67,21 +79,29 @@ def render(
     note: str = "",
     config_text: str = "",
     commands: Mapping[str, str] | None = None,
+    image: Loader | None = None,
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
     note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. commands:
     ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default; ``reproduce`` -> the command that makes
-    everything. UserError for a missing file.
+    everything. image: loads images of errors; without it, or where they are not on this machine, the page names them.
+    UserError for a missing file.
     """
     commands = commands or {}
     script = _asset("report.js.j2")
+    sections, silent = _sections(results, commands, image)
+    found = answers(results)
     page = _template().render(
         title=title,
+        kind=results.kind,
         note=note,
-        headline=_headline(results),
+        answers=found,
+        overall=overall(found) if len(found) > FEW else "",
         setting=results.main_setting,
-        sections=_sections(results, commands),
+        sections=sections,
+        silent=silent,
+        files=_files(sections),
         about={m.label: m.about for m in METHODS.values()},
         settings=[asdict(s) for s in SETTINGS.values()],
         reasons=REASONS,
@@ -102,19 +122,14 @@ def render(
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    setting = results.main_setting
     for dataset, model in results:
-        numbers = {
-            m["method"]: m["accuracy"]["value"]
-            for m in results.methods(dataset, model)
-            if m["setting"] in ("any", setting)
-        }
+        numbers = {m: e["accuracy"]["value"] for m, e in results.main_methods(dataset, model).items()}
         for shots in results.shots_of(dataset):
-            document = results.adapter(dataset, model, shots)
-            few = results.few_shot_setting(document)
+            summary = results.adapter(dataset, model, shots)["summary"]
+            few = results.setting_of(summary)
             numbers |= {
                 f"{s['method']}_{shots}_shots": s["accuracy"]["mean"]
-                for s in document["summary"]
+                for s in summary
                 if s["setting"] == few and s["method"] != "clip_ensemble"
             }
         found.setdefault(dataset, {})[model] = numbers
@@ -129,39 +144,69 @@ def write_metrics(results: Results, out: str | Path) -> None:
 # ---- what the page shows
 
 
-def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
-    """The exhibits by section; one whose table is optional and empty is left out, and a section without any."""
+def _sections(
+    results: Results, commands: Mapping[str, str], image: Loader | None
+) -> tuple[list[_Section], dict[str, list[str]]]:
+    """The exhibits by section, in the order of the reader; and what says nothing here: reason -> titles."""
     items: dict[str, list[_Item]] = {}
+    silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
+        if why := exhibit.nothing(results):
+            title = exhibit.drawing.title if exhibit.has_figure else exhibit.table(results).title
+            silent.setdefault(why, []).append(title)
+            continue
         found = items.setdefault(exhibit.section, [])
         if exhibit.has_table:
-            item = _table(results, exhibit, commands)
-            if item.table is not None and item.table.optional and not item.table.rows:
-                continue
-            found.append(item)
+            found.append(_table(results, exhibit, commands, image))
         if exhibit.has_figure:
             found.append(_figure(results, exhibit, commands))
-    return [
-        _Section(title.lower().replace(" ", "-"), title, SECTIONS.get(title, ""), found)
-        for title, found in items.items()
-        if found
+    opened = OPEN[results.kind]
+    new = [title for title in items if title not in SECTIONS]
+    order = [*opened, *new, *(title for title in SECTIONS if title not in opened)]
+    sections = [
+        _Section(
+            title.lower().replace(" ", "-"),
+            title,
+            SECTIONS.get(title, ""),
+            title in (*opened, *new),
+            items[title],
+        )
+        for title in order
+        if title in items
     ]
+    return sections, silent
 
 
-def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> _Item:
+def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str], image: Loader | None) -> _Item:
     name = exhibit.name
     table = exhibit.table(results)
     command = commands.get(f"tables/{name}", f"coder-clip table {name}")
+    shown = [cell.picture for row in table.rows for cell in row if cell.picture]
     return _Item(
         name=f"table-{name}",
         title=table.title,
         caption=table.caption,
+        detail=exhibit.detail,
         source=results.source(results.paths.table(name), command),
         artefacts=results.sources(exhibit.phases),
         table=table,
         groups=table.groups(),
-        notes=table.notes,
+        pictures=_pictures(shown, image) if image else {},
     )
+
+
+def _pictures(shown: Iterable[tuple[str, str]], image: Loader) -> dict[tuple[str, str], str]:
+    """Small PNGs of images; none of a data set that is not on this machine."""
+    found = {}
+    for dataset, image_id in shown:
+        try:
+            picture = image(dataset, image_id)
+        except UserError:
+            continue
+        out = io.BytesIO()
+        thumbnail(picture, SIDE).save(out, "PNG")
+        found[dataset, image_id] = base64.b64encode(out.getvalue()).decode()
+    return found
 
 
 def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> _Item:
@@ -174,6 +219,7 @@ def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> 
         name=f"figure-{name}",
         title=drawing.title,
         caption=drawing.caption,
+        detail=exhibit.detail,
         source=source,
         artefacts=results.sources(exhibit.phases),
         alt=drawing.alt,
@@ -191,44 +237,10 @@ def _size(path: Path, data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _headline(results: Results) -> list[dict[str, str]]:
-    """For each data set and model: CLIP, CODER (after the rerank if there was one), and what it changes."""
-    found = []
-    setting = results.main_setting
-    for dataset, model in results:
-        by_method = {
-            m["method"]: m for m in results.methods(dataset, model) if m["setting"] in ("any", setting)
-        }
-        off = results.rerank_off(dataset, model)
-        last = next((m for m in ("coder_rerank", "coder")[bool(off) :] if m in by_method), None)
-        if last is None or "clip" not in by_method:
-            continue
-        test = by_method[last]["against_clip"]
-        change = test["difference"]
-        sure = clear(change) or "unclear"
-        found.append(
-            {
-                "dataset": dataset,
-                "model": model if len(results.models) > 1 else "",
-                "clip": percent(by_method["clip"]["accuracy"]["value"]),
-                "method": LABELS[last],
-                "coder": percent(by_method[last]["accuracy"]["value"]),
-                "difference": points(change["value"]),
-                "low": points(change["low"]),
-                "high": points(change["high"]),
-                "rerank_off": off,
-                "alone": percent(by_method["attributes_alone"]["accuracy"]["value"])
-                if "attributes_alone" in by_method
-                else "",
-                "sure": sure,
-                "verdict": {
-                    "better": "better than CLIP",
-                    "worse": "worse than CLIP",
-                    "unclear": "no clear difference",
-                }[sure],
-            }
-        )
-    return found
+def _files(sections: list[_Section]) -> list[Source]:
+    """Every file behind the tables and figures, once."""
+    found = {a.path: a for s in sections for item in s.items for a in item.artefacts}
+    return [found[path] for path in sorted(found)]
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:

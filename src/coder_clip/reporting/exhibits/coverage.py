@@ -6,23 +6,30 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from ..parts import cells, frames, layout
-from ..parts.style import GREY, Drawing, Loader
+from ..parts.style import Drawing, Loader
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
 SECTION = "Texts"
 ORDER = 20
 PHASES = ("rerank",)
+DETAIL = True
 
 CAPTION = (
     "For how many of the images that the rerank looks at it had one-to-one texts: for every pair of their likeliest "
     "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all pairs of all images "
     "looked at. Pairs: how many different ones these are, and how many of them have texts."
 )
+SHARES = {"every_pair": "Every pair (%)", "some": "Some (%)", "none": "None (%)"}
+SHARES |= {"comparisons": "Comparisons (%)"}
+
+
+def nothing(results: Results) -> str:
+    """Without a rerank nothing is compared."""
+    return results.no_pairs
 
 
 def table(results: Results) -> Table:
@@ -31,100 +38,58 @@ def table(results: Results) -> Table:
     for dataset, model in results:
         for m in frames.in_order(results.rerank(dataset, model)["methods"]):
             decisions, pairs = m["decisions"], m["compared_pairs"]
-            records.append(
-                {
-                    "dataset": dataset,
-                    "model": model,
-                    "setting": m["setting"],
-                    "looked_at": decisions["all"],
-                    **{k: _share(decisions[k], decisions["all"]) for k in ("every_pair", "some", "none")},
-                    "comparisons": m["coverage"],
-                    "pairs": pairs["different"],
-                    "pairs_with_text": pairs["with_text"],
-                }
-            )
-    columns = ["dataset", "model", "setting", "looked_at", "every_pair", "some", "none", "comparisons"]
-    frame = pd.DataFrame(records, columns=[*columns, "pairs", "pairs_with_text"])
-    frame = frame.astype(dict.fromkeys(("every_pair", "some", "none", "comparisons"), "float64"))
-    rows = [
-        [
-            *cells.place_cells(results, r),
-            Cell(r["setting"]),
-            Cell(str(r["looked_at"]), r["looked_at"]),
-            *(Cell(cells.percent(r[k]), r[k]) for k in ("every_pair", "some", "none", "comparisons")),
-            Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),
-        ]
-        for r in records
-    ]
-    labels = ["Looked at", "Every pair (%)", "Some (%)", "None (%)", "Comparisons (%)", "Pairs with texts"]
-    return Table(
+            record = {"dataset": dataset, "model": model, "setting": m["setting"]}
+            record["looked_at"] = n = decisions["all"]
+            record |= {k: decisions[k] / n if n else None for k in ("every_pair", "some", "none")}
+            record |= {"comparisons": m["coverage"], "pairs": pairs["different"]}
+            records.append({**record, "pairs_with_text": pairs["with_text"]})
+    columns = ["dataset", "model", "setting", "looked_at", *SHARES, "pairs", "pairs_with_text"]
+    return cells.table(
+        results,
         "One-to-one texts: coverage",
-        f"{CAPTION}{cells.only(results)}",
-        frame,
-        [*cells.place(results), Column("Setting", numeric=False), *(Column(label) for label in labels)],
-        rows,
+        CAPTION,
+        pd.DataFrame(records, columns=columns).astype(dict.fromkeys(SHARES, "float64")),
+        [
+            (Column("Setting", numeric=False), cells.words("setting")),
+            (Column("Looked at"), cells.count("looked_at")),
+            *(
+                (Column(label, wide=key in ("some", "none")), cells.share(key))
+                for key, label in SHARES.items()
+            ),
+            (
+                Column("Pairs with texts"),
+                lambda r: Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),
+            ),
+        ],
     )
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-# ---- the figure
 
 
 def draw(results: Results, image: Loader) -> Figure:
     """Share of the rerank's comparisons and decisions with texts, against the number of pairs that have them."""
-    found = {}
-    for dataset, model in results:
-        if m := results.rerank_that_looks(results.rerank(dataset, model)):
-            found[dataset, model] = m
-    if not found:
-        return layout.message("The rerank looks at no image in this run.")
-    datasets = [d for d in results.datasets if any(d == place[0] for place in found)]
+    looks = {place: results.rerank_that_looks(results.rerank(*place)) for place in results}
+    datasets = [d for d in results.datasets if any(looks[d, m] for m in results.models)]
     figure, panels = layout.panels(len(datasets))
     for ax, dataset in zip(panels, datasets, strict=True):
         for i, model in enumerate(results.models):
-            if (dataset, model) not in found:
+            if (m := looks[dataset, model]) is None:
                 continue
-            m, look = found[dataset, model], layout.model(i)
+            look = layout.model(i)
             at = [p["pairs"] for p in m["coverage_curve"]]
-            for key, style in (("comparisons", "-"), ("decisions", "--")):
-                ax.plot(at, [100 * p[key] for p in m["coverage_curve"]], color=look["color"], linestyle=style)
-            ax.plot(
-                max(1, m["compared_pairs"]["with_text"]),
-                100 * m["coverage"],
-                color=look["color"],
-                marker=look["marker"],
-                markersize=5.5,
-                markeredgecolor="white",
-                markeredgewidth=0.7,
-                linestyle="",
-                clip_on=False,
-                zorder=4,
-            )
-        ax.set_title(layout.plain(dataset) if len(datasets) > 1 else layout.title(results, dataset, ""))
+            for key, dashes in (("comparisons", "-"), ("decisions", "--")):
+                values = [100 * p[key] for p in m["coverage_curve"]]
+                ax.plot(at, values, color=look["color"], linestyle=dashes)
+            layout.mark(ax, max(1, m["compared_pairs"]["with_text"]), 100 * m["coverage"], look)
+        layout.set_title(ax, results, dataset)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
         ax.set_ylim(0, 103)
-        ax.yaxis.set_major_locator(MaxNLocator(5))
     layout.outer_labels(panels, "Pairs with texts", "Covered (%)")
-    handles = [
-        Line2D([], [], color=GREY, linestyle="-", label="comparisons"),
-        Line2D([], [], color=GREY, linestyle="--", label="decisions, every pair"),
+    this = [
+        layout.entry(f"{m}, this run", layout.model(i), dashes="") for i, m in layout.named_models(results)
     ]
-    several = len(results.models) > 1
-    handles += [
-        Line2D(
-            [],
-            [],
-            **{**layout.model(i), "linestyle": ""},
-            label=f"{layout.plain(model)}, this run" if several else "this run",
-        )
-        for i, model in enumerate(results.models)
-    ]
-    layout.legend_below(figure, handles, columns=4)
+    solid = [layout.entry("comparisons"), layout.entry("decisions, every pair", dashes="--")]
+    layout.legend_below(figure, [*solid, *(this or [layout.entry("this run", layout.model(0), dashes="")])])
     return figure
 
 

@@ -14,10 +14,16 @@ from ..parts import layout
 from ..parts.style import BLUE, DOUBLE, GREY, VERMILLION, Drawing, Loader
 from ..results import Results
 
-SECTION = "Zero-shot"
-ORDER = 70
+SECTION = "Errors"
+ORDER = 30
 PHASES = ("rerank",)
 SHOWS_IMAGES = True
+
+
+def nothing(results: Results) -> str:
+    """A rerank that moved no image."""
+    moved = any(p["fixed"] + p["broke"] for place in results for p in results.rerank(*place)["pairs"])
+    return "" if moved else results.no_pairs or "the rerank changed the class of no image"
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -28,7 +34,7 @@ def draw(results: Results, image: Loader) -> Figure:
     blocks = []
     for dataset in results.datasets:
         document = results.rerank(dataset, model)
-        main = results.rerank_setting(document)
+        main = results.setting_of(document["methods"])
         # where validation chose to rerank nothing, the published threshold still shows what it would change
         by_setting = {
             s: [p for p in document["pairs"] if p["setting"] == s and p["fixed"] + p["broke"]]
@@ -52,7 +58,7 @@ def draw(results: Results, image: Loader) -> Figure:
         y = 1 - (top + 0.16) / total
         figure.text(0.08 / DOUBLE, y, layout.title(results, dataset, model), fontweight="bold", va="center")
         if not pairs:
-            setting = results.rerank_setting(document)
+            setting = results.setting_of(document["methods"])
             m = next((m for m in document["methods"] if m["setting"] == setting), None)
             gate = f" (threshold {m['threshold']:g}, {m['looked_at']} looked at)" if m else ""
             text = f"Setting '{setting}': no image was put right or wrong{gate}."
@@ -79,7 +85,7 @@ FIGURE = Drawing(
 
 
 def _pair_bars(ax: Axes, pairs: list[dict[str, Any]], classes: list[str]) -> None:
-    """Right: put right; left: put wrong; one row a pair."""
+    """Right: put right; left: put wrong; one row for each pair."""
     y = np.arange(len(pairs))
     widest = max(max(p["fixed"], p["broke"]) for p in pairs)
     ax.barh(y, [p["fixed"] for p in pairs], 0.5, color=BLUE)

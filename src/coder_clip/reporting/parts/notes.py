@@ -7,11 +7,6 @@ from collections.abc import Callable, Iterable
 from ..results import Results
 
 
-def of(*notes: str) -> tuple[str, ...]:
-    """Those that have something to say."""
-    return tuple(note for note in notes if note)
-
-
 def splits(results: Results, datasets: Iterable[str]) -> str:
     """Which split of each published data set the numbers are of: they compare with others' of the same one alone."""
     places: dict[str, list[str]] = {}

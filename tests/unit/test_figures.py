@@ -168,9 +168,8 @@ def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) 
 
 
 def test_nothing_reranked_is_said(tmp_path: Path) -> None:
-    for name in ("rerank_pairs", "rerank_threshold", "coverage"):
-        (text,) = texts(drawn(name, fake(tmp_path / name, reranked=False)))
-        assert text.get_text().replace("\n", " ") == "Nothing to show: no setting reranks an image."
+    (text,) = texts(drawn("rerank_threshold", fake(tmp_path, reranked=False)))
+    assert text.get_text().replace("\n", " ") == "Nothing to show: no setting reranks an image."
 
 
 @pytest.mark.parametrize(
@@ -252,7 +251,7 @@ def test_missing_file_names_the_command(tmp_path: Path) -> None:
         UserError,
         match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
     ):
-        FIGURES["rerank_pairs"].figure(results, made.image)
+        FIGURES["rerank_threshold"].figure(results, made.image)
 
 
 @pytest.mark.parametrize("name", FIGURES)

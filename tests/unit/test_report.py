@@ -169,16 +169,10 @@ def test_needs_nothing_else(tmp_path: Path) -> None:
 def test_the_page_says_who_wrote_the_one_to_one_texts(tmp_path: Path) -> None:
     """A language model's texts and its rerank would stand there without an author."""
     text = page(full(tmp_path))
-    row = re.search(
-        r"<tr><th[^>]*>[^<]*</th><td>one_to_one</td><td class=\"n\">(\d+)</td><td[^>]*>(.*?)</td></tr>",
-        text,
-        re.S,
-    )
-    assert row is not None
-    assert row[1] == "3"
-    assert "model" in row[2]
-    assert "tiny" in row[2]
-    assert "pairs.compared" in row[2]
+    assert "3 one_to_one texts</summary>" in text
+    origin = text.split("origin:")[1].split("</pre>")[0]
+    assert re.search(r"one_to_one:\s+source: llm\s+model: tiny", origin)
+    assert re.search(r"pairs:\s+compared: 9", origin)
 
 
 def test_every_image_has_text_and_size(tmp_path: Path) -> None:

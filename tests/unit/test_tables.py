@@ -48,7 +48,8 @@ COLUMNS = {  # what people's scripts read
     "few_shot_paired": "dataset model method setting shots difference difference_low difference_high p_value p_holm "
     "fixed broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
-    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
+    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text "
+    "pairs_for_90",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
     "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low difference_high p_value "
@@ -489,5 +490,6 @@ def test_coverage_shows_every_setting_and_no_share_of_nothing(tmp_path: Path) ->
     frame = table.frame.set_index("setting")
     assert list(frame.index) == ["as_published", "corrected", "clean"]
     assert frame.loc["corrected", "every_pair"] == pytest.approx(0.8)
-    assert frame.loc["clean"].isna().sum() == 4
-    assert [c.text for c in table.rows[2][2:]] == ["–", "–", "–", "–", "0 of 0"]
+    assert frame.loc["clean"].isna().sum() == 5
+    assert frame.loc["corrected", "pairs_for_90"] == 30
+    assert [c.text for c in table.rows[2][2:]] == ["–", "–", "–", "–", "0 of 0", "–"]

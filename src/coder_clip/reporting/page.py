@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -37,7 +38,6 @@ OPEN = {
     "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
 }
 FEW = 4  # answers that are told in sentences; more are a table
-ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
 TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
@@ -108,7 +108,6 @@ def render(
         encoders=_encoders(results),
         datasets=_datasets(results),
         texts=_texts(results),
-        templates=_templates(results),
         environment=results.paths.environment.name,
         config_text=config_text,
         reproduce=commands.get("reproduce", ""),
@@ -248,16 +247,11 @@ def _encoders(results: Results) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for dataset, model in results:
         info = results.encoder(dataset, model)
-        for entry in found:
-            if entry["name"] == model and entry["info"] == info:
-                entry["datasets"].append(dataset)
-                break
+        same = next((e for e in found if (e["name"], e["info"]) == (model, info)), None)
+        if same:
+            same["datasets"].append(dataset)
         else:
-            shown = {k: str(info[k]) for k in ENCODER if k in info}
-            detail = {k: str(v) for k, v in info.items() if k not in ENCODER}
-            found.append(
-                {"name": model, "info": info, "shown": shown, "detail": detail, "datasets": [dataset]}
-            )
+            found.append({"name": model, "info": info, "datasets": [dataset]})
     return found
 
 
@@ -265,77 +259,26 @@ def _datasets(results: Results) -> list[dict[str, Any]]:
     found = []
     for dataset in results.datasets:
         m = results.manifest(dataset)
-        found.append(
-            {
-                "name": dataset,
-                "classes": len(m["classes"]),
-                "images": m["images"],
-                "split": results.split(dataset),
-                "fingerprint": m["fingerprint"],
-                "unreadable": results.unreadable(dataset),
-            }
-        )
-    return found
-
-
-def _templates(results: Results) -> list[dict[str, Any]]:
-    """For each data set the sentences of every kind; data sets with the same sentences stand together."""
-    found: list[dict[str, Any]] = []
-    for dataset in results.datasets:
-        templates = {
-            kind.replace("_", "-"): [lines] if isinstance(lines, str) else list(lines)
-            for kind, lines in results.templates(dataset).items()
-        }
-        same = next((t for t in found if t["kinds"] == templates), None)
-        if same:
-            same["datasets"].append(dataset)
-        elif templates:
-            found.append({"datasets": [dataset], "kinds": templates})
+        entry = {"name": dataset, "classes": len(m["classes"]), "images": m["images"]}
+        entry |= {"split": results.split(dataset), "fingerprint": m["fingerprint"]}
+        found.append({**entry, "unreadable": results.unreadable(dataset)})
     return found
 
 
 def _texts(results: Results) -> list[dict[str, Any]]:
-    """For each data set and kind of text: how many there are, and what the text set says of its origin."""
+    """For each data set how many texts there are of each kind, their sentences, and what is said of their origin."""
     found = []
     for dataset in results.datasets:
-        text_set = results.texts(dataset)
-        provenance = text_set.get("provenance", {})
-        kinds = [k for k in TEXT_KINDS if any(k in c for c in text_set["classes"])]
-        rows = [
-            {
-                "kind": kind,
-                "count": len(text_set["classes"])
-                if kind == "name"
-                else sum(len(c.get(kind, ())) for c in text_set["classes"]),
-                "origin": _flat(provenance.get(kind, {})),
-            }
-            for kind in ("name", *kinds)
-        ]
-        rest = {k: _flat(v) for k, v in provenance.items() if k not in ("name", *kinds)}
-        rows.append(_one_to_one(results.one_to_one_texts(dataset)))
-        found.append({"dataset": dataset, "rows": rows, "rest": rest})
+        texts, pairs = results.texts(dataset), results.one_to_one_texts(dataset)
+        counts = {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in TEXT_KINDS}
+        sides = [p.get(side, ()) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")]
+        counts = {"name": len(texts["classes"]), **counts, "one_to_one": sum(map(len, sides))}
+        origin = {**texts.get("provenance", {}), **pairs.get("provenance", {})}
+        templates = results.templates(dataset)
+        found.append(
+            {"dataset": dataset, "counts": counts, "about": {"sentences": templates, "origin": origin}}
+        )
     return found
-
-
-def _one_to_one(pairs: dict[str, Any]) -> dict[str, Any]:
-    """The same of the texts that tell two classes apart: those of pairs that the rerank can compare."""
-    texts = sum(len(p.get(side, ())) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a"))
-    origin = [line for part in pairs.get("provenance", {}).items() for line in _origin(*part)]
-    return {"kind": "one_to_one", "count": texts, "origin": origin}
-
-
-def _origin(part: str, value: Any) -> list[tuple[str, str]]:
-    """Provenance of one-to-one texts; what is said of the texts themselves needs no name before it."""
-    return _flat(value, "" if part == "one_to_one" else part)
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested provenance as (key, text) lines."""
-    if isinstance(value, Mapping):
-        return [line for k, v in value.items() for line in _flat(v, f"{name}.{k}" if name else str(k))]
-    if isinstance(value, (list, tuple)):
-        return [(name, ", ".join(str(v) for v in value))]
-    return [(name, str(value))]
 
 
 # ---- templates
@@ -351,6 +294,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["short"] = lambda text: str(text)[:12]
+    environment.filters["yaml"] = lambda document: yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True
+    )
     return environment
 
 

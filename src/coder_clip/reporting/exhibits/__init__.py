@@ -9,7 +9,7 @@ A module declares, as literals::
     DETAIL = True                         only for what the report shows folded
 
 and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. Where there may be
-nothing to show it defines ``nothing``, too, a function from `Results` to the reason ("" where there is something). The
+nothing to show it has ``nothing``, too, a function from `Results` to the reason ("" where there is something). The
 rules, the command line, the report and the tests find it here; nothing else lists it.
 """
 

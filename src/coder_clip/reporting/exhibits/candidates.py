@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..parts import cells, frames
@@ -26,11 +28,7 @@ COLUMNS = {  # quantity and gate: label
     ("accuracy", "open"): "Top-1, no gate (%)",
     ("oracle", "open"): "Oracle, no gate (%)",
 }
-
-
-def nothing(results: Results) -> str:
-    """Without a rerank there are no candidates."""
-    return results.no_pairs
+nothing = attrgetter("no_pairs")
 
 
 def table(results: Results) -> Table:

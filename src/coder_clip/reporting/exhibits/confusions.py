@@ -70,7 +70,20 @@ def table(results: Results) -> Table:
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],
         shown=shown,
+        notes=_changed(results),
     )
+
+
+def _changed(results: Results) -> list[str]:
+    """How many images the rerank put right and wrong, where it moved any."""
+    said = []
+    for dataset, model in results:
+        pairs = [p for p in results.rerank(dataset, model)["pairs"] if p["setting"] == results.main_setting]
+        fixed, broke = (sum(p[key] for p in pairs) for key in ("fixed", "broke"))
+        if fixed + broke:
+            where = f"{dataset} with {model}" if len(results.models) > 1 else dataset
+            said.append(f"{fixed} images right and {broke} wrong ({where})")
+    return [f"The rerank put {'; '.join(said)}."] if said else []
 
 
 def _picture(r: cells.Record) -> Cell:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from ..parts import cells, frames, layout
-from ..parts.style import Drawing, Loader
+from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
@@ -21,15 +19,13 @@ DETAIL = True
 CAPTION = (
     "For how many of the images that the rerank looks at it had one-to-one texts: for every pair of their likeliest "
     "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all pairs of all images "
-    "looked at. Pairs: how many different ones these are, and how many of them have texts."
+    "looked at. Pairs: how many different ones these are, how many of them have texts, and how many of the most "
+    "frequent ones it would take for 90 % of the comparisons."
 )
+GOAL = 0.9
 SHARES = {"every_pair": "Every pair (%)", "some": "Some (%)", "none": "None (%)"}
 SHARES |= {"comparisons": "Comparisons (%)"}
-
-
-def nothing(results: Results) -> str:
-    """Without a rerank nothing is compared."""
-    return results.no_pairs
+nothing = attrgetter("no_pairs")
 
 
 def table(results: Results) -> Table:
@@ -42,13 +38,16 @@ def table(results: Results) -> Table:
             record["looked_at"] = n = decisions["all"]
             record |= {k: decisions[k] / n if n else None for k in ("every_pair", "some", "none")}
             record |= {"comparisons": m["coverage"], "pairs": pairs["different"]}
-            records.append({**record, "pairs_with_text": pairs["with_text"]})
-    columns = ["dataset", "model", "setting", "looked_at", *SHARES, "pairs", "pairs_with_text"]
+            enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
+            record |= {"pairs_with_text": pairs["with_text"], "pairs_for_90": min(enough, default=None)}
+            records.append(record)
+    counts = ["pairs", "pairs_with_text", "pairs_for_90"]
+    frame = pd.DataFrame(records, columns=["dataset", "model", "setting", "looked_at", *SHARES, *counts])
     return cells.table(
         results,
         "One-to-one texts: coverage",
         CAPTION,
-        pd.DataFrame(records, columns=columns).astype(dict.fromkeys(SHARES, "float64")),
+        frame.astype(dict.fromkeys(SHARES, "float64") | {"pairs_for_90": "Int64"}),
         [
             (Column("Setting", numeric=False), cells.words("setting")),
             (Column("Looked at"), cells.count("looked_at")),
@@ -60,44 +59,6 @@ def table(results: Results) -> Table:
                 Column("Pairs with texts"),
                 lambda r: Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),
             ),
+            (Column("Pairs for 90 %", wide=True), cells.count("pairs_for_90")),
         ],
     )
-
-
-def draw(results: Results, image: Loader) -> Figure:
-    """Share of the rerank's comparisons and decisions with texts, against the number of pairs that have them."""
-    looks = {place: results.rerank_that_looks(results.rerank(*place)) for place in results}
-    datasets = [d for d in results.datasets if any(looks[d, m] for m in results.models)]
-    figure, panels = layout.panels(len(datasets))
-    for ax, dataset in zip(panels, datasets, strict=True):
-        for i, model in enumerate(results.models):
-            if (m := looks[dataset, model]) is None:
-                continue
-            look = layout.model(i)
-            at = [p["pairs"] for p in m["coverage_curve"]]
-            for key, dashes in (("comparisons", "-"), ("decisions", "--")):
-                values = [100 * p[key] for p in m["coverage_curve"]]
-                ax.plot(at, values, color=look["color"], linestyle=dashes)
-            layout.mark(ax, max(1, m["compared_pairs"]["with_text"]), 100 * m["coverage"], look)
-        layout.set_title(ax, results, dataset)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-        ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
-        ax.set_ylim(0, 103)
-    layout.outer_labels(panels, "Pairs with texts", "Covered (%)")
-    this = [
-        layout.entry(f"{m}, this run", layout.model(i), dashes="") for i, m in layout.named_models(results)
-    ]
-    solid = [layout.entry("comparisons"), layout.entry("decisions, every pair", dashes="--")]
-    layout.legend_below(figure, [*solid, *(this or [layout.entry("this run", layout.model(0), dashes="")])])
-    return figure
-
-
-FIGURE = Drawing(
-    draw,
-    "How many pairs need texts",
-    "Share of the rerank's comparisons (solid), and of its decisions with a text for every pair (dashed), if the most "
-    "frequently compared pairs of classes had one-to-one texts. Marker: how many of them have texts in this run, and "
-    "the share of comparisons they cover. In the setting 'clean', or the one before it where that reranks nothing.",
-    "Line charts of coverage in percent against the number of class pairs with one-to-one texts, on a log scale.",
-)

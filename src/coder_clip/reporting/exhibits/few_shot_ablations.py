@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from matplotlib.figure import Figure
 
 from ...baselines.methods import ABLATIONS
@@ -15,11 +17,7 @@ PHASES = ("adapter",)
 DETAIL = True
 
 SHOWN = {"clip_ensemble", "coder_adapter", *ABLATIONS}
-
-
-def nothing(results: Results) -> str:
-    """Why there are no few-shot methods."""
-    return results.no_few_shot
+nothing = attrgetter("no_few_shot")
 
 
 def draw(results: Results, image: Loader) -> Figure:

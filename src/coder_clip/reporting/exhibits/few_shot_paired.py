@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..parts import cells, frames
@@ -18,11 +20,7 @@ CAPTION = (
     "images per class, in points with the 95 % interval over seeds and images. Bold: clear, the interval excludes 0. "
     "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data set with a model (Holm)."
 )
-
-
-def nothing(results: Results) -> str:
-    """Why there are no few-shot methods."""
-    return results.no_few_shot
+nothing = attrgetter("no_few_shot")
 
 
 def table(results: Results) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..parts import cells, frames
@@ -19,11 +21,7 @@ CAPTION = (
     "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. The CSV has every "
     "seed, with the accuracy on validation that they were chosen by."
 )
-
-
-def nothing(results: Results) -> str:
-    """Why there are no few-shot methods."""
-    return results.no_few_shot
+nothing = attrgetter("no_few_shot")
 
 
 def table(results: Results) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -23,11 +24,7 @@ LINES: dict[str, Line] = {
     "corrected": ("green", "-.", "^"),
     "as_published": ("vermillion", "--", "s"),
 }
-
-
-def nothing(results: Results) -> str:
-    """Without a rerank there is no gate."""
-    return results.no_pairs
+nothing = attrgetter("no_pairs")
 
 
 def draw(results: Results, image: Loader) -> Figure:

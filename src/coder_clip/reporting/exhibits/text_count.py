@@ -1,6 +1,8 @@
-"""How many texts it takes."""
+"""How many texts it takes, and how different they should be."""
 
 from __future__ import annotations
+
+from operator import attrgetter
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,10 +16,8 @@ SECTION = "Texts"
 ORDER = 30
 PHASES = ("evaluation",)
 
-
-def nothing(results: Results) -> str:
-    """Why there is nothing to draw."""
-    return results.names_alone
+CHOSEN = {"diverse": "^", "alike": "v"}
+nothing = attrgetter("names_alone")
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -25,17 +25,23 @@ def draw(results: Results, image: Loader) -> Figure:
     figure, panels = layout.panels(len(results.datasets))
     for ax, dataset in zip(panels, results.datasets, strict=True):
         for i, model in enumerate(results.models):
-            draws = results.evaluation(dataset, model)["text_counts"]
-            look, at = layout.model(i), [d["count"] for d in draws]
+            document, look = results.evaluation(dataset, model), layout.model(i)
+            draws = document["text_counts"]
+            at = [d["count"] for d in draws]
             share = 100 * np.array([d["accuracy"] for d in draws])
             ax.scatter(at, share, s=9, color=look["color"], alpha=0.35, linewidths=0)
             counts = sorted(set(at))
             layout.line(ax, counts, [share[np.array(at) == n].mean() for n in counts], look)
+            for choice in document["text_choices"]:
+                marker = {**look, "marker": CHOSEN[choice["chosen"]]}
+                layout.mark(ax, choice["count"], 100 * choice["accuracy"], marker, size=5)
         layout.set_title(ax, results, dataset)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         layout.share_axis(ax, results.images(dataset))
     layout.outer_labels(panels, "Texts per class", "Top-1 accuracy (%)")
-    layout.legend_below(figure, [layout.entry(m, layout.model(i)) for i, m in layout.named_models(results)])
+    chosen = [layout.entry(f"most {name} texts", {"marker": m}, dashes="") for name, m in CHOSEN.items()]
+    models = [layout.entry(m, layout.model(i)) for i, m in layout.named_models(results)]
+    layout.legend_below(figure, [*models, *chosen])
     return figure
 
 
@@ -43,7 +49,8 @@ FIGURE = Drawing(
     draw,
     "How many texts it takes",
     "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from all kinds. "
-    "Dots: one draw; line: mean over draws. A class that has fewer texts gives all it has; the last point is all texts "
+    "Dots: one draw; line: mean over draws; triangles: the most diverse and the most alike texts of every class, by "
+    "the mean cosine between two of them. A class that has fewer texts gives all it has; the last point is all texts "
     "of every class, as CODER uses them: beyond the largest class there are no more to draw.",
-    "Line charts of accuracy against the number of texts per class.",
+    "Line charts of accuracy against the number of texts per class, with marks for diverse and for alike texts.",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..parts import cells, frames
@@ -17,11 +19,7 @@ CAPTION = (
     "takes for all classes together. A class without a text of these kinds, or without a synonym where those count, "
     "has its name in its place."
 )
-
-
-def nothing(results: Results) -> str:
-    """Why there is nothing to compare."""
-    return results.names_alone
+nothing = attrgetter("names_alone")
 
 
 def table(results: Results) -> Table:

@@ -60,7 +60,7 @@ def words(key: str) -> Callable[[Record], Cell]:
 
 
 def count(key: str) -> Callable[[Record], Cell]:
-    return lambda r: Cell(str(r[key]), r[key])
+    return lambda r: Cell("–") if missing(r[key]) else Cell(str(r[key]), r[key])
 
 
 def share(key: str) -> Callable[[Record], Cell]:

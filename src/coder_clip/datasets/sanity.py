@@ -90,6 +90,26 @@ def _labelled(data: FolderDataset, split: str) -> Iterator[tuple[str, int]]:
     yield from zip(chosen.ids, chosen.labels.tolist(), strict=True)
 
 
+def warnings(data: FolderDataset) -> list[str]:
+    """What looks like a mistake in a folder but need not be one, a line each. UserError where a file cannot be read."""
+    return [*_nested(data), *lines(copies(data))]
+
+
+def _nested(data: FolderDataset) -> list[str]:
+    """Classes made of several folders, beside classes that hold their images themselves."""
+    if not any("" in folders for folders in data.below.values()):
+        return []
+    found = []
+    for name, folders in data.below.items():
+        if "" not in folders and len(folders) > 1:
+            some = ", ".join(sorted(folders)[:SHOWN]) + (", …" if len(folders) > SHOWN else "")
+            found.append(
+                f"class '{name}' is made of the folders {some} below it; if these are classes, move them up beside the "
+                "others"
+            )
+    return found
+
+
 def lines(found: Copies) -> list[str]:
     """What to say of copies, the worst first."""
     said = {

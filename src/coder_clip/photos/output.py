@@ -80,7 +80,7 @@ def as_table(photos: Sequence[Photo], top: int) -> str:
 
 def reason(r: Reason, winner: str) -> str:
     """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly (attribute)."""
-    if r.kind == "one_to_one":
+    if r.cosine is None:  # a whole pair
         return f"{r.adds:+.2f} {shown(r.text)}"
     fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'

@@ -25,10 +25,11 @@ from pydantic import (
 )
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT, MOST_VIEWS, USE_VIEWS
-from ..datasets import BUILTIN, PUBLISHED, nearest_dataset, zero_shot_only
+from ..datasets import BUILTIN, PUBLISHED, nearest_dataset, test_alone, zero_shot_only
 from ..datasets.entry import entry
 from ..datasets.shot_files import shot_file
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths, read_json
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 Count = Annotated[int, Field(ge=1)]
@@ -506,8 +507,16 @@ class Config(_Strict):
         return self.datasets[dataset].root is None and dataset in PUBLISHED
 
     def has_val(self, dataset: str) -> bool:
-        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
-        return self.datasets[dataset].root is not None or not zero_shot_only(dataset)
+        """Whether the data set has images to choose on; without, the clean setting keeps the defaults.
+
+        A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
+        """
+        if (root := self.datasets[dataset].root) is None:
+            return not zero_shot_only(dataset)
+        listed = Paths(self.results).manifest(dataset)
+        if not root.is_dir() and listed.is_file():
+            return "val" in read_json(listed)["images"]
+        return not test_alone(root)
 
     def few_shot(self, dataset: str) -> bool:
         """Whether the few-shot methods run on the data set."""

@@ -17,7 +17,7 @@ from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.images import UnreadableImage, read_image
 from ..datasets.published import PublishedDataset, data_root
-from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.sanity import refuse_unusable, warnings
 from ..datasets.supply import absent_data
 from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import Absent, find
@@ -232,7 +232,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
     if given.root is not None:
-        yield from (f"warning: data set {name}: {line}" for line in lines(copies(data)))  # type: ignore[arg-type]
+        yield from (f"warning: data set {name}: {line}" for line in warnings(data))  # type: ignore[arg-type]
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
     if given.root is not None and (bad := _unreadable(data, needed)):

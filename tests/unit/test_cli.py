@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coder_clip import __version__, cli
+from coder_clip import __version__
 from coder_clip.errors import UserError, nearest
 
 IN_ORDER = [

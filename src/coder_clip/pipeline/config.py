@@ -29,7 +29,7 @@ from .sections import (
 )
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
-from .yaml_file import one_line, read_yaml
+from .yaml_file import explained, read_yaml
 
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable: as the key only_present, and comes first
 
@@ -184,7 +184,7 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"{path}: {one_line(error, Config)}") from error
+        raise UserError(f"{path}: {explained(error, Config)}") from error
     said = os.environ.get(ONLY_PRESENT)
     only = switched(ONLY_PRESENT, said) if said else config.only_present
     return _present(config, path) if only and not absent else config

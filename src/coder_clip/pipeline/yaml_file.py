@@ -9,7 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, one_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,10 +34,10 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {one_line(error, None)}") from error
 
 
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def explained(error: ValidationError, model: type[BaseModel]) -> str:
     """All errors of pydantic in one line, the nearest known key offered for an unknown one."""
     lines = []
     for item in error.errors():

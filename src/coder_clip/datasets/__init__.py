@@ -130,7 +130,7 @@ def zero_shot_only(name: str) -> bool:
 
 
 def test_alone(root: Path) -> bool:
-    """Whether a folder holds test images alone: ``root/test`` with class folders, and neither train nor other classes."""
+    """Whether a folder holds test images alone: ``root/test`` with class folders, and nothing beside it."""
     if not root.is_dir():
         return False
     top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]

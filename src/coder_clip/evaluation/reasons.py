@@ -117,7 +117,7 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Adding], n: int) -> tuple[list[Adding], list[Adding]]:
-    """Of terms with the largest first: the n that speak most for the winner, and the n most against it, strongest first."""
+    """Of terms, the largest first: the n that speak most for the winner and the n most against it, strongest first."""
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]
     return speaking_for, against

@@ -322,7 +322,6 @@ def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
 def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = fake(tmp_path, reranked=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "200")
     text = formats.plain(formats.markdown(TABLES["zero_shot"].table(results)))
     lines = click.unstyle(text).splitlines()
     assert not re.search(r"\\|\*", click.unstyle(text))

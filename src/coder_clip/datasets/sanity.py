@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import UserError
@@ -72,13 +72,16 @@ def copies(data: FolderDataset) -> Copies:
     for entry in data.manifest():
         if entry.path in where:
             groups[entry.size, entry.sha256].append(entry.path)
+    return by_harm((ids for ids in groups.values() if len(ids) > 1), where)
+
+
+def by_harm(groups: Iterable[Sequence[str]], where: Mapping[str, tuple[str, int]]) -> Copies:
+    """Groups of images that are the same, sorted by what they spoil. where: image id -> split and label."""
     found = Copies(classes=[], splits=[], same=[])
-    for ids in groups.values():
-        if len(ids) < 2:
-            continue
+    for ids in groups:
         splits, labels = {where[i][0] for i in ids}, {where[i][1] for i in ids}
         kind = found["classes"] if len(labels) > 1 else found["splits"] if len(splits) > 1 else found["same"]
-        kind.append(ids)
+        kind.append(list(ids))
     return found
 
 

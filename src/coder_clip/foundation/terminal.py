@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Collection, Sequence
 
-PIPED = 100_000  # columns: wide enough for any row, so that none is wrapped
+WIDTH = 100_000  # of no terminal: a row is one line, for people to scroll and for programs to read
 
 
 def table(
@@ -16,27 +15,25 @@ def table(
     *,
     right: Collection[int] = (),
     bold: Collection[tuple[int, int]] = (),
-    indent: int = 0,
 ) -> list[str]:
-    """Lines of aligned columns. On a terminal they fit its width, with a bold head; piped, each row is one line.
+    """Aligned columns, two spaces apart: one line for the head and one for each row. Bold for people, plain when piped.
 
-    head: empty for none. right: columns that are aligned right. bold: cells (row, column). indent: spaces before each
-    line. Columns are two spaces apart. Cells are shown as they are: callers escape control characters.
+    head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
+    ones) count as two. Cells are shown as they are, on one line: callers escape control characters.
     """
+    if not head and not rows:
+        return []
     from rich.console import Console  # 60 ms, and most commands print no table
     from rich.table import Table
     from rich.text import Text
 
-    people = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns - indent if people else PIPED
-    console = Console(file=io.StringIO(), width=width, force_terminal=people, highlight=False)
+    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False)
     found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold")
-    columns = len(head) or max(map(len, rows), default=0)
-    for i in range(columns):
+    for i in range(len(head) or max(map(len, rows), default=0)):
         title = Text(head[i]) if head else ""
-        found.add_column(title, justify="right" if i in right else "left", overflow="fold")
+        found.add_column(title, justify="right" if i in right else "left", no_wrap=True)
     for r, row in enumerate(rows):
         found.add_row(*(Text(cell, "bold" if (r, c) in bold else "") for c, cell in enumerate(row)))
     with console.capture() as printed:
         console.print(found)
-    return [" " * indent + line.rstrip() for line in printed.get().splitlines()]
+    return [line.rstrip() for line in printed.get().splitlines()]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from ...baselines.methods import LABELS
-from ..parts import cells, mistakes
+from ..parts import cells, mistakes, notes
 from ..parts.reasons import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -70,7 +70,7 @@ def table(results: Results) -> Table:
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],
         shown=shown,
-        notes=_changed(results),
+        notes=[*_changed(results), *notes.near_copies(results)],
     )
 
 

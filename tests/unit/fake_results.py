@@ -115,7 +115,7 @@ class Fake:
         for split in ("shots", "val", "test"):
             head = {"encoder": encoder, "skipped": skipped if split != "val" else [], "ids": self.ids}
             images = centres[self.labels] + rng.standard_normal((len(self.ids), 8))
-            write_head(paths.image_features(model, dataset, split), head, features=images)
+            write_head(paths.image_features(model, dataset, split), head, features=images, labels=self.labels)
         templates = {"name": "a photo of a {class}.", "one_to_one": ["a {class} with {one_to_one}."]}
         kinds = ["name", *["attribute"] * len(self.texts), "analogous"]
         texts = [(k, c, i, j) for i, c in enumerate(self.classes) for j, k in enumerate(kinds)]

@@ -22,9 +22,9 @@ CAPTION = (
     "published figure lies in our interval. Targets are of the same images; bands are of another split or of other "
     "sentences, and show only that nothing is broken. Unknown: nobody could verify the figure, so none is shown."
 )
-NOTHING = (
-    "Nothing is compared: no data set of this run is a published one, whole, encoded with the weights that published "
-    "figures are of (OpenAI's)."
+WHY_NOT = (
+    "no data set of this run is a published one, whole, encoded with the weights that published figures are of "
+    "(OpenAI's)"
 )
 QUANTITIES = {"accuracy": "top-1", "top5_accuracy": "top-5", "mean_class_recall": "mean class recall"}
 COLUMNS = [
@@ -35,7 +35,7 @@ COLUMNS = [
 
 def nothing(results: Results) -> str:
     """Why no number is held against a published one."""
-    return "" if any(True for _ in _compared(results)) else NOTHING
+    return "" if any(True for _ in _compared(results)) else WHY_NOT
 
 
 def table(results: Results) -> Table:
@@ -45,7 +45,7 @@ def table(results: Results) -> Table:
     return cells.table(
         results,
         "Against published figures",
-        CAPTION if records else NOTHING,
+        CAPTION if records else f"Nothing is compared: {WHY_NOT}.",
         pd.DataFrame(records, columns=COLUMNS).astype(numbers),
         [
             (Column("Method", numeric=False), _method),

@@ -40,13 +40,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Difference:
-    """One field of `Setting`: its value in each setting, and why it differs.
+    """One field of `Setting` (name): its value in each setting, and why it differs.
 
     values: in as_published, corrected, clean. flaws: one bug or leak each, by name: its title, and the value that puts
     it into ``clean``. leak: test data decide something; otherwise it is a bug.
     """
 
-    field: str
+    name: str
     reason: str
     values: tuple[Any, Any, Any]
     flaws: dict[str, tuple[str, Any]] = field(default_factory=dict)
@@ -121,11 +121,11 @@ DIFFERENCES = (
 )
 
 SETTINGS = {
-    name: Setting(name, **{difference.field: difference.values[i] for difference in DIFFERENCES})
+    name: Setting(name, **{difference.name: difference.values[i] for difference in DIFFERENCES})
     for i, name in enumerate(("as_published", "corrected", "clean"))
 }
 
-REASONS = {difference.field: difference.reason for difference in DIFFERENCES}
+REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Flaw:
 
 
 FLAWS = {
-    key: Flaw(title, d.leak, replace(SETTINGS["clean"], name=title, **{d.field: value}))
+    key: Flaw(title, d.leak, replace(SETTINGS["clean"], name=title, **{d.name: value}))
     for d in DIFFERENCES
     for key, (title, value) in d.flaws.items()
 }

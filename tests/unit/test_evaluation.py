@@ -62,9 +62,12 @@ def unit_rows(x: Tensor) -> Tensor:
 
 
 def ranking(x: Tensor, i: int, keys: Tensor | None = None) -> list[int]:
-    """Rows by falling cosine with row i, lower index first among equals, without i itself."""
+    """Rows by falling cosine with row i, lower index first among equals, without i itself.
+
+    Exact sums: a matrix product may give equal rows different last bits.
+    """
     everything = unit_rows(x if keys is None else keys)
-    cosines = (unit_rows(x) @ everything.T)[i].tolist()
+    cosines = [math.fsum(row) for row in (unit_rows(x)[i] * everything).tolist()]
     own = i if keys is None else None
     return sorted((j for j in range(len(cosines)) if j != own), key=lambda j: (-cosines[j], j))
 

@@ -17,7 +17,7 @@ PUBLISHED_INITIAL = True
 
 
 def fit(given: Given) -> Fitted:
-    """On the texts of its kinds."""
+    """Fit on the texts of its kinds."""
     return fit_texts(given, given.described(*KINDS))
 
 

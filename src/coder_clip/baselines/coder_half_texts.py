@@ -20,14 +20,14 @@ PUBLISHED_INITIAL = True
 
 
 def fit(given: Given) -> Fitted:
-    """On all names and half of every other kind."""
+    """Fit on all names and half of each other kind."""
     name, *others = KINDS
     texts = [given.texts[name][0], *(half(*given.texts[kind], given.seed) for kind in others)]
     return fit_texts(given, torch.cat(texts))
 
 
 def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
-    """Half of every class's texts, rounded up, drawn by the seed, in their order: (M, d), (M,) -> (m, d)."""
+    """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) -> (m, d)."""
     owner = class_index.numpy()
     kept = []
     for c in np.unique(owner):

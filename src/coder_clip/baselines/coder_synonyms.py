@@ -16,5 +16,5 @@ PUBLISHED_INITIAL = True
 
 
 def fit(given: Given) -> Fitted:
-    """As the CODER-Adapter, on more texts."""
+    """Fit the CODER-Adapter on more texts."""
     return fit_texts(given, given.described(*KINDS))

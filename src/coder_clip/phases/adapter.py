@@ -17,7 +17,7 @@ from ..baselines.few_shot import method as method_of
 from ..baselines.grids import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation.estimates import over_seeds, paired_over_seeds, paired_test_over_seeds
+from ..evaluation.estimates import over_seeds, paired_test_over_seeds
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.sentences import FEW_SHOT
@@ -209,7 +209,7 @@ def _worth(config: Config, alone: dict[tuple[str, int], Run], test: Images) -> l
             "method": CODER_ADAPTER,
             "clean": over_seeds(correct["clean"]),
             "accuracy": over_seeds(correct[key]),
-            "difference": paired_over_seeds(correct["clean"], correct[key]),
+            "difference": paired_test_over_seeds(correct["clean"], correct[key])["difference"],
         }
         for key in keys
         if key != "clean"

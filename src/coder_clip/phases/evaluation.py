@@ -18,7 +18,7 @@ from ..evaluation.representation import (
     telling_texts,
     tsne,
 )
-from ..evaluation.text_ablations import text_choice_curve, text_count_curve, text_kind_ablation
+from ..evaluation.text_ablations import StageOne, text_choice_curve, text_count_curve, text_kind_ablation
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
@@ -37,11 +37,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = read_texts(config, model, dataset, test)
     neighbors = read_neighbors(config, test)
     e, labels = config.evaluation, test.labels.numpy()
-    text = (texts.features, texts.sentences.class_index, texts.sentences.kind, len(test.classes))
-    features = {
-        "original": test.features,
-        "coder": neighbors.compact(test.features),
-    }
+    kinds, owner = texts.sentences.kind, texts.sentences.class_index
+    stage_one = StageOne(test.features, labels, texts.features, owner, kinds, len(test.classes))
+    features = {"original": test.features, "coder": neighbors.compact(test.features)}
 
     paths = Paths(config.results)
     out = paths.evaluation(model, dataset)
@@ -56,11 +54,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         "model": model,
         "images": len(test.ids),
         "classes": test.classes,
-        "text_kinds": text_kind_ablation(test.features, labels, *text),
-        "text_counts": text_count_curve(
-            test.features, labels, *text, counts=[0, *e.text_counts], draws=e.draws, seed=e.seed
-        ),
-        "text_choices": text_choice_curve(test.features, labels, *text, counts=e.text_counts),
+        "text_kinds": text_kind_ablation(stage_one),
+        "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
+        "text_choices": text_choice_curve(stage_one, e.text_counts),
         "feature_quality": [
             {
                 "features": name,

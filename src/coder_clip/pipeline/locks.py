@@ -1,8 +1,8 @@
-"""A run that was killed leaves Snakemake's locks behind; here the next run tells that nobody holds them.
+"""Remove Snakemake's locks that a killed run left behind.
 
 Snakemake removes its locks when it ends, but not after a power cut or `kill -9`: the next run would stop and ask
-for `--unlock`. Every run on this folder holds a shared lock on one file, which the kernel frees with the process,
-however that ends. Who gets it alone knows that no other run is alive.
+for `--unlock`. Every run in this folder holds a shared lock on one file, which the kernel releases with the process,
+however it ends. A run that gets the lock exclusively knows that no other run is alive.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import socket
 from pathlib import Path
 from typing import TextIO
 
-ALIVE: list[TextIO] = []  # open, and so locked, as long as this process lives; children do not inherit it
+ALIVE: list[
+    TextIO
+] = []  # stays open, and so locked, as long as this process lives; children do not inherit it
 
 
 def clear_stale_locks(folder: Path = Path(".snakemake")) -> bool:
-    """Hold the folder, and remove Snakemake's locks where no other run on this machine is alive.
+    """Lock the folder, and remove Snakemake's locks if no other run on this machine is alive; True if any were removed.
 
-    Locks of a run on another machine stay, because file locks do not reach every shared file system. True if
-    locks were removed.
+    Locks of a run on another machine stay, because file locks do not work on every shared file system.
     """
     folder.mkdir(exist_ok=True)
     stream = (folder / "alive").open("a+", encoding="utf-8")
@@ -32,16 +33,16 @@ def clear_stale_locks(folder: Path = Path(".snakemake")) -> bool:
     removed = False
     if alone:
         stream.seek(0)
-        left = [p for p in (folder / "locks").glob("*") if p.is_file()]
+        stale = [p for p in (folder / "locks").glob("*") if p.is_file()]
         if stream.read() == socket.gethostname():
-            for path in left:
+            for path in stale:
                 path.unlink()
-            removed = bool(left)
-        if removed or not left:
+            removed = bool(stale)
+        if removed or not stale:
             stream.truncate(0)
             stream.write(socket.gethostname())
             stream.flush()
-    with contextlib.suppress(OSError):  # a file system without locks: Snakemake's own remain
+    with contextlib.suppress(OSError):  # on a file system without locks only Snakemake's own remain
         fcntl.flock(stream, fcntl.LOCK_SH)
     ALIVE.append(stream)
     return removed

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.pipeline.config import TEXT_KINDS, GeneratorConfig, load_config
+from coder_clip.pipeline.config import GeneratorConfig, load_config
+from coder_clip.pipeline.sections import TEXT_KINDS
 from coder_clip.texts.llm import cost, prompts, server, store
 from coder_clip.texts.llm.cost import Budget, Estimate
 from coder_clip.texts.llm.generate import Generator, class_items, groups, pair_items

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..adapter import Span, grid
 from ..neighbors import unit
 from ..search.line_search import Floats, right_along
-from .few_shot import Fitted, Given
+from .few_shot import FewShotInputs, Fitted
 from .grids import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
@@ -166,6 +166,6 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
     return (1 - disparity) * variance - disparity * similarity
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit with its authors' constants for the data set."""
-    return Ape.fit(given.cache, given.labels, given.weights, PUBLISHED.get(given.dataset, DEFAULT))
+    return Ape.fit(inputs.cache, inputs.labels, inputs.weights, PUBLISHED.get(inputs.dataset, DEFAULT))

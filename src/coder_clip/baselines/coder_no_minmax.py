@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..neighbors import ADAPTER_KINDS, gram, unit, wide
-from .few_shot import Cache, Fitted, Given
+from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import unit_keys
 
 LABEL = "CODER-Adapter, no min-max"
@@ -56,7 +56,7 @@ class PlainCoder:
         return cosine if dtype == torch.float64 else cosine.float()
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with the CODER-Adapter's search."""
-    texts = given.described(*KINDS)
-    return Cache(PlainCoder.fit(given.cache, given.labels, texts, n_classes=given.n_classes), given.grid)
+    texts = inputs.described(*KINDS)
+    return Cache(PlainCoder.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid)

@@ -18,7 +18,7 @@ from .grids import Point
 
 
 @dataclass(frozen=True)
-class Given:
+class FewShotInputs:
     """The input of a method: one seed's shots, CLIP's class weights, texts of a setting, and validation images.
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
@@ -82,7 +82,7 @@ class Method:
                         one. Other methods are searched on the validation split in every setting.
     """
 
-    fit: Callable[[Given], Fitted]
+    fit: Callable[[FewShotInputs], Fitted]
     kinds: tuple[str, ...] = ()
     published_initial: bool = False
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..neighbors import unit
 from ..search.line_search import right_along
-from .few_shot import Fitted, Given
+from .few_shot import FewShotInputs, Fitted
 from .grids import Point, blocks, checked, first_best
 
 LABEL = "GDA"
@@ -102,7 +102,7 @@ def _unit(views: Tensor) -> Tensor:
     return unit(views.flatten(0, 1), "shot features").double().view(views.shape)
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit on the views one by one, if they were kept."""
-    views = given.cache if given.views is None else given.views
-    return Gda.fit(views, given.labels, n_classes=given.n_classes)
+    views = inputs.cache if inputs.views is None else inputs.views
+    return Gda.fit(views, inputs.labels, n_classes=inputs.n_classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .few_shot import Cache, Fitted, Given
+from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import TipAdapter
 
 LABEL = "Adapter, raw features"
@@ -29,6 +29,6 @@ class RawAdapter(TipAdapter):
         return torch.where(constant, 1.0, (cosine - low) / (high - low))
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with the CODER-Adapter's search."""
-    return Cache(RawAdapter.fit(given.cache, given.labels, n_classes=given.n_classes), given.grid)
+    return Cache(RawAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes), inputs.grid)

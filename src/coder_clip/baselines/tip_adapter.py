@@ -15,7 +15,7 @@ from torch import Tensor
 from ..adapter import Span
 from ..errors import UserError
 from ..neighbors import unit, wide
-from .few_shot import Cache, Fitted, Given
+from .few_shot import Cache, FewShotInputs, Fitted
 
 LABEL = "Tip-Adapter"
 ABOUT = "cache of image features (Zhang et al. 2022), no training"
@@ -75,7 +75,7 @@ class TipAdapter:
         return (unit(x, width=self.keys.shape[1]) @ self.keys.T).to(wide(x))
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with its authors' search."""
-    model = TipAdapter.fit(given.cache, given.labels, n_classes=given.n_classes)
-    return Cache(model, published_grid(given.dataset))
+    model = TipAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes)
+    return Cache(model, published_grid(inputs.dataset))

@@ -18,7 +18,7 @@ from ..adapter import Span, grid
 from ..errors import UserError
 from ..neighbors import unit
 from ..search.line_search import Floats, right_on_plane
-from .few_shot import Fitted, Given
+from .few_shot import FewShotInputs, Fitted
 from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
@@ -136,6 +136,6 @@ def _signatures(x: Tensor, weights: Tensor) -> Tensor:
     return torch.log_softmax(x @ weights.T / TEMPERATURE, dim=1)
 
 
-def fit(given: Given) -> Fitted:
+def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with the range of the divergence from the validation images."""
-    return TipX.fit(given.cache, given.labels, given.weights, given.validation)
+    return TipX.fit(inputs.cache, inputs.labels, inputs.weights, inputs.validation)

@@ -1,4 +1,4 @@
-"""Phase evaluation: ablations over texts, and what CODER does to the distances between images."""
+"""Phase evaluation: ablations over texts, and the distances between images by original features and by CODER."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str, int]) -> Any:
-    """Same-class retrieval precision; None where no class has two test images."""
+    """Same-class retrieval precision; None if no class has two test images."""
     precision = retrieval_precision(features, labels)
     return None if np.isnan(precision).all() else estimate(precision, **options)
 
 
 def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
-    """t-SNE coordinates of some test images by one kind of feature."""
+    """t-SNE coordinates of some test images, by one kind of feature."""
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
     ids = [test.ids[i] for i in shown]
@@ -93,11 +93,11 @@ def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor)
 def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: int) -> list[dict[str, Any]]:
     """Images whose nearest neighbour CODER corrects, with the texts that tell them apart (paper, Figure 2)."""
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
-    found = []
+    rows = []
     for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
         query, same, other = test.features[[c.query, c.same, c.other]]
         telling = telling_texts(query, same, other, texts.features[kinds], TEXTS_SHOWN)
-        found.append(
+        rows.append(
             {
                 "query": test.ids[c.query],
                 "same": test.ids[c.same],
@@ -115,4 +115,4 @@ def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: i
                 ],
             }
         )
-    return found
+    return rows

@@ -1,7 +1,7 @@
-"""python -m benchmarks: every benchmark, one after the other, into docs/performance.md.
+"""python -m benchmarks: run all benchmarks, one after the other, and write docs/performance.md.
 
-Each runs the published way of computing and this project's in one process and reports ratios. Run it on a machine
-that does nothing else: ratios are robust, seconds are not.
+Each runs the published computation and this project's in one process and reports ratios. Run it on an idle machine:
+ratios are robust, seconds are not.
 """
 
 from __future__ import annotations

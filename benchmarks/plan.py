@@ -1,6 +1,6 @@
-"""How long does it take to plan the paper? `snakemake -n` on config/paper.yaml, nothing made, without images.
+"""Time to plan the paper: `snakemake -n` on config/paper.yaml, without results and images.
 
-ImageNet's folders are there: its class names come from open_clip, whose import takes almost as long as the plan.
+ImageNet's folders exist: its class names come from open_clip, whose import takes almost as long as the plan.
 Goal: below 10 seconds. Prints a Markdown table.
 """
 
@@ -21,7 +21,7 @@ COMMAND = ["-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", "conf
 
 
 def main() -> None:
-    """Median of some runs: wall-clock and CPU seconds."""
+    """Print the median wall-clock and CPU seconds of several runs."""
     wall, cpu, told = [], [], ""
     root = Path(tempfile.mkdtemp())
     for split in ("train", "val"):

@@ -1,4 +1,4 @@
-# On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
+# On a cluster (docs/slurm.md): find the jobs of an earlier run before Snakemake checks the files.
 from coder_clip import slurm
 
 if workflow.is_main_process:

@@ -1,5 +1,5 @@
 # On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
-from coder_clip import slurm
+from coder_clip import slurm, tracking
 
 if workflow.is_main_process:
-    slurm.before_run()
+    tracking.FIRST.append(slurm.before_run)

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from .ledger import foreign_code
-from .record import Here, State, hashes_of_outs
+from .record import Here, State
 from .share import in_remote
 from .stages import tracked, why_untracked
 
@@ -40,7 +40,7 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     except UserError as error:
         notes.append(str(error))
     here = Here(t)
-    pushed = "not asked" if not remote or reason else in_remote(t.config) if here.recorded else "no"
+    pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
     lines, moved = [], set[str]()  # phases of which something is made again
     for state in here.states():
         lines.append(_line(here, state, pushed, moved))
@@ -61,7 +61,7 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
     if entry is None:
         recorded = sent = "no"
     else:
-        same = not why and not state.extra and hashes_of_outs(here.t, state, here.hashes) == entry
+        same = not why and not state.extra and here.hashes_of_outs(state) == entry
         recorded = "yes" if same else "an earlier version"
         sent = pushed if isinstance(pushed, str) else "yes" if pushed.get(name) else "no"
     counts = Counter(why.values())

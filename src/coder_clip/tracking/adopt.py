@@ -69,11 +69,12 @@ class Adoption:
                 )  # true when another version is recorded, too
             known.append(made)
         self.current = Current(self.book, self.hashes)
+        self.good: dict[str, Made] = {}  # as their inputs make them
+        self.absent: dict[str, Made] = {}  # so, too, but not here
 
     def run(self) -> None:
         marked = self.records.incomplete(self.book)
-        good: dict[str, Made] = {}  # as their inputs make them
-        waiting = []  # of those: Snakemake is not told yet
+        waiting = []  # good, and Snakemake is not told yet
         for path, statements in self.book.items():
             theirs = self.records.read(path)
             if path in marked:
@@ -82,13 +83,15 @@ class Adoption:
                 best = self.current.best(statements)
                 if theirs is None or not best.making.same(theirs[0]):
                     self.records.write(path, best.making, 0)
+                if self.current(best):
+                    self.absent[path] = best
                 continue
             valid = theirs is not None and theirs[1] == os.lstat(path).st_mtime
             made = self._statement(path, statements, theirs[0] if theirs else None, valid)
             if made is None:
                 continue
             if self.current(made):
-                good[path] = made
+                self.good[path] = made
                 if not valid or theirs is None or theirs[1] == OLD or not _tells(theirs[0], made.making):
                     waiting.append(path)
                 continue
@@ -98,8 +101,8 @@ class Adoption:
                 self.records.write(path, made.making, OLD)
             if self._make_old(path):
                 self.outcome.changed.append(path)
-        if waiting or _out_of_order(good):
-            self._one_time(good)
+        if waiting or self._out_of_order():
+            self._one_time()
             self.outcome.known += waiting
 
     def _statement(
@@ -135,21 +138,40 @@ class Adoption:
         self.hashes.moved(path)
         return True
 
-    def _one_time(self, good: dict[str, Made]) -> None:
+    def _large_inputs(self) -> set[str]:
+        """Inputs of which Snakemake compares the time alone; what is absent hands them on to what is made from it."""
+        read = {p for made in (*self.good.values(), *self.absent.values()) for p in made.making.inputs}
+        return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}
+
+    def _out_of_order(self) -> bool:
+        """Whether a time would mislead Snakemake: a large input is newer than what was made from it, or a file comes
+        from the future and would hide every edit until then."""
+        newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in self._large_inputs()}
+        times = {path: os.lstat(path).st_mtime for path in self.good}
+        for path, made in self.good.items():
+            with suppress(OSError):
+                times[path] = min(times[path], os.stat(made.making.benchmark).st_mtime)
+        oldest = min(times.values(), default=math.inf)
+        return (
+            any(moment > time.time() + 2 for moment in times.values())
+            or any(newest.get(p, 0) > times[path] for path, m in self.good.items() for p in m.making.inputs)
+            or any(newest.get(p, 0) > oldest for made in self.absent.values() for p in made.making.inputs)
+        )
+
+    def _one_time(self) -> None:
         """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares,
         nor before what a link points to: of an input it takes the later of the two."""
+        good = self.good
         for path in {p for made in good.values() for p in made.making.inputs} - good.keys():
             if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
                 os.utime(path)  # a clock was ahead; Snakemake fails every job with an input from the future
                 self.hashes.moved(path)
-        sources = [os.stat(p) for p in _large_inputs(good) if p not in good or os.path.islink(p)]
+        sources = [os.stat(p) for p in self._large_inputs() if p not in good or os.path.islink(p)]
         now = math.floor(time.time())
         ns = max([now * 10**9, *(s.st_mtime_ns for s in sources)])
         endtime = max([float(now), *(s.st_mtime for s in sources)])
-        for (
-            path,
-            made,
-        ) in good.items():  # record first: cut short between the two, the next adopt does it again
+        for path, made in good.items():
+            # record first: cut short between the two, the next adopt does it again
             self.records.write(path, made.making, endtime)
             os.utime(path, ns=(ns, ns), follow_symlinks=False)
             self.hashes.moved(path)
@@ -187,21 +209,3 @@ class Current:
 def _tells(theirs: Making, made: Making) -> bool:
     """Whether Snakemake's record is that of this making; it holds the sums of small inputs."""
     return made.same(theirs) and all(made.inputs.get(p) == sha for p, sha in theirs.inputs.items())
-
-
-def _out_of_order(good: dict[str, Made]) -> bool:
-    """Whether a time would mislead Snakemake: a large input, which it judges by its time alone, is newer than what was
-    made from it, or a file comes from the future and would hide every edit until then."""
-    newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in _large_inputs(good)}
-    for path, made in good.items():
-        own = os.lstat(path).st_mtime
-        with suppress(OSError):
-            own = min(own, os.stat(made.making.benchmark).st_mtime)
-        if own > time.time() + 2 or any(newest.get(p, 0) > own for p in made.making.inputs):
-            return True
-    return False
-
-
-def _large_inputs(good: dict[str, Made]) -> set[str]:
-    read = {p for made in good.values() for p in made.making.inputs}
-    return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}

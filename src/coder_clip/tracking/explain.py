@@ -110,11 +110,12 @@ def _artefact(here: Here, path: str, made: Made) -> dict[str, Any]:
 def _environments(here: Here, behind: dict[str, Made]) -> dict[str, list[dict[str, str]]]:
     """Of each phase; where it was made elsewhere, from the notes that came with a pull."""
     found: dict[str, list[dict[str, str]]] = {}
-    store = dvc.Store(here.hashes)
+    store = dvc.Store(here.hashes) if here.recorded else None
     for path, made in behind.items():
         if (phase := here.t.phase_of(path)) is None:
             continue
-        known = [made.environment] if made.environment else store.note(_record_of(here, phase.name))
+        notes = store.note(_record_of(here, phase.name)) if store else []
+        known = [made.environment] if made.environment else notes
         own = found.setdefault(phase.name, [])
         own += [environment for environment in known if environment not in own]
     return {name: known for name, known in found.items() if known}

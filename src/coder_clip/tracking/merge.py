@@ -10,23 +10,11 @@ import yaml
 
 from ..errors import UserError
 from ..pipeline.phase_list import phases
-from . import dvc, ledger
+from . import dvc, ledger, stages
 from .ledger import Made
 from .record import Here, locked
 from .share import pull
-from .stages import (
-    Tracked,
-    entries_of,
-    git,
-    hashes_of,
-    in_conflict,
-    is_in,
-    option,
-    own_stages,
-    renew_yaml,
-    shown,
-    tracked,
-)
+from .stages import Tracked, git, in_conflict
 
 OURS, THEIRS, BASE = ":2", ":3", ":1"  # as Git calls the versions of a file in conflict
 SIDES = {OURS: "ours", THEIRS: "theirs"}
@@ -38,18 +26,17 @@ def merge(config: str) -> list[str]:
     Code, parameters and inputs of every file are compared; inputs from earlier phases are those of the sides taken.
     UserError where nothing is in conflict, or sources still are.
     """
-    open_files = set(
-        git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode().split("\0")
-    ) - {""}
+    unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
+    open_files = set(unmerged.split("\0")) - {""}
     if first := sorted(f for f in open_files if f.startswith("config/")):  # it says where results are
         raise UserError(f"settle {', '.join(first)} first: it decides which results the merge wants")
-    t = tracked(config)
+    t = stages.tracked(config)
     generated = {t.lock.as_posix(), t.yaml.as_posix()}
     if generated.isdisjoint(open_files):
         raise UserError(
             f"{t.lock} is not in conflict; a run makes again what changed, 'coder-clip status' tells what"
         )
-    kept_files = sorted(f for f in open_files if any(is_in(f, kept) for kept in t.kept))
+    kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
     if others := sorted(f for f in open_files - generated if f not in kept_files and not _of_another(f)):
         raise UserError(
             f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
@@ -59,12 +46,12 @@ def merge(config: str) -> list[str]:
         locks = {side: _entries(t, side) for side in (BASE, *SIDES)}
         chosen, lines = _choose(here, locks)
         documents = {side: _document(t.yaml, side) for side in (BASE, *SIDES)}
-        stages, said = _own({side: own_stages(document) for side, document in documents.items()})
+        added, said = _own({side: stages.own_stages(document) for side, document in documents.items()})
         own, more = _own({side: _not_of_phases(entries) for side, entries in locks.items()})
         lines += dict.fromkeys([*said, *more])
-        both = {**documents[THEIRS], **documents[OURS], "stages": stages}
-        renew_yaml(t, here.jobs, yaml.safe_dump(both))
-        own = {name: entry for name, entry in own.items() if name in stages}
+        both = {**documents[THEIRS], **documents[OURS], "stages": added}
+        stages.renew_yaml(t, here.jobs, yaml.safe_dump(both))
+        own = {name: entry for name, entry in own.items() if name in added}
         t.write_lock({name: locks[side][name] for name, side in chosen.items()} | own)
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
@@ -77,7 +64,9 @@ def merge(config: str) -> list[str]:
     makes = dict.fromkeys(phase.name for path in here.wanted if (phase := t.phase_of(path)))
     if again := [p.name for p in phases() if p.name in makes and p.name not in chosen]:
         lines.append(f"a run makes again: {', '.join(again)}")
-    lines.append(f"settled {t.lock}; 'coder-clip status{option(t)}' shows it, 'git commit' ends the merge")
+    lines.append(
+        f"settled {t.lock}; 'coder-clip status{stages.option(t)}' shows it, 'git commit' ends the merge"
+    )
     return lines
 
 
@@ -87,15 +76,17 @@ def _of_another(path: str) -> bool:
 
 
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
-    text = shown(side, t.lock)
+    text = stages.shown(side, t.lock)
     if text is None and not in_conflict(t.lock):
         return t.entries()
-    return entries_of(text.decode()) if text else {}
+    return stages.entries_of(text.decode()) if text else {}
 
 
 def _document(path: Path, side: str) -> dict[str, Any]:
     """A dvc.yaml as a side has it, or as it is where Git has merged it."""
-    text = shown(side, path) or (path.read_bytes() if path.is_file() and not in_conflict(path) else b"")
+    text = stages.shown(side, path) or (
+        path.read_bytes() if path.is_file() and not in_conflict(path) else b""
+    )
     return yaml.safe_load(text) or {}
 
 
@@ -129,7 +120,7 @@ def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str
         outputs = [p for p in here.wanted if here.t.phase_of(p) == phase]
         reasons = {}
         for side, name in SIDES.items() if outputs else ():
-            files = _files(here.t, store, hashes_of(sides[side]).get(phase.name, {}), phase.name)
+            files = _files(here.t, store, stages.hashes_of(sides[side]).get(phase.name, {}), phase.name)
             reasons[name] = _why_not(here, outputs, files, made_by)
             if not reasons[name]:
                 chosen[phase.name] = side

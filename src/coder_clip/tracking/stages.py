@@ -16,6 +16,7 @@ import yaml
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..pipeline.phase_list import FILE, Phase, phases
+from ..pipeline.yaml_file import read_yaml
 from .snakemake import Job
 
 DEFAULT = "config/reproduce.yaml"
@@ -43,13 +44,8 @@ class Tracked:
     @cached_property
     def root(self) -> str:
         """Its results folder."""
-        try:
-            document = yaml.safe_load(Path(self.config).read_text(encoding="utf-8"))
-            return Path(document.get("results") or "results").as_posix()
-        except OSError as error:
-            raise UserError(f"no configuration file {self.config}") from error
-        except (yaml.YAMLError, AttributeError, TypeError) as error:
-            raise UserError(f"{self.config} is no valid YAML: {' '.join(str(error).split())}") from error
+        document = read_yaml(Path(self.config))
+        return Path((isinstance(document, dict) and document.get("results")) or "results").as_posix()
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """What of a phase stays in Git: of the default's tables and metrics; of other configurations nothing."""
@@ -211,11 +207,11 @@ def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
         for name in {phase.name for phase in found.values() if phase}:
             of_phase.setdefault(name, []).append(job)
     made = {path for own in of_phase.values() for job in own for path in job.outputs}
-    written = yaml.safe_load(Path(t.config).read_text(encoding="utf-8"))
+    written = read_yaml(Path(t.config))
     up = "" if t.folder == Path() else "../../"
     plots = [
         {title: {**body, "y": {f"{up}{t.root}/{path}": column for path, column in body["y"].items()}}}
-        for plot in yaml.safe_load(FILE.read_text(encoding="utf-8")).get("plots", [])
+        for plot in read_yaml(FILE).get("plots", [])
         for title, body in plot.items()
     ]
     stages = {p.name: _stage(t, p, of_phase[p.name], made, written) for p in phases() if p.name in of_phase}

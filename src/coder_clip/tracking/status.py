@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import UserError
 from ..foundation.artifacts import Paths
@@ -17,8 +17,7 @@ from .stages import tracked, why_untracked
 FOLLOWS = "follows from a phase before it"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One phase. Columns that could not be found out say so in their own words."""
 
     phase: str
@@ -76,7 +75,6 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
 
 def table(lines: list[Line]) -> list[str]:
     """The lines under a heading, in columns."""
-    rows = [("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")]
-    rows += [(x.phase, x.files, x.complete, x.recorded, x.pushed, x.why) for x in lines]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return ["  ".join([*(row[i].ljust(widths[i]) for i in range(5)), row[5]]).rstrip() for row in rows]
+    head = ("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)][:-1]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in (head, *lines)]

@@ -180,6 +180,8 @@ def test_a_partial_pull(toy: Project) -> None:
     clone = toy.clone("clone")
     assert "phase features is not here" in clone.run("coder-clip", "pull", ok=False).stdout
     assert clone.planned() == []
+    (clone / "data/weights.bin").touch()  # a large input of what is missing
+    assert clone.planned() == []
     before = clone.lock()
     said = clone.run("coder-clip", "record", ok=False).stdout
     assert "phase scores is not recorded: waits for features" in said

@@ -352,6 +352,32 @@ def test_numbers_are_explained(clone: Project) -> None:
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
 
 
+def test_a_look_leaves_what_a_killed_head_left_on_a_cluster(clone: Project) -> None:
+    """Only a run takes over the files that its jobs have finished since."""
+    record = json.loads((clone / "results/provenance/zero_shot.json").read_text())
+    (job,) = record["jobs"]
+    made = {**job["making"], "inputs": {p: record["inputs"][p] for p in job["making"]["input"]}}
+    entry = {"key": "k", "run": "r", "rule": "classify", "asked": {}, "benchmarks": [], "time": 0.0}
+    shutil.rmtree(clone / ".snakemake")
+    state = clone / ".snakemake/coder-clip"
+    state.mkdir(parents=True)
+    (state / "slurm.jsonl").write_text(
+        json.dumps({**entry, "makes": dict.fromkeys(job["outputs"], made)}) + "\n"
+    )
+
+    def notes() -> list[Path]:
+        folders = (state, clone / ".snakemake/metadata")
+        return [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+
+    before = notes()
+    clone.run("snakemake", "-n", *RUN)
+    clone.run("coder-clip", "status", "--no-remote")
+    assert notes() == before
+    said = clone.run("snakemake", *RUN).stdout
+    assert f"{len(job['outputs'])} files were finished by jobs of an earlier run" in said
+    assert "Nothing to be done" in said
+
+
 def test_dvc_compares_versions(clone: Project) -> None:
     clone.run("dvc", "exp", "run", "--name", "other", "-S", "config/reproduce.yaml:rerank.top_k=4")
     assert (plan(clone), clone.stale()) == (set(), [])

@@ -15,6 +15,8 @@ from typing import Any
 from ..errors import UserError
 from . import adopt, ledger, record, snakemake, stages
 
+# options of Snakemake that leave jobs out of its plan
+PART = ("targets", "target_jobs", "batch", "until", "omit_from", "allowed_rules")
 FIRST: list[Callable[[], None]] = []  # what a run does before it looks at files: jobs left on a cluster
 _planned: dict[str, str] = {}  # configuration -> what it held when its values were read
 _began: set[str] = set()  # configurations of which jobs were started
@@ -85,10 +87,12 @@ def _record(workflow: Any, config: str) -> None:
     """Record finished phases. Trouble is one line; a good run stays a good run."""
     if "DVC_STAGE" in os.environ or not any(job.output for job in workflow.dag.jobs):
         return  # the stage's own command records; or nothing is made
-    unchanged = ledger.state_of(config) == _planned[config]
-    idle = config not in _began and unchanged and not workflow.dag_settings.targets
+    whole = not any(getattr(workflow.dag_settings, name) for name in PART)
+    jobs = None  # record asks for the plan: the files may have been edited during the run
+    if whole and config not in _began and ledger.state_of(config) == _planned[config]:
+        jobs = snakemake.jobs_of(workflow)
     try:
-        t, outcome = record.record(config, jobs=snakemake.jobs_of(workflow) if idle else None)
+        t, outcome = record.record(config, jobs=jobs)
         _say(*outcome.lines(t))
     except (UserError, OSError) as error:
         _say(str(error))

@@ -122,6 +122,8 @@ def test_a_change_reruns_what_depends_on_it(toy: Project, change: str, adopted: 
 def test_a_run_with_nothing_to_do_records(toy: Project) -> None:
     recorded = toy.lock()
     assert "coder-clip:" not in toy.snakemake()  # as all is
+    assert "Nothing to be done" in toy.snakemake("--until", "text")
+    assert toy.git("status", "--short") == ""
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.snakemake(DVC_STAGE="none")  # records nothing at its end
     assert toy.lock() == recorded

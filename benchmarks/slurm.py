@@ -148,7 +148,7 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **os.environ,
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
-        "PYTHONPATH": str(folder / "src"),
+        "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-coder-clip/src",
         "CODER_CLIP_TRACKING": "off",  # benchmarks/tracking.py measures it
     }
     environment.pop("CODER_CLIP_DATA", None)

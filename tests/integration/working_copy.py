@@ -41,6 +41,7 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
+SOURCES = ("src", "packages/snakemake-executor-plugin-coder-clip/src")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 NOTE = """
 import os, sys
@@ -57,12 +58,17 @@ FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 
 
+def python_path(folder: Path) -> str:
+    """Imports the packages of this copy of the repository, not the installed ones."""
+    return os.pathsep.join(str(folder / part) for part in SOURCES)
+
+
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))},
         "PATH": path,
-        "PYTHONPATH": str(folder / "src"),
+        "PYTHONPATH": python_path(folder),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(folder / ".cache"),
         # not each copy's own, which would list the machine's fonts anew

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from coder_clip.slurm import reasons
 from coder_clip.texts.sets import load_pair_set, load_text_set
+from snakemake_executor_plugin_coder_clip import reasons
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coder_clip.slurm.reasons import LATER, ended, refused
+from snakemake_executor_plugin_coder_clip.reasons import LATER, ended, refused
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 

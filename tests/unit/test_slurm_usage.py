@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coder_clip.slurm import usage
-from coder_clip.slurm.submitted import Entry, Journal
+from snakemake_executor_plugin_coder_clip.journal import Entry, Journal
 
 HEADER = "s\th:m:s\tmax_rss\tcpu_time\tjobid\trule_name\tthreads\tresources\n"
 SACCT = """\
@@ -114,7 +114,7 @@ def test_slurm_s_accounting_joins_in(results: Path) -> None:
 
 
 def test_a_site_without_accounting(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coder_clip.slurm.queue import Unreachable
+    from snakemake_executor_plugin_coder_clip.queue import Unreachable
 
     def refuse(*_: str) -> str:
         raise Unreachable("Slurm accounting storage is disabled")

@@ -1,5 +1,5 @@
 # On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
-from coder_clip import slurm
+from snakemake_executor_plugin_coder_clip import reattach
 
 if workflow.is_main_process:
-    slurm.before_run()
+    reattach.before_run()

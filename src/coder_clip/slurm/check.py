@@ -18,13 +18,15 @@ from typing import Literal
 
 import yaml
 
+from snakemake_executor_plugin_coder_clip import queue, site
+
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
 from ..tracking.snakemake import OFF
-from . import plan, queue, site
+from . import plan
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
 

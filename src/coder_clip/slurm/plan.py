@@ -66,9 +66,8 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
     import snakemake_executor_plugin_coder_clip as plugin
-
-    from .executor import Executor
-    from .submitted import asked
+    from snakemake_executor_plugin_coder_clip.executor import Executor
+    from snakemake_executor_plugin_coder_clip.journal import asked
 
     jobs: list[dict[str, Any]] = []
 

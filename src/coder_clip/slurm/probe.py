@@ -15,7 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import queue
+from snakemake_executor_plugin_coder_clip import queue
+
 from .plan import Plan
 
 NAME = "coder-clip-check"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_coder_clip.journal import Entry, Journal
+from snakemake_executor_plugin_coder_clip.queue import COMPLETED, LIVE, ask
+
 from ..errors import UserError
 from ..pipeline.resources import LEAST
-from .queue import COMPLETED, LIVE, ask
-from .submitted import Entry, Journal
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
 WORTH_MB, WORTH_MINUTES = 2000, 30  # less of it lets no job start sooner

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, Job, eventually
+from working_copy import python_path
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[2]
@@ -112,12 +113,13 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
     }
+    root = folder if (folder / "src").is_dir() else REPO
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
     return {
         **kept,
         **cluster.environment,
         "PATH": path,
-        "PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else REPO / "src"),
+        "PYTHONPATH": python_path(root),
         "XDG_CACHE_HOME": str(folder / ".cache"),
         # not each copy's own, which would list the machine's fonts anew
         "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),

@@ -31,7 +31,7 @@ import pytest
 import yaml
 from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
-from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
+from working_copy import SMALL, Work, duplicate, few_pictures, python_path, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -235,7 +235,7 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     source.mkdir()
     duplicate(original, source)
     profile = source / "workflow/profiles/slurm/config.yaml"
-    around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": str(source / "src")}
+    around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": python_path(source)}
     (source / "dvc.yaml").unlink()  # of the default, which has the same results folder
     load = re.search(r"^# precommand: (.*) # SITE", profile.read_text(), flags=re.M)  # type: ignore[index]
     scratch = f"{shared}/scratch/$SLURM_JOB_ID"

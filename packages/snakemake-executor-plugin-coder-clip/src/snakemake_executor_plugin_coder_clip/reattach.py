@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ..errors import UserError
-from ..tracking import ledger
-from ..tracking.hashes import Hashes
-from ..tracking.snakemake import Making, Records
+from coder_clip.errors import UserError
+from coder_clip.tracking import ledger
+from coder_clip.tracking.hashes import Hashes
+from coder_clip.tracking.snakemake import Making, Records
+
+from .journal import Entry, Journal
 from .queue import Row, Unreachable, cancel, jobs
-from .submitted import Entry, Journal
 
 RUN = re.compile(r"([A-Za-z0-9_-]+_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the plugin's job names
 CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
@@ -134,3 +137,54 @@ def look(journal: Journal | None = None) -> tuple[int, Earlier | None]:
         return settled, live(journal)
     except Unreachable:
         return settled, None
+
+
+# ---- the start of a run, from the Snakefile
+
+_SEEN: list[Earlier | None] = []
+
+
+def before_run() -> None:
+    """At the start of every run, before Snakemake looks at files: what did an earlier run leave on the cluster?
+
+    Nothing is asked of Slurm where no run of this folder ever used it.
+    """
+    try:
+        settled, found = look()
+    except (UserError, OSError) as error:
+        print(f"coder-clip: jobs of an earlier run could not be looked for: {error}", file=sys.stderr)
+        settled, found = 0, Earlier()
+    if settled:
+        print(f"coder-clip: {settled} files were finished by jobs of an earlier run", file=sys.stderr)
+    _SEEN[:] = [found]
+
+
+def seen_at_start() -> Earlier | None:
+    """Live jobs of earlier runs at the start of this one; None where the controller gave no answer."""
+    if not _SEEN:
+        before_run()
+    return _SEEN[0]
+
+
+def before_jobs(workflow: Any) -> None:
+    """Before the first job: no run beside live jobs of an earlier one that it cannot take over.
+
+    WorkflowError, which Snakemake prints, where this run would work beside them.
+    """
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    from snakemake_executor_plugin_coder_clip.executor import Executor
+
+    if isinstance(workflow.scheduler._executor, Executor):
+        return
+    if seen := seen_at_start():
+        ids = " ".join(seen.ids())
+        raise WorkflowError(
+            f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
+            f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
+        )
+    if seen is None:
+        raise WorkflowError(
+            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
+            "again when it is back, or remove .snakemake/coder-clip/slurm.jsonl if you know that none is"
+        )

@@ -6,7 +6,7 @@ from typing import Optional
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm import common_settings
 
-from coder_clip.slurm.executor import Executor
+from .executor import Executor
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 

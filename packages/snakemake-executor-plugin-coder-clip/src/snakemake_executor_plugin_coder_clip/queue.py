@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import UserError
+from coder_clip.errors import UserError
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(

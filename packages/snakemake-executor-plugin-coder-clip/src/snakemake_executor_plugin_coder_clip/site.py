@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UserError, nearest
+from coder_clip.errors import UserError, nearest
+
 from . import reasons
 from .queue import ask
 

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..foundation.artifacts import write_text
-from ..tracking.hashes import Hashes
-from ..tracking.ledger import inputs_of, state_of
-from ..tracking.snakemake import Making, making
+from coder_clip.foundation.artifacts import write_text
+from coder_clip.tracking.hashes import Hashes
+from coder_clip.tracking.ledger import inputs_of, state_of
+from coder_clip.tracking.snakemake import Making, making
 
 JOURNAL = Path(".snakemake/coder-clip/slurm.jsonl")
 

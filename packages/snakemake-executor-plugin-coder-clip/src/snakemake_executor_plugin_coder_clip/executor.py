@@ -22,11 +22,12 @@ from typing import Any
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from ..errors import UserError
-from ..tracking.hashes import Hashes
+from coder_clip.errors import UserError
+from coder_clip.tracking.hashes import Hashes
+
 from . import queue, reasons, site
-from .earlier import Earlier, live
-from .submitted import Entry, Journal, entry
+from .journal import Entry, Journal, entry
+from .reattach import Earlier, live
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
 KEPT_ENVIRONMENT = (
@@ -74,7 +75,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._take_over()
 
     def _take_over(self) -> None:
-        from . import seen_at_start
+        from .reattach import seen_at_start
 
         jobs = list(self.workflow.dag.needrun_jobs())
         if all(job.is_local for job in jobs):

@@ -50,5 +50,5 @@ def test_a_refusal_says_why_and_what_was_asked() -> None:
 
 
 def test_a_time_out_names_the_limit_and_the_node() -> None:
-    told = ended("TIMEOUT", {"TimeLimit": "00:30:00", "NodeList": "n1"}, {"runtime": 30})
+    told = ended("TIMEOUT", "", "n1", "00:30:00", {"runtime": 30})
     assert told == "ran into its time limit of 00:30:00 on n1"

@@ -1,5 +1,5 @@
-# On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
-from snakemake_executor_plugin_coder_clip import reattach
+# One head, and jobs of an earlier one that was killed (docs/slurm.md): looked at before Snakemake looks at its locks.
+from snakemake_executor_plugin_coder_clip import heads, reattach
 
-if workflow.is_main_process:
-    reattach.before_run()
+if workflow.is_main_process and heads.before_run(workflow):
+    logger.info("An earlier run was killed; continuing where it was.")

@@ -139,14 +139,19 @@ def check(
 
         _lines(check(c, config))
         return
+    from snakemake_executor_plugin_coder_clip.queue import SlurmError
+
     from ..datasets.supply import refuse_absent
     from ..slurm.check import check as check_cluster
 
     refuse_absent(c, config)
     wrong = 0
-    for finding in check_cluster(c, config, profile, probe, wait):
-        typer.echo(finding)
-        wrong += finding.status == "wrong"
+    try:
+        for finding in check_cluster(c, config, profile, probe, wait):
+            typer.echo(finding)
+            wrong += finding.status == "wrong"
+    except SlurmError as error:
+        raise UserError(str(error)) from None
     if wrong:
         raise typer.Exit(1)
 

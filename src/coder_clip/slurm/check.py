@@ -60,7 +60,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
     planned = planned_by(folder, file)
     yield from _queue_limit(planned)
-    if not planned.online:
+    if "HF_HUB_OFFLINE=1" in planned.precommand:
         yield from _weights(config)
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)

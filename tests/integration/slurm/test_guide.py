@@ -237,10 +237,14 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     profile = source / "workflow/profiles/slurm/config.yaml"
     around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": python_path(source)}
     (source / "dvc.yaml").unlink()  # of the default, which has the same results folder
-    load = re.search(r"^# precommand: (.*) # SITE", profile.read_text(), flags=re.M)  # type: ignore[index]
-    scratch = f"{shared}/scratch/$SLURM_JOB_ID"
-    with profile.open("a") as stream:
-        stream.write(f"coder-clip-scratch: {scratch}\nprecommand: {load[1]} && mkdir -p {scratch}\n")
+    offline, load, temporary = re.findall(
+        r"^(?:precommand:|#  ) ((?:export|\. /etc).*)", profile.read_text(), flags=re.M
+    )[-1:] + re.findall(r"^#   (\. /etc.*|export TMPDIR.*)", profile.read_text(), flags=re.M)
+    there = temporary.replace("/scratch/$USER", f"{shared}/scratch")
+    text = profile.read_text().replace(
+        f"\nprecommand: {offline}", f"\nprecommand: {offline} && {load} && {there}"
+    )
+    profile.write_text(text)
     author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "all"]):
         subprocess.run(["git", *command], cwd=source, env=around, check=True)

@@ -1,9 +1,7 @@
-"""The executor plugin `coder-clip`: snakemake-executor-plugin-slurm, made to outlast what happens on a cluster.
+"""The executor: submits jobs, watches them, and outlasts what happens on a cluster.
 
-Submission, resources and logs are the plugin's. Its own are: the status of jobs (squeue; the plugin drops every job
-after a few failed queries, waits for ever for a job that the controller has forgotten or that was preempted for good,
-and does not know sacct's "CANCELLED by 0"), sbatch through a controller that is away, the journal, taking over the
-jobs of a head process that was killed, and words for a person.
+Beyond snakemake-executor-plugin-slurm, whose resources it reads: a status that survives a controller that is away, a
+journal by which the next head takes over the jobs of one that was killed, retries by cause, and words for a person.
 """
 
 from __future__ import annotations
@@ -11,91 +9,90 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 
-from coder_clip.errors import UserError
-from coder_clip.tracking.hashes import Hashes
-
-from . import queue, reasons, site
-from .journal import Entry, Journal, entry
-from .reattach import Earlier, live
+from . import heads, queue, reasons, reattach, retry, site, submit
+from .journal import FOLDER, Entry, Journal, Tries, entry, members
+from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
-KEPT_ENVIRONMENT = (
-    "SLURM_CONF",
-    "SLURM_CLUSTERS",
-)  # where the cluster is, not what the head's own job was given
-REFUSAL = re.compile(r"The error message was '(.*)'\.\n", re.DOTALL)
+FRESH = 600  # seconds that what sinfo said is believed
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a job was not submitted. by_slurm: sbatch said so; else it did not come so far."""
-
-    said: str
-    by_slurm: bool
-
-
-class Executor(SlurmExecutor):  # type: ignore[misc]
+class Executor(RemoteExecutor):  # type: ignore[misc]
     def __init__(self, workflow: Any, logger: Any) -> None:
-        self._journal = Journal()
-        self._hashes = Hashes()
-        self._entries: dict[str, Entry] = {}  # Slurm id -> what was submitted
-        self._runs: set[str] = set()
-        self._submitting = threading.Lock()
-        self._current: tuple[Entry, Refusal | None] | None = (
-            None  # under the lock: what is submitted, why refused
-        )
-        self._stop = threading.Event()
-        self._away_since: float | None = None
+        self._settings = workflow.executor_settings
+        if self._settings.array_jobs:
+            raise SlurmError(
+                "coder-clip-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
+                "remove it and let small jobs share a Slurm job (groups: in the profile)"
+            )
+        self._interval = self._settings.init_seconds_before_status_checks
+        head = heads.name(workflow)
+        self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
+        self._journal = Journal(FOLDER / f"{head}.jsonl")
+        self._entries: dict[str, Entry] = {}  # by Slurm id: jobs that are not over yet
+        self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
+        self._tries: dict[Any, Tries] = {}
+        self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
+        self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
         self._absent: dict[str, int] = {}
         self._told: set[str] = set()
-        self._earlier = Earlier()
-        self._wanted: set[str] = set()  # outputs of this run
-        self._interval = (
-            workflow.executor_settings.init_seconds_before_status_checks
-        )  # the thread that looks starts now
-        kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        super().__init__(workflow, logger)
-        os.environ.update(kept)  # the plugin drops every SLURM_ variable where the head is itself a job
+        self._site: tuple[float, dict[str, site.Partition]] | None = None
+        self._earlier = reattach.Earlier()
+        self._stop = threading.Event()
+        self._away_since: float | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
+        super().__init__(workflow, logger)  # the thread that looks starts
 
-    def __post_init__(self, test_mode: bool = False) -> None:
-        super().__post_init__(test_mode)
-        self._runs.add(self.run_uuid)
+    def __post_init__(self) -> None:
         self.next_seconds_between_status_checks = self._interval
+        folder = self._settings.logdir or ".snakemake/slurm_logs"
+        self._logs = Path(self.workflow.workdir_init) / folder
         self._take_over()
 
     def _take_over(self) -> None:
-        from .reattach import seen_at_start
-
-        jobs = list(self.workflow.dag.needrun_jobs())
-        if all(job.is_local for job in jobs):
-            return  # nothing to submit, as for `stage`: what is in the queue may be of a head that is alive
-        self._wanted = {str(path) for job in jobs for path in job.output}
-        found = seen_at_start()
-        if found is None:  # the controller was away then
-            found = self._patiently(lambda: live(self._journal))
+        submits = any(not job.is_local for job in self.dag.needrun_jobs())
+        if submits:
+            heads.claim(self.workflow)
+        found = self._patiently(lambda: reattach.find(self.workflow, self._name))
+        if not submits and not found.entries:
+            return  # as for `stage`
+        heads.claim(self.workflow)
+        self._journal.path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal.shrink()
         self._earlier = found
-        if found.entries:
+        if live := found.live():
             self.logger.info(
-                f"{len(found.entries)} jobs of an earlier run are still in the queue: {', '.join(found.entries)}. They "
-                "go on as jobs of this run; none is submitted twice."
+                f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. They go on as jobs of "
+                "this run; none is submitted twice."
             )
         if found.unknown:
             ids = self._patiently(found.cancel_unknown)
             self.logger.info(
                 f"Jobs of an earlier run that nothing is known of are cancelled: {', '.join(ids)}."
             )
-        self._journal.settle({e.run for e in found.entries.values()})
+        if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
+            self.dag.forcefiles.update(found.paths())
+            self.workflow.async_run(self.dag.postprocess())
+            local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
+            self._patiently(lambda: found.cancel_others(local & found.paths()))
+        if (left := heads.seconds_left()) is not None:
+            margin = min(self._settings.head_margin, left / 2)
+            timer = threading.Timer(left - margin, self._hand_over)
+            timer.daemon = True
+            timer.start()
 
     # ---- submission -------------------------------------------------------------------------------
 
@@ -105,108 +102,129 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def get_job_exec_prefix(self, job: Any) -> str:
         """What a node's environment differs in from the head's."""
-        settings = self.workflow.executor_settings
         # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
         values = ["PYTHONUNBUFFERED=1"]
-        if not settings.online:
-            values.append("HF_HUB_OFFLINE=1")
-        if settings.scratch:
-            values.append(f'TMPDIR="{settings.scratch}"')
+        here = Path(__file__).parents[1]
+        if here.name != "site-packages":  # imported before the official plugin, see __init__.py
+            values.append(f'PYTHONPATH="{here}${{PYTHONPATH:+:$PYTHONPATH}}"')
         return f"export {' '.join(values)}"
 
-    def format_job_exec(self, job: Any) -> str:
-        """Variables in it (of scratch, precommand) are the node's, not those of the shell that calls sbatch."""
-        command: str = super().format_job_exec(job)
-        script = self.workflow.executor_settings.pass_command_as_script
-        return command if script else command.replace("$", "\\$")
-
     def get_job_args(self, job: Any) -> str:
-        """As many cores as the job asked for: 'all' would be the node's, where no cgroup says otherwise."""
-        cores = entry_cpus(job)
-        return re.sub(r"--cores '?all'?", f"--cores {cores}", super().get_job_args(job))
+        """As many cores as the job asked for ('all' would be the node's, where no cgroup says otherwise), the
+        attempt that its memory is of, and no file of the head's, which a job would miss that outlives it."""
+        args = RealExecutor.get_job_args(self, job, cores=retry.cpus(job))
+        args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
+        return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
-    def get_account_arg(self, job: Any) -> Iterator[str]:
-        """As given; sbatch itself judges it. The plugin asks sacctmgr for every job, and guesses an account."""
-        account = job.resources.get("slurm_account")
-        yield f" -A {shlex.quote(str(account))}" if account else ""
+    def run_jobs(self, jobs: list[Any]) -> None:
+        for job in jobs:
+            self.run_job_pre(job)
+            pause = self._due.pop(job, 0) - time.monotonic()
+            timer = threading.Timer(max(pause, 0), self._enqueue, [job])
+            timer.daemon = True
+            timer.start()
+
+    def _enqueue(self, job: Any) -> None:
+        if not self._stop.is_set():
+            self._pool.submit(self.run_job, job)
 
     def run_job(self, job: Any) -> None:
-        """Submit one job, or take over the one of an earlier run. Runs in the plugin's own threads."""
-        with self._submitting:
-            try:
-                self._submit(job)
-            except Exception as error:  # nobody looks at a thread's exception: the run would hang
-                self._refuse(job, f"could not be submitted: {_one_line(str(error)) or type(error).__name__}")
-            finally:
-                self._current = None
+        """Submit one job, or take over the one of an earlier run. Runs in a thread, one job after the other."""
+        try:
+            self._submit(job)
+        except Exception as error:  # nobody looks at a thread's exception: the run would hang
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
-        new = entry(job, self.workflow.persistence, self.run_uuid, self._hashes)
-        if old := self._earlier.take(new.makes, self._wanted):
-            self._runs.add(old.run)
-            self._register(
-                job, old, f"Job {job.jobid} is Slurm job {old.id} of an earlier run (log: {old.log})."
+        tries = self._tries.get(job, Tries())
+        wanted = retry.asked(job, tries)
+        asked, cut = retry.capped(wanted, self._most(wanted)) if tries != Tries() else (wanted, [])
+        if cut:
+            self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
+        new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
+        if found := self._earlier.take(new):
+            journal, old = found
+            live = old.id in self._earlier.rows and self._earlier.rows[old.id].live
+            known = "" if live else ", which has ended"
+            self.logger.info(
+                f"Job {job.jobid} is Slurm job {old.id} of an earlier run{known} (log: {old.log})."
             )
+            self._watch(job, journal, old, live)
             return
         if gone := self._patiently(lambda: self._earlier.cancel_others(new.makes)):
             self.logger.info(
-                f"Cancelled {', '.join(gone)} of an earlier run: the same files are to be made otherwise."
+                f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
+                "now, or the profile asks for something else."
             )
-        self._journal.intend(new)
-        end = time.monotonic() + self.workflow.executor_settings.controller_patience
-        pause = 5.0
-        while True:
-            self._current = (new, None)
-            super().run_job(job)
-            refusal = self._current[1]
-            if refusal is None:
-                return
-            if not refusal.by_slurm:
-                return self._refuse(job, f"could not be submitted: {_one_line(refusal.said)}")
-            if not reasons.LATER.search(refusal.said) or self._stop.is_set() or time.monotonic() > end:
-                job.attempt = max(job.attempt, job.restart_times + 1)  # asking for more will not please Slurm
-                return self._refuse(job, site.refused(refusal.said, new.asked))
+        _set_aside([str(path) for member in members(job) for path in member.log])
+        said = self._sbatch(job, new)
+        before = self._accepted.get(job, asked)
+        if said and before != asked:
             self.logger.warning(
-                f"Slurm takes no job now ({_one_line(refusal.said)}); trying again, nothing is lost."
+                f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
+            )
+            new = replace(new, key=new.key[::-1], asked=before)
+            said = self._sbatch(job, new)
+        if said:
+            job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
+            self._fail(SubmittedJobInfo(job), site.refused(said, new.asked))
+
+    def _sbatch(self, job: Any, new: Entry) -> str:
+        """Submit, through a controller that is away for a while. What Slurm says where it refuses, else ""."""
+        what, wildcards = submit.what(job)
+        log = self._logs / what / wildcards / "%j.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
+        call = submit.call(job, new.asked, self._settings, self._name, log, comment)
+        script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        self._journal.intend(new)
+        end, pause = time.monotonic() + self._settings.controller_patience, 5.0
+        while True:
+            try:
+                said = queue.ask("sh", "-c", call, stdin=script, env=submit.environment(job))
+                break
+            except queue.Unreachable as error:
+                said = str(error)
+            if not reasons.LATER.search(said) or self._stop.is_set() or time.monotonic() > end:
+                self._journal.note(new.key, settled="failed")
+                return said
+            self.logger.warning(
+                f"Slurm takes no job now ({said.splitlines()[-1]}); trying again, nothing is lost."
             )
             self._stop.wait(pause)
             pause = min(pause * 2, SLOWEST)
-            if found := self._patiently(self._strays):  # it was taken, only the answer was lost
-                detail = self._patiently(lambda: queue.details(found[0]))
-                taken = _with_id(new, found[0], detail.get("StdOut", ""))
-                self._journal.submitted(taken.key, taken.id, taken.log)
-                self._register(job, taken, f"Job {job.jobid} has been submitted with SLURM jobid {taken.id}.")
-                return
+            on = {c} if (c := retry.cluster(job)) else set()
+            rows = self._patiently(lambda on=on: queue.jobs(on))
+            if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
+                said = taken[0]  # only the answer was lost
+                break
+        id = submit.job_id(said)
+        new = replace(new, id=id, log=str(log).replace("%j", id.partition(";")[0]))
+        self._journal.note(new.key, id=id, log=new.log)
+        self._accepted[job] = new.asked
+        self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}).")
+        self._watch(job, self._journal, new)
+        return ""
 
-    def _refuse(self, job: Any, told: str) -> None:
-        self._tell_group(job, told)
-        super()._report_job_error_threadsafe(SubmittedJobInfo(job), f"{told}. ")
+    def _watch(self, job: Any, journal: Journal, of: Entry, live: bool = True) -> None:
+        info = SubmittedJobInfo(job, external_jobid=of.id)
+        self._of[job], self._tries[job] = (journal, of.key), of.tries
+        if live:
+            self._entries[of.id] = of
+            self.report_job_submission(info)
+        else:
+            RealExecutor.report_job_submission(self, info)
+            self.report_job_success(info)
 
-    def _strays(self) -> list[str]:
-        return [i for i in queue.jobs([self.run_uuid]) if i not in self._entries]
-
-    def _register(self, job: Any, of: Entry, told: str) -> None:
-        self._entries[of.id] = of
-        self.logger.info(told)
-        info = SubmittedJobInfo(job, external_jobid=of.id, aux={"slurm_logfile": Path(of.log)})
-        super()._report_job_submission_threadsafe(info)
-
-    def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
-        """The plugin has submitted a job."""
-        assert self._current is not None
-        assert job_info.external_jobid is not None
-        assert job_info.aux is not None
-        new = _with_id(self._current[0], job_info.external_jobid, str(job_info.aux["slurm_logfile"]))
-        self._entries[new.id] = new
-        self._journal.submitted(new.key, new.id, new.log)
-        super()._report_job_submission_threadsafe(job_info)
-
-    def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
-        """The plugin could not submit a job: kept for `_submit`, which decides whether to try again."""
-        found = REFUSAL.search(msg)
-        assert self._current is not None
-        refusal = Refusal(found[1], True) if found else Refusal(msg.strip(), False)
-        self._current = (self._current[0], refusal)
+    def _most(self, asked: dict[str, Any]) -> dict[str, float]:
+        """Memory and time that the partition of a job allows; empty where Slurm does not tell."""
+        if self._site is None or time.monotonic() > self._site[0] + FRESH:
+            try:
+                self._site = time.monotonic(), site.partitions(asked.get("cluster", ""))
+            except SlurmError:
+                return {}
+        return site.most(asked, self._site[1])
 
     def _patiently(self, do: Any) -> Any:
         """Do it as soon as the controller answers."""
@@ -216,7 +234,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             except queue.Unreachable as error:
                 self._away(str(error))
                 if self._stop.wait(10):
-                    raise UserError(f"stopped while the Slurm controller was away ({error})") from None
+                    raise SlurmError(f"stopped while the Slurm controller was away ({error})") from None
 
     # ---- status -----------------------------------------------------------------------------------
 
@@ -227,9 +245,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
             return
+        on = reattach.clusters(info.external_jobid for info in active_jobs)
         try:
             async with self.status_rate_limiter:
-                rows = await asyncio.to_thread(queue.jobs, self._runs, self._submitted_job_clusters)
+                rows = await asyncio.to_thread(queue.jobs, on)
         except queue.Unreachable as error:
             self._away(str(error))
             for info in active_jobs:
@@ -238,57 +257,78 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._back()
         ended = False
         for info in active_jobs:
-            try:
-                over = await asyncio.to_thread(self._look_at, info, rows.get(str(info.external_jobid)))
-            except queue.Unreachable:  # next time
-                over = False
-            if over:
+            if await asyncio.to_thread(self._look_at, info, rows.get(str(info.external_jobid))):
                 ended = True
             else:
                 yield info
         slower = min(self.next_seconds_between_status_checks + self._interval, max(SLOWEST, self._interval))
         self.next_seconds_between_status_checks = self._interval if ended else slower
 
+    async def sleep(self) -> None:
+        """Until the next look, or the end of the run."""
+        await asyncio.to_thread(self._stop.wait, self.next_seconds_between_status_checks)
+
     def _look_at(self, info: SubmittedJobInfo, row: queue.Row | None) -> bool:
         """Whether the job has ended; then it is reported."""
-        job = str(info.external_jobid)
+        id = str(info.external_jobid)
         if row is not None and row.live:
-            self._absent.pop(job, None)
-            self._tell_waiting(job, row)
+            self._absent.pop(id, None)
+            self._tell_waiting(id, row)
             return False
-        self._absent[job] = self._absent.get(job, 0) + 1
-        if self._absent[job] < 2 and (row is None or row.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")):
+        self._absent[id] = self._absent.get(id, 0) + 1
+        if self._absent[id] < 2 and (row is None or row.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")):
             return False  # Slurm may be about to queue it again; asked once more
+        of = self._entries[id]
         if row is not None:
-            state, detail = row.state, {} if row.state == queue.COMPLETED else queue.details(job)
-        else:
-            state, detail = self._forgotten(info)
+            state, code = row.state, row.code
+        elif (account := queue.accounted(id)) and account[0] not in queue.LIVE:
+            state, code = account
+        else:  # it ended so long ago that the controller forgot it
+            good = reattach.whole(of, self.workflow, members(info.job))
+            state, code = (queue.COMPLETED if good else "FORGOTTEN"), ""
+        del self._entries[id]
         if state == queue.COMPLETED:
-            self._discard_log(info)
             self.report_job_success(info)
-            return True
-        words = reasons.ended(state, detail, self._entries[job].asked)
-        if state == "FORGOTTEN":
-            words = "is not known to Slurm any more, and its files are not all there"
-        told = f"Slurm job {job} {words}. Slurm's log: {self._entries[job].log}. "
-        self._tell_group(info.job, told)
-        self.report_job_error(info, msg=told, aux_logs=[self._entries[job].log])
+        else:
+            self._ended_badly(info, of, state, code, row)
         return True
 
-    def _forgotten(self, info: SubmittedJobInfo) -> tuple[str, dict[str, str]]:
-        """A job that ended so long ago that the controller forgot it: by the accounting, else by its files."""
-        of = self._entries[str(info.external_jobid)]
-        if (found := queue.accounted(of.id)) and found[0] not in queue.LIVE:
-            return found[0], {"ExitCode": found[1]}
-        whole = all(os.path.exists(p) and os.stat(p).st_mtime >= of.time - SLOWEST for p in of.makes)
-        return (queue.COMPLETED if whole else "FORGOTTEN"), {}
+    def _ended_badly(
+        self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
+    ) -> None:
+        why = retry.cause(state, code)
+        self._tries[info.job] = retry.after(of.tries, why)
+        nodes, limit = (row.nodes, row.limit) if row else ("", "")
+        words = reasons.ended(state, code, nodes, limit, of.asked)
+        lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
+        most = self._most(of.asked).get(lacking)
+        if most is not None and of.asked.get(lacking, 0) >= most and state != "FAILED":
+            words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
+            info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
+        told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
+        self._fail(info, told, pause=why == "other", aux_logs=[of.log])
 
-    def _discard_log(self, info: SubmittedJobInfo) -> None:
-        if not self.workflow.executor_settings.keep_successful_logs and info.aux:
-            try:
-                info.aux["slurm_logfile"].unlink(missing_ok=True)
-            except OSError as error:
-                self.logger.warning(f"cannot remove {info.aux['slurm_logfile']}: {error}")
+    def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
+        if pause:
+            self._due[info.job] = time.monotonic() + self._settings.retry_pause
+        if info.job.is_group():  # Snakemake prints no message of a group
+            rules = ", ".join(sorted({j.rule.name for j in info.job.jobs}))
+            self.logger.error(f"Group {info.job.name} ({rules}): {told}.")
+        self.report_job_error(info, msg=f"{told}. ", **more)
+
+    def handle_job_success(self, job: Any) -> None:
+        """Snakemake has written its record."""
+        super().handle_job_success(job)
+        self._settle(job, "made")
+
+    def handle_job_error(self, job: Any) -> None:
+        super().handle_job_error(job)
+        self._settle(job, "failed")
+
+    def _settle(self, job: Any, how: str) -> None:
+        if noted := self._of.pop(job, None):
+            journal, key = noted
+            journal.note(key, settled=how)
 
     # ---- words ------------------------------------------------------------------------------------
 
@@ -299,12 +339,6 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self.logger.warning(
                 f"Slurm job {job} {words} (Slurm says: {row.reason}). The run waits for it: 'scontrol release {job}' "
                 f"or 'scontrol update JobId={job} …' lets it go on, 'scancel {job}' gives it up."
-            )
-
-    def _tell_group(self, job: Any, words: str) -> None:
-        if job.is_group():  # Snakemake prints no message of a group
-            self.logger.error(
-                f"Group {job.name} ({', '.join(sorted({j.rule.name for j in job.jobs}))}): {words}"
             )
 
     def _away(self, error: str) -> None:
@@ -322,22 +356,46 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     # ---- the end ----------------------------------------------------------------------------------
 
-    def cancel(self) -> None:
+    def _hand_over(self) -> None:
+        """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
         self._stop.set()
-        super().cancel()
+        heads.start_again_at_exit()
+        self.workflow.scheduler.executor_error_callback(
+            SlurmError(
+                "The time limit of the head's own Slurm job is near: it is queued again, and goes on with its "
+                f"{len(self._entries)} jobs."
+            )
+        )
+
+    def cancel(self) -> None:
+        """Ctrl-C."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        ids = sorted(self._entries)
+        try:
+            queue.cancel(ids)
+        except SlurmError as error:
+            self.logger.error(
+                f"Slurm jobs {' '.join(ids)} could not be cancelled and live on ({error}). The next run goes on with "
+                f"them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
+            )
+        self.shutdown()
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """`cancel` does it."""
 
     def shutdown(self) -> None:
         self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
         super().shutdown()
 
 
-def entry_cpus(job: Any) -> int:
-    return max(int(job.resources.get("cpus_per_task") or 0), int(job.threads), 1)
+def _where(asked: dict[str, Any]) -> str:
+    return str(asked.get("partition", "(the default)"))
 
 
-def _with_id(new: Entry, job: str, log: str) -> Entry:
-    return replace(new, id=job, log=log)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+def _set_aside(logs: list[str]) -> None:
+    """Logs of an earlier try, so that a failure does not show them as its own."""
+    for path in logs:
+        if os.path.exists(path):
+            os.replace(path, f"{path}.before")

@@ -1,63 +1,71 @@
 """The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked for.
 
 A head process that is killed knows nothing of its jobs any more; the next one reads it here. One JSON line before a
-job is submitted, one more with its id after; a line cut off by a kill is passed over.
+job is submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coder_clip.foundation.artifacts import write_text
-from coder_clip.tracking.hashes import Hashes
-from coder_clip.tracking.ledger import inputs_of, state_of
-from coder_clip.tracking.snakemake import Making, making
+FOLDER = Path(".snakemake/coder-clip/slurm")  # a file for each configuration: <head>.jsonl
+KEPT = 20_000  # jobs
 
-JOURNAL = Path(".snakemake/coder-clip/slurm.jsonl")
+
+@dataclass(frozen=True)
+class Tries:
+    """How often a job has been tried, by what it had too little of: with twice the memory, three times the time, …"""
+
+    memory: int = 1
+    time: int = 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One submission. makes: output -> how it is made, from what the inputs held then. config: what the configuration
-    file held."""
+    """One submission.
+
+    key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
+    parameters. inputs: what was there of them -> size and time of change. asked: see `wanted` in reasons.py.
+    settled: "made" or "failed", once Snakemake knows.
+    """
 
     key: str
-    run: str
     rule: str
-    makes: dict[str, Making]
+    makes: dict[str, str]
+    inputs: dict[str, str]
     asked: dict[str, Any]
     benchmarks: list[str]
     time: float
+    tries: Tries = Tries()
     id: str = ""
     log: str = ""
-    config: str = ""
+    settled: str = ""
 
-    def same(self, makes: dict[str, Making], wanted: Collection[str]) -> bool:
-        """Whether of the wanted files it makes the same in the same way."""
-        mine = {p for p in self.makes if p in wanted}
-        return mine == makes.keys() and all(
-            self.makes[p].same(makes[p]) and self.makes[p].inputs == makes[p].inputs for p in makes
-        )
+    def same(self, other: Entry) -> bool:
+        """Whether both make the same files in the same way from the same inputs."""
+        return self.makes == other.makes and self.inputs == other.inputs
 
 
 @dataclass
 class Journal:
-    path: Path = JOURNAL
+    path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def intend(self, entry: Entry) -> None:
-        self._append(_document(entry))
+        self._append(asdict(entry))
 
-    def submitted(self, key: str, job: str, log: str) -> None:
-        self._append({"key": key, "id": job, "log": log})
+    def note(self, key: str, **known: str) -> None:
+        """What became known of a submission: id, log, settled."""
+        self._append({"key": key, **known})
 
     def read(self) -> list[Entry]:
         """All submissions, oldest first."""
@@ -70,66 +78,67 @@ class Journal:
             try:
                 row = json.loads(line)
                 if "rule" in row:
-                    makes = {p: Making.read(r) for p, r in row.pop("makes").items()}
-                    found[row["key"]] = Entry(makes=makes, **row)
-                elif row["key"] in found:
-                    found[row["key"]] = replace(found[row["key"]], id=row["id"], log=row["log"])
+                    tries = Tries(**row.pop("tries"))
+                    found[row["key"]] = Entry(tries=tries, **row)
+                else:
+                    key = row.pop("key")
+                    found[key] = replace(found[key], **row)
             except (ValueError, TypeError, KeyError):  # half a line
                 continue
         return list(found.values())
 
-    def settle(self, open_runs: Iterable[str]) -> None:
-        """Forget how the files of settled runs were made (Snakemake has records of them), keep what they asked for."""
-        keep = set(open_runs)
-        entries = [e if e.run in keep else replace(e, makes={}) for e in self.read()[-20000:]]
-        write_text(self.path, "".join(json.dumps(_document(e)) + "\n" for e in entries))
+    def shrink(self) -> None:
+        """Of settled jobs keep only what they asked for."""
+        entries = [replace(e, makes={}, inputs={}) if e.settled else e for e in self.read()[-KEPT:]]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
+        part.replace(self.path)
 
-    def _append(self, row: dict[str, Any]) -> None:
+    def _append(self, row: Mapping[str, Any]) -> None:
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+", encoding="utf-8") as stream:
-                stream.seek(0, os.SEEK_END)
-                whole = stream.tell() == 0 or _ends_line(self.path)
-                stream.write(("" if whole else "\n") + json.dumps(row) + "\n")
+            with self.path.open("a+b") as stream:
+                end = stream.seek(0, os.SEEK_END)
+                whole = end == 0 or (stream.seek(-1, os.SEEK_END), stream.read(1))[1] == b"\n"
+                stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
 
 
-def entry(job: Any, persistence: Any, run: str, hashes: Hashes) -> Entry:
-    """What is about to be submitted. job: Snakemake's, or a group of them."""
-    members = list(job.jobs) if job.is_group() else [job]
-    makes: dict[str, Making] = {}
-    for member in members:
-        made = replace(making(member, persistence), inputs=inputs_of(member, hashes))
-        makes.update({str(path): made for path in member.output})
-    benchmarks = [str(m.benchmark) for m in members if m.benchmark]
-    config = state_of(os.environ.get("CODER_CLIP_CONFIG", ""))
-    return Entry(uuid.uuid4().hex, run, job.name, makes, asked(job), benchmarks, time.time(), config=config)
+def journals() -> Iterator[Journal]:
+    """Of every configuration that was run in this folder."""
+    for path in sorted(FOLDER.glob("*.jsonl")):
+        yield Journal(path)
 
 
-def asked(job: Any) -> dict[str, Any]:
-    """What a job is submitted with. job: Snakemake's, or a group of them."""
-    resources = job.resources
-    given = {
-        "mem_mb": resources.get("mem_mb"),
-        "runtime": resources.get("runtime"),
-        "cpus": resources.get("cpus_per_task") or max(job.threads, 1),
-        "gpu": resources.get("gpu"),
-        "gpu_model": resources.get("gpu_model"),
-        "gres": resources.get("gres"),
-        "partition": resources.get("slurm_partition"),
-        "account": resources.get("slurm_account"),
-        "qos": resources.get("qos"),
-        "attempt": job.attempt,
-    }
-    return {k: v if isinstance(v, int) else str(v) for k, v in given.items() if v}
+def members(job: Any) -> list[Any]:
+    """Snakemake's jobs in a job or group."""
+    return list(job.jobs) if job.is_group() else [job]
 
 
-def _document(entry: Entry) -> dict[str, Any]:
-    return asdict(entry)
+def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
+    """What is about to be submitted. own: the jobs of Snakemake in it. rule: what it is called."""
+    own = list(own)
+    makes = {str(path): _making(member, persistence) for member in own for path in member.output}
+    inputs = {str(path) for member in own for path in member.input} - makes.keys()
+    return Entry(
+        key=uuid.uuid4().hex[:12],
+        rule=rule,
+        makes=makes,
+        inputs={path: _stamp(path) for path in sorted(inputs) if os.path.exists(path)},
+        asked=dict(asked),
+        benchmarks=[str(m.benchmark) for m in own if m.benchmark],
+        time=time.time(),
+        tries=tries,
+    )
 
 
-def _ends_line(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"
+def _making(job: Any, persistence: Any) -> str:
+    """A hash of what Snakemake compares to tell whether a file would be made otherwise."""
+    how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
+    return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
+
+
+def _stamp(path: str) -> str:
+    of = os.stat(path)
+    return f"{of.st_size} {of.st_mtime_ns}"

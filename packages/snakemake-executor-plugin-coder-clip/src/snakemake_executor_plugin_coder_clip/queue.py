@@ -1,13 +1,16 @@
-"""What Slurm's controller says of jobs: squeue and scontrol, which need no accounting database."""
+"""Slurm's commands: squeue, which needs no accounting database, scancel, and sacct where there is one.
+
+A job is named by its id, on another cluster than the default one by "id;cluster", as sbatch prints it.
+"""
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from coder_clip.errors import UserError
+from snakemake_interface_common.exceptions import WorkflowError
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(
@@ -27,9 +30,14 @@ LIVE = frozenset(
 )
 COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
+FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "workdir", "name", "comment")
 
 
-class Unreachable(UserError):
+class SlurmError(WorkflowError):  # type: ignore[misc]
+    """Snakemake prints its message without a traceback."""
+
+
+class Unreachable(SlurmError):
     """The controller gave no answer: busy, restarted, or away. Nothing is known of any job."""
 
 
@@ -38,63 +46,61 @@ class Row:
     """One job in the queue."""
 
     id: str
-    name: str
     state: str
+    code: str  # exit status:signal
     reason: str  # why it waits, or Slurm's reason for its end
     nodes: str
+    limit: str  # on its time
     folder: str
+    name: str
+    comment: str
 
     @property
     def live(self) -> bool:
         return self.state in LIVE
 
 
-def ask(*command: str, timeout: float = TIMEOUT, stdin: str | None = None) -> str:
-    """Standard output of a Slurm command. Unreachable where it fails, UserError where it is not installed."""
+def ask(
+    *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Standard output of a Slurm command. Unreachable where it fails, SlurmError where it is not installed."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+            command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env
         )
     except FileNotFoundError:
-        raise UserError(
+        raise SlurmError(
             f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login node)"
         ) from None
     except subprocess.TimeoutExpired:
         raise Unreachable(f"{command[0]}: no answer in {timeout:g} s") from None
     if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise Unreachable(said[-1] if said else f"{command[0]} ended with status {done.returncode}")
+        said = "\n".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+        raise Unreachable(said or f"{command[0]} ended with status {done.returncode}")
     return done.stdout
 
 
-def jobs(names: Iterable[str] | None = None, clusters: Iterable[str] = ()) -> dict[str, Row]:
-    """Jobs by id, ended ones as long as the controller remembers them (MinJobAge): those of some names, or all mine."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%i|%j|%T|%r|%N|%Z"]
-    command.append("--me" if names is None else f"--name={','.join(sorted(names))}")
-    if clusters := sorted(clusters):
-        command.append(f"--clusters={','.join(clusters)}")
-    rows = (line.split("|", 5) for line in ask(*command).splitlines())
-    return {row[0]: Row(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows if len(row) == 6}
+def jobs(clusters: Iterable[str] = ()) -> dict[str, Row]:
+    """My jobs, ended ones as long as the controller remembers them (MinJobAge). clusters: beside the default one."""
+    found = {}
+    for cluster in ("", *clusters):
+        command = ["squeue", "--me", "--noheader", "--states=all"]
+        text = ask(*command, "--Format=" + ",".join(f"{name}:|" for name in FIELDS), *_on(cluster))
+        for line in text.splitlines():
+            values = line.removesuffix("|").split("|", len(FIELDS) - 1)
+            if len(values) == len(FIELDS):
+                id = f"{values[0]};{cluster}" if cluster else values[0]
+                found[id] = Row(id, *values[1:])
+    return found
 
 
-def details(job: str) -> dict[str, str]:
-    """All that the controller knows of one job (scontrol's names); empty where it has forgotten it."""
-    try:
-        text = ask("scontrol", "show", "job", "--oneliner", job)
-    except Unreachable as error:
-        if "Invalid job id" in str(error):
-            return {}
-        raise
-    return dict(re.findall(r"(\w+)=(\S*)", text))
-
-
-def accounted(job: str) -> tuple[str, str] | None:
+def accounted(id: str) -> tuple[str, str] | None:
     """State and exit code by the accounting database; None where there is none or it does not know the job."""
+    number, cluster = _split(id)
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
     try:
-        text = ask(
-            "sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode", f"--jobs={job}"
-        )
-    except UserError:
+        text = ask(*command, f"--jobs={number}", *_on(cluster))
+    except SlurmError:
         return None
     for line in text.splitlines():
         state, _, code = line.partition("|")
@@ -103,5 +109,18 @@ def accounted(job: str) -> tuple[str, str] | None:
 
 
 def cancel(ids: Iterable[str]) -> None:
-    if ids := sorted(ids):
-        ask("scancel", *ids)
+    """Unreachable where the controller gives no answer."""
+    of: dict[str, list[str]] = defaultdict(list)
+    for number, cluster in map(_split, ids):
+        of[cluster].append(number)
+    for cluster, numbers in of.items():
+        ask("scancel", *_on(cluster), *sorted(numbers))
+
+
+def _split(id: str) -> tuple[str, str]:
+    number, _, cluster = id.partition(";")
+    return number, cluster
+
+
+def _on(cluster: str) -> list[str]:
+    return [f"--clusters={cluster}"] if cluster else []

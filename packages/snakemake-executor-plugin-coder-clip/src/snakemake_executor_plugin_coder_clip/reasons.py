@@ -48,16 +48,14 @@ HELD = (
 )
 
 
-def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
-    """Why a job failed. detail: scontrol's view of it, as far as it is still known."""
-    node = detail.get("NodeList", "")
-    name = f" {node}" if node not in ("", "(null)") else ""
+def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
+    """Why a job failed. code: exit status:signal. limit: on its time."""
+    name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
-    code, _, signal = detail.get("ExitCode", "").partition(":")
+    code, _, signal = code.partition(":")
     memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
     if state == "TIMEOUT":
-        limit = detail.get("TimeLimit") or f"{asked.get('runtime', '?')} min"
-        return f"ran into its time limit of {limit}{where}"
+        return f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}"
     if state == "OUT_OF_MEMORY":
         return f"needed more memory than {memory}{where}"
     if state == "CANCELLED":
@@ -70,9 +68,11 @@ def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
         return f"was preempted{where} by a job of higher priority"
     if state == "DEADLINE":
         return "could not end before its deadline"
+    if state == "FORGOTTEN":
+        return "is not known to Slurm any more, and its files are not all there"
     if signal == "53":
         return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
-    if signal == "9":
+    if signal == "9" or code == "137":
         return f"was killed{where}: mostly for using more memory than {memory}"
     if signal not in ("", "0"):
         return f"was ended by signal {signal}{where}"

@@ -1,190 +1,190 @@
-"""Jobs of an earlier run of this folder, whose head process died: none is lost, none runs beside its own copy.
+"""Jobs of an earlier head of this folder that died: none is lost, none runs beside its own copy.
 
-Those that have ended since left files of which Snakemake has no record, because only the head process writes
-records; they are written here, from the journal. Those still in the queue are watched by the new run as its own, or
-cancelled where they would make something else than the new run wants.
+The new head asks Snakemake to make their files again, and when it is asked to submit such a job it watches the one
+that is there, which may have ended well meanwhile. So Snakemake writes its records as for any job. What would make a
+file otherwise than it is wanted now is cancelled first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
-import sys
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from coder_clip.errors import UserError
-from coder_clip.tracking import ledger
-from coder_clip.tracking.hashes import Hashes
-from coder_clip.tracking.snakemake import Making, Records
+from . import heads, queue
+from .journal import Entry, Journal, Tries, entry, journals
+from .queue import Row, SlurmError
 
-from .journal import Entry, Journal
-from .queue import Row, Unreachable, cancel, jobs
-
-RUN = re.compile(r"([A-Za-z0-9_-]+_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the plugin's job names
 CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
 
 @dataclass
 class Earlier:
-    """Live jobs of earlier runs, as they were before Snakemake looked at the files."""
+    """Jobs that are live or have ended well, of which Snakemake knows nothing yet."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)  # Slurm id -> what it makes
-    unknown: list[str] = field(default_factory=list)  # submitted in the moment of the kill: ids alone
+    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by id
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)  # ours by name, and not in the journal
 
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.unknown)
+    def live(self) -> list[str]:
+        return [id for id in self.entries if id in self.rows and self.rows[id].live] + self.unknown
 
-    def ids(self) -> list[str]:
-        return sorted([*self.entries, *self.unknown], key=int)
+    def paths(self) -> set[str]:
+        return {path for _, e in self.entries.values() for path in e.makes}
 
-    def take(self, makes: dict[str, Making], wanted: Collection[str]) -> Entry | None:
-        """The job that already makes just this of all that is wanted; it belongs to the new run now.
+    def take(self, new: Entry) -> tuple[Journal, Entry] | None:
+        """The job that makes just this; it belongs to the new run now.
 
-        What else it makes is there already: a group some of whose members have ended.
+        One that still waits is not taken if the profile asks for something else now.
         """
-        found = next((e for e in self.entries.values() if e.same(makes, wanted)), None)
-        return None if found is None else self.entries.pop(found.id)
+        for id, (_, e) in self.entries.items():
+            waits = id in self.rows and self.rows[id].state == "PENDING"
+            if e.same(new) and not (waits and e.asked != new.asked):
+                return self.entries.pop(id)
+        return None
 
-    def cancel_others(self, paths: Iterable[str]) -> list[str]:
-        """Cancel what would write some of these files, and return when it has ended: the ids.
-
-        UserError where a job does not end.
-        """
+    def cancel_others(self, paths: Any) -> list[str]:
+        """Cancel what would write some of these files, and return when it has ended: the ids."""
         wanted = set(paths)
-        ids = [e.id for e in self.entries.values() if wanted & e.makes.keys()]
-        return self._cancel(ids)
+        ids = [id for id, (_, e) in self.entries.items() if wanted & e.makes.keys()]
+        live = self._end([id for id in ids if id in self.live()])
+        for id in ids:
+            journal, e = self.entries.pop(id)
+            journal.note(e.key, settled="failed")
+        return live
 
     def cancel_unknown(self) -> list[str]:
-        """Cancel jobs of which nothing is known but that they are ours."""
-        return self._cancel(self.unknown)
+        ids, self.unknown = self._end(self.unknown), []
+        return ids
 
-    def _cancel(self, ids: list[str]) -> list[str]:
+    def _end(self, ids: list[str]) -> list[str]:
+        """SlurmError where a job does not end."""
         if not ids:
             return []
-        cancel(ids)
+        queue.cancel(ids)
         end = time.monotonic() + PATIENCE
-        while left := [i for i, row in jobs().items() if i in ids and row.live]:
+        while left := [i for i, row in queue.jobs(clusters(ids)).items() if i in ids and row.live]:
             if time.monotonic() > end:
-                raise UserError(
+                raise SlurmError(
                     f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
                     f"'scontrol show job {left[0]}'"
                 )
             time.sleep(1)
-        self.unknown = [i for i in self.unknown if i not in ids]
-        for i in ids:
-            self.entries.pop(i, None)
-        return list(ids)
+        return ids
 
 
-def live(journal: Journal, folder: Path | None = None) -> Earlier:
-    """What earlier runs of this folder still have in the queue. Unreachable where the controller gives no answer."""
-    here = str((folder or Path.cwd()).resolve())
-    rows = {i: row for i, row in jobs().items() if row.live and _mine(row, here)}
-    if not rows:
+def clusters(ids: Any) -> set[str]:
+    """Those of jobs that are not on the default one."""
+    return {cluster for id in ids if (cluster := id.partition(";")[2])}
+
+
+def find(workflow: Any, name: str = "") -> Earlier:
+    """Jobs of earlier heads that make files of this run. name: of this head's jobs, to find lost ones by it.
+
+    Nothing is asked of Slurm where no such job is known. Unreachable where the controller gives no answer; SlurmError
+    where a head of another configuration that makes the same files is alive.
+    """
+    jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
+    mine, known = heads.name(workflow), {}
+    for journal in journals():
+        for e in journal.read():
+            if not e.settled and e.makes.keys() & jobs.keys():
+                known[e.key] = (journal, e)
+    if not known:
         return Earlier()
-    known = {e.id: e for e in journal.read() if e.id in rows and e.makes}
-    return Earlier(known, sorted(rows.keys() - known.keys()))
+    if others := {j.path.stem for j, _ in known.values() if j.path.stem != mine and heads.alive(j.path.stem)}:
+        raise SlurmError(f"the run {others.pop()} of this folder is alive and makes some of the same files")
+    rows = queue.jobs(clusters(e.id for _, e in known.values()))
+    here = os.path.realpath(os.getcwd())
+    ours = {id: row for id, row in rows.items() if os.path.realpath(row.folder) == here}
+    by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}
+    found = Earlier(rows=rows)
+    for key, (journal, e) in known.items():
+        row = by_key.pop(key, None) or ours.get(e.id)
+        if row is not None:
+            journal.note(key, id=row.id)
+            e = replace(e, id=row.id)
+        if (row is not None and row.live) or _ended_well(e, row, workflow, jobs):
+            found.entries[e.id] = (journal, e)
+        else:
+            journal.note(key, settled="failed")
+    lost = (row for row in by_key.values() if row.name == name and row.live)
+    settled = {e.id for journal in journals() for e in journal.read()}
+    found.unknown = [row.id for row in lost if row.id not in settled and row.id not in found.entries]
+    return found
 
 
-def _mine(row: Row, here: str) -> bool:
-    return RUN.fullmatch(row.name) is not None and os.path.realpath(row.folder) == here
+def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any]) -> bool:
+    if row is not None:
+        return row.state == queue.COMPLETED
+    if not e.id:  # it never came to Slurm
+        return False
+    if (account := queue.accounted(e.id)) and account[0] not in queue.LIVE:
+        return account[0] == queue.COMPLETED
+    own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}
+    return whole(e, workflow, own.values())
 
 
-def settle(journal: Journal) -> int:
-    """Write Snakemake's records of files that jobs finished after their head process had died: how many.
+def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
+    """Whether all files are there, young enough, and not marked as being written: a node removes Snakemake's mark."""
 
-    A file counts as finished by a job if it is younger than the submission, is not marked as being written (a node
-    removes the mark when the job's outputs are whole), and has no record of its present state.
-    """
-    entries = journal.read()
-    makes: dict[str, Entry] = {path: e for e in entries for path in e.makes}  # the youngest submission counts
-    there = [p for p in makes if os.path.isfile(p)]
-    if not there:
-        return 0
-    records, hashes = Records(), Hashes()
-    marked = records.incomplete(there)
-    count = 0
-    for path in there:
-        mtime = os.stat(path).st_mtime
-        made = makes[path]
-        making, known = made.makes[path], records.read(path)
-        if path in marked or mtime < made.time - CLOCKS or (known and known[1] == mtime):
-            continue
-        if known and not making.same(known[0]) and known[1] > made.time:
-            continue  # made again since, elsewhere than on the cluster
-        records.write(path, making, mtime)
-        changed = [p for p, sha in making.inputs.items() if not os.path.isfile(p) or hashes.sha256(p) != sha]
-        if made.config and made.config != ledger.state_of(made.config.partition(" ")[2]):
-            changed.append(made.config.partition(" ")[2])
-        doubt = f"{changed[0]} changed while it was made" if changed else ""
-        ledger.add({path: hashes.sha256(path)}, making, ledger.environment(here=False), doubt)
-        count += 1
-    return count
+    async def marked() -> list[Any]:
+        return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
+
+    there = all(os.path.exists(p) and os.stat(p).st_mtime >= e.time - CLOCKS for p in e.makes)
+    return there and not asyncio.run(marked())
 
 
-def look(journal: Journal | None = None) -> tuple[int, Earlier | None]:
-    """For the start of every run: files settled, and live jobs; None instead where the controller is away."""
-    journal = journal or Journal()
-    if not journal.path.exists():
-        return 0, Earlier()
-    settled = settle(journal)
-    try:
-        return settled, live(journal)
-    except Unreachable:
-        return settled, None
-
-
-# ---- the start of a run, from the Snakefile
-
-_SEEN: list[Earlier | None] = []
-
-
-def before_run() -> None:
-    """At the start of every run, before Snakemake looks at files: what did an earlier run leave on the cluster?
-
-    Nothing is asked of Slurm where no run of this folder ever used it.
-    """
-    try:
-        settled, found = look()
-    except (UserError, OSError) as error:
-        print(f"coder-clip: jobs of an earlier run could not be looked for: {error}", file=sys.stderr)
-        settled, found = 0, Earlier()
-    if settled:
-        print(f"coder-clip: {settled} files were finished by jobs of an earlier run", file=sys.stderr)
-    _SEEN[:] = [found]
-
-
-def seen_at_start() -> Earlier | None:
-    """Live jobs of earlier runs at the start of this one; None where the controller gave no answer."""
-    if not _SEEN:
-        before_run()
-    return _SEEN[0]
+# ---- from the Snakefile, on whatever a run is executed
 
 
 def before_jobs(workflow: Any) -> None:
-    """Before the first job: no run beside live jobs of an earlier one that it cannot take over.
+    """Before the first job (onstart): one head, and none beside live jobs of an earlier one that it cannot take over.
 
-    WorkflowError, which Snakemake prints, where this run would work beside them.
+    SlurmError, which Snakemake prints, where this run would work beside them.
     """
-    from snakemake_interface_common.exceptions import WorkflowError
-
-    from snakemake_executor_plugin_coder_clip.executor import Executor
+    from .executor import Executor
 
     if isinstance(workflow.scheduler._executor, Executor):
-        return
-    if seen := seen_at_start():
-        ids = " ".join(seen.ids())
-        raise WorkflowError(
+        return  # it has looked
+    if any(job.output for job in workflow.dag.needrun_jobs()):
+        heads.claim(workflow)
+    try:
+        found = find(workflow)
+    except queue.Unreachable:
+        raise SlurmError(
+            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
+            "again when it is back, or remove .snakemake/coder-clip/slurm if you know that none is"
+        ) from None
+    if ids := " ".join(found.live()):
+        raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
             f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
         )
-    if seen is None:
-        raise WorkflowError(
-            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
-            "again when it is back, or remove .snakemake/coder-clip/slurm.jsonl if you know that none is"
+    for journal, e in found.entries.values():
+        _record(journal, e, workflow)
+
+
+def _record(journal: Journal, e: Entry, workflow: Any) -> None:
+    """Tell Snakemake of files that a job has made while there was no head."""
+    jobs = {job for job in workflow.dag.jobs if e.makes.keys() & set(map(str, job.output))}
+    now = [entry([job], "", workflow.persistence, {}, Tries()) for job in jobs]
+    makes = {path: how for n in now for path, how in n.makes.items()}
+    inputs = {path: stamp for n in now for path, stamp in n.inputs.items() if path not in makes}
+    if (makes, inputs) != (e.makes, e.inputs):
+        path = min(e.makes)
+        raise SlurmError(
+            f"a job of an earlier run made {path} with another command, parameter or input; make it again: "
+            f"--forcerun {path}, or remove it"
         )
+
+    async def finished() -> None:
+        for job in jobs:
+            await workflow.persistence.finished(job)
+
+    workflow.async_run(finished())
+    journal.note(e.key, settled="made")

@@ -57,7 +57,7 @@ test-unit: $(VENV)/installed-test
 	@$(PYTEST) tests/unit -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
-	@$(PYTEST) tests/integration tests/unit -m rest $(SPREAD)
+	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD)
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs

@@ -141,10 +141,8 @@ def check(
         return
     from snakemake_executor_plugin_coder_clip.queue import SlurmError
 
-    from ..datasets.supply import refuse_absent
     from ..slurm.check import check as check_cluster
 
-    refuse_absent(c, config)
     wrong = 0
     try:
         for finding in check_cluster(c, config, profile, probe, wait):

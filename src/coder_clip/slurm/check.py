@@ -22,6 +22,7 @@ from snakemake_executor_plugin_coder_clip import queue, site
 
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
+from ..datasets.supply import absent_data
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
@@ -62,6 +63,15 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     yield from _queue_limit(planned)
     if "HF_HUB_OFFLINE=1" in planned.precommand:
         yield from _weights(config)
+    try:
+        if absent := absent_data(config):
+            words = "not here yet, and wanted before a run"
+            yield Finding(
+                "note",
+                f"data sets {', '.join(absent)}: {words}; 'coder-clip data check' says how to get each",
+            )
+    except UserError as error:  # nobody knows where they lie
+        yield Finding("note", str(error))
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
     guessed = (

@@ -359,6 +359,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _hand_over(self) -> None:
         """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
         self._stop.set()
+        self._leave_folders()
         heads.start_again_at_exit()
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
@@ -375,11 +376,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         try:
             queue.cancel(ids)
         except SlurmError as error:
+            self._leave_folders()
             self.logger.error(
                 f"Slurm jobs {' '.join(ids)} could not be cancelled and live on ({error}). The next run goes on with "
                 f"them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
             )
         self.shutdown()
+
+    def _leave_folders(self) -> None:
+        """At its end Snakemake removes folders that are still empty: jobs that live on write into them."""
+        self.dag.cleanup_workdir = lambda: None
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """`cancel` does it."""

@@ -9,7 +9,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
-# make check                                  style, types, workflow
+# make check                                  style, types, imports between packages, workflow
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -71,6 +71,7 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -143,11 +143,11 @@ class Work:
             r: n for r, n in counts.items() if r not in ("total", "all", "rerank", "adapter", "evaluation")
         }
 
-    def configure(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the configuration file in place."""
+    def configure(self, change: Callable[..., object], **values: Any) -> None:
+        """Change the configuration file in place: the function gets its document, and the values."""
         path = self.folder / self.config
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        change(document)
+        change(document, **values)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self, kind: str = "sha256") -> dict[str, str]:

@@ -50,6 +50,12 @@ os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # What the jobs need; they use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
+# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
+if os.environ.get("CODER_CLIP_CONTAINER"):
+
+    container: os.environ["CODER_CLIP_CONTAINER"]
+
+
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
 MODELS = list(CONFIG.models)

@@ -18,11 +18,13 @@ SHARDS = [f"brief_{i}" for i in range(40)]
 KILLS = 20
 
 
-def test_twenty_kills(shared_folder: Path, cluster: Cluster) -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_twenty_kills(shared_folder: Path, cluster: Cluster, grouped: bool) -> None:
+    """grouped: a shard and what follows share a job, as a job of Slurm each else."""
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     run = toy(shared_folder, cluster, jobs=SHARDS, after_on_cluster=True)
-    groups = ["--groups", "after=afters", "--group-components", "afters=5", "--jobs", "6"]
+    groups = ["--jobs", "6", *(["--groups", "job=pair", "after=pair"] if grouped else [])]
     kills = 0
     while kills < KILLS:
         run.start(*groups)

@@ -43,7 +43,10 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
         folder.mkdir()
         work = duplicate(local, folder)
         os.unlink(folder / FEATURES)
-        work.configure(lambda document, n=shards: document["features"].update(shards=n))
+        scratch = "images" if shards == 3 else None  # from the node's own disk
+        work.configure(
+            lambda document, **more: document["features"].update(more), shards=shards, scratch=scratch
+        )
         quicken(folder)
         runs[shards] = Run(folder, cluster, configfile=work.config).start(FEATURES)
     victims: list[Job] = []

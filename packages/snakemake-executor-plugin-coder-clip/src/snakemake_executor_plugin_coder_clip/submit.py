@@ -60,8 +60,8 @@ def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path
 
 
 def environment(job: Any) -> dict[str, str]:
-    """What a job gets of the head's environment: no keys but those that its resource `keys` names, with commas."""
-    needed = set(re.split(r"[,\s]+", str(job.resources.get("keys") or "")))
+    """What a job gets of the head's environment: no keys but those that its resource `needs_env` names, with commas."""
+    needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
     return {
         k: v
         for k, v in os.environ.items()

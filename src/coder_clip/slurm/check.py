@@ -57,9 +57,11 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
             "after 'module load slurm'"
         )
     folder = find_profile(profile)
-    here = site.partitions()
-    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
+    here = {"": site.partitions()}  # by cluster
+    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here[''])}")
     planned = planned_by(folder, file)
+    for cluster in {str(job.asked["cluster"]) for job in planned.jobs if "cluster" in job.asked}:
+        here[cluster] = site.partitions(cluster)
     yield from _queue_limit(planned)
     if "HF_HUB_OFFLINE=1" in planned.precommand:
         yield from _weights(config)
@@ -84,7 +86,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     )
     usable = []
     for place, jobs in places.items():
-        findings = list(_place(jobs, here, guessed))
+        findings = list(_place(jobs, here[str(jobs[0].asked.get("cluster", ""))], guessed))
         yield from findings
         if all(f.status != "wrong" for f in findings):
             usable.append(place)

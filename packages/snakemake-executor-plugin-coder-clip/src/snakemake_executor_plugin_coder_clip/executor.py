@@ -48,8 +48,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
         self._absent: dict[str, int] = {}
-        self._told: set[str] = set()
-        self._site: tuple[float, dict[str, site.Partition]] | None = None
+        self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
+        self._sites: dict[
+            str, tuple[float, dict[str, site.Partition]]
+        ] = {}  # by cluster: when asked, what is there
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
         self._away_since: float | None = None
@@ -219,12 +221,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _most(self, asked: dict[str, Any]) -> dict[str, float]:
         """Memory and time that the partition of a job allows; empty where Slurm does not tell."""
-        if self._site is None or time.monotonic() > self._site[0] + FRESH:
+        on, now = asked.get("cluster", ""), time.monotonic()
+        if on not in self._sites or now > self._sites[on][0] + FRESH:
             try:
-                self._site = time.monotonic(), site.partitions(asked.get("cluster", ""))
+                self._sites[on] = now, site.partitions(on)
             except SlurmError:
                 return {}
-        return site.most(asked, self._site[1])
+        return site.most(asked, self._sites[on][1])
 
     def _patiently(self, do: Any) -> Any:
         """Do it as soon as the controller answers."""
@@ -333,13 +336,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- words ------------------------------------------------------------------------------------
 
     def _tell_waiting(self, job: str, row: queue.Row) -> None:
-        words = reasons.waiting(row.state, row.reason)
-        if words and job not in self._told:
-            self._told.add(job)
-            self.logger.warning(
-                f"Slurm job {job} {words} (Slurm says: {row.reason}). The run waits for it: 'scontrol release {job}' "
-                f"or 'scontrol update JobId={job} …' lets it go on, 'scancel {job}' gives it up."
-            )
+        if told := reasons.waiting(row.state, row.reason):
+            words, advice, looks = told
+            self._waiting[job] = self._waiting.get(job, 0) + 1
+            if self._waiting[job] == looks:
+                self.logger.warning(
+                    f"Slurm job {job} {words} (Slurm says: {row.reason}). The run waits for it: "
+                    f"{advice.format(job=job)}'scancel {job}' gives it up."
+                )
 
     def _away(self, error: str) -> None:
         if self._away_since is None:

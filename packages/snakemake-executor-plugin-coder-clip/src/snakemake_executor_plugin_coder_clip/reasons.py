@@ -35,16 +35,21 @@ REFUSED = (
     (r"memory", "the partition does not allow so much memory"),
     (r"limit", "a limit forbids it"),
 )
-HELD = (
-    (r"launch failed", "could not be started on its node and is held"),
-    (r"JobHeld|in held state|BeginTime.*never|JobHoldMaxRequeue", "is held"),
-    (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed and will never start"),
+# What a job waits for, and what to do; nodes that register only now are seen to be down once or twice.
+RELEASE = "'scontrol release {job}' lets it go on, "
+CHANGE = "'scontrol update JobId={job} …' lets it go on, "
+WAITING = (
+    (r"launch failed", "could not be started on its node and is held", RELEASE, 1),
+    (r"JobHeld|in held state|BeginTime.*never|JobHoldMaxRequeue", "is held", RELEASE, 1),
+    (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed", CHANGE, 1),
     (
         r"BadConstraints|ReqNodeNotAvail|NodeDown|DOWN, DRAINED",
-        "waits for nodes that are down, drained or reserved",
+        "waits for nodes that are down or reserved",
+        "",
+        3,
     ),
-    (r"PartitionDown|PartitionInactive", "waits for a partition that is closed"),
-    (r"(Assoc|QOS).*(Limit|Grp|Max)", "waits for a limit of your account or QOS"),
+    (r"PartitionDown|PartitionInactive", "waits for a partition that is closed", "", 3),
+    (r"(Assoc|QOS).*(Limit|Grp|Max)", "waits for a limit of your account or QOS", "", 3),
 )
 
 
@@ -92,13 +97,14 @@ def refused(message: str, asked: Asked) -> str:
     return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
 
 
-def waiting(state: str, reason: str) -> str | None:
-    """What a waiting job needs a person for; None where it only waits its turn."""
+def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
+    """What a waiting job needs a person for, what lets it go on, and at which look to say so; None where it only waits
+    its turn."""
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
-        return "is held after a requeue"
+        return "is held after a requeue", RELEASE, 1
     if state != "PENDING":
         return None
-    return next((words for pattern, words in HELD if re.search(pattern, reason)), None)
+    return next((told for pattern, *told in WAITING if re.search(pattern, reason)), None)  # type: ignore[return-value]
 
 
 def wanted(asked: Asked) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from .journal import Entry, Journal, Tries, entry, journals
 from .queue import Row, SlurmError
 
 CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
+KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
 
@@ -104,7 +106,11 @@ def find(workflow: Any, name: str = "") -> Earlier:
     by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}
     found = Earlier(rows=rows)
     for key, (journal, e) in known.items():
-        row = by_key.pop(key, None) or ours.get(e.id)
+        row = by_key.pop(key, None)
+        if (
+            row is None and e.id in ours and not KEY.search(ours[e.id].comment)
+        ):  # a site may overwrite comments
+            row = ours[e.id]
         if row is not None:
             journal.note(key, id=row.id)
             e = replace(e, id=row.id)

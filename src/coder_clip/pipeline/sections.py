@@ -162,6 +162,11 @@ class FeaturesConfig(Strict):
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="An unreadable image stops the job, or is listed."
     )
+    scratch: Literal["images"] | None = Field(
+        None,
+        description="images: a job copies its images to TMPDIR first, as one archive, which is made once below "
+        "results/packed. For slow file systems.",
+    )
 
 
 class RerankConfig(Strict):

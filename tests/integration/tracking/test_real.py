@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from project import BIN, ROOT, Project
-from working_copy import Work, few_pictures
+from working_copy import Work, few_pictures, python_path
 
 pytestmark = pytest.mark.rest
 
@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
             shutil.copy2(ROOT / name, folder / name)
     few_pictures(folder)
     (folder / "config/reproduce.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    project = Project(folder, PYTHONPATH=str(folder / "src"))
+    project = Project(folder, PYTHONPATH=python_path(folder))
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("the pipeline")
@@ -97,7 +97,7 @@ def clone(made: Project, tmp_path: Path) -> Project:
 def bare(made: Project, folder: Path) -> Project:
     """A colleague's clone of it, as Git makes it."""
     made.run("git", "clone", "--quiet", str(made.folder), str(folder))
-    clone = Project(folder, PYTHONPATH=str(folder / "src"))
+    clone = Project(folder, PYTHONPATH=python_path(folder))
     clone.run("dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store"))
     return clone
 

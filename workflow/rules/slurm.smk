@@ -1,5 +1,13 @@
-# On a cluster (docs/slurm.md): find the jobs of an earlier run before Snakemake checks the files.
-from coder_clip import slurm
+# Allow one head per configuration, and continue the jobs of a killed one (docs/slurm.md), before Snakemake checks its
+# locks.
+from coder_clip import tracking
+from snakemake_executor_plugin_coder_clip import heads, reattach
+
+
+def continue_a_killed_run():
+    if heads.before_run(workflow):
+        logger.info("An earlier run was killed; continuing where it was.")
+
 
 if workflow.is_main_process:
-    slurm.before_run()
+    tracking.FIRST.append(continue_a_killed_run)

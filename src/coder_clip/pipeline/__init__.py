@@ -1,1 +1,1 @@
-"""Shared parts of the phases: configuration, list of phases, sources, resources, locks."""
+"""Shared parts of the phases: configuration, list of phases, sources, resources."""

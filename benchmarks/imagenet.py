@@ -138,11 +138,11 @@ def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss, ended]))"
     )
     start = time.perf_counter()
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", meter, *job], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
     wall = time.perf_counter() - start
-    cpu, peak, ended = json.loads(told.stdout.splitlines()[-1])
+    cpu, peak, ended = json.loads(output.stdout.splitlines()[-1])
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     row = {"method": method, "cpu_s": cpu, "wall_s": wall, "gb": peak * unit / 1e9, "ended": ended}
     if ended:

@@ -44,7 +44,7 @@ class Sizes:
 
     d: int = 512
     classes: int = 1000
-    mean_texts: int = 18  # a class; with one to three names and synonyms 20 texts a class
+    mean_texts: int = 18  # per class; with one to three names and synonyms, 20 texts per class
     images: int = 10_000
     group: int = 23  # classes of which each has texts against each: 22,000 ordered pairs
     pair_texts: int = 24  # eight texts in three templates

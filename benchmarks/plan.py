@@ -22,13 +22,13 @@ COMMAND = ["-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", "conf
 
 def main() -> None:
     """Print the median wall-clock and CPU seconds of several runs."""
-    wall, cpu, told = [], [], ""
+    wall, cpu, output = [], [], ""
     root = Path(tempfile.mkdtemp())
     for split in ("train", "val"):
         (root / "imagenet" / split).mkdir(parents=True)
     for _ in range(REPEATS):
         start, before = time.perf_counter(), sum(os.times()[2:4])
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, *COMMAND],
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "CODER_CLIP_TRACKING": "off", "CODER_CLIP_DATA": str(root)},
@@ -39,7 +39,7 @@ def main() -> None:
         wall.append(time.perf_counter() - start)
         cpu.append(sum(os.times()[2:4]) - before)
     shutil.rmtree(root)
-    jobs = re.findall(r"^total +(\d+)$", told, flags=re.M)[-1]
+    jobs = re.findall(r"^total +(\d+)$", output, flags=re.M)[-1]
     print("| what | wall clock | CPU time | goal |\n| --- | ---: | ---: | ---: |")
     print(
         f"| plan of {jobs} jobs | {statistics.median(wall):.1f} s | {statistics.median(cpu):.1f} s | < 10 s |"

@@ -162,7 +162,7 @@ def rerank_scores(
 
 
 def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
-    """Which images (N,) bool would be right with a second stage that never errs: an upper bound.
+    """Images that would be right with a second stage that never errs, (N,) bool: an upper bound.
 
     A reranked image is right if its label is among the candidates, any other if stage one is right.
     reranked: (N,) bool. labels: (N,), read only to count; nothing is predicted with them.

@@ -25,9 +25,9 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     k = min(k, scores.shape[1])
     if k < 1:
         raise UserError(f"top_k: k is {k}; give at least 1")
-    found = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    values, classes = found.values[:, :k].contiguous(), found.indices[:, :k].contiguous()
-    tied = (found.values[:, 1:] == found.values[:, :-1]).any(dim=1).nonzero()[:, 0]
+    top = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    values, classes = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
+    tied = (top.values[:, 1:] == top.values[:, :-1]).any(dim=1).nonzero()[:, 0]
     for some in torch.split(tied, max(1, CHUNK // scores.shape[1])):
         rest = scores[some]
         for j in range(k):

@@ -209,7 +209,7 @@ def asks_for_gpu(rule):
 
 
 def on_head(rule):
-    """Whether the head of a cluster makes it: unless the profile names a partition for it."""
+    """True if the head node runs a rule's jobs, because the profile names no partition for them."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return "slurm_partition" not in given
 

@@ -92,8 +92,8 @@ class Ape:
         order = criterion(keys, labels, classes, constants.disparity).argsort(descending=True, stable=True)
         channels = order[: max(1, round(constants.channels * keys.shape[1]))]
         keys, classes = unit(keys[:, channels]), unit(classes[:, channels])
-        own = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
-        divergence = torch.log2((1 + EPSILON) / (own + EPSILON))
+        share = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
+        divergence = torch.log2((1 + EPSILON) / (share + EPSILON))
         return cls(channels, keys, labels, divergence, len(weights), constants)
 
     def affinity(self, x: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class Ape:
 
 
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
-    """How well each channel separates classes: unit keys (K, d) and class weights (C, d) -> (d,).
+    """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C, d) -> (d,).
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)² − Σ s².
     """

@@ -104,7 +104,7 @@ def estimate(
 
 
 def paired_test(before: Values, after: Values) -> PairedTest:
-    """Whether ``after`` is better than ``before``; both (N,) of 0 and 1 for the same images.
+    """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and its test.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
     :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
@@ -183,7 +183,7 @@ def _mean_over_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -
 def _resampled_counts(
     counts: NDArray[np.int64], resamples: int, rng: np.random.Generator
 ) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """How often each of U cells occurs in each resample, in chunks (rows, U)."""
+    """Counts of each of U cells in each resample, in chunks (rows, U)."""
     step = max(1, CHUNK // len(counts))
     for start in range(0, resamples, step):
         rows = slice(start, min(start + step, resamples))

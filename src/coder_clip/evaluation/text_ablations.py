@@ -56,7 +56,7 @@ class StageOne:
         return int(np.bincount(self.owner[self.other], minlength=1).max())
 
     def correct(self, keep: Mask) -> Mask:
-        """Which images (N,) are right with the kept texts (M,); a class without any is scored by its name.
+        """Images (N,) that are right with the kept texts (M,); a class without any is scored by its name.
 
         If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the other texts.
         """

@@ -201,7 +201,7 @@ def _flaws() -> dict[str, Setting]:
 
 
 def _correct(config: Config, runs: dict[Any, Run], test: Images, *key: str) -> np.ndarray[Any, Any]:
-    """Which test images are right with each seed: (S, N)."""
+    """Test images that are right with each seed: (S, N)."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
 
 

@@ -27,8 +27,8 @@ def run(config: Config, dataset: str) -> None:
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
-    own = config.threshold(dataset) if config.datasets[dataset].generates_pairs else widest
-    compared, inside_own = [], []
+    gate = config.threshold(dataset) if config.datasets[dataset].generates_pairs else widest
+    compared, inside_gate = [], []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     for model in config.models:
@@ -42,13 +42,13 @@ def run(config: Config, dataset: str) -> None:
             low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
             keys = low * len(classes) + high
             compared.append(keys.flatten())
-            inside_own.append((gap[inside] < own)[:, None].expand_as(keys).flatten())
+            inside_gate.append((gap[inside] < gate)[:, None].expand_as(keys).flatten())
     keys, position = torch.unique(torch.cat(compared), return_inverse=True)
     counts = torch.bincount(position, minlength=len(keys))
-    own_counts = torch.bincount(position[torch.cat(inside_own)], minlength=len(keys))
+    gate_counts = torch.bincount(position[torch.cat(inside_gate)], minlength=len(keys))
     rows = [
         (key // len(classes), key % len(classes), many, few)
-        for key, many, few in zip(keys.tolist(), counts.tolist(), own_counts.tolist(), strict=True)
+        for key, many, few in zip(keys.tolist(), counts.tolist(), gate_counts.tolist(), strict=True)
     ]
     rows.sort(key=lambda r: (-r[3], -r[2], r[0], r[1]))
     write_json(
@@ -56,7 +56,7 @@ def run(config: Config, dataset: str) -> None:
         {
             "dataset": dataset,
             "split": split,
-            "gate": {"own": own, "widest": widest},
+            "gate": {"own": gate, "widest": widest},
             "pairs": [{"a": a, "b": b, "compared": many, "inside_gate": few} for a, b, many, few in rows],
         },
     )

@@ -182,7 +182,7 @@ class Terminal:
         os.write(self.screen, keys.encode())
 
     def ends(self) -> None:
-        eventually("the terminal closes", lambda: os.waitpid(self.pid, os.WNOHANG)[0], 20)
+        eventually("the terminal closes", lambda: os.waitpid(self.pid, os.WNOHANG)[0], 180)
         self._reader.join(20)
         assert not self._reader.is_alive(), (
             "it would read on from whatever gets the closed file's number next"
@@ -302,7 +302,7 @@ def made(shell: Shell, cluster: Cluster) -> Made:
     terminal = Terminal(shell, start)
     eventually("tmux", lambda: "coder" in shell.run("tmux ls", check=False, login=False))
     terminal.type(f"{run}; echo ended with $?\n")
-    eventually("a job", lambda: {job.id for job in cluster.live()} - before, 60)
+    eventually("a job", lambda: {job.id for job in cluster.live()} - before, 180)
     terminal.type("\x02d")
     terminal.ends()
 
@@ -411,9 +411,9 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
         return [j for j in cluster.live() if j.id not in before and j.name.startswith(name)]
 
     assert "--time=1-00:00" in HEAD
-    shell.run(HEAD.replace("--time=1-00:00", "--time=1"))
+    shell.run(HEAD.replace("--time=1-00:00", "--time=3"))
     (head,) = (job.id for job in new("coder-head"))
-    eventually("the head's job", lambda: any(j.state == "RUNNING" for j in new("coder-clip_")), 90)
+    eventually("the head's job", lambda: any(j.state == "RUNNING" for j in new("coder-clip_")), 180)
     (child,) = new("coder-clip_")
     cluster.run("scontrol", "suspend", child.id)
     look(shell, child)
@@ -423,7 +423,7 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
     cluster.run("scontrol", "resume", child.id)
     eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 120)
     cluster.run("scancel", head)  # what it makes itself is as ever
-    eventually("its end", lambda: not cluster.live(), 60)
+    eventually("its end", lambda: not cluster.live(), 180)
     states = {job.id: job.state for job in cluster.jobs() if job.id not in before}
     assert states == {head: "CANCELLED", child.id: "COMPLETED"}, log.read_text()
 

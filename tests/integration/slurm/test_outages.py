@@ -159,7 +159,7 @@ def test_control_c_stops_the_jobs(shared_folder: Path, cluster: Cluster) -> None
     run.starts("held_a")
     run.kill(signal.SIGINT)
     assert run.wait() == 1
-    eventually("no job left", lambda: not cluster.live(), 30)
+    eventually("no job left", lambda: not cluster.live(), 180)
     assert run.job(run.started("held_a")[0]).state == "CANCELLED"
 
 
@@ -202,7 +202,7 @@ def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-D", folder, "-o", "/dev/null"]
     ids = {name: run.started(name)[0] for name in names}
     room = cluster.run(*urgent, "--wrap", "sleep 600").strip()
-    eventually("room made", lambda: run.job(room).state == "RUNNING", 60)
+    eventually("room made", lambda: run.job(room).state == "RUNNING", 180)
     run.says(f"Slurm job {ids['held_cancelled']} was preempted")
     assert run.job(ids["held_requeued"]).state == "PENDING"
     cluster.run("scancel", room)
@@ -264,7 +264,7 @@ def test_waiting_jobs_follow_an_edited_profile(shared_folder: Path, cluster: Clu
     both = dict.fromkeys(names, "gpu")
     run = toy(shared_folder, cluster, jobs=names, partition=both, gpu=dict.fromkeys(names, 2))
     run.start("--resources", "on_gpu=9")
-    eventually("one runs, one waits", lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"}, 60)
+    eventually("one runs, one waits", lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"}, 180)
     running, waiting = sorted(cluster.live(), key=lambda j: j.state, reverse=True)
     run.kill(signal.SIGKILL)
     run.wait()

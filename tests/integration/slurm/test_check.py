@@ -103,7 +103,7 @@ def test_tables_and_figures_are_jobs_where_the_profile_names_a_partition(
     _, lines = checked(site, cluster, "--no-probe", "--profile", mine)
     (line,) = [line for line in lines if "partition urgent" in line]
     assert "1 jobs of tables" in line or "tables: " in line
-    assert all("licenses" in line for line in lines if line.startswith("wrong")), "options go to sbatch"
+    assert all("license" in line for line in lines if line.startswith("wrong")), "options go to sbatch"
     _, lines = checked(site, cluster, "--no-probe", "--profile", "slurm")
     assert not [line for line in lines if "tables" in line], "else they are the head's"
 
@@ -111,6 +111,7 @@ def test_tables_and_figures_are_jobs_where_the_profile_names_a_partition(
 def test_a_cluster_is_checked_before_the_images_are_there(site: Work, cluster: Cluster) -> None:
     document = {**SMALL, "datasets": {"dtd": {"texts": "names"}}, "data_root": "nowhere"}
     (site.folder / "config/absent.yaml").write_text(yaml.safe_dump(document))
+    (site.folder / "nowhere").mkdir()
     absent = Work(site.folder, "config/absent.yaml")
     status, lines = checked(absent, cluster, "--no-probe", "--profile", "slurm")
     assert status == 0, lines

@@ -42,7 +42,7 @@ def checked(work: Work, cluster: Cluster, *options: str, before: str = "") -> tu
         env={**environment(work.folder), **cluster.environment, "PATH": path(work, cluster)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()]

@@ -153,7 +153,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         assert done.returncode == 0 or not check, f"{commands}\n{done.stdout[-6000:]}"
         return done.stdout
@@ -309,7 +309,7 @@ def made(shell: Shell, cluster: Cluster) -> Made:
     def said() -> str:
         return shell.run("tmux capture-pane -pJt coder -S -", login=False)
 
-    eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 300, 2)
+    eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 1800, 2)
     terminal = Terminal(shell, "tmux attach -t coder")
     eventually("the run on the screen", lambda: b"ended with" in terminal.shown)
     everything = said()
@@ -419,9 +419,9 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
     look(shell, child)
     log = shell.clone / f"head-{head}.log"
     taken = f"is Slurm job {child.id} of an earlier run"
-    eventually("the second head", lambda: log.exists() and taken in log.read_text(), 120)
+    eventually("the second head", lambda: log.exists() and taken in log.read_text(), 400)
     cluster.run("scontrol", "resume", child.id)
-    eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 120)
+    eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 400)
     cluster.run("scancel", head)  # what it makes itself is as ever
     eventually("its end", lambda: not cluster.live(), 180)
     states = {job.id: job.state for job in cluster.jobs() if job.id not in before}

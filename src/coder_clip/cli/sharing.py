@@ -49,7 +49,7 @@ def push(
     remote: RemoteOption = None,
     jobs: JobsOption = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read back everything from the remote, whatever that costs.")
+        bool, typer.Option("--verify", help="Verify all contents in the remote, whatever that costs.")
     ] = False,
 ) -> None:
     """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(config: Config, names: Sequence[str] = ()) -> None:
     """Write ``figures/{name}.pdf`` and ``.png``; without names, all figures.
 
-    UserError for an unknown name, and where a figure shows images and their folder is not here.
+    UserError for an unknown name, and if a figure shows images whose folder is not here.
     """
     for name in names:
         if name not in FIGURES:

@@ -40,7 +40,7 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def show(config: Config) -> str:
-    """The main table as text, what must not be missed about it, and where everything lies."""
+    """The main table as text, and the paths of the report, tables and figures."""
     paths = Paths(config.results)
     table = plain(present(paths.table("zero_shot", ".md")).read_text(encoding="utf-8"))
     lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]

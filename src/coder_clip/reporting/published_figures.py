@@ -124,4 +124,6 @@ def _read(name: str, dataset: str, model: str) -> pd.DataFrame:
     return rows[(rows["dataset"] == dataset) & (rows["model"] == model)]
 
 
-_csv = cache(pd.read_csv)  # for each data set and model the same file
+@cache
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)  # once, not for each data set and model

@@ -454,7 +454,12 @@ PAIRS = {
     "dataset": "pets",
     "pairs": [
         {"a": "cat", "b": "dog", "a_not_b": ["long whiskers", "slit pupils"], "b_not_a": ["a long snout"]},
-        {"a": "cat", "b": "red fox", "a_not_b": ["soft paws"], "b_not_a": ["rust-red fur", "a bushy tail"]},
+        {
+            "a": "cat",
+            "b": "red fox",
+            "a_not_b": ["long whiskers"],
+            "b_not_a": ["rust-red fur", "a bushy tail"],
+        },
         {"a": "dog", "b": "red fox", "a_not_b": ["a collar"]},
     ],
 }
@@ -483,6 +488,7 @@ def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_p
     for i, photo in enumerate(c.classify(x, why=99)):
         reasons = (*photo.reasons_for, *photo.reasons_against)
         assert photo.reranked
+        assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
         assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=1e-5)
         assert {r.kind for r in reasons} == {"one_to_one"}
         assert "a collar" not in {r.text for r in reasons}, (

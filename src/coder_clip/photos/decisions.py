@@ -63,7 +63,7 @@ class PairText(NamedTuple):
 
 
 class PairTerm(NamedTuple):
-    """What stage two decided by: a text of class ``of``, or, text "", all texts of the pair at once.
+    """What stage two decided by: a text of class ``of``, or, text "", all texts of a pair at once.
 
     cosine: with the image, mean over the text's sentences; NaN for a whole pair. adds: points for the winner.
     """
@@ -101,7 +101,9 @@ def compare_texts(
     """
     cosines = inner(unit(x[None]), unit(features))[0].tolist()
     others = [c for c in candidates.tolist() if c != winner]
-    found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
+    found: dict[
+        tuple[int, str], list[tuple[float, float]]
+    ] = {}  # a text may tell its class from several others
     for other in others:
         sides = [
             [i for i, t in enumerate(texts) if (t.of, t.other) == pair]
@@ -114,10 +116,10 @@ def compare_texts(
             weight = sign * 100 / (len(side) * len(others))
             for i in side:
                 term = cosines[i], weight * (cosines[i] - sum(means) / 2)
-                found.setdefault((texts[i].of, texts[i].other, texts[i].text), []).append(term)
+                found.setdefault((texts[i].of, texts[i].text), []).append(term)
     terms = [
-        PairTerm(*key, sum(c for c, _ in of) / len(of), sum(adds for _, adds in of))
-        for key, of in found.items()
+        PairTerm(of, winner, text, sum(c for c, _ in parts) / len(parts), sum(adds for _, adds in parts))
+        for (of, text), parts in found.items()
     ]
     return sorted(terms, key=lambda t: -t.adds)
 

@@ -187,11 +187,11 @@ def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
     """The toy with six files of 20 MB, so that a push or pull has a middle. Not to be changed."""
     folder = tmp_path_factory.mktemp("large")
     subprocess.run(["cp", "-a", f"{finished}/.", str(folder)], check=True)
-    toy = Project(folder / "work")
+    toy = Project(folder / "work", programs)
     for name in "cdef":
         (toy / f"data/{name}.txt").write_text(f"{name} one two three")
     toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a, b, c, d, e, f]")
@@ -202,9 +202,9 @@ def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def large(finished_large: Path, tmp_path: Path) -> Project:
+def large(finished_large: Path, tmp_path: Path, programs: Path) -> Project:
     subprocess.run(["cp", "-a", f"{finished_large}/.", str(tmp_path)], check=True)
-    return Project(tmp_path / "work")
+    return Project(tmp_path / "work", programs)
 
 
 def kill_in_the_middle(project: Project, command: str, arrived: Callable[[], Collection[str]]) -> int:

@@ -5,6 +5,7 @@ And for each remote: a push and a pull that are killed in the middle go on, and 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -142,11 +143,13 @@ def bucket(endpoint: str) -> Any:
 
 
 def in_folder(store: Path) -> dict[str, int]:
-    """Objects of a DVC cache or remote that lies on disk. One that is being written has another name yet."""
+    """Objects of a DVC cache or remote that lies on disk. One that is being written has another name yet, or is empty
+    and goes again where a reflink was tried in vain."""
     found = {}
     for path in store.glob("files/md5/??/*"):
-        if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name):
-            found[path.parent.name + path.name] = path.stat().st_size
+        with contextlib.suppress(FileNotFoundError):
+            if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name) and (size := path.stat().st_size):
+                found[path.parent.name + path.name] = size
     return found
 
 

@@ -19,9 +19,9 @@ from .errors import UserError
 from .foundation.exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
-MEAN_KINDS = ("attribute", "analogous")
-MAX_KINDS = ("name", "synonym")
-ADAPTER_KINDS = ("name", "attribute", "analogous")  # texts the CODER-Adapter describes images with
+from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
+from .texts.kinds import MAX_KINDS as MAX_KINDS
+from .texts.kinds import MEAN_KINDS as MEAN_KINDS
 
 CHUNK = 2**19  # numbers in a block of scores: stays in cache, and bounds memory at any N
 GRAM_ROWS = 4096  # texts widened to float64 at a time

@@ -27,10 +27,11 @@ import yaml
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig
-from coder_clip.texts.llm import client, store
-from coder_clip.texts.llm.cost import Budget
-from coder_clip.texts.llm.generate import Generator, Item, class_items, pair_items, provenance
+from coder_clip.texts.llm import client
+from coder_clip.texts.llm.generate import Generator, provenance
+from coder_clip.texts.llm.items import Item, class_items, pair_items
 from coder_clip.texts.llm.review import Review
+from coder_clip.texts.llm.store import Answers
 from llm_server import Server, named, serving
 
 CLASSES = [
@@ -64,8 +65,7 @@ def items_of(*kinds: str, classes: list[str] | None = None) -> list[Item]:
 def run(generator: GeneratorConfig, items: list[Item] | None = None, **more: Any) -> list[Item]:
     """What the phases do, without artefacts."""
     items = items_of() if items is None else items
-    with store.opened(generator.answers, "animals") as answers:
-        Generator(generator, answers, Budget.of(generator)).run(items, **more)
+    Generator(generator, "animals").run(items, **more)
     return items
 
 
@@ -73,8 +73,12 @@ def texts(items: list[Item]) -> list[dict[str, list[str]]]:
     return [item.texts for item in items]
 
 
+def spent(generator: GeneratorConfig) -> float:
+    return Answers(generator.answers, "animals").spent
+
+
 def stored(generator: GeneratorConfig) -> int:
-    return len(store.read(generator.answers, "animals").kept)
+    return len(Answers(generator.answers, "animals").kept)
 
 
 # ---- bad days ----------------------------------------------------------------------------------------
@@ -627,7 +631,7 @@ def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -
     (item,) = run(generator, items_of("attribute", classes=["fox"]))
     note = provenance("attribute", [item], generator)
     key = note["from"]["fox"]
-    kept = store.read(generator.answers, "animals").kept
+    kept = Answers(generator.answers, "animals").kept
     assert all(text in (kept[key].answer.text or "") for text in item.texts["texts"])
     assert note["not_accepted"] == [["fox", "none", "says nothing", key]]
     assert note["server"] == [server.url.split("/")[2]]
@@ -639,16 +643,16 @@ def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None
     generator = settings(server, tmp_path)
     (first,) = run(generator, items_of("attribute", classes=["fox"]))
     review = Review.of(generator.answers, "animals")
-    review.reject("attribute", "fox", first.texts["texts"][1])
-    review.write()
+    review.rejected.append(("attribute", "fox", first.texts["texts"][1]))
+    review.write(generator.answers, "animals")
     (second,) = run(
         generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
     )
     assert second.texts["texts"] == [t for i, t in enumerate(first.texts["texts"]) if i != 1]
     assert second.refused[-1].why == "rejected in a review"
     assert len(server.asked) == 1
-    review.ask_again("attribute", "fox")
-    review.write()
+    review.again.append(("attribute", "fox"))
+    review.write(generator.answers, "animals")
     server.answer = lambda body: attributes(*TAILS)
     (third,) = run(
         generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
@@ -668,7 +672,7 @@ def bill(server: Server) -> float:
 def test_answers_cost_what_the_server_counted(server: Server, tmp_path: Path) -> None:
     generator = settings(server, tmp_path, prices=PRICES, max_cost=1.0)
     run(generator)
-    assert store.spent(generator.answers) == pytest.approx(bill(server))
+    assert spent(generator) == pytest.approx(bill(server))
 
 
 def test_a_run_that_would_cost_too_much_does_not_begin(server: Server, tmp_path: Path) -> None:
@@ -713,8 +717,8 @@ def test_the_limit_on_money_holds_whatever_the_server_says(
         )
     assert "every answer is kept" in str(caught.value)
     assert 0 < bill(server) <= 0.01
-    assert store.spent(generator.answers) <= 0.01
-    answers = store.read(generator.answers, "animals").kept.values()
+    assert spent(generator) <= 0.01
+    answers = Answers(generator.answers, "animals").kept.values()
     assert all((s.answer.cost is None) is unknown for s in answers)
     assert all((s.answer.at_most is not None) is unknown for s in answers)
 
@@ -736,19 +740,18 @@ def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"max_cost"):
         run(generator)
     assert len(server.asked) * 0.002 <= 0.02 + 0.003, "more was risked than allowed"
-    spent = store.spent(generator.answers)
-    assert 0.015 < spent <= 0.02
+    assert 0.015 < spent(generator) <= 0.02
     server.behaviours = []
     with pytest.raises(UserError, match=r"max_cost"):
         run(generator)
-    assert store.spent(generator.answers) <= 0.02
+    assert spent(generator) <= 0.02
 
 
 def test_refused_requests_cost_nothing(server: Server, tmp_path: Path) -> None:
     server.behaviours = ["429"] * 3
     generator = settings(server, tmp_path, prices=PRICES)
     run(generator)
-    assert store.spent(generator.answers) == pytest.approx(bill(server))
+    assert spent(generator) == pytest.approx(bill(server))
 
 
 def test_the_answers_of_a_model_that_reasons_correct_the_estimate(server: Server, tmp_path: Path) -> None:
@@ -765,8 +768,7 @@ def test_the_answers_of_a_model_that_reasons_correct_the_estimate(server: Server
 
 
 def ahead(generator: GeneratorConfig) -> Any:
-    answers = store.read(generator.answers, "animals")
-    return Generator(generator, answers, Budget(0, None, "")).ahead(items_of(), set())[0]
+    return Generator(generator, "animals").ahead(items_of(), set())[0]
 
 
 def test_progress_says_what_was_spent(

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from coder_clip.errors import UserError
 from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
 from coder_clip.texts.sets import load_pair_set, load_text_set
 
+CONVERTER = Path(__file__).parents[2] / "tools/expert_knowledge.py"
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
 DESCRIPTIONS = {
     "wolf": ["grey fur", "grey fur", " long  legs "],
@@ -149,11 +152,20 @@ def test_cupl_gives_sentences_and_no_attributes(tmp_path: Path) -> None:
     assert any("sentence: FILE" in note for note in found.notes)
 
 
-def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> None:
-    theirs = ["wolf", "red fox", "arctic fox"]
-    found = import_texts(
-        "expert-knowledge", expert, "foxes", CLASSES, source_classes=theirs, source_name="wild_dogs"
+def converted(folder: Path, name: str, target: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """What a person types once."""
+    return subprocess.run(
+        [sys.executable, CONVERTER, folder, name, "--out", target, *more], capture_output=True, text=True
     )
+
+
+def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.txt"
+    theirs.write_text("wolf\nred fox\narctic fox\n")
+    path = tmp_path / "wild.json"
+    done = converted(expert, "wild_dogs", path, "--classes", str(theirs))
+    assert done.returncode == 0, done.stderr
+    found = import_texts("expert-knowledge", path, "foxes", CLASSES)
     assert found.texts is not None
     assert attributes(found) == [["red fur"], ["white fur"], ["grey fur"]]
     assert [c.analogous for c in found.texts.classes] == [["shiba_inu"], [], ["coyote"]]
@@ -171,21 +183,41 @@ def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> No
     assert found.texts.provenance["attribute"]["sha256"]
 
 
-def test_lists_without_names_are_never_taken_for_another_number_of_classes(expert: Path) -> None:
-    for arguments in ({"source_name": "dtd"}, {"source_name": "wild-dogs", "source_classes": ["wolf"]}):
-        with pytest.raises(UserError, match=r"classes without names|names for them"):
-            import_texts("expert-knowledge", expert, "foxes", CLASSES, **arguments)  # type: ignore[arg-type]
+def test_names_that_repeat_in_the_authors_lists_keep_their_texts(tmp_path: Path) -> None:
+    """ImageNet has two classes "missile", with texts of their own."""
+    names = ["missile", "fox", "missile"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    saved(tmp_path / "attribute/imagenet.pkl", [["fins"], ["fur"], ["a launcher"]])
+    done = converted(tmp_path, "imagenet", tmp_path / "i.json", "--classes", str(tmp_path / "names.txt"))
+    assert done.returncode == 0, done.stderr
+    found = import_texts("expert-knowledge", tmp_path / "i.json", "imagenet", names)
+    assert attributes(found) == [["fins"], ["fur"], ["a launcher"]]
 
 
-def test_lists_without_names_say_that_their_order_is_trusted(tmp_path: Path) -> None:
-    saved(tmp_path / "attribute/foxes.pkl", [["red"], ["white"], ["grey"]])
-    found = import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
-    assert found.notes == ["attribute: foxes.pkl has no class names; taken to be in label order"]
+def test_lists_without_names_are_never_taken_for_another_number_of_classes(
+    expert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("wolf\n")
+    for arguments, says in (
+        ([], "without names"),
+        (["--classes", str(tmp_path / "one.txt")], "1 names for them"),
+    ):
+        done = converted(expert, "wild-dogs", tmp_path / "x.json", *arguments)
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "x.json").exists()
 
 
-def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> None:
-    with pytest.raises(UserError, match=r"--source-name.*did you mean 'wild-dogs'"):
-        import_texts("expert-knowledge", expert, "wild-dog", CLASSES)
+def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path, tmp_path: Path) -> None:
+    done = converted(expert, "wild-dog", tmp_path / "x.json")
+    assert "did you mean 'wild-dogs'" in done.stderr
+
+
+def test_the_folder_itself_is_refused_with_the_command_that_converts_it(expert: Path) -> None:
+    for source in (expert, expert / "attribute/DTD.pkl"):
+        with pytest.raises(UserError, match=r"python tools/expert_knowledge\.py FOLDER NAME"):
+            import_texts("expert-knowledge", source, "foxes", CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +228,7 @@ def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> Non
         ('{"wolf": null}', "other than a list of texts"),
         ('{"wolf": ', "no valid JSON"),
         ('[["a"]]', "is it of another format"),
-        ("3", "neither a list nor an object"),
+        ("3", "neither an object of classes nor a list"),
         ("[" * 100_000, "no valid JSON"),
     ],
 )
@@ -212,10 +244,10 @@ def test_unknown_formats_and_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'descriptions'"):
         import_texts("description", tmp_path, "foxes", CLASSES)
     for form in FORMATS:
-        with pytest.raises(UserError, match="no file or folder"):
+        with pytest.raises(UserError, match="no file"):
             import_texts(form, tmp_path / "nothing", "foxes", CLASSES)
-    with pytest.raises(UserError, match="not the authors' expert_knowledge folder"):
-        import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
+    with pytest.raises(UserError, match=r"does not hold a table for each kind.*expert_knowledge\.py"):
+        import_texts("expert-knowledge", saved(tmp_path / "x.json", DESCRIPTIONS), "foxes", CLASSES)
 
 
 def test_texts_are_cleaned_and_what_was_dropped_is_said(tmp_path: Path) -> None:

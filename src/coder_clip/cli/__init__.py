@@ -209,13 +209,13 @@ def generate_texts(
         bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
     ] = False,
 ) -> None:
-    """Texts from a language model or WordNet, where the configuration names them as a source (docs/texts.md)."""
+    """Texts that are made and not read, where the configuration names a source that makes them (docs/texts.md)."""
     c = load_config(config)
     chosen = _chosen("data set", dataset, c.datasets)
     if dry_run:
-        from ..texts.llm.ahead import ahead
+        from ..preflight.questions import lines
 
-        _lines(ahead(c, chosen))
+        _lines(lines(c, chosen))
         return
     for d in chosen:
         if c.datasets[d].generated(d):
@@ -320,7 +320,7 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
     """One-to-one texts from a language model, where the configuration names it as their source."""
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
-        if c.datasets[d].generates_pairs:
+        if c.datasets[d].pairs_made_by:
             _phase("generate_pairs").run(c, d)
 
 

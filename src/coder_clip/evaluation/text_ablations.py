@@ -14,15 +14,15 @@ from torch import Tensor
 from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
+from ..texts.kinds import BESIDES_NAME
 from .estimates import Estimate, Labels, accuracy, estimate
 
-OTHER_KINDS = (*MEAN_KINDS, "synonym")
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
-    *((kind,) for kind in OTHER_KINDS),
-    *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
-    *(others for n in (2, 3) for others in combinations(OTHER_KINDS, n)),
+    *((kind,) for kind in BESIDES_NAME),
+    *(("name", *others) for n in (1, 2, 3) for others in combinations(BESIDES_NAME, n)),
+    *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
 
 
@@ -106,7 +106,7 @@ def text_count_curve(
     """
     kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
     name = kind == "name"
-    pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
+    pool = np.isin(kind, BESIDES_NAME)
     most = int(np.bincount(owner[pool], minlength=1).max())
     if counts is None:
         counts = [0, *(2**i for i in range(most.bit_length()))]
@@ -147,7 +147,7 @@ def text_choice_curve(
     class has. A larger count keeps the texts of a smaller one.
     """
     kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
-    pool = np.isin(kind, [*MEAN_KINDS, "synonym"])
+    pool = np.isin(kind, BESIDES_NAME)
     most = int(np.bincount(owner[pool], minlength=1).max())
     rows: list[ChoiceRow] = []
     for chosen, sign in (("diverse", 1.0), ("alike", -1.0)):

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -30,6 +31,8 @@ from ..datasets.entry import entry
 from ..datasets.shot_files import shot_file
 from ..errors import UserError, nearest
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from ..texts.kinds import ASKED_FOR, KINDS, OF_CLASS
+from ..texts.sources import SOURCES, of_kind
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,30 +40,25 @@ Seed = Annotated[int, Field(ge=0)]
 From = Annotated[float, Field(ge=0)]
 Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable: as the key only_present, and comes first
-MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
+MANY_TEMPLATES = ("one_to_one", "prompts")
+ONE_TEMPLATE = tuple(dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair))
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
-TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class; one_to_one are of pairs
-SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
-    "name": ("names",),
-    "synonym": ("llm", "wordnet", "none"),
-    "sentence": ("none",),
-}
+KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] for kind in KINDS}
 
 
-class TextSources(_Strict):
-    """Where the texts of each kind come from: llm (needs the section generator), wordnet, a text set, or none."""
-
-    name: Literal["names"] = "names"
-    attribute: Literal["llm", "none"] | Path = "none"
-    analogous: Literal["llm", "none"] | Path = "none"
-    synonym: Literal["llm", "wordnet", "none"] | Path = "none"
-    sentence: Literal["none"] | Path = "none"
-    one_to_one: Literal["llm", "none"] | Path = "none"
+def _kind_schema() -> dict[str, Any]:
+    """JSON schema of a source for each kind of text."""
+    file = {"type": "string", "pattern": r"\.json$"}
+    kinds = {
+        kind: {"anyOf": [{"enum": known}, *([file] if kind != "name" else [])]}
+        for kind, known in KIND_SOURCES.items()
+    }
+    return {"type": "object", "properties": kinds, "additionalProperties": False}
 
 
 class DatasetConfig(_Strict):
@@ -70,10 +68,11 @@ class DatasetConfig(_Strict):
         None, description="Folder of class folders; leave out for a built-in or published data set."
     )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
-    texts: TextSources | Literal["names"] | Path | None = Field(
+    texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
-        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source a "
-        "kind (docs/texts.md).",
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source per "
+        f"kind: {', '.join(SOURCES)}, none or a text set (docs/texts.md).",
+        json_schema_extra={"anyOf": [_kind_schema(), {"type": "string"}, {"type": "null"}]},
     )
     one_to_one: Path | None = Field(
         None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
@@ -104,28 +103,29 @@ class DatasetConfig(_Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """One clear line for a wrong source; of a union pydantic would tell of every alternative."""
-        for kind, source in value.items() if isinstance(value, dict) else ():
-            if kind not in SOURCES:
-                raise ValueError(f"texts.{kind}: no kind of text{nearest(str(kind), SOURCES)}")
-            if source not in SOURCES[kind] and not (kind != "name" and str(source).endswith(".json")):
+        """A source for every kind; one clear line for a wrong one, where pydantic would tell of every alternative."""
+        if not isinstance(value, dict):
+            return value
+        for kind, source in value.items():
+            if kind not in KIND_SOURCES:
+                raise ValueError(f"texts.{kind}: no kind of text{nearest(str(kind), KIND_SOURCES)}")
+            known = KIND_SOURCES[kind]
+            if source not in known and not (kind != "name" and str(source).endswith(".json")):
                 file = "" if kind == "name" else "; a text set is a .json file"
-                raise ValueError(
-                    f"texts.{kind}: '{source}' is no source{nearest(str(source), SOURCES[kind])}{file}"
-                )
-        return value
+                raise ValueError(f"texts.{kind}: '{source}' is no source{nearest(str(source), known)}{file}")
+        return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """For each kind of the general texts of data set ``name`` a file, "llm" or "wordnet"; no entry: no texts."""
-        if isinstance(self.texts, TextSources):
-            given = {kind: getattr(self.texts, kind) for kind in TEXT_KINDS}
-            return {kind: source for kind, source in given.items() if source != "none"}
+        """For each kind of the general texts of data set ``name`` a file or a source; no entry: no texts."""
+        if isinstance(self.texts, dict):
+            given = {kind: self.texts[kind] for kind in OF_CLASS}
+            return {kind: _file_or_source(source) for kind, source in given.items() if source != "none"}
         path = self.text_source(name)
-        return {} if path is None else dict.fromkeys(TEXT_KINDS, path)
+        return {} if path is None else dict.fromkeys(OF_CLASS, path)
 
     def text_source(self, name: str) -> Path | None:
         """The one file the texts of data set ``name`` come from; None for class names alone, or a source a kind."""
-        if self.texts == "names" or isinstance(self.texts, TextSources):
+        if self.texts == "names" or isinstance(self.texts, dict):
             return None
         return Path(self.texts or f"data/texts/{name}.json")
 
@@ -134,21 +134,27 @@ class DatasetConfig(_Strict):
         sources = self.text_sources(name).values()
         return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
 
-    def generated(self, name: str) -> list[str]:
-        """Kinds of its general texts that are made and not read: by a language model or from WordNet."""
-        return [kind for kind, source in self.text_sources(name).items() if isinstance(source, str)]
+    def generated(self, name: str) -> dict[str, str]:
+        """Kinds of its general texts that are made and not read, with the source that makes each."""
+        return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
+
+    @property
+    def pairs_made_by(self) -> str | None:
+        """The source that makes its one-to-one texts; None where they are read, or there are none."""
+        given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
+        return given if given in SOURCES else None
 
     def pair_source(self, name: str) -> Path | None:
         """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
-        if isinstance(self.texts, TextSources):
-            return self.texts.one_to_one if isinstance(self.texts.one_to_one, Path) else self.one_to_one
+        if isinstance(self.texts, dict):
+            given = _file_or_source(self.texts["one_to_one"])
+            return given if isinstance(given, Path) else self.one_to_one
         path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
         return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
 
-    @property
-    def generates_pairs(self) -> bool:
-        """Whether a language model writes its one-to-one texts."""
-        return isinstance(self.texts, TextSources) and self.texts.one_to_one == "llm"
+
+def _file_or_source(given: str) -> Path | str:
+    return given if given in SOURCES or given == "none" else Path(given)
 
 
 class ModelConfig(_Strict):
@@ -276,13 +282,12 @@ class Prices(_Strict):
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
-class TextCounts(_Strict):
-    """How many texts to ask for, a class (one_to_one: a side of a pair)."""
-
-    attribute: Count = 10
-    analogous: Count = 5
-    synonym: Count = 5
-    one_to_one: Count = 5
+TextCounts = create_model(
+    "TextCounts",
+    __base__=_Strict,
+    __doc__="How many texts to ask for, per class (one_to_one: per side of a pair).",
+    **{kind: (Count, count) for kind, count in ASKED_FOR.items()},  # type: ignore[call-overload]
+)
 
 
 class GeneratorConfig(_Strict):
@@ -315,7 +320,7 @@ class GeneratorConfig(_Strict):
         description="How answers are asked for; auto: by a JSON schema where the server takes one, else as a JSON "
         "object; list: free text, as in the paper.",
     )
-    counts: TextCounts = TextCounts()
+    counts: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that tells which analogous classes are too similar; default: the only one."
     )
@@ -488,7 +493,7 @@ class Config(_Strict):
         return self._left_out
 
     def text_encoder(self) -> str:
-        """The model that compares names: of analogous classes with the label set, of a class with WordNet's senses."""
+        """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
@@ -498,8 +503,8 @@ class Config(_Strict):
 
     def compares_names(self, dataset: str) -> bool:
         """Whether making the texts of the data set takes an encoder."""
-        sources = self.datasets[dataset].text_sources(dataset)
-        return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+        made_by = self.datasets[dataset].generated(dataset)
+        return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
     def published(self, dataset: str) -> bool:
         """Whether it is a published data set, read from the data root."""
@@ -590,7 +595,7 @@ class Config(_Strict):
                     many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, no list"
                     raise ValueError(f"datasets.{name}.templates.{key}: give {many}")
                 for sentence in [sentences] if isinstance(sentences, str) else sentences:
-                    need = {"class"} | ({key} if key in ("attribute", "analogous", "one_to_one") else set())
+                    need = {"class"} | ({key} if key in KINDS and key != "name" else set())
                     for field in sorted(need):
                         if f"{{{field}}}" not in sentence:
                             raise ValueError(
@@ -609,10 +614,11 @@ class Config(_Strict):
             if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
                 raise ValueError(f"models.{name}: no folder {model.model[10:]}")
         for name, dataset in self.datasets.items():
-            if dataset.generates_pairs and dataset.one_to_one is not None:
+            if dataset.pairs_made_by and dataset.one_to_one is not None:
                 raise ValueError(f"datasets.{name}: one_to_one is given twice, here and in 'texts'")
-            if self.generator is None and (
-                dataset.generates_pairs or "llm" in dataset.text_sources(name).values()
+            if self.generator is None and "llm" in (
+                dataset.pairs_made_by,
+                *dataset.generated(name).values(),
             ):
                 raise ValueError(
                     f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
@@ -622,7 +628,7 @@ class Config(_Strict):
                 raise ValueError(
                     f"generator.{key}: no model '{given}' here{nearest(str(given), self.models)}"
                 )
-        compares = any(d.text_sources(n).get("analogous") == "llm" for n, d in self.datasets.items())
+        compares = any(d.generated(n).get("analogous") == "llm" for n, d in self.datasets.items())
         if self.generator and compares and len(self.models) > 1 and self.generator.encoder is None:
             raise ValueError(
                 "generator.encoder: name the model that compares analogous classes; if it were the first of several, "

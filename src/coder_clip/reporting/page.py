@@ -23,13 +23,13 @@ from ..errors import UserError
 from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json, write_text
 from ..protocols import REASONS, SETTINGS
+from ..texts.kinds import OF_CLASS
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .parts.cells import percent, points
 from .parts.table import Table
 from .results import Results, Source
 
 ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
-TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 
 
@@ -288,7 +288,7 @@ def _texts(results: Results) -> list[dict[str, Any]]:
     for dataset in results.datasets:
         text_set = results.texts(dataset)
         provenance = text_set.get("provenance", {})
-        kinds = [k for k in TEXT_KINDS if any(k in c for c in text_set["classes"])]
+        kinds = [k for k in OF_CLASS if any(k in c for c in text_set["classes"])]
         rows = [
             {
                 "kind": kind,

@@ -5,7 +5,7 @@
 
 The folder has ``attribute/``, ``simile_class/`` (pickles: a list of texts per class, in the order of the authors' own
 class file), ``synonym/`` and ``ovo_attribute/`` (JSON, by class name). The file that is written has a table for each
-kind of text, by class name. Pickles are programs: only lists, dicts and strings are read (`coder_clip.datasets.pickles`).
+kind of text, by class name. Pickles are programs: only lists, dicts and strings are read.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -729,8 +730,33 @@ def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(server: Server
     generator = settings(server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8)
     with pytest.raises(UserError, match=r"max_cost"):
         run(generator)
-    each = (500 + 2 * 7000) / 1e6
-    assert 0 < len(server.billed) * each <= 0.05 + each
+    assert len(server.billed) == 1, "it was asked on after its first answer"
+
+
+@pytest.mark.parametrize("honest", [1, 6, 30])
+@pytest.mark.parametrize("limit", [0.08, 0.15, 0.4])
+def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_once(
+    server: Server, tmp_path: Path, honest: int, limit: float
+) -> None:
+    """Its first answers are as they should be; then eight in flight would cost thirty times what may be."""
+    bill, counting, real = list[float](), threading.Lock(), server.completion
+
+    def completion(body: dict[str, Any]) -> dict[str, Any]:
+        with counting:
+            server.usage = (500, 300) if len(bill) < honest else (500, 30_000)
+            bill.append((server.usage[0] * 1.0 + server.usage[1] * 2.0) / 1e6)
+            return real(body)
+
+    server.completion, server.delay = completion, 0.1  # type: ignore[method-assign]
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=limit, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match="max_cost"):
+        run(generator, items_of("attribute", classes=[f"animal {i}" for i in range(60)]))
+    assert sum(bill) <= limit + max(bill)
+    assert sum(cost > 0.01 for cost in bill) <= 8
+    assert spent(generator) == pytest.approx(sum(bill)), "an answer that was paid for is lost"
+    assert 1 < server.most_open <= (2 if limit < 0.1 else 3 if limit < 0.2 else 6), (
+        "how many may be in flight"
+    )
 
 
 def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
@@ -871,6 +897,50 @@ def test_two_runs_at_once_pay_once(project: Path, server: Server) -> None:
     assert set(server.paid.values()) == {1}
     assert len(server.paid) == 10
     assert any("another run asks" in text for text in said)
+
+
+@pytest.mark.parametrize("same_results", [False, True])
+def test_two_processes_get_each_others_answers(project: Path, server: Server, same_results: bool) -> None:
+    """Two data sets that share classes, or two people who start the same run."""
+    server.key, server.delay = KEY, 0.03
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    (project / "other.yaml").write_text(
+        yaml.safe_dump(document | {"results": "results" if same_results else "other"})
+    )
+    shared = CLASSES[:10] if same_results else CLASSES[5:]
+    (project / "other/manifests/shapes.json").write_text(json.dumps({"classes": shared}))
+    both = [start(project), start(project, CODER_CLIP_CONFIG="other.yaml")]
+    said = [child.communicate()[1] for child in both]
+    assert [child.returncode for child in both] == [0, 0], said
+    assert set(server.paid.values()) == {1}
+    assert len(server.paid) == len({*CLASSES[:10], *shared})
+    made = [project / name / "texts/generated/shapes.json" for name in ("results", "other")]
+    first, second = (json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1))
+    assert [c["attribute"] for c in first[5:]] == [
+        c["attribute"] for c in second if c["name"] in CLASSES[5:10]
+    ]
+    assert lines(project) == len(server.paid)
+
+
+def test_who_has_all_answers_waits_for_nobody(project: Path, server: Server) -> None:
+    """A colleague's run of hours must not hold up a run that asks nothing."""
+    server.key = KEY
+    assert command(project, "generate-texts").returncode == 0
+    (project / "results/texts/generated/shapes.json").unlink()
+    (project / "other.yaml").write_text(
+        (project / "c.yaml").read_text().replace("model: tiny", "model: large") + "results: other\n"
+    )
+    server.behaviours = ["stuck"] * 20
+    slow = start(project, CODER_CLIP_CONFIG="other.yaml")
+    while not server.open:
+        assert slow.poll() is None
+        time.sleep(0.01)
+    done = command(project, "generate-texts")
+    assert done.returncode == 0, done.stderr
+    assert server.open, "the other run has ended"
+    slow.kill()
+    slow.communicate()
+    server.released.set()
 
 
 def test_the_key_is_in_no_file_log_or_argument(project: Path, server: Server) -> None:

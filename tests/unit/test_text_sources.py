@@ -13,6 +13,7 @@ from test_wordnet import write
 
 from coder_clip.phases import generate_texts
 from coder_clip.pipeline.config import Config
+from coder_clip.texts.sources import table
 from llm_server import Server, named, serving
 
 Command = Callable[..., Any]
@@ -66,6 +67,11 @@ def file(name: str, **kinds: list[list[str]]) -> None:
 
 def made(name: str = "texts/places.json") -> Any:
     return json.loads((Path("results") / name).read_text(encoding="utf-8"))
+
+
+def test_the_documentation_shows_every_source(repo: Path) -> None:
+    """`python -m coder_clip.texts.sources` prints the table."""
+    assert "\n".join(table()) in (repo / "docs/texts.md").read_text(encoding="utf-8")
 
 
 def test_kinds_are_put_together_from_their_sources(here: Path, command: Command, server: Server) -> None:

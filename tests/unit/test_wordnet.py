@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from coder_clip.errors import UserError
-from coder_clip.texts.sources import wordnet
 from coder_clip.texts.names import name_key
+from coder_clip.texts.sources import wordnet
 from coder_clip.texts.sources.wordnet import WordNet, places, synonyms
 
 LICENCE = "  1 This software is WordNet 3.0 Copyright 2006 by Princeton University.  \n"

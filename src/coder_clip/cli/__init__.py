@@ -20,6 +20,7 @@ from ..errors import UserError, nearest
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
 from ..reporting.exhibits import FIGURES, TABLES
+from ..texts.sources import SOURCES
 from . import data as cli_data
 from . import photos as cli_photos
 from . import texts as cli_texts
@@ -201,7 +202,12 @@ def manifest(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = Non
         _phase("manifest").run(c, d)
 
 
-@app.command(rich_help_panel=PHASES)
+@app.command(
+    rich_help_panel=PHASES,
+    short_help="Texts that are made and not read.",
+    help="Texts that are made and not read, for data sets whose configuration names a source (docs/texts.md):\n\n"
+    + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
+)
 def generate_texts(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
@@ -209,7 +215,6 @@ def generate_texts(
         bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
     ] = False,
 ) -> None:
-    """Texts that are made and not read, where the configuration names a source that makes them (docs/texts.md)."""
     c = load_config(config)
     chosen = _chosen("data set", dataset, c.datasets)
     if dry_run:

@@ -6,6 +6,7 @@ the whole file or none. Every file is deterministic: no times, host names or uno
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import io
@@ -13,7 +14,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
-            left.unlink(missing_ok=True)  # of a run that was killed while it wrote
+            _remove_unlocked(left)  # of a run that was killed while it wrote
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; check permissions and free space"
@@ -142,7 +144,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; check permissions and free space"
         ) from error
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a temporary file, unless another process is writing it: two runs may make the same file."""
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return
+    except OSError:
+        pass  # a file system without locks
+    path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from ..foundation.artifacts import Paths, read_json, write_json
-from ..texts.llm.store import locked
 from ..texts.sentences import spaces
 from ..texts.sources import module_of
 from .generate_texts import task
@@ -29,5 +27,4 @@ def run(config: Config, dataset: str) -> None:
     assert source is not None
     made = module_of(source).make_pairs(task(config, dataset, classes, ("one_to_one",)), chosen)
     made.provenance["one_to_one"]["pairs"] = {"confusable": len(listed), "asked": len(chosen)}
-    with locked(generator.answers) if generator else contextlib.nullcontext():
-        write_json(paths.generated_pairs(dataset), made.dump())
+    write_json(paths.generated_pairs(dataset), made.dump())

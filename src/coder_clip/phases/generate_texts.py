@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
 from ..datasets import load_templates
 from ..foundation.artifacts import Paths, write_json
-from ..texts.llm.store import locked
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, TextSet
 from ..texts.sources import Task, check, module_of
@@ -48,9 +46,7 @@ def run(config: Config, dataset: str) -> None:
         classes=[ClassTexts(**entry) for entry in entries],
         provenance={kind: of.note for kind, of in made.items()},
     )
-    # Two runs that share answers end at the same moment, and may write the same file.
-    with locked(config.generator.answers) if config.generator else contextlib.nullcontext():
-        write_json(Paths(config.results).generated_texts(dataset), texts.dump())
+    write_json(Paths(config.results).generated_texts(dataset), texts.dump())
 
 
 def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...]) -> Task:

@@ -5,7 +5,7 @@
     ORDER = 20                          its place in the docs
     COMPARES = ("synonym",)             only where it needs an encoder for some of them
 
-and defines ``make``: from a `Task` to `Made` texts per kind. Where it needs what may be missing (a key, a dictionary) it
+and defines ``make``: from a `Task` to `Made` texts per kind. Where it needs what may be missing (a key, a file), it
 defines ``check``, which raises UserError before any source has begun. A source of one-to-one texts defines
 ``make_pairs``: from a `Task` and pairs of class indices to a `PairSet`. The module's name is the source's name in a
 configuration. Nothing else lists it.

@@ -580,7 +580,7 @@ def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_
     number = itertools.count()
     server.answer = lambda body: json.dumps({"analogous": [f"thing {next(number)}" for _ in range(3)]})
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
-    with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable names"):
+    with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules={"texts": rule})
     assert len(server.asked) == 2, "no second answer in a row gave a name"
 

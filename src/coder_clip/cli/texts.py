@@ -25,9 +25,7 @@ CONFIG = typer.Option(
 
 
 def import_texts(
-    form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or expert-knowledge.")
-    ],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="plain, descriptions or cupl.")],
     source: Annotated[Path, typer.Argument(help="JSON file with texts by class name (docs/texts.md).")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set the texts are for.")],
     classes: Annotated[
@@ -52,31 +50,24 @@ def import_texts(
     from ..texts.importers import Mismatch, import_texts
 
     target = out or Path(f"data/texts/{dataset}.{form}.json")
-    beside = pair_file(target)
-    names = _class_names(dataset, classes, config)
+    names = class_names(dataset, classes, config)
     try:
-        found = import_texts(form, source, dataset, names, renames=_renames(rename or []), partial=partial)
+        found, notes = import_texts(
+            form, source, dataset, names, renames=renames_of(rename or []), partial=partial
+        )
     except Mismatch as mismatch:
         for line in mismatch.lines:
             typer.echo(line, err=True)
         raise
-    written = [(p, s) for p, s in ((target, found.texts), (beside, found.pairs)) if s is not None]
-    for path, _ in written:
-        if path.exists() and not force:
-            raise UserError(f"{path} is there already; --force writes over it, --out names another")
-    for path, made in written:
-        write_json(path, made.dump())
-    for note in found.notes:
+    if target.exists() and not force:
+        raise UserError(f"{target} is there already; --force writes over it, --out names another")
+    write_json(target, found.dump())
+    for note in notes:
         typer.echo(note)
-    if found.texts:
-        counts = {kind: sum(len(c.of(kind)) for c in found.texts.classes) for kind in OF_CLASS}
-        said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
-        typer.echo(f"{target}: {len(names)} classes, {said}")
-    if found.pairs:
-        typer.echo(f"{beside}: {len(found.pairs.pairs)} pairs")
-    keys = {target: "texts", beside: "one_to_one"}
-    uses = ", ".join(f"{keys[path]}: {path}" for path, _ in written)
-    typer.echo(f"to use them: datasets: {{{dataset}: {{{uses}}}}}")
+    counts = {kind: sum(len(c.of(kind)) for c in found.classes) for kind in OF_CLASS}
+    said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+    typer.echo(f"{target}: {len(names)} classes, {said}")
+    typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {target}}}}}")
 
 
 def report(
@@ -295,14 +286,14 @@ def _coverage(config: Config, dataset: str) -> float | None:
     return covered / compared if compared else None
 
 
-def _renames(given: Sequence[str]) -> dict[str, str]:
+def renames_of(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
     return dict((part.strip() for part in text.split("=", 1)) for text in given)  # type: ignore[misc]
 
 
-def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
+def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
     from ..datasets import PUBLISHED, load_dataset, nearest_dataset
     from ..datasets.entry import entry
@@ -311,7 +302,7 @@ def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     if given is None and dataset in PUBLISHED:
         return entry(dataset).class_names()
     if given or path.is_file():
-        return _lines(path)
+        return lines_of(path)
     c = load_config(config)
     if dataset not in c.datasets:
         raise UserError(
@@ -320,7 +311,7 @@ def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

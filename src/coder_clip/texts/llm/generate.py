@@ -71,16 +71,13 @@ class Generator:
                 item.rejected = review.texts_rejected(item.kind, item.owner)
         waiting = items
         for number in range(1, 2 + max(MOST_REASKS, self.generator.repeats)):
-            self._round(waiting, number)
-            for item in waiting:
-                if item.kind == "analogous":
-                    item.judge(rules or {})
+            self._round(waiting, number, rules or {})
             waiting = [item for item in waiting if item.again(self.generator.repeats)]
             if not waiting:
                 break
         self._report(items)
 
-    def _round(self, items: list[Item], number: int) -> None:
+    def _round(self, items: list[Item], number: int, rules: Mapping[str, Rule]) -> None:
         failed: dict[str, str] = {}
         if self._missing(items):
             api_key(self.generator)  # without a key the run ends before anything is announced
@@ -99,7 +96,7 @@ class Generator:
                 found = "it was cut off at the limit on its tokens; be brief"
             elif answer.text:
                 found = form_of.read(answer.text, item, self.generator.form)
-            item.take(answer, stored.key, found)
+            item.take(answer, stored.key, found, rules if item.kind == "analogous" else {})
 
     def _ask(self, missing: list[Item], number: int) -> dict[str, str]:
         """Ask all. Gives: digest of an item's document -> why it has no answer."""

@@ -38,9 +38,9 @@ class Item:
     """Texts of one kind for one class or pair.
 
     owner: as people know it. fields: for the prompt, names first. names: plain names that are no text of this item;
-    within: those that must not even be part of one. texts: one list per side of the answer, and for analogous names
-    one per rule that chooses among them ("texts": the default rule). source: text -> key of its answer. first: the
-    attempt to begin with, where a person has asked for others; rejected: plain texts that a person does not want.
+    within: those that must not even be part of one. first: the attempt to begin with, where a person has asked for
+    others; rejected: plain texts that a person does not want. texts: one list per side of the answer, and for analogous
+    names one per rule that chooses among them ("texts": the default rule). source: text -> key of its answer.
     """
 
     kind: str
@@ -55,9 +55,8 @@ class Item:
     source: dict[str, str] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
-    unjudged: list[str] = field(default_factory=list)  # names that no rule has seen yet
     attempt: int = 0
-    idle: int = 0
+    idle: int = 0  # answers in a row that gave no new text
     wrong: str = ""  # why the last answer gave nothing, in words for the model
     short: bool = False  # some texts of the last answer were refused
     refusals: int = 0
@@ -66,6 +65,11 @@ class Item:
     @property
     def about(self) -> Kind:
         return KINDS[self.kind]
+
+    @property
+    def optional(self) -> bool:
+        """Whether an empty list is an answer."""
+        return self.about.least == 0
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -81,11 +85,6 @@ class Item:
     def key(self) -> str:
         """Where its texts are in the object of an answer."""
         return self.fields["other"] if self.about.of_pair else self.kind
-
-    @property
-    def optional(self) -> bool:
-        """Whether an empty list is an answer."""
-        return self.about.least == 0
 
     @property
     def missing(self) -> int:
@@ -129,72 +128,6 @@ class Item:
             "wrong": self.wrong,
         }
 
-    def take(self, answer: Answer, key: str, found: Sides | str) -> None:
-        """Look at the part of an answer that is about this item, or at what is wrong with it."""
-        self.attempt += 1
-        self.answers[key] = answer
-        self.wrong, self.short, self.unanswered = "", False, ""
-        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
-            self.refusals += 1
-            self.wrong = f"it was refused ({in_line(answer.refusal or answer.text or '')})"
-        elif isinstance(found, str):
-            self.wrong = found
-        else:
-            self._add(found, key)
-        apology = not any(self.texts.values()) and any(r.why in checks.NO_ANSWER for r in self.refused)
-        if (not self.enough or apology) and not self.wrong and not self.unjudged:
-            shown = "; ".join(in_line(r.text) for r in self.refused[-3:]) or "none"
-            self.wrong = f"too few usable texts ({shown})"
-
-    def _add(self, found: Sides, key: str) -> None:
-        """Keep what the checks accept, each text once, as many as are wanted."""
-        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
-        written = " ".join(self.fields[k] for k in ("class", "photo", "other") if k in self.fields)
-        known = checks.scripts(written)
-        longest = checks.LONGEST_NAME if self.about.are_names else checks.LONGEST
-        for side, texts in found.items():
-            kept = self.texts.setdefault(side, []) if self.kind != "analogous" else self.unjudged
-            seen = {plain(t) for t in [*kept, *self.texts.get(side, ()), *(r.text for r in self.refused)]}
-            within = set(self.within)
-            if self.pair:
-                within.add(plain(self.pair[side == "first"]))
-            for text in map(checks.clean, texts):
-                why = checks.fault(text, names=self.names, within=within, known=known, longest=longest)
-                if self.pair and plain(text) in both:
-                    why = why or "on both sides"
-                if plain(text) in self.rejected:
-                    why = why or "rejected in a review"
-                if why:
-                    self.refuse(text, why, key)
-                elif plain(text) not in seen and len(kept) < self.wanted:
-                    seen.add(plain(text))
-                    kept.append(text)
-                    self.source[text] = key
-
-    def refuse(self, text: str, why: str, key: str) -> None:
-        """A text that will not do; it is not asked for again."""
-        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.LONGEST])
-        if shown not in (r.text for r in self.refused):
-            self.refused.append(Refused(shown, why, key))
-        self.short = True
-
-    def judge(self, rules: Mapping[str, Rule]) -> None:
-        """Let every rule choose among the new names. The first rule's verdict is the one that is listed."""
-        names, self.unjudged = self.unjudged, []
-        before = sum(map(len, self.texts.values()))
-        for number, (name_of_rule, rule) in enumerate(rules.items()):
-            kept = self.texts.setdefault(name_of_rule, [])
-            for name, why in zip(names, rule([(self.fields["class"], n) for n in names]), strict=True):
-                if why is None and len(kept) < self.wanted:
-                    kept.append(name)
-                elif why is not None and number == 0:
-                    self.refuse(name, why, self.source[name])
-        if not rules:
-            self.texts.setdefault("texts", []).extend(names[: self.missing])
-        self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
-        if not self.enough and not self.wrong:
-            self.wrong = "too few usable names"
-
     def again(self, repeats: int) -> bool:
         """Whether to ask once more."""
         asked = self.attempt - self.first
@@ -204,6 +137,75 @@ class Item:
         if self.kind == "analogous" and self.short and not full:
             return asked <= MOST_REASKS and self.idle < IDLE
         return (bool(self.wrong) or not self.enough) and asked <= repeats
+
+    def take(self, answer: Answer, key: str, found: Sides | str, rules: Mapping[str, Rule]) -> None:
+        """Look at the part of an answer that is about this item, or at what is wrong with it."""
+        self.attempt += 1
+        self.answers[key] = answer
+        self.wrong, self.short, self.unanswered = "", False, ""
+        before = sum(map(len, self.texts.values()))
+        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
+            self.refusals += 1
+            self.wrong = f"it was refused ({in_line(answer.refusal or answer.text or '')})"
+        elif isinstance(found, str):
+            self.wrong = found
+        else:
+            self._add(found, key, rules)
+        self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+        apology = not any(self.texts.values()) and any(r.why in checks.NO_ANSWER for r in self.refused)
+        if (not self.enough or apology) and not self.wrong:
+            shown = "; ".join(in_line(r.text) for r in self.refused[-3:]) or "none"
+            self.wrong = f"too few usable texts ({shown})"
+
+    def _add(self, found: Sides, key: str, rules: Mapping[str, Rule]) -> None:
+        """Keep what the checks accept, each text once, as many as are wanted."""
+        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
+        for side, texts in found.items():
+            have = [*self.texts.get(side, ()), *(r.text for r in self.refused)]
+            seen, accepted = {plain(t) for t in have}, list[str]()
+            for text in map(checks.clean, texts):
+                why = self._fault(text, side)
+                if self.pair and plain(text) in both:
+                    why = why or "on both sides"
+                if why:
+                    self.refuse(text, why, key)
+                elif plain(text) not in seen:
+                    seen.add(plain(text))
+                    accepted.append(text)
+            self._choose(side, accepted[: self.wanted], key, rules)
+
+    def _fault(self, text: str, side: str) -> str | None:
+        """Why a text is not accepted."""
+        if plain(text) in self.rejected:
+            return "rejected in a review"
+        other = {plain(self.pair[side == "first"])} if self.pair else set()
+        written = " ".join(self.fields[k] for k in ("class", "photo", "other") if k in self.fields)
+        return checks.fault(
+            text,
+            names=self.names,
+            within=self.within | other,
+            known=checks.scripts(written),
+            longest=checks.LONGEST_NAME if self.about.are_names else checks.LONGEST,
+        )
+
+    def _choose(self, side: str, accepted: list[str], key: str, rules: Mapping[str, Rule]) -> None:
+        """Every rule chooses among the new texts. The first rule's verdict is the one that is listed."""
+        verdicts = {name: rule([(self.fields["class"], t) for t in accepted]) for name, rule in rules.items()}
+        for number, (name, whys) in enumerate((verdicts or {side: [None] * len(accepted)}).items()):
+            kept = self.texts.setdefault(name, [])
+            for text, why in zip(accepted, whys, strict=True):
+                if why is None and len(kept) < self.wanted:
+                    kept.append(text)
+                    self.source[text] = key
+                elif why is not None and number == 0:
+                    self.refuse(text, why, key)
+
+    def refuse(self, text: str, why: str, key: str) -> None:
+        """A text that will not do; it is not asked for again."""
+        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.LONGEST])
+        if shown not in (r.text for r in self.refused):
+            self.refused.append(Refused(shown, why, key))
+        self.short = True
 
 
 def class_items(

@@ -77,6 +77,8 @@ class Made:
 def _scanned() -> dict[str, Source]:
     found = {}
     for module in scan.modules(FOLDER):
+        if not {"ABOUT", "make"} & module.defines:
+            continue
         about, kinds, order = scan.required(FOLDER, module, "ABOUT", "KINDS", "ORDER")
         found[module.name] = Source(about, kinds, order, module.constants.get("COMPARES", ()))
     return dict(sorted(found.items(), key=lambda item: item[1].order))
@@ -108,7 +110,3 @@ def table() -> list[str]:
         kinds = ", ".join(f"`{kind}`" for kind in KINDS if kind in source.kinds)
         lines.append(f"| `{name}` | {source.about} | {kinds} |")
     return lines
-
-
-if __name__ == "__main__":
-    print("\n".join(table()))

@@ -438,6 +438,28 @@ def test_what_is_no_answer_is_asked_again_and_never_a_text(server: Server, tmp_p
     assert len(server.asked) == 4
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I would be happy to describe it. It is an animal of the dog family with a coat that varies a lot.",
+        "Could you clarify which fox you mean?",
+        "I'm sorry, but I can't help with that.",
+        "Es tut mir leid, das kann ich nicht beantworten.",
+        "抱歉,我无法回答",
+        "none",
+        "",
+    ],
+)
+def test_free_text_that_is_no_list_is_asked_again(server: Server, tmp_path: Path, said: str) -> None:
+    """Without a schema nothing but the checks stands between prose and the text set."""
+    answers = iter([said, "_".join(TAILS)])
+    server.answer = lambda body: next(answers)
+    generator = settings(server, tmp_path, structured="list")
+    (item,) = run(generator, items_of("attribute", classes=["red fox"]))
+    assert item.texts == {"texts": TAILS}
+    assert len(server.asked) == 2
+
+
 GOOD = {
     "fence": "```json\n" + attributes(*TAILS) + "\n```",
     "reasoning": "<think>" + attributes("a draft", "b", "c", "d") + "</think>" + attributes(*TAILS),

@@ -21,7 +21,7 @@ KINDS = ("attribute", "analogous", "synonym", "one_to_one")
 ORDER = 10
 COMPARES = ("analogous",)
 RULES = {
-    "texts": "nearer to another class than that class's nearest neighbour in the label set",
+    "texts": "nearer to another class than to its own and than that class's nearest neighbour in the label set",
     "as_published": "cosine over 0.9 with another class",
 }
 

@@ -16,7 +16,6 @@ from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.supply import refuse_absent
 from coder_clip.errors import UserError
-from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
 from coder_clip.pipeline.sources import sources as package_sources
@@ -43,8 +42,6 @@ try:
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
-if workflow.is_main_process and clear_stale_locks():
-    logger.info("An earlier run was killed; continuing where it was.")
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
@@ -52,6 +49,12 @@ if workflow.is_main_process and CONFIG.left_out:
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # What the jobs need; they use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
+
+# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
+if os.environ.get("CODER_CLIP_CONTAINER"):
+
+    container: os.environ["CODER_CLIP_CONTAINER"]
+
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
@@ -220,6 +223,12 @@ def asks_for_gpu(rule):
     """Whether the profile gives a rule's jobs a GPU of a cluster."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
+
+
+def on_head(rule):
+    """Whether the head of a cluster makes it: unless the profile names a partition for it."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return "slurm_partition" not in given
 
 
 def on_gpu(rule):

@@ -184,7 +184,7 @@ def _spread(values: Sequence[int]) -> tuple[int, float, int]:
 
 def table(found: Sequence[Quality]) -> list[str]:
     """The numbers in aligned columns."""
-    head = ["data set", "kind", "texts", "classes", "a class", "tokens", "too long", "shared"]
+    head = ["data set", "kind", "texts", "classes", "per class", "tokens", "too long", "shared"]
     head += ["names another", "cosine", "coverage"]
     rows = [head]
     for q in found:

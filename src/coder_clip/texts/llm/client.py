@@ -293,7 +293,7 @@ class Client:
         try:
             found = _Completion.model_validate_json(content)
         except ValidationError:
-            raise httpx2.RemoteProtocolError(f"{self.place} sent something that is no answer") from None
+            raise httpx2.RemoteProtocolError("it sent something that is not an answer") from None
         first = found.choices[0]
         filtered = "content filter" if first.finish_reason == "content_filter" else None
         answer = replace(

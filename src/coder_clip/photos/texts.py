@@ -10,7 +10,7 @@ from ..datasets import with_articles
 from ..datasets.base import Templates
 from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
-from ..texts.sentences import fill, spaces
+from ..texts.sentences import fill, sentence_of, spaces
 from ..texts.sets import ClassTexts, PairSet, TextSet, load_text_set, names_only, read_written
 from .decisions import PairText
 
@@ -36,19 +36,11 @@ class Row:
 
 def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
     """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
-    template = {
-        "attribute": templates.attribute,
-        "analogous": templates.analogous,
-        "name": templates.name,
-        "synonym": templates.name,
-    }
     found: dict[tuple[int, str, str], Row] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
-            for text in [c.name] if kind == "name" else getattr(c, kind):
-                name = spaces(text) if kind == "synonym" else spaces(c.name)
-                field = {} if kind in MAX_KINDS else {kind: text if kind == "attribute" else spaces(text)}
-                sentence = fill(template[kind], name, **field)
+            for text in c.of(kind):
+                sentence = sentence_of(kind, c.name, text, templates)
                 found.setdefault((i, kind, sentence), Row(i, kind, text, sentence))
     return list(found.values())
 

@@ -18,6 +18,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json
 from ..foundation.strict import Strict
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from ..texts.sources import SOURCES
 from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .generator import GeneratorConfig as GeneratorConfig
@@ -71,7 +72,7 @@ class Config(Strict):
         return self._left_out
 
     def text_encoder(self) -> str:
-        """The model that compares names: analogous classes with the label set, class names with WordNet's senses."""
+        """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
@@ -80,9 +81,9 @@ class Config(Strict):
         return [self.text_encoder(), *([published] if published else [])]
 
     def compares_names(self, dataset: str) -> bool:
-        """True if the texts of the data set need an encoder to be made."""
-        sources = self.datasets[dataset].text_sources(dataset)
-        return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+        """Whether making the texts of the data set takes an encoder."""
+        made_by = self.datasets[dataset].generated(dataset)
+        return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""

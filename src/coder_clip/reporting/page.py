@@ -24,6 +24,7 @@ from ..baselines.methods import METHODS
 from ..errors import UserError
 from ..foundation.artifacts import write_json, write_text
 from ..protocols import REASONS, SETTINGS
+from ..texts.kinds import OF_CLASS
 from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .parts.layout import thumbnail
@@ -38,7 +39,6 @@ OPEN = {
     "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
 }
 FEW = 4  # answers that are told in sentences; more are a table
-TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class besides its name
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
 
@@ -270,7 +270,7 @@ def _texts(results: Results) -> list[dict[str, Any]]:
     found = []
     for dataset in results.datasets:
         texts, pairs = results.texts(dataset), results.one_to_one_texts(dataset)
-        counts = {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in TEXT_KINDS}
+        counts = {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in OF_CLASS}
         sides = [p.get(side, ()) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")]
         counts = {"name": len(texts["classes"]), **counts, "one_to_one": sum(map(len, sides))}
         origin = {**texts.get("provenance", {}), **pairs.get("provenance", {})}

@@ -20,6 +20,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
+# The executor for Slurm, a distribution of its own.
+PLUGIN_FOLDER := packages/snakemake-executor-plugin-coder-clip
+PLUGIN := --editable ./$(PLUGIN_FOLDER)
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
 
 .PHONY: reproduce install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
@@ -38,7 +41,7 @@ install: $(VENV)/installed
 remote: $(VENV)/installed
 	@for kind in ssh s3; do \
 	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
-	    $(INSTALL) --quiet --constraint constraints.txt --editable ".[$$kind]" || exit 1; \
+	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable ".[$$kind]" || exit 1; \
 	  fi; \
 	done
 
@@ -54,7 +57,7 @@ test-unit: $(VENV)/installed-test
 	@$(PYTEST) tests/unit -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
-	@$(PYTEST) tests/integration tests/unit -m rest $(SPREAD)
+	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD)
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs
@@ -85,12 +88,12 @@ $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(INSTALL) --quiet --constraint constraints.txt --editable .
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(INSTALL) --quiet --constraint constraints.txt --editable '.[test]'
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
 	@touch $@ $(VENV)/installed

@@ -1,4 +1,4 @@
-# The configuration, and what every rule file uses.
+# The configuration, and functions that several rule files use.
 import os
 import sys
 from dataclasses import asdict
@@ -16,7 +16,6 @@ from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.supply import refuse_absent
 from coder_clip.errors import UserError
-from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
 from coder_clip.pipeline.sources import sources as package_sources
@@ -29,9 +28,9 @@ _only_present = str(_given.pop("only_present", ""))
 if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
-        " (what can be said here is only_present=true)"
+        " (only only_present=true can be given here)"
     )
-if _only_present:  # for the jobs, too
+if _only_present:  # the jobs read it, too
     os.environ[ONLY_PRESENT] = _only_present
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
@@ -43,15 +42,19 @@ try:
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
-if workflow.is_main_process and clear_stale_locks():
-    logger.info("An earlier run was killed; continuing where it was.")
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# Jobs find the configuration here: as part of the command, its mere name would make them run again.
+# Jobs find the configuration here: as a part of the command, another name for it would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# What the jobs need; they use the environment that Snakemake runs in.
+# For conda; otherwise jobs use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
+
+# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
+if os.environ.get("CODER_CLIP_CONTAINER"):
+
+    container: os.environ["CODER_CLIP_CONTAINER"]
+
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
@@ -75,30 +78,47 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: what draws or reads its images."""
+    """Source files of a built-in data set: those that draw or read its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
-def prompt_files(*kinds):
-    """What a language model is asked: part of the sources."""
-    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
+def text_sources(wildcards):
+    """Files behind the sources that make a data set's general texts."""
+    return text_files(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
+
+
+def pair_text_sources(wildcards):
+    """Files behind the source that makes a data set's one-to-one texts."""
+    source = CONFIG.datasets[wildcards.dataset].pairs_made_by
+    return text_files({"one_to_one": source} if source else {})
+
+
+def text_files(made_by):
+    """Source files of text sources (kind -> source), and the prompts of a language model."""
+    if not made_by:
+        return []
+    modules = [f"texts.sources.{source}" for source in set(made_by.values())]
+    asked = [kind for kind, source in made_by.items() if source == "llm"]
+    return package_sources(*modules) + [
+        f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked
+    ]
 
 
 def reads(rule):
-    """What of the configuration decides a job's outputs: the keys that workflow/phases.yaml names."""
+    """The keys of the configuration that decide a job's outputs, named in workflow/phases.yaml."""
     return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
 
 
 def review_file(wildcards):
-    """What people decided about a language model's texts, where they did."""
+    """People's decisions about a language model's texts, if there are any."""
     path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
     return [path] if path and path.is_file() else []
 
 
 def command(rule):
-    """The command that workflow/phases.yaml gives a rule; DVC compares it."""
+    """The command of a rule in workflow/phases.yaml; DVC compares it."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 
@@ -109,13 +129,13 @@ def text_encoder_files(wildcards):
 
 
 def template_sources(wildcards):
-    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    """Source files with a drawn data set's sentences; those of other data sets are a parameter."""
     drawn = wildcards.dataset in DRAWN
     return dataset_sources(wildcards) if drawn else []
 
 
 def templates(wildcards):
-    """The sentences a data set's texts are put into."""
+    """The sentences that a data set's texts are put into."""
     return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
 
 
@@ -124,7 +144,7 @@ def encoder_files(wildcards):
 
 
 def files_of(name):
-    """Files of a model that lies on disk."""
+    """Files of a model on disk."""
     model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
@@ -140,7 +160,7 @@ def files_of(name):
 
 
 def features_to_choose_on(wildcards):
-    """Features of the validation images; a data set may have none."""
+    """Features of the validation images, if the data set has some."""
     if not CONFIG.has_val(wildcards.dataset):
         return []
     models = [wildcards.model] if "model" in wildcards.keys() else MODELS
@@ -148,7 +168,7 @@ def features_to_choose_on(wildcards):
 
 
 def shot_files(wildcards):
-    """Files of published runs that say which images are the shots."""
+    """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
     if folder is None or wildcards.split != "shots":
         return []
@@ -157,7 +177,7 @@ def shot_files(wildcards):
 
 
 def results_of(phases):
-    """Rows and documents of some phases, for all models and data sets."""
+    """Results of some phases, for all models and data sets."""
     files = []
     for phase in phases:
         wildcards = ["{model}", "{dataset}"] + (
@@ -183,7 +203,7 @@ def published_numbers():
 
 
 def image_sources(wildcards):
-    """Files behind the images that figures show."""
+    """Source files of the images that figures show."""
     modules = [
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
@@ -200,18 +220,24 @@ def figure_files(names):
 
 
 def asks_for_gpu(rule):
-    """Whether the profile gives a rule's jobs a GPU of a cluster."""
+    """True if the profile requests a GPU of a cluster for a rule's jobs."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
 
 
+def on_head(rule):
+    """True if the head node runs a rule's jobs, because the profile names no partition for them."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return "slurm_partition" not in given
+
+
 def on_gpu(rule):
-    """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
+    """1 for jobs on a GPU: one of them runs at a time (profiles), because a GPU has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 
 def refuse_absent_images():
-    """Before the first job, in one line: images that are not here would stop the run, a data set at a time."""
+    """Report missing images in one line before the first job; otherwise the run would stop at each data set."""
     opens = ("list_images", "encode_images", "encode_shard")
     jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
     try:
@@ -221,7 +247,7 @@ def refuse_absent_images():
 
 
 def need(phase, rule, wildcards):
-    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
     return work.need(CONFIG, phase, asks_for_gpu(rule), **dict(wildcards.items()))
 
 

@@ -1,5 +1,5 @@
-# On a cluster (docs/slurm.md): what an earlier run left there is found before Snakemake looks at the files.
-from coder_clip import slurm, tracking
+# Allow one head per configuration; a run removes the locks that nobody holds any more (docs/slurm.md).
+from snakemake_executor_plugin_coder_clip import heads, reattach
 
 if workflow.is_main_process:
-    tracking.FIRST.append(slurm.before_run)
+    heads.follow(workflow)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UserError
 from ..pipeline.config import ONLY_PRESENT, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, print_lines
@@ -56,14 +57,17 @@ def check(
 
         print_lines(check(c, config))
         return
-    from ..datasets.supply import refuse_absent
+    from snakemake_executor_plugin_coder_clip.queue import SlurmError
+
     from ..slurm.check import check as check_cluster
 
-    refuse_absent(c, config)
     wrong = 0
-    for finding in check_cluster(c, config, profile, probe, wait):
-        typer.echo(finding)
-        wrong += finding.status == "wrong"
+    try:
+        for finding in check_cluster(c, config, profile, probe, wait):
+            typer.echo(finding)
+            wrong += finding.status == "wrong"
+    except SlurmError as error:
+        raise UserError(str(error)) from None
     if wrong:
         raise typer.Exit(1)
 

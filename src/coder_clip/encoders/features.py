@@ -186,6 +186,12 @@ def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
     return batches[len(batches) * index // n : len(batches) * (index + 1) // n]
 
 
+def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
+    """Which images a shard encodes, of all that `extract` is given."""
+    size = max(1, batch_size // views) if views else batch_size
+    return [i for batch in _batches(n_images, size, shard) for i in batch]
+
+
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
     lines = "".join(f"{label}\t{image_id}\n" for image_id, label in zip(ids, labels, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()

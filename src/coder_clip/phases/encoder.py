@@ -11,10 +11,10 @@ from .common import encoder_spec
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-# one: a command without --dataset does a model's data sets one after the other
+# one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
-    """Loaded once for all data sets of a process. UserError as of load_encoder."""
+    """Load the encoder once for all data sets of a process. UserError as from load_encoder."""
     return _loaded(EncoderSpec(**encoder_spec(config, model)))

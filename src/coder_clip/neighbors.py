@@ -119,22 +119,21 @@ class TextNeighbors:
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")
         width = max_texts[0].shape[-1]
-        blocks: list[Tensor] = []
-        owners: list[int] = []
-        mean_rows: list[bool] = []
-        for c in range(len(max_texts)):
-            for of_class, averaged in ((mean_texts[c], True), (max_texts[c], False)):
-                if of_class.numel():
-                    if of_class.ndim != 2 or of_class.shape[1] != width:
-                        raise UserError(
-                            f"texts of class {c}: shape {tuple(of_class.shape)} where (n, {width}) is needed"
-                        )
-                    blocks.append(of_class)
-                    owners += [c] * len(of_class)
-                    mean_rows += [averaged] * len(of_class)
-        raw = torch.cat([b.to(precision) for b in blocks])
-        owner = torch.tensor(owners, device=raw.device)
-        is_mean = torch.tensor(mean_rows, device=raw.device)
+        blocks = [  # class by class, mean texts before names
+            (c, averaged, block)
+            for c, of_class in enumerate(zip(mean_texts, max_texts, strict=True))
+            for averaged, block in zip((True, False), of_class, strict=True)
+            if block.numel()
+        ]
+        for c, _, block in blocks:
+            if block.ndim != 2 or block.shape[1] != width:
+                raise UserError(
+                    f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
+                )
+        raw = torch.cat([block.to(precision) for _, _, block in blocks])
+        sizes = torch.tensor([len(block) for _, _, block in blocks], device=raw.device)
+        owner = torch.tensor([c for c, _, _ in blocks], device=raw.device).repeat_interleave(sizes)
+        is_mean = torch.tensor([m for _, m, _ in blocks], device=raw.device).repeat_interleave(sizes)
         finite = raw.isfinite().all(dim=1)
         if not finite.all():
             raise UserError(

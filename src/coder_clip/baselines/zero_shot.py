@@ -26,10 +26,7 @@ def class_weights(
     looks like are CuPL (Pratt et al., ICCV 2023). A class without a text uses its texts in ``fallback``, features
     (n, d) and class of each (n,): its name. UserError for a class with neither.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
-    if (counts == 0).any():
-        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name")
-    return unit(mean, "class weights")
+    return unit(_class_means(text_features, class_index, n_classes, fallback), "class weights")
 
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
@@ -52,10 +49,7 @@ def description_scores(
     class with neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
-    if (counts == 0).any():
-        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description; give at least its name")
-    return mean_scores(x, mean)
+    return mean_scores(x, _class_means(text_features, class_index, n_classes, fallback))
 
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
@@ -64,14 +58,21 @@ def mean_scores(x: Tensor, means: Tensor) -> Tensor:
 
 
 def _class_means(
-    features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Mean unit feature of each class, else of its fallback, else 0: (C, d); and the number of both: (C,)."""
+    features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Mean unit feature (C, d) of each class, else of its fallback. UserError for a class with neither."""
+    mean, counts = _means(features, class_index, n_classes)
+    if fallback is not None:
+        names, n_names = _means(*fallback, n_classes)
+        mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
+    if (counts == 0).any():
+        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name")
+    return mean
+
+
+def _means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Mean unit feature of each class, 0 without any: (C, d); and the number of its texts: (C,)."""
     texts = unit(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
     sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)
-    means = sums / counts.clamp_min(1)[:, None]
-    if fallback is None:
-        return means, counts
-    names, n_names = _class_means(*fallback, n_classes)
-    return torch.where(counts[:, None] == 0, names, means), counts + n_names
+    return sums / counts.clamp_min(1)[:, None], counts

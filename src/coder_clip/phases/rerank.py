@@ -47,7 +47,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         tables.append(table)
         documents.append(
             {
-                **metrics(config, table, clip),
+                **metrics(config, [table], clip),
                 "threshold": threshold,
                 "looked_at": int(reranked.sum()),
                 **coverage(both.classes[reranked], compared),

@@ -12,7 +12,7 @@ from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
 from .common import Texts, read_images, read_texts, use_threads
-from .predictions import metrics, metrics_over_draws, rows
+from .predictions import metrics, rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -31,12 +31,12 @@ def run(config: Config, model: str, dataset: str) -> None:
         scores["coder", setting] = neighbors.class_scores(x)
 
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
-    methods = [metrics(config, t, tables[0]) for t in tables]
+    methods = [metrics(config, [t], tables[0]) for t in tables]
     if texts.random_words is not None:
         drawn = [mean_scores(x, means) for means in texts.random_words]
         draws = [rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)]
         tables += draws
-        methods.append(metrics_over_draws(config, draws, tables[0]))
+        methods.append(metrics(config, draws, tables[0]))
     paths = Paths(config.results)
     out = paths.zero_shot(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))

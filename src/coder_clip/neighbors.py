@@ -40,7 +40,7 @@ def wide(*features: Tensor) -> torch.dtype:
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
-def unit(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
+def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
     """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
     Unless the input is float64, results are rounded to PLACES binary places of a row's length. Inner products of such
@@ -139,7 +139,7 @@ class TextNeighbors:
             raise UserError(
                 f"texts of class {int(owner[~finite][0])}: NaN or infinity; extract the text features again"
             )
-        texts = unit(raw, "text features")
+        texts = l2_normalize(raw, "text features")
         sums = texts.new_zeros(len(max_texts), texts.shape[1], dtype=torch.float64)
         sums.index_add_(0, owner[is_mean], texts[is_mean].double())
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
@@ -176,7 +176,7 @@ class TextNeighbors:
         inner product with the sum of the texts, so that one column per class is enough. UserError for NaN,
         infinity or another d.
         """
-        x = unit(x, width=self.width)
+        x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
@@ -199,7 +199,7 @@ class TextNeighbors:
             raise UserError(
                 "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return inner(unit(x, width=self.width), self._texts)
+        return inner(l2_normalize(x, width=self.width), self._texts)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -218,7 +218,7 @@ class TextNeighbors:
         For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError as in
         :meth:`class_scores`.
         """
-        return inner(unit(x, width=self.width), self.factor.to(x.device).T)
+        return inner(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .foundation.exact import total
-from .neighbors import unit, wide
+from .neighbors import l2_normalize, wide
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
@@ -150,7 +150,7 @@ def rerank_scores(
     """
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    x = unit(x, width=o.differences.shape[1] if len(o) else None)
+    x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
     best, classes = best_classes(scores, top_k)
     gaps = softmax_gap(scores, best)
     values = torch.zeros(classes.shape, dtype=wide(x, o.differences), device=x.device)
@@ -200,5 +200,5 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
         a, b = pairs[int(owner[bad][0]) % len(pairs)]
         raise UserError(f"one-to-one texts of {a} and {b}: NaN or infinity; extract them again")
     sums = rows.new_zeros(len(blocks), width, dtype=torch.float64)
-    sums.index_add_(0, owner, unit(rows, "one-to-one texts"))
+    sums.index_add_(0, owner, l2_normalize(rows, "one-to-one texts"))
     return sums / sizes[:, None]

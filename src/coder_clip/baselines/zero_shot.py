@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..foundation.exact import inner
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 
 
 def class_weights(
@@ -26,12 +26,12 @@ def class_weights(
     looks like are CuPL (Pratt et al., ICCV 2023). A class without a text uses its texts in ``fallback``, features
     (n, d) and class of each (n,): its name. UserError for a class with neither.
     """
-    return unit(_class_means(text_features, class_index, n_classes, fallback), "class weights")
+    return l2_normalize(_class_means(text_features, class_index, n_classes, fallback), "class weights")
 
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """CLIP's logits, 100 × cosine of images x (N, d) and class weights (C, d): (N, C)."""
-    return 100 * inner(unit(x), unit(weights, "class weights"))
+    return 100 * inner(l2_normalize(x), l2_normalize(weights, "class weights"))
 
 
 def description_scores(
@@ -54,7 +54,7 @@ def description_scores(
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
     """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d): (N, C)."""
-    return 100 * inner(unit(x), means)
+    return 100 * inner(l2_normalize(x), means)
 
 
 def _class_means(
@@ -72,7 +72,7 @@ def _class_means(
 
 def _means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
     """Mean unit feature of each class, 0 without any: (C, d); and the number of its texts: (C,)."""
-    texts = unit(features, "text features")
+    texts = l2_normalize(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
     sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)
     return sums / counts.clamp_min(1)[:, None], counts

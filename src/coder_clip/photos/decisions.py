@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from ..errors import UserError
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
 from ..zero_shot import top_k
 
@@ -65,7 +65,7 @@ def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list
     x: (d,). The terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other).
     """
     others = [c for c in candidates.tolist() if c != winner]
-    one = unit(x[None])
+    one = l2_normalize(x[None])
     terms = [
         Comparison(
             winner, o, 100 * float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) / len(others)

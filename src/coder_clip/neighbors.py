@@ -27,7 +27,7 @@ CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds mem
 GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
-def wide(*features: Tensor) -> torch.dtype:
+def compute_dtype(*features: Tensor) -> torch.dtype:
     """The type to compute in: float64 if any of the features is, else float32 (also for float16 and bfloat16).
 
     UserError for anything but torch tensors. Every function that takes features calls this first.
@@ -47,7 +47,7 @@ def l2_normalize(features: Tensor, what: str = "image features", width: int | No
     rows are exact, so that equal ones tie and all processors agree (exact.py). ``what`` names the features in
     messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity.
     """
-    dtype = wide(features)
+    dtype = compute_dtype(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
@@ -114,7 +114,7 @@ class TextNeighbors:
             )
         if not max_texts:
             raise UserError("max_texts is empty; give the name texts of at least one class")
-        precision = wide(*max_texts, *mean_texts)
+        precision = compute_dtype(*max_texts, *mean_texts)
         for c, names in enumerate(max_texts):
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")

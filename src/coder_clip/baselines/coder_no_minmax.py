@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..neighbors import ADAPTER_KINDS, gram, l2_normalize, wide
+from ..neighbors import ADAPTER_KINDS, compute_dtype, gram, l2_normalize
 from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import unit_keys
 
@@ -49,7 +49,7 @@ class PlainCoder:
         Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way and differ in
         the last digits.
         """
-        dtype = wide(x)
+        dtype = compute_dtype(x)
         x = l2_normalize(x, width=self.weights.shape[1]).double()
         length = ((x @ self.gram) * x).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         cosine = torch.where(length > 0, x @ self.weights.T / length.clamp_min(1e-150), 0.0)

@@ -11,7 +11,7 @@ from ..baselines.zero_shot import class_weights, clip_scores, description_scores
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import Texts, read_images, read_texts, use_threads
+from .common import Texts, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     use_threads(config)
-    images = read_images(config, model, dataset, "test")
+    images = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, images)
     x, n_classes = images.features, len(images.classes)
 

@@ -18,7 +18,7 @@ from ..adapter import Span, grid
 from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_along
 from .few_shot import FewShotInputs, Fitted
-from .grids import ByClass, Point, checked, fetched, first_best
+from .grid_search import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "APE"

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..neighbors import l2_normalize
 from ..search.line_search import right_along
 from .few_shot import FewShotInputs, Fitted
-from .grids import Point, blocks, checked, first_best
+from .grid_search import Point, blocks, checked, first_best
 
 LABEL = "GDA"
 ABOUT = "a Gaussian classifier of the shots, added to CLIP (Wang et al. 2024), no training"

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_on_plane
 from .few_shot import FewShotInputs, Fitted
-from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
+from .grid_search import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "TIP-X"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..baselines.few_shot import FewShotInputs, Fitted
 from ..baselines.few_shot import method as method_of
-from ..baselines.grids import Point
+from ..baselines.grid_search import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_test_over_seeds
@@ -74,7 +74,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
-            return given_of(config, dataset, s, seed, pool, rows, val, texts, weights)
+            return few_shot_inputs(config, dataset, s, seed, pool, rows, val, texts, weights)
 
         def run_of(method: str, s: Setting) -> Run:
             m = _fitted(method, inputs_of(s), on_val, fitted[method])
@@ -115,7 +115,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
 
 
-def given_of(
+def few_shot_inputs(
     config: Config,
     dataset: str,
     s: Setting,

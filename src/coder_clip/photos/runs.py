@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from ..baselines import few_shot
-from ..baselines.grids import Point
+from ..baselines.grid_search import Point
 from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
-from ..phases.adapter import given_of, shot_rows
+from ..phases.adapter import few_shot_inputs, shot_rows
 from ..phases.coder import text_neighbors
 from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
@@ -295,7 +295,7 @@ class _Methods:
         assert self.validation is not None
         pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
         weights = class_weights(*self.texts.of("prompt"), self.n_classes)
-        given = given_of(
+        given = few_shot_inputs(
             self.config,
             self.dataset,
             SETTINGS[self.setting],

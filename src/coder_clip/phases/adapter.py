@@ -103,7 +103,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "model": model,
             "shots": shots,
             "images": len(test.ids),
-            "left_out": {"test": test.left_out, **_skipped_shots(config, pool, shots)},
+            "left_out": {"test": test.n_skipped, **_skipped_shots(config, pool, shots)},
             "runs": [_document(*key, r) for key, r in runs.items()],
             "summary": _summary(config, runs, test),
             "flaws": _effects(config, flawed, test),

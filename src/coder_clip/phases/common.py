@@ -43,8 +43,8 @@ class ImageFeatures:
         return list(self.meta["classes"])
 
     @property
-    def left_out(self) -> int:
-        """How many images of the split could not be read (on_error: skip)."""
+    def n_skipped(self) -> int:
+        """Number of images of the split that could not be read (on_error: skip)."""
         return len(self.meta.get("skipped", []))
 
 

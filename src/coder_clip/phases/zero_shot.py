@@ -52,7 +52,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "model": model,
             "split": "test",
             "images": len(images.ids),
-            "left_out": images.left_out,
+            "left_out": images.n_skipped,
             "classes": images.classes,
             "methods": methods,
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),

@@ -9,7 +9,7 @@ import torch
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
-from .common import read_images, use_threads
+from .common import read_image_features, use_threads
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(config: Config, dataset: str) -> None:
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     for model in config.models:
-        images = read_images(config, model, dataset, split)
+        images = read_image_features(config, model, dataset, split)
         for as_published in variants:
             scores = read_neighbors(config, images, as_published).class_scores(images.features)
             gap = softmax_gap(scores)

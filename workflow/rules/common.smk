@@ -12,9 +12,10 @@ os.environ.update(
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
+from coder_clip.pipeline.config import FETCH, LEFT_OUT, ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
-from coder_clip.datasets.supply import refuse_absent
+from coder_clip.datasets.published import data_root
+from coder_clip.datasets.supply import absent_data, refuse_absent
 from coder_clip.errors import UserError
 from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
@@ -25,26 +26,30 @@ from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
-_only_present = str(_given.pop("only_present", ""))
+_switches = {name: str(_given.pop(name, "")) for name in ("only_present", "fetch")}
 if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
-        " (what can be said here is only_present=true)"
+        " (what can be said here is only_present=true and fetch=true)"
     )
-if _only_present:  # for the jobs, too
-    os.environ[ONLY_PRESENT] = _only_present
+for _variable, _said in zip((ONLY_PRESENT, FETCH), _switches.values()):
+    if _said:  # for the jobs, too
+        os.environ[_variable] = _said
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
 if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
-    switched("--config only_present", _only_present)
+    for _name, _said in _switches.items():
+        switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
 if workflow.is_main_process and clear_stale_locks():
     logger.info("An earlier run was killed; continuing where it was.")
+if CONFIG.left_out:
+    os.environ[LEFT_OUT] = ",".join(CONFIG.left_out)
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
@@ -117,6 +122,30 @@ def template_sources(wildcards):
 def templates(wildcards):
     """The sentences a data set's texts are put into."""
     return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
+
+
+def to_fetch():
+    """Published data sets that this run downloads; those that it cannot stop it before the first job."""
+    try:
+        return absent_data(CONFIG, whole=True) if CONFIG.fetch else []
+    except UserError as error:
+        sys.exit(f"coder-clip: error: {error}")
+
+
+def weights_note(name):
+    """What weights were downloaded, and into which cache."""
+    cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
+    return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
+
+
+def forget_fetched(folder):
+    """What was downloaded by an earlier run and is not here any more is downloaded again."""
+    for name in to_fetch():
+        (folder / "images" / name).unlink(missing_ok=True)
+    for name in MODELS:
+        note = folder / "weights" / name
+        if note.is_file() and note.read_text() != weights_note(name):
+            note.unlink()
 
 
 def encoder_files(wildcards):

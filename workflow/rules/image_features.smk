@@ -7,6 +7,8 @@ if CONFIG.features.shards == 1:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            fetched_weights,
+            fetched_images,
             dataset_sources,
             shot_files,
             sources=sources("image_features"),
@@ -36,6 +38,8 @@ else:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            fetched_weights,
+            fetched_images,
             dataset_sources,
             shot_files,
             sources=sources("image_features"),

@@ -94,6 +94,7 @@ rule encode_pairs:
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
+        fetched_weights,
         template_sources,
         sources=sources("one_to_one"),
     output:

@@ -3,6 +3,7 @@
 
 rule list_images:
     input:
+        fetched_images,
         dataset_sources,
         sources=sources("manifest"),
     output:
@@ -31,6 +32,7 @@ rule generate_texts:
         PATHS.manifest("{dataset}"),
         prompt_files("attribute", "analogous", "synonym"),
         text_encoder_files,
+        fetched_weights,
         dataset_sources,
         review=review_file,
         sources=sources("generate_texts"),

@@ -152,11 +152,23 @@ def check(
 
 
 @app.command(rich_help_panel=GENERAL)
-def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Fetch weights and published data sets, for machines without network (docs/slurm.md)."""
-    from ..slurm.staging import stage
+def prefetch(
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The weights of this model alone.")
+    ] = None,
+) -> None:
+    """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
+    from ..preflight.prefetch import prefetch
 
-    _lines(stage(load_config(config)))
+    c = load_config(config)
+    _lines(prefetch(c) if model is None else prefetch(c, _chosen("model", model, c.models), []))
+
+
+@app.command(hidden=True)
+def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Former name of ``prefetch``."""
+    prefetch(config)
 
 
 @app.command(rich_help_panel=GENERAL)

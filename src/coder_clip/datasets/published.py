@@ -224,14 +224,23 @@ class PublishedDataset:
         return frozenset(i for pairs in self._splits.values() for i, _ in pairs)
 
     def _resolve(self, image_id: str) -> Path | None:
-        """The file behind an id, folder by folder; None where there is none."""
+        """The file behind an id, folder by folder; None where there is none.
+
+        Copies of a data set have a folder inside one of the same name (Kaggle's cars_train/cars_train), or images
+        without their class folders (ImageNet's official val): both are found.
+        """
         path = self.place.images
-        for part in image_id.split("/"):
-            names = self._listed(path)
-            if (name := names.get(part) or names.get(_plain(part))) is None:
-                return None
-            path = path / name
-        return path
+        *folders, file = image_id.split("/")
+        for part in folders:
+            path = path / (self._name(path, part) or "")
+            if self._name(path, file) is None and (deeper := self._name(path, part)):
+                path = path / deeper
+        name = self._name(path, file)
+        return None if name is None else path / name
+
+    def _name(self, folder: Path, name: str) -> str | None:
+        names = self._listed(folder)
+        return names.get(name) or names.get(_plain(name))
 
     def _listed(self, folder: Path) -> dict[str, str]:
         """What a folder holds: names as they are, and by their plain form. A link to nowhere is nothing."""

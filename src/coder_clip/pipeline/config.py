@@ -37,6 +37,8 @@ Seed = Annotated[int, Field(ge=0)]
 From = Annotated[float, Field(ge=0)]
 Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable: as the key only_present, and comes first
+FETCH = "CODER_CLIP_FETCH"  # as the key fetch, and comes first
+LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # of a run's jobs: what its plan left out, so that they need not look again
 MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
 
 
@@ -469,8 +471,13 @@ class Config(_Strict):
     )
     only_present: bool = Field(
         False,
-        description="Leave out published data sets of which neither the images are here nor, in the results, all image "
+        description="Leave out published data sets of which neither all images are here nor, in the results, all image "
         "features; CODER_CLIP_ONLY_PRESENT and --config only_present=true come first.",
+    )
+    fetch: bool = Field(
+        False,
+        description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -507,7 +514,9 @@ class Config(_Strict):
 
     def has_val(self, dataset: str) -> bool:
         """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
-        return self.datasets[dataset].root is not None or not zero_shot_only(dataset)
+        return self.datasets[dataset].root is not None or not zero_shot_only(
+            dataset, self.datasets[dataset].split
+        )
 
     def few_shot(self, dataset: str) -> bool:
         """Whether the few-shot methods run on the data set."""
@@ -722,6 +731,8 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error)}") from error
+    if said := os.environ.get(FETCH):
+        config = config.model_copy(update={"fetch": switched(FETCH, said)})
     said = os.environ.get(ONLY_PRESENT)
     only = switched(ONLY_PRESENT, said) if said else config.only_present
     return _present(config, path) if only and not absent else config
@@ -737,11 +748,16 @@ def switched(name: str, said: str) -> bool:
 
 
 def _present(config: Config, path: Path) -> Config:
-    """Without the published data sets that are not here. UserError where none is left."""
+    """Without the published data sets that are not here and will not be fetched. UserError where none is left."""
     from ..datasets.published import data_root
-    from ..datasets.supply import absent_data
+    from ..datasets.supply import absent_data, fetchable
 
-    absent = absent_data(config)
+    if (known := os.environ.get(LEFT_OUT)) is not None:
+        absent = [name for name in config.datasets if name in known.split(",")]
+    else:
+        absent = absent_data(config, whole=True)
+        if config.fetch:
+            absent = [name for name in absent if not fetchable(name, data_root(config.data_root))]
     here = {name: given for name, given in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)

@@ -84,7 +84,9 @@ def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> N
 
 
 def test_without_fetch_the_run_does_not_start(site: Site, tmp_path: Path) -> None:
-    said = site.snakemake("manifest", "--forceall", check=False, CODER_CLIP_FETCH="0", CODER_CLIP_DATA=str(tmp_path))
+    said = site.snakemake(
+        "manifest", "--forceall", check=False, CODER_CLIP_FETCH="0", CODER_CLIP_DATA=str(tmp_path)
+    )
     assert "published data sets are not in" in said
     assert "coder-clip check" in said
 

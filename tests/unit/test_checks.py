@@ -285,6 +285,8 @@ def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     plant("eurosat", tmp_path / "root", 1)
     (tmp_path / "root/imagenet/train").mkdir(parents=True)
     (tmp_path / "root/imagenet/val").mkdir()
+    (tmp_path / "results/manifests").mkdir(parents=True)
+    (tmp_path / "results/manifests/imagenet.json").touch()  # its images were all there when it was made
     configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
     code = (
         "import sys; from pathlib import Path; from coder_clip.pipeline.config import load_config; "

@@ -55,7 +55,9 @@ def get(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archives.")] = False,
     url: Annotated[
         list[str] | None,
-        typer.Option(help="Another address of a file, tried first (the checksum is the same).", metavar="URL"),
+        typer.Option(
+            help="Another address of a file, tried first (the checksum is the same).", metavar="URL"
+        ),
     ] = None,
 ) -> None:
     """Download what may be downloaded, check it and unpack it. A broken download goes on where it was."""

@@ -365,7 +365,9 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = N
     """
     if wanted is not None and not set(wanted) & set(_published(config)):
         return
-    absent = [n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))]
+    absent = [
+        n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))
+    ]
     if absent and (wanted is None or set(absent) & set(wanted)):
         raise UserError(
             f"{len(absent)} of {len(_published(config))} published data sets are not in {data_root(config.data_root)}: "

@@ -175,7 +175,9 @@ def verify(weights: Path) -> None:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != blob.name:
             blob.unlink()
-            raise UserError(f"{weights} was damaged on the way (sha256 {found}) and is removed; fetch it again")
+            raise UserError(
+                f"{weights} was damaged on the way (sha256 {found}) and is removed; fetch it again"
+            )
 
 
 def _names(archive: Path) -> list[str]:

@@ -21,6 +21,7 @@ from open_clip.transform import PreprocessCfg
 from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from coder_clip.encoders import memory
 from coder_clip.encoders.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
@@ -189,11 +190,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     offline = offline or source.local
 
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
-        with quiet(), torch.random.fork_rng(devices=[]):  # open_clip fills the towers at random first
+        with quiet():
             tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
-            return open_clip.create_model(
-                source.name, load_weights=False, pretrained_text=False, **source.options
-            ), tokenizer
+            return empty_model(source.name, **source.options), tokenizer
 
     if source.local:
         try:
@@ -204,8 +203,13 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
+        text = source.model_cfg["text_cfg"]
+        repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
-            build, f"the tokenizer or text tower of {spec.model}", spec.model, offline
+            build,
+            f"the tokenizer or text tower of {spec.model}",
+            repository.removeprefix("hf-hub:"),
+            offline,
         )
     _check_vocabulary(model, tokenizer, source.label[0])
     if source.options.get("force_quick_gelu") and not has_quick_gelu(model):
@@ -240,6 +244,31 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         context_length=int(source.model_cfg["text_cfg"].get("context_length", 77)),
         info=info,
     )
+
+
+class _NoFill(TorchFunctionMode):
+    """Tensors stay as they were allocated where a constructor would fill them at random, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in RANDOM_FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+RANDOM_FILLS = {
+    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_),
+    *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_),
+    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.xavier_normal_, nn.init.xavier_uniform_),
+}
+
+
+def empty_model(name: str, **options: Any) -> nn.Module:
+    """An open_clip model whose parameters hold nothing yet; buffers are as its constructors compute them."""
+    with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
+        model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
+    return model
 
 
 def pick_device(name: str) -> torch.device:

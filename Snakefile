@@ -28,7 +28,7 @@ include: "workflow/rules/report.smk"
 onstart:
     slurm.before_jobs(workflow)
     tracking.on_start(workflow, CONFIG_FILE)
-    refuse_absent_images()
+    preflight()
 
 
 rule all:

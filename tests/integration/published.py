@@ -1,4 +1,4 @@
-"""Published data sets as their servers have them: archives in the true layouts, and a hub of weights, on this machine."""
+"""Published data sets as their servers have them, archives in the true layouts, and a hub of weights."""
 
 from __future__ import annotations
 

@@ -15,11 +15,12 @@ from coder_clip.foundation.artifacts import Paths
 from coder_clip.pipeline.config import FETCH, LEFT_OUT, ONLY_PRESENT, load_config, switched
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.published import data_root
-from coder_clip.datasets.supply import absent_data, refuse_absent
+from coder_clip.datasets.supply import absent_data
 from coder_clip.errors import UserError
 from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
+from coder_clip.preflight.light import before_run
 from coder_clip.pipeline.sources import sources as package_sources
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
@@ -239,12 +240,16 @@ def on_gpu(rule):
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 
-def refuse_absent_images():
-    """Before the first job, in one line: images that are not here would stop the run, a data set at a time."""
+def preflight():
+    """Before the first job: all that would stop the run, at once, and how long it takes."""
+    jobs = list(workflow.dag.needrun_jobs())
+    encodes = ("encode_images", "encode_shard", "encode_texts", "encode_pairs")
     opens = ("list_images", "encode_images", "encode_shard")
-    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
+    datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
+    models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
+    asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
     try:
-        refuse_absent(CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs})
+        before_run(CONFIG, Path(CONFIG_FILE), sorted(datasets), sorted(models), asks)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

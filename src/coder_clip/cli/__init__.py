@@ -117,6 +117,10 @@ def check(
     only_present: Annotated[
         bool, typer.Option("--only-present", help="Without the published data sets that are not here.")
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Decode every image, and look for copies across splits and classes."),
+    ] = False,
 ) -> None:
     """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
@@ -137,18 +141,26 @@ def check(
     if profile is None:
         from ..preflight.checks import check
 
-        _lines(check(c, config))
+        _lines(check(c, config, deep))
         return
-    from ..datasets.supply import refuse_absent
+    from ..preflight.checks import check
     from ..slurm.check import check as check_cluster
 
-    refuse_absent(c, config)
+    _lines(check(c, config, deep, here=False))
     wrong = 0
     for finding in check_cluster(c, config, profile, probe, wait):
         typer.echo(finding)
         wrong += finding.status == "wrong"
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def preflight(config: ConfigOption, model: Annotated[list[str], typer.Option("--model")]) -> None:
+    """What a run says before its first job: models, device, how long it takes. Status 1 where it would fail."""
+    from ..preflight.checks import before_run
+
+    _lines(before_run(load_config(config), model))
 
 
 @app.command(rich_help_panel=GENERAL)

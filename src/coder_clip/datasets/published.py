@@ -185,6 +185,10 @@ class PublishedDataset:
         """Ids that are listed and not on disk, in order; from folder listings, no file is opened."""
         return [i for i in sorted(self._ids) if self._resolve(i) is None]
 
+    def empty(self) -> list[str]:
+        """Ids of images whose files hold nothing, in order."""
+        return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
+
     def miscounted(self) -> str | None:
         """What to say where the splits have other sizes than the published ones."""
         if self.counts == self.rule.counts:
@@ -201,19 +205,22 @@ class PublishedDataset:
             digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in pairs).encode())
         return digest.hexdigest()
 
-    def verified(self) -> dict[str, Any]:
+    def verified(self, skip: bool = False) -> dict[str, Any]:
         """What the manifest says besides: which split it is, the bytes of the val and test images, and the files of
-        shots that decide what is not in val.
+        shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
         UserError where images are missing: before hours of encoding, not in the middle.
         """
-        if missing := self.missing():
+        missing = self.missing()
+        if missing and not skip:
             raise UserError(
                 f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing in "
                 f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
             )
-        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, [])]
-        return {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        absent = set(missing)
+        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, []) if i not in absent]
+        said = {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        return {**said, "missing": missing} if missing else said
 
     def _said(self) -> dict[str, Any]:
         said: dict[str, Any] = {"split": self.rule.what}  # by these words published figures are found

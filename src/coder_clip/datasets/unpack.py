@@ -30,9 +30,9 @@ class _Member(NamedTuple):
 def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside what is there.
 
-    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and is
-    moved when all is well. A call that was killed leaves that folder, and the next one goes on with it: files that are
-    whole are not written again. Not for two processes at a time.
+    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and
+    is moved when all is well. A call that was killed leaves that folder, and the next one goes on with it: files that
+    are whole are not written again. Not for two processes at a time.
     UserError: no archive, damaged, or with a member that is refused; the folder is then as it was.
     """
     new = not into.exists()

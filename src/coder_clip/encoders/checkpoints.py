@@ -189,8 +189,8 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     """Runs ``action`` on the hub's cache, then, where that fails and it is allowed, over the network."""
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint file"
-        " as pretrained"
+        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint"
+        " file as pretrained"
     )
     try:
         with hub(offline=True):

@@ -30,8 +30,14 @@ CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any da
 CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
 SEARCH = 1e-5  # seconds of all few-shot methods a seed, val image and shot: benchmarks/imagenet.py --size caltech101
-FIT = 1.2e-6  # and of a method, setting, seed, image and class: the embedded default
-OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 8.0, "adapter": 3.0}  # before images count
+FIT, EACH = 0.1, 3e-7  # and of a method, setting and seed, and of these an image and class: the embedded default
+OTHER = {
+    "zero_shot": 2.0,
+    "rerank": 4.0,
+    "one_to_one": 8.0,
+    "evaluation": 8.0,
+    "adapter": 3.0,
+}  # before images count
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
@@ -100,8 +106,8 @@ def need(
     if phase == "adapter":
         shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
         val = counts(config, place["dataset"], "val", sizes)[0]
-        fits = len(config.adapter.methods) * len(config.settings) * (val + images) * classes
-        seconds += seeds * (SEARCH * val * shots + FIT * fits)
+        fits = len(config.adapter.methods) * len(config.settings)
+        seconds += seeds * (SEARCH * val * shots + fits * (FIT + EACH * (val + images) * classes))
     return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds)
 
 

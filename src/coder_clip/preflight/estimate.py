@@ -17,8 +17,8 @@ from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
-    from .measure import Rates
     from ..texts.llm.cost import Estimate
+    from .measure import Rates
 
 START = 5.0  # seconds until a job that encodes works; without an encoder half of it
 LAST = 40.0  # seconds of manifests, tables, figures and the page

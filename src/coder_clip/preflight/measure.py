@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from ..datasets import DRAWN, load_dataset
+from ..datasets import load_dataset
 from ..encoders import memory
 from ..encoders.checkpoints import find, hub
 from ..encoders.encoder import DTYPES, empty_model, pick_device
 from ..encoders.text_towers import text_features
 from ..errors import UserError
 from ..foundation.artifacts import Paths
-from ..pipeline.resources import TOKENS, Sizes
+from ..pipeline.resources import TOKENS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,8 +43,8 @@ class Rates:
     decode: Mapping[str, float] = field(default_factory=dict)
 
 
-def measure(config: Config, sizes: Mapping[str, Sizes]) -> Rates:
-    """Rates of every model and data set of which something is still to be encoded. sizes: data sets that are here."""
+def measure(config: Config) -> Rates:
+    """Rates of every model and data set of which something is still to be encoded."""
     paths = Paths(config.results)
 
     def left(m: str, d: str) -> bool:
@@ -58,13 +58,11 @@ def measure(config: Config, sizes: Mapping[str, Sizes]) -> Rates:
     try:
         device = pick_device(config.features.device)
         rates = {m: _of_model(config, m, device) for m in models}
-        decode = {d: _of_images(config, d, d in sizes) for d in datasets}
+        decode = {d: _of_images(config, d) for d in datasets}
     finally:
         torch.set_num_threads(before)
     known = {m: r for m, r in rates.items() if r is not None}
-    return Rates(
-        START, {m: r[0] for m, r in known.items()}, {m: r[1] for m, r in known.items()}, decode
-    )
+    return Rates(START, {m: r[0] for m, r in known.items()}, {m: r[1] for m, r in known.items()}, decode)
 
 
 def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, float] | None:
@@ -90,7 +88,9 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     images = min(config.features.batch_size, 2 if device.type == "cpu" else 64)
     batch = torch.rand(images, 3, height, width, dtype=dtype, device=device)
     tower: nn.Module = getattr(model, "text", model)
-    length = min(TOKENS, int(getattr(model, "context_length", None) or getattr(tower, "context_length", TOKENS)))
+    length = min(
+        TOKENS, int(getattr(model, "context_length", None) or getattr(tower, "context_length", TOKENS))
+    )
     texts = 8 if device.type == "cpu" else 512
     tokens = torch.randint(1, 1000, (texts, length), device=device)
     tokens[:, -1] = int(getattr(tower, "vocab_size", 1001)) - 1
@@ -100,13 +100,14 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     return image, text
 
 
-def _of_images(config: Config, name: str, here: bool) -> float:
+def _of_images(config: Config, name: str) -> float:
     """Seconds to read and resize an image of a data set."""
-    if not here and name not in DRAWN:
+    try:
+        data = load_dataset(name, config.datasets[name], config.data_root)
+        ids = data.split("test").ids
+    except UserError:  # the run downloads it
         photo = Image.effect_noise(PHOTO, 50).convert("RGB")
         return _seconds(lambda: photo.resize((299, 224), Image.Resampling.BICUBIC)) + 0.004  # of decoding it
-    data = load_dataset(name, config.datasets[name], config.data_root)
-    ids = data.split("test").ids
     ids = ids[:: max(1, len(ids) // DECODED)][:DECODED]
 
     def read() -> None:

@@ -58,7 +58,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
         serve_model(REPOSITORY, random_weights(folder / "weights"), web)
         for name in FIRST["datasets"]:
             publish(name, web, work, folder, 1)
-        names = {"HF_ENDPOINT": web.url, "HF_HOME": f"{folder}/hub", "HF_HUB_OFFLINE": "0", "OPENAI_API_KEY": ""}
+        names = {
+            "HF_ENDPOINT": web.url,
+            "HF_HOME": f"{folder}/hub",
+            "HF_HUB_OFFLINE": "0",
+            "OPENAI_API_KEY": "",
+        }
         done = work.run("make", "first", **names)
         asked = len(web.asked)
         again = work.run("make", "first", **names)

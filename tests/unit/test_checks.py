@@ -185,7 +185,9 @@ def test_weights_that_can_be_fetched_stop_nothing(
     assert not (tmp_path / "cache").exists(), "a check fetches nothing"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     told = refused(command)
-    assert "model clip: its files are not all on this machine, and http://127.0.0.1:9 cannot be reached" in told
+    assert (
+        "model clip: its files are not all on this machine, and http://127.0.0.1:9 cannot be reached" in told
+    )
     assert "run 'hf download timm/resnet50_clip.openai' and copy" in told
 
 
@@ -203,7 +205,10 @@ def test_only_the_data_sets_that_are_there(
     Path("c.yaml").write_text(json.dumps(document))
     out = said(command)
     assert "data set eurosat: 10 classes" in out
-    assert "left out, because they are not here or incomplete: dtd, food101; 'coder-clip data check --config c.yaml'" in out
+    assert (
+        "left out, because they are not here or incomplete: dtd, food101; 'coder-clip data check --config c.yaml'"
+        in out
+    )
     assert load_config("c.yaml").left_out == ("dtd", "food101")
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "false")  # of a command line, comes first
     assert load_config("c.yaml").left_out == ()

@@ -174,8 +174,8 @@ def test_kept_views_are_the_unit_features_one_by_one_and_change_no_mean(encoder:
 
 def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    real = Encoder.encode_images
-    monkeypatch.setattr(Encoder, "encode_images", lambda e, b: sizes.append(len(b)) or real(e, b))
+    real = Encoder.forward_images
+    monkeypatch.setattr(Encoder, "forward_images", lambda e, b: sizes.append(len(b)) or real(e, b))
     run(encoder, views=10)
     assert set(sizes) == {4, 2}
 
@@ -184,14 +184,14 @@ def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.M
 def test_a_feature_that_is_not_finite_names_the_image(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    real = Encoder.encode_images
+    real = Encoder.forward_images
 
     def spoiled(self: Encoder, batch: torch.Tensor) -> torch.Tensor:
         result = real(self, batch)
         result[1, 3] = value
         return result
 
-    monkeypatch.setattr(Encoder, "encode_images", spoiled)
+    monkeypatch.setattr(Encoder, "forward_images", spoiled)
     with pytest.raises(UserError, match=r"image '1\.png' is not finite"):
         run(encoder)
 

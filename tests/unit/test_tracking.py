@@ -37,7 +37,7 @@ MAKING = Making(
     inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
 )
 OPERATION = {  # where things lie and how the work is spread: these keys change no result
-    *("data_root", "only_present", "features.workers", "features.device"),
+    *("data_root", "only_present", "fetch", "features.workers", "features.device", "features.cache"),
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
     *(
         "generator.retries",

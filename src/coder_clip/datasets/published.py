@@ -129,6 +129,8 @@ class PublishedDataset:
     Raises UserError where images or split files are not there, or a split file does not belong to it.
     """
 
+    as_stored = True  # images are neither turned nor laid on white (read_image)
+
     def __init__(self, name: str, found: Entry, root: Path, shots: Path | None = None) -> None:
         self.name, self.entry, self.root = name, found, root
         self.templates = found.make_templates()

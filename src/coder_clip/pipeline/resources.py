@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,10 @@ CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any da
 CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
 SEARCH = 1e-5  # seconds of all few-shot methods a seed, val image and shot: benchmarks/imagenet.py --size caltech101
-FIT, EACH = 0.1, 3e-7  # and of a method, setting and seed, and of these an image and class: the embedded default
+FIT, EACH = (
+    0.1,
+    3e-7,
+)  # and of a method, setting and seed, and of these an image and class: the embedded default
 OTHER = {
     "zero_shot": 2.0,
     "rerank": 4.0,
@@ -87,8 +91,8 @@ def need(
             made = _encode_images(config, size, images, gpu)
             if rates and (forward := rates.image.get(place["model"])) is not None:
                 decode = rates.decode.get(place["dataset"], 1 / DECODED)
-                workers = config.features.workers
-                each = max(forward, decode / workers) if workers else forward + decode
+                n = workers(config, gpu)
+                each = max(forward, decode / n) if n else forward + decode
                 made = replace(made, seconds=images * each)
             return made
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
@@ -115,6 +119,22 @@ def on_gpu(config: Config) -> bool:
     """Whether encoders run on a GPU of this machine, as far as can be told without a second of importing torch."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
+
+
+def gpus() -> list[str]:
+    """NVIDIA GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them; without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [card for card in visible.split(",") if card]
+    return [str(i) for i, _ in enumerate(CARDS.iterdir())] if CARDS.is_dir() else []
+
+
+def workers(config: Config, gpu: bool | None = None) -> int:
+    """Loader processes of a job that encodes images; gpu: whether on one, where that is not this machine's."""
+    given = config.features.workers
+    if given is not None:
+        return given
+    return min(8, os.cpu_count() or 1) if (on_gpu(config) if gpu is None else gpu) else 0
 
 
 def counts(
@@ -197,9 +217,9 @@ def _encode_images(config: Config, size: Size, images: int, gpu: bool) -> Need:
     batch = size.activations * config.features.batch_size
     features = images * size.dim * 4 * 2
     mem = START + (size.parameters * 4 * 2.5 + (batch if not gpu else 0) + features) / 1e6
-    mem += config.features.workers * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
+    mem += workers(config, gpu) * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
     rate = GPU if gpu else CPU * config.features.threads
-    seconds = images * (size.image / rate + 1 / (DECODED * max(config.features.workers, 1)))
+    seconds = images * (size.image / rate + 1 / (DECODED * max(workers(config, gpu), 1)))
     return _need(mem, seconds)
 
 

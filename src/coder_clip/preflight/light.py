@@ -20,7 +20,7 @@ from ..datasets.supply import check as check_data
 from ..datasets.supply import refuse_absent
 from ..errors import UserError
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import on_gpu
+from ..pipeline.resources import on_gpu, workers
 from .estimate import ahead
 
 SHM = Path("/dev/shm")
@@ -80,13 +80,13 @@ def writable(results: Path) -> None:
 
 def shared_memory(config: Config) -> None:
     """UserError where loader processes would die of a small /dev/shm (a container's is 64 MB by default)."""
-    workers, batch = config.features.workers, config.features.batch_size
-    if not workers or not SHM.is_dir():
+    n, batch = workers(config), config.features.batch_size
+    if not n or not SHM.is_dir():
         return
-    needed, free = workers * BATCHES * batch * LARGEST, shutil.disk_usage(SHM).free
+    needed, free = n * BATCHES * batch * LARGEST, shutil.disk_usage(SHM).free
     if free < needed:
         raise UserError(
-            f"{SHM} has {free / 1e6:,.0f} MB free, and features.workers: {workers} with features.batch_size: {batch} "
+            f"{SHM} has {free / 1e6:,.0f} MB free, and features.workers: {n} with features.batch_size: {batch} "
             f"take up to {needed / 1e6:,.0f} MB of it: start the container with --shm-size, or set features.workers: 0"
         )
 

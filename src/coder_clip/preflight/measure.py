@@ -21,8 +21,6 @@ from ..foundation.artifacts import Paths
 from ..pipeline.resources import TOKENS
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..pipeline.config import Config
 
 # CPU seconds until this process had imported what a job imports, torch and open_clip; less what a test run takes
@@ -87,7 +85,7 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     height, width = (size, size) if isinstance(size, int) else size
     images = min(config.features.batch_size, 2 if device.type == "cpu" else 64)
     batch = torch.rand(images, 3, height, width, dtype=dtype, device=device)
-    tower: nn.Module = getattr(model, "text", model)
+    tower: Any = getattr(model, "text", model)
     length = min(
         TOKENS, int(getattr(model, "context_length", None) or getattr(tower, "context_length", TOKENS))
     )

@@ -54,6 +54,10 @@ if CONFIG.left_out:
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
+# One job at a time on each GPU of this machine; the profile says one.
+if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
+    workflow.register_resource("on_gpu", len(work.gpus()))
+
 # Jobs find the configuration here: as part of the command, its mere name would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # What the jobs need; they use the environment that Snakemake runs in.
@@ -238,6 +242,12 @@ def asks_for_gpu(rule):
 def on_gpu(rule):
     """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
+
+
+def encoding_threads(rule):
+    """CPUs of a job that encodes images: its own threads, or its loader processes where these are more."""
+    loaders = work.workers(CONFIG, True if asks_for_gpu(rule) else None)
+    return max(CONFIG.features.threads, loaders)
 
 
 def preflight():

@@ -333,7 +333,7 @@ def zero_shot(
 
 @app.command(rich_help_panel=PHASES)
 def confusable_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """Pairs of classes that stage one can confuse, over all models, most frequent first."""
+    """Pairs of classes that stage one can confuse, most frequent first."""
     c = load_config(config)
     for d in _chosen("data set", dataset, c.datasets):
         _phase("pairs").run(c, d)

@@ -20,9 +20,11 @@ def run(config: Config, dataset: str) -> None:
     """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how often it would.
 
     These are the unordered pairs within the top five of images inside the widest gate that a setting or the
-    threshold sweep uses, over the validation images of all models, most frequent first. Where a language model writes
-    the texts, and so the first ones count, those inside the data set's own gate come first. Test images do not decide
-    which texts are written; only a data set without validation images has no others. Labels are not read.
+    threshold sweep uses, over validation images, most frequent first. Where a language model writes the texts, and so
+    the first ones count, those inside the data set's own gate come first. Test images do not decide which texts are
+    written; only a data set without validation images has no others. Labels are not read.
+    Of several models that which compares texts (generator.encoder, by default the first) decides: what others there are
+    changes no text and no number.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
@@ -31,18 +33,17 @@ def run(config: Config, dataset: str) -> None:
     found, inside_own = [], []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
-    for model in config.models:
-        images = read_images(config, model, dataset, split)
-        for as_published in variants:
-            scores = read_neighbors(config, images, as_published).class_scores(images.features)
-            gap = softmax_gap(scores)
-            inside = gap < widest
-            _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
-            i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
-            low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-            keys = low * len(classes) + high
-            found.append(keys.flatten())
-            inside_own.append((gap[inside] < own)[:, None].expand_as(keys).flatten())
+    images = read_images(config, config.text_encoder(), dataset, split)
+    for as_published in variants:
+        scores = read_neighbors(config, images, as_published).class_scores(images.features)
+        gap = softmax_gap(scores)
+        inside = gap < widest
+        _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+        i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
+        low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
+        keys = low * len(classes) + high
+        found.append(keys.flatten())
+        inside_own.append((gap[inside] < own)[:, None].expand_as(keys).flatten())
     keys, position = torch.unique(torch.cat(found), return_inverse=True)
     counts = torch.bincount(position, minlength=len(keys))
     own_counts = torch.bincount(position[torch.cat(inside_own)], minlength=len(keys))

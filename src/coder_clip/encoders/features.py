@@ -6,6 +6,7 @@ merged shards hold the same bytes as one pass on the same kind of machine.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data._utils import signal_handling
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders.store import FeatureStore, features_key
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PART = 64  # batches whose features stay on a GPU, so that it does not wait for each copy
 READERS = 8  # threads that read files for their sha256
 AS_STORED = (
     "image as stored"  # how published data sets are read (read_image); else upright, as people's photos
@@ -104,8 +105,11 @@ def extract(
             found.add(kept, features, None if each is None else each.cpu())
         waiting.clear()
 
-    with progress_bar(len(new), "img", "encoding images", progress) as bar:
-        for batch, (pixels, reasons) in zip(batches, _load(source, batches, workers, encoder), strict=True):
+    with (
+        progress_bar(len(new), "img", "encoding images", progress and bool(new)) as bar,
+        _load(source, batches, workers, encoder) as loaded,
+    ):
+        for batch, (pixels, reasons) in zip(batches, loaded, strict=True):
             if reasons and on_error == "fail":
                 raise UserError(next(iter(reasons.values()))[0])
             skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
@@ -113,7 +117,7 @@ def extract(
             keep = [i for i in range(len(batch)) if i not in reasons]
             kept_each = normalize(each[keep, :keep_views], dim=-1).half() if keep_views else None
             waiting.append(([batch[i] for i in keep], features[keep], kept_each))
-            if len(waiting) == PART or encoder.device.type == "cpu":
+            if len(waiting) == _part(encoder.device):
                 collect()
             bar.update(len(batch))
         collect()
@@ -266,6 +270,11 @@ def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
     return batches[len(batches) * index // n : len(batches) * (index + 1) // n]
 
 
+def _part(device: torch.device) -> int:
+    """Batches whose features stay on the device: a GPU does not wait for each copy."""
+    return 1 if device.type == "cpu" else 64
+
+
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
     lines = "".join(f"{label}\t{image_id}\n" for image_id, label in zip(ids, labels, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -332,9 +341,14 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)  # the encoder has the threads; a worker decodes one image at a time
 
 
-def _load(source: _Images, batches: list[list[int]], workers: int, encoder: Encoder) -> Iterator[Loaded]:
-    """UserError where a loader process dies: of a small /dev/shm, or for want of memory."""
+@contextlib.contextmanager
+def _load(
+    source: _Images, batches: list[list[int]], workers: int, encoder: Encoder
+) -> Iterator[Iterator[Loaded]]:
+    """The batches, in a block that ends with a UserError where a loader process dies: of a small /dev/shm, or for want
+    of memory."""
     if not batches:
+        yield iter(())
         return
     workers = min(workers, len(batches))
     loader: DataLoader[Any] = DataLoader(
@@ -348,13 +362,26 @@ def _load(source: _Images, batches: list[list[int]], workers: int, encoder: Enco
         pin_memory=encoder.device.type == "cuda",
         generator=torch.Generator(),  # the loader draws a seed: not from the caller's generator
     )
+    iterator: Any = iter(loader)
+    if workers:
+        _unwatch(iterator)
     try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error) and "shared memory" not in str(error):
+        yield iterator
+    except (RuntimeError, OSError, EOFError) as error:
+        if not workers or isinstance(error, UserError):
             raise
-        reason = " ".join(str(error).split())[:150]
+        iterator._shutdown_workers()
+        if not any(process.exitcode for process in iterator._workers) and "shared memory" not in str(error):
+            raise
+        reason = " ".join(str(error).split()).partition(". ")[0]
         raise UserError(
             f"a loader process died ({reason}): /dev/shm or memory is too small; set features.workers: 0, or lower "
             "features.batch_size, or start a container with --shm-size"
         ) from None
+
+
+def _unwatch(iterator: Any) -> None:
+    """Without PyTorch's signal handler, which raises wherever this process is, again and again; the loader itself
+    looks every few seconds whether its processes live."""
+    signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
+    iterator._worker_pids_set = False

@@ -85,13 +85,10 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     height, width = (size, size) if isinstance(size, int) else size
     images = min(config.features.batch_size, 2 if device.type == "cpu" else 64)
     batch = torch.rand(images, 3, height, width, dtype=dtype, device=device)
-    tower: Any = getattr(model, "text", model)
-    length = min(
-        TOKENS, int(getattr(model, "context_length", None) or getattr(tower, "context_length", TOKENS))
-    )
+    length = min(TOKENS, int(getattr(model, "context_length", 0) or TOKENS))
     texts = 8 if device.type == "cpu" else 512
     tokens = torch.randint(1, 1000, (texts, length), device=device)
-    tokens[:, -1] = int(getattr(tower, "vocab_size", 1001)) - 1
+    tokens[:, -1] = int(getattr(getattr(model, "text", model), "vocab_size", 1001)) - 1
     with torch.no_grad():  # .item() waits for the device
         image = _seconds(lambda: model.encode_image(batch).sum().item(), device.type) / images
         text = _seconds(lambda: text_features(model, tokens).sum().item(), device.type) / texts

@@ -11,7 +11,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
-# make check                                  style, types, workflow
+# make check                                  style, types, imports between packages, workflow
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -22,6 +22,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
+# The executor for Slurm, a distribution of its own.
+PLUGIN_FOLDER := packages/snakemake-executor-plugin-coder-clip
+PLUGIN := --editable ./$(PLUGIN_FOLDER)
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
 .PHONY: reproduce first install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
@@ -43,7 +46,7 @@ install: $(VENV)/installed
 remote: $(VENV)/installed
 	@for kind in ssh s3; do \
 	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
-	    $(INSTALL) --quiet --constraint constraints.txt --editable ".[$$kind]" || exit 1; \
+	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable ".[$$kind]" || exit 1; \
 	  fi; \
 	done
 
@@ -59,7 +62,7 @@ test-unit: $(VENV)/installed-test
 	@$(PYTEST) tests/unit -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
-	@$(PYTEST) tests/integration tests/unit -m rest $(SPREAD)
+	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD)
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs
@@ -73,6 +76,7 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
@@ -89,12 +93,12 @@ $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(INSTALL) --quiet --constraint constraints.txt --editable .
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
-	@$(INSTALL) --quiet --constraint constraints.txt --editable '.[test]'
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
 	@touch $@ $(VENV)/installed

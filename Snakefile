@@ -26,7 +26,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    slurm.before_jobs(workflow)
+    reattach.before_jobs(workflow)
     tracking.on_start(workflow, CONFIG_FILE)
     preflight()
 

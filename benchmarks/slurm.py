@@ -33,15 +33,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/integration/slurm"))
 from cluster import Cluster, missing  # noqa: E402
 
-JOURNAL = ".snakemake/coder-clip/slurm.jsonl"
+JOURNALS = ".snakemake/coder-clip/slurm/*.jsonl"
 # A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and makes them.
 JOB = f"""
-import json, os, time
+import glob, json, os, time
 job = os.environ["SLURM_JOB_ID"]
 key = None
 while key is None:
     entries = {{}}
-    for line in open("{JOURNAL}"):
+    for line in open(glob.glob("{JOURNALS}")[0]):
         if line.endswith("\\n"):
             entry = json.loads(line)
             entries.setdefault(entry["key"], entry)
@@ -67,14 +67,14 @@ class Head:
     planning_memory: int = 0
     _past: list[tuple[float, float]] = field(default_factory=list)
 
-    def watch(self, process: subprocess.Popen[str], journal: Path) -> int:
+    def watch(self, process: subprocess.Popen[str], folder: Path) -> int:
         """Until it ends: its status."""
         start = time.monotonic()
         head = psutil.Process(process.pid)
         while process.poll() is None:
             with contextlib.suppress(psutil.Error):  # it has just ended
                 self.look(head, time.monotonic() - start)
-            if not self.planning and journal.exists():
+            if not self.planning and any(folder.glob(JOURNALS)):
                 self.planning, self.planning_memory = time.monotonic() - start, self.memory
             time.sleep(0.5)
         self.seconds = time.monotonic() - start
@@ -148,7 +148,7 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **os.environ,
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
-        "PYTHONPATH": str(folder / "src"),
+        "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-coder-clip/src",
         "CODER_CLIP_TRACKING": "off",  # benchmarks/tracking.py measures it
     }
     environment.pop("CODER_CLIP_DATA", None)
@@ -165,11 +165,11 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
     head = Head()
     with (folder / "run.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, text=True)
-        status = head.watch(process, folder / JOURNAL)
+        status = head.watch(process, folder)
     said = (folder / "run.log").read_text()
     if status:
         sys.exit(f"{said[:3000]}\n…\n{said[-5000:]}")
-    lines = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+    lines = [json.loads(line) for line in next(folder.glob(JOURNALS)).read_text().splitlines()]
     submitted = Counter(line["rule"] for line in lines if "rule" in line)
     planned = {
         rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", said.split("total")[0], re.MULTILINE)

@@ -18,3 +18,11 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
     if close:
         return f" (did you mean '{lower[close[0]]}'?)"
     return f" (known: {', '.join(known) or 'none'})" if listed else ""
+
+
+def one_line(text: object, at_most: int | None = 200) -> str:
+    """Text, or an error's message, for one line: line breaks and control characters gone, cut with "…" where longer."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    if not line and isinstance(text, BaseException):
+        line = type(text).__name__
+    return line if at_most is None or len(line) <= at_most else line[: at_most - 1] + "…"

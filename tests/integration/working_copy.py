@@ -41,6 +41,7 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
+SOURCES = ("src", "packages/snakemake-executor-plugin-coder-clip/src")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 NOTE = """
 import os, sys
@@ -57,12 +58,17 @@ FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
 
 
+def python_path(folder: Path) -> str:
+    """Imports the packages of this copy of the repository, not the installed ones."""
+    return os.pathsep.join(str(folder / part) for part in SOURCES)
+
+
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))},
         "PATH": path,
-        "PYTHONPATH": str(folder / "src"),
+        "PYTHONPATH": python_path(folder),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(folder / ".cache"),
         # not each copy's own, which would list the machine's fonts anew
@@ -137,11 +143,11 @@ class Work:
             r: n for r, n in counts.items() if r not in ("total", "all", "rerank", "adapter", "evaluation")
         }
 
-    def configure(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the configuration file in place."""
+    def configure(self, change: Callable[..., object], **values: Any) -> None:
+        """Change the configuration file in place: the function gets its document, and the values."""
         path = self.folder / self.config
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        change(document)
+        change(document, **values)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self, kind: str = "sha256") -> dict[str, str]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from working_copy import Work, working_copy
+from working_copy import Work, python_path, working_copy
 
 from coder_clip.tracking.hashes import folder_md5
 from coder_clip.tracking.stages import entries_of, hashes_of
@@ -65,7 +65,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
 def made(work: Work, profile: str) -> dict[str, str]:
     """Every artefact of a whole run -> its md5."""
     script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/integration"
-    path = os.pathsep.join([str(work.folder / "src"), str(tests)])
+    path = os.pathsep.join([python_path(work.folder), str(tests)])
     n = PROFILES[profile]["OMP_NUM_THREADS"]
     work.run("rm", "-rf", "results")
     work.run(sys.executable, script, CONFIG, n, **{"PYTHONPATH": path, **PROFILES[profile]})

@@ -134,7 +134,7 @@ def test_logits_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     x, clip = torch.randn(23, 12), torch.randn(23, n_classes)
     whole = a.logits(x, clip, alpha=2, beta=3)
     for name, value in (("BLOCK", 40), ("FETCH", 70), ("KEEP", 0)):
-        monkeypatch.setattr(f"coder_clip.adapter.{name}", value)
+        monkeypatch.setattr(f"coder_clip.search.cache_model.{name}", value)
         torch.testing.assert_close(cache_logits(a, x, clip, alpha=2, beta=3), whole, rtol=0, atol=1e-4)
 
 

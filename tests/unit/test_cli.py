@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coder_clip import __version__, cli
+from coder_clip import __version__
 from coder_clip.errors import UserError, nearest
 
 IN_ORDER = [
@@ -98,7 +98,7 @@ def test_a_stopped_command_says_so(
     def stop(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_phase", stop)
+    monkeypatch.setattr("coder_clip.cli.phases.phase", stop)
     answer = command("zero-shot", "--config", configuration)
     assert answer.code == 130
     assert answer.err.strip().splitlines()[-1] == "coder-clip: stopped"
@@ -113,7 +113,7 @@ def test_an_error_of_several_lines_becomes_one(
     def fail(name: str) -> None:
         raise UserError("first\n  second")
 
-    monkeypatch.setattr(cli, "_phase", fail)
+    monkeypatch.setattr("coder_clip.cli.phases.phase", fail)
     assert one_line(command("zero-shot", "--config", configuration)).endswith("error: first second")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from coder_clip.slurm import reasons
 from coder_clip.texts.sets import load_pair_set, load_text_set
+from snakemake_executor_plugin_coder_clip import reasons
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -131,6 +131,5 @@ def test_phases_one_at_a_time_are_looked_at() -> None:
 def test_the_guide_to_clusters_quotes_what_a_run_says(state: str, code: str) -> None:
     """People search a page for the words before their eyes."""
     page = (REPO / "docs/slurm.md").read_text(encoding="utf-8")
-    detail = {"NodeList": "n1", "TimeLimit": "00:30:00", "ExitCode": code}
-    said = reasons.ended(state, detail, {"mem_mb": 4000})
+    said = reasons.ended(state, code, "n1", "00:30:00", {"mem_mb": 4000})
     assert said.split(" than the" if code == "0:9" else "\n")[0] in page

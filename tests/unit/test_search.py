@@ -13,10 +13,10 @@ import reference
 import torch
 from torch import Tensor
 
-from coder_clip import adapter
 from coder_clip.adapter import SearchResult, cache_logits, grid, search
 from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.errors import UserError
+from coder_clip.search import branch_and_bound, cache_model
 
 torch.set_num_threads(1)
 
@@ -123,7 +123,7 @@ def test_odd_grids(spans: tuple[Span, Span]) -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large data set, whose affinities lie in a file, would be searched wrongly."""
     for name, value in (("BLOCK", 30), ("FETCH", 50), ("KEEP", 0)):
-        monkeypatch.setattr(adapter, name, value)
+        monkeypatch.setattr(cache_model, name, value)
         for seed in range(200, 206):
             compare(seed, COARSE)
 
@@ -142,12 +142,12 @@ def test_a_large_search_decides_each_image_once_and_for_all(monkeypatch: pytest.
             self.asked.extend(x[:, 0].int().tolist())
             return torch.rand((len(x), 2), generator=torch.Generator().manual_seed(int(x.sum())))
 
-    monkeypatch.setattr(adapter, "FETCH", 20)
-    monkeypatch.setattr(adapter, "BLOCK", 20)
+    monkeypatch.setattr(cache_model, "FETCH", 20)
+    monkeypatch.setattr(cache_model, "BLOCK", 20)
     x, labels = torch.arange(200.0)[:, None], torch.arange(200) % 2
     clip = torch.randn((200, 2), generator=torch.Generator().manual_seed(1))
     in_memory = search(Restless(), x, clip, labels, *COARSE)
-    monkeypatch.setattr(adapter, "KEEP", 0)
+    monkeypatch.setattr(cache_model, "KEEP", 0)
     Restless.asked.clear()
     found = search(Restless(), x, clip, labels, *COARSE)
     assert Restless.asked == list(range(200))
@@ -162,7 +162,7 @@ def test_no_room_for_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(adapter, "KEEP", 0)
+    monkeypatch.setattr(cache_model, "KEEP", 0)
     monkeypatch.setattr(os, "posix_fallocate", full)
     model, clip, labels = problem(1)
     with pytest.raises(UserError, match=r"needs 0\.0 GiB in .*No space left.*set TMPDIR"):
@@ -175,15 +175,17 @@ def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
     none = np.zeros(len(alphas), dtype=np.int64)
     for seed in range(400, 500):
         model, clip, labels = problem(seed)
-        images = adapter._Images(model, rows(len(clip)), clip, labels)
+        images = cache_model.Images(model, rows(len(clip)), clip, labels)
         everything = np.arange(len(clip))
-        whole = adapter._Gap((0, 0), -1, len(betas), none, none + len(clip), everything)
+        whole = branch_and_bound._Gap((0, 0), -1, len(betas), none, none + len(clip), everything)
         span = slice(0, len(alphas))
         kept = images.keep()
-        exact, _ = adapter._evaluate(images, kept, whole, list(range(len(betas))), betas, alphas, span)
+        exact, _ = branch_and_bound._evaluate(
+            images, kept, whole, list(range(len(betas))), betas, alphas, span
+        )
         for width in (2, 7, 40):
             nodes = [*range(0, len(betas) - 1, width), len(betas) - 1]
-            for gap in adapter._evaluate(images, kept, whole, nodes, betas, alphas, span)[1]:
+            for gap in branch_and_bound._evaluate(images, kept, whole, nodes, betas, alphas, span)[1]:
                 inside = exact[gap.first + 1 : gap.last]
                 assert (gap.certain <= inside).all(), f"seed {seed}"
                 assert (inside <= gap.most).all(), f"seed {seed}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coder_clip.slurm.reasons import LATER, ended, refused
+from snakemake_executor_plugin_coder_clip.reasons import LATER, ended, refused, waiting
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
@@ -50,5 +50,26 @@ def test_a_refusal_says_why_and_what_was_asked() -> None:
 
 
 def test_a_time_out_names_the_limit_and_the_node() -> None:
-    told = ended("TIMEOUT", {"TimeLimit": "00:30:00", "NodeList": "n1"}, {"runtime": 30})
+    told = ended("TIMEOUT", "", "n1", "00:30:00", {"runtime": 30})
     assert told == "ran into its time limit of 00:30:00 on n1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "advice", "look"),
+    [
+        ("JobHeldUser", "is held", "scontrol release", 1),
+        ("PartitionTimeLimit", "more time than allowed", "scontrol update", 1),
+        # at its start a cluster's nodes register one after the other: no reason to act at the first look
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "nodes that are down", "", 3),
+    ],
+)
+def test_what_a_waiting_job_needs_a_person_for(reason: str, words: str, advice: str, look: int) -> None:
+    found = waiting("PENDING", reason)
+    assert found is not None
+    assert words in found[0]
+    assert advice in found[1]
+    assert found[2] == look
+
+
+def test_a_job_that_waits_its_turn_is_not_told() -> None:
+    assert waiting("PENDING", "Resources") is None

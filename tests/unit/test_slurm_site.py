@@ -9,9 +9,10 @@ import pytest
 
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
-from coder_clip.slurm import check, reasons, site
+from coder_clip.slurm import check
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
+from snakemake_executor_plugin_coder_clip import reasons, site
 
 SINFO = """\
 cpu*|up|2:00:00|n1|idle|16000|4|(null)

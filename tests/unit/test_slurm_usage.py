@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coder_clip.slurm import usage
-from coder_clip.slurm.submitted import Entry, Journal
+from snakemake_executor_plugin_coder_clip.journal import FOLDER, Entry, Journal
 
 HEADER = "s\th:m:s\tmax_rss\tcpu_time\tjobid\trule_name\tthreads\tresources\n"
 SACCT = """\
@@ -88,10 +88,9 @@ def test_accounts() -> None:
 
 
 def submitted(job: str, rule: str, *files: str, **asked: Any) -> None:
-    journal = Journal()
-    entry = Entry(job, "run", rule, {}, asked, list(files), 1.0)
-    journal.intend(entry)
-    journal.submitted(job, job, "log")
+    journal = Journal(FOLDER / "head.jsonl")
+    journal.intend(Entry(job, rule, {}, {}, asked, list(files), 1.0))
+    journal.note(job, id=job)
 
 
 def test_slurm_s_accounting_joins_in(results: Path) -> None:
@@ -114,14 +113,16 @@ def test_slurm_s_accounting_joins_in(results: Path) -> None:
 
 
 def test_a_site_without_accounting(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coder_clip.slurm.queue import Unreachable
+    from snakemake_executor_plugin_coder_clip.queue import Unreachable
 
     def refuse(*_: str) -> str:
         raise Unreachable("Slurm accounting storage is disabled")
 
     monkeypatch.setattr(usage, "ask", refuse)
     submitted("8", "encode", mem_mb=4000)
-    assert rows(results)["encode"].failed == 0
+    submitted("9", "encode", mem_mb=4000)
+    Journal(FOLDER / "head.jsonl").note("9", settled="failed")
+    assert rows(results)["encode"].failed == 1
 
 
 def test_half_written_files_and_those_without_a_rule_are_passed_over(results: Path) -> None:

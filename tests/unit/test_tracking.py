@@ -37,7 +37,8 @@ MAKING = Making(
     inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
 )
 OPERATION = {  # where things lie and how the work is spread: these keys change no result
-    *("data_root", "only_present", "fetch", "features.workers", "features.device", "features.cache"),
+    *("data_root", "only_present", "fetch", "features.workers", "features.device"),
+    *("features.cache", "features.scratch"),
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
     *(
         "generator.retries",
@@ -113,7 +114,7 @@ def test_a_record_says_nothing_of_the_machine() -> None:
     assert ledger.dump({"p": Made("1", MAKING, here)}) == ledger.dump({"p": Made("1", MAKING)})
 
 
-@pytest.mark.parametrize("document", [[], {}, {"format": 6}, {"format": 6, "files": {"p": {}}, "rules": {}}])
+@pytest.mark.parametrize("document", [[], {}, {"format": 6}, {"format": 6, "jobs": [{}], "inputs": {}}])
 def test_a_damaged_record_is_one_line(document: Any) -> None:
     with pytest.raises(UserError, match="damaged"):
         ledger.load(document)

@@ -17,7 +17,6 @@ from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.published import data_root
 from coder_clip.datasets.supply import absent_data
 from coder_clip.errors import UserError
-from coder_clip.pipeline.locks import clear_stale_locks
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
 from coder_clip.preflight.light import before_run
@@ -47,8 +46,6 @@ try:
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
-if workflow.is_main_process and clear_stale_locks():
-    logger.info("An earlier run was killed; continuing where it was.")
 if CONFIG.left_out:
     os.environ[LEFT_OUT] = ",".join(CONFIG.left_out)
 if workflow.is_main_process and CONFIG.left_out:
@@ -62,6 +59,12 @@ if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # What the jobs need; they use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
+
+# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
+if os.environ.get("CODER_CLIP_CONTAINER"):
+
+    container: os.environ["CODER_CLIP_CONTAINER"]
+
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
@@ -239,6 +242,12 @@ def asks_for_gpu(rule):
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
 
 
+def on_head(rule):
+    """Whether the head of a cluster makes it: unless the profile names a partition for it."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return "slurm_partition" not in given
+
+
 def on_gpu(rule):
     """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
@@ -259,7 +268,14 @@ def preflight():
     models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
     asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
     try:
-        before_run(CONFIG, Path(CONFIG_FILE), sorted(datasets), sorted(models), asks)
+        before_run(
+            CONFIG,
+            Path(CONFIG_FILE),
+            sorted(datasets),
+            sorted(models),
+            asks,
+            here=workflow.local_exec,
+        )
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

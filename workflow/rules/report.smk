@@ -27,7 +27,7 @@ rule tables:
         LOGS / "tables.log",
     benchmark:
         BENCHMARKS / "tables.tsv"
-    localrule: True
+    localrule: on_head("tables")
     conda:
         ENVIRONMENT
     resources:
@@ -53,7 +53,7 @@ rule figures_of_results:
         LOGS / "figures_of_results.log",
     benchmark:
         BENCHMARKS / "figures_of_results.tsv"
-    localrule: True
+    localrule: on_head("figures_of_results")
     conda:
         ENVIRONMENT
     resources:
@@ -81,7 +81,7 @@ rule figures_of_images:
         LOGS / "figures_of_images.log",
     benchmark:
         BENCHMARKS / "figures_of_images.tsv"
-    localrule: True
+    localrule: on_head("figures_of_images")
     conda:
         ENVIRONMENT
     resources:
@@ -125,7 +125,7 @@ rule page:
         LOGS / "report.log",
     benchmark:
         BENCHMARKS / "report.tsv"
-    localrule: True
+    localrule: on_head("page")
     conda:
         ENVIRONMENT
     resources:

@@ -2,18 +2,4 @@
 from coder_clip import tracking
 
 if workflow.is_main_process:
-    tracking.before_run(CONFIG_FILE)
-
-
-def after_run():
-    """`stage` makes nothing that is recorded."""
-    if {job.rule.name for job in workflow.dag.jobs} != {"stage"}:
-        tracking.after_run(CONFIG_FILE)
-
-
-onsuccess:
-    after_run()
-
-
-onerror:
-    after_run()
+    tracking.follow(workflow, CONFIG_FILE)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ..errors import UserError, nearest
+from ..foundation.strict import Strict
 from .base import SPLITS, Templates
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -45,11 +46,7 @@ SplitName = Literal["train", "val", "test"]
 Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rule(_Strict):
+class Rule(Strict):
     """One way to split the images. Of an entry's rules the first counts whose files are all there."""
 
     rule: Text = Field(description="A function of layouts.py.")
@@ -73,7 +70,7 @@ class Rule(_Strict):
         return bool(self.val_share or self.val_per_class)
 
 
-class Download(_Strict):
+class Download(Strict):
     """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
 
     url: Text
@@ -93,7 +90,7 @@ class Download(_Strict):
         return self.name or self.url.rsplit("/", 1)[-1]
 
 
-class Archive(_Strict):
+class Archive(Strict):
     """An archive that only a person can fetch; ``data get`` unpacks it where it finds it below the root."""
 
     file: Text
@@ -101,7 +98,7 @@ class Archive(_Strict):
     nested: bool = Field(False, description="Holds a tar per class, unpacked into a folder of its name.")
 
 
-class ByHand(_Strict):
+class ByHand(Strict):
     """What people have to fetch themselves, and how."""
 
     gives: Text
@@ -110,7 +107,7 @@ class ByHand(_Strict):
     archive: Archive | None = Field(None, description="Unpacked into ``gives``.")
 
 
-class PublishedNames(_Strict):
+class PublishedNames(Strict):
     """What the authors' lists (datasets/class_name/*.txt) call the classes, where it is not what ``classes`` says."""
 
     pattern: str = Field("", description="Regular expression that every other name matches.")
@@ -123,7 +120,7 @@ class PublishedNames(_Strict):
         return tuple({**changed, **self.but}[n] for n in names)
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """All about one published data set."""
 
     title: Text

@@ -95,9 +95,12 @@ class FolderDataset:
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
         return self._paths[image_id]
 
-    def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file."""
-        return read_image(self.path(image_id))
+    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file.
+
+        content: of the file, where it was read already.
+        """
+        return read_image(self.path(image_id), content=content)
 
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""

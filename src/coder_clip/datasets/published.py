@@ -169,14 +169,14 @@ class PublishedDataset:
         """Images of every split that the data set has."""
         return {split: len(pairs) for split, pairs in self._splits.items()}
 
-    def image(self, image_id: str) -> Image.Image:
+    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
         """The image as RGB, as everybody reads published images: not turned, transparency dropped (read_image).
 
-        UserError for an unknown id or an unreadable file.
+        content: of the file, where it was read already. UserError for an unknown id or an unreadable file.
         """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
-        return read_image(self.path(image_id), as_stored=True)
+        return read_image(self.path(image_id), as_stored=True, content=content)
 
     def path(self, image_id: str) -> Path:
         """Where the image lies. Names on disk may differ from the lists in case and Unicode form."""

@@ -90,9 +90,9 @@ def extract(
     label_list = [int(v) for v in labels]
     _check(split_ids, label_list, batch_size, workers, views, keep_views, shard)
     size = max(1, batch_size // views) if views else batch_size
-    positions = [i for batch in _batches(len(split_ids), size, shard) for i in batch]
-    found = _Found(encoder, dataset, [split_ids[i] for i in positions], positions, views, keep_views, store)
-    new = [i for i in positions if i not in found.rows]
+    chosen = positions(len(split_ids), batch_size, views, shard)
+    found = _Found(encoder, dataset, [split_ids[i] for i in chosen], chosen, views, keep_views, store)
+    new = [i for i in chosen if i not in found.rows]
     batches = [new[i : i + size] for i in range(0, len(new), size)]
     source = _Images(dataset, list(split_ids), encoder.preprocess, views)
     skipped: list[tuple[str, str]] = []
@@ -121,7 +121,7 @@ def extract(
                 collect()
             bar.update(len(batch))
         collect()
-    kept = [i for i in positions if i in found.rows]
+    kept = [i for i in chosen if i in found.rows]
     if skipped:
         log.warning(
             "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
@@ -273,6 +273,12 @@ def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
 def _part(device: torch.device) -> int:
     """Batches whose features stay on the device: a GPU does not wait for each copy."""
     return 1 if device.type == "cpu" else 64
+
+
+def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
+    """Which images a shard encodes, of all that `extract` is given."""
+    size = max(1, batch_size // views) if views else batch_size
+    return [i for batch in _batches(n_images, size, shard) for i in batch]
 
 
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets import Split, load_dataset
+from ..datasets import Dataset, Split, load_dataset
+from ..datasets.packed import on_this_machine
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
-from ..encoders.features import ImageFeatures, extract, merge
+from ..encoders.features import ImageFeatures, extract, merge, positions
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
 from ..pipeline import environment
@@ -38,19 +40,20 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         else (data.split(split), {})
     )
     encoder = encoder_of(config, model)
-    features = extract(
-        data,
-        chosen.ids,
-        chosen.labels,
-        encoder,
-        batch_size=config.features.batch_size,
-        workers=workers(config, encoder.device.type != "cpu"),
-        store=encoder.store,
-        views=views,
-        keep_views=config.kept_views(dataset) if split == SHOTS else 0,
-        shard=shard,
-        on_error=config.features.on_error,
-    )
+    with _nearby(config, data, dataset, split, chosen.ids, views, shard) as images:
+        features = extract(
+            images,
+            chosen.ids,
+            chosen.labels,
+            encoder,
+            batch_size=config.features.batch_size,
+            workers=workers(config, encoder.device.type != "cpu"),
+            store=encoder.store,
+            views=views,
+            keep_views=config.kept_views(dataset) if split == SHOTS else 0,
+            shard=shard,
+            on_error=config.features.on_error,
+        )
     meta = {
         "model": model,
         "dataset": dataset,
@@ -72,6 +75,23 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     )
     _write(path, features, meta)
     environment.write(paths, encoder.device.type)  # of what was made, so not before it is
+
+
+def _nearby(
+    config: Config,
+    data: Dataset,
+    dataset: str,
+    split: str,
+    ids: list[str],
+    views: int,
+    shard: tuple[int, int],
+) -> AbstractContextManager[Dataset]:
+    """The data set, on request with the images of the shard on this machine's disk."""
+    if config.features.scratch is None:
+        return nullcontext(data)
+    own = [ids[i] for i in positions(len(ids), config.features.batch_size, views, shard)]
+    archive = Path(config.results) / "packed" / dataset / f"{split}.{shard[0]}-of-{shard[1]}"
+    return on_this_machine(data, own, archive)
 
 
 def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 if TYPE_CHECKING:
     from .config import Config
@@ -59,7 +59,7 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
             for name, phase in listed.items()
         )
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"{file} cannot be read: {one_line(error)}") from error
 
 
 def _flat(entries: list[Any]) -> list[tuple[str, str]]:

@@ -31,29 +31,32 @@ TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
 def before_run(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
 ) -> None:
     """Before the first job of a run that lists or encodes these data sets with these models.
 
-    asks: whether it asks a language model. A long run, or one with models of the hub, is looked at by a process of its
-    own, which prints how long it takes. UserError with all that would stop the run.
+    asks: whether it asks a language model. here: whether jobs run on this machine; then a long run, or one with models
+    of the hub, is looked at by a process of its own, which prints how long it takes.
+    UserError with all that would stop the run.
     """
     refuse_absent(config, file, datasets)
-    found = problems(config, datasets, models, asks)
+    found = problems(config, datasets, models, asks, here)
     if found:
         raise UserError("\n".join(found))
     local = all(config.models[m].model.startswith("local-dir:") for m in models)
-    if models and not (local and ahead(config, on_gpu(config))[1] < SHORT):
+    if here and models and not (local and ahead(config, on_gpu(config))[1] < SHORT):
         command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
         done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
         if done.returncode:
             raise UserError("the run would fail, see above; 'coder-clip check' looks again")
 
 
-def problems(config: Config, datasets: Collection[str], models: Collection[str], asks: bool) -> list[str]:
+def problems(
+    config: Config, datasets: Collection[str], models: Collection[str], asks: bool, here: bool = True
+) -> list[str]:
     """All that would stop a run, as far as it can be seen without loading anything."""
     checks: list[Callable[[], None]] = [partial(writable, config.results)]
-    if models:
+    if models and here:
         checks.append(partial(shared_memory, config))
     checks += [partial(images, config, name) for name in datasets if config.published(name)]
     checks += [partial(folder, config, name) for name in models]

@@ -6,6 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
+from ..errors import one_line
 from ..foundation.artifacts import write_text
 from .parts.table import Cell, Table
 
@@ -120,20 +121,15 @@ _TEX = {
 }
 
 
-def one_line(text: str) -> str:
-    """Line breaks and control characters gone, which neither format can hold."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _md(text: str) -> str:
-    text = one_line(text)
+    text = one_line(text, None)
     # brackets and underscores inside words and numbers read better bare, and mean nothing there
     return re.sub(r"(?<=\w)\\_(?=\w)", "_", re.sub(r"\\([\[\]])(?!\()", r"\1", _MD.sub(r"\\\1", text)))
 
 
 def _tex(text: str) -> str:
     """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code point."""
-    plain = one_line(text).replace('"', "''")  # OT1 has no straight double quote
+    plain = one_line(text, None).replace('"', "''")  # OT1 has no straight double quote
     out = []
     for c in plain:
         if c in _TEX:

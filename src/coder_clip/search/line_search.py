@@ -153,25 +153,51 @@ def _blocks(
 def _right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
     """As :func:`right_along` of the few classes of a block, lines last.
 
-    base, slope: (C, n, b) or (C, n, 1); slack: (n, b) or (n, 1), how large rounding can be. Where it could move an
-    end of a range across a grid point, the decision is made on the logits themselves.
+    base, slope: (C, n, b) or (C, n, 1); slack: (n, b) or (n, 1), how large rounding can be.
     """
     shape = np.broadcast_shapes(base.shape, slope.shape)
-    lead = _of(base, labels) - base
-    ahead = np.broadcast_to(_of(slope, labels) - slope, shape)
-    lead = np.broadcast_to(lead, shape).copy()
+    lead = np.broadcast_to(_of(base, labels) - base, shape).copy()
     lead[labels, np.arange(len(labels))] = np.inf  # the label need not beat itself
-    start, end = right_spans(leads_of(lead - slack), ahead, alphas)
-    widest = right_spans(leads_of(lead + slack), ahead, alphas)
+    ahead = np.broadcast_to(_of(slope, labels) - slope, shape)
+    leads = leads_of(lead - slack), leads_of(lead + slack)
+    lines = np.broadcast_to(base, shape), np.broadcast_to(slope, shape)
+    return count_right(leads, ahead, lines, labels, np.arange(len(base)), alphas)
+
+
+def count_right(
+    leads: tuple[tuple[Floats, Floats], tuple[Floats, Floats]],
+    ahead: Floats,
+    lines: tuple[Floats, Floats],
+    labels: Ints,
+    order: Ints,
+    alphas: Floats,
+) -> Ints:
+    """How many images are right on each of their lines, for every α: (C, n, b) each -> (b, V).
+
+    leads: from :func:`leads_of`, of the label on each class, less and more than it by what rounding can do. lines:
+    base and slope. order: (C,) the number of the class in each row; of equal logits the lowest number wins.
+
+    An image is right on one range of α. Where rounding could move an end of it across a grid point, the decision is
+    made on the logits themselves.
+    """
+    start, end = right_spans(leads[0], ahead, alphas)
+    widest = right_spans(leads[1], ahead, alphas)
     doubtful = (start != widest[0]) | (end != widest[1])
-    lines = np.arange(shape[2]) * (len(alphas) + 1)  # all lines are counted as one after the other
-    size = shape[2] * (len(alphas) + 1)
-    counts = count_spans((start + lines)[~doubtful], (end + lines)[~doubtful], size)
-    counts = counts.reshape(shape[2], -1)[:, :-1]
-    base, slope = np.broadcast_to(base, shape), np.broadcast_to(slope, shape)
-    for i, b in np.argwhere(doubtful):
-        logits = base[:, i, b, None] + alphas * slope[:, i, b, None]
-        counts[b] += logits.argmax(axis=0) == labels[i]
+    several = ahead.shape[2]
+    size = len(alphas) + 1  # all lines are counted as one after the other
+    offset = np.arange(several) * size
+    counts = count_spans((start + offset)[~doubtful], (end + offset)[~doubtful], several * size)
+    counts = np.ascontiguousarray(counts.reshape(several, size)[:, :-1])
+    base, slope = lines
+    images, line = np.nonzero(doubtful)
+    step = max(1, 2**20 // (len(order) * len(alphas)))
+    for i in range(0, len(images), step):
+        some, b = images[i : i + step], line[i : i + step]
+        logits = base[:, some, b, None] + alphas * slope[:, some, b, None]
+        own = logits[labels[some], np.arange(len(some))]
+        earlier = order[:, None] < order[labels[some]]
+        wins = np.where(earlier[:, :, None], own > logits, own >= logits)
+        np.add.at(counts, b, wins.all(axis=0))
     return counts
 
 

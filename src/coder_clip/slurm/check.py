@@ -18,13 +18,16 @@ from typing import Literal
 
 import yaml
 
+from snakemake_executor_plugin_coder_clip import queue, site
+
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
+from ..datasets.supply import absent_data
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
 from ..tracking.snakemake import OFF
-from . import plan, queue, site
+from . import plan
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
 
@@ -54,12 +57,23 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
             "after 'module load slurm'"
         )
     folder = find_profile(profile)
-    here = site.partitions()
-    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
+    here = {"": site.partitions()}  # by cluster
+    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here[''])}")
     planned = planned_by(folder, file)
+    for cluster in {str(job.asked["cluster"]) for job in planned.jobs if "cluster" in job.asked}:
+        here[cluster] = site.partitions(cluster)
     yield from _queue_limit(planned)
-    if not planned.online:
+    if "HF_HUB_OFFLINE=1" in planned.precommand:
         yield from _weights(config)
+    try:
+        if absent := absent_data(config):
+            words = "not here yet, and wanted before a run"
+            yield Finding(
+                "note",
+                f"data sets {', '.join(absent)}: {words}; 'coder-clip data check' says how to get each",
+            )
+    except UserError as error:  # nobody knows where they lie
+        yield Finding("note", str(error))
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
     guessed = (
@@ -72,7 +86,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     )
     usable = []
     for place, jobs in places.items():
-        findings = list(_place(jobs, here, guessed))
+        findings = list(_place(jobs, here[str(jobs[0].asked.get("cluster", ""))], guessed))
         yield from findings
         if all(f.status != "wrong" for f in findings):
             usable.append(place)

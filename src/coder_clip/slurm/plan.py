@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,9 +45,7 @@ class Plan:
     jobs: list[Planned]
     jobs_at_a_time: int | None
     log_folder: str
-    scratch: str | None
-    precommand: str | None
-    online: bool
+    precommand: str
 
 
 def read(path: Path) -> Plan:
@@ -60,15 +57,11 @@ def read(path: Path) -> Plan:
 def main(target: Path, options: list[str]) -> None:
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
-    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-    from snakemake_executor_plugin_slurm.utils import set_gres_string
-    from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
     import snakemake_executor_plugin_coder_clip as plugin
-
-    from .executor import Executor
-    from .submitted import asked
+    from snakemake_executor_plugin_coder_clip import retry, submit
+    from snakemake_executor_plugin_coder_clip.journal import Tries, members
 
     jobs: list[dict[str, Any]] = []
 
@@ -76,23 +69,14 @@ def main(target: Path, options: list[str]) -> None:
         def run_job(self, job: Any) -> None:
             settings = self.workflow.executor_settings
             if not job.is_local:
-                members = job.jobs if job.is_group() else [job]
-                validate_slurm_extra(job)
-                given = {
-                    "run_uuid": "coder-clip-check",
-                    "slurm_logfile": "/dev/null",
-                    "comment_str": "check",
-                    "account": next(Executor.get_account_arg(self, job)),
-                    "partition": _partition(job),
-                    "workdir": self.workflow.workdir_init,
-                }
+                asked = retry.asked(job, Tries())
                 fixed = self.workflow.resource_settings.overwrite_resources
-                rules = sorted({j.rule.name for j in members})
+                rules = sorted({j.rule.name for j in members(job)})
                 planned = Planned(
                     rules=tuple(rules),
-                    asked=asked(job),
+                    asked=asked,
                     fixed=tuple(set.intersection(*(set(fixed.get(r, {})) for r in rules))),
-                    call=get_submit_command(job, given, settings=settings) + set_gres_string(job),
+                    call=submit.call(job, asked, settings, "check", "/dev/null", "check"),
                 )
                 jobs.append(asdict(planned))
             super().run_job(job)
@@ -103,9 +87,7 @@ def main(target: Path, options: list[str]) -> None:
                 "jobs": jobs,
                 "jobs_at_a_time": workflow.resource_settings.nodes,
                 "log_folder": str(settings.logdir or ".snakemake/slurm_logs"),
-                "scratch": settings.scratch,
-                "precommand": workflow.remote_execution_settings.precommand,
-                "online": settings.online,
+                "precommand": workflow.remote_execution_settings.precommand or "",
             }
             write_text(target, json.dumps(document))
 
@@ -114,12 +96,6 @@ def main(target: Path, options: list[str]) -> None:
     plugins["coder-clip"] = replace(plugins["coder-clip"], executor=Planner, common_settings=common)
     plugins["local"] = replace(plugins["local"], executor=DryRun)  # local rules run no more than others
     cli.main([*options, "--executor", "coder-clip", "--nolock"])
-
-
-def _partition(job: Any) -> str:
-    """As the plugin has it where the profile names no file of partitions."""
-    partition = job.resources.get("slurm_partition")
-    return f" -p {shlex.quote(str(partition))}" if partition else ""
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import queue
+from snakemake_executor_plugin_coder_clip import queue
+
 from .plan import Plan
 
 NAME = "coder-clip-check"
+EVERY = 10  # seconds between two looks at the queue
 SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
 OTHER, LOGS, PRECOMMAND, SCRATCH, PYTHON, FIRST = 3, 4, 5, 6, 7, 10  # exit statuses; FIRST + i: of folder i
 SHARED = "it must lie on a file system that the nodes share, at the same path"
@@ -29,9 +31,8 @@ SCRIPT = """\
 [ "$(cat {token})" = {value} ] || exit {other}
 said={log_folder}/check-$SLURM_JOB_ID.txt
 touch "$said" || exit {logs}
-{environment}
 {{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
-{scratch_test}
+[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || exit {bad_scratch}
 cd {work} && {python} -m coder_clip.slurm.probe > "$said.part" 2> "$said" || exit {bad_python}
 mv "$said.part" "$said"
 """
@@ -79,21 +80,21 @@ class Probes:
         found: dict[str, Answer] = {}
         end = time.monotonic() + seconds
         while True:
-            rows = queue.jobs([NAME])
+            rows = queue.jobs()
             late = time.monotonic() > end
             for place, job in self._ids.items():
                 row = rows.get(job)
                 if place not in found and (row is None or not row.live):
-                    found[place] = self._answer(job)
+                    found[place] = self._answer(job, row)
                 elif place not in found and late and row is not None:
                     found[place] = Answer(row.nodes, waiting=f"{row.state}, {row.reason}")
             if len(found) == len(self._ids):
                 return found
-            time.sleep(0.5)
+            time.sleep(EVERY)
 
     def end(self) -> None:
         """Cancel what still runs and remove what was written."""
-        live = [i for i, row in queue.jobs([NAME]).items() if row.live and i in self._ids.values()]
+        live = [i for i, row in queue.jobs().items() if row.live and i in self._ids.values()]
         queue.cancel(live)
         for path in (self._token, *(self._said(job) for job in self._ids.values())):
             path.unlink(missing_ok=True)
@@ -104,9 +105,6 @@ class Probes:
         if self._token.exists():
             value = self._token.read_text(encoding="utf-8")
         self._token.write_text(value, encoding="utf-8")
-        scratch = self._plan.scratch or ""
-        values = "" if self._plan.online else " HF_HUB_OFFLINE=1"  # in the order of a job: executor.py
-        values += f' TMPDIR="{scratch}"' if scratch else ""
         return SCRIPT.format(
             folders="\n".join(f.test(FIRST + i) for i, f in enumerate(self._folders)),
             token=shlex.quote(str(self._token)),
@@ -116,8 +114,7 @@ class Probes:
             logs=LOGS,
             precommand=self._plan.precommand or ":",
             bad_precommand=PRECOMMAND,
-            environment=f"export{values}" if values else ":",
-            scratch_test=f'[ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || exit {SCRATCH}' if scratch else ":",
+            bad_scratch=SCRATCH,
             work=shlex.quote(str(Path.cwd())),
             python=shlex.quote(sys.executable),
             bad_python=PYTHON,
@@ -126,15 +123,15 @@ class Probes:
     def _said(self, job: str) -> Path:
         return self._logs / f"check-{job}.txt"
 
-    def _answer(self, job: str) -> Answer:
-        detail = queue.details(job)
-        node = detail.get("NodeList", "a node")
-        code, _, signal = detail.get("ExitCode", "").partition(":")
-        if detail.get("JobState") == queue.COMPLETED:
-            return self._seen(job, node)
-        if not code.isdigit() or int(code) == 0 or signal not in ("", "0"):
-            return Answer(node, f"the job ended with {detail.get('JobState', 'no trace')} ({code}:{signal})")
-        return Answer(node, self._problem(int(code), job))
+    def _answer(self, job: str, row: queue.Row | None) -> Answer:
+        if row is None:
+            return Answer("a node", "the job left no trace in the queue")
+        code, _, signal = row.code.partition(":")
+        if row.state == queue.COMPLETED:
+            return self._seen(job, row.nodes)
+        if int(code) == 0 or signal not in ("", "0"):
+            return Answer(row.nodes, f"the job ended with {row.state} ({row.code})")
+        return Answer(row.nodes, self._problem(int(code), job))
 
     def _problem(self, code: int, job: str) -> str:
         if FIRST <= code < FIRST + len(self._folders):
@@ -150,9 +147,7 @@ class Probes:
         if code == PRECOMMAND:
             return f"precommand fails: {self._last(job)}"
         if code == SCRATCH:
-            return (
-                f"scratch {self._plan.scratch} is no folder that can be written there; let precommand make it"
-            )
+            return "TMPDIR is not a folder that can be written there; let precommand make it"
         if code == PYTHON:
             return (
                 f"Python ({sys.executable}) does not work there: {self._last(job)}; a module to load "

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_coder_clip.journal import Entry, journals
+from snakemake_executor_plugin_coder_clip.queue import COMPLETED, LIVE, SlurmError, ask
+
 from ..errors import UserError
 from ..pipeline.resources import LEAST
-from .queue import COMPLETED, LIVE, ask
-from .submitted import Entry, Journal
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
 WORTH_MB, WORTH_MINUTES = 2000, 30  # less of it lets no job start sooner
@@ -98,22 +99,32 @@ class Usage:
         return need if tight or self.asked_minutes - need >= WORTH_MINUTES else None
 
 
-def usage(results: Path, journal: Journal | None = None) -> list[Usage]:
+def usage(results: Path) -> list[Usage]:
     """A row a rule, by name. UserError where no run has left anything."""
     folder = results / "benchmarks"
     files = benchmarks(folder)
-    entries = [e for e in (journal or Journal()).read() if e.id]
+    entries = [e for journal in journals() for e in journal.read() if e.id]
     if not files and not entries:
         raise UserError(
             f"no benchmark files in {folder}: run something first, with a profile of workflow/profiles"
         )
-    return combine(files, entries, accounted(e.id for e in entries))
+    return combine(as_submitted(files, entries), entries, accounted(e.id for e in entries))
 
 
 def benchmarks(folder: Path) -> list[Benchmark]:
     """All that name their rule (benchmark-extended: true in the profile)."""
     found = (_benchmark(path) for path in sorted(folder.rglob("*.tsv")))
     return [b for b in found if b is not None]
+
+
+def as_submitted(files: list[Benchmark], entries: list[Entry]) -> list[Benchmark]:
+    """With what a job asked for last, which its own Snakemake does not know after a second try."""
+    last = {e.benchmarks[0]: e.asked for e in entries if len(e.benchmarks) == 1}
+    asked = (last.get(b.path, {"mem_mb": b.asked_mb, "runtime": b.asked_minutes}) for b in files)
+    return [
+        replace(b, asked_mb=a.get("mem_mb"), asked_minutes=a.get("runtime"))
+        for b, a in zip(files, asked, strict=True)
+    ]
 
 
 def _benchmark(path: Path) -> Benchmark | None:
@@ -153,7 +164,7 @@ def accounted(ids: Iterable[str]) -> dict[str, Accounted]:
         some = ",".join(wanted[start : start + AT_ONCE])
         try:
             text = ask("sacct", "--noheader", "--parsable2", f"--format={','.join(FIELDS)}", f"--jobs={some}")
-        except UserError:
+        except SlurmError:
             return {}
         found |= parse_accounts(text)
     return found
@@ -184,11 +195,15 @@ def combine(files: list[Benchmark], entries: list[Entry], accounts: dict[str, Ac
     rules = {b.path: b.rule for b in files}
     measured = set(rules.values())
     for e in entries:
-        if (of := accounts.get(e.id)) is None:
+        of = accounts.get(e.id)
+        if of is None and e.settled != "failed":
             continue
         group = len(e.benchmarks) > 1 or any(rules.get(path, e.rule) != e.rule for path in e.benchmarks)
         name = e.rule.partition("-")[0] if group else e.rule  # of scores-RN50-dtd_classify: all scores
         row = rows.setdefault(name, Usage(name, group))
+        if of is None:  # a site without accounting
+            row.failed += 1
+            continue
         good = of.state == COMPLETED
         row.failed += not good
         row.jobs += good and e.rule not in measured

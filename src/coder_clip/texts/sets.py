@@ -11,17 +11,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_json
+from ..foundation.strict import Strict
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
+class _Strict(Strict, strict=True):
     def dump(self) -> dict[str, Any]:
         """As the file holds it: what is empty is left out."""
         return {"format": 1, **self.model_dump(exclude_defaults=True)}

@@ -9,122 +9,95 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
-READS = (  # options of Snakemake with which it makes nothing
-    *(
-        "dryrun",
-        "touch",
-        "summary",
-        "detailed_summary",
-        "lint",
-        "unlock",
-        "dag",
-        "rulegraph",
-        "filegraph",
-        "d3dag",
-    ),
-    *(
-        "report",
-        "reporter",
-        "containerize",
-        "generate_unit_tests",
-        "archive",
-        "cleanup_metadata",
-        "cleanup_shadow",
-    ),
-    *(
-        "list_target_rules",
-        "list_rules",
-        "list_changes",
-        "list_input_changes",
-        "list_params_changes",
-        "list_untracked",
-    ),
-    *("list_conda_envs", "conda_cleanup_envs", "conda_create_envs_only", "print_compilation"),
-    *("delete_all_output", "delete_temp_output"),
-)
+from ..errors import UserError
+from . import adopt, ledger, record, snakemake, stages
 
-
+# options of Snakemake that leave jobs out of its plan
+PART = ("targets", "target_jobs", "batch", "until", "omit_from", "allowed_rules")
+FIRST: list[Callable[[], None]] = []  # what a run does before it looks at files: jobs left on a cluster
 _planned: dict[str, str] = {}  # configuration -> what it held when its values were read
+_began: set[str] = set()  # configurations of which jobs were started
 
 
-def before_run(config: str) -> None:
-    """At the start of a run that makes something, adopt pulled files. One that only looks changes nothing.
+def follow(workflow: Any, config: str) -> None:
+    """Let a run adopt pulled files before it looks at files, and record finished phases at its end.
 
-    Ends the process where jobs would run other code than what is here. Other trouble is one line; the run goes on.
+    What only looks (`snakemake -n`, --summary, …) changes nothing.
     """
-    from ..errors import UserError
-    from .snakemake import OFF
+    on = os.environ.get(snakemake.OFF) != "off"
+    _planned[config] = ledger.state_of(config)
+    if on:
+        _tell_moved(config)
+    execute = workflow.execute
 
-    if os.environ.get(OFF) == "off" or not _snakemake():
-        return
-    from .adopt import adopt, untold
-    from .ledger import foreign_code, state_of
-    from .stages import tracked
+    def run(*, executor_plugin: Any, **options: Any) -> None:
+        from snakemake.executors.touch import Executor as Touch
 
-    _planned[config] = state_of(config)
-    try:
-        t = tracked(config)
-    except UserError:
-        return  # it is not recorded either, and says so at its end
-    try:
-        given = _arguments()
-        if any(getattr(given, name, None) for name in READS):
-            tells = given.dryrun or given.summary or given.detailed_summary  # what is current
-            if tells and untold(t):
-                _say(
-                    [
-                        "dvc.lock has changed since results came here; 'coder-clip pull' brings those that it records"
-                    ]
-                )
-            return
-        if code := foreign_code():
-            sys.exit(
-                f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
-                "use .venv/bin (or 'source .venv/bin/activate')"
-            )
-        _say(adopt(t).lines())
-    except (UserError, OSError) as error:
-        _say([f"pulled results could not be adopted: {error}"])
+        looks = executor_plugin.common_settings.dryrun_exec
+        for step in () if looks else FIRST:
+            step()
+        tracks = on and not looks and not issubclass(executor_plugin.executor, Touch)
+        if tracks:
+            _adopt(config)
+        try:
+            execute(executor_plugin=executor_plugin, **options)
+        except BaseException:
+            if tracks and config in _began:
+                _record(workflow, config)
+            raise
+        if tracks:
+            _record(workflow, config)
+
+    workflow.execute = run
 
 
 def on_start(workflow: Any, config: str) -> None:
     """Before the first job: note from now on what jobs read and make, unless files are only touched."""
-    from .ledger import Watch, foreign_code
-    from .snakemake import OFF
-
-    if os.environ.get(OFF) != "off" and not workflow.touch and not foreign_code():
-        Watch(workflow, config, _planned.get(config, ""))
+    if os.environ.get(snakemake.OFF) != "off" and not workflow.touch and not ledger.foreign_code():
+        ledger.Watch(workflow, config, _planned.get(config, ""))
+    _began.add(config)
 
 
-def after_run(config: str) -> None:
-    """Record finished phases. Trouble is one line; a good run stays a good run."""
-    from ..errors import UserError
-    from .snakemake import OFF
-
-    if os.environ.get(OFF) == "off" or "DVC_STAGE" in os.environ:  # there the stage's own command records
-        return
+def _tell_moved(config: str) -> None:
     try:
-        from .record import record
+        t = stages.tracked(config)
+    except UserError:
+        return  # it is not recorded either, and says so at its end
+    if t.lock.is_file() and record.moved(t):
+        _say(f"{t.lock} has changed since results came here; 'coder-clip pull' brings those that it records")
 
-        t, outcome = record(config)
-        _say(outcome.lines(t))
+
+def _adopt(config: str) -> None:
+    """Ends the process where jobs would run other code than what is here; other trouble is one line."""
+    if code := ledger.foreign_code():
+        sys.exit(
+            f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
+            "use .venv/bin (or 'source .venv/bin/activate')"
+        )
+    try:
+        _say(*adopt.adopt(stages.tracked(config)).lines())
     except (UserError, OSError) as error:
-        _say([str(error)])
+        _say(f"pulled results could not be adopted: {error}")
 
 
-def _snakemake() -> bool:
-    """Whether this process is the command, and no program that uses Snakemake as a library."""
-    return os.path.basename(sys.argv[0]) in ("snakemake", "__main__.py")
+def _record(workflow: Any, config: str) -> None:
+    """Record finished phases. Trouble is one line; a good run stays a good run."""
+    if "DVC_STAGE" in os.environ or not any(job.output for job in workflow.dag.jobs):
+        return  # the stage's own command records; or nothing is made
+    whole = not any(getattr(workflow.dag_settings, name) for name in PART)
+    jobs = None  # record asks for the plan: the files may have been edited during the run
+    if whole and config not in _began and ledger.state_of(config) == _planned[config]:
+        jobs = snakemake.jobs_of(workflow)
+    try:
+        t, outcome = record.record(config, jobs=jobs)
+        _say(*outcome.lines(t))
+    except (UserError, OSError) as error:
+        _say(str(error))
 
 
-def _arguments() -> Any:
-    from snakemake.cli import parse_args
-
-    return parse_args(sys.argv[1:])[1]
-
-
-def _say(lines: list[str]) -> None:
+def _say(*lines: str) -> None:
     for line in lines:
         print(f"coder-clip: {line}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from .hashes import Hashes
-from .ledger import Made, add, read_ledger
+from .ledger import Book, Made, add, read_ledger
 from .record import locked, moved, recorded_files, remember, some
 from .snakemake import CHECKED_BY_CONTENT, Making, Records, running
 from .stages import Tracked
@@ -44,90 +44,146 @@ class Adopted:
 
 def adopt(t: Tracked) -> Adopted:
     """Adopt what is here. Costs little where there is nothing to adopt."""
-    outcome = Adopted()
     with locked():
-        if not running():  # a running Snakemake knows its files best
-            hashes = Hashes()
-            _adopt(t, hashes, outcome)
-            hashes.save()
-    return outcome
+        if running():  # a running Snakemake knows its files best
+            return Adopted()
+        adoption = Adoption(t)
+        adoption.run()
+        remember(t)
+        adoption.hashes.save()
+    return adoption.outcome
 
 
-def _adopt(t: Tracked, hashes: Hashes, outcome: Adopted) -> None:
-    recorded, local, records = recorded_files(t, hashes), read_ledger(), Records()
-    by_another = moved(t)
-    book = {p: [*local.get(p, ()), *([recorded[p]] if p in recorded else ())] for p in {**local, **recorded}}
-    for path, made in recorded.items():  # as true when another version is recorded, and the file still here
-        if not any(m.sha256 == made.sha256 and m.making == made.making for m in local.get(path, ())):
-            add({path: made.sha256}, made.making, made.environment)
-    current = _Current(book, hashes)
-    marked = records.incomplete(book)
-    good: dict[str, Made] = {}  # as their inputs make them
-    waiting = []  # of those: Snakemake is not told yet
-    for path, every in book.items():
-        theirs = records.read(path)
-        if path in marked:
-            continue
-        if not os.path.isfile(path):  # nothing may need it; but a change of its parameters is to be seen
-            best = current.best(every)
-            if theirs is None or not best.making.same(theirs[0]):
-                records.write(path, best.making, 0)
-            continue
-        sha, mtime = hashes.sha256(path), os.lstat(path).st_mtime
-        valid = theirs is not None and theirs[1] == mtime
-        known = [m for m in every if m.sha256 == sha and not m.doubt]
-        if not known:
-            # Where a job that was seen made other bytes, or was in doubt, this file is none of its. Of a job that was
-            # not seen, or --touch, Snakemake's word stands (and record refuses).
-            seen = theirs is not None and any(m.making.same(theirs[0]) for m in every)
-            if seen or not valid:
-                records.forget(path)  # its checksums would vouch for a file they do not belong to
-                if _make_old(path, hashes):
-                    outcome.foreign.append(path)
-            continue
-        if valid and theirs is not None and not (by_another and path in recorded):
-            known = [
-                m for m in known if m.making.same(theirs[0])
-            ] or known  # none: touched, and is told the truth
-        best = current.best(known)
-        if current(best):
-            good[path] = best
-            if not valid or mtime == OLD or theirs is None or not _tells(theirs[0], best.making):
-                waiting.append(path)
-        else:
-            if current.unknown(best):
-                records.forget(path)
+class Adoption:
+    """One adopt: what statements say of the files that are here."""
+
+    def __init__(self, t: Tracked) -> None:
+        self.hashes, self.records, self.outcome = Hashes(), Records(), Adopted()
+        self.recorded, self.book = recorded_files(t, self.hashes), read_ledger()
+        self.by_another = moved(t)
+        for path, made in self.recorded.items():
+            known = self.book.setdefault(path, [])
+            if not any(m.sha256 == made.sha256 and m.making == made.making for m in known):
+                add(
+                    {path: made.sha256}, made.making, made.environment
+                )  # true when another version is recorded, too
+            known.append(made)
+        self.current = Current(self.book, self.hashes)
+        self.good: dict[str, Made] = {}  # as their inputs make them
+        self.absent: dict[str, Made] = {}  # so, too, but not here
+
+    def run(self) -> None:
+        marked = self.records.incomplete(self.book)
+        waiting = []  # good, and Snakemake is not told yet
+        for path, statements in self.book.items():
+            theirs = self.records.read(path)
+            if path in marked:
+                continue
+            if not os.path.isfile(path):  # nothing may need it; but a change of its parameters is to be seen
+                best = self.current.best(statements)
+                if theirs is None or not best.making.same(theirs[0]):
+                    self.records.write(path, best.making, 0)
+                if self.current(best):
+                    self.absent[path] = best
+                continue
+            valid = theirs is not None and theirs[1] == os.lstat(path).st_mtime
+            made = self._statement(path, statements, theirs[0] if theirs else None, valid)
+            if made is None:
+                continue
+            if self.current(made):
+                self.good[path] = made
+                if not valid or theirs is None or theirs[1] == OLD or not _tells(theirs[0], made.making):
+                    waiting.append(path)
+                continue
+            if self.current.unknown(made):
+                self.records.forget(path)
             else:
-                records.write(path, best.making, OLD)
-            if _make_old(path, hashes):
-                outcome.changed.append(path)
-    if waiting or _out_of_order(good):
-        _one_time(good, records, hashes)
-        outcome.known += waiting
-    remember(t)
+                self.records.write(path, made.making, OLD)
+            if self._make_old(path):
+                self.outcome.changed.append(path)
+        if waiting or self._out_of_order():
+            self._one_time()
+            self.outcome.known += waiting
+
+    def _statement(
+        self, path: str, statements: list[Made], theirs: Making | None, valid: bool
+    ) -> Made | None:
+        """The one to believe of a file. theirs: what Snakemake says; valid: of the file as it is.
+
+        None where none speaks of these bytes. If a job that was seen made other bytes, or was in doubt, this file is
+        none of its, and is made again. Of a job that was not seen, or --touch, Snakemake's word stands (and record
+        refuses).
+        """
+        known = [m for m in statements if m.sha256 == self.hashes.sha256(path) and not m.doubt]
+        if not known:
+            seen = theirs is not None and any(m.making.same(theirs) for m in statements)
+            if seen or not valid:
+                self.records.forget(path)  # its checksums would vouch for a file they do not belong to
+                if self._make_old(path):
+                    self.outcome.foreign.append(path)
+            return None
+        if valid and theirs is not None and not (self.by_another and path in self.recorded):
+            # where none is the same the file was touched, and Snakemake is told the truth
+            known = [m for m in known if m.making.same(theirs)] or known
+        return self.current.best(known)
+
+    def _make_old(self, path: str) -> bool:
+        """Give a file the time of what must be made again; False where it has it.
+
+        Of a link into DVC's cache it is the link's own: what it points to belongs to every clone that shares the cache.
+        """
+        if os.lstat(path).st_mtime == OLD:
+            return False
+        os.utime(path, (OLD, OLD), follow_symlinks=False)
+        self.hashes.moved(path)
+        return True
+
+    def _large_inputs(self) -> set[str]:
+        """Inputs of which Snakemake compares the time alone; what is absent hands them on to what is made from it."""
+        read = {p for made in (*self.good.values(), *self.absent.values()) for p in made.making.inputs}
+        return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}
+
+    def _out_of_order(self) -> bool:
+        """Whether a time would mislead Snakemake: a large input is newer than what was made from it, or a file comes
+        from the future and would hide every edit until then."""
+        newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in self._large_inputs()}
+        times = {path: os.lstat(path).st_mtime for path in self.good}
+        for path, made in self.good.items():
+            with suppress(OSError):
+                times[path] = min(times[path], os.stat(made.making.benchmark).st_mtime)
+        oldest = min(times.values(), default=math.inf)
+        return (
+            any(moment > time.time() + 2 for moment in times.values())
+            or any(newest.get(p, 0) > times[path] for path, m in self.good.items() for p in m.making.inputs)
+            or any(newest.get(p, 0) > oldest for made in self.absent.values() for p in made.making.inputs)
+        )
+
+    def _one_time(self) -> None:
+        """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares,
+        nor before what a link points to: of an input it takes the later of the two."""
+        good = self.good
+        for path in {p for made in good.values() for p in made.making.inputs} - good.keys():
+            if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
+                os.utime(path)  # a clock was ahead; Snakemake fails every job with an input from the future
+                self.hashes.moved(path)
+        sources = [os.stat(p) for p in self._large_inputs() if p not in good or os.path.islink(p)]
+        now = math.floor(time.time())
+        ns = max([now * 10**9, *(s.st_mtime_ns for s in sources)])
+        endtime = max([float(now), *(s.st_mtime for s in sources)])
+        for path, made in good.items():
+            # record first: cut short between the two, the next adopt does it again
+            self.records.write(path, made.making, endtime)
+            os.utime(path, ns=(ns, ns), follow_symlinks=False)
+            self.hashes.moved(path)
+        for benchmark in {made.making.benchmark for made in good.values()} - {""}:
+            with suppress(OSError):
+                os.utime(benchmark, ns=(ns, ns))
 
 
-def _tells(theirs: Making, made: Making) -> bool:
-    """Whether Snakemake's record is that of this making; it holds the sums of small inputs."""
-    return made.same(theirs) and all(made.inputs.get(p) == sha for p, sha in theirs.inputs.items())
-
-
-def _make_old(path: str, hashes: Hashes) -> bool:
-    """Give a file the time of what must be made again; False where it has it.
-
-    Of a link into DVC's cache it is the link's own: what it points to belongs to every clone that shares the cache.
-    """
-    if os.lstat(path).st_mtime == OLD:
-        return False
-    os.utime(path, (OLD, OLD), follow_symlinks=False)
-    hashes.moved(path)
-    return True
-
-
-class _Current:
+class Current:
     """Whether the inputs of a making are what it says; of an input that is not here, whether it would be that."""
 
-    def __init__(self, book: dict[str, list[Made]], hashes: Hashes) -> None:
+    def __init__(self, book: Book, hashes: Hashes) -> None:
         self._book, self._hashes, self._known = book, hashes, dict[tuple[str, str], bool]()
 
     def __call__(self, made: Made) -> bool:
@@ -150,43 +206,6 @@ class _Current:
         return self._known[path, sha]
 
 
-def _out_of_order(good: dict[str, Made]) -> bool:
-    """Whether a time would mislead Snakemake: a large input, which it judges by its time alone, is newer than what was
-    made from it, or a file comes from the future and would hide every edit until then."""
-    newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in _large_inputs(good)}
-    for path, made in good.items():
-        own = os.lstat(path).st_mtime
-        with suppress(OSError):
-            own = min(own, os.stat(made.making.benchmark).st_mtime)
-        if own > time.time() + 2 or any(newest.get(p, 0) > own for p in made.making.inputs):
-            return True
-    return False
-
-
-def _large_inputs(good: dict[str, Made]) -> set[str]:
-    read = {p for made in good.values() for p in made.making.inputs}
-    return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}
-
-
-def _one_time(good: dict[str, Made], records: Records, hashes: Hashes) -> None:
-    """The same time for all, benchmark files included; not before a large source, whose time Snakemake compares, nor
-    before what a link points to: of an input it takes the later of the two."""
-    for path in {p for made in good.values() for p in made.making.inputs} - good.keys():
-        if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
-            os.utime(path)  # a clock was ahead; Snakemake fails every job with an input from the future
-            hashes.moved(path)
-    sources = [os.stat(p) for p in _large_inputs(good) if p not in good or os.path.islink(p)]
-    ns = max([math.floor(time.time()) * 10**9, *(s.st_mtime_ns for s in sources)])
-    endtime = max([float(math.floor(time.time())), *(s.st_mtime for s in sources)])
-    for path, made in good.items():  # record first: cut short between the two, the next adopt does it again
-        records.write(path, made.making, endtime)
-        os.utime(path, ns=(ns, ns), follow_symlinks=False)
-        hashes.moved(path)
-    for benchmark in {made.making.benchmark for made in good.values()} - {""}:
-        with suppress(OSError):
-            os.utime(benchmark, ns=(ns, ns))
-
-
-def untold(t: Tracked) -> bool:
-    """Whether something was recorded since the last adopt, so that Snakemake may not know the files here yet."""
-    return t.lock.is_file() and moved(t)
+def _tells(theirs: Making, made: Making) -> bool:
+    """Whether Snakemake's record is that of this making; it holds the sums of small inputs."""
+    return made.same(theirs) and all(made.inputs.get(p) == sha for p, sha in theirs.inputs.items())

@@ -1,9 +1,4 @@
-"""DVC's side: commit phases, and carry their objects between workspace, cache and remote, each one verified.
-
-`python -m coder_clip.tracking.dvc push` is `dvc push`, but a server must show a host key that ~/.ssh/known_hosts (or
-UserKnownHostsFile of ~/.ssh/config) has for it. Plain `dvc push` checks no host key at all: sshfs, which it uses,
-switches the check off unless told otherwise, and DVC has no setting to tell it.
-"""
+"""DVC's side: commit phases, and carry their objects between workspace, cache and remote, each one verified."""
 
 from __future__ import annotations
 
@@ -13,16 +8,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .hashes import Hashes, folder_md5
+from .hashes import Hashes, folder_list, folder_md5
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
+AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
+MISSING = "not in the remote"
+CORRUPT = "corrupt in the remote"
 
 
 def commit(addresses: Iterable[str]) -> None:
@@ -30,15 +28,14 @@ def commit(addresses: Iterable[str]) -> None:
 
     DVC ends with success when its cache is full, so its errors are read, too.
     """
-    command = [sys.executable, "-m", __name__, "commit", "--force", "--no-relink", *addresses]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "dvc", "commit", "--force", "--no-relink", *addresses]
+    environment = {"DVC_NO_ANALYTICS": "1", **os.environ}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR")]
     if done.returncode or errors:
         why = (errors or said[-1:] or ["it was stopped"])[0]
-        raise UserError(
-            f"DVC did not record ({why}). Nothing is lost: when that is fixed, 'coder-clip record' does it"
-        )
+        raise UserError(f"DVC did not record ({why}). {AGAIN}")
 
 
 class Store:
@@ -48,7 +45,8 @@ class Store:
         from dvc.repo import Repo
 
         check_host_keys()
-        self._repo, self._hashes, self._name, self._jobs = Repo(), hashes, remote, jobs
+        self._repo, self._hashes, self._name = Repo(), hashes, remote
+        self._options = {"check_exists": False, "batch_size": jobs}
         self.cache: Any = self._repo.cache.local
 
     @cached_property
@@ -76,38 +74,50 @@ class Store:
         listing = json.loads(Path(self.path(oid)).read_text(encoding="utf-8"))
         return {f"{out}/{entry['relpath']}": entry["md5"] for entry in listing}
 
-    def wanted(self, outs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-        """Object -> path of all that these outs need, and the outs of which the list of files is not here."""
+    def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
+        """Object -> path of all that these outs need; of a folder whose list of files is not here the list alone."""
         found = {oid: out for out, oid in outs.items()}
-        unknown = [out for out, oid in outs.items() if oid.endswith(".dir") and not self.good(oid)]
         for out, oid in outs.items():
-            if out not in unknown:
+            if oid.endswith(".dir") and self.good(oid):
                 found |= {md5: path for path, md5 in self.files(out, oid).items()}
-        return found, unknown
+        return found
 
     def repair(self, outs: Mapping[str, str]) -> list[str]:
         """Replace bad or missing objects of the cache by what the workspace has; the paths of those still bad."""
         bad = []
         for out, oid in outs.items():
             if oid.endswith(".dir") and not self.good(oid):
-                here = {p: self._hashes.md5(p) for p in files_below(out)}
-                listing = [{"md5": here[p], "relpath": p.removeprefix(out + "/")} for p in sorted(here)]
-                if folder_md5({e["relpath"]: e["md5"] for e in listing}) != oid:
+                here = {p.removeprefix(f"{out}/"): self._hashes.md5(p) for p in files_below(out)}
+                if folder_md5(here) != oid:
                     bad.append(out)
                     continue
                 self._discard(oid)
-                self.cache.add_bytes(oid, json.dumps(listing, sort_keys=True).encode())
+                self.cache.add_bytes(oid, folder_list(here))
             for path, md5 in self.files(out, oid).items():
-                if not self.good(md5):
-                    self._discard(md5)
-                    if os.path.isfile(path) and self._hashes.md5(path) == md5:
-                        self.cache.add(path, self.cache.fs, md5, check_exists=False)
-                    else:
-                        bad.append(path)
+                if self.good(md5):
+                    continue
+                self._discard(md5)
+                if os.path.isfile(path) and self._hashes.md5(path) == md5:
+                    self.cache.add(path, self.cache.fs, md5, check_exists=False)
+                else:
+                    bad.append(path)
         return bad
 
     def _discard(self, oid: str) -> None:
         Path(self.path(oid)).unlink(missing_ok=True)
+
+    def checkout(self, addresses: list[str]) -> None:
+        """Put the files of stages whose objects are all in the cache into the workspace. UserError where DVC fails."""
+        from dvc.exceptions import DvcException
+
+        if not addresses:  # DVC would take that for all, and delete what it cannot replace
+            return
+        try:
+            self._repo.checkout(targets=addresses, force=True)
+        except DvcException as error:
+            raise UserError(f"DVC could not put files in place: {error}") from error
+
+    # ---- the remote
 
     def fetch(self, oids: Collection[str]) -> dict[str, str]:
         """Bring objects into the cache, and verify each; of those that could not be had the reason.
@@ -120,91 +130,94 @@ class Store:
         errors: dict[str, BaseException] = {}
         for oid in missing:
             self._discard(oid)
-        paths = [self.remote.oid_to_path(oid) for oid in missing]
-        options = {
-            "check_exists": False,
-            "on_error": errors.__setitem__,
-            "batch_size": self._jobs,
-            "verify": False,
-        }
-        with self._reaching():
+        with _reaching():
+            paths = [self.remote.oid_to_path(oid) for oid in missing]
+            options = {**self._options, "on_error": errors.__setitem__, "verify": False}
             self.cache.add(paths, self.remote.fs, missing, **options)
-        absent = [e for e in errors.values() if isinstance(e, FileNotFoundError)]
+        absent = [oid for oid, error in errors.items() if isinstance(error, FileNotFoundError)]
         if not absent and len(errors) == len(missing):
             raise UserError(f"remote not reached: {next(iter(errors.values()))}")
-        found = {}
+        found = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
         for oid in missing:
-            if not os.path.isfile(self.path(oid)):
-                error = errors.get(oid)
-                found[oid] = "not in the remote" if error is None or error in absent else str(error)
-            elif not self.good(oid):
+            if oid not in found and not self.good(oid):
+                found[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
                 self._discard(oid)
-                found[oid] = "corrupt in the remote"
         return found
+
+    def push(self, bad: Mapping[str, str]) -> None:
+        """Send objects of the cache, lists of files last, so that a list means that its files are there.
+
+        bad: what is wrong with each in the remote.
+        """
+        errors: dict[str, BaseException] = {}
+        with _reaching():
+            for oid in (oid for oid, why in bad.items() if why != MISSING):
+                self.remote.fs.remove(self.remote.oid_to_path(oid))
+            for lists in (False, True):
+                oids = [oid for oid in bad if oid.endswith(".dir") is lists]
+                paths = [self.path(oid) for oid in oids]
+                self.remote.add(paths, self.cache.fs, oids, **self._options, on_error=errors.__setitem__)
+        if errors:
+            why = next(iter(errors.values()))
+            raise UserError(f"not pushed: {why}; 'coder-clip push' goes on where it stopped")
 
     def listing(self) -> dict[str, dict[str, Any]]:
         """What the remote says of each file that it holds, by object; of those being written by their names."""
-        with self._reaching(), suppress(FileNotFoundError):
-            if self.remote.fs.protocol == "local":
-                if in_the_way := [p for p in Path(self.remote.path).parents if p.is_file()]:
+        fs, root = self.remote.fs, self.remote.path
+        with _reaching(), suppress(FileNotFoundError):
+            if fs.protocol == "local":
+                if in_the_way := [p for p in Path(root).parents if p.is_file()]:
                     raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
-                found = {path: self.remote.fs.info(path) for path in self.remote.fs.find(self.remote.path)}
+                found = {path: fs.info(path) for path in fs.find(root)}
             else:
-                self.remote.fs.fs.invalidate_cache()
-                found = self.remote.fs.fs.find(self.remote.path, detail=True)
+                fs.fs.invalidate_cache()
+                found = fs.fs.find(root, detail=True)
             return {"".join(path.split("/")[-2:]): {**info, "path": path} for path, info in found.items()}
         return {}
 
     def bad_in_remote(self, oids: Iterable[str], thorough: bool = False) -> dict[str, str]:
         """Of these objects those that the remote lacks or holds corrupt, with the reason.
 
-        Compared are the size, and the content where that costs no download (a directory; the ETag of S3). thorough:
-        read everything.
+        Compared are sizes, and contents where that costs no download: in a directory, and by the ETags of S3.
+        thorough: every content; over SSH the server computes it.
         """
         there, found = self.listing(), {}
         for oid in oids:
             if oid not in there:
-                found[oid] = "not in the remote"
+                found[oid] = MISSING
             elif not self._intact(oid, there[oid], thorough):
-                found[oid] = "corrupt in the remote"
+                found[oid] = CORRUPT
         return found
 
     def _intact(self, oid: str, info: Mapping[str, Any], thorough: bool) -> bool:
-        md5, here = oid.removesuffix(".dir"), self.path(oid)
-        if os.path.isfile(here) and self.good(oid) and os.path.getsize(here) != info["size"]:
+        md5, here, size = oid.removesuffix(".dir"), self.path(oid), int(info["size"])
+        mine = self.good(oid)
+        if mine and os.path.getsize(here) != size:
             return False
         if self.remote.fs.protocol == "local":
             return self._hashes.md5(str(info["path"])) == md5
-        etag = str(info.get("ETag", "")).strip('"')
-        if re.fullmatch(r"[0-9a-f]{32}", etag) and not info.get("SSEKMSKeyId"):
+        etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
+        if re.fullmatch(r"[0-9a-f]{32}", etag):
             return etag == md5
-        if not thorough:
-            return True
-        digest = hashlib.md5(usedforsecurity=False)
-        with self.remote.fs.open(self.remote.oid_to_path(oid), "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest() == md5
+        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # sent in parts; by others perhaps in others
+            parts = [p for p in _part_sizes(size) if -(-size // p) == int(etag.split("-")[1])]
+            if any(self._hashes.etag(here, part) == etag for part in parts):
+                return True
+            thorough = thorough or bool(parts)  # it should have been one of these
+        return not thorough or self._md5_there(oid) == md5
 
-    def push(self, bad: Mapping[str, str]) -> None:
-        """Send objects of the cache, lists of files last, so that a list means that its files are there."""
-        errors: dict[str, BaseException] = {}
-        with self._reaching():
-            for oid, why in bad.items():
-                if why != "not in the remote":
-                    self.remote.fs.remove(self.remote.oid_to_path(oid))
-            for kind in (False, True):
-                oids = [oid for oid in bad if oid.endswith(".dir") is kind]
-                options = {"check_exists": False, "on_error": errors.__setitem__, "batch_size": self._jobs}
-                self.remote.add([self.path(o) for o in oids], self.cache.fs, oids, **options)
-        if errors:
-            raise UserError(
-                f"not pushed: {next(iter(errors.values()))}; 'coder-clip push' goes on where it stopped"
-            )
-
-    @staticmethod
-    def _reaching() -> Any:
-        return _Reaching()
+    def _md5_there(self, oid: str) -> str:
+        """Computed where the file is, over SSH; else it is read back."""
+        path = self.remote.oid_to_path(oid)
+        with _reaching():
+            if self.remote.fs.protocol == "ssh":
+                with suppress(Exception):  # no shell, or no md5sum
+                    return str(self.remote.fs.fs.checksum(path))
+            digest = hashlib.md5(usedforsecurity=False)
+            with self.remote.fs.open(path, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
 
     # ---- notes beside the objects: small, and never needed
 
@@ -215,7 +228,7 @@ class Store:
         return []
 
     def write_note(self, md5: str, environments: list[dict[str, str]]) -> None:
-        if not self._note(md5).exists():
+        if environments and not self._note(md5).exists():
             self._note(md5).parent.mkdir(parents=True, exist_ok=True)
             self._note(md5).write_text(json.dumps(environments), encoding="utf-8")
 
@@ -236,26 +249,28 @@ class Store:
     def _note(self, md5: str) -> Path:
         return Path(self.cache.path).parent.parent / "coder-clip" / f"{md5}.json"
 
-    def checkout(self, addresses: list[str]) -> None:
-        """Put the files of stages whose objects are all in the cache into the workspace. UserError where DVC fails."""
-        from dvc.exceptions import DvcException
 
-        if not addresses:  # DVC would take that for all, and delete what it cannot replace
-            return
-        try:
-            self._repo.checkout(targets=addresses, force=True)
-        except DvcException as error:
-            raise UserError(f"DVC could not put files in place: {error}") from error
+def _part_sizes(size: int) -> list[int]:
+    """In which clients send a file of this size to S3: s3fs, which DVC uses; the command line of AWS; others."""
+    s3fs = []
+    with suppress(ImportError):
+        from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
+
+        s3fs = [int(calculate_chunksize(size))]
+    return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
 
 
-class _Reaching:
-    """Turns what a file system raises where it is not reached into one line."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if error is not None and not isinstance(error, UserError) and isinstance(error, Exception):
-            raise UserError(f"remote not reached: {' '.join(str(error).split()) or kind.__name__}") from error
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn what a file system raises where it is not reached into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"remote not reached: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
 def files_below(out: str) -> list[str]:
@@ -270,7 +285,10 @@ def files_below(out: str) -> list[str]:
 
 
 def check_host_keys() -> None:
-    """Make DVC's SSH remotes refuse a server whose host key is not known. Nothing to do without dvc-ssh."""
+    """Make DVC's SSH remotes refuse a server whose host key is not known. Nothing to do without dvc-ssh.
+
+    Plain `dvc push` checks none: sshfs, which it uses, switches the check off, and DVC has no setting to tell it.
+    """
     try:
         import dvc_ssh  # type: ignore[import-untyped]
     except ImportError:
@@ -285,15 +303,3 @@ def check_host_keys() -> None:
 
     prepare_and_check.checks = True  # type: ignore[attr-defined]
     dvc_ssh.SSHFileSystem._prepare_credentials = prepare_and_check
-
-
-def main() -> int:
-    check_host_keys()
-    from dvc.cli import main as dvc
-
-    return int(dvc(sys.argv[1:]) or 0)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-    sys.exit(main())

@@ -6,8 +6,6 @@ import csv
 import hashlib
 import json
 import os
-import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,11 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.config import Config, load_config
+from ..reporting.exhibits import TABLES
 from . import dvc, ledger
-from .hashes import Hashes
 from .ledger import Made
 from .record import Here
-from .stages import git, tracked
+from .stages import git, shown, tracked
 
 
 @dataclass
@@ -56,81 +54,76 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     c = load_config(config)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
-    found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
     here = Here(tracked(config))
-    others, waiting, seen = _others(cells, c), [path], {path}
-    records: dict[str, str] = {}  # phase -> object of its record
-    behind: dict[str, Made] = {}
-    for artefact in waiting:
-        made = _made(here, artefact)
-        if made is None:
-            raise UserError(
-                f"nothing is known of how {artefact} was made; 'snakemake {artefact} --configfile {config} --force "
-                "--cores 1' makes it again"
-            )
-        behind[artefact] = made
-        wanted = here.wanted.get(artefact)
-        changed = "not made by this configuration any more"
-        if wanted:
-            changed = ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
-        found.artefacts.append(
-            {
-                "path": artefact,
-                "sha256": made.sha256,
-                "rule": made.making.rule,
-                "command": made.making.shellcmd,
-                "params": ledger.params_by_name(made.making.params),
-                "changed": changed,
-            }
-        )
-        phase = here.t.phase_of(artefact)
-        if phase and phase.name in here.recorded:
-            records[phase.name] = here.recorded[phase.name].get(here.t.record(phase.name).as_posix(), "")
-        if made.environment and phase:
-            known = found.environment.setdefault(phase.name, [])
-            known += [made.environment] if made.environment not in known else []
+    found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
+    others = _others(cells, c)
+    behind = {path: _made(here, path, config)}
+    waiting = [path]
+    for artefact in waiting:  # nearest first; it grows
+        made = behind[artefact]
+        found.artefacts.append(_artefact(here, artefact, made))
+        _origin(Path(artefact), found)
         for i in dict.fromkeys(made.making.input):
-            if i in seen or _is_of(i, others, c.results):
+            if i in behind or i in found.given or _is_of(i, others, c.results):
                 continue
-            seen.add(i)
-            if here.book.get(i) or i in here.wanted:
+            if artefact == path and _of_another_table(i, path, c.results):
+                continue
+            if i in here.book or i in here.wanted:
+                behind[i] = _made(here, i, config)
                 waiting.append(i)
             else:
                 found.given[i] = made.making.inputs[i]
-                if here.sha_of(i) != found.given[i]:
-                    found.changed.append(i)
-    _add_notes(found, records, here.hashes)
     found.given = dict(sorted(found.given.items()))
-    found.code = _code(found, records, here)
-    for a in found.artefacts:
-        _origin(Path(a["path"]), found)
-    found.again = _again(found, behind, config)
+    found.changed = [p for p, sha in found.given.items() if here.sha_of(p) != sha]
+    found.environment = _environments(here, behind)
+    found.code = _code(found, here)
+    first = sorted(p for p, made in behind.items() if behind.keys().isdisjoint(made.making.input))
+    options = f"--profile workflow/profiles/default --configfile {config}"
+    found.again = f"snakemake {path} {options} --forcerun {' '.join(first)}"
     return found
 
 
-def _made(here: Here, path: str) -> Made | None:
-    """What is known of the file that is here; else, of what its record says."""
+def _made(here: Here, path: str, config: str | Path) -> Made:
+    """What is known of the file that is here; else, of what its record says. UserError where nothing is."""
     known = here.book.get(path, [])
     if os.path.isfile(path):
         known = [m for m in known if m.sha256 == here.hashes.sha256(path)]
     proof = here.proof(path)[0] if path in here.wanted else None
-    return proof or (known[-1] if known else None)
+    if proof is None and not known:
+        raise UserError(
+            f"nothing is known of how {path} was made; 'snakemake {path} --configfile {config} --force --cores 1' "
+            "makes it again"
+        )
+    return proof or known[-1]
 
 
-def _add_notes(found: Explained, records: dict[str, str], hashes: Hashes) -> None:
-    """Environments of phases that were made elsewhere, from the notes that came with a pull."""
-    if unknown := {phase: md5 for phase, md5 in records.items() if md5 and phase not in found.environment}:
-        store = dvc.Store(hashes)
-        for phase, md5 in unknown.items():
-            if known := store.note(md5):
-                found.environment[phase] = known
+def _artefact(here: Here, path: str, made: Made) -> dict[str, Any]:
+    changed = "not made by this configuration any more"
+    if wanted := here.wanted.get(path):
+        changed = ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
+    how = made.making
+    params = ledger.params_by_name(how.params)
+    about = {"rule": how.rule, "command": how.shellcmd, "params": params, "changed": changed}
+    return {"path": path, "sha256": made.sha256, **about}
 
 
-def _again(found: Explained, behind: dict[str, Made], config: str | Path) -> str:
-    """One command that makes the table again, and before it all that is behind the number."""
-    first = [path for path, made in behind.items() if behind.keys().isdisjoint(made.making.input)]
-    options = f"--profile workflow/profiles/default --configfile {config}"
-    return f"snakemake {found.table} {options} --forcerun {' '.join(sorted(first))}"
+def _environments(here: Here, behind: dict[str, Made]) -> dict[str, list[dict[str, str]]]:
+    """Of each phase; where it was made elsewhere, from the notes that came with a pull."""
+    found: dict[str, list[dict[str, str]]] = {}
+    store = dvc.Store(here.hashes) if here.recorded else None
+    for path, made in behind.items():
+        if (phase := here.t.phase_of(path)) is None:
+            continue
+        notes = store.note(_record_of(here, phase.name)) if store else []
+        known = [made.environment] if made.environment else notes
+        own = found.setdefault(phase.name, [])
+        own += [environment for environment in known if environment not in own]
+    return {name: known for name, known in found.items() if known}
+
+
+def _record_of(here: Here, phase: str) -> str:
+    """The object of a phase's record; "" where it is not recorded."""
+    return here.recorded.get(phase, {}).get(here.t.record(phase).as_posix(), "")
 
 
 def _row(path: Path, row: str) -> dict[str, str]:
@@ -164,10 +157,8 @@ def _row(path: Path, row: str) -> dict[str, str]:
             if len({tuple(r[k] for k in differ) for r in matching}) == len(matching):
                 break
             if len(values := list(dict.fromkeys(r[key] for r in matching))) > 1:
-                differ[key] = values
-        still = "; ".join(
-            f"{key} ({', '.join(values[:6])}{', …' * (len(values) > 6)})" for key, values in differ.items()
-        )
+                differ[key] = [*values[:6], *["…"] * (len(values) > 6)]
+        still = "; ".join(f"{key} ({', '.join(values)})" for key, values in differ.items())
         raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {still}")
     return matching[0]
 
@@ -203,41 +194,35 @@ def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
     return any(names & other for key, other in others.items() if key != "shots" or phase == "adapter")
 
 
-def _code(found: Explained, records: dict[str, str], here: Here) -> str:
+def _of_another_table(path: str, table: str, results: Path) -> bool:
+    """One job makes all tables; each shows some phases, as its module says."""
+    exhibit = TABLES.get(Path(table).stem)
+    if exhibit is None or not Path(path).is_relative_to(results):
+        return False
+    phase = Path(path).relative_to(results).parts[0]
+    return phase not in exhibit.phases and any(phase in other.phases for other in TABLES.values())
+
+
+def _code(found: Explained, here: Here) -> str:
     """The commit that recorded the table's phase, and whether it holds the code that the record speaks of."""
     sources = {p: sha for p, sha in found.given.items() if p.endswith(".py")}
+    said = f"{len(sources)} source files"
     phase = here.t.phase_of(found.table)
-    record = records.get(phase.name, "") if phase else ""
-    if not record:
-        return f"{len(sources)} source files, not recorded in DVC"
+    if phase is None or not (record := _record_of(here, phase.name)):
+        return f"{said}, not recorded in DVC"
     try:
-        log = git(
-            "log", "--reverse", "--format=%h of %cs, %s", f"-S{record}", "--", str(here.t.lock)
-        ).decode()
+        log = git("log", "--reverse", "--format=%h", f"-S{record}", "--", str(here.t.lock)).decode().split()
     except (OSError, UserError):
-        return f"{len(sources)} source files, no Git here"
-    if not log.strip():
-        return f"{len(sources)} source files, recorded and not committed yet"
-    commit = log.splitlines()[0]
-    held = _hashes_at(commit.split()[0], sources)
-    if other := sorted(p for p, sha in sources.items() if held.get(p) != sha):
-        return f"{len(sources)} source files, recorded by commit {commit}, which holds another {', '.join(other[:3])}"
-    return f"{len(sources)} source files, as in commit {commit}"
-
-
-def _hashes_at(commit: str, paths: Iterable[str]) -> dict[str, str]:
-    """sha256 of files as a commit holds them."""
-    names = list(paths)
-    asked = "".join(f"{commit}:./{p}\n" for p in names).encode()
-    out = subprocess.run(["git", "cat-file", "--batch"], input=asked, capture_output=True, check=False).stdout
-    found, at = {}, 0
-    for name in names:
-        end = out.index(b"\n", at)
-        head, at = out[at:end].split(), end + 1
-        if head[-1] != b"missing":
-            size = int(head[-1])
-            found[name], at = hashlib.sha256(out[at : at + size]).hexdigest(), at + size + 1
-    return found
+        return f"{said}, no Git here"
+    if not log:
+        return f"{said}, recorded and not committed yet"
+    other = [
+        p for p, sha in sources.items() if hashlib.sha256(shown(log[0], Path(p)) or b"").hexdigest() != sha
+    ]
+    about = git("log", "-1", "--format=%h of %cs, %s", log[0]).decode().strip()
+    if other:
+        return f"{said}, recorded by commit {about}, which holds another {', '.join(sorted(other)[:3])}"
+    return f"{said}, as in commit {about}"
 
 
 def _origin(path: Path, found: Explained) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..foundation.artifacts import write_text
 
@@ -18,17 +19,21 @@ class Hashes:
     """md5 (what DVC compares) and sha256 (what records hold) of files, both in one reading."""
 
     def __init__(self) -> None:
-        self._path = STATE / "hashes.json"
-        self._known: dict[str, list[int | str]] = {}
+        self._path = STATE / "sums.json"
+        self._known: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError):
             self._known = json.loads(self._path.read_text())
         self._changed = False
 
     def md5(self, path: str) -> str:
-        return self._both(path)[0]
+        return self._sum(path, "md5", _both)
 
     def sha256(self, path: str) -> str:
-        return self._both(path)[1]
+        return self._sum(path, "sha256", _both)
+
+    def etag(self, path: str, part: int) -> str:
+        """S3's name for the content of a file that was sent in parts of so many bytes."""
+        return self._sum(path, f"parts of {part}", lambda path, name: {name: _etag(path, part)})
 
     def save(self) -> None:
         if self._changed:
@@ -38,21 +43,36 @@ class Hashes:
     def moved(self, path: str) -> None:
         """The file got another time by our own hand: what is known of its content still holds."""
         if path in self._known:
-            self._known[path][:4] = stamp(path)
+            self._known[path]["stamp"] = stamp(path)
             self._changed = True
 
-    def _both(self, path: str) -> tuple[str, str]:
+    def _sum(self, path: str, name: str, compute: Callable[[str, str], dict[str, str]]) -> str:
         now = stamp(path)
         known = self._known.get(path)
-        if known is None or known[:4] != now:
-            md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-            with open(path, "rb") as stream:
-                while block := stream.read(1 << 20):
-                    md5.update(block)
-                    sha.update(block)
-            known = self._known[path] = [*now, md5.hexdigest(), sha.hexdigest()]
+        if known is None or known["stamp"] != now:
+            known = self._known[path] = {"stamp": now}
+        if name not in known:
+            known.update(compute(path, name))
             self._changed = True
-        return str(known[4]), str(known[5])
+        return str(known[name])
+
+
+def _both(path: str, _: str) -> dict[str, str]:
+    md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            md5.update(block)
+            sha.update(block)
+    return {"md5": md5.hexdigest(), "sha256": sha.hexdigest()}
+
+
+def _etag(path: str, part: int) -> str:
+    """The md5 of the md5 of each part, and how many parts there are."""
+    sums = []
+    with open(path, "rb") as stream:
+        while block := stream.read(part):
+            sums.append(hashlib.md5(block, usedforsecurity=False).digest())
+    return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
 
 
 def stamp(path: str) -> list[int]:
@@ -61,9 +81,12 @@ def stamp(path: str) -> list[int]:
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
 
 
-def folder_md5(files: Mapping[str, str]) -> str:
-    """DVC's hash of a folder from the md5 of each file in it, named relative to the folder."""
+def folder_list(files: Mapping[str, str]) -> bytes:
+    """What DVC stores of a folder. files: path relative to the folder -> md5."""
     listing = [{"md5": files[p], "relpath": p} for p in sorted(files)]
-    return (
-        hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-    )
+    return json.dumps(listing, sort_keys=True).encode()
+
+
+def folder_md5(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder."""
+    return f"{hashlib.md5(folder_list(files), usedforsecurity=False).hexdigest()}.dir"

@@ -8,13 +8,14 @@ and of the tree that are here is compared before it is believed. `snakemake --to
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..foundation.artifacts import write_json
+from ..foundation.artifacts import write_text
 from ..pipeline.environment import PACKAGES
 from .hashes import STATE, Hashes, stamp
-from .snakemake import KNOWN_FORMAT, Job, Making, making
+from .snakemake import KNOWN_FORMAT, Making, making
 
 LEDGER = STATE / "made.jsonl"
 
@@ -75,9 +76,8 @@ def shrink(book: Book) -> None:
     """Forget what is neither here nor among the last few makings of a file, when the ledger has grown large."""
     if not LEDGER.is_file() or LEDGER.stat().st_size < 30_000_000:
         return
-    rows = [(path, m) for path, makings in book.items() if os.path.exists(path) for m in makings[-3:]]
     LEDGER.unlink()
-    for path, m in rows:
+    for path, m in [(p, m) for p, makings in book.items() if os.path.exists(p) for m in makings[-3:]]:
         add({path: m.sha256}, m.making, m.environment, m.doubt)
 
 
@@ -100,38 +100,36 @@ class Watch:
 
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """state: what the configuration held when the parameters of the jobs were read from it (state_of)."""
-        self._config, self._state = config, state
-        self._hashes, self._read = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
+        self._config, self._state = str(config), state
+        self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
         self._where = environment(workflow.local_exec)
         persistence, dag = workflow.persistence, workflow.dag
         started, finish = persistence.started, dag.finish
 
         def note_start(job: Any, *more: Any, **named: Any) -> Any:
-            with suppress(OSError):
-                read = inputs_of(job, self._hashes)
-                # of a link into a cache another clone may change the time
-                own = (p for p in (*read, str(config)) if os.lstat(p).st_nlink == 1 and not os.path.islink(p))
-                stamps = {p: stamp(p) for p in own}
-                self._read[str(job.output[0]) if job.output else ""] = (
-                    read,
-                    stamps,
-                    state_of(config) == self._state,
-                )
+            if job.output:
+                with suppress(OSError):  # then nothing is known of it, and so below
+                    self._start(job)
             return started(job, *more, **named)
 
         async def note_end(job: Any, *more: Any, **named: Any) -> Any:
             for member in job if job.is_group() else [job]:
-                with suppress(OSError):  # then nothing is known of it
-                    self._finished(member, making(member, persistence))
+                if member.output and str(member.output[0]) in self._began:
+                    with suppress(OSError):
+                        self._end(member, making(member, persistence))
             return await finish(job, *more, **named)
 
         persistence.started, dag.finish = note_start, note_end
 
-    def _finished(self, job: Any, made: Making) -> None:
-        known = self._read.get(str(job.output[0])) if job.output else None
-        if known is None:
-            return
-        before, stamps, planned = known
+    def _start(self, job: Any) -> None:
+        read = inputs_of(job, self._hashes)
+        # of a link into a cache another clone may change the time
+        own = [p for p in (*read, self._config) if os.lstat(p).st_nlink == 1 and not os.path.islink(p)]
+        planned = state_of(self._config) == self._state
+        self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
+
+    def _end(self, job: Any, made: Making) -> None:
+        before, stamps, planned = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
         changed = sorted(p for p in before if before[p] != after.get(p))
         # what was written meanwhile may have held something else, even if it is as before again
@@ -140,7 +138,7 @@ class Watch:
         if not doubt and not (planned and state_of(self._config) == self._state):
             doubt = f"{self._config} changed since the run was planned"
         outputs = {str(p): self._hashes.sha256(str(p)) for p in job.output}
-        add(outputs, Making(**{**vars(made), "inputs": before}), self._where, doubt)
+        add(outputs, replace(made, inputs=before), self._where, doubt)
         self._hashes.save()
 
 
@@ -161,33 +159,18 @@ def state_of(config: str | Path) -> str:
 
 
 def dump(files: Mapping[str, Made]) -> dict[str, Any]:
-    """The document of results/provenance/{phase}.json; what files share is written once."""
-    inputs = {p: sha for made in files.values() for p, sha in made.making.inputs.items()}
-    shared: dict[str, set[str]] = {}
-    for made in files.values():
-        own = set(made.making.input)
-        shared[made.making.rule] = shared.get(made.making.rule, own) & own
-    rules = {
-        rule: {
-            "code": next(m.making.code for m in files.values() if m.making.rule == rule),
-            "input": sorted(common),
-        }
-        for rule, common in sorted(shared.items())
-    }
-    return {
-        "format": KNOWN_FORMAT,
-        "rules": rules,
-        "files": {path: _dump(made, shared) for path, made in sorted(files.items())},
-        "inputs": dict(sorted(inputs.items())),
-    }
+    """The document of results/provenance/{phase}.json: every job once, and the sha256 of all inputs once.
 
-
-def _dump(made: Made, shared: Mapping[str, set[str]]) -> dict[str, Any]:
-    m = made.making
-    own = [p for p in m.input if p not in shared[m.rule]]
-    twice = sorted(p for p in shared[m.rule] if m.input.count(p) > 1)  # Snakemake compares the list
-    found = {"sha256": made.sha256, "rule": m.rule, "shellcmd": m.shellcmd, "input": own, "twice": twice}
-    return {**found, "params": list(m.params), "log": list(m.log), "benchmark": m.benchmark}
+    It says nothing of time and machine, so that the same bytes from elsewhere have the same record.
+    """
+    jobs: dict[str, dict[str, Any]] = {}
+    inputs: dict[str, str] = {}
+    for path, made in sorted(files.items()):
+        how = {name: value for name, value in vars(made.making).items() if name != "inputs"}
+        inputs |= made.making.inputs
+        job = jobs.setdefault(json.dumps(how), {"outputs": {}, "making": how})
+        job["outputs"][path] = made.sha256
+    return {"format": KNOWN_FORMAT, "jobs": list(jobs.values()), "inputs": dict(sorted(inputs.items()))}
 
 
 def load(document: Any) -> dict[str, Made]:
@@ -198,15 +181,12 @@ def load(document: Any) -> dict[str, Made]:
                 f"the record is of format {document['format']}, known here is {KNOWN_FORMAT}; "
                 "install the versions of constraints.txt"
             )
-        found = {}
-        for path, f in document["files"].items():
-            rule = document["rules"][f["rule"]]
-            input = tuple(sorted([*rule["input"], *f["twice"], *f["input"]]))
-            sums = {p: document["inputs"][p] for p in input}
-            lists = (input, tuple(f["params"]), tuple(f["log"]))
-            found[path] = Made(
-                f["sha256"], Making(f["rule"], rule["code"], f["shellcmd"], *lists, f["benchmark"], sums)
-            )
+        found: dict[str, Made] = {}
+        sums = document["inputs"]
+        for job in document["jobs"]:
+            how = job["making"]
+            made = Making.read({**how, "inputs": {p: sums[p] for p in how["input"] if p in sums}})
+            found |= {path: Made(sha, made) for path, sha in job["outputs"].items()}
         return found
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError("the record is damaged") from error
@@ -214,11 +194,17 @@ def load(document: Any) -> dict[str, Made]:
 
 def write_record(path: Path, files: Mapping[str, Made]) -> None:
     """Write the record of a phase, unless it is there already."""
-    document = dump(files)
-    with suppress(OSError, ValueError):
-        if json.loads(path.read_text(encoding="utf-8")) == document:
-            return
-    write_json(path, document)
+    text = json.dumps(dump(files), indent=1) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def read_record(path: Path) -> dict[str, Made]:
+    """Of a file; UserError where it cannot be read."""
+    try:
+        return load(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the record {path} cannot be read") from error
 
 
 # ---- does a statement speak of this tree?
@@ -247,19 +233,13 @@ def why_not(made: Made, wanted: Making, sha_of: Mapping[str, str]) -> str:
 
 def changed_params(old: Iterable[str], new: Iterable[str]) -> list[str]:
     """Keys of the configuration whose values differ, each with both values."""
-    before, now = params_by_name(old), params_by_name(new)
-    absent = "not there"
-    return [
-        f"{key} {before.get(key, absent)} → {now.get(key, absent)}"
-        for key in {**before, **now}
-        if before.get(key, absent) != now.get(key, absent)
-    ]
+    before, now, absent = params_by_name(old), params_by_name(new), "not there"
+    pairs = [(key, before.get(key, absent), now.get(key, absent)) for key in {**before, **now}]
+    return [f"{key} {then} → {value}" for key, then, value in pairs if then != value]
 
 
 def params_by_name(params: Iterable[str]) -> dict[str, Any]:
     """The parameters that have names: what `reads` of a rule gave, as Snakemake keeps it."""
-    import ast
-
     found: dict[str, Any] = {}
     for param in params:
         with suppress(ValueError, SyntaxError):
@@ -267,8 +247,3 @@ def params_by_name(params: Iterable[str]) -> dict[str, Any]:
             if isinstance(value, dict) and all(isinstance(key, str) for key in value):
                 found |= value
     return found
-
-
-def wanted_by_path(jobs: Iterable[Job]) -> dict[str, Making]:
-    """How each file of the plan is to be made."""
-    return {path: job.making for job in jobs for path in job.outputs}

@@ -17,47 +17,63 @@ from ..foundation.artifacts import write_bytes, write_text
 from ..pipeline.phase_list import FILE, Phase, phases
 from . import dvc, ledger
 from .hashes import STATE, Hashes, folder_md5
-from .ledger import Book, Made
+from .ledger import Made
 from .snakemake import Job, Records, plan
 from .stages import Tracked, git, in_conflict, is_in, option, renew_yaml, shown, tracked, why_untracked
 
 PLANS = ("Snakefile", "workflow/", "src/")
 ASIDE = Path("results-set-aside")
 UNKNOWN = "not made by a run that was seen to its end"
+OTHER_BYTES = "not the bytes that were made"
 
 
 @dataclass
 class State:
-    """One phase as it is here. files: what is proven; problems: file -> why it is not; extra: files no job makes."""
+    """One phase as it is here. files: what is proven; problems: file -> why it is not; extra: files no job makes;
+    waits: phases before it that are not whole."""
 
     phase: Phase
     outputs: list[str]
     files: dict[str, Made] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     extra: list[str] = field(default_factory=list)
-    waits: list[str] = field(default_factory=list)  # phases before it that are not whole
+    waits: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        return bool(self.outputs) and not (self.problems or self.extra or self.waits)
+        return not (self.problems or self.extra or self.waits)
+
+    def why(self, t: Tracked) -> str:
+        """Why it is not recorded, and what to type where a run alone does not help."""
+        if self.problems:
+            said = "; ".join(
+                f"{some([p for p, why in self.problems.items() if why == reason])} {reason}"
+                for reason in dict.fromkeys(self.problems.values())
+            )
+            again = [p for p, why in self.problems.items() if why in (UNKNOWN, OTHER_BYTES)][:5]
+            command = f"snakemake {' '.join(again)} --configfile {t.config} --force --cores 1"
+            return f"{said}; '{command}' makes it again" if again else said
+        if self.extra:
+            return (
+                f"{some(self.extra)} is not made by this configuration; 'coder-clip record{option(t)} --set-aside' "
+                f"moves it to {ASIDE}/"
+            )
+        return f"waits for {', '.join(self.waits)}"
 
 
 class Here:
     """What the plan wants, what is here, and what is known of it. Changes nothing."""
 
-    def __init__(self, t: Tracked, jobs: list[Job] | None = None, hashes: Hashes | None = None) -> None:
-        self.t, self.hashes = t, hashes or Hashes()
+    def __init__(self, t: Tracked, jobs: list[Job] | None = None) -> None:
+        self.t, self.hashes = t, Hashes()
         self.jobs = plan(t.config) if jobs is None else jobs
-        self.wanted = ledger.wanted_by_path(self.jobs)
-        self.local, self.book = ledger.read_ledger(), Book()
+        self.wanted = {path: job.making for job in self.jobs for path in job.outputs}
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
-        for path, makings in (
-            *self.local.items(),
-            *((p, [m]) for p, m in recorded_files(t, self.hashes).items()),
-        ):
-            self.book.setdefault(path, []).extend(makings)
+        self.book = ledger.read_ledger()
+        for path, made in recorded_files(t, self.hashes).items():
+            self.book.setdefault(path, []).append(made)
         self._marked = Records().incomplete(self.wanted)
         self._proofs: dict[str, tuple[Made | None, str]] = {}
 
@@ -67,30 +83,6 @@ class Here:
             return self.hashes.sha256(path)
         made = self.proof(path)[0] if path in self.wanted else None
         return made.sha256 if made else ""
-
-    def states(self) -> list[State]:
-        """Every phase of the plan, in order."""
-        found: list[State] = []
-        for phase in phases():
-            outs = self.t.outs(phase)
-            outputs = sorted(path for path in self.wanted if any(is_in(path, out) for out in outs))
-            if not outputs:
-                continue
-            state = State(phase, outputs)
-            for path in outputs:
-                proof, why = self.proof(path)
-                if why:
-                    state.problems[path] = why
-                elif proof:
-                    state.files[path] = proof
-            below = [p for out in outs[:-1] for p in dvc.files_below(out)]
-            state.extra = sorted(set(below) - set(outputs))
-            read = {p for path in outputs for p in self.wanted[path].input}
-            before = [s for s in found if not read.isdisjoint(s.outputs)]
-            absent = {s.phase.name for s in before for p in s.outputs if p in read and not os.path.exists(p)}
-            state.waits = [s.phase.name for s in before if not s.whole or s.phase.name in absent]
-            found.append(state)
-        return found
 
     def proof(self, path: str) -> tuple[Made | None, str]:
         """The statement that proves a file, and what stands against it all the same; or why there is none."""
@@ -105,10 +97,10 @@ class Here:
         elif path in self._marked:
             return None, "half written or being written"
         else:
-            sha = self.hashes.sha256(path)
-            if not (of_these_bytes := [made for made in known if made.sha256 == sha]):
-                return None, "not the bytes that were made" if known else UNKNOWN
-            known = of_these_bytes
+            here = [made for made in known if made.sha256 == self.hashes.sha256(path)]
+            if not here:
+                return None, OTHER_BYTES if known else UNKNOWN
+            known = here
         wanted, why = self.wanted[path], ""
         sums = {p: self.sha_of(p) for p in wanted.input}
         for made in reversed(known):
@@ -118,21 +110,50 @@ class Here:
             why = why or reason
         return None, against or why
 
+    def states(self) -> list[State]:
+        """Every phase of the plan, in order."""
+        found: list[State] = []
+        for phase in phases():
+            outputs = sorted(path for path in self.wanted if self.t.phase_of(path) == phase)
+            if not outputs:
+                continue
+            state = State(phase, outputs)
+            for path in outputs:
+                made, why = self.proof(path)
+                if why:
+                    state.problems[path] = why
+                elif made:
+                    state.files[path] = made
+            there = (p for out in self.t.outs(phase)[:-1] for p in dvc.files_below(out))
+            state.extra = sorted(set(there) - set(outputs))
+            read = {p for path in outputs for p in self.wanted[path].input}
+            for before in found:
+                needed = read.intersection(before.outputs)
+                if needed and not (before.whole and all(map(os.path.exists, needed))):
+                    state.waits.append(before.phase.name)
+            found.append(state)
+        return found
+
+    def hashes_of_outs(self, state: State) -> dict[str, str]:
+        """What dvc.lock should say of each out of a phase that is whole."""
+        found, record = {}, self.t.record(state.phase.name).as_posix()
+        for out in self.t.outs(state.phase):
+            files = [p for p in (*state.outputs, record) if is_in(p, out) and os.path.isfile(p)]
+            sums = {p.removeprefix(f"{out}/"): self.hashes.md5(p) for p in files}
+            if files:
+                found[out] = sums[out] if files == [out] else folder_md5(sums)
+        return found
+
 
 def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Made]:
     """What the records say that are here and are those of dvc.lock."""
-    import json
-
     found: dict[str, Made] = {}
-    try:
-        locked_now = t.recorded()
-    except UserError:
-        return {}
-    for phase, outs in locked_now.items():
-        path = t.record(phase)
-        with suppress(OSError, ValueError, UserError):
-            if hashes.md5(str(path)) == outs.get(path.as_posix()):
-                found |= ledger.load(json.loads(path.read_text(encoding="utf-8")))
+    with suppress(UserError):
+        for phase, outs in t.recorded().items():
+            path = t.record(phase)
+            with suppress(OSError, UserError):
+                if hashes.md5(str(path)) == outs.get(path.as_posix()):
+                    found |= ledger.read_record(path)
     return found
 
 
@@ -148,10 +169,8 @@ class Outcome:
     share: list[str] = field(default_factory=list)
 
     def lines(self, t: Tracked) -> list[str]:
-        found = list(self.notes)
-        found += [
-            f"phase {n} is not recorded: {why}" for n, why in self.refused.items() if n not in self.ahead
-        ]
+        refused = {name: why for name, why in self.refused.items() if name not in self.ahead}
+        found = [*self.notes, *(f"phase {name} is not recorded: {why}" for name, why in refused.items())]
         if self.ahead:
             found.append(f"not made yet, so not recorded: {', '.join(self.ahead)}")
         if self.changed:
@@ -163,10 +182,13 @@ class Outcome:
         return found
 
 
-def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcome]:
+def record(
+    config: str | Path, set_aside: bool = False, jobs: list[Job] | None = None
+) -> tuple[Tracked, Outcome]:
     """Record every phase that is whole, and no other.
 
-    set_aside: move files that no job makes out of the phases' folders first.
+    set_aside: move files that no job makes out of the phases' folders first. jobs: the plan, where it was made just
+    now and had nothing to run; then DVC is asked only if something is not recorded.
     Under `dvc repro` (DVC_STAGE) DVC records by itself: then only the record of its stage is written, and an incomplete
     phase is an error, which stops DVC. UserError where nothing can be recorded at all.
     """
@@ -177,86 +199,77 @@ def record(config: str | Path, set_aside: bool = False) -> tuple[Tracked, Outcom
             f"results are not recorded: coder_clip runs from {code} and not from ./src; 'make install' here, and use "
             ".venv/bin (or 'source .venv/bin/activate')"
         )
-    t = tracked(config)
-    driven = os.environ.get("DVC_STAGE", "").split(":")[-1]
+    t, outcome = tracked(config), Outcome()
     with locked():
-        outcome = Outcome()
-        if in_conflict(t.lock):
-            t.recorded()  # says so
-        entries = _repaired(t, outcome)
+        _repair(t, outcome)
         asked = _asked(t)
-        here = Here(t)
-        if not driven and renew_yaml(t, here.jobs) and entries:
-            outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
-        states = here.states()
-        if driven or set_aside:
-            for state in states:
-                if state.extra and (set_aside or state.phase.name == driven):
-                    outcome.notes.append(aside(state.extra, "not made by this configuration"))
-            states = here.states()
-        before = {name: dict(outs) for name, outs in here.recorded.items()}
-        for state in states:
-            if state.whole or (driven and not state.problems and state.phase.name == driven):
-                continue
-            outcome.refused[state.phase.name] = _why(state, t)
-            if state.phase.name not in before and not any(map(os.path.exists, state.outputs)):
-                outcome.ahead.append(state.phase.name)
-        whole = [s for s in states if s.phase.name not in outcome.refused]
-        if driven:
-            if driven in outcome.refused:
-                raise UserError(f"phase {driven} is not complete: {outcome.refused[driven]}")
-            whole, outcome.refused, outcome.ahead = [s for s in whole if s.phase.name == driven], {}, []
-            if before.get(driven) == hashes_of_outs(t, whole[0], here.hashes):
-                target = whole[0].phase.target
-                outcome.notes.append(
-                    f"phase {driven} is what it was; 'snakemake {target} --forceall --configfile {t.config} --cores 1' "
-                    "makes it again all the same"
-                )
-        for state in whole:
-            ledger.write_record(t.record(state.phase.name), state.files)
-        if whole and not driven:
-            _commit(t, whole, here.hashes, asked)
-            after = t.recorded()
-            outcome.recorded = [s.phase.name for s in whole]
-            outcome.changed = [n for n in outcome.recorded if before.get(n) != after[n]]
-            outcome.share = _to_share(t, here)
-            remember(t)
-        ledger.shrink(here.local)
+        here = Here(t, jobs)
+        if driven := os.environ.get("DVC_STAGE", "").split(":")[-1]:
+            _record_stage(here, driven, outcome)
+        else:
+            _record_all(here, outcome, asked, set_aside, idle=jobs is not None)
+        ledger.shrink(here.book)
         here.hashes.save()
     return t, outcome
 
 
-def _repaired(t: Tracked, outcome: Outcome) -> dict[str, object]:
-    """The entries of dvc.lock; those of the last commit where a write was cut short."""
-    try:
-        return t.entries()
-    except UserError:
-        committed = shown("HEAD", t.lock)
-        if committed is None:
-            t.lock.unlink()
-        else:
-            write_bytes(t.lock, committed)
-        outcome.notes.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
-        return t.entries()
+def _record_all(here: Here, outcome: Outcome, asked: list[bytes], set_aside: bool, idle: bool) -> None:
+    t, before = here.t, here.recorded
+    renewed = renew_yaml(t, here.jobs)
+    if renewed and before:
+        outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
+    states = here.states()
+    if set_aside:
+        outcome.notes += [aside(s.extra, "not made by this configuration") for s in states if s.extra]
+        states = here.states()
+    for state in states:
+        name = state.phase.name
+        if not state.whole:
+            outcome.refused[name] = state.why(t)
+            if name not in before and not any(map(os.path.exists, state.outputs)):
+                outcome.ahead.append(name)
+    whole = [s for s in states if s.whole]
+    for state in whole:
+        ledger.write_record(t.record(state.phase.name), state.files)
+    outs = {s.phase.name: here.hashes_of_outs(s) for s in whole}
+    if not whole or (idle and not renewed and all(before.get(name) == of for name, of in outs.items())):
+        return
+    _commit(here, whole, outs, asked)
+    outcome.recorded = list(outs)
+    outcome.changed = [name for name, of in outs.items() if before.get(name) != of]
+    outcome.share = _to_share(here)
+    remember(t)
 
 
-def _why(state: State, t: Tracked) -> str:
-    if state.problems:
-        reasons: dict[str, list[str]] = {}
-        for path, why in state.problems.items():
-            reasons.setdefault(why, []).append(path)
-        said = "; ".join(f"{some(paths)} {why}" for why, paths in reasons.items())
-        remake = [
-            p for p, why in state.problems.items() if why == UNKNOWN or why.startswith("not the bytes")
-        ][:5]
-        again = f"; 'snakemake {' '.join(remake)} --configfile {t.config} --force --cores 1' makes it again"
-        return said + (again if remake else "")
-    if state.extra:
-        return (
-            f"{some(state.extra)} is not made by this configuration; 'coder-clip record{option(t)} --set-aside' moves "
-            f"it to {ASIDE}/"
+def _record_stage(here: Here, name: str, outcome: Outcome) -> None:
+    """For `dvc repro`, which calls it after a stage's jobs."""
+    state = next((s for s in here.states() if s.phase.name == name), None)
+    if state and state.extra:
+        outcome.notes.append(aside(state.extra, "not made by this configuration"))
+        state.extra = []
+    if state is None or state.problems:
+        raise UserError(f"phase {name} is not complete: {state.why(here.t) if state else 'it has no jobs'}")
+    ledger.write_record(here.t.record(name), state.files)
+    if here.recorded.get(name) == here.hashes_of_outs(state):
+        outcome.notes.append(
+            f"phase {name} is what it was; 'snakemake {state.phase.target} --forceall --configfile {here.t.config} "
+            "--cores 1' makes it again all the same"
         )
-    return f"waits for {', '.join(state.waits)}"
+
+
+def _repair(t: Tracked, outcome: Outcome) -> None:
+    """Where a write of dvc.lock was cut short, bring back the last commit's. UserError for one in conflict."""
+    if in_conflict(t.lock):
+        t.entries()  # says so
+    with suppress(UserError):
+        t.entries()
+        return
+    if (committed := shown("HEAD", t.lock)) is None:
+        t.lock.unlink()
+    else:
+        write_bytes(t.lock, committed)
+    outcome.notes.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
+    t.entries()
 
 
 def _asked(t: Tracked) -> list[bytes]:
@@ -264,95 +277,63 @@ def _asked(t: Tracked) -> list[bytes]:
     return [Path(t.config).read_bytes(), FILE.read_bytes()]
 
 
-def _edited(whole: list[State], hashes: Hashes) -> str:
-    """An input that does not hold any more what the statements say; "" where all do."""
-    inputs = {item for s in whole for m in s.files.values() for item in m.making.inputs.items()}
-    return next((p for p, sha in sorted(inputs) if os.path.isfile(p) and hashes.sha256(p) != sha), "")
-
-
-def _commit(t: Tracked, whole: list[State], hashes: Hashes, asked: list[bytes]) -> None:
+def _commit(here: Here, whole: list[State], outs: dict[str, dict[str, str]], asked: list[bytes]) -> None:
     """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not.
 
     DVC hashes sources and parameters anew: edited since, they would stand beside results of what they held before.
     """
+    t = here.t
     before = t.lock.read_bytes() if t.lock.is_file() else None
-    outs = {s.phase.name: hashes_of_outs(t, s, hashes) for s in whole}
-    cached = {
-        out: oid for s in whole for out, oid in outs[s.phase.name].items() if out not in t.keeps(s.phase)
-    }
-    addresses = [t.address(s.phase.name) for s in whole]
     try:
-        dvc.commit(addresses)
-        store = dvc.Store(hashes)
-        if bad := store.repair(cached):
-            raise UserError(
-                f"DVC did not record ({some(bad)} is not in its cache). Nothing is lost: "
-                "'coder-clip record' tries again"
-            )
+        dvc.commit(t.address(name) for name in outs)
+        store = dvc.Store(here.hashes)
+        if bad := store.repair(
+            {out: oid for of in outs.values() for out, oid in of.items() if out not in t.kept}
+        ):
+            raise UserError(f"DVC did not record ({some(bad)} is not in its cache). {dvc.AGAIN}")
         after = t.recorded()
         swapped = [f"files of {name}" for name, of in outs.items() if after.get(name) != of]
-        swapped += [edited] if (edited := _edited(whole, hashes)) else []
+        inputs = {item for s in whole for made in s.files.values() for item in made.making.inputs.items()}
+        swapped += [p for p, sha in sorted(inputs) if os.path.isfile(p) and here.hashes.sha256(p) != sha][:1]
         swapped += [t.config] if _asked(t) != asked else []
         if swapped:
             raise UserError(
                 f"{', '.join(swapped)} changed while results were recorded, so nothing was; "
                 "'coder-clip record' tries again"
             )
-        for s in whole:
-            where = [dict(e) for e in sorted({tuple(m.environment.items()) for m in s.files.values()}) if e]
-            if where:
-                store.write_note(outs[s.phase.name][t.record(s.phase.name).as_posix()], where)
     except UserError:
         if before is None:
             t.lock.unlink(missing_ok=True)
         else:
             write_bytes(t.lock, before)
         raise
+    for state in whole:
+        where = {tuple(made.environment.items()) for made in state.files.values() if made.environment}
+        md5 = outs[state.phase.name][t.record(state.phase.name).as_posix()]
+        store.write_note(md5, [dict(environment) for environment in sorted(where)])
 
 
-def hashes_of_outs(t: Tracked, state: State, hashes: Hashes) -> dict[str, str]:
-    """What dvc.lock should say of each out."""
-    found = {}
-    for out in t.outs(state.phase):
-        below = [p for p in [*state.outputs, t.record(state.phase.name).as_posix()] if is_in(p, out)]
-        if below:
-            one = below == [out]
-            found[out] = (
-                hashes.md5(out)
-                if one
-                else folder_md5({p.removeprefix(out + "/"): hashes.md5(p) for p in below})
-            )
-    return found
-
-
-def _to_share(t: Tracked, here: Here) -> list[str]:
+def _to_share(here: Here) -> list[str]:
     """What has to go into a commit with the record: all that it was made from, and what plans it, that Git has not
     yet."""
+    t = here.t
     read = {p for making in here.wanted.values() for p in making.input} - here.wanted.keys()
-    mine = [
-        t.config,
-        t.yaml.as_posix(),
-        t.lock.as_posix(),
-        *(p for phase in phases() for p in t.keeps(phase)),
-    ]
+    own = [t.config, t.yaml.as_posix(), t.lock.as_posix(), *t.kept]
     edited = git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    changed = {
-        *(edited + git("diff", "-z", "--cached", "--name-only", "--relative")).decode().split("\0")
-    } - {""}
-    return sorted(
-        p for p in changed if p in read or p.startswith(PLANS) or any(is_in(p, own) for own in mine)
-    )
+    staged = git("diff", "-z", "--cached", "--name-only", "--relative")
+    changed = {*(edited + staged).decode().split("\0")} - {""}
+    return sorted(p for p in changed if p in read or p.startswith(PLANS) or any(is_in(p, o) for o in own))
 
 
 def aside(paths: Iterable[str], why: str) -> str:
+    """Move files away, never over what was moved before; a line about it."""
     paths = list(paths)
     for path in paths:
-        target = ASIDE / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        n = 1
-        while target.exists():  # never over what was set aside before
-            target = target.with_name(f"{Path(path).name}.{n}")
+        target, n = ASIDE / path, 0
+        while target.exists():
             n += 1
+            target = target.with_name(f"{Path(path).name}.{n}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         Path(path).rename(target)
     return f"{some(paths)}: {why}, moved to {ASIDE}/"
 

@@ -69,6 +69,19 @@ def plan(config: str | Path) -> list[Job]:
     return [Job(Making.read(job["making"]), tuple(job["outputs"]), job["reads"]) for job in jobs]
 
 
+def jobs_of(workflow: Any) -> list[Job]:
+    """The jobs of a Snakemake's DAG that make something."""
+    return [
+        Job(
+            making(job, workflow.persistence),
+            tuple(map(str, job.output)),
+            dict(job.params.get("reads") or {}),
+        )
+        for job in workflow.dag.jobs
+        if job.output
+    ]
+
+
 def making(job: Any, persistence: Any) -> Making:
     """How a job of Snakemake's makes its files; its inputs are not hashed."""
     return Making(
@@ -90,15 +103,11 @@ class Records:
         from snakemake import persistence
         from snakemake.persistence.file import FilePersistence
 
-        if not snakemake.__version__.startswith(KNOWN_VERSION):
+        version, format = snakemake.__version__, persistence.RECORD_FORMAT_VERSION
+        if not version.startswith(KNOWN_VERSION) or format != KNOWN_FORMAT:
             raise UserError(
-                f"Snakemake {snakemake.__version__} is installed, whose records are not known here; "
-                f"install 'snakemake>={KNOWN_VERSION}0,<9.28'"
-            )
-        if persistence.RECORD_FORMAT_VERSION != KNOWN_FORMAT:
-            raise UserError(
-                f"Snakemake writes records of format {persistence.RECORD_FORMAT_VERSION}, known here is "
-                f"{KNOWN_FORMAT}; install the Snakemake of constraints.txt"
+                f"Snakemake {version} is installed, whose records of format {format} are not known here; install the "
+                f"Snakemake of constraints.txt ({KNOWN_VERSION}x, format {KNOWN_FORMAT})"
             )
         self._make: Any = persistence.MetadataRecord
         # makes its folders, too: a metadata folder alone would count as one of an older Snakemake
@@ -106,20 +115,16 @@ class Records:
 
     def read(self, path: str) -> tuple[Making, float] | None:
         """How Snakemake says that an output was made, and the time that the file had then; None where it does not."""
-        try:
-            with open(self._store._record_path(self._store._metadata_path, path), encoding="utf-8") as stream:
-                raw = json.load(stream)
-        except (OSError, ValueError):
-            return None  # none, or half written
+        raw = None
+        with contextlib.suppress(OSError, ValueError):  # none, or half written
+            file = Path(self._store._record_path(self._store._metadata_path, path))
+            raw = json.loads(file.read_text(encoding="utf-8"))
         if not raw or raw.get("record_format_version") != KNOWN_FORMAT or not raw.get("rule"):
             return None
-        sums = raw.get("input_checksums") or {}
-        named = {path: sums[path].removeprefix("sha256:") for path in sums}
-        how = {"shellcmd": raw.get("shellcmd"), "inputs": named, "benchmark": ""}
-        lists = {key: raw.get(key) or () for key in ("input", "params", "log")}
-        return Making.read({"rule": raw["rule"], "code": raw.get("code"), **how, **lists}), raw.get(
-            "endtime"
-        ) or 0.0
+        sums = {p: s.removeprefix("sha256:") for p, s in (raw.get("input_checksums") or {}).items()}
+        input, params, log = (tuple(raw.get(key) or ()) for key in ("input", "params", "log"))
+        made = Making(raw["rule"], raw.get("code"), raw.get("shellcmd"), input, params, log, inputs=sums)
+        return made, raw.get("endtime") or 0.0
 
     def write(self, path: str, made: Making, endtime: float) -> None:
         """Let Snakemake know how an output was made. No time, machine or environment comes from elsewhere."""
@@ -128,19 +133,10 @@ class Records:
             for p, sha in made.inputs.items()
             if sha and (not os.path.isfile(p) or os.path.getsize(p) <= CHECKED_BY_CONTENT)
         }
-        record = self._make(
-            rule=made.rule,
-            code=made.code,
-            shellcmd=made.shellcmd,
-            input=list(made.input),
-            params=list(made.params),
-            log=list(made.log),
-            input_checksums=small,
-            record_format_version=KNOWN_FORMAT,
-            incomplete=False,
-            starttime=endtime,
-            endtime=endtime,
-        )
+        named = {"rule": made.rule, "code": made.code, "shellcmd": made.shellcmd, "input_checksums": small}
+        lists = {"input": list(made.input), "params": list(made.params), "log": list(made.log)}
+        state = {"incomplete": False, "starttime": endtime, "endtime": endtime}
+        record = self._make(**named, **lists, **state, record_format_version=KNOWN_FORMAT)
         self._store._write_record(path, record)
         self._store._unmark_incomplete(path)
 
@@ -173,16 +169,8 @@ def main() -> None:
             snakefile=Path("Snakefile"),
         )
         workflow.dag().summary()
-        found = [
-            {
-                "making": asdict(making(job, workflow._workflow.persistence)),
-                "outputs": list(map(str, job.output)),
-                "reads": job.params.get("reads") or {},
-            }
-            for job in workflow._workflow.dag.jobs
-            if job.output
-        ]
-    print(json.dumps(found))
+        found = jobs_of(workflow._workflow)
+    print(json.dumps([asdict(job) for job in found]))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import yaml
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..pipeline.phase_list import FILE, Phase, phases
+from ..pipeline.yaml_file import read_yaml
 from .snakemake import Job
 
 DEFAULT = "config/reproduce.yaml"
@@ -43,13 +44,8 @@ class Tracked:
     @cached_property
     def root(self) -> str:
         """Its results folder."""
-        try:
-            document = yaml.safe_load(Path(self.config).read_text(encoding="utf-8"))
-            return Path(document.get("results") or "results").as_posix()
-        except OSError as error:
-            raise UserError(f"no configuration file {self.config}") from error
-        except (yaml.YAMLError, AttributeError, TypeError) as error:
-            raise UserError(f"{self.config} is no valid YAML: {' '.join(str(error).split())}") from error
+        document = read_yaml(Path(self.config))
+        return Path((isinstance(document, dict) and document.get("results")) or "results").as_posix()
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """What of a phase stays in Git: of the default's tables and metrics; of other configurations nothing."""
@@ -64,15 +60,25 @@ class Tracked:
 
     def phase_of(self, path: str) -> Phase | None:
         """The phase that makes a file."""
-        return next((p for p, outs in self._all_outs if any(is_in(path, out) for out in outs)), None)
+        out = self.out_of(path)
+        return self._phases[out] if out else None
+
+    def out_of(self, path: str) -> str:
+        """The folder or file, as DVC stores it, that holds a file of a phase; "" for any other file."""
+        return next((out for out in self._phases if is_in(path, out)), "")
 
     @cached_property
-    def _all_outs(self) -> list[tuple[Phase, list[str]]]:
-        return [(phase, self.outs(phase)) for phase in phases()]
+    def _phases(self) -> dict[str, Phase]:
+        return {out: phase for phase in phases() for out in self.outs(phase)}
 
     def address(self, phase: str) -> str:
         """What DVC calls the stage."""
         return f"{self.yaml.as_posix()}:{phase}" if self.folder != Path() else phase
+
+    @property
+    def kept(self) -> list[str]:
+        """All that stays in Git."""
+        return [out for phase in phases() for out in self.keeps(phase)]
 
     def recorded(self) -> dict[str, dict[str, str]]:
         """For each recorded phase the hash of each of its outs. UserError where dvc.lock is damaged or in conflict."""
@@ -190,64 +196,61 @@ def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
 
     UserError for an output that no phase has, or a command that workflow/phases.yaml lacks.
     """
-    made, of_phase = set[str](), dict[str, list[Job]]()
+    of_phase: dict[str, list[Job]] = {}
     for job in jobs:
         found = {path: t.phase_of(path) for path in job.outputs}
         for path, phase in found.items():
             if phase is None:
                 raise UserError(f"no phase makes {path}; 'makes' in {FILE} says what each makes")
-            if _words(job) not in [command.split() for command in phase.commands.values()]:
+            if _words(job.making.code) not in map(_words, phase.commands.values()):
                 raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {job.making.rule}")
         for name in {phase.name for phase in found.values() if phase}:
             of_phase.setdefault(name, []).append(job)
-        made.update(found)
-    written = yaml.safe_load(Path(t.config).read_text(encoding="utf-8"))
-    up = "../../" if t.folder != Path() else ""
-    options = f"--profile workflow/profiles/default --configfile {t.config}"
-    run = "PYTHONPATH=src:$PYTHONPATH"  # this folder's code, wherever DVC puts it (exp run --temp, --queue)
-    stages: dict[str, Any] = {}
-    for phase in phases():
-        if phase.name not in of_phase:
-            continue
-        own, record = of_phase[phase.name], t.record(phase.name).as_posix()
-        read = {path for job in own for path in job.making.input}
-        outs = [o for o in t.outs(phase) if o == record or any(is_in(path, o) for path in made)]
-        before = {
-            o for path in read & made for p, all_outs in t._all_outs for o in all_outs if is_in(path, o)
-        }
-        keys = [key for job in own for key in job.reads]
-        keys += [
-            k.replace("*", d) for k in phase.jobs for d in (written.get("datasets") if "*" in k else "-")
-        ]
-        ran = [_words(job) for job in own]
-        commands = [
-            f"phases.{phase.name}.rules.{r}.command" for r, c in phase.commands.items() if c.split() in ran
-        ]
-        kept = {o: {"cache": False, "persist": True} for o in t.keeps(phase)}
-        described = [{o: kept.get(o, {"persist": True})} for o in outs]
-        metrics = [f"{t.root}/{name}" for name in phase.keeps if "." in name]
-        stages[phase.name] = {
-            **({"wdir": "../.."} if up else {}),
-            "cmd": [
-                f"{run} snakemake {phase.target} {options}",
-                f"{run} coder-clip record --config {t.config}",
-            ],
-            "deps": sorted((read - made) | before - set(outs)),
-            "params": [{t.config: watched(written, keys)}, {FILE.as_posix(): commands}],
-            "outs": [o for o in described if o.keys().isdisjoint(metrics)],
-            **({"metrics": [o for o in described if not o.keys().isdisjoint(metrics)]} if metrics else {}),
-        }
+    made = {path for own in of_phase.values() for job in own for path in job.outputs}
+    written = read_yaml(Path(t.config))
+    up = "" if t.folder == Path() else "../../"
     plots = [
         {title: {**body, "y": {f"{up}{t.root}/{path}": column for path, column in body["y"].items()}}}
-        for plot in yaml.safe_load(FILE.read_text(encoding="utf-8")).get("plots", [])
+        for plot in read_yaml(FILE).get("plots", [])
         for title, body in plot.items()
     ]
+    stages = {p.name: _stage(t, p, of_phase[p.name], made, written) for p in phases() if p.name in of_phase}
     # the whole file: of a list that two phases read, DVC would compare one twice as long
     return {"stages": stages, "params": [up + t.config], **({"plots": plots} if plots else {})}
 
 
-def _words(job: Job) -> list[str]:
-    return (job.making.code or "").split()
+def _stage(t: Tracked, phase: Phase, jobs: list[Job], made: set[str], written: Any) -> dict[str, Any]:
+    """One phase. made: what all phases make. written: the document of the configuration."""
+    read = {path for job in jobs for path in job.making.input}
+    outs = [o for o in t.outs(phase) if any(is_in(p, o) for p in made) or o == str(t.record(phase.name))]
+    keys = [key for job in jobs for key in job.reads]
+    for key in phase.jobs:
+        keys += [key.replace("*", d) for d in written["datasets"]] if "*" in key else [key]
+    ran = [_words(job.making.code) for job in jobs]
+    rules = [rule for rule, command in phase.commands.items() if _words(command) in ran]
+    persist = {"persist": True}
+    described = {o: {"cache": False, **persist} if o in t.keeps(phase) else persist for o in outs}
+    metrics = [o for o in outs if o in [f"{t.root}/{name}" for name in phase.keeps if "." in name]]
+    options = f"--profile workflow/profiles/default --configfile {t.config}"
+    run = "PYTHONPATH=src:$PYTHONPATH"  # this folder's code, wherever DVC puts it (exp run --temp, --queue)
+    return {
+        **({} if t.folder == Path() else {"wdir": "../.."}),
+        "cmd": [
+            f"{run} snakemake {phase.target} {options}",
+            f"{run} coder-clip record --config {t.config}",
+        ],
+        "deps": sorted((read - made) | {t.out_of(p) for p in read & made} - set(outs)),
+        "params": [
+            {t.config: watched(written, keys)},
+            {FILE.as_posix(): [f"phases.{phase.name}.rules.{rule}.command" for rule in rules]},
+        ],
+        "outs": [{o: how} for o, how in described.items() if o not in metrics],
+        **({"metrics": [{o: described[o]} for o in metrics]} if metrics else {}),
+    }
+
+
+def _words(command: str | None) -> list[str]:
+    return (command or "").split()
 
 
 def watched(written: Any, keys: Iterable[str]) -> list[str]:
@@ -256,19 +259,14 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
     for key in keys:
         steps, document = list[str](), written
         while key and isinstance(document, dict):
-            step = next(
-                (s for s in sorted(document, key=lambda s: -len(str(s))) if is_step(str(s), key)), None
-            )
+            names = sorted(map(str, document), key=len, reverse=True)
+            step = next((s for s in names if key == s or key.startswith(f"{s}.")), None)
             if step is None or "." in step:  # DVC takes dots apart
                 break
             steps, document, key = [*steps, step], document[step], key[len(step) + 1 :]
         if steps and ".".join(steps) not in found:
             found.append(".".join(steps))
-    return [k for k in found if not any(k.startswith(other + ".") for other in found)]
-
-
-def is_step(step: str, key: str) -> bool:
-    return key == step or key.startswith(step + ".")
+    return [k for k in found if not any(k.startswith(f"{other}.") for other in found)]
 
 
 def own_stages(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +276,10 @@ def own_stages(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bool:
-    """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay."""
+    """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay.
+
+    before: its text, by default as it is here.
+    """
     text = before if before is not None else t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
     try:
         old = yaml.safe_load(text) or {}
@@ -287,10 +288,9 @@ def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bo
             f"{t.yaml} is no valid YAML; settle or restore it ('git checkout HEAD -- {t.yaml}')"
         ) from error
     new = pipeline(t, jobs)
-    own = own_stages(old)
     titles = {title for plot in new.get("plots", ()) for title in plot}
     plots = [*new.get("plots", ()), *(p for p in old.get("plots") or () if titles.isdisjoint(p))]
-    both = {**old, **new, "stages": {**new["stages"], **own}, **({"plots": plots} if plots else {})}
+    both = {**old, **new, "stages": new["stages"] | own_stages(old), **({"plots": plots} if plots else {})}
     head = f"{HEADER}\n# Configuration: {t.config}\n"
     if both == old and text.startswith(head):
         return False

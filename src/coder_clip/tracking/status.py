@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import UserError
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from .ledger import foreign_code
-from .record import Here, State, hashes_of_outs
+from .record import Here, State
 from .share import in_remote
 from .stages import tracked, why_untracked
 
 FOLLOWS = "follows from a phase before it"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One phase. Columns that could not be found out say so in their own words."""
 
     phase: str
@@ -40,7 +39,7 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     except UserError as error:
         notes.append(str(error))
     here = Here(t)
-    pushed = "not asked" if not remote or reason else in_remote(t.config) if here.recorded else "no"
+    pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
     lines, moved = [], set[str]()  # phases of which something is made again
     for state in here.states():
         lines.append(_line(here, state, pushed, moved))
@@ -61,7 +60,7 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
     if entry is None:
         recorded = sent = "no"
     else:
-        same = not why and not state.extra and hashes_of_outs(here.t, state, here.hashes) == entry
+        same = not why and not state.extra and here.hashes_of_outs(state) == entry
         recorded = "yes" if same else "an earlier version"
         sent = pushed if isinstance(pushed, str) else "yes" if pushed.get(name) else "no"
     counts = Counter(why.values())
@@ -76,7 +75,6 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
 
 def table(lines: list[Line]) -> list[str]:
     """The lines under a heading, in columns."""
-    rows = [("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")]
-    rows += [(x.phase, x.files, x.complete, x.recorded, x.pushed, x.why) for x in lines]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return ["  ".join([*(row[i].ljust(widths[i]) for i in range(5)), row[5]]).rstrip() for row in rows]
+    head = ("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)][:-1]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in (head, *lines)]

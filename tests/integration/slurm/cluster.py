@@ -106,7 +106,7 @@ def eventually(what: str, done: Callable[[], object], seconds: float = 30, every
 def free_ports(count: int = 10) -> int:
     """The first of so many ports in a row that nobody listens on; test processes side by side start apart."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for base in range(16810 + 40 * worker, 32000, 200):
+    for base in range(16810 + 40 * worker + 200 * (os.getpid() % 40), 32000, 200):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for port in range(base, base + count):
                 stack.enter_context(socket.socket()).bind(("", port))

@@ -16,10 +16,14 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, Job, eventually
+from working_copy import python_path
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[2]
-QUICK = ("--coder-clip-init-seconds-before-status-checks", "1", "--latency-wait", "3")
+QUICK = (
+    *("--coder-clip-init-seconds-before-status-checks", "1"),
+    *("--coder-clip-retry-pause", "1", "--latency-wait", "3"),
+)
 
 
 @dataclass
@@ -30,37 +34,37 @@ class Run:
     cluster: Cluster
     snakefile: str = "Snakefile"
     config: dict[str, Any] = field(default_factory=dict)
-    configfile: str = "config.json"  # made of config, where it has this name
+    configfile: str = "config.json"  # made of config, where it is JSON
     more: dict[str, str] = field(default_factory=dict)  # environment variables
+    log: str = "run.log"
     status: int | None = None
     process: subprocess.Popen[str] | None = None
 
     def start(self, *more: str, profile: str = "slurm") -> Run:
-        """In the background; what it says goes to the file run.log."""
-        if self.configfile == "config.json":
+        """In the background; what it says goes to its log."""
+        if self.configfile.endswith(".json"):
             (self.folder / self.configfile).write_text(json.dumps(self.config))
-        quick = QUICK if profile == "slurm" else ()
-        command = [
-            *("env", "--default-signal=INT"),  # tests that run in the background have it ignored
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            self.snakefile,
-            "--configfile",
-            self.configfile,
-        ]
-        command += ["--profile", f"workflow/profiles/{profile}", *quick, *more]
-        with (self.folder / "run.log").open("w") as log:
+        command = ["env", "--default-signal=INT"]  # tests that run in the background have it ignored
+        with (self.folder / self.log).open("w") as log:
             self.process = subprocess.Popen(
-                command,
+                [*command, *self.command(*more, profile=profile)],
                 cwd=self.folder,
-                env={**environment(self.folder, self.cluster), **self.more},
+                env=self.environment,
                 stdout=log,
                 stderr=log,
                 text=True,
             )
         return self
+
+    def command(self, *more: str, profile: str = "slurm") -> list[str]:
+        files = ["--snakefile", self.snakefile, "--configfile", self.configfile]
+        quick = QUICK if profile == "slurm" else ()
+        settings = ["--profile", f"workflow/profiles/{profile}", *quick, *more]
+        return [sys.executable, "-m", "snakemake", *files, *settings]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**environment(self.folder, self.cluster), **self.more}
 
     def wait(self, seconds: float = 120) -> int:
         assert self.process is not None
@@ -77,7 +81,7 @@ class Run:
         self.process.send_signal(how)
 
     def said(self) -> str:
-        return (self.folder / "run.log").read_text()
+        return (self.folder / self.log).read_text()
 
     def says(self, what: str, seconds: float = 60) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
@@ -112,12 +116,13 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
     }
+    root = folder if (folder / "src").is_dir() else REPO
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
     return {
         **kept,
         **cluster.environment,
         "PATH": path,
-        "PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else REPO / "src"),
+        "PYTHONPATH": python_path(root),
         "XDG_CACHE_HOME": str(folder / ".cache"),
         # not each copy's own, which would list the machine's fonts anew
         "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),

@@ -25,6 +25,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def tight() -> Iterator[Cluster]:
+    """Its nodes and its time limit are as small as the jobs."""
+    if reason := missing():
+        pytest.skip(reason)
+    folder = Path(f"/tmp/coder-clip-slurm-tight-{os.getpid()}")
+    found = Cluster(folder, min_job_age=3600, cpus=4, memory=4000, minutes=60)
+    found.start()
+    yield found
+    found.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
 def accounting() -> Iterator[Cluster]:
     """It has a database, enforces accounts and QOS, forgets ended jobs within seconds, and soon misses a node."""
     if reason := missing(accounting=True):

@@ -4,10 +4,12 @@ time, the controller forgets ended jobs within seconds, and a node crashes. The 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from cluster import Cluster
+from cluster import Cluster, eventually
 from cluster_run import Run, toy
 
 pytestmark = pytest.mark.rest
@@ -84,3 +86,18 @@ def test_a_wrong_account_or_qos_is_told_in_a_line(
         (line,) = [line for line in run.said().splitlines() if words in line]
         assert re.search(r"Yours are: .*lab \(QOS normal\)", line)
     assert [len(run.started(name)) for name in ("ok", "account", "qos")] == [1, 0, 0]
+
+
+def test_every_call_goes_to_the_cluster_that_a_job_names(accounting: Cluster, tmp_path: Path) -> None:
+    """sbatch, squeue, scancel, and sacct for what the controller has forgotten; here it is the default one, by name."""
+    names = ["ok", "held_stopped"]
+    run = toy(tmp_path / "toy", accounting, jobs=names, cluster=dict.fromkeys(names, "test"))
+    run.start()
+    run.starts("held_stopped")
+    run.says(f"SLURM jobid {run.started('held_stopped')[0]};test")
+    run._eventually("ok is seen to end", lambda: "1 of " in run.said(), 60)
+    run.kill(signal.SIGINT)
+    assert run.wait() == 1
+    eventually("no job left", lambda: not accounting.live(), 30)
+    (journal,) = (tmp_path / "toy/.snakemake/coder-clip/slurm").glob("*.jsonl")
+    assert '"cluster": "test"' in journal.read_text()

@@ -135,7 +135,7 @@ def probe(
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     logs.mkdir(exist_ok=True)
-    settings = {"scratch": None, "precommand": None, "online": False, **plan}
+    settings = {"precommand": "", **plan}
     probes = Probes(Plan([], None, str(logs), **settings), logs, [Folder("the repository", Path.cwd())])
     place = f"sbatch --parsable --output /dev/null {options}"
     try:
@@ -152,8 +152,8 @@ def probe(
         ({"precommand": "module load cuda"}, "module: not found"),
         ({"precommand": f"{MODULES} no-such-module"}, "Unable to locate a modulefile for 'no-such-module'"),
         (
-            {"scratch": "/no-such-scratch/$SLURM_JOB_ID"},
-            "scratch /no-such-scratch/$SLURM_JOB_ID is no folder",
+            {"precommand": "export TMPDIR=/no-such-scratch/$SLURM_JOB_ID"},
+            "TMPDIR is not a folder that can be written",
         ),
     ],
 )

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.rest
 CONFIG = "config/reproduce.yaml"
 DATASETS = yaml.safe_load((REPO / CONFIG).read_text(encoding="utf-8"))["datasets"]
 ON_GPU = {
-    "rule_encode_images": 3 * len(DATASETS),  # one per data set and split, the others one per data set
+    **{f"group_images-mini-{d}_encode_images": 1 for d in DATASETS},
     **{f"group_texts-{d}_encode_texts": 1 for d in DATASETS},
     **{f"group_pairs-{d}_encode_pairs": 1 for d in DATASETS},
 }

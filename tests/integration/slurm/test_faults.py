@@ -13,6 +13,7 @@ from cluster import Cluster
 from cluster_run import Run, toy
 
 from coder_clip.slurm import usage
+from snakemake_executor_plugin_coder_clip.journal import journals
 
 NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
 
@@ -69,6 +70,12 @@ def test_a_job_that_always_fails_is_tried_three_times(bad_day: Run) -> None:
     assert not made(bad_day, "never")
 
 
+def test_a_job_that_fails_otherwise_asks_for_what_it_had(bad_day: Run) -> None:
+    """Else a passing fault becomes final, where nodes are as small as the jobs."""
+    for name in ("once", "never", "held_cancel"):
+        assert {bad_day.job(id).memory for id in bad_day.started(name)} == {"500M"}
+
+
 def test_a_job_beyond_its_memory_is_tried_again_with_more(bad_day: Run) -> None:
     first, second = bad_day.started("greedy")
     assert "memory than the 400 MB it asked for" in bad_day.said()
@@ -76,11 +83,13 @@ def test_a_job_beyond_its_memory_is_tried_again_with_more(bad_day: Run) -> None:
     assert made(bad_day, "greedy")
 
 
-def test_benchmark_files_say_what_was_asked(bad_day: Run) -> None:
-    """The nodes write them, with the profile's switch; of a job that was tried again, what it asked for last."""
-    found = usage.benchmarks(bad_day.folder / "benchmark")
+def test_what_was_asked_is_known(bad_day: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For 'coder-clip usage'; of a job that was tried again, what it asked for last."""
+    monkeypatch.chdir(bad_day.folder)
+    (journal,) = journals()
+    found = usage.as_submitted(usage.benchmarks(Path("benchmark")), journal.read())
     asked = {(row.rule, row.asked_mb, row.asked_minutes, row.cpus) for row in found}
-    assert asked == {("job", 500, 5, 1), ("job", 800, 10, 1), ("job", 1000, 10, 1)}
+    assert asked == {("job", 500, 5, 1), ("job", 800, 5, 1), ("job", 500, 10, 1)}
 
 
 def test_a_job_beyond_its_time_limit_is_tried_again_with_more(bad_day: Run) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from cluster import Cluster, eventually
 
-from coder_clip.slurm import site, usage
-from coder_clip.slurm.submitted import Entry, Journal
+from coder_clip.slurm import usage
+from snakemake_executor_plugin_coder_clip import site
+from snakemake_executor_plugin_coder_clip.journal import Entry, Journal
 
 pytestmark = pytest.mark.rest
 

@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 from project import Project, add_remote, make_toy
 from sequences import started
+from warm import warm
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder of Snakemake, DVC and coder-clip without the seconds in which they only import."""
+    with warm(tmp_path_factory.mktemp("programs") / "bin") as bin:
+        yield bin
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
     """Folder of the finished project ("work") and its remote ("store"). Not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
-    project = make_toy(folder / "work")
+    project = make_toy(folder / "work", programs=programs)
     add_remote(project, "../store")
     project.snakemake()
     project.commit()
@@ -24,10 +32,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def toy(finished: Path, tmp_path: Path) -> Project:
-    """A copy of the finished project and its remote, to change at will."""
+def cold(finished: Path, tmp_path: Path) -> Project:
+    """A copy of the finished project and its remote, whose programs are processes of their own, to be killed."""
     subprocess.run(["cp", "-a", f"{finished}/.", str(tmp_path)], check=True)
     return Project(tmp_path / "work")
+
+
+@pytest.fixture
+def toy(cold: Project, programs: Path) -> Project:
+    """A copy of the finished project and its remote, to change at will."""
+    return Project(cold.folder, programs)
 
 
 @pytest.fixture

@@ -19,10 +19,13 @@ JOB = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 
 
 class Project:
-    """One working copy. Commands run in it with the environment that a person would have."""
+    """One working copy. Commands run in it with the environment that a person would have.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
+    programs: folder of other programs with the same names, to be found first.
+    """
+
+    def __init__(self, folder: Path, programs: Path | None = None, **environment: str) -> None:
+        self.folder, self.programs = folder, programs
         keep = {
             k: v
             for k, v in os.environ.items()
@@ -30,7 +33,7 @@ class Project:
         }
         self.environment = {
             **keep,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(map(str, filter(None, (programs, BIN, os.environ["PATH"])))),
             "HOME": str(folder.parent / "home"),  # no configuration of whoever runs the tests
             "GIT_AUTHOR_NAME": "A",
             "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -107,9 +110,8 @@ class Project:
         """A colleague's clone, beside this one."""
         folder = self.folder.parent / name
         self.run("git", "clone", "--quiet", str(self.folder), str(folder))
-        return Project(
-            folder, **{k: v for k, v in self.environment.items() if k.startswith(("AWS_", "SSH_"))}
-        )
+        more = {k: v for k, v in self.environment.items() if k.startswith(("AWS_", "SSH_"))}
+        return Project(folder, self.programs, **more)
 
     def bytes(self, results: str = "results") -> dict[str, str]:
         """sha256 of all that the pipeline made."""
@@ -131,14 +133,14 @@ class Project:
         return rules
 
 
-def make_toy(folder: Path, dvc: bool = True, git: bool = True) -> Project:
+def make_toy(folder: Path, dvc: bool = True, git: bool = True, programs: Path | None = None) -> Project:
     """A toy project that has not run yet."""
     folder.mkdir(parents=True)
     for item in TOY.iterdir():
         (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
     shutil.copy(ROOT / "workflow/rules/tracking.smk", folder / "workflow")
     (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
-    project = Project(folder)
+    project = Project(folder, programs)
     if git:
         project.git("init", "--quiet", "--initial-branch", "main")
     if dvc:

@@ -114,10 +114,25 @@ def test_a_change_reruns_what_depends_on_it(toy: Project, change: str, adopted: 
         clone.edit(path, new, old)  # and back: the same jobs, but for files that were known to come out so
         assert set(clone.planned()) <= set(rules)
         clone.snakemake()
-        clone.run("coder-clip", "record")  # where nothing had to run, no run has recorded it
         assert clone.planned() == []
         assert clone.stale() == []
         assert clone.lock() == lock
+
+
+def test_a_run_with_nothing_to_do_records(toy: Project) -> None:
+    recorded = toy.lock()
+    assert "coder-clip:" not in toy.snakemake()  # as all is
+    assert "Nothing to be done" in toy.snakemake("--until", "text")
+    assert toy.git("status", "--short") == ""
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    toy.snakemake(DVC_STAGE="none")  # records nothing at its end
+    assert toy.lock() == recorded
+    toy.snakemake("-n")
+    assert toy.lock() == recorded
+    said = toy.snakemake()
+    assert "Nothing to be done" in said
+    assert "recorded in DVC: scores, report; to share: git add config/reproduce.yaml dvc.lock" in said
+    assert toy.stale() == []
 
 
 @pytest.mark.rest
@@ -166,6 +181,8 @@ def test_a_partial_pull(toy: Project) -> None:
     (toy.folder.parent / f"store/files/md5/{features[:2]}/{features[2:]}").unlink()
     clone = toy.clone("clone")
     assert "phase features is not here" in clone.run("coder-clip", "pull", ok=False).stdout
+    assert clone.planned() == []
+    (clone / "data/weights.bin").touch()  # a large input of what is missing
     assert clone.planned() == []
     before = clone.lock()
     said = clone.run("coder-clip", "record", ok=False).stdout

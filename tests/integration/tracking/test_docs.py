@@ -44,7 +44,7 @@ def shared(toy: Project) -> Project:
 def colleague(shared: Project, name: str = "colleague") -> Project:
     folder = shared.folder.parent / name
     shared.run("git", "clone", "--quiet", "../origin.git", str(folder))
-    return Project(folder)
+    return Project(folder, shared.programs)
 
 
 def test_three_lines(shared: Project) -> None:

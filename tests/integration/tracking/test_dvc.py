@@ -58,3 +58,21 @@ def test_experiments(toy: Project) -> None:
         assert name in shown
     toy.run("dvc", "exp", "apply", "nine")
     assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_an_experiment_keeps_the_layout_of_the_configuration(toy: Project) -> None:
+    """-S keeps comments alone; a value that was changed with an editor changes nothing else."""
+    config = toy / "config/reproduce.yaml"
+    text = config.read_text().replace("sets: [a, b]", "sets:\n    [a,  b]   # two")
+    config.write_text(text)
+    toy.snakemake()
+    toy.commit("a comment")
+    config.write_text(text.replace("threshold: 5", "threshold: 6"))
+    toy.run("dvc", "exp", "run", "--name", "six")
+    assert config.read_text() == text.replace("threshold: 5", "threshold: 6")
+    assert (toy.planned(), toy.stale()) == ([], [])
+    toy.run("dvc", "exp", "run", "--name", "seven", "-S", "config/reproduce.yaml:threshold=7")
+    assert "# two" in config.read_text()
+    toy.git("checkout", "--quiet", ".")
+    toy.run("dvc", "exp", "apply", "six")
+    assert config.read_text() == text.replace("threshold: 5", "threshold: 6")

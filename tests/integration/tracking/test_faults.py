@@ -17,6 +17,12 @@ from project import Project, make_toy, wait_for
 pytestmark = pytest.mark.rest
 
 
+@pytest.fixture
+def toy(cold: Project) -> Project:
+    """Processes are killed here."""
+    return cold
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     """kill -9 of exactly this process, as the kernel or a person would."""
     os.kill(process.pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ And for each remote: a push and a pull that are killed in the middle go on, and 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -258,12 +259,31 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
     )
     assert "here now: texts, scores, report" in done.stdout  # it costs its phase only
     assert not (clone / "results/features").exists()
-    # size alone tells SSH nothing: it is read back when asked
+    # size alone tells SSH nothing: the server computes hashes when asked
     said = toy.run("coder-clip", "push", *(["--verify"] if remote.kind == "ssh" else [])).stdout
     assert "replaced in the remote, where it was corrupt: results/features/m/" in said
     clone.run("coder-clip", "pull")
     assert (clone.planned(), clone.stale()) == ([], [])
     assert clone.bytes() == toy.bytes()
+
+
+@pytest.mark.rest
+def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> None:
+    """Sent in parts: S3 tells no md5 of the whole, but one that follows from those of the parts."""
+    remote = Remote("s3", large, s3_server)
+    remote.prepare(large)
+    large.run("coder-clip", "push")
+    objects = remote.objects()
+    largest = max(objects, key=lambda md5: objects[md5])
+    whole = remote.read(largest)
+    for data, said in (
+        (whole, "(0 files sent,"),
+        (b"tampered" + whole[8:], "replaced in the remote, where it was"),
+    ):
+        bucket(s3_server).upload_fileobj(io.BytesIO(data), remote._key(largest))
+        assert "-" in bucket(s3_server).Object(remote._key(largest)).e_tag
+        assert said in large.run("coder-clip", "push").stdout
+        assert remote.read(largest) == whole
 
 
 @pytest.mark.rest

@@ -211,7 +211,8 @@ def test_a_truncated_file_with_its_old_time(toy: Project) -> None:
     assert toy.honest() == ["feature", "page", "score"]
 
 
-def test_a_killed_run_vouches_for_nothing_that_it_did_not_see(toy: Project) -> None:
+def test_a_killed_run_vouches_for_nothing_that_it_did_not_see(cold: Project) -> None:
+    toy = cold
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     (toy / "hang").write_text("m/b.bin")
     run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
@@ -280,8 +281,8 @@ def test_pulled_results_need_no_run_where_one_has_run_before(toy: Project, clone
     assert toy.bytes() == clone.bytes()
 
 
-def test_the_same_bytes_from_another_machine_leave_git_clean(toy: Project) -> None:
-    clone = toy.clone("clone")
+def test_the_same_bytes_from_another_machine_leave_git_clean(cold: Project) -> None:
+    clone = cold.clone("clone")
     clone.snakemake(PYTHONHASHSEED="7")
     assert clone.git("status", "--short") == ""
 
@@ -298,7 +299,8 @@ def test_a_new_parameter_beside_old_results_is_seen_without_a_record(toy: Projec
 
 def test_records_hold_what_made_the_files(toy: Project) -> None:
     record = json.loads((toy / "results/provenance/scores.json").read_text())
-    assert record["files"]["results/scores/m/a.json"]["params"] == ["{'threshold': 5}"]
+    (job,) = (job for job in record["jobs"] if "results/scores/m/a.json" in job["outputs"])
+    assert job["making"]["params"] == ["{'threshold': 5}"]
     assert Path(toy.folder, "results/features/m/a.bin").exists()
     assert "results/features/m/a.bin" in record["inputs"]
     assert str(toy.folder) not in json.dumps(record)

@@ -172,6 +172,27 @@ def test_a_merge_keeps_the_stages_that_both_sides_added(world: World, ann: Proje
         assert "mine" in (bob / "dvc.yaml").read_text()
 
 
+@pytest.mark.parametrize("who", ["ours", "theirs"])
+def test_a_merge_leaves_out_a_stage_of_one_s_own_that_a_side_deleted(
+    world: World, ann: Project, bob: Project, who: str
+) -> None:
+    own_stage(ann, "mine", "a")
+    run(ann)
+    share(ann)
+    world.do_fetch(bob, "main", "ours")
+    sh(bob if who == "ours" else ann, "dvc remove mine")
+    for person, old, new in ((ann, "scale: 2", "scale: 3"), (bob, "words: 3", "words: 2")):
+        person.edit("config/reproduce.yaml", old, new)
+        run(person)
+    share(ann)
+    bob.commit("words")
+    world.do_fetch(bob, "main", "theirs")
+    for text in (bob.lock(), (bob / "dvc.yaml").read_text()):
+        assert "mine" not in yaml.safe_load(text)["stages"]
+    world.do_run(bob)
+    assert bob.stale() == []
+
+
 def test_a_dvc_yaml_that_cannot_be_read_is_not_written_over(ann: Project) -> None:
     own_stage(ann, "mine", "a")
     text = (ann / "dvc.yaml").read_text() + "  half: [\n"

@@ -118,6 +118,8 @@ def become(message: list[Any], descriptors: list[int], caller: socket.socket, te
 
 
 def run(argv: list[str]) -> Any:
+    if argv[1:2] == ["-m"] and argv[2] in PROGRAMS:
+        argv = argv[2:]
     name, *arguments = argv
     program = Path(name).name
     if program in PROGRAMS:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
-from ..formats import one_line
+from ...errors import one_line
 from ..results import Results
 from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
 
@@ -131,7 +131,7 @@ def set_title(ax: Axes, results: Results, dataset: str, model: str) -> None:
 
 def plain(name: str) -> str:
     """On one line, underscores as spaces, as the texts write it; a leading one would hide a legend entry."""
-    return one_line(name.replace("_", " "))
+    return one_line(name.replace("_", " "), None)
 
 
 def short(name: str, at_most: int = NAME) -> str:

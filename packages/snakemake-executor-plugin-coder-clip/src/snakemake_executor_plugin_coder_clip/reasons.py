@@ -35,29 +35,32 @@ REFUSED = (
     (r"memory", "the partition does not allow so much memory"),
     (r"limit", "a limit forbids it"),
 )
-HELD = (
-    (r"launch failed", "could not be started on its node and is held"),
-    (r"JobHeld|in held state|BeginTime.*never|JobHoldMaxRequeue", "is held"),
-    (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed and will never start"),
+# What a job waits for, and what to do; nodes that register only now are seen to be down once or twice.
+RELEASE = "'scontrol release {job}' lets it go on, "
+CHANGE = "'scontrol update JobId={job} …' lets it go on, "
+WAITING = (
+    (r"launch failed", "could not be started on its node and is held", RELEASE, 1),
+    (r"JobHeld|in held state|BeginTime.*never|JobHoldMaxRequeue", "is held", RELEASE, 1),
+    (r"PartitionTimeLimit|QOSMaxWall|AssocMaxWall", "asks for more time than allowed", CHANGE, 1),
     (
         r"BadConstraints|ReqNodeNotAvail|NodeDown|DOWN, DRAINED",
-        "waits for nodes that are down, drained or reserved",
+        "waits for nodes that are down or reserved",
+        "",
+        3,
     ),
-    (r"PartitionDown|PartitionInactive", "waits for a partition that is closed"),
-    (r"(Assoc|QOS).*(Limit|Grp|Max)", "waits for a limit of your account or QOS"),
+    (r"PartitionDown|PartitionInactive", "waits for a partition that is closed", "", 3),
+    (r"(Assoc|QOS).*(Limit|Grp|Max)", "waits for a limit of your account or QOS", "", 3),
 )
 
 
-def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
-    """Why a job failed. detail: scontrol's view of it, as far as it is still known."""
-    node = detail.get("NodeList", "")
-    name = f" {node}" if node not in ("", "(null)") else ""
+def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
+    """Why a job failed. code: exit status:signal. limit: on its time."""
+    name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
-    code, _, signal = detail.get("ExitCode", "").partition(":")
+    code, _, signal = code.partition(":")
     memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
     if state == "TIMEOUT":
-        limit = detail.get("TimeLimit") or f"{asked.get('runtime', '?')} min"
-        return f"ran into its time limit of {limit}{where}"
+        return f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}"
     if state == "OUT_OF_MEMORY":
         return f"needed more memory than {memory}{where}"
     if state == "CANCELLED":
@@ -70,9 +73,11 @@ def ended(state: str, detail: Mapping[str, str], asked: Asked) -> str:
         return f"was preempted{where} by a job of higher priority"
     if state == "DEADLINE":
         return "could not end before its deadline"
+    if state == "FORGOTTEN":
+        return "is not known to Slurm any more, and its files are not all there"
     if signal == "53":
         return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
-    if signal == "9":
+    if signal == "9" or code == "137":
         return f"was killed{where}: mostly for using more memory than {memory}"
     if signal not in ("", "0"):
         return f"was ended by signal {signal}{where}"
@@ -92,13 +97,14 @@ def refused(message: str, asked: Asked) -> str:
     return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
 
 
-def waiting(state: str, reason: str) -> str | None:
-    """What a waiting job needs a person for; None where it only waits its turn."""
+def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
+    """What a waiting job needs a person for, what lets it go on, and at which look to say so; None where it only waits
+    its turn."""
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
-        return "is held after a requeue"
+        return "is held after a requeue", RELEASE, 1
     if state != "PENDING":
         return None
-    return next((words for pattern, words in HELD if re.search(pattern, reason)), None)
+    return next((told for pattern, *told in WAITING if re.search(pattern, reason)), None)  # type: ignore[return-value]
 
 
 def wanted(asked: Asked) -> str:

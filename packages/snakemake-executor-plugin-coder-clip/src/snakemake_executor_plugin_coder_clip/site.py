@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
-from ..errors import UserError, nearest
 from . import reasons
-from .queue import ask
+from .queue import SlurmError, ask
 
 UNUSABLE = re.compile(r"down|drain|fail|error|unknown|future|maint|power(ing_|ed_)?(down|off)|\*")
 GPU = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?![\w:])")
@@ -42,15 +42,16 @@ class Unmet:
     amount: str = ""
 
 
-def partitions() -> dict[str, Partition]:
+def partitions(cluster: str = "") -> dict[str, Partition]:
     """All there are. Unreachable where the controller gives no answer."""
-    return parse_partitions(ask("sinfo", "--all", "--noheader", "--Node", "--format=%P|%a|%l|%N|%T|%m|%c|%G"))
+    command = ["sinfo", "--all", "--noheader", "--Node", "--format=%P|%a|%l|%N|%T|%m|%c|%G"]
+    return parse_partitions(ask(*command, *([f"--clusters={cluster}"] if cluster else [])))
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
     """From sinfo's rows, one a node and partition: partition|up|longest run|node|state|MB|CPUs|GRES."""
     found: dict[str, Partition] = {}
-    for line in text.splitlines():
+    for line in filter(lambda line: line.count("|") == 7, text.splitlines()):  # "CLUSTER: …" stands above
         name, up, limit, node, state, memory, cpus, gres = line.split("|")
         this = Node(node, not UNUSABLE.search(state), _number(memory), _number(cpus), gpus(gres))
         key = name.rstrip("*")
@@ -83,7 +84,7 @@ def unmet(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> Unmet | No
         return Unmet("no partition is named, and the cluster has no default one: give slurm_partition")
     for name in named.split(","):
         if name not in site:
-            return Unmet(f"there is no partition '{name}'{nearest(name, site)}; change slurm_partition")
+            return Unmet(f"there is no partition '{name}'{_nearest(name, site)}; change slurm_partition")
     open_ones = [site[name] for name in named.split(",") if site[name].up]
     if not open_ones:
         return Unmet(f"partition {named} is closed now ('sinfo -p {named}')")
@@ -99,7 +100,7 @@ def unmet(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> Unmet | No
         if not having:
             return Unmet(f"no node of partition {named} has a GPU ('sinfo -o \"%P %G\"' lists them)")
         if model and model.lower() not in map(str.lower, having):
-            return Unmet(f"no GPU of model '{model}' in partition {named}{nearest(model, having)}")
+            return Unmet(f"no GPU of model '{model}' in partition {named}{_nearest(model, having)}")
         nodes = [n for n in nodes if _gpus_of(n, model) >= number]
         if not nodes:
             return Unmet(f"it asks for {number} GPUs, no node of partition {named} has as many")
@@ -110,6 +111,16 @@ def unmet(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> Unmet | No
     if memory > (most := max(n.memory_mb for n in nodes if n.cpus >= cpus)):
         return Unmet(f"it asks for {memory} MB, the largest node of partition {named} has {most}", "mem_mb")
     return None
+
+
+def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
+    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty where none is known."""
+    named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
+    places = [site[name] for name in named if name in site]
+    nodes = [n for p in places for n in p.nodes if n.cpus >= int(asked.get("cpus") or 1)]
+    if not nodes:
+        return {}
+    return {"mem_mb": max(n.memory_mb for n in nodes), "runtime": max(p.minutes for p in places)}
 
 
 def submit_limit(user: str, account: str | None, qos: str | None) -> int | None:
@@ -124,7 +135,7 @@ def submit_limit(user: str, account: str | None, qos: str | None) -> int | None:
         if qos:
             rows = ask("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxSubmitPU")
             limits += [n for q, n in _rows(rows) if q == qos]
-    except UserError:  # a site without accounting
+    except SlurmError:  # a site without accounting
         return None
     return min((int(n) for n in limits if n.isdigit()), default=None)
 
@@ -136,7 +147,7 @@ def accounts(user: str) -> list[str]:
             *("sacctmgr", "--noheader", "--parsable2", "show", "associations"),
             *("where", f"user={user}", "format=Account,QOS"),
         )
-    except UserError:
+    except SlurmError:
         return []
     return [f"{account} (QOS {qos})" if qos else account for account, qos in _rows(rows)]
 
@@ -167,3 +178,8 @@ def _wanted_gpus(asked: Mapping[str, Any]) -> tuple[str, int]:
 
 def _gpus_of(node: Node, model: str) -> int:
     return sum(n for m, n in node.gpus if not model or m.lower() == model.lower())
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, [*known], n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known)})"

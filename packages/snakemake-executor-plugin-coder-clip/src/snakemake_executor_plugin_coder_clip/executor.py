@@ -1,0 +1,411 @@
+"""The executor: submits jobs, watches them, and outlasts what happens on a cluster.
+
+Beyond snakemake-executor-plugin-slurm, whose resources it reads: a status that survives a controller that is away, a
+journal by which the next head takes over the jobs of one that was killed, retries by cause, and words for a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.utils import format_cli_arg
+
+from . import heads, queue, reasons, reattach, retry, site, submit
+from .journal import FOLDER, Entry, Journal, Tries, entry, members
+from .queue import SlurmError
+
+SLOWEST = 60  # seconds between two looks at the queue, at most
+FRESH = 600  # seconds that what sinfo said is believed
+
+
+class Executor(RemoteExecutor):  # type: ignore[misc]
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        self._settings = workflow.executor_settings
+        if self._settings.array_jobs:
+            raise SlurmError(
+                "coder-clip-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
+                "remove it and let small jobs share a Slurm job (groups: in the profile)"
+            )
+        self._interval = self._settings.init_seconds_before_status_checks
+        head = heads.name(workflow)
+        self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
+        self._journal = Journal(FOLDER / f"{head}.jsonl")
+        self._entries: dict[str, Entry] = {}  # by Slurm id: jobs that are not over yet
+        self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
+        self._tries: dict[Any, Tries] = {}
+        self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
+        self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
+        self._absent: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
+        self._sites: dict[
+            str, tuple[float, dict[str, site.Partition]]
+        ] = {}  # by cluster: when asked, what is there
+        self._earlier = reattach.Earlier()
+        self._stop = threading.Event()
+        self._away_since: float | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
+        super().__init__(workflow, logger)  # the thread that looks starts
+
+    def __post_init__(self) -> None:
+        self.next_seconds_between_status_checks = self._interval
+        folder = self._settings.logdir or ".snakemake/slurm_logs"
+        self._logs = Path(self.workflow.workdir_init) / folder
+        self._take_over()
+
+    def _take_over(self) -> None:
+        submits = any(not job.is_local for job in self.dag.needrun_jobs())
+        if submits:
+            heads.claim(self.workflow)
+        found = self._patiently(lambda: reattach.find(self.workflow, self._name))
+        if not submits and not found.entries:
+            return  # as for `stage`
+        heads.claim(self.workflow)
+        self._journal.path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal.shrink()
+        self._earlier = found
+        if live := found.live():
+            self.logger.info(
+                f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. They go on as jobs of "
+                "this run; none is submitted twice."
+            )
+        if found.unknown:
+            ids = self._patiently(found.cancel_unknown)
+            self.logger.info(
+                f"Jobs of an earlier run that nothing is known of are cancelled: {', '.join(ids)}."
+            )
+        if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
+            self.dag.forcefiles.update(found.paths())
+            self.workflow.async_run(self.dag.postprocess())
+            local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
+            self._patiently(lambda: found.cancel_others(local & found.paths()))
+        if (left := heads.seconds_left()) is not None:
+            margin = min(self._settings.head_margin, left / 2)
+            timer = threading.Timer(left - margin, self._hand_over)
+            timer.daemon = True
+            timer.start()
+
+    # ---- submission -------------------------------------------------------------------------------
+
+    def additional_general_args(self) -> str:
+        """The job's own Snakemake works in the batch step: a nested srun would cost a process and lose SLURM_CONF."""
+        return "--executor local"
+
+    def get_job_exec_prefix(self, job: Any) -> str:
+        """What a node's environment differs in from the head's."""
+        # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
+        values = ["PYTHONUNBUFFERED=1"]
+        here = Path(__file__).parents[1]
+        if here.name != "site-packages":  # imported before the official plugin, see __init__.py
+            values.append(f'PYTHONPATH="{here}${{PYTHONPATH:+:$PYTHONPATH}}"')
+        return f"export {' '.join(values)}"
+
+    def get_job_args(self, job: Any) -> str:
+        """As many cores as the job asked for ('all' would be the node's, where no cgroup says otherwise), the
+        attempt that its memory is of, and no file of the head's, which a job would miss that outlives it."""
+        args = RealExecutor.get_job_args(self, job, cores=retry.cpus(job))
+        args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
+        return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
+
+    def run_jobs(self, jobs: list[Any]) -> None:
+        for job in jobs:
+            self.run_job_pre(job)
+            pause = self._due.pop(job, 0) - time.monotonic()
+            timer = threading.Timer(max(pause, 0), self._enqueue, [job])
+            timer.daemon = True
+            timer.start()
+
+    def _enqueue(self, job: Any) -> None:
+        if not self._stop.is_set():
+            self._pool.submit(self.run_job, job)
+
+    def run_job(self, job: Any) -> None:
+        """Submit one job, or take over the one of an earlier run. Runs in a thread, one job after the other."""
+        try:
+            self._submit(job)
+        except Exception as error:  # nobody looks at a thread's exception: the run would hang
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
+
+    def _submit(self, job: Any) -> None:
+        tries = self._tries.get(job, Tries())
+        wanted = retry.asked(job, tries)
+        asked, cut = retry.capped(wanted, self._most(wanted)) if tries != Tries() else (wanted, [])
+        if cut:
+            self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
+        new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
+        if found := self._earlier.take(new):
+            journal, old = found
+            live = old.id in self._earlier.rows and self._earlier.rows[old.id].live
+            known = "" if live else ", which has ended"
+            self.logger.info(
+                f"Job {job.jobid} is Slurm job {old.id} of an earlier run{known} (log: {old.log})."
+            )
+            self._watch(job, journal, old, live)
+            return
+        if gone := self._patiently(lambda: self._earlier.cancel_others(new.makes)):
+            self.logger.info(
+                f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
+                "now, or the profile asks for something else."
+            )
+        _set_aside([str(path) for member in members(job) for path in member.log])
+        said = self._sbatch(job, new)
+        before = self._accepted.get(job, asked)
+        if said and before != asked:
+            self.logger.warning(
+                f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
+            )
+            new = replace(new, key=new.key[::-1], asked=before)
+            said = self._sbatch(job, new)
+        if said:
+            job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
+            self._fail(SubmittedJobInfo(job), site.refused(said, new.asked))
+
+    def _sbatch(self, job: Any, new: Entry) -> str:
+        """Submit, through a controller that is away for a while. What Slurm says where it refuses, else ""."""
+        what, wildcards = submit.what(job)
+        log = self._logs / what / wildcards / "%j.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
+        call = submit.call(job, new.asked, self._settings, self._name, log, comment)
+        script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        self._journal.intend(new)
+        end, pause = time.monotonic() + self._settings.controller_patience, 5.0
+        while True:
+            try:
+                said = queue.ask("sh", "-c", call, stdin=script, env=submit.environment(job))
+                break
+            except queue.Unreachable as error:
+                said = str(error)
+            if not reasons.LATER.search(said) or self._stop.is_set() or time.monotonic() > end:
+                self._journal.note(new.key, settled="failed")
+                return said
+            self.logger.warning(
+                f"Slurm takes no job now ({said.splitlines()[-1]}); trying again, nothing is lost."
+            )
+            self._stop.wait(pause)
+            pause = min(pause * 2, SLOWEST)
+            on = {c} if (c := retry.cluster(job)) else set()
+            rows = self._patiently(lambda on=on: queue.jobs(on))
+            if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
+                said = taken[0]  # only the answer was lost
+                break
+        id = submit.job_id(said)
+        new = replace(new, id=id, log=str(log).replace("%j", id.partition(";")[0]))
+        self._journal.note(new.key, id=id, log=new.log)
+        self._accepted[job] = new.asked
+        self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}).")
+        self._watch(job, self._journal, new)
+        return ""
+
+    def _watch(self, job: Any, journal: Journal, of: Entry, live: bool = True) -> None:
+        info = SubmittedJobInfo(job, external_jobid=of.id)
+        self._of[job], self._tries[job] = (journal, of.key), of.tries
+        if live:
+            self._entries[of.id] = of
+            self.report_job_submission(info)
+        else:
+            RealExecutor.report_job_submission(self, info)
+            self.report_job_success(info)
+
+    def _most(self, asked: dict[str, Any]) -> dict[str, float]:
+        """Memory and time that the partition of a job allows; empty where Slurm does not tell."""
+        on, now = asked.get("cluster", ""), time.monotonic()
+        if on not in self._sites or now > self._sites[on][0] + FRESH:
+            try:
+                self._sites[on] = now, site.partitions(on)
+            except SlurmError:
+                return {}
+        return site.most(asked, self._sites[on][1])
+
+    def _patiently(self, do: Any) -> Any:
+        """Do it as soon as the controller answers."""
+        while True:
+            try:
+                return do()
+            except queue.Unreachable as error:
+                self._away(str(error))
+                if self._stop.wait(10):
+                    raise SlurmError(f"stopped while the Slurm controller was away ({error})") from None
+
+    # ---- status -----------------------------------------------------------------------------------
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """Report what has ended, yield the rest. Where the controller gives no answer, that is all of them."""
+        if not active_jobs:
+            self.next_seconds_between_status_checks = self._interval
+            return
+        on = reattach.clusters(info.external_jobid for info in active_jobs)
+        try:
+            async with self.status_rate_limiter:
+                rows = await asyncio.to_thread(queue.jobs, on)
+        except queue.Unreachable as error:
+            self._away(str(error))
+            for info in active_jobs:
+                yield info
+            return
+        self._back()
+        ended = False
+        for info in active_jobs:
+            if await asyncio.to_thread(self._look_at, info, rows.get(str(info.external_jobid))):
+                ended = True
+            else:
+                yield info
+        slower = min(self.next_seconds_between_status_checks + self._interval, max(SLOWEST, self._interval))
+        self.next_seconds_between_status_checks = self._interval if ended else slower
+
+    async def sleep(self) -> None:
+        """Until the next look, or the end of the run."""
+        await asyncio.to_thread(self._stop.wait, self.next_seconds_between_status_checks)
+
+    def _look_at(self, info: SubmittedJobInfo, row: queue.Row | None) -> bool:
+        """Whether the job has ended; then it is reported."""
+        id = str(info.external_jobid)
+        if row is not None and row.live:
+            self._absent.pop(id, None)
+            self._tell_waiting(id, row)
+            return False
+        self._absent[id] = self._absent.get(id, 0) + 1
+        if self._absent[id] < 2 and (row is None or row.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")):
+            return False  # Slurm may be about to queue it again; asked once more
+        of = self._entries[id]
+        if row is not None:
+            state, code = row.state, row.code
+        elif (account := queue.accounted(id)) and account[0] not in queue.LIVE:
+            state, code = account
+        else:  # it ended so long ago that the controller forgot it
+            good = reattach.whole(of, self.workflow, members(info.job))
+            state, code = (queue.COMPLETED if good else "FORGOTTEN"), ""
+        del self._entries[id]
+        if state == queue.COMPLETED:
+            self.report_job_success(info)
+        else:
+            self._ended_badly(info, of, state, code, row)
+        return True
+
+    def _ended_badly(
+        self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
+    ) -> None:
+        why = retry.cause(state, code)
+        self._tries[info.job] = retry.after(of.tries, why)
+        nodes, limit = (row.nodes, row.limit) if row else ("", "")
+        words = reasons.ended(state, code, nodes, limit, of.asked)
+        lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
+        most = self._most(of.asked).get(lacking)
+        if most is not None and of.asked.get(lacking, 0) >= most and state != "FAILED":
+            words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
+            info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
+        told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
+        self._fail(info, told, pause=why == "other", aux_logs=[of.log])
+
+    def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
+        if pause:
+            self._due[info.job] = time.monotonic() + self._settings.retry_pause
+        if info.job.is_group():  # Snakemake prints no message of a group
+            rules = ", ".join(sorted({j.rule.name for j in info.job.jobs}))
+            self.logger.error(f"Group {info.job.name} ({rules}): {told}.")
+        self.report_job_error(info, msg=f"{told}. ", **more)
+
+    def handle_job_success(self, job: Any) -> None:
+        """Snakemake has written its record."""
+        super().handle_job_success(job)
+        self._settle(job, "made")
+
+    def handle_job_error(self, job: Any) -> None:
+        super().handle_job_error(job)
+        self._settle(job, "failed")
+
+    def _settle(self, job: Any, how: str) -> None:
+        if noted := self._of.pop(job, None):
+            journal, key = noted
+            journal.note(key, settled=how)
+
+    # ---- words ------------------------------------------------------------------------------------
+
+    def _tell_waiting(self, job: str, row: queue.Row) -> None:
+        if told := reasons.waiting(row.state, row.reason):
+            words, advice, looks = told
+            self._waiting[job] = self._waiting.get(job, 0) + 1
+            if self._waiting[job] == looks:
+                self.logger.warning(
+                    f"Slurm job {job} {words} (Slurm says: {row.reason}). The run waits for it: "
+                    f"{advice.format(job=job)}'scancel {job}' gives it up."
+                )
+
+    def _away(self, error: str) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self.logger.warning(
+                f"The Slurm controller gives no answer ({error}). Jobs go on; this run waits until it is back."
+            )
+
+    def _back(self) -> None:
+        if self._away_since is not None:
+            away = time.monotonic() - self._away_since
+            self._away_since = None
+            self.logger.info(f"The Slurm controller is back after {away:.0f} s.")
+
+    # ---- the end ----------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
+        self._stop.set()
+        self._leave_folders()
+        heads.start_again_at_exit()
+        self.workflow.scheduler.executor_error_callback(
+            SlurmError(
+                "The time limit of the head's own Slurm job is near: it is queued again, and goes on with its "
+                f"{len(self._entries)} jobs."
+            )
+        )
+
+    def cancel(self) -> None:
+        """Ctrl-C."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        ids = sorted(self._entries)
+        try:
+            queue.cancel(ids)
+        except SlurmError as error:
+            self._leave_folders()
+            self.logger.error(
+                f"Slurm jobs {' '.join(ids)} could not be cancelled and live on ({error}). The next run goes on with "
+                f"them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
+            )
+        self.shutdown()
+
+    def _leave_folders(self) -> None:
+        """At its end Snakemake removes folders that are still empty: jobs that live on write into them."""
+        self.dag.cleanup_workdir = lambda: None
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """`cancel` does it."""
+
+    def shutdown(self) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        super().shutdown()
+
+
+def _where(asked: dict[str, Any]) -> str:
+    return str(asked.get("partition", "(the default)"))
+
+
+def _set_aside(logs: list[str]) -> None:
+    """Logs of an earlier try, so that a failure does not show them as its own."""
+    for path in logs:
+        if os.path.exists(path):
+            os.replace(path, f"{path}.before")

@@ -1,0 +1,171 @@
+"""One head process for each configuration of a folder.
+
+A head holds a lock on its own file, which the kernel frees with the process, however that ends, and says in it where it
+runs: file locks do not reach every shared file system, so a head on another machine counts as gone only if it was a
+Slurm job that has ended. Snakemake's own locks, which a killed run leaves behind, are removed for heads that are gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from . import queue, site
+
+FOLDER = Path(".snakemake/coder-clip/heads")
+LOCKS = Path(".snakemake/locks")
+PATIENCE = 20  # seconds for a process that only plans
+HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
+
+
+def name(workflow: Any) -> str:
+    """Of the head and of its jobs: folder and configuration, and a hash that tells clones apart."""
+    files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
+    place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
+    unique = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:6]
+    config = "-".join(Path(f).stem for f in files) or "default"
+    return re.sub(r"[^A-Za-z0-9_-]", "-", f"{Path.cwd().name}_{config}_{unique}")
+
+
+def before_run(workflow: Any) -> bool:
+    """At the start of every run, before Snakemake looks at its locks: remove those of heads that are gone.
+
+    True if locks were removed.
+    """
+    mine = name(workflow)
+    if not _hold(mine) or _elsewhere(mine):
+        return False
+    left = [p for p in LOCKS.glob("*") if p.is_file()]
+    if any(alive(other.stem) for other in FOLDER.glob("*.json") if other.stem != mine):
+        left = [p for p in left if p.name in _record(mine).get("locks", [])]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return bool(left)
+
+
+def claim(workflow: Any) -> None:
+    """Be the head of this configuration. SlurmError where another one is, or may be, alive."""
+    mine = name(workflow)
+    end = time.monotonic() + PATIENCE
+    while not _hold(mine):
+        if time.monotonic() > end:
+            record = _record(mine)
+            raise queue.SlurmError(
+                f"another run of this configuration is alive: process {record.get('pid', '?')} on "
+                f"{record.get('host', 'this machine')}. Wait until it ends, or stop it"
+            )
+        time.sleep(1)
+    if where := _elsewhere(mine):
+        raise queue.SlurmError(
+            f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "
+            f"{_file(mine)} and start again"
+        )
+    locks = [Path(p).name for p in getattr(workflow.persistence, "_lockfile", {}).values()]
+    _write(mine, {**_here(), "locks": locks})
+    atexit.register(_write, mine, {})
+
+
+def alive(head: str) -> bool:
+    """Whether the head of another configuration is, or may be, alive."""
+    try:
+        with _file(head).open("a+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        pass
+    return bool(_elsewhere(head))
+
+
+def _hold(head: str) -> bool:
+    if head in HELD:
+        return True
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    stream = _file(head).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        return False
+    except OSError:  # a file system without locks: Snakemake's own remain
+        pass
+    HELD[head] = stream
+    return True
+
+
+def _elsewhere(head: str) -> str:
+    """Where the recorded head may be alive, if that is on another machine; "" if it is gone."""
+    record = _record(head)
+    if not record or record["host"] == socket.gethostname() or record["job"] == _here()["job"] != "":
+        return ""
+    if not record["job"]:
+        return f"process {record['pid']} on {record['host']}, since {record['since']}"
+    try:
+        state = queue.ask("squeue", "--noheader", "--format=%T", f"--jobs={record['job']}").strip()
+    except queue.Unreachable as error:
+        state = "" if "Invalid job id" in str(error) else "not known now"
+    return f"Slurm job {record['job']} on {record['host']} ({state})" if state else ""
+
+
+def _here() -> dict[str, str]:
+    return {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "since": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def _file(head: str) -> Path:
+    return FOLDER / f"{head}.json"
+
+
+def _record(head: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_file(head).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or the head ended well
+        return {}
+    return found
+
+
+def _write(head: str, record: dict[str, Any]) -> None:
+    """In place: the lock is on this very file."""
+    stream = HELD[head]
+    stream.seek(0)
+    stream.truncate()
+    stream.write(json.dumps(record) if record else "")
+    stream.flush()
+
+
+# ---- a head that is itself a Slurm job
+
+
+def seconds_left() -> float | None:
+    """Until the time limit of the head's own Slurm job; None where it is none or has no limit."""
+    if not (job := os.environ.get("SLURM_JOB_ID")):
+        return None
+    try:
+        minutes = site.minutes(queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip())
+    except queue.SlurmError:
+        return None
+    return None if minutes == float("inf") else minutes * 60
+
+
+def start_again_at_exit() -> None:
+    """Queue the head's own Slurm job again, as the last thing that this process does."""
+    atexit.register(_start_again, os.environ["SLURM_JOB_ID"])
+
+
+def _start_again(job: str) -> None:
+    try:
+        queue.ask("scontrol", "requeue", job)
+    except queue.SlurmError as error:
+        print(f"The head could not be queued again ({error}); start it by hand, it finds its jobs.")

@@ -1,0 +1,144 @@
+"""The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked for.
+
+A head process that is killed knows nothing of its jobs any more; the next one reads it here. One JSON line before a
+job is submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(".snakemake/coder-clip/slurm")  # a file for each configuration: <head>.jsonl
+KEPT = 20_000  # jobs
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How often a job has been tried, by what it had too little of: with twice the memory, three times the time, …"""
+
+    memory: int = 1
+    time: int = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One submission.
+
+    key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
+    parameters. inputs: what was there of them -> size and time of change. asked: see `wanted` in reasons.py.
+    settled: "made" or "failed", once Snakemake knows.
+    """
+
+    key: str
+    rule: str
+    makes: dict[str, str]
+    inputs: dict[str, str]
+    asked: dict[str, Any]
+    benchmarks: list[str]
+    time: float
+    tries: Tries = Tries()
+    id: str = ""
+    log: str = ""
+    settled: str = ""
+
+    def same(self, other: Entry) -> bool:
+        """Whether both make the same files in the same way from the same inputs."""
+        return self.makes == other.makes and self.inputs == other.inputs
+
+
+@dataclass
+class Journal:
+    path: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def intend(self, entry: Entry) -> None:
+        self._append(asdict(entry))
+
+    def note(self, key: str, **known: str) -> None:
+        """What became known of a submission: id, log, settled."""
+        self._append({"key": key, **known})
+
+    def read(self) -> list[Entry]:
+        """All submissions, oldest first."""
+        found: dict[str, Entry] = {}
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        for line in lines:
+            try:
+                row = json.loads(line)
+                if "rule" in row:
+                    tries = Tries(**row.pop("tries"))
+                    found[row["key"]] = Entry(tries=tries, **row)
+                else:
+                    key = row.pop("key")
+                    found[key] = replace(found[key], **row)
+            except (ValueError, TypeError, KeyError):  # half a line
+                continue
+        return list(found.values())
+
+    def shrink(self) -> None:
+        """Of settled jobs keep only what they asked for."""
+        entries = [replace(e, makes={}, inputs={}) if e.settled else e for e in self.read()[-KEPT:]]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
+        part.replace(self.path)
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as stream:
+                end = stream.seek(0, os.SEEK_END)
+                whole = end == 0 or (stream.seek(-1, os.SEEK_END), stream.read(1))[1] == b"\n"
+                stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+def journals() -> Iterator[Journal]:
+    """Of every configuration that was run in this folder."""
+    for path in sorted(FOLDER.glob("*.jsonl")):
+        yield Journal(path)
+
+
+def members(job: Any) -> list[Any]:
+    """Snakemake's jobs in a job or group."""
+    return list(job.jobs) if job.is_group() else [job]
+
+
+def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
+    """What is about to be submitted. own: the jobs of Snakemake in it. rule: what it is called."""
+    own = list(own)
+    makes = {str(path): _making(member, persistence) for member in own for path in member.output}
+    inputs = {str(path) for member in own for path in member.input} - makes.keys()
+    return Entry(
+        key=uuid.uuid4().hex[:12],
+        rule=rule,
+        makes=makes,
+        inputs={path: _stamp(path) for path in sorted(inputs) if os.path.exists(path)},
+        asked=dict(asked),
+        benchmarks=[str(m.benchmark) for m in own if m.benchmark],
+        time=time.time(),
+        tries=tries,
+    )
+
+
+def _making(job: Any, persistence: Any) -> str:
+    """A hash of what Snakemake compares to tell whether a file would be made otherwise."""
+    how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
+    return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
+
+
+def _stamp(path: str) -> str:
+    of = os.stat(path)
+    return f"{of.st_size} {of.st_mtime_ns}"

@@ -1,0 +1,126 @@
+"""Slurm's commands: squeue, which needs no accounting database, scancel, and sacct where there is one.
+
+A job is named by its id, on another cluster than the default one by "id;cluster", as sbatch prints it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from snakemake_interface_common.exceptions import WorkflowError
+
+# Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
+LIVE = frozenset(
+    (
+        *(
+            "PENDING",
+            "CONFIGURING",
+            "RUNNING",
+            "SUSPENDED",
+            "STOPPED",
+            "COMPLETING",
+            "STAGE_OUT",
+            "SIGNALING",
+        ),
+        *("RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+    )
+)
+COMPLETED = "COMPLETED"
+TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
+FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "workdir", "name", "comment")
+
+
+class SlurmError(WorkflowError):  # type: ignore[misc]
+    """Snakemake prints its message without a traceback."""
+
+
+class Unreachable(SlurmError):
+    """The controller gave no answer: busy, restarted, or away. Nothing is known of any job."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job in the queue."""
+
+    id: str
+    state: str
+    code: str  # exit status:signal
+    reason: str  # why it waits, or Slurm's reason for its end
+    nodes: str
+    limit: str  # on its time
+    folder: str
+    name: str
+    comment: str
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+
+def ask(
+    *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Standard output of a Slurm command. Unreachable where it fails, SlurmError where it is not installed."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env
+        )
+    except FileNotFoundError:
+        raise SlurmError(
+            f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login node)"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{command[0]}: no answer in {timeout:g} s") from None
+    if done.returncode:
+        said = "\n".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+        raise Unreachable(said or f"{command[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def jobs(clusters: Iterable[str] = ()) -> dict[str, Row]:
+    """My jobs, ended ones as long as the controller remembers them (MinJobAge). clusters: beside the default one."""
+    found = {}
+    for cluster in ("", *clusters):
+        command = ["squeue", "--me", "--noheader", "--states=all"]
+        text = ask(*command, "--Format=" + ",".join(f"{name}:|" for name in FIELDS), *_on(cluster))
+        for line in text.splitlines():
+            values = line.removesuffix("|").split("|", len(FIELDS) - 1)
+            if len(values) == len(FIELDS):
+                id = f"{values[0]};{cluster}" if cluster else values[0]
+                found[id] = Row(id, *values[1:])
+    return found
+
+
+def accounted(id: str) -> tuple[str, str] | None:
+    """State and exit code by the accounting database; None where there is none or it does not know the job."""
+    number, cluster = _split(id)
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
+    try:
+        text = ask(*command, f"--jobs={number}", *_on(cluster))
+    except SlurmError:
+        return None
+    for line in text.splitlines():
+        state, _, code = line.partition("|")
+        return state.split()[0] if state else "UNKNOWN", code  # "CANCELLED by 1000"
+    return None
+
+
+def cancel(ids: Iterable[str]) -> None:
+    """Unreachable where the controller gives no answer."""
+    of: dict[str, list[str]] = defaultdict(list)
+    for number, cluster in map(_split, ids):
+        of[cluster].append(number)
+    for cluster, numbers in of.items():
+        ask("scancel", *_on(cluster), *sorted(numbers))
+
+
+def _split(id: str) -> tuple[str, str]:
+    number, _, cluster = id.partition(";")
+    return number, cluster
+
+
+def _on(cluster: str) -> list[str]:
+    return [f"--clusters={cluster}"] if cluster else []

@@ -1,0 +1,196 @@
+"""Jobs of an earlier head of this folder that died: none is lost, none runs beside its own copy.
+
+The new head asks Snakemake to make their files again, and when it is asked to submit such a job it watches the one
+that is there, which may have ended well meanwhile. So Snakemake writes its records as for any job. What would make a
+file otherwise than it is wanted now is cancelled first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import heads, queue
+from .journal import Entry, Journal, Tries, entry, journals
+from .queue import Row, SlurmError
+
+CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
+KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
+PATIENCE = 300.0  # seconds for a cancelled job to end
+
+
+@dataclass
+class Earlier:
+    """Jobs that are live or have ended well, of which Snakemake knows nothing yet."""
+
+    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by id
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)  # ours by name, and not in the journal
+
+    def live(self) -> list[str]:
+        return [id for id in self.entries if id in self.rows and self.rows[id].live] + self.unknown
+
+    def paths(self) -> set[str]:
+        return {path for _, e in self.entries.values() for path in e.makes}
+
+    def take(self, new: Entry) -> tuple[Journal, Entry] | None:
+        """The job that makes just this; it belongs to the new run now.
+
+        One that still waits is not taken if the profile asks for something else now.
+        """
+        for id, (_, e) in self.entries.items():
+            waits = id in self.rows and self.rows[id].state == "PENDING"
+            if e.same(new) and not (waits and e.asked != new.asked):
+                return self.entries.pop(id)
+        return None
+
+    def cancel_others(self, paths: Any) -> list[str]:
+        """Cancel what would write some of these files, and return when it has ended: the ids."""
+        wanted = set(paths)
+        ids = [id for id, (_, e) in self.entries.items() if wanted & e.makes.keys()]
+        live = self._end([id for id in ids if id in self.live()])
+        for id in ids:
+            journal, e = self.entries.pop(id)
+            journal.note(e.key, settled="failed")
+        return live
+
+    def cancel_unknown(self) -> list[str]:
+        ids, self.unknown = self._end(self.unknown), []
+        return ids
+
+    def _end(self, ids: list[str]) -> list[str]:
+        """SlurmError where a job does not end."""
+        if not ids:
+            return []
+        queue.cancel(ids)
+        end = time.monotonic() + PATIENCE
+        while left := [i for i, row in queue.jobs(clusters(ids)).items() if i in ids and row.live]:
+            if time.monotonic() > end:
+                raise SlurmError(
+                    f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
+                    f"'scontrol show job {left[0]}'"
+                )
+            time.sleep(1)
+        return ids
+
+
+def clusters(ids: Any) -> set[str]:
+    """Those of jobs that are not on the default one."""
+    return {cluster for id in ids if (cluster := id.partition(";")[2])}
+
+
+def find(workflow: Any, name: str = "") -> Earlier:
+    """Jobs of earlier heads that make files of this run. name: of this head's jobs, to find lost ones by it.
+
+    Nothing is asked of Slurm where no such job is known. Unreachable where the controller gives no answer; SlurmError
+    where a head of another configuration that makes the same files is alive.
+    """
+    jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
+    mine, known = heads.name(workflow), {}
+    for journal in journals():
+        for e in journal.read():
+            if not e.settled and e.makes.keys() & jobs.keys():
+                known[e.key] = (journal, e)
+    if not known:
+        return Earlier()
+    if others := {j.path.stem for j, _ in known.values() if j.path.stem != mine and heads.alive(j.path.stem)}:
+        raise SlurmError(f"the run {others.pop()} of this folder is alive and makes some of the same files")
+    rows = queue.jobs(clusters(e.id for _, e in known.values()))
+    here = os.path.realpath(os.getcwd())
+    ours = {id: row for id, row in rows.items() if os.path.realpath(row.folder) == here}
+    by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}
+    found = Earlier(rows=rows)
+    for key, (journal, e) in known.items():
+        row = by_key.pop(key, None)
+        if (
+            row is None and e.id in ours and not KEY.search(ours[e.id].comment)
+        ):  # a site may overwrite comments
+            row = ours[e.id]
+        if row is not None:
+            journal.note(key, id=row.id)
+            e = replace(e, id=row.id)
+        if (row is not None and row.live) or _ended_well(e, row, workflow, jobs):
+            found.entries[e.id] = (journal, e)
+        else:
+            journal.note(key, settled="failed")
+    lost = (row for row in by_key.values() if row.name == name and row.live)
+    settled = {e.id for journal in journals() for e in journal.read()}
+    found.unknown = [row.id for row in lost if row.id not in settled and row.id not in found.entries]
+    return found
+
+
+def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any]) -> bool:
+    if row is not None:
+        return row.state == queue.COMPLETED
+    if not e.id:  # it never came to Slurm
+        return False
+    if (account := queue.accounted(e.id)) and account[0] not in queue.LIVE:
+        return account[0] == queue.COMPLETED
+    own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}
+    return whole(e, workflow, own.values())
+
+
+def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
+    """Whether all files are there, young enough, and not marked as being written: a node removes Snakemake's mark."""
+
+    async def marked() -> list[Any]:
+        return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
+
+    there = all(os.path.exists(p) and os.stat(p).st_mtime >= e.time - CLOCKS for p in e.makes)
+    return there and not asyncio.run(marked())
+
+
+# ---- from the Snakefile, on whatever a run is executed
+
+
+def before_jobs(workflow: Any) -> None:
+    """Before the first job (onstart): one head, and none beside live jobs of an earlier one that it cannot take over.
+
+    SlurmError, which Snakemake prints, where this run would work beside them.
+    """
+    from .executor import Executor
+
+    if isinstance(workflow.scheduler._executor, Executor):
+        return  # it has looked
+    if any(job.output for job in workflow.dag.needrun_jobs()):
+        heads.claim(workflow)
+    try:
+        found = find(workflow)
+    except queue.Unreachable:
+        raise SlurmError(
+            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
+            "again when it is back, or remove .snakemake/coder-clip/slurm if you know that none is"
+        ) from None
+    if ids := " ".join(found.live()):
+        raise SlurmError(
+            f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
+            f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
+        )
+    for journal, e in found.entries.values():
+        _record(journal, e, workflow)
+
+
+def _record(journal: Journal, e: Entry, workflow: Any) -> None:
+    """Tell Snakemake of files that a job has made while there was no head."""
+    jobs = {job for job in workflow.dag.jobs if e.makes.keys() & set(map(str, job.output))}
+    now = [entry([job], "", workflow.persistence, {}, Tries()) for job in jobs]
+    makes = {path: how for n in now for path, how in n.makes.items()}
+    inputs = {path: stamp for n in now for path, stamp in n.inputs.items() if path not in makes}
+    if (makes, inputs) != (e.makes, e.inputs):
+        path = min(e.makes)
+        raise SlurmError(
+            f"a job of an earlier run made {path} with another command, parameter or input; make it again: "
+            f"--forcerun {path}, or remove it"
+        )
+
+    async def finished() -> None:
+        for job in jobs:
+            await workflow.persistence.finished(job)
+
+    workflow.async_run(finished())
+    journal.note(e.key, settled="made")

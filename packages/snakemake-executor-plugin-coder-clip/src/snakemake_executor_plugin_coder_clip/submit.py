@@ -1,0 +1,75 @@
+"""The sbatch call of a job: options as snakemake-executor-plugin-slurm makes them, the script on standard input."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+
+# Not for every job: keys of services, and what the head's own Slurm job was given.
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
+
+
+class Values(dict[str, Any]):
+    """Resources: by key and as attributes, as the plugin reads them."""
+
+    __getattr__ = dict.__getitem__
+
+
+class Sized:
+    """A job with other amounts than Snakemake knows of."""
+
+    def __init__(self, job: Any, asked: Mapping[str, Any]) -> None:
+        self._job = job
+        amounts = {k: asked[k] for k in ("mem_mb", "mem_mb_per_cpu", "runtime") if k in asked}
+        self.resources = Values({**dict(job.resources.items()), **amounts})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._job, name)
+
+
+def what(job: Any) -> tuple[str, str]:
+    """A job's rule or group, and its wildcards."""
+    return f"group_{job.name}" if job.is_group() else f"rule_{job.name}", get_job_wildcards(job)
+
+
+def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str) -> str:
+    """For a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
+    validate_slurm_extra(job)
+    account, partition = asked.get("account"), asked.get("partition")
+    values = {
+        "run_uuid": name,
+        "slurm_logfile": log,
+        "comment_str": comment,
+        "account": f"-A {shlex.quote(str(account))}" if account else "",
+        "partition": f"-p {shlex.quote(str(partition))}" if partition else "",
+        "workdir": os.getcwd(),
+    }
+    avoided = set(filter(None, (settings.exclude_failed_nodes or "").replace(" ", "").split(",")))
+    sized = Sized(job, asked)
+    command = get_submit_command(sized, values, settings=settings, failed_nodes=sorted(avoided))
+    return f"{command}{set_gres_string(sized)}"
+
+
+def environment(job: Any) -> dict[str, str]:
+    """What a job gets of the head's environment: no keys but those that its resource `needs_env` names, with commas."""
+    needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if k in needed or k in CLUSTER or not (SECRET.search(k) or k.startswith("SLURM_"))
+    }
+
+
+def job_id(said: str) -> str:
+    """From what sbatch --parsable prints, below what a site may print above: "12" or "12;cluster"."""
+    found = re.findall(r"^(\d+(?:;[\w.-]+)?)\s*$", said, flags=re.M) or re.findall(r"\b(\d+)\b", said)
+    return str(found[-1])

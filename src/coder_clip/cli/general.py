@@ -1,0 +1,138 @@
+"""General commands: check, prefetch, schema, usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from ..pipeline.config import ONLY_PRESENT, load_config
+from ..pipeline.config import schema as config_schema
+from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
+
+
+@app.command(rich_help_panel=GENERAL)
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Check the Slurm cluster with this profile instead: a name below workflow/profiles, or a path.",
+            metavar="NAME",
+        ),
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="With --profile: look from nodes, too, by small jobs.")
+    ] = True,
+    wait: Annotated[
+        float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
+    ] = 120,
+    only_present: Annotated[
+        bool, typer.Option("--only-present", help="Without the published data sets that are not here.")
+    ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Decode every image, and look for copies across splits and classes."),
+    ] = False,
+) -> None:
+    """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
+
+    With --profile slurm, on a login node:
+
+    - asks Slurm whether it would take every job of the configuration
+      (partition, account, QOS, GPUs, constraint, reservation, memory, time);
+    - sends one small job a partition, which looks whether the node sees the
+      repository, results, images and weights, whether Python and the GPU
+      work there, and whether it can write logs and scratch.
+
+    A line is ok, note (the run goes on) or wrong (it would not, or not all
+    of it). The status is 1 where something is wrong.
+    """
+    if only_present:  # Snakemake, where it is asked, has to know as well
+        os.environ[ONLY_PRESENT] = "true"
+    c = load_config(config)
+    from ..preflight.checks import check
+
+    print_lines(check(c, config, deep, here=profile is None))
+    if profile is None:
+        return
+    from snakemake_executor_plugin_coder_clip.queue import SlurmError
+
+    from ..slurm.check import check as check_cluster
+
+    wrong = 0
+    try:
+        for finding in check_cluster(c, config, profile, probe, wait):
+            typer.echo(finding)
+            wrong += finding.status == "wrong"
+    except SlurmError as error:
+        raise UserError(str(error)) from None
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def preflight(config: ConfigOption, model: Annotated[list[str], typer.Option("--model")]) -> None:
+    """What a run says before its first job: models, device, how long it takes. Status 1 where it would fail."""
+    from ..preflight.checks import before_run
+
+    print_lines(before_run(load_config(config), model))
+
+
+@app.command(rich_help_panel=GENERAL)
+def prefetch(
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The weights of this model alone.")
+    ] = None,
+) -> None:
+    """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
+    from ..preflight.prefetch import prefetch
+
+    c = load_config(config)
+    print_lines(prefetch(c) if model is None else prefetch(c, chosen("model", model, c.models), []))
+
+
+@app.command(hidden=True)
+def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Former name of ``prefetch``."""
+    prefetch(config)
+
+
+@app.command(rich_help_panel=GENERAL)
+def schema() -> None:
+    """Print the JSON schema of the configuration file, for editors (config/schema.json)."""
+    typer.echo(json.dumps(config_schema(), indent=1))
+
+
+@app.command(rich_help_panel=GENERAL)
+def usage(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Show what the jobs of each rule asked for and used, after a run, and what to ask for next time.
+
+    asked: of a cluster. A run on this machine asks for the same, and gets
+    what there is.
+
+    used: the most that a job of the rule took, by the benchmark files in
+    results/benchmarks and, where a site keeps it, Slurm's accounting
+    (sacct), which also knows failed jobs. busy CPUs: CPU time by time.
+
+    Below stand lines for set-resources: in the profile: asking for less
+    lets jobs start sooner, asking for more saves a second try.
+    """
+    import csv
+
+    from ..slurm.usage import lines, table, usage
+
+    rows = usage(Path(load_config(config).results))
+    if as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(table(rows))
+    else:
+        print_lines(lines(rows))

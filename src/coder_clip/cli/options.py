@@ -1,0 +1,88 @@
+"""The command line as such, what several groups of commands take, and how they find what was asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import UserError, nearest
+from ..pipeline.config import Config
+
+
+class _InOrder(TyperGroup):
+    """Commands in the order of the paper: typer lists groups ("texts") behind all others."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        names = [n for n in super().list_commands(context) if n != "texts"]
+        names.insert(names.index("manifest") + 1, "texts")
+        return names
+
+
+app = typer.Typer(
+    cls=_InOrder,
+    help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
+    "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
+    "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
+    "Without --dataset or --model it does all of the configuration.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration file.",
+        envvar="CODER_CLIP_CONFIG",
+        show_envvar=False,
+        metavar="FILE",
+    ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="One data set of the configuration; default: all.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="One model of the configuration; default: all.")
+]
+DEFAULT_CONFIG = Path("config/reproduce.yaml")
+GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, report"
+SHARING = "Sharing (docs/sharing.md)"
+
+
+def phase(name: str) -> Any:
+    """A phase's module, imported when it is needed: torch takes a second."""
+    return importlib.import_module(f"coder_clip.phases.{name}")
+
+
+def chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
+    known = list(known)
+    if one is not None and one not in known:
+        raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
+    return known if one is None else [one]
+
+
+def for_each(
+    config: Config,
+    model: str | None,
+    dataset: str | None,
+    do: Callable[[Config, str, str], None],
+    has: Callable[[str], bool] = lambda _: True,
+) -> None:
+    """For every model and data set; ``has`` says which data sets have what is done, where none is named."""
+    for m in chosen("model", model, config.models):
+        for d in chosen("data set", dataset, config.datasets):
+            if dataset is not None or has(d):
+                do(config, m, d)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,198 @@
+"""One command per phase, in the order of the paper, and those of text sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from ..baselines.methods import ABLATIONS, FEW_SHOT
+from ..errors import UserError
+from ..pipeline.config import load_config
+from . import texts as text_commands
+from .options import (
+    DEFAULT_CONFIG,
+    PHASES,
+    ConfigOption,
+    DatasetOption,
+    ModelOption,
+    app,
+    chosen,
+    for_each,
+    phase,
+    print_lines,
+)
+
+
+def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
+    """A command that does each data set."""
+
+    def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+        c = load_config(config)
+        for d in chosen("data set", dataset, c.datasets):
+            getattr(phase(module), run)(c, d)
+
+    app.command(name, help=about, rich_help_panel=PHASES)(command)
+
+
+def _per_model(name: str, about: str, module: str) -> None:
+    """A command that does each data set with each model."""
+
+    def command(
+        config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+    ) -> None:
+        for_each(load_config(config), model, dataset, phase(module).run)
+
+    app.command(name, help=about, rich_help_panel=PHASES)(command)
+
+
+_per_dataset(
+    "manifest",
+    "List the images of a data set: counts, and path, size and hash of every file of a folder.",
+    "manifest",
+)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_texts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
+    ] = False,
+) -> None:
+    """Texts from a language model or WordNet, where the configuration names them as a source (docs/texts.md)."""
+    c = load_config(config)
+    named = chosen("data set", dataset, c.datasets)
+    if dry_run:
+        from ..texts.llm.ahead import ahead
+
+        print_lines(ahead(c, named))
+        return
+    for d in named:
+        if c.datasets[d].generated(d):
+            phase("generate_texts").run(c, d)
+
+
+texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
+texts_app.command("import")(text_commands.import_texts)
+texts_app.command("report")(text_commands.report)
+texts_app.command("review")(text_commands.review)
+
+
+@texts_app.callback()
+def texts(
+    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
+) -> None:
+    """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    if command := context.invoked_subcommand:
+        given = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        if given:
+            raise UserError(
+                f"options of 'texts {command}' stand behind it: coder-clip texts {command} --config …"
+            )
+        return
+    c = load_config(config)
+    for d in chosen("data set", dataset, c.datasets):
+        phase("texts").run(c, d)
+
+
+SplitOption = Annotated[str | None, typer.Option("--split", help="shots, val or test; default: all three.")]
+
+
+def _per_split(
+    split: str | None, dataset: str | None, model: str | None, config: Any, do: Callable[..., None]
+) -> None:
+    for s in chosen("split", split, ("shots", "val", "test")):
+        has = lambda d, s=s: split is not None or s in config.encoded(d)  # noqa: E731
+        for_each(config, model, dataset, partial(do, split=s), has)
+
+
+@app.command(rich_help_panel=PHASES)
+def image_features(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    split: SplitOption = None,
+    shard: Annotated[int, typer.Option(help="Which shard to do, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(help="How many shards the split is cut into.", min=1)] = 1,
+) -> None:
+    """Encode images: val, test, and the shots of all seeds averaged over augmented views."""
+    if not 0 <= shard < shards:
+        raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
+    run = partial(phase("image_features").run, shard=(shard, shards))
+    _per_split(split, dataset, model, load_config(config), run)
+
+
+@app.command(rich_help_panel=PHASES)
+def merge_shards(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    split: SplitOption = None,
+    shards: Annotated[int, typer.Option(help="How many shards the split was cut into.", min=2)] = 2,
+) -> None:
+    """Put the shards of image features together: the same bytes as one run."""
+    run = partial(phase("image_features").merge_shards, shards=shards)
+    _per_split(split, dataset, model, load_config(config), run)
+
+
+_per_model(
+    "text-features",
+    "Encode every sentence: the text set in its templates, prompt ensemble, random-word control.",
+    "text_features",
+)
+_per_model("coder", "Build the compact CODER of a data set: class sums, name features, Gram matrix.", "coder")
+_per_model("zero-shot", "Stage one and its baselines on the test split.", "zero_shot")
+_per_dataset(
+    "confusable-pairs",
+    "Pairs of classes that stage one can confuse, over all models, most frequent first.",
+    "pairs",
+)
+
+
+@app.command(rich_help_panel=PHASES)
+def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
+    """One-to-one texts from a language model, where the configuration names it as their source."""
+    c = load_config(config)
+    for d in chosen("data set", dataset, c.datasets):
+        if c.datasets[d].generates_pairs:
+            phase("generate_pairs").run(c, d)
+
+
+_per_dataset("one-to-one-texts", "One-to-one texts there are for these pairs.", "one_to_one", "run_texts")
+_per_model(
+    "one-to-one", "Encode the one-to-one texts: one difference vector per unordered pair.", "one_to_one"
+)
+_per_model("rerank", "Stage two: rerank the top five of uncertain images with one-to-one texts.", "rerank")
+
+
+@app.command(
+    rich_help_panel=PHASES,
+    short_help="Few-shot without training.",
+    help="Few-shot without training; of these methods, those that the configuration names (adapter.methods):\n\n"
+    + "\n\n".join(f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()),
+)
+def adapter(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
+) -> None:
+    c = load_config(config)
+    for n in chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
+        for_each(c, model, dataset, partial(phase("adapter").run, shots=int(n)), c.few_shot)
+
+
+_per_model(
+    "evaluation",
+    "Ablations over texts, k-NN and retrieval on CODER against original features, t-SNE, corrections.",
+    "evaluation",
+)

@@ -1,0 +1,146 @@
+"""Commands between Snakemake and DVC: record, adopt, push, pull, merge, gc, status, explain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import DEFAULT_CONFIG, SHARING, ConfigOption, app, print_lines
+
+
+@app.command(rich_help_panel=SHARING)
+def record(
+    config: ConfigOption = DEFAULT_CONFIG,
+    set_aside: Annotated[
+        bool,
+        typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
+    ] = False,
+) -> None:
+    """Record every finished phase in DVC. Every run does this by itself at its end."""
+    from ..tracking.record import record
+
+    tracked, outcome = record(config, set_aside)
+    print_lines(outcome.lines(tracked))
+    if outcome.refused:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHARING)
+def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
+    from ..tracking.adopt import adopt
+    from ..tracking.stages import tracked
+
+    print_lines(adopt(tracked(config)).lines() or ["nothing to adopt"])
+
+
+RemoteOption = Annotated[
+    str | None, typer.Option("--remote", "-r", help="Another remote than DVC's default.")
+]
+JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", help="How many files at a time.", min=1)]
+
+
+@app.command(rich_help_panel=SHARING)
+def push(
+    config: ConfigOption = DEFAULT_CONFIG,
+    remote: RemoteOption = None,
+    jobs: JobsOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Verify all contents in the remote, whatever that costs.")
+    ] = False,
+) -> None:
+    """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
+    from ..tracking.share import push
+
+    _told(push(str(config), remote, jobs, verify))
+
+
+@app.command(rich_help_panel=SHARING)
+def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
+    """Bring what this commit records, each file verified. Needs no remote for what was here before."""
+    from ..tracking.share import pull
+
+    _told(pull(str(config), remote, jobs))
+
+
+def _told(done: Any) -> None:
+    """What push or pull did; status 1 where a phase was left."""
+    print_lines(done.lines)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHARING)
+def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Settle a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
+    from ..tracking.merge import merge
+
+    print_lines(merge(str(config)))
+
+
+@app.command(rich_help_panel=SHARING)
+def gc(
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
+    ] = False,
+    remote: RemoteOption = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete, not only tell.")] = False,
+) -> None:
+    """Delete files that no commit of anybody's branches and tags needs. 'dvc gc' looks at the branches here alone."""
+    from ..tracking.share import clean
+
+    print_lines(clean(cloud, remote, delete))
+
+
+@app.command(rich_help_panel=SHARING)
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
+) -> None:
+    """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes nothing."""
+    from ..tracking.status import status, table
+
+    lines, notes = status(config, remote)
+    print_lines([*table(lines), *notes])
+
+
+@app.command(rich_help_panel=SHARING)
+def explain(
+    table: Annotated[str, typer.Argument(help="A CSV file of the tables: results/tables/zero_shot.csv.")],
+    row: Annotated[
+        str,
+        typer.Argument(
+            help="Its number from 1, or what stands in some of its columns (dataset, model, method, setting, shots, "
+            "…): dataset=rare,method=coder.",
+        ),
+    ],
+    column: Annotated[
+        str,
+        typer.Argument(
+            help="The number's: accuracy, accuracy_low, mean_class_recall, …; CSV files name theirs."
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Configuration file; default: the one of config/ that writes the table.",
+            envvar="CODER_CLIP_CONFIG",
+            show_envvar=False,
+            metavar="FILE",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again.
+
+    For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
+    """
+    from ..tracking.explain import explain, lines
+
+    found = explain(table, row, column, config)
+    print_lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found))

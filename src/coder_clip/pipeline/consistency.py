@@ -1,0 +1,131 @@
+"""What values of a configuration have to do with each other, and with the names that are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datasets import BUILTIN, PUBLISHED, nearest_dataset
+from ..datasets.entry import entry
+from ..datasets.shot_files import shot_file
+from ..errors import UserError, nearest
+from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from .config import Config
+
+
+def problems(config: Config) -> Iterator[str]:
+    """Each a line that names the key, what is wrong with it and what would be right."""
+    for kind, names in (("datasets", config.datasets), ("models", config.models)):
+        if not names:
+            yield f"{kind}: name at least one"
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                yield f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
+    for name, dataset in config.datasets.items():
+        yield from _of_dataset(name, dataset)
+        yield from _of_templates(name, dataset)
+    for name, model in config.models.items():
+        yield from _of_model(name, model)
+    yield from _of_generator(config)
+    yield from _of_shots(config)
+    once: dict[str, list[Any]] = {
+        "adapter.methods": config.adapter.methods,
+        "adapter.shots": config.adapter.shots,
+        "adapter.seeds": config.adapter.seeds,
+        "settings": [*config.settings],
+    }
+    for key, values in once.items():
+        if not values or len(set(values)) != len(values):
+            yield f"{key}: give at least one, each once"
+    for key in ("betas", "alphas"):
+        low, high, _ = getattr(config.adapter, key)
+        if low > high:
+            yield f"adapter.{key}: from {low:g} to {high:g} falls; the larger one comes second"
+
+
+def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
+    if dataset.root is None and name not in BUILTIN:
+        yield f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
+    if dataset.split is not None:
+        if dataset.root is not None or name not in PUBLISHED:
+            yield f"datasets.{name}.split: only a published data set has several"
+        else:
+            try:
+                entry(name).only(dataset.split)
+            except UserError as error:
+                yield f"datasets.{name}.split: {error}"
+    if dataset.root is None and dataset.classes is not None:
+        yield f"datasets.{name}.classes: only a folder's classes can be chosen ('root')"
+    if dataset.generates_pairs and dataset.one_to_one is not None:
+        yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'"
+
+
+def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
+    for key, sentences in dataset.templates.items():
+        where = f"datasets.{name}.templates.{key}"
+        if key not in ONE_TEMPLATE + MANY_TEMPLATES:
+            yield f"{where}: unknown template{nearest(key, ONE_TEMPLATE + MANY_TEMPLATES)}"
+        if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
+            many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, not a list"
+            yield f"{where}: give {many}"
+        need = sorted({"class"} | ({key} & {"attribute", "analogous", "one_to_one"}))
+        for sentence in [sentences] if isinstance(sentences, str) else sentences:
+            for field in need:
+                if f"{{{field}}}" not in sentence:
+                    yield f"{where}: '{sentence}' lacks {{{field}}}"
+
+
+def _of_model(name: str, model: ModelConfig) -> Iterator[str]:
+    known = open_clip_names()
+    if ":" not in model.model and model.model not in known:
+        yield f"models.{name}: open_clip has no model '{model.model}'{nearest(model.model, known)}"
+    if model.model in known and model.pretrained is None:
+        yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"
+    if str(model.pretrained).startswith("local-dir:"):
+        yield f"models.{name}: 'local-dir:' stands in 'model' (model: {model.pretrained})"
+    if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
+        yield f"models.{name}: no folder {model.model[10:]}"
+
+
+def _of_generator(config: Config) -> Iterator[str]:
+    """Whether the language model is named where texts come from it, and with it the encoder that filters them."""
+    generator = config.generator
+    for name, dataset in config.datasets.items():
+        if generator is None and (dataset.generates_pairs or "llm" in dataset.text_sources(name).values()):
+            yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
+    if generator is None:
+        return
+    for key in ("encoder", "encoder_as_published"):
+        if (given := getattr(generator, key)) not in (None, *config.models):
+            yield f"generator.{key}: no model '{given}' here{nearest(str(given), config.models)}"
+    compares = any(d.text_sources(n).get("analogous") == "llm" for n, d in config.datasets.items())
+    if compares and len(config.models) > 1 and generator.encoder is None:
+        yield (
+            "generator.encoder: name the model that compares analogous classes; if it were the first of several, "
+            "leaving that out would change all numbers"
+        )
+
+
+def _of_shots(config: Config) -> Iterator[str]:
+    for name, dataset in config.datasets.items():
+        if dataset.shot_files is None or not config.few_shot(name):
+            continue
+        try:
+            for shots in config.adapter.shots:
+                for seed in config.adapter.seeds:
+                    shot_file(dataset.shot_files, shots, seed)
+        except UserError as error:
+            yield f"datasets.{name}.shot_files: {error}"
+
+
+def open_clip_names() -> list[str]:
+    """Architectures of the installed open_clip, read from its folder: importing it takes seconds."""
+    spec = importlib.util.find_spec("open_clip")
+    assert spec is not None
+    assert spec.origin is not None
+    return sorted(p.stem for p in (Path(spec.origin).parent / "model_configs").glob("*.json"))

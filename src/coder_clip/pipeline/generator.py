@@ -1,0 +1,203 @@
+"""Section `generator` of a configuration: the language model that writes texts."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ..foundation.strict import Strict
+from .sections import Count, From, Seed, Share
+
+
+class Prices(Strict):
+    """What the model costs, as its maker had it on some day."""
+
+    date: datetime.date = Field(description="When these prices were looked up.")
+    input: From = Field(description="For a million tokens of prompts.")
+    output: From = Field(description="For a million tokens of answers.")
+    batch: Share = Field(0.5, description="Not used any more: of the Batch API.", deprecated=True)
+    currency: str = Field("USD", min_length=1, max_length=8)
+
+
+class TextCounts(Strict):
+    """How many texts to ask for, a class (one_to_one: a side of a pair)."""
+
+    attribute: Count = 10
+    analogous: Count = 5
+    synonym: Count = 5
+    one_to_one: Count = 5
+
+
+class GeneratorConfig(Strict):
+    """The language model behind the source 'llm'. Its key comes from the environment and from nowhere else."""
+
+    model: str = Field(min_length=1, description="Name of the model, as the server knows it.")
+    base_url: str | None = Field(
+        None,
+        description="Server that speaks OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
+    )
+    key_variable: str | None = Field(
+        None,
+        description="Environment variable that holds the key; default: OPENAI_API_KEY for OpenAI, else no key.",
+    )
+    temperature: From | None = Field(0.7, description="null: not sent, for models that do not take it.")
+    seed: Seed | None = Field(0, description="null: not sent.")
+    max_tokens: Count | None = Field(
+        1000,
+        description="Length of one answer; null: not sent. Servers that call it otherwise: null here, and "
+        "max_completion_tokens below 'extra' (for OpenAI that is done).",
+    )
+    extra: dict[str, Any] = Field(
+        {}, description="More parameters of each request, as the server takes them."
+    )
+    headers: dict[str, str] = Field(
+        {}, description="More headers of each request; $NAME: the value of that environment variable."
+    )
+    structured: Literal["auto", "json_schema", "list"] = Field(
+        "auto",
+        description="How answers are asked for; auto: by a JSON schema where the server takes one, else as a JSON "
+        "object; list: free text, as in the paper.",
+    )
+    counts: TextCounts = TextCounts()
+    encoder: str | None = Field(
+        None, description="Model that tells which analogous classes are too similar; default: the only one."
+    )
+    encoder_as_published: str | None = Field(
+        None,
+        description="Model of the published filter of analogous classes (the authors': ViT-L-14), for the setting "
+        "as_published; default: that setting has the same classes as the others.",
+    )
+    max_pairs: Count | None = Field(
+        1000,
+        description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
+    )
+    repeats: Annotated[int, Field(ge=0)] = Field(
+        3, description="How often to ask again for what cannot be used."
+    )
+    on_failure: Literal["stop", "skip"] = Field(
+        "stop", description="When a class gets no usable text in the end: stop, or go on without."
+    )
+    max_in_flight: Count = Field(8, description="Requests under way at a time.")
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        120, description="Seconds until an answer has to be there."
+    )
+    retries: Annotated[int, Field(ge=0)] = Field(
+        6, description="How often to try again when the server has trouble."
+    )
+    prices: Prices | None = None
+    max_cost: From | None = Field(
+        None,
+        description="Money that all answers in the store may have cost; a run stops before it spends more.",
+    )
+    batch: Literal[False] = Field(
+        False, description="Not used any more: the Batch API is gone.", deprecated=True
+    )
+    poll: Annotated[float, Field(gt=0)] = Field(
+        60, description="Not used any more: of the Batch API.", deprecated=True
+    )
+    answers: Path = Field(
+        Path("data/texts/answers"), description="Folder of the answers: kept for good, and shared."
+    )
+
+    @property
+    def form(self) -> Literal["json", "list"]:
+        """Of an answer."""
+        return "list" if self.structured == "list" else "json"
+
+    @property
+    def token_limit(self) -> int | None:
+        """Of one answer, by whatever name the server knows it."""
+        return self.max_tokens or self.extra.get("max_completion_tokens")
+
+    def parameters(self, attempt: int) -> dict[str, Any]:
+        """What is sent besides model and messages. attempt: with the same seed a server would repeat its mistake."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        if self.seed is not None:
+            given["seed"] = self.seed + attempt
+        return {key: value for key, value in given.items() if value is not None}
+
+    @field_validator("key_variable")
+    @classmethod
+    def _no_key(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            raise ValueError(
+                "generator.key_variable: give the NAME of an environment variable, never the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise ValueError(
+                "generator.base_url: give an address such as http://localhost:8000/v1, without user, password or key"
+            )
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if place := _secret(value, "generator.extra"):
+            raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
+        own = ("model", "messages", "n", "stream", "response_format", "seed", "temperature", "max_tokens")
+        for key in value:
+            if key in own:
+                raise ValueError(f"generator.extra.{key}: is set by coder-clip itself")
+        limit = value.get("max_completion_tokens", 1)
+        if type(limit) is not int or limit < 1:
+            raise ValueError(
+                "generator.extra.max_completion_tokens: give a whole number of tokens, at least 1"
+            )
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, given in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (given.isascii() and given.isprintable()):
+                raise ValueError(
+                    "generator.headers: names are letters, digits and '-', values printable ASCII"
+                )
+            variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", given) is not None
+            if not variable and (given.startswith("$") or _secret({name: given}, "")):
+                raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
+        return value
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _no_batch(cls, value: Any) -> Any:
+        if value is True:
+            raise ValueError(
+                "generator.batch: the Batch API is gone; leave the key out, answers come at once"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _priced(self) -> GeneratorConfig:
+        if self.max_tokens is not None and "max_completion_tokens" in self.extra:
+            raise ValueError(
+                "generator.max_tokens: give it or extra.max_completion_tokens, the other one null"
+            )
+        if self.max_cost is not None and self.prices is None:
+            raise ValueError("generator.max_cost: needs generator.prices, or no cost can be computed")
+        if self.max_cost is not None and self.token_limit is None:
+            raise ValueError("generator.max_cost: needs generator.max_tokens, or an answer may cost anything")
+        return self
+
+
+def _secret(value: Any, place: str) -> str | None:
+    """Where in nested values something is that looks like a key or is called one."""
+    if isinstance(value, str):
+        return place if re.match(r"\s*(?:(?:sk|pk)-\w|bearer\s)", value, flags=re.I) else None
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        called = re.search(
+            r"key|secret|password|authorization|bearer|auth.?token|access.?token|cookie", str(key), re.I
+        )
+        if found := f"{place}.{key}" if called else _secret(item, f"{place}.{key}"):
+            return found
+    return None

@@ -1,0 +1,255 @@
+"""The sections of a configuration: data sets, models, features, rerank, adapter, evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from ..baselines.methods import ABLATIONS, FEW_SHOT
+from ..errors import nearest
+from ..foundation.strict import Strict
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+From = Annotated[float, Field(ge=0)]
+Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
+MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
+
+
+TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # of a class; one_to_one are of pairs
+SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
+    "name": ("names",),
+    "synonym": ("llm", "wordnet", "none"),
+    "sentence": ("none",),
+}
+
+
+class TextSources(Strict):
+    """Where the texts of each kind come from: llm (needs the section generator), wordnet, a text set, or none."""
+
+    name: Literal["names"] = "names"
+    attribute: Literal["llm", "none"] | Path = "none"
+    analogous: Literal["llm", "none"] | Path = "none"
+    synonym: Literal["llm", "wordnet", "none"] | Path = "none"
+    sentence: Literal["none"] | Path = "none"
+    one_to_one: Literal["llm", "none"] | Path = "none"
+
+
+class DatasetConfig(Strict):
+    """One data set: a built-in name, or a folder of class folders."""
+
+    root: Path | None = Field(
+        None, description="Folder of class folders; leave out for a built-in or published data set."
+    )
+    classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
+    texts: TextSources | Literal["names"] | Path | None = Field(
+        None,
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source a "
+        "kind (docs/texts.md).",
+    )
+    one_to_one: Path | None = Field(
+        None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
+    )
+    templates: dict[str, str | list[str]] = Field(
+        {}, description="Sentences for name, attribute, analogous, one_to_one, prompts, with {class} in each."
+    )
+    threshold: Share | None = Field(
+        None,
+        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
+    )
+    split: str | None = Field(
+        None,
+        description="Rule that splits a published data set (docs/data.md); default: the first whose files are there.",
+    )
+    shot_files: Path | None = Field(
+        None,
+        description="Folder with the shots of published runs, CoOp's split_fewshot: shot_{n}-seed_{s}.pkl or .json; "
+        "default: drawn by the seeds (docs/data.md).",
+    )
+    views: Count = Field(
+        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+    )
+    few_shot: bool = Field(
+        True, description="false: zero-shot only, as every data set that has a test split and no other."
+    )
+
+    @field_validator("texts", mode="before")
+    @classmethod
+    def _sources(cls, value: Any) -> Any:
+        """One clear line for a wrong source; of a union pydantic would tell of every alternative."""
+        for kind, source in value.items() if isinstance(value, dict) else ():
+            if kind not in SOURCES:
+                raise ValueError(f"texts.{kind}: no kind of text{nearest(str(kind), SOURCES)}")
+            if source not in SOURCES[kind] and not (kind != "name" and str(source).endswith(".json")):
+                file = "" if kind == "name" else "; a text set is a .json file"
+                raise ValueError(
+                    f"texts.{kind}: '{source}' is no source{nearest(str(source), SOURCES[kind])}{file}"
+                )
+        return value
+
+    def text_sources(self, name: str) -> dict[str, Path | str]:
+        """For each kind of the general texts of data set ``name`` a file, "llm" or "wordnet"; no entry: no texts."""
+        if isinstance(self.texts, TextSources):
+            given = {kind: getattr(self.texts, kind) for kind in TEXT_KINDS}
+            return {kind: source for kind, source in given.items() if source != "none"}
+        path = self.text_source(name)
+        return {} if path is None else dict.fromkeys(TEXT_KINDS, path)
+
+    def text_source(self, name: str) -> Path | None:
+        """The one file the texts of data set ``name`` come from; None for class names alone, or a source a kind."""
+        if self.texts == "names" or isinstance(self.texts, TextSources):
+            return None
+        return Path(self.texts or f"data/texts/{name}.json")
+
+    def text_files(self, name: str) -> list[Path]:
+        """All files that its general texts come from."""
+        sources = self.text_sources(name).values()
+        return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
+
+    def generated(self, name: str) -> list[str]:
+        """Kinds of its general texts that are made and not read: by a language model or from WordNet."""
+        return [kind for kind, source in self.text_sources(name).items() if isinstance(source, str)]
+
+    def pair_source(self, name: str) -> Path | None:
+        """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        if isinstance(self.texts, TextSources):
+            return self.texts.one_to_one if isinstance(self.texts.one_to_one, Path) else self.one_to_one
+        path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
+        return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+
+    @property
+    def generates_pairs(self) -> bool:
+        """Whether a language model writes its one-to-one texts."""
+        return isinstance(self.texts, TextSources) and self.texts.one_to_one == "llm"
+
+
+class ModelConfig(Strict):
+    """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or local-dir:PATH."""
+
+    model: str = Field(description="open_clip name, hf-hub:ORG/NAME or local-dir:PATH.")
+    pretrained: str | None = Field(
+        None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
+    )
+    precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
+        "fp32",
+        description="What is computed in. fp64: features are the same bytes on every processor, for small encoders. "
+        "tf32 (float32 that a GPU multiplies with 10 binary places), amp (bfloat16 products, float32 weights) and bf16 "
+        "are faster on a GPU.",
+    )
+    quick_gelu: bool | None = Field(
+        None,
+        description="For a checkpoint file: whether it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
+    )
+
+
+class FeaturesConfig(Strict):
+    """How features are extracted."""
+
+    batch_size: Count = 64
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Loader processes; 0 loads in the main process. Default: none on a CPU, with a GPU one per core up "
+        "to 8. They change no result.",
+    )
+    cache: bool = Field(
+        True,
+        description="Keep features by the content of images and texts in the user's cache folder, so that one more "
+        "photo encodes one photo. Not used in Slurm jobs.",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    threads: Count = Field(
+        1,
+        description="CPU threads of every job. A number and not the machine's own, because it can change the last "
+        "bit; more than cores crawls. To use all cores without a change of the result: shards.",
+    )
+    shards: Count = Field(
+        1, description="Jobs one split's extraction is spread over; the result is the same."
+    )
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="An unreadable image stops the job, or is listed."
+    )
+    scratch: Literal["images"] | None = Field(
+        None,
+        description="images: a job copies its images to TMPDIR first, as one archive, which is made once below "
+        "results/packed. For slow file systems.",
+    )
+
+
+class RerankConfig(Strict):
+    """Stage two."""
+
+    top_k: Annotated[int, Field(ge=2)] = 5
+    top_ks: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 3, 4, 5, 7, 10],
+        min_length=1,
+        description="What the table of candidates tries in the place of top_k. One-to-one texts are for the pairs "
+        "among the top_k likeliest; the table says how many of a larger number's pairs have some.",
+    )
+    thresholds: list[Share] = Field(
+        [round(0.05 * i, 2) for i in range(21)],
+        min_length=1,
+        description="Grid of the threshold figure, and what the clean setting chooses from on val.",
+    )
+
+
+class AdapterConfig(Strict):
+    """Few-shot: methods, shots, seeds and the search grid of the CODER-Adapter."""
+
+    methods: list[str] = Field(
+        [*FEW_SHOT, *ABLATIONS],
+        description="Few-shot methods beside zero-shot CLIP: "
+        + ", ".join([*FEW_SHOT, *ABLATIONS])
+        + ". One more changes no other's numbers.",
+        json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
+    )
+    shots: list[Count] = Field([1, 2, 4, 8, 16])
+    seeds: list[Seed] = Field([1, 2, 3])
+    repeat_shots: bool = Field(
+        False,
+        description="Draw images again where a class has fewer than the shots (as published), else stop.",
+    )
+    betas: Step = Field(
+        (0.1, 200, 500),
+        description="From, to (left out) and steps that the CODER-Adapter and its ablations search; the other methods "
+        "search what their authors do.",
+    )
+    alphas: Step = Field((0.1, 20, 50), description="As betas.")
+    rounds: Count = Field(
+        3, description="As betas; each round but the first over 0.5 to 1.5 times the winner."
+    )
+    initial: tuple[float, float] | None = Field(
+        None,
+        description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
+    )
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        known = [*FEW_SHOT, *ABLATIONS]
+        for method in value:
+            if method not in known:
+                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+        return value
+
+
+class EvaluationConfig(Strict):
+    """Intervals, ablations and feature quality."""
+
+    bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
+    seed: Seed = 0
+    template_ensemble: bool = Field(
+        True, description="CLIP with open_clip's 80 templates as a baseline: 80 sentences a class to encode."
+    )
+    text_counts: list[Count] = Field(
+        [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
+    )
+    draws: Count = Field(5, description="Random text subsets a count.")
+    random_draws: Annotated[int, Field(ge=2)] = Field(
+        10, description="Draws of random words, the control for what attribute texts say."
+    )
+    neighbors: Count = Field(5, description="k of the k-NN accuracy.")
+    tsne_images: Count = 600
+    corrections: Count = 3

@@ -1,0 +1,96 @@
+"""What an administrator sees of a run: few questions to the controller, no keys on nodes, nothing of others deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from cluster_run import toy
+
+pytestmark = pytest.mark.rest
+
+SPY = '#!/bin/sh\necho "{name} $*" >> {calls}\nexec {real} "$@"\n'
+
+
+def test_the_controller_is_asked_for_my_jobs_alone_and_by_no_job(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """Each Snakemake, the head's and those around jobs, imports plugins that would ask for its configuration."""
+    run = toy(shared_folder / "toy", cluster, jobs=["ok", "brief", "keys_plain"])
+    spies, calls = shared_folder / "spies", shared_folder / "calls"
+    spies.mkdir()
+    for name in ("scontrol", "squeue", "sbatch", "sinfo", "sacct"):
+        spy = spies / name
+        spy.write_text(SPY.format(name=name, calls=calls, real=shutil.which(name)))
+        spy.chmod(0o755)
+    run.more["PATH"] = f"{spies}{os.pathsep}{run.environment['PATH']}"
+    assert run.start().wait() == 0, run.said()
+    asked = [line.split() for line in calls.read_text().splitlines()]
+    assert {name for name, *_ in asked} == {"sbatch", "squeue"}
+    assert all("--me" in options for name, *options in asked if name == "squeue")
+    assert [name for name, *_ in asked].count("sbatch") == 3
+    path = (run.folder / "started/keys_plain.env").read_text()
+    assert str(spies) in path, "jobs would have been seen, too"
+
+
+def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["keys_plain", "keys_needed"], keys={"keys_needed": "HF_TOKEN"})
+    run.more |= {"OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf-2", "MY_SETTING": "3"}
+    assert run.start().wait() == 0, run.said()
+    plain, needed = ((shared_folder / f"started/{n}.env").read_text() for n in ("keys_plain", "keys_needed"))
+    assert "sk-1" not in plain + needed
+    assert "hf-2" not in plain
+    assert "HF_TOKEN=hf-2" in needed
+    assert "MY_SETTING=3" in plain
+
+
+def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
+    """Programs keep their logs below the same folder, for years."""
+    run = toy(shared_folder, cluster, jobs=["ok"])
+    old = shared_folder / "results/logs/old.log"
+    old.parent.mkdir(parents=True)
+    old.write_text("of a program")
+    os.utime(old, (0, time.time() - 40 * 86400))
+    assert run.start("--coder-clip-logdir", "results/logs").wait() == 0, run.said()
+    assert old.exists()
+    assert list((shared_folder / "results/logs/rule_job/ok").glob("*.log"))
+
+
+def test_a_failure_does_not_show_the_log_of_an_earlier_success(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["ok"])
+    log = shared_folder / "log/ok.log"
+    log.parent.mkdir()
+    log.write_text("all went well")
+    assert run.start("--precommand", "exit 7", "--retries", "0").wait() == 1
+    assert "ended with status 7" in run.said()
+    assert "all went well" not in run.said()
+    assert (log.parent / "ok.log.before").read_text() == "all went well"
+
+
+def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_once(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    run = toy(shared_folder, cluster, jobs=["ok", "brief"])
+    (shared_folder / "results").mkdir()
+    (shared_folder / "results/logs").write_text("in the way")
+    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--coder-clip-retry-pause", "4"]
+    start = time.monotonic()
+    run.start(*groups)
+    run.says("Group jobs_job (job): could not be submitted:")
+    run.says("File exists" if "File exists" in run.said() else "Not a directory")
+    os.unlink(shared_folder / "results/logs")
+    assert run.wait() == 0, run.said()
+    assert time.monotonic() - start > 4
+    assert "Trying to restart" in run.said()
+
+
+def test_job_arrays_are_refused_in_one_line(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["ok"])
+    assert run.start("--coder-clip-array-jobs", "all").wait() == 1
+    (line,) = [line for line in run.said().splitlines() if "is refused" in line]
+    assert "groups" in line
+    assert run.started("ok") == []

@@ -1,0 +1,68 @@
+"""One head for each configuration of a folder; one that is itself a job goes on after its time limit."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, eventually
+from cluster_run import Run, toy
+
+pytestmark = pytest.mark.rest
+
+
+def test_a_second_head_does_not_start_beside_a_living_one(shared_folder: Path, cluster: Cluster) -> None:
+    """Not even after --unlock."""
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    second = Run(shared_folder, cluster, config=run.config, log="second.log")
+    assert second.start("--unlock").wait() == 0
+    assert second.start().wait() == 1
+    assert f"another run of this configuration is alive: process {run.process.pid}" in second.said()  # type: ignore[union-attr]
+    assert second.start(profile="default").wait() == 1, "nor one on this machine"
+    assert "is alive" in second.said()
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    assert len(run.started("held_a")) == 1
+
+
+def test_two_configurations_of_a_folder_do_not_take_each_other_s_jobs(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    one = toy(shared_folder, cluster, jobs=["held_a"])
+    one.configfile = "one.json"
+    other = Run(shared_folder, cluster, config={"jobs": ["held_b"]}, configfile="other.json", log="other.log")
+    one.start("out/held_a.txt")
+    one.starts("held_a")
+    one.kill(signal.SIGKILL)
+    one.wait()
+    other.start("out/held_b.txt")
+    other.starts("held_b")
+    names = {job.name for job in cluster.live()}
+    assert {name.split("_")[-2] for name in names} == {"one", "other"}
+    assert all(shared_folder.name in name for name in names), "names tell the clone"
+    one.start("out/held_a.txt")
+    one.says("is Slurm job")
+    one.go("held_a", "held_b")
+    assert (one.wait(), other.wait()) == (0, 0), one.said() + other.said()
+    assert "of an earlier run" not in other.said()
+    assert [len(one.started(name)) for name in ("held_a", "held_b")] == [1, 1]
+
+
+def test_a_head_in_a_job_goes_on_after_its_time_limit(shared_folder: Path, cluster: Cluster) -> None:
+    run = toy(shared_folder, cluster, jobs=["held_a", "ok"])
+    (shared_folder / "config.json").write_text('{"jobs": ["held_a", "ok"]}')
+    exports = [f"{k}={v}" for k, v in run.environment.items() if k in ("PATH", "PYTHONPATH", "SLURM_CONF")]
+    head = ["sbatch", "--parsable", "--time=1", "--requeue", "--open-mode=append", "--partition=cpu"]
+    head += ["-D", str(shared_folder), "-o", str(shared_folder / "run.log"), "--mem=1000"]
+    job = cluster.run(*head, "--wrap", f"env {shlex.join(exports)} {shlex.join(run.command())}").strip()
+    eventually("held_a starts", lambda: run.started("held_a"), 60)
+    eventually("the head hands over", lambda: "it is queued again" in run.said(), 60)
+    eventually("the next head takes over", lambda: "of an earlier run (log" in run.said(), 120)
+    assert run.job(job).state == "RUNNING"
+    run.go("held_a")
+    eventually("all is done", lambda: run.job(job).state == "COMPLETED", 60)
+    assert (shared_folder / "out/merged.txt").read_text() == "held_a one\nok one\n"
+    assert [len(run.started(name)) for name in ("held_a", "ok")] == [1, 1]

@@ -1,0 +1,110 @@
+"""One head for each configuration of a folder: locks of a killed one are cleared where nobody can hold them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from snakemake_executor_plugin_coder_clip import heads
+heads.PATIENCE = 0
+settings = SimpleNamespace(configfiles=[Path(sys.argv[1])])
+lock = ".snakemake/locks/0.input.lock"
+state = SimpleNamespace(_lockfile={"input": lock})
+workflow = SimpleNamespace(config_settings=settings, main_snakefile="Snakefile", persistence=state)
+print(heads.before_run(workflow), flush=True)
+sys.stdin.readline()
+try:
+    heads.claim(workflow)
+except heads.queue.SlurmError as error:
+    print(error, flush=True)
+else:
+    Path(lock).parent.mkdir(exist_ok=True, parents=True)
+    Path(lock).write_text("results/x")
+    print("claimed", flush=True)
+sys.stdin.readline()
+"""
+
+
+class Process:
+    def __init__(self, folder: Path, config: str = "a.yaml") -> None:
+        command = [sys.executable, "-c", HEAD, config]
+        pipe = subprocess.PIPE
+        self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=folder)
+        self.cleared = self._line() == "True"
+
+    def _line(self) -> str:
+        assert self.child.stdout is not None
+        return self.child.stdout.readline().strip()
+
+    def claim(self) -> str:
+        assert self.child.stdin is not None
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return self._line()
+
+    def kill(self) -> None:
+        self.child.send_signal(signal.SIGKILL)
+        self.child.communicate()
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / ".snakemake/locks/0.input.lock"
+
+
+def test_a_second_head_is_refused_and_the_next_one_after_a_kill_clears_the_locks(
+    tmp_path: Path, lock: Path
+) -> None:
+    first = Process(tmp_path)
+    assert first.claim() == "claimed"
+    second = Process(tmp_path)
+    assert not second.cleared
+    assert lock.exists(), "two living runs would write the same files"
+    assert f"another run of this configuration is alive: process {first.child.pid}" in second.claim()
+    second.kill()
+    first.kill()
+    third = Process(tmp_path)
+    assert third.cleared
+    assert not lock.exists()
+    assert third.claim() == "claimed"
+    third.kill()
+
+
+def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path) -> None:
+    first, other = Process(tmp_path), Process(tmp_path, "b.yaml")
+    assert (first.claim(), other.claim()) == ("claimed", "claimed")
+    first.kill()
+    again = Process(tmp_path)
+    assert again.cleared, "its own, though the other one is alive"
+    again.kill()
+    other.kill()
+
+
+def test_a_head_that_may_be_alive_elsewhere_is_left_alone(tmp_path: Path, lock: Path) -> None:
+    """A cluster's login nodes share the folder, but not always its file locks."""
+    first = Process(tmp_path)
+    first.claim()
+    first.kill()
+    (file,) = tmp_path.glob(".snakemake/coder-clip/heads/*.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "host": "login-2", "pid": "4711"}))
+    second = Process(tmp_path)
+    assert not second.cleared
+    assert lock.exists()
+    said = second.claim()
+    assert "may be alive: process 4711 on login-2" in said
+    assert f"remove {file.relative_to(tmp_path)}" in said
+    second.kill()
+    file.unlink()
+    third = Process(tmp_path)
+    assert third.claim() == "claimed"
+    third.kill()

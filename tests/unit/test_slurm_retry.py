@@ -1,0 +1,66 @@
+"""What a job asks for next time: by why it failed, and at most what there is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from snakemake_executor_plugin_coder_clip import retry, site
+from snakemake_executor_plugin_coder_clip.journal import Tries
+
+
+class Job:
+    """As Snakemake's: resources follow the attempt."""
+
+    threads = 2
+
+    def __init__(self, **resources: Any) -> None:
+        self.attempt, self._resources = 1, resources
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        return {k: v(self.attempt) if callable(v) else v for k, v in self._resources.items()}
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "cause"),
+    [
+        ("OUT_OF_MEMORY", "0:125", "memory"),
+        ("FAILED", "0:9", "memory"),
+        ("FAILED", "137:0", "memory"),
+        ("TIMEOUT", "0:0", "time"),
+        ("FAILED", "1:0", "other"),
+        ("CANCELLED", "0:9", "other"),  # scancel kills as well
+        ("NODE_FAIL", "0:0", "other"),
+        ("PREEMPTED", "0:0", "other"),
+    ],
+)
+def test_cause(state: str, code: str, cause: str) -> None:
+    assert retry.cause(state, code) == cause
+
+
+def test_memory_and_time_grow_on_their_own() -> None:
+    job = Job(mem_mb=lambda attempt: attempt * 500 + 100, runtime=30)
+    assert retry.asked(job, Tries()) == {"mem_mb": 600, "runtime": 30, "cpus": 2}
+    assert retry.asked(job, Tries(memory=2)) == {"mem_mb": 1100, "runtime": 30, "cpus": 2}
+    assert retry.asked(job, Tries(time=3)) == {"mem_mb": 600, "runtime": 90, "cpus": 2}, "a constant, too"
+    assert job.attempt == 1
+
+
+def test_no_more_than_the_partition_has() -> None:
+    here = site.parse_partitions(
+        "cpu*|up|1:00:00|n1|idle|4000|4|(null)\ncpu*|up|1:00:00|n2|idle|9000|1|(null)"
+    )
+    most = site.most({"cpus": 2}, here)
+    assert most == {"mem_mb": 4000, "runtime": 60}, "n2 has too few CPUs"
+    asked, words = retry.capped({"mem_mb": 7000, "runtime": 50, "cpus": 2}, most)
+    assert asked == {"mem_mb": 4000, "runtime": 50, "cpus": 2}
+    assert words == ["4000 MB, the most that there is, instead of 7000"]
+    assert retry.capped({"mem_mb": 7000}, {}) == ({"mem_mb": 7000}, []), "Slurm does not tell"
+
+
+def test_what_slurm_is_told_of_a_cluster() -> None:
+    job = SimpleNamespace(resources={"clusters": "far"})
+    assert retry.cluster(job) == "far"

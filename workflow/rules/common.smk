@@ -12,7 +12,13 @@ os.environ.update(
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import FETCH, LEFT_OUT, ONLY_PRESENT, load_config, switched
+from coder_clip.pipeline.config import (
+    FETCH,
+    LEFT_OUT,
+    ONLY_PRESENT,
+    load_config,
+    switched,
+)
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.published import data_root
 from coder_clip.datasets.supply import absent_data

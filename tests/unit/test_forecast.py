@@ -62,6 +62,19 @@ def test_whether_encoders_run_on_a_gpu(
     assert work.on_gpu(configured(tmp_path, features={"device": device})) is expected
 
 
+def test_loader_processes_are_chosen_from_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert work.workers(configured(tmp_path)) == 0, "on a CPU they would take it from the encoder"
+    (tmp_path / "gpus/0").mkdir(parents=True)
+    assert work.workers(configured(tmp_path)) == 4
+    assert work.workers(configured(tmp_path), gpu=False) == 0
+    assert work.workers(configured(tmp_path, features={"workers": 2})) == 2
+
+
 def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
     """Sixteen at a time, one a core, would not fit in its memory."""
     texts = "".join(f.read_text(encoding="utf-8") for f in (repo / "workflow/rules").glob("*.smk"))

@@ -1,4 +1,4 @@
-# CODER from texts to report. Rules stand in workflow/rules, one file a phase, in the order of the paper.
+# CODER from texts to report. The rules are in workflow/rules, one file per phase, in the order of the paper.
 #
 #   snakemake --profile workflow/profiles/default                    everything
 #   snakemake --profile workflow/profiles/default adapter            up to one phase

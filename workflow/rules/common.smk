@@ -1,4 +1,4 @@
-# The configuration, and what every rule file uses.
+# The configuration, and functions that several rule files use.
 import os
 import sys
 from dataclasses import asdict
@@ -36,10 +36,10 @@ _switches = {name: str(_given.pop(name, "")) for name in ("only_present", "fetch
 if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
-        " (what can be said here is only_present=true and fetch=true)"
+        " (only only_present=true and fetch=true can be given here)"
     )
 for _variable, _said in zip((ONLY_PRESENT, FETCH), _switches.values()):
-    if _said:  # for the jobs, too
+    if _said:  # the jobs read it, too
         os.environ[_variable] = _said
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
@@ -61,9 +61,9 @@ if workflow.is_main_process and CONFIG.left_out:
 if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
     workflow.register_resource("on_gpu", len(work.gpus()))
 
-# Jobs find the configuration here: as part of the command, its mere name would make them run again.
+# Jobs find the configuration here: as a part of the command, another name for it would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# What the jobs need; they use the environment that Snakemake runs in.
+# For conda; otherwise jobs use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
 # With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
@@ -94,30 +94,30 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: what draws or reads its images."""
+    """Source files of a built-in data set: those that draw or read its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
 def prompt_files(*kinds):
-    """What a language model is asked: part of the sources."""
+    """Prompts of a language model, which are part of the sources."""
     return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
 
 
 def reads(rule):
-    """What of the configuration decides a job's outputs: the keys that workflow/phases.yaml names."""
+    """The keys of the configuration that decide a job's outputs, named in workflow/phases.yaml."""
     return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
 
 
 def review_file(wildcards):
-    """What people decided about a language model's texts, where they did."""
+    """People's decisions about a language model's texts, if there are any."""
     path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
     return [path] if path and path.is_file() else []
 
 
 def command(rule):
-    """The command that workflow/phases.yaml gives a rule; DVC compares it."""
+    """The command of a rule in workflow/phases.yaml; DVC compares it."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 
@@ -128,13 +128,13 @@ def text_encoder_files(wildcards):
 
 
 def template_sources(wildcards):
-    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    """Source files with a drawn data set's sentences; those of other data sets are a parameter."""
     drawn = wildcards.dataset in DRAWN
     return dataset_sources(wildcards) if drawn else []
 
 
 def templates(wildcards):
-    """The sentences a data set's texts are put into."""
+    """The sentences that a data set's texts are put into."""
     return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
 
 
@@ -167,7 +167,7 @@ def encoder_files(wildcards):
 
 
 def files_of(name):
-    """Files of a model that lies on disk."""
+    """Files of a model on disk."""
     model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
@@ -183,7 +183,7 @@ def files_of(name):
 
 
 def features_to_choose_on(wildcards):
-    """Features of the validation images; a data set may have none."""
+    """Features of the validation images, if the data set has some."""
     if not CONFIG.has_val(wildcards.dataset):
         return []
     models = [wildcards.model] if "model" in wildcards.keys() else MODELS
@@ -191,7 +191,7 @@ def features_to_choose_on(wildcards):
 
 
 def shot_files(wildcards):
-    """Files of published runs that say which images are the shots."""
+    """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
     if folder is None or wildcards.split != "shots":
         return []
@@ -200,7 +200,7 @@ def shot_files(wildcards):
 
 
 def results_of(phases):
-    """Rows and documents of some phases, for all models and data sets."""
+    """Results of some phases, for all models and data sets."""
     files = []
     for phase in phases:
         wildcards = ["{model}", "{dataset}"] + (
@@ -226,7 +226,7 @@ def published_numbers():
 
 
 def image_sources(wildcards):
-    """Files behind the images that figures show."""
+    """Source files of the images that figures show."""
     modules = [
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
@@ -243,19 +243,19 @@ def figure_files(names):
 
 
 def asks_for_gpu(rule):
-    """Whether the profile gives a rule's jobs a GPU of a cluster."""
+    """True if the profile requests a GPU of a cluster for a rule's jobs."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
 
 
 def on_head(rule):
-    """Whether the head of a cluster makes it: unless the profile names a partition for it."""
+    """True if the head node runs a rule's jobs, because the profile names no partition for them."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return "slurm_partition" not in given
 
 
 def on_gpu(rule):
-    """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
+    """1 for jobs on a GPU: one of them runs at a time (profiles), because a GPU has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 
@@ -287,7 +287,7 @@ def preflight():
 
 
 def need(phase, rule, wildcards):
-    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
     return work.need(CONFIG, phase, asks_for_gpu(rule), **dict(wildcards.items()))
 
 

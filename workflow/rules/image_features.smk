@@ -1,4 +1,4 @@
-# Phase image_features: encode images, in shards where the configuration asks for them.
+# Phase image_features: encode images, in shards if the configuration says so.
 
 
 if CONFIG.features.shards == 1:

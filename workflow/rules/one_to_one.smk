@@ -44,7 +44,7 @@ rule generate_pairs:
         LOGS / "generate_pairs/{dataset}.log",
     benchmark:
         BENCHMARKS / "generate_pairs/{dataset}.tsv"
-    # where the network is: nodes of a cluster seldom have it
+    # on the head node, because nodes of a cluster seldom have network
     localrule: True
     conda:
         ENVIRONMENT

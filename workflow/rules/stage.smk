@@ -1,10 +1,10 @@
-# Before a run on machines without network (docs/slurm.md): weights and data sets are fetched.
+# Before a run on machines without network (docs/slurm.md): download weights and data sets.
 
 
 rule stage:
     log:
         LOGS / "stage.log",
-    localrule: True  # where the network is
+    localrule: True  # the head node has network
     conda:
         ENVIRONMENT
     message:

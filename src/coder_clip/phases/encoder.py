@@ -18,7 +18,7 @@ from .common import encoder_spec
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-# one: a command without --dataset does a model's data sets one after the other
+# one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
 _held: list[IO[str]] = []  # the lock of this process's GPU
 

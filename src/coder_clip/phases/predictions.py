@@ -1,4 +1,4 @@
-"""Per-image results as rows, and their metrics, for zero_shot and rerank alike (docs/artifacts.md)."""
+"""Rows of results per image, and their metrics, for both zero_shot and rerank (docs/artifacts.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOP = 5
 def rows(
     images: Images, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
 ) -> pd.DataFrame:
-    """One row an image; scores (N, C), prediction (N,). draw: of a method with several random draws, which."""
+    """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods with random draws."""
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
     table = pd.DataFrame({"setting": setting, "method": method, "draw": draw, "image_id": images.ids})
     table["label"] = images.labels.numpy()
@@ -47,34 +47,36 @@ def rows(
 def metrics(config: Config, table: pd.DataFrame, clip: pd.DataFrame) -> dict[str, Any]:
     """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
 
-    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for five classes and fewer.
+    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for up to five classes.
     clip: the rows of plain CLIP on the same images, in the same order.
     """
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     correct, labels = table["correct"].to_numpy(), table["label"].to_numpy()
     among = table[[f"top{i + 1}" for i in range(TOP)]].to_numpy()
-    told_apart = (among >= 0).all()  # of five classes and fewer, the label is always among them
+    more_than_five = (among >= 0).all()  # with fewer classes the label is always among the top five
     method = table["method"].iloc[0]
     return {
         "method": method,
         "setting": table["setting"].iloc[0],
         "accuracy": estimate(correct, **options),
-        "top5_accuracy": estimate((among == labels[:, None]).any(axis=1), **options) if told_apart else None,
+        "top5_accuracy": estimate((among == labels[:, None]).any(axis=1), **options)
+        if more_than_five
+        else None,
         "mean_class_recall": estimate(correct, labels, **options),
         "against_clip": None if method == "clip" else paired_test(clip["correct"].to_numpy(), correct),
     }
 
 
 def metrics_over_draws(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) -> dict[str, Any]:
-    """As `metrics`, for a method of several random draws: means over draws, intervals over draws and images.
+    """As `metrics`, for a method with several random draws: means over draws, intervals over draws and images.
 
-    Of mean class recall and top-5 accuracy the intervals are those of the mean of each image's results over the draws.
-    draws: how many, standard deviation and range of their accuracies. fixed, broke: of all draws together.
+    The intervals of mean class recall and top-5 accuracy are those of each image's mean result over the draws.
+    draws: their number, and standard deviation and range of their accuracies. fixed, broke: over all draws together.
     """
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     labels = tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])
-    of_draws = correct.mean(axis=1)
+    accuracies = correct.mean(axis=1)
     among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
     top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
     accuracy = over_seeds(correct)
@@ -89,11 +91,11 @@ def metrics_over_draws(config: Config, tables: Sequence[pd.DataFrame], clip: pd.
         "draws": {
             "count": len(tables),
             "std": accuracy["std"],
-            "min": float(of_draws.min()),
-            "max": float(of_draws.max()),
+            "min": float(accuracies.min()),
+            "max": float(accuracies.max()),
         },
     }
 
 
-def _estimate(found: SeedsEstimate) -> Estimate:
-    return {"value": found["mean"], "low": found["low"], "high": found["high"]}
+def _estimate(over_draws: SeedsEstimate) -> Estimate:
+    return {"value": over_draws["mean"], "low": over_draws["low"], "high": over_draws["high"]}

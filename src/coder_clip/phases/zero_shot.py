@@ -27,9 +27,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
     for setting in config.settings:
-        scores["coder", setting] = read_neighbors(config, images, uses_published_texts(setting)).class_scores(
-            x
-        )
+        neighbors = read_neighbors(config, images, uses_published_texts(setting))
+        scores["coder", setting] = neighbors.class_scores(x)
 
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
     methods = [metrics(config, t, tables[0]) for t in tables]
@@ -62,7 +61,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """Scores (N, C) of images x (N, d), by each zero-shot method that these texts make possible but CODER."""
+    """Scores (N, C) of images x (N, d) by each zero-shot method, except CODER, that these texts allow."""
     names = texts.of("name")
     scores = {
         "clip": clip_scores(x, class_weights(*names, n_classes)),

@@ -17,7 +17,7 @@ from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.images import UnreadableImage, read_image
 from ..datasets.published import PublishedDataset, data_root
-from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.supply import absent_data, fetchable
 from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import Absent
@@ -252,8 +252,9 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         pairs = load_pair_set(source, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
-    if given.root is not None or (deep and hasattr(data, "path")):
-        yield from (f"warning: data set {name}: {line}" for line in lines(copies(data)))  # type: ignore[arg-type]
+    if given.root is not None or (deep and isinstance(data, PublishedDataset)):
+        found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
+        yield from (f"warning: data set {name}: {line}" for line in found)
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
     if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):

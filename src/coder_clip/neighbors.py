@@ -18,10 +18,10 @@ from torch import Tensor
 from .errors import UserError
 from .foundation.exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
 
-# Kinds of text in stage one (paper, section 3.2): the first are averaged, of the second only the most similar counts.
-MEAN_KINDS = ("attribute", "analogous")
-MAX_KINDS = ("name", "synonym")
-ADAPTER_KINDS = ("name", "attribute", "analogous")  # texts the CODER-Adapter describes images with
+# Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
+from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
+from .texts.kinds import MAX_KINDS as MAX_KINDS
+from .texts.kinds import MEAN_KINDS as MEAN_KINDS
 
 CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds memory at any N
 GRAM_ROWS = 4096  # texts converted to float64 at a time

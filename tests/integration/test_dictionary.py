@@ -8,7 +8,7 @@ import pytest
 
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
-from coder_clip.texts.wordnet import WordNet, synonyms
+from coder_clip.texts.sources.wordnet import WordNet, synonyms
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,5 +26,5 @@ def test_real_wordnet_gives_synonyms_of_real_classes() -> None:
     assert found.texts[1] == ["traffic signal", "stoplight"]
     assert "ladybird" in found.texts[2]
     assert "doughnut" in found.texts[3]
-    assert found.without_sense == ["Sea or Lake"]
-    assert found.dictionary["version"] == "3.0"
+    assert found.note["without_sense"] == ["Sea or Lake"]
+    assert found.note["version"] == "3.0"

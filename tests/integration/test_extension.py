@@ -6,6 +6,7 @@ phase) is planted here as it stands; what it adds is then asked for in a test of
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,12 +19,13 @@ from trees import put_all, split_file
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
+SOURCE = "texts/sources/plurals.py"
 
 
 def files() -> dict[str, str]:
     """Path -> text of the files that CONTRIBUTING.md prints."""
     found = dict(BLOCK.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert {BASELINE, EXHIBIT} < {name.removeprefix("src/coder_clip/") for name in found}
+    assert {BASELINE, EXHIBIT, SOURCE} < {name.removeprefix("src/coder_clip/") for name in found}
     return found
 
 
@@ -74,7 +76,7 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
         "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
         "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
-        "print(*(t.get_text() for t in figure.legends[0].get_texts()), sep='\\n')"
+        "print(*(t.get_text() for t in figure.axes[-1].texts), sep='\\n')"
     )
     assert "Nearest class mean" in extended.run(sys.executable, "-c", legend).stdout.splitlines()
     assert "nearest_mean" in extended.coder_clip("adapter", "--help").stdout
@@ -87,11 +89,9 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
     for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
         assert (extended.folder / "results" / name).is_file()
     page = result(extended, "report.html")
-    places = [
-        page.index(f'id="{item}"') for item in ("table-classes", "table-class_sizes", "figure-class_sizes")
-    ]
-    assert places == sorted(places)
-    assert page.index('id="figure-class_sizes"') < page.index('id="table-confusions"'), "ORDER is its place"
+    order = ("table-zero_shot", "table-class_sizes", "figure-class_sizes", "table-candidates")
+    places = [page.index(f'id="{item}"') for item in order]
+    assert places == sorted(places), "ORDER is its place"
     for command in ("table", "figure"):
         assert "class_sizes" in extended.coder_clip(command, "--help").stdout
     extended.coder_clip("figure", "class_sizes", "--config", extended.config)
@@ -108,11 +108,28 @@ def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> No
     assert "did you mean 'leaves'?" in wrong.stderr
 
 
+def test_a_text_source_is_in_configuration_help_docs_and_texts(extended: Work) -> None:
+    texts = json.loads(result(extended, "texts/leaves.json"))
+    assert [c["synonym"] for c in texts["classes"]] == [["oaks"], ["maples"], ["ginkgos"]]
+    assert texts["provenance"]["synonym"] == {"source": "plurals"}
+    assert '"plurals"' in extended.coder_clip("schema").stdout
+    assert "plurals (synonym): the class name in the plural" in " ".join(
+        extended.coder_clip("generate-texts", "--help").stdout.split()
+    )
+    printed = extended.run(sys.executable, "-m", "coder_clip.texts.sources").stdout
+    assert "| `plurals` | the class name in the plural | `synonym` |" in printed.splitlines()
+    wrong = extended.folder / "config/wrong.yaml"
+    text = (extended.folder / extended.config).read_text(encoding="utf-8")
+    wrong.write_text(text.replace("synonym: plurals", "synonym: plural"), encoding="utf-8")
+    refused = extended.coder_clip("check", "--config", wrong, check=False)
+    assert "'plural' is no source (did you mean 'plurals'?)" in refused.stderr
+
+
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
     extended.snakemake("--touch", "--forceall")
     assert extended.planned() == {}
-    for name, first in ((EXHIBIT, "tables"), (BASELINE, "fit_adapters")):
+    for name, first in ((EXHIBIT, "tables"), (BASELINE, "fit_adapters"), (SOURCE, "generate_texts")):
         path = extended.folder / "src/coder_clip" / name
         text = path.read_text(encoding="utf-8")
         path.write_text(text + "\n# an edit\n", encoding="utf-8")
@@ -120,5 +137,7 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
         path.write_text(text, encoding="utf-8")
         assert first in plan
         assert {"tables", "figures_of_results", "page"} <= plan.keys()
-        assert ("fit_adapters" in plan) == (name == BASELINE)
-        assert not {"encode_images", "classify", "evaluate"} & plan.keys()
+        assert ("fit_adapters" in plan) == (name != EXHIBIT)
+        assert "encode_images" not in plan
+        assert bool({"classify", "evaluate"} & plan.keys()) == (name == SOURCE)
+        assert plan.get("generate_texts", 0) == (name == SOURCE), "of data sets without that source, too"

@@ -118,6 +118,29 @@ with atomic_path(sys.argv[1]) as temporary:
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("t.safetensors", b"whole")]
 
 
+def test_two_processes_may_write_the_same_file(tmp_path: Path) -> None:
+    """One would sweep up what the other is writing, and that one would fail."""
+    target = tmp_path / "t.json"
+    code = """
+import sys
+from coder_clip.foundation.artifacts import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("theirs")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    artifacts.write_bytes(target, b"ours")
+    assert target.read_text() == "ours"
+    child.communicate("go on\n")
+    assert child.returncode == 0
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("t.json", "theirs")]
+
+
 def test_a_reader_sees_the_old_or_the_new_file(tmp_path: Path) -> None:
     target = tmp_path / "t.txt"
     target.write_text("old")

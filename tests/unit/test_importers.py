@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from coder_clip.errors import UserError
 from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
 from coder_clip.texts.sets import load_pair_set, load_text_set
 
+CONVERTER = Path(__file__).parents[2] / "tools/expert_knowledge.py"
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
 DESCRIPTIONS = {
     "wolf": ["grey fur", "grey fur", " long  legs "],
@@ -52,7 +55,7 @@ def expert(tmp_path: Path) -> Path:
 
 
 def attributes(found: Any) -> list[list[str]]:
-    return [c.attribute for c in found.texts.classes]
+    return [c.attribute for c in found.classes]
 
 
 # ---- names -----------------------------------------------------------------------------------------
@@ -61,10 +64,10 @@ def attributes(found: Any) -> list[list[str]]:
 def test_names_match_whatever_case_underscores_and_order(tmp_path: Path) -> None:
     """Matched by position, wolves would be described with a fox's texts."""
     path = saved(tmp_path / "d.json", DESCRIPTIONS)
-    found = import_texts("descriptions", path, "foxes", CLASSES)
-    assert [c.name for c in found.texts.classes] == CLASSES
+    found, notes = import_texts("descriptions", path, "foxes", CLASSES)
+    assert [c.name for c in found.classes] == CLASSES
     assert attributes(found) == [["red fur"], ["white fur"], ["grey fur", "long legs"]]
-    assert "attribute: 1 texts left out, empty or repeated" in found.notes[0]
+    assert "attribute: 1 texts left out, empty or repeated" in notes[0]
 
 
 def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
@@ -83,9 +86,9 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
 
 def test_a_renamed_class_fits(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "polar fox": ["b"], "wolf": ["c"]})
-    found = import_texts("descriptions", path, "foxes", CLASSES, renames={"polar_fox": "arctic fox"})
+    found, _ = import_texts("descriptions", path, "foxes", CLASSES, renames={"polar_fox": "arctic fox"})
     assert attributes(found)[1] == ["b"]
-    assert found.texts.provenance["attribute"]["renamed"] == {"polar_fox": "arctic fox"}
+    assert found.provenance["attribute"]["renamed"] == {"polar_fox": "arctic fox"}
 
 
 def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> None:
@@ -98,10 +101,10 @@ def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> 
 
 def test_what_fits_can_be_taken(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "jackal": ["c"]})
-    found = import_texts("descriptions", path, "foxes", CLASSES, partial=True)
+    found, notes = import_texts("descriptions", path, "foxes", CLASSES, partial=True)
     assert attributes(found) == [["a"], [], []]
-    assert "does not fit (1): 'jackal' is no class of the data set" in found.notes
-    assert found.texts.provenance["attribute"]["without"] == ["Arctic Fox", "wolf"]
+    assert "does not fit (1): 'jackal' is no class of the data set" in notes
+    assert found.provenance["attribute"]["without"] == ["Arctic Fox", "wolf"]
 
 
 def test_two_names_for_one_class_are_a_mismatch() -> None:
@@ -142,50 +145,82 @@ def test_any_order_gives_the_same_match(names: list[str], upper: bool) -> None:
 def test_cupl_gives_sentences_and_no_attributes(tmp_path: Path) -> None:
     """In "a photo of a wolf which has A wolf is grey." the sentence would be noise."""
     path = saved(tmp_path / "c.json", {c: [f"A {c} is grey."] for c in CLASSES})
-    found = import_texts("cupl", path, "foxes", CLASSES)
-    assert found.texts is not None
+    found, notes = import_texts("cupl", path, "foxes", CLASSES)
     assert attributes(found) == [[], [], []]
-    assert found.texts.classes[2].sentence == ["A wolf is grey."]
-    assert any("sentence: FILE" in note for note in found.notes)
+    assert found.classes[2].sentence == ["A wolf is grey."]
+    assert any("sentence: FILE" in note for note in notes)
 
 
-def test_the_authors_folder_gives_every_kind(expert: Path, tmp_path: Path) -> None:
-    theirs = ["wolf", "red fox", "arctic fox"]
-    found = import_texts(
-        "expert-knowledge", expert, "foxes", CLASSES, source_classes=theirs, source_name="wild_dogs"
-    )
-    assert found.texts is not None
+def converted(folder: Path, name: str, names: list[str], *more: str) -> subprocess.CompletedProcess[str]:
+    """What a person types once; the data set is called "foxes"."""
+    (ours := folder / "ours.txt").write_text("\n".join(names), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, CONVERTER, folder, name, "-d", "foxes", "--classes", ours, "--out", folder, *more],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_the_authors_folder_gives_every_kind(expert: Path) -> None:
+    (expert / "theirs.txt").write_text("wolf\nred fox\narctic fox\n")
+    done = converted(expert, "wild_dogs", CLASSES, "--their-classes", str(expert / "theirs.txt"))
+    assert done.returncode == 0, done.stderr
+    found = load_text_set(expert / "foxes.expert.json", "foxes", CLASSES)
     assert attributes(found) == [["red fur"], ["white fur"], ["grey fur"]]
-    assert [c.analogous for c in found.texts.classes] == [["shiba_inu"], [], ["coyote"]]
-    assert [c.synonym for c in found.texts.classes] == [[], ["white fox"], ["Canis_lupus"]]
-    assert found.pairs is not None
-    both, one = found.pairs.pairs[1], found.pairs.pairs[0]
+    assert [c.analogous for c in found.classes] == [["shiba_inu"], [], ["coyote"]]
+    assert [c.synonym for c in found.classes] == [[], ["white fox"], ["Canis_lupus"]]
+    assert found.provenance["attribute"]["sha256"]
+    assert found.provenance["analogous"]["without"] == ["Arctic Fox"]
+    one, both = load_pair_set(expert / "foxes.expert.one_to_one.json", "foxes", CLASSES).pairs
     assert (both.a, both.b, both.a_not_b, both.b_not_a) == ("red_fox", "wolf", ["red fur"], ["grey fur"])
     assert (one.b, one.b_not_a) == ("Arctic Fox", [])
-    assert any("1 of 2 pairs have texts on one side" in note for note in found.notes)
-    # what is written is a text set like any other
-    texts = saved(tmp_path / "t.json", found.texts.dump())
-    assert [c.attribute for c in load_text_set(texts, "foxes", CLASSES).classes] == attributes(found)
-    pairs = saved(tmp_path / "p.json", found.pairs.dump())
-    assert load_pair_set(pairs, "foxes", CLASSES).pairs == found.pairs.pairs
-    assert found.texts.provenance["attribute"]["sha256"]
+    assert "1 of 2 pairs have texts on one side" in done.stdout
+
+
+def test_names_that_repeat_in_the_authors_lists_keep_their_texts(tmp_path: Path) -> None:
+    """ImageNet has two classes "missile", with texts of their own."""
+    names = ["missile", "fox", "missile"]
+    saved(tmp_path / "attribute/imagenet.pkl", [["fins"], ["fur"], ["a launcher"]])
+    done = converted(tmp_path, "imagenet", names, "--their-classes", str(tmp_path / "ours.txt"))
+    assert done.returncode == 0, done.stderr
+    found = load_text_set(tmp_path / "foxes.expert.json", "foxes", names)
+    assert attributes(found) == [["fins"], ["fur"], ["a launcher"]]
 
 
 def test_lists_without_names_are_never_taken_for_another_number_of_classes(expert: Path) -> None:
-    for arguments in ({"source_name": "dtd"}, {"source_name": "wild-dogs", "source_classes": ["wolf"]}):
-        with pytest.raises(UserError, match=r"classes without names|names for them"):
-            import_texts("expert-knowledge", expert, "foxes", CLASSES, **arguments)  # type: ignore[arg-type]
+    (expert / "one.txt").write_text("wolf\n")
+    for more, says in (
+        ([], "without names"),
+        (["--their-classes", str(expert / "one.txt")], "1 names for them"),
+    ):
+        done = converted(expert, "wild-dogs", CLASSES, *more)
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not list(expert.glob("*.expert*"))
 
 
-def test_lists_without_names_say_that_their_order_is_trusted(tmp_path: Path) -> None:
-    saved(tmp_path / "attribute/foxes.pkl", [["red"], ["white"], ["grey"]])
-    found = import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
-    assert found.notes == ["attribute: foxes.pkl has no class names; taken to be in label order"]
+def test_names_of_the_authors_that_do_not_fit_are_listed(expert: Path) -> None:
+    done = converted(
+        expert, "wild-dogs", ["red fox", "jackal", "wolf"], "--their-classes", str(expert / "ours.txt")
+    )
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert "without some kind of text (1): 'jackal'" in lines
+    assert any("'arctic fox' is no class of the data set" in line for line in lines)
+    assert "--rename" in lines[-1]
+    assert not list(expert.glob("*.expert*"))
+    renamed = converted(expert, "wild-dogs", ["red fox", "jackal", "wolf"], "--their-classes",
+                        str(expert / "ours.txt"), "--rename", "arctic fox=jackal")  # fmt: skip
+    assert renamed.returncode == 0, renamed.stderr
 
 
 def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> None:
-    with pytest.raises(UserError, match=r"--source-name.*did you mean 'wild-dogs'"):
-        import_texts("expert-knowledge", expert, "wild-dog", CLASSES)
+    assert "did you mean 'wild-dogs'" in converted(expert, "wild-dog", CLASSES).stderr
+
+
+def test_the_format_of_old_names_the_converter(expert: Path) -> None:
+    with pytest.raises(UserError, match=r"python tools/expert_knowledge\.py FOLDER NAME"):
+        import_texts("expert-knowledge", expert, "foxes", CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +231,7 @@ def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> Non
         ('{"wolf": null}', "other than a list of texts"),
         ('{"wolf": ', "no valid JSON"),
         ('[["a"]]', "is it of another format"),
-        ("3", "neither a list nor an object"),
+        ("3", "not an object with a list of texts"),
         ("[" * 100_000, "no valid JSON"),
     ],
 )
@@ -212,24 +247,22 @@ def test_unknown_formats_and_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'descriptions'"):
         import_texts("description", tmp_path, "foxes", CLASSES)
     for form in FORMATS:
-        with pytest.raises(UserError, match="no file or folder"):
+        with pytest.raises(UserError, match="no file"):
             import_texts(form, tmp_path / "nothing", "foxes", CLASSES)
-    with pytest.raises(UserError, match="not the authors' expert_knowledge folder"):
-        import_texts("expert-knowledge", tmp_path, "foxes", CLASSES)
 
 
 def test_texts_are_cleaned_and_what_was_dropped_is_said(tmp_path: Path) -> None:
     """A bidi character turns a table around, NUL ends a line of LaTeX, 100 kB go to no encoder."""
     texts = ["a\x00 tail", "\x1b[31mred", "ears\u202e", "x" * 100_000, "a tail", " ", "a\ud800b"]
     path = saved(tmp_path / "d.json", {c: texts for c in CLASSES})
-    found = import_texts("plain", path, "foxes", CLASSES)
+    found, notes = import_texts("plain", path, "foxes", CLASSES)
     assert attributes(found)[0] == ["a tail", "[31mred", "ears", "a b"]
-    assert found.notes == [
+    assert notes == [
         "attribute: 12 texts without control characters",
         "attribute: 3 texts left out, longer than 1000 characters",
         "attribute: 6 texts left out, empty or repeated",
     ]
-    saved(tmp_path / "out.json", found.texts.dump())
+    saved(tmp_path / "out.json", found.dump())
 
 
 @pytest.mark.parametrize("texts", [[], ["", " "], ["\u202e"], ["x" * 2000]])
@@ -382,6 +415,20 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
     assert not (workplace / "data/texts").exists()
     renamed = command("texts", "import", "descriptions", source, "-d", "foxes", "--rename", "jackal")
     assert "THEIRS=OURS" in renamed.err
+
+
+def test_an_import_for_many_classes_is_a_few_lines_the_missing_ones_first(
+    command: Callable[..., Any], workplace: Path
+) -> None:
+    """970 lines for 40 classes hid the eight without texts at their end."""
+    names = [f"class {i}" for i in range(40)]
+    (workplace / "data/classes/foxes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    texts = {name: [f"mark {j} of {name}" for j in range(24)] for name in names[:32]}
+    answer = command("texts", "import", "descriptions", saved(workplace / "d.json", texts), "-d", "foxes")
+    assert answer.code == 1
+    lines = (answer.out + answer.err).splitlines()
+    assert len(lines) < 8
+    assert lines[1].startswith("without some kind of text (8): 'class 32'")
 
 
 def test_import_without_class_names_says_where_they_go(command: Callable[..., Any], workplace: Path) -> None:

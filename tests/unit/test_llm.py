@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig, load_config
-from coder_clip.pipeline.sections import TEXT_KINDS
-from coder_clip.texts.llm import cost, prompts, server, store
-from coder_clip.texts.llm.cost import Budget, Estimate
-from coder_clip.texts.llm.generate import Generator, class_items, groups, pair_items
+from coder_clip.texts.kinds import OF_CLASS
+from coder_clip.texts.llm import budget, prompts, server
+from coder_clip.texts.llm.budget import Budget, Estimate, Reserved
+from coder_clip.texts.llm.generate import Generator, groups
+from coder_clip.texts.llm.items import class_items, pair_items
 from coder_clip.texts.llm.prompts import Request
-from coder_clip.texts.llm.store import Answer
+from coder_clip.texts.llm.store import Answer, Answers
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2, "one_to_one": 2}
 
@@ -117,20 +118,23 @@ def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     odd = answer(
         '{"texts": ["長い尾", "\\u0000", "line\u2028break", "emoji 🦊"]}', cost=None, prompt_tokens=None
     )
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of(), odd)
         assert answers.found[item_key(request_of())].answer == odd
-    assert store.read(tmp_path, "foxes").found[item_key(request_of())].answer == odd
+    assert Answers(tmp_path, "foxes").found[item_key(request_of())].answer == odd
     assert (tmp_path / "foxes.jsonl").read_bytes().count(b"\n") == 1
 
 
 def test_what_another_data_set_asked_is_not_asked_again(tmp_path: Path) -> None:
     """ImageNet-V2 has ImageNet's classes."""
-    with store.opened(tmp_path, "imagenet") as answers:
+    answers = Answers(tmp_path, "imagenet")
+    with answers.open():
         answers.add(request_of(), answer())
-    with store.opened(tmp_path, "imagenet_v2") as answers:
+    answers = Answers(tmp_path, "imagenet_v2")
+    with answers.open():
         assert answers.found[item_key(request_of())].answer == answer()
-    assert store.spent(tmp_path) == 0.5
+    assert Answers(tmp_path, "x").spent == 0.5
 
 
 @pytest.mark.parametrize(
@@ -139,40 +143,44 @@ def test_what_another_data_set_asked_is_not_asked_again(tmp_path: Path) -> None:
 def test_a_line_that_was_cut_short_costs_that_line(
     tmp_path: Path, left: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of("a"), answer("first"))
     with (tmp_path / "foxes.jsonl").open("ab") as stream:
         stream.write(left)
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of("b"), answer("second"))
-    found = store.read(tmp_path, "foxes")
+    found = Answers(tmp_path, "foxes")
     assert [s.answer.text for s in found.kept.values()] == ["first", "second"]
     assert "1 lines are skipped" in caplog.text
 
 
 def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> None:
     """Someone mended a text in the file by hand: then it is no answer of that model to that question."""
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of("red fox"), answer())
     path = tmp_path / "foxes.jsonl"
     path.write_text(path.read_text().replace("red fox", "grey fox"))
-    found = store.read(tmp_path, "foxes")
+    found = Answers(tmp_path, "foxes")
     assert not found.found
 
 
 def test_of_two_merged_answers_the_first_counts(tmp_path: Path) -> None:
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of(), answer("first"))
     path = tmp_path / "foxes.jsonl"
     path.write_text(path.read_text() + path.read_text().replace("first", "later"))
-    found = store.read(tmp_path, "foxes")
+    found = Answers(tmp_path, "foxes")
     assert found.found[item_key(request_of())].answer == answer("first")
     assert found.spent == 0.5
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write in"), store.opened(tmp_path / "file", "foxes"):
+    with pytest.raises(UserError, match="cannot write in"), Answers(tmp_path / "file", "foxes").open():
         pass
 
 
@@ -189,63 +197,84 @@ def test_answers_of_earlier_versions_count_as_money(tmp_path: Path) -> None:
              "completion_tokens": 1, "cost": 0.25, "date": "2026-11-01", "way": "batch"}  # fmt: skip
     line = {"key": prompts.digest(asked), "request": asked, "answer": given}
     (tmp_path / "foxes.jsonl").write_text(json.dumps(line) + "\n")
-    assert store.spent(tmp_path) == 0.25
+    assert Answers(tmp_path, "x").spent == 0.25
 
 
 # ---- money -------------------------------------------------------------------------------------------
 
 
+def priced(limit: float) -> GeneratorConfig:
+    return settings(prices={"date": "2026-11-01", "input": 1, "output": 2}, max_cost=limit)
+
+
 def test_a_budget_reserves_what_is_in_flight() -> None:
-    budget = Budget(spent=1.0, limit=2.0, currency="USD")
-    first, second = budget.reserve(0.4), budget.reserve(0.4)
-    with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.00 spent\)"):
-        budget.reserve(0.4)
-    budget.settle(first, 0.1)
-    budget.settle(second, None)
-    assert budget.spent == pytest.approx(1.5)
-    assert budget.shown() == "0.50 USD at most, cost of 1 unknown"
+    ours = Budget(priced(2.0), spent=1.0)
+    first, second = Reserved(0.4, 0.4), Reserved(0.3, 0.4)
+    assert ours.has_room(first)
+    ours.reserve(first)
+    assert ours.has_room(second)
+    ours.reserve(second)
+    assert not ours.has_room(Reserved(0.4, 0.4)), "it would be sent"
+    ours.settle(first, 0.1)
+    ours.settle(second, None)
+    assert ours.spent == pytest.approx(1.4)
+    assert ours.shown() == "0.40 USD at most, cost of 1 unknown"
+    with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.40 spent\)"):
+        ours.has_room(Reserved(0.7, 0.7))
     with pytest.raises(UserError, match="would exceed"):
-        budget.allows(Estimate(9, 0, 0, 0.55))
+        ours.allows(Estimate(9, 0, 0, 0.65))
 
 
-def test_an_answer_that_was_dear_makes_the_next_reserve_as_much() -> None:
-    budget = Budget(spent=0.0, limit=1.0, currency="USD")
-    budget.settle(budget.reserve(0.1), 0.6)
-    with pytest.raises(UserError, match="could exceed"):
-        budget.reserve(0.1)
+def test_what_is_in_flight_counts_as_if_the_server_ignored_the_limit_on_tokens() -> None:
+    ours = Budget(priced(1.0))
+    most = ours.most(2000)
+    assert most == Reserved(pytest.approx(0.003), pytest.approx(0.001 + 2 * budget.MOST_TOKENS / 1e6))
+    sent = 0
+    while ours.has_room(most):
+        ours.reserve(most)
+        sent += 1
+    assert sent == int((1.0 - most.at_most) / most.ignored) + 1
 
 
-@given(st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 1) | st.none()), max_size=30), st.integers(1, 8))
+@given(
+    st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 0.5), st.booleans()), max_size=40),
+    st.integers(1, 8),
+    st.integers(0, 39),
+)
 def test_the_limit_is_passed_by_one_request_at_most(
-    tries: list[tuple[float, float | None]], at_once: int
+    tries: list[tuple[float, float, bool]], at_once: int, honest: int
 ) -> None:
-    """Of a server that is as dear in its first answer, which is alone, as in any later one."""
-    budget, flying = Budget(0.0, 1.0, ""), list[tuple[float, float | None]]()
-    first = tries[0][1] or 0.0 if tries else 0.0
+    """Also by a server that begins to ignore the limit on tokens when it likes, with many requests in flight."""
+    ours, flying = Budget(priced(1.0)), list[tuple[Reserved, float | None]]()
+    largest = 0.0
     with contextlib.suppress(UserError):
-        for n, (at_most, cost_) in enumerate(tries):
-            cost_ = cost_ if n == 0 or cost_ is None else min(cost_, max(at_most, first))
-            flying.append((budget.reserve(at_most), cost_))
-            if n == 0 or len(flying) == at_once:
-                budget.settle(*flying.pop(0))
+        for n, (at_most, more, told) in enumerate(tries):
+            wanted = Reserved(at_most, at_most + more)
+            while len(flying) == at_once or not ours.has_room(wanted):
+                ours.settle(*flying.pop(0))
+            ours.reserve(wanted)
+            paid = at_most if n < honest else wanted.ignored
+            flying.append((wanted, paid if told else None))
+            largest = max(largest, paid if told else at_most)
     for each in flying:
-        budget.settle(*each)
-    assert budget.spent <= 1.0 + first + 1e-9
+        ours.settle(*each)
+    assert ours.spent <= 1.0 + largest + 1e-9
 
 
 def test_without_prices_no_cost_is_computed() -> None:
-    assert cost.money(None, 10, 10) is None
-    assert cost.total([Estimate(1, 1, 1, None), Estimate(1, 1, 1, 0.5)]).money == 0.5
-    assert cost.estimate(request_of(), None, store.read(Path("nowhere"), "x"), settings()).money is None
+    assert budget.money(None, 10, 10) == 0
+    assert budget.total([Estimate(1, 1, 1), Estimate(1, 1, 1, 0.5)]) == Estimate(2, 2, 2, 0.5)
+    assert budget.estimate(request_of(), None, Answers(Path("nowhere"), "x"), settings()).money == 0
 
 
 def test_who_has_all_answers_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     generator = settings(answers=tmp_path)
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of("wolf"), answer('{"attribute": ["a tail", "two ears"]}'))
-        items = class_items(["attribute"], ["wolf"], Templates(), COUNTS)
-        Generator(generator, answers, Budget(0, None, "")).run(items)
+    items = class_items(["attribute"], ["wolf"], Templates(), COUNTS)
+    Generator(generator, "foxes").run(items)
     assert items[0].texts == {"texts": ["a tail", "two ears"]}
 
 
@@ -302,22 +331,22 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
         "attribute": "llm", "analogous": Path("mine.json"), "synonym": "wordnet"
     }  # fmt: skip
     assert data.text_files("shapes") == [Path("mine.json")]
-    assert data.generated("shapes") == ["attribute", "synonym"]
-    assert data.generates_pairs
+    assert data.generated("shapes") == {"attribute": "llm", "synonym": "wordnet"}
+    assert data.pairs_made_by == "llm"
     assert data.pair_source("shapes") is None
     with_pairs = load({"one_to_one": "pairs.json"}).datasets["shapes"]
     assert with_pairs.pair_source("shapes") == Path("pairs.json")
-    assert not with_pairs.generates_pairs
+    assert not with_pairs.pairs_made_by
     beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["shapes"]
     assert beside.pair_source("shapes") == Path("pairs.json")
     only = load({"synonym": "wordnet"}).datasets["shapes"]  # WordNet needs no language model
-    assert only.generated("shapes") == ["synonym"]
-    assert not only.generates_pairs
+    assert only.generated("shapes") == {"synonym": "wordnet"}
+    assert not only.pairs_made_by
 
 
 def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
     assert load("mine.json").datasets["shapes"].text_sources("shapes") == dict.fromkeys(
-        TEXT_KINDS, Path("mine.json")
+        OF_CLASS, Path("mine.json")
     )
     assert load("names").datasets["shapes"].text_sources("shapes") == {}
 
@@ -401,14 +430,14 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts.md shows what the command prints; without images, key or network."""
-    from coder_clip.texts.llm.ahead import ahead
+    from coder_clip.preflight.questions import lines
 
     monkeypatch.chdir(repo)
     config = load_config("config/texts.yaml")
     nothing_yet = config.generator.model_copy(update={"answers": tmp_path})  # type: ignore[union-attr]
     config = config.model_copy(update={"generator": nothing_yet, "results": tmp_path})
     page = (repo / "docs/texts.md").read_text(encoding="utf-8")
-    for line in "\n".join(ahead(config, list(config.datasets))).splitlines():
+    for line in "\n".join(lines(config, list(config.datasets))).splitlines():
         assert line in page, f"docs/texts.md lacks: {line}"
 
 
@@ -440,7 +469,8 @@ def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None
 
 def test_json_of_the_store_has_the_whole_question(tmp_path: Path) -> None:
     """Whoever doubts a text can ask the same again."""
-    with store.opened(tmp_path, "foxes") as answers:
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
         answers.add(request_of(), answer())
     line = json.loads((tmp_path / "foxes.jsonl").read_text())
     assert line["key"] == request_of().key

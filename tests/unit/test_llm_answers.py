@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coder_clip.datasets.base import Templates
 from coder_clip.texts.llm import answers, checks
-from coder_clip.texts.llm.generate import Item, class_items, pair_items
+from coder_clip.texts.llm.items import Item, class_items, pair_items
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2}
 CLASSES = ["red fox", "grey wolf", "owl"]
@@ -139,7 +139,7 @@ def test_whatever_comes_is_texts_or_what_is_wrong(document: Any, kind: str, arou
         if isinstance(found, str):
             assert found
         else:
-            assert list(found) == list(answers.sides(kind))
+            assert list(found) == list(item(kind).sides)
             assert all(isinstance(t, str) for texts in found.values() for t in texts)
 
 

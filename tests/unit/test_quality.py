@@ -17,9 +17,9 @@ from torch import Tensor
 from coder_clip.datasets import load_templates
 from coder_clip.datasets.base import Templates
 from coder_clip.datasets.entry import entry
+from coder_clip.evaluation.text_quality import Quality, findings, quality, table
 from coder_clip.pipeline.config import DatasetConfig
 from coder_clip.texts.names import name_key
-from coder_clip.texts.quality import Quality, findings, quality, table
 from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet, load_pair_set, load_text_set
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from coder_clip.errors import UserError
-from coder_clip.texts import wordnet
 from coder_clip.texts.names import name_key
-from coder_clip.texts.wordnet import WordNet, places, synonyms
+from coder_clip.texts.sources import wordnet
+from coder_clip.texts.sources.wordnet import WordNet, places, synonyms
 
 LICENCE = "  1 This software is WordNet 3.0 Copyright 2006 by Princeton University.  \n"
 SENSES = {  # lemma -> synsets (words, gloss), most frequent first
@@ -70,12 +70,10 @@ def test_the_sense_is_the_one_whose_definition_is_closest(dictionary: WordNet) -
     """Synonyms of a machine for a class of birds would pull in the wrong images."""
     encoder = Encoder()
     found = synonyms(["crane"], encoder, dictionary, prompt="a bird, the {class}")
-    assert found.senses == ["long-necked wading bird"]
     assert found.texts == [["Grus"]]
     assert encoder.asked == ["a bird, the crane", "lifts and moves heavy objects", "long-necked wading bird"]
     heavy = synonyms(["crane"], Encoder(), dictionary, prompt="{class} lifts heavy")
-    assert heavy.senses == ["lifts and moves heavy objects"]
-    assert heavy.alone == ["crane"]
+    assert heavy.texts == [[]], "of this sense there is no other word"
 
 
 @pytest.mark.parametrize(
@@ -94,17 +92,17 @@ def test_a_class_without_a_noun_sense_is_named_and_the_rest_goes_on(dictionary: 
     """Published, max() of an empty list ends the run."""
     found = synonyms(["striped", "basset_hound", "Sea or Lake"], Encoder(), dictionary)
     assert found.texts == [[], ["basset"], []]
-    assert found.lines() == ["no noun sense in WordNet, so no synonym: striped, Sea or Lake"]
-    assert found.provenance()["without_sense"] == ["striped", "Sea or Lake"]
-    assert found.provenance()["version"] == "3.0"
+    assert found.warnings == ["no noun sense in WordNet, so no synonym: striped, Sea or Lake"]
+    assert found.note["without_sense"] == ["striped", "Sea or Lake"]
+    assert found.note["version"] == "3.0"
 
 
 def test_the_name_of_another_class_is_no_synonym(dictionary: WordNet) -> None:
     """Both classes would score the same on the shared name."""
     found = synonyms(["laptop", "Notebook"], Encoder(), dictionary)
     assert found.texts == [[], []]
-    assert found.another_class == [("laptop", "notebook")]
-    assert "'notebook' of laptop" in found.lines()[1]
+    assert found.note["another_class"] == ["laptop: notebook"]
+    assert "laptop: notebook" in found.warnings[-1]
 
 
 def test_classes_of_one_name_share_their_synonyms(dictionary: WordNet) -> None:

@@ -84,9 +84,26 @@ def dataset_sources(wildcards):
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
 
 
-def prompt_files(*kinds):
-    """Prompts of a language model, which are part of the sources."""
-    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in kinds]
+def text_sources(wildcards):
+    """Files behind the sources that make a data set's general texts."""
+    return text_files(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
+
+
+def pair_text_sources(wildcards):
+    """Files behind the source that makes a data set's one-to-one texts."""
+    source = CONFIG.datasets[wildcards.dataset].pairs_made_by
+    return text_files({"one_to_one": source} if source else {})
+
+
+def text_files(made_by):
+    """Source files of text sources (kind -> source), and the prompts of a language model."""
+    if not made_by:
+        return []
+    modules = [f"texts.sources.{source}" for source in set(made_by.values())]
+    asked = [kind for kind, source in made_by.items() if source == "llm"]
+    return package_sources(*modules) + [
+        f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked
+    ]
 
 
 def reads(rule):

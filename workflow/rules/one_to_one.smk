@@ -34,9 +34,9 @@ rule generate_pairs:
     input:
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
-        prompt_files("one_to_one"),
         dataset_sources,
         review=review_file,
+        made_by=pair_text_sources,
         sources=sources("generate_pairs"),
     output:
         PATHS.generated_pairs("{dataset}"),
@@ -65,7 +65,7 @@ rule pair_texts:
         PATHS.confusable_pairs("{dataset}"),
         lambda w: (
             PATHS.generated_pairs(w.dataset)
-            if CONFIG.datasets[w.dataset].generates_pairs
+            if CONFIG.datasets[w.dataset].pairs_made_by
             else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
         ),
         sources=sources("one_to_one"),

@@ -12,12 +12,18 @@ TEST_FEATURES = expand(
     PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS
 )
 
+TEXT_FEATURES = expand(
+    PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
+)
+
 
 rule tables:
     input:
         RESULTS,
         MANIFESTS,
-        TEST_FEATURES,  # they name the encoder; published numbers belong to one
+        TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
+        TEXT_FEATURES,
+        expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         published_numbers(),
         METHOD_FILES,
         sources=exhibit_sources("phases.tables", TABLES),
@@ -110,9 +116,8 @@ rule page:
             for d in DATASETS
             for split in CONFIG.encoded(d)
         ],
-        expand(
-            PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
-        ),
+        TEXT_FEATURES,
+        image_sources,  # the page shows images of errors
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),

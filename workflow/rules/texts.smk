@@ -29,10 +29,10 @@ rule list_images:
 rule generate_texts:
     input:
         PATHS.manifest("{dataset}"),
-        prompt_files("attribute", "analogous", "synonym"),
         text_encoder_files,
         dataset_sources,
         review=review_file,
+        made_by=text_sources,
         sources=sources("generate_texts"),
     output:
         PATHS.generated_texts("{dataset}"),
@@ -50,7 +50,7 @@ rule generate_texts:
     params:
         reads=reads("generate_texts"),
     message:
-        "texts of {wildcards.dataset} from a language model or WordNet"
+        "texts of {wildcards.dataset} from the sources that the configuration names"
     shell:
         command("generate_texts")
 

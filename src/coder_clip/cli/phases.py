@@ -11,6 +11,7 @@ import typer
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
 from ..pipeline.config import load_config
+from ..texts.sources import SOURCES
 from . import texts as text_commands
 from .options import (
     DEFAULT_CONFIG,
@@ -55,7 +56,12 @@ _per_dataset(
 )
 
 
-@app.command(rich_help_panel=PHASES)
+@app.command(
+    rich_help_panel=PHASES,
+    short_help="Texts that are made and not read.",
+    help="Texts that are made and not read, for data sets whose configuration names a source (docs/texts.md):\n\n"
+    + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
+)
 def generate_texts(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
@@ -63,13 +69,12 @@ def generate_texts(
         bool, typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key.")
     ] = False,
 ) -> None:
-    """Make texts with a language model or WordNet, if the configuration names them as a source (docs/texts.md)."""
     c = load_config(config)
     named = chosen("data set", dataset, c.datasets)
     if dry_run:
-        from ..texts.llm.ahead import ahead
+        from ..preflight.questions import lines
 
-        print_lines(ahead(c, named))
+        print_lines(lines(c, named))
         return
     for d in named:
         if c.datasets[d].generated(d):
@@ -157,7 +162,7 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
     """Write one-to-one texts with a language model, if the configuration names it as their source."""
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
-        if c.datasets[d].generates_pairs:
+        if c.datasets[d].pairs_made_by:
             phase("generate_pairs").run(c, d)
 
 

@@ -11,11 +11,12 @@ import typer
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, write_json
 from ..pipeline.config import Config, DatasetConfig, load_config
+from ..texts.kinds import OF_CLASS
 
 if TYPE_CHECKING:
     from ..datasets.base import Templates
     from ..encoders.encoder import Encoder
-    from ..texts.quality import Quality
+    from ..evaluation.text_quality import Quality
     from ..texts.sets import PairSet, TextSet
 
 CONFIG = typer.Option(
@@ -24,22 +25,14 @@ CONFIG = typer.Option(
 
 
 def import_texts(
-    form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or expert-knowledge.")
-    ],
-    source: Annotated[Path, typer.Argument(help="File, or the authors' expert_knowledge folder.")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="plain, descriptions or cupl.")],
+    source: Annotated[Path, typer.Argument(help="JSON file with texts by class name (docs/texts.md).")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set the texts are for.")],
     classes: Annotated[
         Path | None,
         typer.Option(
             help="Its class names in label order, one a line; default: of a data set that is known, its own."
         ),
-    ] = None,
-    source_classes: Annotated[
-        Path | None, typer.Option(help="Class names of a source that holds lists without names.")
-    ] = None,
-    source_name: Annotated[
-        str | None, typer.Option(help="What the data set is called in the source, where that differs.")
     ] = None,
     rename: Annotated[
         list[str] | None, typer.Option(help="THEIRS=OURS, a class name of the source; may be repeated.")
@@ -57,41 +50,24 @@ def import_texts(
     from ..texts.importers import Mismatch, import_texts
 
     target = out or Path(f"data/texts/{dataset}.{form}.json")
-    beside = pair_file(target)
-    names = _class_names(dataset, classes, config)
+    names = class_names(dataset, classes, config)
     try:
-        found = import_texts(
-            form,
-            source,
-            dataset,
-            names,
-            renames=_renames(rename or []),
-            source_classes=_lines(source_classes) if source_classes else None,
-            source_name=source_name,
-            partial=partial,
+        found, notes = import_texts(
+            form, source, dataset, names, renames=renames_of(rename or []), partial=partial
         )
     except Mismatch as mismatch:
         for line in mismatch.lines:
             typer.echo(line, err=True)
         raise
-    written = [(p, s) for p, s in ((target, found.texts), (beside, found.pairs)) if s is not None]
-    for path, _ in written:
-        if path.exists() and not force:
-            raise UserError(f"{path} is there already; --force writes over it, --out names another")
-    for path, made in written:
-        write_json(path, made.dump())
-    for note in found.notes:
+    if target.exists() and not force:
+        raise UserError(f"{target} is there already; --force writes over it, --out names another")
+    write_json(target, found.dump())
+    for note in notes:
         typer.echo(note)
-    if found.texts:
-        kinds = ("attribute", "analogous", "synonym", "sentence")
-        counts = {kind: sum(len(getattr(c, kind)) for c in found.texts.classes) for kind in kinds}
-        said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
-        typer.echo(f"{target}: {len(names)} classes, {said}")
-    if found.pairs:
-        typer.echo(f"{beside}: {len(found.pairs.pairs)} pairs")
-    keys = {target: "texts", beside: "one_to_one"}
-    uses = ", ".join(f"{keys[path]}: {path}" for path, _ in written)
-    typer.echo(f"to use them: datasets: {{{dataset}: {{{uses}}}}}")
+    counts = {kind: sum(len(c.of(kind)) for c in found.classes) for kind in OF_CLASS}
+    said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+    typer.echo(f"{target}: {len(names)} classes, {said}")
+    typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {target}}}}}")
 
 
 def report(
@@ -108,8 +84,8 @@ def report(
 ) -> None:
     """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
     from ..encoders.encoder import EncoderSpec, load_encoder
+    from ..evaluation.text_quality import findings, table
     from ..phases.common import encoder_spec
-    from ..texts.quality import findings, table
 
     c = load_config(config)
     if model is not None and model not in c.models:
@@ -152,8 +128,8 @@ def review(
 ) -> None:
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
     from ..foundation.artifacts import read_json
-    from ..texts.llm import store
     from ..texts.llm.review import Review, listed
+    from ..texts.llm.store import Answers
 
     c = load_config(config)
     if dataset not in c.datasets:
@@ -186,14 +162,12 @@ def review(
             raise UserError(
                 f"'{reject}' is no text of '{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
             )
-        for e in rejected:
-            decisions.reject(e.kind, e.owner, e.text)
-        for k in dict.fromkeys(e.kind for e in found) if again else ():
-            decisions.ask_again(k, str(owner))
-        decisions.write()
-        typer.echo(f"{decisions.path}: kept; the next run of generate-texts or generate-pairs does it")
+        decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
+        decisions.again += [(k, str(owner)) for k in dict.fromkeys(e.kind for e in found if again)]
+        path = decisions.write(generator.answers, dataset)
+        typer.echo(f"{path}: kept; the next run of generate-texts or generate-pairs does it")
     else:
-        answers = store.read(generator.answers, dataset).kept
+        answers = Answers(generator.answers, dataset).kept
         for e in found:
             of = answers[e.answer].answer if e.answer in answers else None
             origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
@@ -231,7 +205,7 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
 
 def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
     """The quality of a text set as this encoder and the data set's templates see it."""
-    from ..texts.quality import quality
+    from ..evaluation.text_quality import quality
 
     def lengths(sentences: Sequence[str]) -> list[int]:
         """Tokens of each, ends included, as if the context had no end."""
@@ -312,14 +286,14 @@ def _coverage(config: Config, dataset: str) -> float | None:
     return covered / compared if compared else None
 
 
-def _renames(given: Sequence[str]) -> dict[str, str]:
+def renames_of(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
     return dict((part.strip() for part in text.split("=", 1)) for text in given)  # type: ignore[misc]
 
 
-def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
+def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
     from ..datasets import PUBLISHED, load_dataset, nearest_dataset
     from ..datasets.entry import entry
@@ -328,7 +302,7 @@ def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     if given is None and dataset in PUBLISHED:
         return entry(dataset).class_names()
     if given or path.is_file():
-        return _lines(path)
+        return lines_of(path)
     c = load_config(config)
     if dataset not in c.datasets:
         raise UserError(
@@ -337,7 +311,7 @@ def _class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -8,14 +8,17 @@ interval holds the truth; docs/method.md has its numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 LEVEL = 0.95  # of every interval
+POWER = 0.8  # chance to see a difference that is there
 # Images that are added to the observed ones, so that few changes, or none, do not look certain: two right and two
 # wrong ones for a share (Agresti and Coull 1998), one better and one worse for a difference (Bonett and Price 2012).
 SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
@@ -70,6 +73,16 @@ def clear(difference: Mapping[str, float]) -> Literal["better", "worse", ""]:
     """
     low, high = (round(difference[end], 3) for end in ("low", "high"))
     return "better" if low > 0 else "worse" if high < 0 else ""
+
+
+def images_to_settle(difference: float, changed: float) -> int:
+    """How many images a paired comparison needs to show a difference of this size as clear in 4 of 5 tries.
+
+    difference: a share, not 0; changed: the share of images on which the two methods differ, at least as large. Normal
+    approximation with variance changed − difference² per image (Connett, Smith and McHugh 1987).
+    """
+    needed = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+    return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
-from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
+from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
+from ..texts.kinds import BESIDES_NAME
 from .estimates import Labels, accuracy, estimate
 
-OTHER_KINDS = (*MEAN_KINDS, "synonym")
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("name",),
-    *((kind,) for kind in OTHER_KINDS),
-    *(("name", *others) for n in (1, 2, 3) for others in combinations(OTHER_KINDS, n)),
-    *(others for n in (2, 3) for others in combinations(OTHER_KINDS, n)),
+    *((kind,) for kind in BESIDES_NAME),
+    *(("name", *others) for n in (1, 2, 3) for others in combinations(BESIDES_NAME, n)),
+    *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
 Mask = NDArray[np.bool_]
 
@@ -48,7 +48,7 @@ class StageOne:
         self.text_features, self.n_classes = text_features, n_classes
         self.owner = np.asarray(class_index, dtype=np.int64)
         self.kind = np.asarray(kinds, dtype=str)
-        self.name, self.other = self.kind == "name", np.isin(self.kind, OTHER_KINDS)
+        self.name, self.other = self.kind == "name", np.isin(self.kind, BESIDES_NAME)
 
     @cached_property
     def most(self) -> int:

@@ -7,6 +7,7 @@ safetensors are imported in the functions that need them, because every start of
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import io
@@ -14,7 +15,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +113,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
-    path, temporary = Path(path), None
+    path, handle, temporary = Path(path), None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
-            stale.unlink(missing_ok=True)  # from a run that was killed while it wrote
+            _remove_unlocked(stale)  # from a run that was killed while it wrote
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
         temporary = Path(name)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -132,8 +134,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; check permissions and free space"
         ) from error
     finally:
+        if handle is not None:
+            os.close(handle)
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a temporary file, unless another process is writing it: two runs may make the same file."""
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return
+    except OSError:
+        pass  # a file system without locks
+    path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

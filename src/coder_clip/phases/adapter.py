@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_test_over_seeds
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
+from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
 from .common import SHOTS, ImageFeatures, Texts, log, read_image_features, read_texts, use_threads
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 ZERO_SHOT = "clip_ensemble"
-TEXT_KINDS = ("name", "attribute", "analogous", "synonym")
 CODER_ADAPTER = "coder_adapter"  # the one whose flaws are measured, and that the others are compared with
 
 
@@ -134,7 +134,7 @@ def few_shot_inputs(
         views=None if pool.views is None else pool.views[rows],
         labels=pool.labels[rows],
         weights=weights,
-        texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in TEXT_KINDS},
+        texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER},
         validation=val.features,
         grid=(config.adapter.betas, config.adapter.alphas, config.adapter.rounds),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
-from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.sanity import copies, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
@@ -40,10 +40,9 @@ def run(config: Config, dataset: str) -> None:
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     same: dict[str, Any] = {}
     if own:
-        twice = copies(data)
-        for line in lines(twice):
+        for line in warnings(data):
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-        if kinds := {kind: groups for kind, groups in twice.items() if groups}:
+        if kinds := {kind: groups for kind, groups in copies(data).items() if groups}:
             same = {"copies": kinds}
     write_json(
         Paths(config.results).manifest(dataset),

@@ -11,6 +11,7 @@ from ..pipeline.phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
 from ..reporting.formats import plain
 from ..reporting.results import Results
+from .figures import image_loader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ def run(config: Config, config_file: Path) -> None:
         note=config.note,
         config_text=yaml.safe_dump(shown, sort_keys=False),
         commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
+        image=image_loader(config),
     )
 
 

@@ -28,10 +28,11 @@ from ..phases.zero_shot import baseline_scores
 from ..pipeline.config import Config, load_config
 from ..protocols import SETTINGS
 from ..texts.sentences import make_sentences
-from ..texts.sets import TextSet, load_text_set, names_only
+from ..texts.sets import TextSet, load_pair_set, load_text_set, names_only
 from .classifier import Classifier, Stages
 from .decisions import by_rerank, fit_scale
 from .encoding import PhotoEncoder, at
+from .texts import pair_texts
 
 ALONE = ("clip", "coder")  # whose scores are means over texts; with the rerank as stage two
 
@@ -57,9 +58,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's classifier, and what it was chosen from. validation: images (V, d), None without."""
+    """A run's classifier, and what it was chosen from. stage_two: of the run's last setting, which the classifier need
+    not have. validation: images (V, d), None without."""
 
     classifier: Classifier
+    stage_two: Stages
     chosen: Candidate
     candidates: list[Candidate]
     validation: ImageFeatures | None
@@ -115,7 +118,8 @@ def load_run(
         run = _Methods(config, m, d, texts, validation)
         candidates = run.candidates()
         chosen = _chosen(candidates, method, explained)
-        return Run(run.classifier(chosen, encoder), chosen, candidates, validation, config, file, root, d, m)
+        classifier, two = run.classifier(chosen, encoder), run.stage_two
+        return Run(classifier, two, chosen, candidates, validation, config, file, root, d, m)
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
@@ -229,7 +233,15 @@ class _Methods:
         meta = {**self.texts.meta, "split": "new images"}
         images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], meta)
         pairs = read_one_to_one(self.config, images, SETTINGS[self.setting].one_to_one_as_published)
-        return Stages(pairs=pairs, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k)
+        classes, path = self.texts.meta["classes"], Paths(self.config.results).one_to_one_texts(self.dataset)
+        texts = load_pair_set(path, self.dataset, classes, made=True)
+        templates = load_templates(self.dataset, self.config.datasets[self.dataset])
+        if SETTINGS[self.setting].one_to_one_as_published:
+            return Stages(pairs=pairs, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k)
+        said = pair_texts(texts, templates)
+        return Stages(
+            pairs=pairs, pair_texts=said, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k
+        )
 
     def coder(self, x: Tensor) -> Tensor:
         return text_neighbors(self.texts, SETTINGS[self.setting]).class_scores(x)

@@ -10,8 +10,9 @@ from ..datasets import with_articles
 from ..datasets.base import Templates
 from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
-from ..texts.sentences import fill, spaces
-from ..texts.sets import ClassTexts, TextSet, load_text_set, names_only, read_written
+from ..texts.sentences import fill, sentence_of, spaces
+from ..texts.sets import ClassTexts, PairSet, TextSet, load_text_set, names_only, read_written
+from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
 DATASET = "photos"  # what a text set without a data set is called
@@ -35,21 +36,26 @@ class Row:
 
 def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
     """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
-    template = {
-        "attribute": templates.attribute,
-        "analogous": templates.analogous,
-        "name": templates.name,
-        "synonym": templates.name,
-    }
     found: dict[tuple[int, str, str], Row] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
-            for text in [c.name] if kind == "name" else getattr(c, kind):
-                name = spaces(text) if kind == "synonym" else spaces(c.name)
-                field = {} if kind in MAX_KINDS else {kind: text if kind == "attribute" else spaces(text)}
-                sentence = fill(template[kind], name, **field)
+            for text in c.of(kind):
+                sentence = sentence_of(kind, c.name, text, templates)
                 found.setdefault((i, kind, sentence), Row(i, kind, text, sentence))
     return list(found.values())
+
+
+def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
+    """One-to-one texts of the pairs that have both sides, in the sentences of `pair_sentences`."""
+    found: dict[tuple[int, int, str], PairText] = {}
+    for p in (p for p in pairs.pairs if p.compares):
+        sides = ((p.a_index, p.b_index, p.a, p.b, p.a_not_b), (p.b_index, p.a_index, p.b, p.a, p.b_not_a))
+        for of, other, name, against, texts in sides:
+            for text in texts:
+                for t in templates.one_to_one:
+                    sentence = fill(t, spaces(name), one_to_one=text, other=spaces(against))
+                    found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
+    return tuple(found.values())
 
 
 def text_set(given: Texts) -> TextSet:

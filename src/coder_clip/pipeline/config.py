@@ -13,10 +13,12 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
-from ..datasets import PUBLISHED, zero_shot_only
+from ..datasets import PUBLISHED, test_alone, zero_shot_only
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths, read_json
 from ..foundation.strict import Strict
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from ..texts.sources import SOURCES
 from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .generator import GeneratorConfig as GeneratorConfig
@@ -70,7 +72,7 @@ class Config(Strict):
         return self._left_out
 
     def text_encoder(self) -> str:
-        """The model that compares names: analogous classes with the label set, class names with WordNet's senses."""
+        """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
@@ -79,17 +81,25 @@ class Config(Strict):
         return [self.text_encoder(), *([published] if published else [])]
 
     def compares_names(self, dataset: str) -> bool:
-        """True if the texts of the data set need an encoder to be made."""
-        sources = self.datasets[dataset].text_sources(dataset)
-        return sources.get("analogous") == "llm" or sources.get("synonym") == "wordnet"
+        """Whether making the texts of the data set takes an encoder."""
+        made_by = self.datasets[dataset].generated(dataset)
+        return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
         return self.datasets[dataset].root is None and dataset in PUBLISHED
 
     def has_val(self, dataset: str) -> bool:
-        """True if the data set has validation images; without them the clean setting keeps the defaults."""
-        return self.datasets[dataset].root is not None or not zero_shot_only(dataset)
+        """True if the data set has validation images; without them the clean setting keeps the defaults.
+
+        A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
+        """
+        if (root := self.datasets[dataset].root) is None:
+            return not zero_shot_only(dataset)
+        listed = Paths(self.results).manifest(dataset)
+        if not root.is_dir() and listed.is_file():
+            return "val" in read_json(listed)["images"]
+        return not test_alone(root)
 
     def few_shot(self, dataset: str) -> bool:
         """True if the few-shot methods run on the data set."""

@@ -12,6 +12,7 @@ from ..datasets import BUILTIN, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..datasets.shot_files import shot_file
 from ..errors import UserError, nearest
+from ..texts.kinds import KINDS
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.classes is not None:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
-    if dataset.generates_pairs and dataset.one_to_one is not None:
+    if dataset.pairs_made_by and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
 
@@ -73,7 +74,7 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
         if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
             many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, not a list"
             yield f"{where}: give {many}"
-        need = sorted({"class"} | ({key} & {"attribute", "analogous", "one_to_one"}))
+        need = sorted({"class"} | ({key} & KINDS.keys() - {"name"}))
         for sentence in [sentences] if isinstance(sentences, str) else sentences:
             for field in need:
                 if f"{{{field}}}" not in sentence:
@@ -96,14 +97,14 @@ def _of_generator(config: Config) -> Iterator[str]:
     """Check that texts from a language model have one, and that it names the encoder that filters them."""
     generator = config.generator
     for name, dataset in config.datasets.items():
-        if generator is None and (dataset.generates_pairs or "llm" in dataset.text_sources(name).values()):
+        if generator is None and "llm" in (dataset.pairs_made_by, *dataset.generated(name).values()):
             yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
     if generator is None:
         return
     for key in ("encoder", "encoder_as_published"):
-        if (encoder := getattr(generator, key)) not in (None, *config.models):
-            yield f"generator.{key}: no model '{encoder}' here{nearest(str(encoder), config.models)}"
-    compares = any(d.text_sources(n).get("analogous") == "llm" for n, d in config.datasets.items())
+        if (given := getattr(generator, key)) not in (None, *config.models):
+            yield f"generator.{key}: no model '{given}' here{nearest(str(given), config.models)}"
+    compares = any(d.generated(n).get("analogous") == "llm" for n, d in config.datasets.items())
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (
             "generator.encoder: name the model that compares analogous classes; if the first one did, removing it "

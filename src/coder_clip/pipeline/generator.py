@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from ..foundation.strict import Strict
+from ..texts.kinds import ASKED_FOR
 from .sections import Count, From, Seed, Share
 
 
@@ -23,13 +24,12 @@ class Prices(Strict):
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
-class TextCounts(Strict):
-    """Number of texts to ask for per class (one_to_one: per side of a pair)."""
-
-    attribute: Count = 10
-    analogous: Count = 5
-    synonym: Count = 5
-    one_to_one: Count = 5
+TextCounts = create_model(
+    "TextCounts",
+    __base__=Strict,
+    __doc__="How many texts to ask for, per class (one_to_one: per side of a pair).",
+    **{kind: (Count, count) for kind, count in ASKED_FOR.items()},  # type: ignore[call-overload]
+)
 
 
 class GeneratorConfig(Strict):
@@ -62,7 +62,7 @@ class GeneratorConfig(Strict):
         description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object; list: free "
         "text, as in the paper.",
     )
-    counts: TextCounts = TextCounts()
+    counts: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that finds analogous classes that are too similar; default: the only one."
     )

@@ -104,7 +104,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
         max(value)
         if isinstance(value, list)
         else c.threshold(job["dataset"])
-        if c.datasets[job["dataset"]].generates_pairs or max(c.rerank.thresholds) < 1
+        if c.datasets[job["dataset"]].pairs_made_by or max(c.rerank.thresholds) < 1
         else _NOTHING
     ),
     # if the configuration leaves them open: as published, else the default

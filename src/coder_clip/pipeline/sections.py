@@ -10,32 +10,27 @@ from pydantic import Field, field_validator
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import nearest
 from ..foundation.strict import Strict
+from ..texts.kinds import KINDS, OF_CLASS
+from ..texts.sources import SOURCES, of_kind
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
 From = Annotated[float, Field(ge=0)]
 Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
-MANY_TEMPLATES, ONE_TEMPLATE = ("one_to_one", "prompts"), ("name", "attribute", "analogous")
+MANY_TEMPLATES = ("one_to_one", "prompts")
+ONE_TEMPLATE = tuple(dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair))
+KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] for kind in KINDS}
 
 
-TEXT_KINDS = ("attribute", "analogous", "synonym", "sentence")  # per class; one_to_one texts are per pair
-SOURCES = {kind: ("llm", "none") for kind in ("attribute", "analogous", "one_to_one")} | {
-    "name": ("names",),
-    "synonym": ("llm", "wordnet", "none"),
-    "sentence": ("none",),
-}
-
-
-class TextSources(Strict):
-    """The source of each kind of text: llm (needs the section generator), wordnet, a text set, or none."""
-
-    name: Literal["names"] = "names"
-    attribute: Literal["llm", "none"] | Path = "none"
-    analogous: Literal["llm", "none"] | Path = "none"
-    synonym: Literal["llm", "wordnet", "none"] | Path = "none"
-    sentence: Literal["none"] | Path = "none"
-    one_to_one: Literal["llm", "none"] | Path = "none"
+def _kind_schema() -> dict[str, Any]:
+    """JSON schema of a source for each kind of text."""
+    file = {"type": "string", "pattern": r"\.json$"}
+    kinds = {
+        kind: {"anyOf": [{"enum": known}, *([file] if kind != "name" else [])]}
+        for kind, known in KIND_SOURCES.items()
+    }
+    return {"type": "object", "properties": kinds, "additionalProperties": False}
 
 
 class DatasetConfig(Strict):
@@ -45,10 +40,11 @@ class DatasetConfig(Strict):
         None, description="Folder of class folders; omit it for a built-in or published data set."
     )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
-    texts: TextSources | Literal["names"] | Path | None = Field(
+    texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
-        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or one source per "
-        "kind (docs/texts.md).",
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source per "
+        f"kind: {', '.join(SOURCES)}, none or a text set (docs/texts.md).",
+        json_schema_extra={"anyOf": [_kind_schema(), {"type": "string"}, {"type": "null"}]},
     )
     one_to_one: Path | None = Field(
         None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
@@ -79,28 +75,31 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """Report a wrong source in one line; for a union, pydantic would report every alternative."""
-        for kind, source in value.items() if isinstance(value, dict) else ():
-            if kind not in SOURCES:
-                raise ValueError(f"texts.{kind}: unknown kind of text{nearest(str(kind), SOURCES)}")
-            if source not in SOURCES[kind] and not (kind != "name" and str(source).endswith(".json")):
+        """A source for every kind; one clear line for a wrong one, where pydantic would tell of every alternative."""
+        if not isinstance(value, dict):
+            return value
+        for kind, source in value.items():
+            if kind not in KIND_SOURCES:
+                raise ValueError(f"texts.{kind}: unknown kind of text{nearest(str(kind), KIND_SOURCES)}")
+            known = KIND_SOURCES[kind]
+            if source not in known and not (kind != "name" and str(source).endswith(".json")):
                 file = "" if kind == "name" else "; a text set is a .json file"
                 raise ValueError(
-                    f"texts.{kind}: unknown source '{source}'{nearest(str(source), SOURCES[kind])}{file}"
+                    f"texts.{kind}: unknown source '{source}'{nearest(str(source), known)}{file}"
                 )
-        return value
+        return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """The source of each kind of general text of data set ``name``: a file, "llm" or "wordnet"; else no entry."""
-        if isinstance(self.texts, TextSources):
-            sources = {kind: getattr(self.texts, kind) for kind in TEXT_KINDS}
-            return {kind: source for kind, source in sources.items() if source != "none"}
+        """For each kind of the general texts of data set ``name`` a file or a source; no entry: no texts."""
+        if isinstance(self.texts, dict):
+            given = {kind: self.texts[kind] for kind in OF_CLASS}
+            return {kind: _file_or_source(source) for kind, source in given.items() if source != "none"}
         path = self.text_source(name)
-        return {} if path is None else dict.fromkeys(TEXT_KINDS, path)
+        return {} if path is None else dict.fromkeys(OF_CLASS, path)
 
     def text_source(self, name: str) -> Path | None:
-        """The one file with the texts of data set ``name``; None for class names alone, and for one source per kind."""
-        if self.texts == "names" or isinstance(self.texts, TextSources):
+        """The one file the texts of data set ``name`` come from; None for class names alone, or a source a kind."""
+        if self.texts == "names" or isinstance(self.texts, dict):
             return None
         return Path(self.texts or f"data/texts/{name}.json")
 
@@ -109,21 +108,27 @@ class DatasetConfig(Strict):
         sources = self.text_sources(name).values()
         return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
 
-    def generated(self, name: str) -> list[str]:
-        """Kinds of its general texts that a language model or WordNet makes."""
-        return [kind for kind, source in self.text_sources(name).items() if isinstance(source, str)]
+    def generated(self, name: str) -> dict[str, str]:
+        """Kinds of its general texts that are made and not read, with the source that makes each."""
+        return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
+
+    @property
+    def pairs_made_by(self) -> str | None:
+        """The source that makes its one-to-one texts; None where they are read, or there are none."""
+        given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
+        return given if given in SOURCES else None
 
     def pair_source(self, name: str) -> Path | None:
-        """The file of its one-to-one texts; None if there is none, and then stage two changes nothing."""
-        if isinstance(self.texts, TextSources):
-            return self.texts.one_to_one if isinstance(self.texts.one_to_one, Path) else self.one_to_one
+        """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        if isinstance(self.texts, dict):
+            given = _file_or_source(self.texts["one_to_one"])
+            return given if isinstance(given, Path) else self.one_to_one
         path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
         return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
 
-    @property
-    def generates_pairs(self) -> bool:
-        """True if a language model writes its one-to-one texts."""
-        return isinstance(self.texts, TextSources) and self.texts.one_to_one == "llm"
+
+def _file_or_source(given: str) -> Path | str:
+    return given if given in SOURCES or given == "none" else Path(given)
 
 
 class ModelConfig(Strict):

@@ -17,7 +17,7 @@ from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.images import UnreadableImage, read_image
 from ..datasets.published import PublishedDataset, data_root
-from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.sanity import refuse_unusable, warnings
 from ..datasets.supply import absent_data
 from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import Absent, find
@@ -25,16 +25,17 @@ from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
+from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
 from ..pipeline.config import Config
 from ..pipeline.resources import Sizes
 from ..texts.sets import load_pair_set, load_text_set
-from ..texts.wordnet import WordNet
+from ..texts.sources import check as check_source
 from .estimate import ASKED, ahead
 
 if TYPE_CHECKING:
-    from ..texts.llm.cost import Estimate
+    from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
 LONG = 8  # hours, from which on a GPU is worth a word
@@ -104,12 +105,12 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
     """Questions and money; UserError without the key, unless all answers are there."""
     if config.generator is None:
         return
-    from ..texts.llm.cost import amount, total
+    from ..texts.llm.budget import amount, total
     from ..texts.llm.server import api_key, place
 
     all_, prices = total(asked.values()), config.generator.prices
     costs = ""
-    if prices and all_.money is not None:
+    if prices:
         costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
     yield (
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
@@ -121,8 +122,8 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
 
 def _asked(config: Config) -> dict[str, Estimate]:
     """Of a language model, for the texts of classes and for those of pairs."""
-    from ..texts.llm.ahead import rows
-    from ..texts.llm.cost import total
+    from ..texts.llm.budget import total
+    from .questions import rows
 
     found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
     for row in rows(config, list(config.datasets)):
@@ -225,14 +226,16 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
-    if "wordnet" in given.text_sources(name).values():
-        WordNet()
-    if source := given.pair_source(name):
-        pairs = load_pair_set(source, name, data.classes)
+    for source in set(given.generated(name).values()) - {
+        "llm"
+    }:  # whose key is checked once for all data sets
+        check_source(source, task(config, name, list(data.classes), ()))
+    if pair_file := given.pair_source(name):
+        pairs = load_pair_set(pair_file, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
     if given.root is not None:
-        yield from (f"warning: data set {name}: {line}" for line in lines(copies(data)))  # type: ignore[arg-type]
+        yield from (f"warning: data set {name}: {line}" for line in warnings(data))  # type: ignore[arg-type]
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
     if given.root is not None and (bad := _unreadable(data, needed)):

@@ -17,7 +17,7 @@ from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
-    from ..texts.llm.cost import Estimate
+    from ..texts.llm.budget import Estimate
 
 START = 6.0  # seconds until a job's Python works
 ANSWER = 2.0  # seconds of a language model

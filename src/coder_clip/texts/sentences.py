@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..protocols import SYNONYM_AS_PUBLISHED
+from .kinds import KINDS
 
 if TYPE_CHECKING:
     from ..datasets.base import Templates
@@ -61,6 +62,17 @@ def with_article(name: str) -> str:
     return f"{'an' if vowel else 'a'} {name}"
 
 
+def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
+    """A class's text of this kind in its template; underscores in names are spaces, in descriptions they stay."""
+    about = KINDS[kind]
+    shown = spaces(text) if about.are_names else text
+    if not about.template:
+        return text
+    if about.template == "name":  # the text is the name
+        return fill(templates.name, shown)
+    return fill(getattr(templates, about.template), spaces(name), **{kind: shown})
+
+
 def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
     """All sentences of a data set, in a fixed order: kind by kind, class by class."""
     rows: list[tuple[str, str, int]] = []
@@ -68,22 +80,15 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
     def add(kind: str, index: int, sentences: list[str]) -> None:
         rows.extend((kind, s, index) for s in dict.fromkeys(sentences))
 
-    for i, c in enumerate(texts.classes):
-        add("name", i, [fill(templates.name, spaces(c.name))])
-    for i, c in enumerate(texts.classes):
-        add("prompt", i, [fill(p, spaces(c.name)) for p in templates.prompts])
-    for i, c in enumerate(texts.classes):
-        add("attribute", i, [fill(templates.attribute, spaces(c.name), attribute=t) for t in c.attribute])
-    for i, c in enumerate(texts.classes):
-        add("attribute_alone", i, list(c.attribute))
-    for i, c in enumerate(texts.classes):
-        similar = [spaces(t) for t in c.analogous]
-        add("analogous", i, [fill(templates.analogous, spaces(c.name), analogous=t) for t in similar])
-    for i, c in enumerate(texts.classes):
-        add("synonym", i, [fill(templates.name, spaces(t)) for t in c.synonym])
-    for i, c in enumerate(texts.classes):
-        add("sentence", i, c.sentence)
-
+    for kind in KINDS:
+        if not KINDS[kind].of_pair:
+            for i, c in enumerate(texts.classes):
+                add(kind, i, [sentence_of(kind, c.name, text, templates) for text in c.of(kind)])
+        for i, c in enumerate(texts.classes):
+            if kind == "name":
+                add("prompt", i, [fill(prompt, spaces(c.name)) for prompt in templates.prompts])
+            if kind == "attribute":
+                add("attribute_alone", i, list(c.attribute))
     _add_variants(texts, templates, add)
     for i, c in enumerate(texts.classes):
         if c.synonym:

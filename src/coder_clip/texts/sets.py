@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_json
 from ..foundation.strict import Strict
+from .kinds import OF_CLASS
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -37,6 +38,11 @@ class ClassTexts(_Strict):
     )
     synonym: list[str] = []
     sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
+
+    def of(self, kind: str) -> list[str]:
+        """Its texts of a kind; of the kind name, its name."""
+        found: list[str] = [self.name] if kind == "name" else getattr(self, kind)
+        return found
 
 
 class TextSet(_Strict):
@@ -117,24 +123,15 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
     """
     path = Path(path)
     document = read_json(path) if made else read_written(path, dataset)
-    _refuse_empty(path, document, "classes", ("attribute", "analogous", "synonym", "sentence"), "name")
+    _refuse_empty(path, document, "classes", OF_CLASS, "name")
     texts = _validate(TextSet, path, document)
     given = [_plain(c.name) for c in texts.classes]
     wanted = [_plain(c) for c in classes]
     order = _match(path, given, wanted)
-    entries = []
-    for index in order:
-        entry = texts.classes[index]
-        entries.append(
-            ClassTexts(
-                name=entry.name,
-                attribute=_distinct(entry.attribute),
-                analogous=_distinct(entry.analogous),
-                analogous_as_published=entry.analogous_as_published,
-                synonym=_distinct(entry.synonym),
-                sentence=_distinct(entry.sentence),
-            )
-        )
+    entries = [
+        entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
+        for entry in (texts.classes[index] for index in order)
+    ]
     return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)
 
 
@@ -217,10 +214,6 @@ def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
 def _plain(name: str) -> str:
     """The name as people write it: underscores are spaces (method, section 1)."""
     return " ".join(name.replace("_", " ").split())
-
-
-def _distinct(texts: list[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
 
 
 def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:

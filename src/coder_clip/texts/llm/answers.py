@@ -1,4 +1,4 @@
-"""The form of an answer: pydantic models of what is asked for, as JSON schema for the server and to read what it sends.
+"""The form of an answer: the JSON schema that is sent to the server, and the texts in what it sends back.
 
 One object per request. Classes: a key per kind of text. Pairs: a key per other class, and below it both class names, so
 that no order of keys can swap the sides. What does not fit is not repaired: it is asked again, with what was wrong.
@@ -10,58 +10,53 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
-from typing_extensions import TypeAliasType
 
 from ..names import name_key
 
 if TYPE_CHECKING:
-    from .generate import Item
+    from .items import Item
 
 Sides = dict[str, list[str]]
-SIDES = {"one_to_one": ("first", "second")}  # of the class and of the other one; other kinds have one list
 MOST = 100_000  # characters of an answer; what is longer does not stop
 _MARK = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")  # of a line of a list
 
 
-def sides(kind: str) -> tuple[str, ...]:
-    return SIDES.get(kind, ("texts",))
-
-
-def key_of(item: Item) -> str:
-    """Where an item's texts are in the object of an answer."""
-    return item.fields["other"] if item.kind == "one_to_one" else item.kind
-
-
 def shape(items: Sequence[Item]) -> dict[str, Any]:
-    """The object that is asked for, in words, for servers that are not sent a schema."""
-
-    def wanted(item: Item) -> Any:
-        most = "at most " if item.kind == "synonym" else ""
-        texts = [f"{most}{item.missing} strings"]
-        return dict.fromkeys(_names(item), texts) if item.kind == "one_to_one" else texts
-
-    return {key_of(item): wanted(item) for item in items}
+    """The object that is asked for, in words: part of every prompt, for servers that are not sent a schema."""
+    found: dict[str, Any] = {}
+    for item in items:
+        texts = [f"{'at most ' if item.optional else ''}{item.missing} strings"]
+        found[item.key] = dict.fromkeys(item.pair, texts) if item.pair else texts
+    return found
 
 
 def schema(items: Sequence[Item]) -> dict[str, Any]:
-    """The same as a JSON schema that is strict in OpenAI's sense."""
-    document = _object("Texts", {key_of(item): _type(item) for item in items}).model_json_schema()
-    parts = document.get("$defs", {})
-    document["$defs"] = {name: part for name, part in parts.items() if name.startswith("List")}
+    """The same as a JSON schema that is strict in OpenAI's sense. Lists are references: servers count what is sent."""
+    lists: dict[str, Any] = {}
 
-    def inline(node: Any) -> Any:
-        """Only lists as references, and no titles, which repeat the keys: servers count what is sent."""
-        if not isinstance(node, dict):
-            return node
-        name = node["$ref"].rpartition("/")[2] if isinstance(node.get("$ref"), str) else "List"
-        if not name.startswith("List"):
-            return inline(parts[name])
-        return {k: inline(v) for k, v in node.items() if not (k == "title" and isinstance(v, str))}
+    def texts(item: Item) -> dict[str, Any]:
+        least = 0 if item.optional else item.missing
+        name = f"List{least}to{item.missing}"
+        bounds = {"minItems": least, "maxItems": item.missing}
+        lists[name] = {"type": "array", "items": {"type": "string"}, **bounds}
+        return {"$ref": f"#/$defs/{name}"}
 
-    found: dict[str, Any] = inline(document)
-    return found
+    def closed(properties: dict[str, Any]) -> dict[str, Any]:
+        required = list(properties)
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+
+    properties = {
+        item.key: closed(dict.fromkeys(item.pair, texts(item))) if item.pair else texts(item)
+        for item in items
+    }
+    return {**closed(properties), "$defs": lists}
 
 
 def read(content: str, item: Item, form: str) -> Sides | str:
@@ -77,59 +72,34 @@ def read(content: str, item: Item, form: str) -> Sides | str:
         document = None
     if not isinstance(document, dict):
         return "it was not one JSON object"
-    return _from_object({name_key(str(key)): value for key, value in document.items()}, item)
-
-
-def _from_object(given: dict[str, Any], item: Item) -> Sides | str:
-    key, value = key_of(item), given.get(name_key(key_of(item)))
-    if item.kind == "one_to_one" and isinstance(value, dict):
-        value = {
-            next((n for n in _names(item) if name_key(n) == name_key(k)), k): v for k, v in value.items()
-        }
+    value = _by_name(document).get(name_key(item.key))
+    lists = [_by_name(value).get(name_key(name)) for name in item.pair] if item.pair else [value]
+    texts = TypeAdapter(Annotated[list[str], Field(min_length=item.fewest, strict=True)])
     try:
-        found = (
-            _object("Texts", {key: _type(item)}).model_validate({key: value}).model_dump(by_alias=True)[key]
-        )
+        return {side: texts.validate_python(found) for side, found in zip(item.sides, lists, strict=True)}
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{' / '.join(map(str, first['loc']))}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    return dict(zip(sides(item.kind), found.values() if isinstance(found, dict) else [found], strict=True))
+        wrong = error.errors()[0]
+        place = " / ".join(map(str, (item.key, *wrong["loc"])))
+        return f"{place}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}"
 
 
-def _names(item: Item) -> tuple[str, str]:
-    return item.fields["class"], item.fields["other"]
-
-
-def _type(item: Item) -> Any:
-    """The type of an item's value. Of an answer half of what was asked for is enough; the schema asks for all."""
-    most = item.missing
-    asked, least = (0, 0) if item.kind == "synonym" else (most, (most + 1) // 2)
-    bounds: Any = {"minItems": asked, "maxItems": most}
-    named = f"List{asked}to{most}"  # so the schema has it once
-    texts = TypeAliasType(named, Annotated[list[str], Field(min_length=least, json_schema_extra=bounds)])  # type: ignore[misc]
-    return _object("Pair", dict.fromkeys(_names(item), texts)) if item.kind == "one_to_one" else texts
-
-
-def _object(name: str, types: dict[str, Any]) -> type[BaseModel]:
-    """A model whose keys are any strings, class names among them."""
-    fields: dict[str, Any] = {
-        f"f{i}": (kind, Field(alias=key)) for i, (key, kind) in enumerate(types.items())
-    }
-    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+def _by_name(value: Any) -> dict[str, Any]:
+    """An object by its keys, however they are spelled; nothing where it is none."""
+    return {name_key(str(key)): inside for key, inside in value.items()} if isinstance(value, dict) else {}
 
 
 def _from_lines(content: str, item: Item) -> Sides | str:
     """The paper's form: texts in one line with underscores, or one a line; of a pair a labelled line per side."""
     lines = [line.strip() for line in content.splitlines() if line.strip()]
     found: Sides = {}
-    for side in sides(item.kind):
+    for side in item.sides:
         of_side = lines
-        if item.kind == "one_to_one":
+        if item.pair:
             of_side = [m[1] for line in lines if (m := re.match(rf"{side}\s*:(.+)", line, flags=re.I))]
         joined = [line for line in of_side if "_" in line.strip("_")]
         found[side] = [t.strip() for line in joined for t in line.split("_") if t.strip()] or [
             _MARK.sub("", line) for line in of_side
         ]
-        if len(found[side]) < (0 if item.kind == "synonym" else (item.missing + 1) // 2):
+        if len(found[side]) < item.fewest:
             return f"{side}: {len(found[side])} texts, {item.missing} were asked for"
     return found

@@ -1,7 +1,7 @@
 """Asking a server that speaks OpenAI's protocol: many questions at once, politely, and through its bad days.
 
-The `openai` package talks, waits and retries. Hooks on its HTTP client do what it cannot know: reserve money for every
-try, hold all requests where the server asks one to wait, and bound the size and time of an answer.
+The `openai` package talks, waits and tries again. Its HTTP client is metered here: every try waits where the server
+asks for it, reserves money, and has an answer of bounded size and time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +23,10 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from ...errors import UserError
-from . import cost
-from .cost import Budget, Question
+from . import budget as cost
+from . import server
+from .budget import Budget, Question, Reserved
 from .prompts import Request
-from .server import OPENAI, api_key, headers, host, key_variable, place, safe
 from .store import Answer
 
 if TYPE_CHECKING:
@@ -38,48 +35,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("coder_clip")
 
 MOST_BYTES = 4_000_000  # of an answer with its reasoning
-LONGEST_HOLD = 120.0  # seconds, as openai's own retries: who asks for more ends the run
 IN_A_ROW = 3  # questions without an answer, and none answered between: is the server there at all?
 ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # for OpenAI's own server only
-QUOTA = (
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "credit balance",
-    "payment required",
-)
-FILTER = ("content_filter", "content_policy", "content management policy", "safety system")
-
-
-class NoSchemaError(Exception):
-    """The server does not take this response format."""
-
-
-class RefusedError(Exception):
-    """The server will not answer this one question."""
-
-
-class TransientError(Exception):
-    """May work another time. busy: the server says itself that it cannot now."""
-
-    def __init__(self, why: str, busy: bool = False) -> None:
-        super().__init__(why)
-        self.busy = busy
-
-
-@dataclass
-class Tries:
-    """The tries of one question. reserved: money of the one in flight; lost: of those that got no answer."""
-
-    at_most: float | None
-    task: asyncio.Task[Any] | None
-    reserved: float | None = None
-    lost: list[float] = field(default_factory=list)
-    waits: bool = False  # for its next try
-    deadline: float = 0.0
-
-
-TRIES: ContextVar[Tries | None] = ContextVar("tries", default=None)
+FORMS: dict[str, list[str | None]] = {
+    "auto": ["json_schema", "json_object", None],
+    "json_schema": ["json_schema"],
+    "list": [None],
+}
 
 
 class _Message(BaseModel):
@@ -106,31 +68,24 @@ class _Completion(BaseModel):
     system_fingerprint: Any = None
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """The body of an answer, up to a size and a time: a server could send for ever."""
+class _Metered(openai.DefaultAsyncHttpxClient):
+    """openai's HTTP client; each of its tries of a question goes through ``metered``."""
 
-    def __init__(self, stream: Any, deadline: float, at: str) -> None:
-        self.stream, self.deadline, self.at = stream, deadline, at
+    def __init__(self, metered: Callable[..., Awaitable[httpx2.Response]], timeout: float) -> None:
+        super().__init__(timeout=timeout, follow_redirects=False)  # headers with secrets would go along
+        self.metered = metered
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self.stream:
-            size += len(chunk)
-            if size > MOST_BYTES:
-                raise UserError(f"{self.at} sends an answer of more than {MOST_BYTES:,} bytes")
-            if time.monotonic() > self.deadline:
-                raise httpx2.ReadTimeout("the answer is not whole in time")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        if request.method == "GET":  # the list of models
+            return await super().send(request, **options)
+        return await self.metered(request, super().send)
 
 
 class Client:
     """Asks questions, at most ``max_in_flight`` at a time.
 
-    keep: called with every answer as it arrives; lose: with the money and number of tries that got none. Both in
-    another thread, one call at a time.
+    keep: called with every answer as it arrives; lose: with the money of a try that got none and its day. Both in
+    another thread, one call at a time: a disk can take seconds, and the clocks of other requests run on.
     """
 
     def __init__(
@@ -138,16 +93,17 @@ class Client:
         generator: GeneratorConfig,
         budget: Budget,
         keep: Callable[[Request, Answer], None],
-        lose: Callable[[float, int, str], None],
+        lose: Callable[[float, str], None],
     ) -> None:
         self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
-        self.place = place(generator)
-        forms = {"auto": ["json_schema", "json_object", None], "json_schema": ["json_schema"], "list": [None]}
-        self.forms: list[str | None] = forms[generator.structured]  # type: ignore[assignment]
+        self.place = server.place(generator)
+        self.forms = list(FORMS[generator.structured])
         self.stopped: BaseException | None = None
-        self._resume = 0.0  # time.monotonic() before which nothing is sent
+        self._failed: dict[str, str] = {}
         self._in_a_row = 0
-        self._active: dict[int, Tries] = {}
+        self._resume = 0.0  # time.monotonic() before which nothing is sent
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[Any] | None] = set()
 
     def ask(self, questions: Sequence[Question]) -> dict[str, str]:
         """Ask all. Gives: key of a request -> why it has no answer.
@@ -156,56 +112,67 @@ class Client:
         SIGTERM; what is in flight then is still waited for and kept.
         """
         with ThreadPoolExecutor(max_workers=1) as self._disk:
-            failed = asyncio.run(self._ask(deque((q, 1) for q in questions)))
+            asyncio.run(self._ask(questions))
         if self.stopped:
             raise self.stopped
-        return failed
+        return self._failed
 
-    async def _ask(self, queue: deque[tuple[Question, int]]) -> dict[str, str]:
-        failed: dict[str, str] = {}
-        async with self._connect() as server:
-
-            async def work(most: float = float("inf")) -> None:
-                while queue and most > 0 and not self.stopped:
-                    most -= 1
-                    question, left = queue.popleft()
-                    try:
-                        await self._one(server, question)
-                        self._in_a_row = 0
-                    except TransientError as error:
-                        failed[question.request.key] = str(error)
-                        if left:  # later once more; meanwhile the others go on
-                            queue.append((question, left - 1))
-                        await self._still_there(server, error)
-                    except BaseException as error:
-                        self.stopped = self.stopped or error
-                    else:
-                        failed.pop(question.request.key, None)
-
+    async def _ask(self, questions: Sequence[Question]) -> None:
+        self._room, self._places = asyncio.Condition(), asyncio.Semaphore(self.generator.max_in_flight)
+        async with self._connect() as connection:
             with self._signals():
-                await work(1)  # alone: a wrong key or a dear answer shows once, and not eight times
-                await asyncio.gather(*(work() for _ in range(self.generator.max_in_flight)))
-        return failed
+                # The first one alone: a wrong key or a dear answer shows once, and not eight times.
+                await self._all(connection, questions[:1])
+                await self._all(connection, questions[1:])
+                again = [question for question in questions if question.request.key in self._failed]
+                await self._all(connection, again)  # meanwhile the others went on
+
+    async def _all(self, connection: openai.AsyncOpenAI, questions: Sequence[Question]) -> None:
+        if self.stopped:
+            return
+        async with asyncio.TaskGroup() as group:
+            self._tasks = {group.create_task(self._one(connection, question)) for question in questions}
+
+    async def _one(self, connection: openai.AsyncOpenAI, question: Question) -> None:
+        """One question, from its place in the queue to the store."""
+        async with self._places:
+            try:
+                answer = await self._answer(connection, question)
+                # What is paid for is stored even if the run is cancelled now.
+                await asyncio.shield(self._in_thread(self.keep, question.request, answer))
+                self._limit_holds(answer)
+            except openai.OpenAIError as error:  # no answer after all of openai's tries
+                self._failed[question.request.key] = self._said(error)
+                await self._still_there(connection, error)
+            except Exception as error:
+                self._stop(error)
+            else:
+                self._in_a_row = 0
+                self._failed.pop(question.request.key, None)
+            finally:
+                self._sending.discard(asyncio.current_task())
+
+    def _stop(self, error: BaseException, drop: bool = False) -> None:
+        """Ask no more and wait for what is in flight. drop: do not wait."""
+        self.stopped = self.stopped or error
+        for task in self._tasks:
+            if drop or task not in self._sending:
+                task.cancel()
 
     @contextlib.contextmanager
-    def _signals(self) -> Any:
-        """Ctrl-C and SIGTERM: ask no more, wait for what is in flight; a second Ctrl-C drops that, too."""
-        loop = asyncio.get_running_loop()
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM stop; a second Ctrl-C drops what is in flight."""
+        loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
 
         def stop(number: int) -> None:
             again = number == signal.SIGINT and isinstance(self.stopped, SystemExit)
             if not self.stopped:
-                in_flight = sum(not t.waits for t in self._active.values())
-                log.warning("stopping: waiting for %d answers in flight (Ctrl-C again drops them)", in_flight)
-            self.stopped = self.stopped or SystemExit(128 + number)
-            for tries in self._active.values():
-                if (again or tries.waits) and tries.task:
-                    tries.task.cancel()
+                log.warning(
+                    "stopping: waiting for %d answers in flight (Ctrl-C again drops them)", len(self._sending)
+                )
+            self._stop(SystemExit(128 + number), drop=again)
 
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        with contextlib.suppress(
-            ValueError, RuntimeError, NotImplementedError
-        ):  # not the main thread: no signals
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
             for number in numbers:
                 loop.add_signal_handler(number, stop, number)
         try:
@@ -218,122 +185,124 @@ class Client:
     def _connect(self) -> openai.AsyncOpenAI:
         """The server of the configuration, whatever OPENAI_BASE_URL says; other people's get no header of OpenAI's."""
         hidden = {}
-        if self.place != OPENAI:
+        if self.place != server.OPENAI:
             hidden = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
         try:
             return openai.AsyncOpenAI(
-                api_key=api_key(self.generator), base_url=self.place, timeout=self.generator.timeout,
+                api_key=server.api_key(self.generator),
+                base_url=self.place,
+                timeout=self.generator.timeout,
                 max_retries=self.generator.retries,
-                default_headers={"Accept-Encoding": "identity", **headers(self.generator)},
-                http_client=openai.DefaultAsyncHttpxClient(
-                    timeout=self.generator.timeout,
-                    follow_redirects=False,  # headers with secrets would go along
-                    event_hooks={"request": [self._before], "response": [self._after]},
-                ),
-            )  # fmt: skip
+                default_headers={"Accept-Encoding": "identity", **server.headers(self.generator)},
+                http_client=_Metered(self._try, self.generator.timeout),
+            )
         except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, an impossible proxy
-            raise UserError(f"cannot connect to {self.place}: {safe(str(error), self.generator)}") from None
+            raise UserError(
+                f"cannot connect to {self.place}: {server.safe(str(error), self.generator)}"
+            ) from None
         finally:
             os.environ.update(hidden)
 
-    async def _before(self, request: httpx2.Request) -> None:
-        """Before every try: the server's wait, then the money."""
-        tries = TRIES.get()
-        if tries is None:
-            return
-        tries.waits = True
-        self._end(tries, None)
-        while (seconds := self._resume - time.monotonic()) > 0 and not self.stopped:
-            await asyncio.sleep(min(seconds, 0.5))
-        if self.stopped:
-            raise TransientError("the run is stopping")
-        tries.reserved = self.budget.reserve(tries.at_most)
-        tries.waits, tries.deadline = False, time.monotonic() + self.generator.timeout
-
-    async def _after(self, response: httpx2.Response) -> None:
-        """When the head of an answer is there, before its body is read."""
-        tries = TRIES.get()
-        status = response.status_code
-        if tries is not None and status >= 400:
-            tries.waits = True
-            if status < 500:
-                self._end(tries, 0.0)  # nothing was generated
-        if status in (429, 503) and (wait := _asked_wait(response.headers)):
-            self._resume = max(self._resume, time.monotonic() + min(wait, LONGEST_HOLD))
-        if response.headers.get("content-encoding", "identity") not in ("identity", ""):
-            raise UserError(
-                f"{self.place} sends a compressed answer, which may be of any size; switch that off there"
-            )
-        deadline = tries.deadline if tries else time.monotonic() + self.generator.timeout
-        response.stream = _Bounded(response.stream, deadline, self.place)
-
-    def _end(self, tries: Tries, paid: float | None) -> None:
-        """Settle a try that is open. paid: None where it got neither an answer nor a refusal."""
-        if tries.reserved is not None:
-            self.budget.settle(tries.reserved, paid if self.generator.prices else 0.0)
-            tries.lost += [tries.reserved] if paid is None and tries.reserved else []
-            tries.reserved = None
-
-    async def _one(self, server: openai.AsyncOpenAI, question: Question) -> None:
-        tries = Tries(question.expected.at_most, asyncio.current_task())
-        TRIES.set(tries)
-        self._active[id(tries)] = tries
-        try:
-            answer = await self._answer(server, question, tries)
-            # A disk can take seconds, and in this thread that would stop the clocks of the other requests. What is paid
-            # for is stored even if the run is cancelled now.
-            await asyncio.shield(self._in_thread(self.keep, question.request, answer))
-        except asyncio.CancelledError:
-            raise TransientError("the run was stopped") from None
-        finally:
-            self._end(tries, None)
-            del self._active[id(tries)]
-            if tries.lost:
-                day = datetime.now(UTC).date().isoformat()
-                await self._in_thread(self.lose, sum(tries.lost), len(tries.lost), day)
-
-    def _in_thread(self, do: Callable[..., None], *given: Any) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().run_in_executor(self._disk, do, *given)
-
-    async def _answer(self, server: openai.AsyncOpenAI, question: Question, tries: Tries) -> Answer:
+    async def _answer(self, connection: openai.AsyncOpenAI, question: Question) -> Answer:
+        """In the first response format that the server takes."""
         while True:
             form = self.forms[0]
-            body = body_of(question.request, self.generator)
+            body = server.body_of(question.request, self.generator)
             if form is not None:
                 body["response_format"] = {"type": form}
-                if form == "json_schema":
-                    body["response_format"]["json_schema"] = question.schema
+            if form == "json_schema":
+                body["response_format"]["json_schema"] = question.schema
             try:
-                raw = await server.chat.completions.with_raw_response.create(
+                raw = await connection.chat.completions.with_raw_response.create(
                     model=body.pop("model"), messages=body.pop("messages"), extra_body=body
                 )
-                return self._read(raw.content, tries, question.request)
-            except openai.OpenAIError as error:
-                found = judged(error, self.generator)
-            if isinstance(found, RefusedError):
-                return replace(self._blank(), refusal=str(found), finish="refused")
-            if not isinstance(found, NoSchemaError):
-                raise found
-            if self.forms[0] == form:  # no other question has found out before
-                if len(self.forms) == 1:
-                    raise UserError(
-                        f"{self.place} does not do structured output; set generator.structured: list"
-                    )
-                self.forms.pop(0)
-                log.info("%s does not take the response format %s; asking without", self.place, form)
+                answer: Answer = raw.http_response.extensions["answer"]
+                return answer
+            except server.RefusedError as refused:
+                return replace(self._blank(), refusal=str(refused), finish="refused", cost=0.0)
+            except server.NoFormatError:
+                if self.forms[0] == form:  # no other question has found out before
+                    self._next_form(form)
 
-    def _read(self, content: bytes, tries: Tries, request: Request) -> Answer:
-        """The answer in a chat completion. TransientError where it is none: servers send errors with 200, too."""
+    def _next_form(self, form: str | None) -> None:
+        if len(self.forms) == 1:
+            raise UserError(f"{self.place} does not do structured output; set generator.structured: list")
+        self.forms.pop(0)
+        log.info("%s does not take the response format %s; asking without", self.place, form)
+
+    async def _try(
+        self, request: httpx2.Request, send: Callable[..., Awaitable[httpx2.Response]]
+    ) -> httpx2.Response:
+        """One of openai's tries: wait where the server says so, reserve money, send, read the whole answer.
+
+        Raises what ends the run or this question; openai sees the rest, and tries again.
+        """
+        while (seconds := self._resume - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
+        reserved = self.budget.most(len(request.content))
+        async with self._room:
+            await self._room.wait_for(lambda: self.budget.has_room(reserved))
+            self.budget.reserve(reserved)
+        task = asyncio.current_task()
+        self._sending.add(task)
+        answer, paid = None, None  # nobody knows what a try costs that gets no answer
+        try:
+            async with asyncio.timeout(self.generator.timeout):
+                response = await self._whole(await send(request, stream=True))
+            if response.is_success:
+                answer = self._read(response.content, len(request.content), reserved)
+                response.extensions["answer"], paid = answer, answer.cost
+            else:
+                paid = 0.0 if response.status_code < 500 else None  # refused: nothing was generated
+                self._resume = max(
+                    self._resume, time.monotonic() + server.asked_wait(response, self.generator)
+                )
+                server.judge(response, self.generator)
+            return response
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the answer is not whole in time") from None
+        finally:
+            async with self._room:
+                self.budget.settle(reserved, paid)
+                self._room.notify_all()
+            if answer is None:  # else it is in flight until it is stored
+                self._sending.discard(task)
+                if paid is None and reserved.at_most:
+                    await asyncio.shield(self._in_thread(self.lose, reserved.at_most, _today()))
+
+    async def _whole(self, response: httpx2.Response) -> httpx2.Response:
+        """With its body, up to a size: a server could send for ever."""
+        body = bytearray()
+        try:
+            if response.headers.get("content-encoding", "identity") not in ("identity", ""):
+                raise UserError(
+                    f"{self.place} sends a compressed answer, which may be of any size; switch that off there"
+                )
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise UserError(f"{self.place} sends an answer of more than {MOST_BYTES:,} bytes")
+        finally:
+            await response.aclose()
+        return httpx2.Response(
+            response.status_code, headers=response.headers, content=bytes(body), request=response.request
+        )
+
+    def _read(self, content: bytes, sent: int, reserved: Reserved) -> Answer:
+        """The answer in a chat completion; servers send errors with status 200, too."""
         try:
             found = _Completion.model_validate_json(content)
         except ValidationError:
-            raise TransientError(f"{self.place} sent something that is no answer") from None
+            raise httpx2.RemoteProtocolError("it sent something that is not an answer") from None
         first = found.choices[0]
-        refusal = "content filter" if first.finish_reason == "content_filter" else None
+        filtered = "content filter" if first.finish_reason == "content_filter" else None
         answer = replace(
-            self._blank(), text=first.message.content or None, refusal=first.message.refusal or refusal,
-            finish=first.finish_reason, prompt_tokens=None, completion_tokens=None, cost=None,
-        )  # fmt: skip
+            self._blank(),
+            text=first.message.content or None,
+            refusal=first.message.refusal or filtered,
+            finish=first.finish_reason,
+            at_most=reserved.at_most if self.generator.prices else None,
+        )
         if isinstance(found.model, str):
             answer = replace(answer, served=found.model)
         if isinstance(found.system_fingerprint, str):
@@ -341,21 +310,28 @@ class Client:
         with contextlib.suppress(ValidationError):
             usage = _Usage.model_validate(found.usage)
             counts = usage.prompt_tokens, usage.completion_tokens
-            if not cost.too_few(*counts, request, answer.text or ""):
-                paid = cost.money(self.generator.prices, *counts)
-                answer = replace(answer, prompt_tokens=counts[0], completion_tokens=counts[1], cost=paid)
-        if tries.reserved is not None and self.generator.prices:
-            self.budget.settle(tries.reserved, answer.cost)
-            answer = replace(answer, at_most=tries.reserved if answer.cost is None else None)
-            tries.reserved = None
+            if not cost.too_few(*counts, sent, answer.text or ""):
+                answer = replace(answer, prompt_tokens=counts[0], completion_tokens=counts[1])
+                if self.generator.prices:
+                    answer = replace(answer, cost=cost.money(self.generator.prices, *counts), at_most=None)
         return answer
 
     def _blank(self) -> Answer:
-        """An answer that says and costs nothing."""
-        day, where = datetime.now(UTC).date().isoformat(), host(self.generator)
-        return Answer(None, None, None, self.generator.model, 0, 0, 0.0, day, server=where)
+        """An answer that says nothing, and whose cost nobody knows."""
+        where = server.host(self.generator)
+        return Answer(None, None, None, self.generator.model, None, None, None, _today(), server=where)
 
-    async def _still_there(self, server: openai.AsyncOpenAI, error: TransientError) -> None:
+    def _limit_holds(self, answer: Answer) -> None:
+        """UserError where the server ignores the limit on tokens that the limit on money is computed from."""
+        allowed, written = self.generator.token_limit or 0, answer.completion_tokens or 0
+        if self.budget.limit is not None and written > allowed:
+            raise UserError(
+                f"stopped: {self.place} counts {written} tokens in an answer where max_tokens allows {allowed}, so "
+                "generator.max_cost cannot be kept; every answer is kept, a run with a limit that the server keeps "
+                "to goes on from here"
+            )
+
+    async def _still_there(self, connection: openai.AsyncOpenAI, error: openai.OpenAIError) -> None:
         """End the run where the server is down or busy; questions that it cannot answer do not end it.
 
         The list of models costs nothing, and every server has one or says that it has none.
@@ -363,80 +339,34 @@ class Client:
         self._in_a_row += 1
         if self._in_a_row < IN_A_ROW or self.stopped:
             return
-        TRIES.set(None)
-        alive = not error.busy
+        alive = not (isinstance(error, openai.APIStatusError) and error.status_code in (429, 503))  # busy
         try:
             if alive:
-                await server.with_options(max_retries=0).models.with_raw_response.list()
-        except openai.APIStatusError as said:
-            alive = said.status_code < 500
-        except (openai.OpenAIError, UserError):
+                await connection.with_options(max_retries=0).models.with_raw_response.list()
+        except openai.APIStatusError as answered:
+            alive = answered.status_code < 500
+        except openai.OpenAIError:
             alive = False
         if alive:
             self._in_a_row = 0
         else:
-            self.stopped = self.stopped or UserError(
-                f"{self.place} does not answer ({error}); every answer so far is kept, run again later"
+            self._stop(
+                UserError(
+                    f"{self.place} does not answer ({self._said(error)}); every answer so far is kept, run again later"
+                )
             )
 
+    def _said(self, error: openai.OpenAIError) -> str:
+        """Why there is no answer, for people."""
+        if isinstance(error, openai.APITimeoutError):
+            return f"{self.place}: no whole answer within {self.generator.timeout:g} s"
+        if isinstance(error, openai.APIStatusError):
+            return f"{self.place} answers {error.status_code}"
+        return f"{self.place}: {server.safe(str(error.__cause__ or error), self.generator)}"
 
-def judged(error: openai.OpenAIError, generator: GeneratorConfig) -> Exception:
-    """What an error means for the run, after openai's retries."""
-    at, name = place(generator), key_variable(generator)
-    if isinstance(error, openai.APITimeoutError):
-        return TransientError(f"{at}: no whole answer within {generator.timeout:g} s")
-    if not isinstance(error, openai.APIStatusError):
-        return TransientError(f"{at}: {safe(str(error.__cause__ or error), generator)}")
-    status = error.status_code
-    said = safe(_message(error), generator)
-    about = f"{error.code or ''} {error.type or ''} {said}".casefold()
-    filtered = any(f in about for f in FILTER)
-    if status == 401:
-        key = f"the key in {name}" if name else "a request without a key (generator.key_variable names one)"
-        return UserError(f"{at} does not accept {key} ({status})")
-    if status == 402 or (status == 429 and any(q in about for q in QUOTA)):
-        return UserError(
-            f"{at}: the quota is used up; every answer so far is kept, run again when there is more"
-        )
-    if status in (400, 403, 422) and filtered:
-        return RefusedError(said)
-    if status in (400, 404, 415, 422, 501) and re.search(
-        r"response_format|json_schema|json_object|structured output", about
-    ):
-        return NoSchemaError(said)
-    if status in (408, 409, 425, 429) or status >= 500:
-        if (wait := _asked_wait(error.response.headers)) > LONGEST_HOLD:
-            return UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
-        return TransientError(f"{at} answers {status}", busy=status in (429, 503))
-    if 300 <= status < 400:
-        to = safe(error.response.headers.get("location", "another address"), generator)
-        return UserError(f"{at} redirects to {to}; give that as generator.base_url")
-    if status == 404:
-        return UserError(f"{at} has no model '{generator.model}', or is no such server (404: {said})")
-    return UserError(f"{at} does not take the request ({status}: {said})")
+    def _in_thread(self, do: Callable[..., None], *given: Any) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._disk, do, *given)
 
 
-def _asked_wait(headers: Any) -> float:
-    """Seconds that a server asks to wait; 0 where it does not say. (A date holds for its own question, by openai.)"""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if re.fullmatch(r"\d+(\.\d+)?", headers.get(name, "")):
-            return float(headers[name]) * unit
-    return 0.0
-
-
-def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
-    """What is sent. OpenAI's newer models know the token limit by another name only, older servers by the old one."""
-    messages = [{"role": role, "content": content} for role, content in request.messages]
-    body = {"model": request.model, "messages": messages, **request.parameters}
-    if generator.base_url is None and "max_tokens" in body:
-        body["max_completion_tokens"] = body.pop("max_tokens")
-    return body
-
-
-def _message(error: openai.APIStatusError) -> str:
-    """The server's own words, but no page of HTML."""
-    body = error.body
-    said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-    if isinstance(said, str) and said.lstrip().startswith("<"):
-        said = None
-    return str(said) if said else f"HTTP {error.status_code}"
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

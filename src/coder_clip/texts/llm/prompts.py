@@ -15,7 +15,7 @@ from ..sentences import fill
 from .answers import shape
 
 if TYPE_CHECKING:
-    from .generate import Item
+    from .items import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
 PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}
@@ -104,7 +104,7 @@ def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
         lines = [part(item, "user")]
         lines += [part(item, "again", excluded="; ".join(item.excluded))] if item.excluded else []
         lines += [part(item, "wrong", wrong=item.wrong)] if item.wrong else []
-        label = f'"{item.kind}": ' if form == "json" and item.kind != "one_to_one" else ""
+        label = f'"{item.kind}": ' if form == "json" and not item.pair else ""
         return label + "\n".join(lines)
 
     first = items[0]

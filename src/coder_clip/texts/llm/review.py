@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
 from .checks import plain
 
 
-class _Decisions(BaseModel):
+class Review(BaseModel):
+    """Decisions on one data set's texts.
+
+    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or pair), once per time that
+    other texts are wanted.
+    """
+
     model_config = ConfigDict(extra="forbid")
 
-    rejected: list[tuple[str, str, str]] = []  # kind, class or pair, text
-    again: list[tuple[str, str]] = []  # kind, class or pair; once per time that others are wanted
-
-
-@dataclass
-class Review:
-    """Decisions on one data set's texts: texts that are rejected, and classes and pairs to be asked again."""
-
-    path: Path
-    decisions: _Decisions = field(default_factory=_Decisions)
+    rejected: list[tuple[str, str, str]] = []
+    again: list[tuple[str, str]] = []
 
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
-        """Beside the answers. UserError where the file is not one."""
+        """As the file beside the answers has it; empty without one. UserError where it is another file."""
         path = path_of(answers, dataset)
         try:
-            given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            return cls(path, _Decisions.model_validate(given))
-        except (OSError, ValueError, ValidationError) as error:
+            return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else cls()
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"{path} is no file of decisions; 'coder-clip texts review' writes it ({error})"
             ) from None
 
     def attempts(self, kind: str, owner: str) -> int:
         """How many earlier answers are not wanted."""
-        return self.decisions.again.count((kind, owner))
+        return self.again.count((kind, owner))
 
-    def rejected(self, kind: str, owner: str) -> frozenset[str]:
-        return frozenset(plain(t) for k, o, t in self.decisions.rejected if (k, o) == (kind, owner))
+    def texts_rejected(self, kind: str, owner: str) -> frozenset[str]:
+        return frozenset(plain(t) for k, o, t in self.rejected if (k, o) == (kind, owner))
 
-    def reject(self, kind: str, owner: str, text: str) -> None:
-        self.decisions.rejected.append((kind, owner, text))
-
-    def ask_again(self, kind: str, owner: str) -> None:
-        self.decisions.again.append((kind, owner))
-
-    def write(self) -> None:
-        write_json(self.path, self.decisions.model_dump(mode="json"))
+    def write(self, answers: Path, dataset: str) -> Path:
+        path = path_of(answers, dataset)
+        write_json(path, self.model_dump(mode="json"))
+        return path
 
 
 def path_of(answers: Path, dataset: str) -> Path:
@@ -88,9 +80,8 @@ def listed(document: dict[str, Any]) -> Iterator[Reviewed]:
 
 
 def _texts(document: dict[str, Any], kind: str) -> Iterator[tuple[str, list[str]]]:
-    if kind == "one_to_one":
-        for p in document["pairs"]:
-            yield f"{p['a']} / {p['b']}", list(dict.fromkeys(p["a_not_b"] + p["b_not_a"]))
-    else:
-        for c in document["classes"]:
-            yield c["name"], list(dict.fromkeys(c.get(kind, []) + (c.get(f"{kind}_as_published") or [])))
+    for pair in document.get("pairs", []):
+        yield f"{pair['a']} / {pair['b']}", list(dict.fromkeys(pair["a_not_b"] + pair["b_not_a"]))
+    for entry in document.get("classes", []):
+        texts = entry.get(kind, []) + (entry.get(f"{kind}_as_published") or [])
+        yield entry["name"], list(dict.fromkeys(texts))

@@ -20,34 +20,31 @@ Rule = Callable[[Sequence[tuple[str, str]]], list[str | None]]
 
 
 def rule(encoder: Encoder, classes: Sequence[str], published: bool = False) -> Rule:
-    """A name is too similar where it is nearer to another class than that class's nearest neighbour in the label set.
+    """A name is too similar to another class where it is nearer to that class than to its own, and nearer than that
+    class's nearest neighbour in the label set.
 
     So the label set itself says how near two things are that are not the same, whatever cosines the encoder has.
     published: nearer than 0.9 to another class, as in the authors' code.
     """
-    limits: list[torch.Tensor] = []
+    if len(classes) < 2:
+        return lambda names: [None] * len(names)
+    features = encoder.encode_texts([PROMPT.format(c) for c in classes])  # (C, d)
+    nearest = (features @ features.T).fill_diagonal_(-1).max(dim=1).values.cpu()
+    limits = torch.full_like(nearest, PUBLISHED) if published else nearest
 
     def check(names: Sequence[tuple[str, str]]) -> list[str | None]:
-        if not names or len(classes) < 2:
-            return [None] * len(names)
-        if not limits:
-            features = encoder.encode_texts([PROMPT.format(c) for c in classes])
-            between = (features @ features.T).fill_diagonal_(-1)
-            limit = torch.full((len(classes),), PUBLISHED) if published else between.max(dim=1).values.cpu()
-            limits.extend((features, limit))
-        features, limit = limits
+        if not names:
+            return []
         cosines = (encoder.encode_texts([PROMPT.format(n) for _, n in names]) @ features.T).cpu()  # (N, C)
-        for row, (owner, _) in enumerate(names):
-            cosines[
-                row, [i for i, c in enumerate(classes) if c == owner]
-            ] = -1  # similar to its own class it may be
-        over = cosines - limit
-        worst = over.argmax(dim=1).tolist()
-        return [
-            f"too similar to {classes[c]} (cosine {cosines[row, c]:.3f}, limit {limit[c]:.3f})"
-            if over[row, c] > 0
-            else None
-            for row, c in enumerate(worst)
-        ]
+        return [against(owner, row) for (owner, _), row in zip(names, cosines, strict=True)]
+
+    def against(owner: str, cosines: torch.Tensor) -> str | None:
+        own = torch.tensor([c == owner for c in classes])  # several where a name is in the label set twice
+        least = limits if published else limits.maximum(cosines[own].max())
+        over = (cosines - least).masked_fill(own, -1)
+        worst = int(over.argmax())
+        if over[worst] <= 0:
+            return None
+        return f"too similar to {classes[worst]} (cosine {cosines[worst]:.3f}, limit {least[worst]:.3f})"
 
     return check

@@ -10,7 +10,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -55,32 +55,35 @@ class Stored:
 
 
 class Answers:
-    """The stored answers of one data set; made by `opened`, or by `read` to look at them only.
+    """The stored answers of one data set. Those of other data sets in the folder count, too: ImageNet-V2 has
+    ImageNet's classes."""
 
-    others: files of other data sets, whose answers count, too (ImageNet-V2 has ImageNet's classes).
-    """
+    def __init__(self, folder: Path, dataset: str) -> None:
+        self.folder, self.path = folder, folder / f"{dataset}.jsonl"
+        self._stream: BinaryIO | None = None
+        self.refresh()
 
-    def __init__(self, path: Path, stream: BinaryIO | None = None, others: Sequence[Path] = ()) -> None:
-        self.path = path
+    def refresh(self) -> None:
+        """Read all files, with what other processes and people have added."""
         self.found: dict[str, Stored] = {}  # by item key
         self.kept: dict[str, Stored] = {}  # by request key
-        self.lost = 0.0  # money that tries without an answer may have cost
-        self.ratio: float | None = None  # of the lengths of answers, see cost.py
-        self._stream = stream
-        for file in (path, *others):
+        self.spent = 0.0  # money behind the answers of the whole folder: known, or the most it can be
+        self.ratio: float | None = None  # of the lengths of answers, see budget.py
+        others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
+        for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
-            if damaged := sum(not self._take(line, file == path) for line in lines if line.strip()):
+            if damaged := sum(not self._take(line) for line in lines if line.strip()):
                 log.warning(
                     "%s: %d lines are skipped because they are not whole answers (a cut-off write, or an edit)",
                     *(file, damaged),
                 )
 
-    def _take(self, line: bytes, own: bool) -> bool:
+    def _take(self, line: bytes) -> bool:
         """Whether the line is an answer to the question whose hash it has, or money that was lost."""
         try:
             document = json.loads(line)
             if "lost" in document:
-                self.lost += float(document["lost"]["at_most"]) if own else 0.0
+                self.spent += float(document["lost"]["at_most"])
                 return True
             asked, given = document["request"], document["answer"]
             answer = Answer(**{f.name: given[f.name] for f in fields(Answer) if f.name in given})
@@ -93,26 +96,41 @@ class Answers:
         self._keep(Stored(document["key"], asked["model"], items, answer), keys)
         return True
 
-    def _keep(self, stored: Stored, item_keys: Sequence[str]) -> None:
+    def _keep(self, stored: Stored, item_keys: list[str]) -> None:
         if stored.key not in self.kept:  # of two, the first: then merging changes nothing
             self.kept[stored.key] = stored
+            self.spent += stored.answer.cost or stored.answer.at_most or 0.0
             for key in item_keys:
                 self.found.setdefault(key, stored)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Open for adding answers, as the only process (`locked`) and with all that the others have stored."""
+        with locked(self.folder):
+            try:
+                stream = self.path.open("ab")
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+            with stream:
+                if self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n"):
+                    stream.write(b"\n")  # a killed run left half a line: the next one starts on its own
+                    stream.flush()
+                self._stream = stream
+                self.refresh()
+                try:
+                    yield
+                finally:
+                    self._stream = None
 
     def add(self, request: Request, answer: Answer) -> None:
         """Write, flush and sync one line, then remember it. UserError where the disk does not take it."""
         self._append({"key": request.key, "request": request.document(), "answer": asdict(answer)})
         self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
 
-    def lose(self, at_most: float, tries: int, date: str) -> None:
-        """Note what tries without an answer may have cost: the limit on money holds for them, too."""
-        self._append({"lost": {"at_most": at_most, "tries": tries, "date": date}})
-        self.lost += at_most
-
-    @property
-    def spent(self) -> float:
-        """Money behind all answers here: known, or the most it can be."""
-        return self.lost + sum(s.answer.cost or s.answer.at_most or 0.0 for s in self.kept.values())
+    def lose(self, at_most: float, date: str) -> None:
+        """Note what a try without an answer may have cost: the limit on money holds for it, too."""
+        self._append({"lost": {"at_most": at_most, "date": date}})
+        self.spent += at_most
 
     def _append(self, document: Any) -> None:
         if self._stream is None:
@@ -129,35 +147,19 @@ class Answers:
             ) from error
 
 
-def read(folder: Path, dataset: str) -> Answers:
-    """Answers that are there, without a lock: to look ahead."""
-    return Answers(folder / f"{dataset}.jsonl", None, _others(folder, dataset))
-
-
-def _others(folder: Path, dataset: str) -> list[Path]:
-    return sorted(p for p in folder.glob("*.jsonl") if p.stem != dataset)
-
-
-def spent(folder: Path) -> float:
-    """Money behind all answers of a folder."""
-    return sum(Answers(path).spent for path in sorted(folder.glob("*.jsonl")))
-
-
 @contextmanager
-def opened(folder: Path, dataset: str) -> Iterator[Answers]:
-    """The answers of a data set, to be added to. One process at a time asks for answers of a folder.
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time asks for answers of a folder; the others wait.
 
-    So no question is asked twice, and limits on requests and money hold for all data sets together. Who comes
-    second waits, and then finds what the first has stored. The lock is freed with the process, however that ends.
+    So no question is asked twice, and ``max_cost`` and ``max_in_flight`` hold for all of them together. The lock is
+    freed with the process, however that ends.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("ab")
-        path = folder / f"{dataset}.jsonl"
-        stream = path.open("ab")
     except OSError as error:
-        raise UserError(f"cannot write in {folder}: {error.strerror or error}; check permissions") from error
-    with lock, stream:
+        raise _unwritable(folder, error) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -165,7 +167,8 @@ def opened(folder: Path, dataset: str) -> Iterator[Answers]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
             log.warning("%s: this file system has no locks; let one run ask at a time", folder)
-        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-            stream.write(b"\n")  # a killed run left half a line: the next one starts on its own
-            stream.flush()
-        yield Answers(path, stream, _others(folder, dataset))
+        yield
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write in {folder}: {error.strerror or error}; check permissions")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
-from ...datasets import PUBLISHED, load_dataset, load_templates
-from ...datasets.entry import entry
-from ...errors import UserError
-from ...foundation.artifacts import Paths, read_json
-from . import cost, store
-from .cost import Budget, Estimate
-from .generate import Generator, class_items, pair_items
+from ..datasets import PUBLISHED, load_dataset, load_templates
+from ..datasets.entry import entry
+from ..errors import UserError
+from ..foundation.artifacts import Paths, read_json
+from ..texts.llm.budget import ENOUGH, Estimate, amount, total
+from ..texts.llm.generate import Generator
+from ..texts.llm.items import class_items, pair_items
+from ..texts.llm.store import Answers
 
 if TYPE_CHECKING:
-    from ...pipeline.config import Config
+    from ..pipeline.config import Config, GeneratorConfig
 
 HEAD = ("data set", "texts", "stored", "requests", "prompt tokens", "answer tokens")
 
@@ -44,23 +46,23 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
     counts = generator.counts.model_dump()
     for name in datasets:
         data = config.datasets[name]
-        sources = data.text_sources(name)
-        kinds = [kind for kind in data.generated(name) if sources[kind] == "llm"]
-        if not kinds and not data.generates_pairs:
+        kinds = [kind for kind, source in data.generated(name).items() if source == "llm"]
+        pairs_too = data.pairs_made_by == "llm"
+        if not kinds and not pairs_too:
             continue
         classes, templates = _classes(config, name), load_templates(name, data)
-        asking = Generator(generator, store.read(generator.answers, name), Budget(0, None, ""))
+        asking = Generator(generator, name)
         if kinds:
             items = class_items(kinds, classes, templates, counts)
             found.append(Row(name, "classes", *asking.ahead(items, seen)))
-        if data.generates_pairs:
+        if pairs_too:
             pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
             items = pair_items(pairs, classes, templates, counts["one_to_one"])
             found.append(Row(name, "one_to_one", *asking.ahead(items, seen), known))
     return found
 
 
-def ahead(config: Config, datasets: list[str]) -> list[str]:
+def lines(config: Config, datasets: list[str]) -> list[str]:
     """The table for people, with what it rests on below it. UserError where nothing is asked of a language model."""
     generator = config.generator
     if generator is None:
@@ -70,48 +72,54 @@ def ahead(config: Config, datasets: list[str]) -> list[str]:
     found = rows(config, datasets)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
-    prices, all_ = generator.prices, cost.total(row.ahead for row in found)
+    every = Row("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
     notes = [
-        f"{generator.model}; tokens are estimates, from {cost.ENOUGH} stored answers on by the length of those"
+        f"{generator.model}; tokens are estimates, from {ENOUGH} stored answers on by the length of those",
+        *_money(generator, every.ahead),
     ]
-    if prices is not None:
-        notes.append(
-            f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per million tokens; "
-            f"stored answers cost {cost.amount(store.spent(generator.answers))}"
-        )
-        if all_.at_most is not None:
-            notes.append(
-                f"at most {cost.amount(all_.at_most)} {prices.currency}, if every answer takes all of "
-                f"{generator.token_limit} tokens, as models that reason may"
-            )
-        if generator.max_cost is not None:
-            notes.append(f"a run stops at {cost.amount(generator.max_cost)} {prices.currency} (max_cost)")
     if len(datasets) > 1:
         notes.append("what two data sets ask alike counts once, for the first of them")
     if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
-    return [
-        *_table(
-            [*found, Row("all", "", all_, sum(r.stored for r in found))], prices.currency if prices else None
-        ),
-        *notes,
+    return [*_table([*found, every], generator), *notes]
+
+
+def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
+    """What the costs rest on."""
+    prices = generator.prices
+    if prices is None:
+        return []
+    spent = Answers(generator.answers, "").spent
+    notes = [
+        f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per million tokens; "
+        f"stored answers cost {amount(spent)}"
     ]
+    if generator.token_limit is not None:
+        notes.append(
+            f"at most {amount(ahead.at_most)} {prices.currency}, if every answer takes all of "
+            f"{generator.token_limit} tokens, as models that reason may"
+        )
+    if generator.max_cost is not None:
+        notes.append(f"a run stops at {amount(generator.max_cost)} {prices.currency} (max_cost)")
+    return notes
 
 
-def _table(found: list[Row], currency: str | None) -> list[str]:
-    """Aligned columns. currency: None without prices."""
-    lines: list[tuple[str, ...]] = [(*HEAD, f"about {currency}" if currency else "(no prices)")]
+def _table(found: list[Row], generator: GeneratorConfig) -> list[str]:
+    """Aligned columns."""
+    prices = generator.prices
+    cells: list[tuple[str, ...]] = [(*HEAD, f"about {prices.currency}" if prices else "(no prices)")]
     for row in found:
         e = row.ahead
-        money = cost.amount(e.money or 0) if e.money is not None or not e.requests else "–"
-        counts = (row.stored, e.requests, e.prompt_tokens, e.completion_tokens)
-        lines.append((row.dataset, row.texts + " *" * (not row.known), *(f"{n:,}" for n in counts), money))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        counts = (f"{n:,}" for n in (row.stored, e.requests, e.prompt_tokens, e.completion_tokens))
+        mark = "" if row.known else " *"
+        cells.append((row.dataset, row.texts + mark, *counts, amount(e.money) if prices else "–"))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
-            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in lines
+        for line in cells
     ]
 
 
@@ -130,6 +138,4 @@ def _pairs(config: Config, name: str, classes: int, most: int | None) -> tuple[l
     path = Paths(config.results).confusable_pairs(name)
     if path.is_file():
         return [(p["a"], p["b"]) for p in read_json(path)["pairs"]][:most], True
-    all_ = ((a, b) for a in range(classes) for b in range(a + 1, classes))
-    limit = classes * (classes - 1) // 2 if most is None else most
-    return [pair for _, pair in zip(range(limit), all_, strict=False)], False
+    return list(islice(combinations(range(classes), 2), most)), False

@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from .names import name_key
-from .sentences import fill, spaces
+from ..texts.kinds import IN_CODER
+from ..texts.names import name_key
+from ..texts.sentences import fill, sentence_of, spaces
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..datasets.base import Templates
-    from .sets import PairSet, TextSet
+    from ..texts.sets import PairSet, TextSet
 
-GENERAL = ("attribute", "analogous", "synonym")
 FEW = 3  # texts named of those with one cause
 
 
@@ -110,14 +110,10 @@ def quality(
 
 
 def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Iterator[Text]:
-    for i, c in enumerate(texts.classes):
-        yield Text("name", i, c.name, (fill(templates.name, spaces(c.name)),))
-    template = {"attribute": templates.attribute, "analogous": templates.analogous, "synonym": templates.name}
-    for kind in GENERAL:
+    for kind in IN_CODER:
         for i, c in enumerate(texts.classes):
-            for text in getattr(c, kind):
-                name = spaces(text) if kind == "synonym" else spaces(c.name)
-                yield Text(kind, i, text, (fill(template[kind], name, **{kind: spaces(text)}),))
+            for text in c.of(kind):
+                yield Text(kind, i, text, (sentence_of(kind, c.name, text, templates),))
     for pair in pairs.pairs if pairs else ():
         a, b = pair.a_index, pair.b_index
         for index, against, of_side in ((a, b, pair.a_not_b), (b, a, pair.b_not_a)):
@@ -188,7 +184,7 @@ def _spread(values: Sequence[int]) -> tuple[int, float, int]:
 
 def table(found: Sequence[Quality]) -> list[str]:
     """The numbers in aligned columns."""
-    head = ["data set", "kind", "texts", "classes", "a class", "tokens", "too long", "shared"]
+    head = ["data set", "kind", "texts", "classes", "per class", "tokens", "too long", "shared"]
     head += ["names another", "cosine", "coverage"]
     rows = [head]
     for q in found:

@@ -1,0 +1,64 @@
+"""The kinds of text, each declared once: configuration, prompts, text sets, sentences, tables and docs read it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of text (paper, section 3.3).
+
+    about: a phrase for the docs. counts: how CODER uses several texts of a class: their "mean", the best one ("max"),
+    or not at all (""). adapter: whether the CODER-Adapter describes images with them. template: the sentence that they
+    are put into (`datasets.base.Templates`). of_pair: whether they tell two classes apart. are_names: whether they name
+    things, so that underscores in them are spaces. asked_for: how many a language model is asked for; 0: it is not
+    asked. least: how few of its texts are enough; None: half of what was asked for.
+    """
+
+    name: str
+    about: str
+    counts: str = ""
+    adapter: bool = False
+    template: str = ""
+    of_pair: bool = False
+    are_names: bool = False
+    asked_for: int = 0
+    least: int | None = None
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("name", "always the class names", counts="max", adapter=True, template="name", are_names=True),
+        Kind("attribute", "what to look at", "mean", adapter=True, template="attribute", asked_for=10),
+        Kind(
+            "analogous",
+            "what looks alike and is not in the label set",
+            counts="mean",
+            adapter=True,
+            template="analogous",
+            are_names=True,
+            asked_for=5,
+            least=1,  # there may be no more
+        ),
+        Kind(
+            "synonym",
+            "other names of the class",
+            counts="max",
+            template="name",
+            are_names=True,
+            asked_for=5,
+            least=0,  # that there is none is an answer
+        ),
+        Kind("sentence", "whole sentences, of a baseline (CuPL)"),
+        Kind("one_to_one", "what tells two classes apart", template="one_to_one", of_pair=True, asked_for=5),
+    )
+}
+OF_CLASS = tuple(k.name for k in KINDS.values() if not k.of_pair and k.name != "name")  # besides its name
+IN_CODER = tuple(k.name for k in KINDS.values() if k.counts)
+BESIDES_NAME = tuple(name for name in IN_CODER if name != "name")
+MEAN_KINDS = tuple(k.name for k in KINDS.values() if k.counts == "mean")
+MAX_KINDS = tuple(k.name for k in KINDS.values() if k.counts == "max")
+ADAPTER_KINDS = tuple(k.name for k in KINDS.values() if k.adapter)
+ASKED_FOR = {k.name: k.asked_for for k in KINDS.values() if k.asked_for}

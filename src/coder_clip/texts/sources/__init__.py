@@ -1,0 +1,112 @@
+"""Sources of texts: one module each, which declares, as literals::
+
+    ABOUT = "noun senses of WordNet"    a phrase for the docs and the help
+    KINDS = ("synonym",)                kinds of text that it makes (`coder_clip.texts.kinds`)
+    ORDER = 20                          its place in the docs
+    COMPARES = ("synonym",)             only where it needs an encoder for some of them
+
+and defines ``make``: from a `Task` to `Made` texts per kind. Where it needs what may be missing (a key, a file), it
+defines ``check``, which raises UserError before any source has begun. A source of one-to-one texts defines
+``make_pairs``: from a `Task` and pairs of class indices to a `PairSet`. The module's name is the source's name in a
+configuration. Nothing else lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...foundation import scan
+from ..kinds import KINDS
+
+if TYPE_CHECKING:
+    from ...datasets.base import Templates
+    from ...encoders.encoder import Encoder
+    from ...pipeline.config import GeneratorConfig
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a module declares. compares: kinds whose texts an encoder chooses."""
+
+    about: str
+    kinds: tuple[str, ...]
+    order: int
+    compares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a source is asked for, and what it may use.
+
+    classes: names in label order, with spaces. kinds: those that it is to make. generator: the section of the
+    configuration, where there is one. encoder: loads a model of the configuration by its name; models: names of the one
+    that compares names ("texts") and of the published filter's ("as_published"), where there is one.
+    """
+
+    dataset: str
+    classes: list[str]
+    templates: Templates
+    kinds: tuple[str, ...]
+    generator: GeneratorConfig | None
+    encoder: Callable[[str], Encoder]
+    models: dict[str, str]
+
+    def identity(self, model: str) -> dict[str, str]:
+        """For provenance: the model, and what its weights are."""
+        return {"model": model, "weights_sha256": self.encoder(model).metadata()["weights_sha256"]}
+
+
+@dataclass
+class Made:
+    """Texts of one kind: a list per class, in label order; what stands behind them, for the provenance.
+
+    as_published: what the published code would keep of them, where it differs.
+    """
+
+    texts: list[list[str]]
+    note: dict[str, Any]
+    as_published: list[list[str]] | None = None
+
+
+def _scanned() -> dict[str, Source]:
+    found = {}
+    for module in scan.modules(FOLDER):
+        if not {"ABOUT", "make"} & module.defines:
+            continue
+        about, kinds, order = scan.required(FOLDER, module, "ABOUT", "KINDS", "ORDER")
+        found[module.name] = Source(about, kinds, order, module.constants.get("COMPARES", ()))
+    return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+SOURCES = _scanned()
+
+
+def of_kind(kind: str) -> list[str]:
+    """Names of the sources that make this kind of text."""
+    return [name for name, source in SOURCES.items() if kind in source.kinds]
+
+
+def module_of(name: str) -> Any:
+    """The source's module: ``make``, and where it defines them ``check`` and ``make_pairs``."""
+    return import_module(f"{__package__}.{name}")
+
+
+def check(name: str, task: Task) -> None:
+    """UserError, before anything has begun, where a source lacks what it needs."""
+    if of_source := getattr(module_of(name), "check", None):
+        of_source(task)
+
+
+def table() -> list[str]:
+    """The sources as the table of docs/texts.md."""
+    lines = ["| source | is | for |", "| --- | --- | --- |"]
+    for name, source in SOURCES.items():
+        kinds = ", ".join(f"`{kind}`" for kind in KINDS if kind in source.kinds)
+        lines.append(f"| `{name}` | {source.about} | {kinds} |")
+    return lines

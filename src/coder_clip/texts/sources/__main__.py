@@ -1,0 +1,5 @@
+"""Print the sources as the table of docs/texts.md."""
+
+from . import table
+
+print("\n".join(table()))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
-from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
+from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
 from .estimates import Labels, accuracy, estimate
 

@@ -21,7 +21,6 @@ from ..evaluation.intervals import LEVEL, holm
 from ..evaluation.reasons import ScoringTexts
 from ..neighbors import MEAN_KINDS
 from ..texts.kinds import BESIDES_NAME
-from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
 from .classifier import Classifier, scoring_texts
 from .decisions import Decisions, by_score

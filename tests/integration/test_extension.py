@@ -122,7 +122,7 @@ def test_a_text_source_is_in_configuration_help_docs_and_texts(extended: Work) -
     text = (extended.folder / extended.config).read_text(encoding="utf-8")
     wrong.write_text(text.replace("synonym: plurals", "synonym: plural"), encoding="utf-8")
     refused = extended.coder_clip("check", "--config", wrong, check=False)
-    assert "'plural' is no source (did you mean 'plurals'?)" in refused.stderr
+    assert "unknown source 'plural' (did you mean 'plurals'?)" in refused.stderr
 
 
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:

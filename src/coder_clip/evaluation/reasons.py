@@ -1,9 +1,9 @@
-"""Why an image got its class: what each text adds to the winner against the runner-up, exactly.
+"""Explain why an image got its class: the exact contribution of each text to the winner's lead on the runner-up.
 
 The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its names. So the
 difference of two scores is a sum with one term per text:
 
-    s_a − s_b = Σ_{t of a} w_a (x·t − m) − Σ_{t of b} w_b (x·t − m)        w_c = 100 / how many cosines the mean has
+    s_a − s_b = Σ_{t of a} w_a (x·t − m) − Σ_{t of b} w_b (x·t − m)        w_c = 100 / number of cosines in the mean
 
 The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two scores: a text
 that is as similar to the image as the two classes are on average then adds nothing, and the sign says for which
@@ -45,7 +45,7 @@ class ScoringTexts:
     """The texts behind scores that are means of cosines.
 
     features: (M, d), unit or not. owner: (M,) the class of each. averaged: (M,) bool; of a class's other texts only
-    the most similar one counts, as one more cosine of the mean. Every class needs at least one text.
+    the most similar one counts, as one more cosine of the mean. UserError for a class without a text.
     """
 
     features: Tensor
@@ -56,24 +56,24 @@ class ScoringTexts:
     def __post_init__(self) -> None:
         without = (torch.bincount(self.owner, minlength=self.n_classes) == 0).nonzero()
         if len(without):
-            raise UserError(f"class {int(without[0])} has no text: every class needs at least one")
+            raise UserError(f"class {int(without[0])} has no text; give at least one per class")
 
     @property
     def terms_of_mean(self) -> Tensor:
-        """(C,) how many cosines the mean of each class has."""
+        """Number of cosines in the mean of each class: (C,)."""
         averaged = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
         best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
         return averaged + best.long()
 
     def cosines(self, x: Tensor) -> Tensor:
-        """Images (N, d) -> (N, M)."""
+        """Cosines of images (N, d) and texts: (N, M)."""
         texts = l2_normalize(self.features, "text features")
         rows = max(1, CHUNK // len(texts))
         parts = [inner(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)]
         return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:
-        """Cosines (N, M) -> scores (N, C), as ``TextNeighbors.class_scores`` has them."""
+        """Scores (N, C) from cosines (N, M), as from ``TextNeighbors.class_scores``."""
         scores = torch.zeros(len(cosines), self.n_classes, dtype=torch.float64)
         scores.index_add_(1, self.owner[self.averaged], cosines[:, self.averaged])
         best = torch.full_like(scores, -torch.inf)
@@ -86,18 +86,18 @@ class ScoringTexts:
     def explain(self, cosines: Tensor, winners: Tensor, against: Tensor) -> list[list[Term]]:
         """For each image the terms of ``score[winner] − score[against]``, the largest first.
 
-        cosines: (N, M); winners, against: (N,) classes. Where both are one class (there is no other), the terms are
-        those of its score. Names and synonyms that are not the best of their class add nothing and are left out.
+        cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no other), the terms are
+        those of its score. Names and synonyms that are not the best of their class add nothing and are omitted.
         """
         counts = self.terms_of_mean
-        found = []
+        terms_of_images = []
         for row, winner, other in zip(cosines, winners.tolist(), against.tolist(), strict=True):
             sides = [self._counted(row, winner)]
             weights = [100 / int(counts[winner])]
             if other != winner:
                 sides.append(self._counted(row, other))
                 weights.append(-100 / int(counts[other]))
-            # the midpoint of the two scores; of one class alone there is nothing to compare with
+            # the midpoint of the two scores; a single class has nothing to compare with
             means = [float(row[side].double().mean()) for side in sides]
             middle = sum(means) / 2 if len(means) == 2 else 0.0
             terms = [
@@ -105,19 +105,19 @@ class ScoringTexts:
                 for side, weight in zip(sides, weights, strict=True)
                 for t in side
             ]
-            found.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
-        return found
+            terms_of_images.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
+        return terms_of_images
 
     def _counted(self, row: Tensor, c: int) -> list[int]:
-        """Rows of the texts that the score of class c is the mean of, for one image's cosines (M,)."""
-        own = self.owner == c
-        averaged = (own & self.averaged).nonzero()[:, 0].tolist()
-        others = (own & ~self.averaged).nonzero()[:, 0]
+        """Rows of the texts in the mean of class c, for one image's cosines (M,)."""
+        of_class = self.owner == c
+        averaged = (of_class & self.averaged).nonzero()[:, 0].tolist()
+        others = (of_class & ~self.averaged).nonzero()[:, 0]
         return averaged + ([int(others[row[others].argmax()])] if len(others) else [])
 
 
 def for_and_against(terms: Sequence[Adding], n: int) -> tuple[list[Adding], list[Adding]]:
-    """Of terms, the largest first: the n that speak most for the winner and the n most against it, strongest first."""
+    """The n terms that speak most for the winner and the n most against it, strongest first; terms: largest first."""
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]
     return speaking_for, against

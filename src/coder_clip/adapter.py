@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .neighbors import gram, unit, wide
+from .neighbors import compute_dtype, gram, l2_normalize
 from .search.branch_and_bound import Round, SearchResult, Span, grid, search
 from .search.cache_model import CacheModel, cache_logits, checked_labels
 
@@ -48,12 +48,12 @@ class CoderAdapter:
         min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError if shapes or labels
         do not fit, or for NaN or infinity.
         """
-        dtype = wide(cache, texts)
+        dtype = compute_dtype(cache, texts)
         # view by view, so that a half-precision cache is not converted to float64 at once
         keys = sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
         assert isinstance(keys, Tensor)
-        texts = unit(texts, "text features")
-        keys = unit(keys, "shot features", texts.shape[1])
+        texts = l2_normalize(texts, "text features")
+        keys = l2_normalize(keys, "shot features", texts.shape[1])
         if not len(keys):
             raise UserError("no shot; an adapter needs at least one")
         labels = checked_labels(labels, len(keys), n_classes, "shot labels")
@@ -69,8 +69,8 @@ class CoderAdapter:
 
         Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes ones.
         """
-        dtype, weights = wide(x, self.weights), self.weights.double()
-        cosine = unit(x, width=self.weights.shape[1]) @ weights.T
+        dtype, weights = compute_dtype(x, self.weights), self.weights.double()
+        cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
         # Largest range that rounding can give a constant row: in the product, and in centring equal weights.
         rounding = 8 * torch.finfo(self.weights.dtype).eps * float(weights.norm(dim=1).max())

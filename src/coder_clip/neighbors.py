@@ -27,7 +27,7 @@ CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds mem
 GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
-def wide(*features: Tensor) -> torch.dtype:
+def compute_dtype(*features: Tensor) -> torch.dtype:
     """The type to compute in: float64 if any of the features is, else float32 (also for float16 and bfloat16).
 
     UserError for anything but torch tensors. Every function that takes features calls this first.
@@ -40,14 +40,14 @@ def wide(*features: Tensor) -> torch.dtype:
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
-def unit(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
+def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
     """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
     Unless the input is float64, results are rounded to PLACES binary places of a row's length. Inner products of such
     rows are exact, so that equal ones tie and all processors agree (exact.py). ``what`` names the features in
     messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity.
     """
-    dtype = wide(features)
+    dtype = compute_dtype(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
@@ -114,33 +114,32 @@ class TextNeighbors:
             )
         if not max_texts:
             raise UserError("max_texts is empty; give the name texts of at least one class")
-        precision = wide(*max_texts, *mean_texts)
+        precision = compute_dtype(*max_texts, *mean_texts)
         for c, names in enumerate(max_texts):
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")
         width = max_texts[0].shape[-1]
-        blocks: list[Tensor] = []
-        owners: list[int] = []
-        mean_rows: list[bool] = []
-        for c in range(len(max_texts)):
-            for of_class, averaged in ((mean_texts[c], True), (max_texts[c], False)):
-                if of_class.numel():
-                    if of_class.ndim != 2 or of_class.shape[1] != width:
-                        raise UserError(
-                            f"texts of class {c}: shape {tuple(of_class.shape)} where (n, {width}) is needed"
-                        )
-                    blocks.append(of_class)
-                    owners += [c] * len(of_class)
-                    mean_rows += [averaged] * len(of_class)
-        raw = torch.cat([b.to(precision) for b in blocks])
-        owner = torch.tensor(owners, device=raw.device)
-        is_mean = torch.tensor(mean_rows, device=raw.device)
+        blocks = [  # class by class, mean texts before names
+            (c, averaged, block)
+            for c, of_class in enumerate(zip(mean_texts, max_texts, strict=True))
+            for averaged, block in zip((True, False), of_class, strict=True)
+            if block.numel()
+        ]
+        for c, _, block in blocks:
+            if block.ndim != 2 or block.shape[1] != width:
+                raise UserError(
+                    f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
+                )
+        raw = torch.cat([block.to(precision) for _, _, block in blocks])
+        sizes = torch.tensor([len(block) for _, _, block in blocks], device=raw.device)
+        owner = torch.tensor([c for c, _, _ in blocks], device=raw.device).repeat_interleave(sizes)
+        is_mean = torch.tensor([m for _, m, _ in blocks], device=raw.device).repeat_interleave(sizes)
         finite = raw.isfinite().all(dim=1)
         if not finite.all():
             raise UserError(
                 f"texts of class {int(owner[~finite][0])}: NaN or infinity; extract the text features again"
             )
-        texts = unit(raw, "text features")
+        texts = l2_normalize(raw, "text features")
         sums = texts.new_zeros(len(max_texts), texts.shape[1], dtype=torch.float64)
         sums.index_add_(0, owner[is_mean], texts[is_mean].double())
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
@@ -177,7 +176,7 @@ class TextNeighbors:
         inner product with the sum of the texts, so that one column per class is enough. UserError for NaN,
         infinity or another d.
         """
-        x = unit(x, width=self.width)
+        x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
@@ -200,7 +199,7 @@ class TextNeighbors:
             raise UserError(
                 "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return inner(unit(x, width=self.width), self._texts)
+        return inner(l2_normalize(x, width=self.width), self._texts)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -219,7 +218,7 @@ class TextNeighbors:
         For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError as in
         :meth:`class_scores`.
         """
-        return inner(unit(x, width=self.width), self.factor.to(x.device).T)
+        return inner(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .foundation.exact import total
-from .neighbors import unit, wide
+from .neighbors import compute_dtype, l2_normalize
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
@@ -41,7 +41,7 @@ class OneToOne:
         Warns if there are texts, but no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
         """
-        wide(*texts.values())  # all must be tensors
+        compute_dtype(*texts.values())  # all must be tensors
         for a, b in texts:
             if not (0 <= a < n_classes and 0 <= b < n_classes):
                 raise UserError(f"one-to-one pair ({a}, {b}): classes are 0 to {n_classes - 1}")
@@ -63,7 +63,7 @@ class OneToOne:
             width = width or texts[some[0]].shape[-1]
             means = _means([texts[p] for p in some] + [texts[p[::-1]] for p in some], width, some)
             parts.append(means[: len(some)] - means[len(some) :])
-        dtype = wide(*(texts[p] for p in pairs))
+        dtype = compute_dtype(*(texts[p] for p in pairs))
         self._set(
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
             torch.cat(parts).to(dtype) if parts else torch.zeros(0, 0, dtype=dtype),
@@ -84,7 +84,7 @@ class OneToOne:
         v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1.
         """
         n, k = classes.shape
-        values = torch.zeros(n, k, dtype=wide(x, self.differences), device=x.device)
+        values = torch.zeros(n, k, dtype=compute_dtype(x, self.differences), device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
@@ -150,10 +150,10 @@ def rerank_scores(
     """
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    x = unit(x, width=o.differences.shape[1] if len(o) else None)
+    x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
     best, classes = best_classes(scores, top_k)
     gaps = softmax_gap(scores, best)
-    values = torch.zeros(classes.shape, dtype=wide(x, o.differences), device=x.device)
+    values = torch.zeros(classes.shape, dtype=compute_dtype(x, o.differences), device=x.device)
     near = gaps < below
     values[near] = o.compare(x[near], classes[near])
     # argmax takes the first of several maxima, which is the one that stage one ranks higher
@@ -194,11 +194,11 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
             )
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
-    rows = torch.cat([b.to(wide(*blocks)) for b in blocks])
+    rows = torch.cat([b.to(compute_dtype(*blocks)) for b in blocks])
     bad = ~rows.isfinite().all(dim=1)
     if bad.any():
         a, b = pairs[int(owner[bad][0]) % len(pairs)]
         raise UserError(f"one-to-one texts of {a} and {b}: NaN or infinity; extract them again")
     sums = rows.new_zeros(len(blocks), width, dtype=torch.float64)
-    sums.index_add_(0, owner, unit(rows, "one-to-one texts"))
+    sums.index_add_(0, owner, l2_normalize(rows, "one-to-one texts"))
     return sums / sizes[:, None]

@@ -1026,6 +1026,20 @@ def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Se
     assert set(server.paid.values()) == {1}
 
 
+def test_a_run_that_is_stopped_does_not_try_again(project: Path, server: Server) -> None:
+    """What was in flight and fails would be tried six times more, minutes after Ctrl-C."""
+    server.key = KEY
+    server.behaviours = ["ok"] + ["hang"] * 50
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate()[1]
+    assert child.returncode == 130, said
+    assert len(server.asked) == 4
+
+
 def test_a_second_ctrl_c_waits_no_longer(project: Path, server: Server) -> None:
     server.key = KEY
     server.behaviours = ["ok"] + ["stuck"] * 9

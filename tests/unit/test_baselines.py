@@ -126,10 +126,10 @@ def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
             expected = 100 * sum(cosine(x[i].tolist(), t) for t in mine) / len(mine)
             assert scores[i, c].item() == pytest.approx(expected, abs=1e-7)
     if 0 in per_class:
-        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
+        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no text"):
             description_scores(x, texts, index, len(per_class))
         others = classes != per_class.index(0)
-        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
+        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no text"):
             description_scores(x, texts, index, len(per_class), (names[others], classes[others]))
 
 

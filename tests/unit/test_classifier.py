@@ -17,6 +17,7 @@ from tiny import save_tiny
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
+from coder_clip.encoders.store import FeatureStore, cache_file
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
@@ -24,7 +25,6 @@ from coder_clip.photos import Classifier
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import by_rerank, by_score, fit_scale
 from coder_clip.photos.encoding import PhotoEncoder
-from coder_clip.photos.store import FeatureStore, cache_file
 from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article

@@ -39,7 +39,8 @@ MAKING = Making(
     inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
 )
 OPERATION = {  # where things lie and how the work is spread: these keys change no result
-    *("data_root", "only_present", "features.workers", "features.device", "features.scratch"),
+    *("data_root", "only_present", "fetch", "features.workers", "features.device"),
+    *("features.cache", "features.scratch"),
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
     *(
         "generator.retries",

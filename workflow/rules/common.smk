@@ -12,38 +12,54 @@ os.environ.update(
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
+from coder_clip.pipeline.config import (
+    FETCH,
+    LEFT_OUT,
+    ONLY_PRESENT,
+    load_config,
+    switched,
+)
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
-from coder_clip.datasets.supply import refuse_absent
+from coder_clip.datasets.published import data_root
+from coder_clip.datasets.supply import absent_data
 from coder_clip.errors import UserError
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
+from coder_clip.preflight.light import before_run
 from coder_clip.pipeline.sources import sources as package_sources
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
-_only_present = str(_given.pop("only_present", ""))
+_switches = {name: str(_given.pop(name, "")) for name in ("only_present", "fetch")}
 if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
-        " (only only_present=true can be given here)"
+        " (only only_present=true and fetch=true can be given here)"
     )
-if _only_present:  # the jobs read it, too
-    os.environ[ONLY_PRESENT] = _only_present
+for _variable, _said in zip((ONLY_PRESENT, FETCH), _switches.values()):
+    if _said:  # the jobs read it, too
+        os.environ[_variable] = _said
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
 if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
-    switched("--config only_present", _only_present)
+    for _name, _said in _switches.items():
+        switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
+if CONFIG.left_out:
+    os.environ[LEFT_OUT] = ",".join(CONFIG.left_out)
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
+
+# One job at a time on each GPU of this machine; the profile says one.
+if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
+    workflow.register_resource("on_gpu", len(work.gpus()))
 
 # Jobs find the configuration here: as a part of the command, another name for it would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
@@ -137,6 +153,30 @@ def template_sources(wildcards):
 def templates(wildcards):
     """The sentences that a data set's texts are put into."""
     return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
+
+
+def to_fetch():
+    """Published data sets that this run downloads; those that it cannot stop it before the first job."""
+    try:
+        return absent_data(CONFIG, whole=True) if CONFIG.fetch else []
+    except UserError as error:
+        sys.exit(f"coder-clip: error: {error}")
+
+
+def weights_note(name):
+    """What weights were downloaded, and into which cache."""
+    cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
+    return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
+
+
+def forget_fetched(folder):
+    """What was downloaded by an earlier run and is not here any more is downloaded again."""
+    for name in to_fetch():
+        (folder / "images" / name).unlink(missing_ok=True)
+    for name in MODELS:
+        note = folder / "weights" / name
+        if note.is_file() and note.read_text() != weights_note(name):
+            note.unlink()
 
 
 def encoder_files(wildcards):
@@ -236,12 +276,29 @@ def on_gpu(rule):
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 
-def refuse_absent_images():
-    """Report missing images in one line before the first job; otherwise the run would stop at each data set."""
+def encoding_threads(rule):
+    """CPUs of a job that encodes images: its own threads, or its loader processes where these are more."""
+    loaders = work.workers(CONFIG, True if asks_for_gpu(rule) else None)
+    return max(CONFIG.features.threads, loaders)
+
+
+def preflight():
+    """Before the first job: all that would stop the run, at once, and how long it takes."""
+    jobs = list(workflow.dag.needrun_jobs())
+    encodes = ("encode_images", "encode_shard", "encode_texts", "encode_pairs")
     opens = ("list_images", "encode_images", "encode_shard")
-    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
+    datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
+    models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
+    asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
     try:
-        refuse_absent(CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs})
+        before_run(
+            CONFIG,
+            Path(CONFIG_FILE),
+            sorted(datasets),
+            sorted(models),
+            asks,
+            here=workflow.local_exec,
+        )
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

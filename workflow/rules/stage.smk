@@ -10,4 +10,4 @@ rule stage:
     message:
         "weights and data sets"
     shell:
-        "coder-clip stage 2>&1 | tee {log}"
+        "coder-clip prefetch 2>&1 | tee {log}"

@@ -3,6 +3,7 @@
 
 rule list_images:
     input:
+        fetched_images,
         dataset_sources,
         sources=sources("manifest"),
     output:
@@ -30,6 +31,7 @@ rule generate_texts:
     input:
         PATHS.manifest("{dataset}"),
         text_encoder_files,
+        fetched_weights,
         dataset_sources,
         review=review_file,
         made_by=text_sources,

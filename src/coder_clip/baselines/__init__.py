@@ -1,5 +1,5 @@
 """Methods that CODER is compared with.
 
 One module per few-shot method (`methods` lists what it declares; `few_shot` defines its input and output), their
-searches (`grids`), and the classifiers without shots (`zero_shot`).
+searches (`grid_search`), and the classifiers without shots (`zero_shot`).
 """

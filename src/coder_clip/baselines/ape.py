@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..adapter import Span, grid
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_along
 from .few_shot import FewShotInputs, Fitted
-from .grids import ByClass, Point, checked, fetched, first_best
+from .grid_search import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "APE"
@@ -87,18 +87,18 @@ class Ape:
         f: shots and class weights, unit. The Q channels with the highest criterion stay, and features are scaled to
         length 1 in them (F', W'). UserError without a shot.
         """
-        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+        keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         labels = labels.to(torch.int64)
         order = criterion(keys, labels, classes, constants.disparity).argsort(descending=True, stable=True)
         channels = order[: max(1, round(constants.channels * keys.shape[1]))]
-        keys, classes = unit(keys[:, channels]), unit(classes[:, channels])
+        keys, classes = l2_normalize(keys[:, channels]), l2_normalize(classes[:, channels])
         share = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
         divergence = torch.log2((1 + EPSILON) / (share + EPSILON))
         return cls(channels, keys, labels, divergence, len(weights), constants)
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) and shots in the kept channels: (N, K)."""
-        return unit(unit(x).double()[:, self.channels]) @ self.keys.T
+        return l2_normalize(l2_normalize(x).double()[:, self.channels]) @ self.keys.T
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C) float64."""

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..neighbors import ADAPTER_KINDS, gram, unit, wide
+from ..neighbors import ADAPTER_KINDS, compute_dtype, gram, l2_normalize
 from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import unit_keys
 
@@ -37,7 +37,7 @@ class PlainCoder:
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
         """Build the cache, as :meth:`coder_clip.adapter.CoderAdapter.fit`."""
         keys = unit_keys(cache).double()
-        texts_gram = gram(unit(texts, "text features"))
+        texts_gram = gram(l2_normalize(texts, "text features"))
         product = keys @ texts_gram
         length = (product * keys).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         weights = torch.where(length > 0, product / length.clamp_min(1e-150), 0.0)
@@ -49,8 +49,8 @@ class PlainCoder:
         Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way and differ in
         the last digits.
         """
-        dtype = wide(x)
-        x = unit(x, width=self.weights.shape[1]).double()
+        dtype = compute_dtype(x)
+        x = l2_normalize(x, width=self.weights.shape[1]).double()
         length = ((x @ self.gram) * x).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         cosine = torch.where(length > 0, x @ self.weights.T / length.clamp_min(1e-150), 0.0)
         return cosine if dtype == torch.float64 else cosine.float()

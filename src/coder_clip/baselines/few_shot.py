@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import CacheModel, Span, cache_logits, search
-from .grids import Point
+from .grid_search import Point
 
 
 @dataclass(frozen=True)

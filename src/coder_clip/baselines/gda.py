@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import right_along
 from .few_shot import FewShotInputs, Fitted
-from .grids import Point, blocks, checked, first_best
+from .grid_search import Point, blocks, checked, first_best
 
 LABEL = "GDA"
 ABOUT = "a Gaussian classifier of the shots, added to CLIP (Wang et al. 2024), no training"
@@ -77,7 +77,7 @@ class Gda:
 
     def scores(self, x: Tensor) -> Tensor:
         """W x + b of images x (N, d) -> (N, C) float64."""
-        return unit(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
+        return l2_normalize(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """clip_logits (N, C) + α · (W x + b) -> (N, C) float64."""
@@ -99,7 +99,7 @@ class Gda:
 
 def _unit(views: Tensor) -> Tensor:
     """Scale views (K, E, d) to length 1, float64."""
-    return unit(views.flatten(0, 1), "shot features").double().view(views.shape)
+    return l2_normalize(views.flatten(0, 1), "shot features").double().view(views.shape)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

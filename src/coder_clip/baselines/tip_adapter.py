@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..adapter import Span
 from ..errors import UserError
-from ..neighbors import unit, wide
+from ..neighbors import compute_dtype, l2_normalize
 from .few_shot import Cache, FewShotInputs, Fitted
 
 LABEL = "Tip-Adapter"
@@ -53,8 +53,8 @@ def unit_keys(cache: Tensor) -> Tensor:
     """
     if not cache.shape[-2]:
         raise UserError("no shot to fit an adapter on: the training split has no images")
-    features = cache.to(wide(cache))
-    return unit(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
+    features = cache.to(compute_dtype(cache))
+    return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TipAdapter:
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) and shots -> (N, K) in [-1, 1]."""
-        return (unit(x, width=self.keys.shape[1]) @ self.keys.T).to(wide(x))
+        return (l2_normalize(x, width=self.keys.shape[1]) @ self.keys.T).to(compute_dtype(x))
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

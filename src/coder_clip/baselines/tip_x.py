@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..adapter import Span, grid
 from ..errors import UserError
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_on_plane
 from .few_shot import FewShotInputs, Fitted
-from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
+from .grid_search import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "TIP-X"
@@ -56,10 +56,10 @@ class TipX:
         """
         if not len(reference):
             raise UserError("TIP-X needs at least one reference image for the range of its divergence")
-        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+        keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         signatures = _signatures(keys, classes)
         unscaled = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
-        x = unit(reference, width=keys.shape[1]).double()
+        x = l2_normalize(reference, width=keys.shape[1]).double()
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
         for part in blocks(len(x), len(keys), FETCH):
             divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
@@ -77,7 +77,7 @@ class TipX:
         M_ij = KL(s_i ‖ S_j)        s, S: softmax over classes of cosine / 0.5, of images and shots
         ψ: the linear function from the range of M to that of the cosines
         """
-        x = unit(x, width=self.keys.shape[1]).double()
+        x = l2_normalize(x, width=self.keys.shape[1]).double()
         low, factor = self.scale
         return x @ self.keys.T, (self._divergence(x) - low) * factor + self.shift
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..foundation.exact import inner
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 
 
 def class_weights(
@@ -26,15 +26,12 @@ def class_weights(
     looks like are CuPL (Pratt et al., ICCV 2023). A class without a text uses its texts in ``fallback``, features
     (n, d) and class of each (n,): its name. UserError for a class with neither.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
-    if (counts == 0).any():
-        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name")
-    return unit(mean, "class weights")
+    return l2_normalize(_class_means(text_features, class_index, n_classes, fallback), "class weights")
 
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """CLIP's logits, 100 × cosine of images x (N, d) and class weights (C, d): (N, C)."""
-    return 100 * inner(unit(x), unit(weights, "class weights"))
+    return 100 * inner(l2_normalize(x), l2_normalize(weights, "class weights"))
 
 
 def description_scores(
@@ -52,26 +49,30 @@ def description_scores(
     class with neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
     """
-    mean, counts = _class_means(text_features, class_index, n_classes, fallback)
-    if (counts == 0).any():
-        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no description; give at least its name")
-    return mean_scores(x, mean)
+    return mean_scores(x, _class_means(text_features, class_index, n_classes, fallback))
 
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
     """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d): (N, C)."""
-    return 100 * inner(unit(x), means)
+    return 100 * inner(l2_normalize(x), means)
 
 
 def _class_means(
-    features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Mean unit feature of each class, else of its fallback, else 0: (C, d); and the number of both: (C,)."""
-    texts = unit(features, "text features")
+    features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Mean unit feature (C, d) of each class, else of its fallback. UserError for a class with neither."""
+    mean, counts = _means(features, class_index, n_classes)
+    if fallback is not None:
+        names, n_names = _means(*fallback, n_classes)
+        mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
+    if (counts == 0).any():
+        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name")
+    return mean
+
+
+def _means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Mean unit feature of each class, 0 without any: (C, d); and the number of its texts: (C,)."""
+    texts = l2_normalize(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
     sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)
-    means = sums / counts.clamp_min(1)[:, None]
-    if fallback is None:
-        return means, counts
-    names, n_names = _class_means(*fallback, n_classes)
-    return torch.where(counts[:, None] == 0, names, means), counts + n_names
+    return sums / counts.clamp_min(1)[:, None], counts

@@ -124,9 +124,11 @@ def nearest_dataset(name: str) -> str:
     return found
 
 
-def zero_shot_only(name: str) -> bool:
-    """Whether a published data set has a test split alone, by its entry: no train, no val, so zero-shot only."""
-    return name in PUBLISHED and all(set(r.counts) == {"test"} for r in _module("entry").entry(name).splits)
+def zero_shot_only(name: str, split: str | None = None) -> bool:
+    """Whether a published data set, split by this rule, has a test split alone: no train, no val, so zero-shot only."""
+    return name in PUBLISHED and all(
+        set(r.counts) == {"test"} for r in _module("entry").entry(name).only(split).splits
+    )
 
 
 def test_alone(root: Path) -> bool:

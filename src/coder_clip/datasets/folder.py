@@ -111,7 +111,7 @@ class FolderDataset:
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
         if self._manifest is None:
-            self._manifest = [_entry(i, self._paths[i]) for i in sorted(self._paths)]
+            self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest
 
     def fingerprint(self) -> str:
@@ -300,7 +300,7 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
     return cut
 
 
-def _entry(image_id: str, path: Path) -> ManifestEntry:
+def file_entry(image_id: str, path: Path) -> ManifestEntry:
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import UserError
 from .base import SPLITS, Dataset
+from .folder import file_entry
 from .shots import refuse_short
 
 if TYPE_CHECKING:
     from .folder import FolderDataset
+    from .published import PublishedDataset
 
 SHOWN = 3  # examples in a line
 
@@ -65,11 +67,12 @@ def _ids(data: Dataset, split: str) -> list[str]:
         return []
 
 
-def copies(data: FolderDataset) -> Copies:
+def copies(data: FolderDataset | PublishedDataset) -> Copies:
     """Images with the same bytes. UserError where a file cannot be read."""
     where = {i: (split, label) for split in SPLITS for i, label in _labelled(data, split)}
     groups: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for entry in data.manifest():
+    listed = data.manifest() if hasattr(data, "manifest") else [file_entry(i, data.path(i)) for i in where]
+    for entry in listed:
         if entry.path in where:
             groups[entry.size, entry.sha256].append(entry.path)
     return by_harm((ids for ids in groups.values() if len(ids) > 1), where)
@@ -85,7 +88,7 @@ def by_harm(groups: Iterable[Sequence[str]], where: Mapping[str, tuple[str, int]
     return found
 
 
-def _labelled(data: FolderDataset, split: str) -> Iterator[tuple[str, int]]:
+def _labelled(data: Dataset, split: str) -> Iterator[tuple[str, int]]:
     try:
         chosen = data.split(split)
     except UserError:  # a folder need not have them all

@@ -116,8 +116,12 @@ def paired_test(before: Values, after: Values) -> PairedTest:
     if len(was) != len(now):
         raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
     test = paired_test_over_seeds(was[None], now[None])
-    d = test["difference"]
-    return {**test, "difference": {"value": d["mean"], "low": d["low"], "high": d["high"]}}
+    return {**test, "difference": as_estimate(test["difference"])}
+
+
+def as_estimate(over_runs: SeedsEstimate) -> Estimate:
+    """The mean over seeds with its interval, as an `Estimate`."""
+    return {"value": over_runs["mean"], "low": over_runs["low"], "high": over_runs["high"]}
 
 
 def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstimate:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..foundation.exact import inner
-from ..neighbors import CHUNK, unit
+from ..neighbors import CHUNK, l2_normalize
 
 RATIO = 0.1  # distance to the nearest image, of that to the TENTH
 TENTH = 10
@@ -24,7 +24,7 @@ def near_copies(features: Tensor) -> list[tuple[int, int]]:
     n = len(features)
     if not TENTH + 2 <= n <= MOST:
         return []
-    x = unit(features)
+    x = l2_normalize(features)
     found = set()
     for start in range(0, n, rows := max(1, CHUNK // n)):
         cosines = inner(x[start : start + rows], x)

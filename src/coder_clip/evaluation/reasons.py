@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..foundation.exact import inner
-from ..neighbors import CHUNK, unit
+from ..neighbors import CHUNK, l2_normalize
 
 
 class _Adds(Protocol):
@@ -67,9 +67,9 @@ class ScoringTexts:
 
     def cosines(self, x: Tensor) -> Tensor:
         """Images (N, d) -> (N, M)."""
-        texts = unit(self.features, "text features")
+        texts = l2_normalize(self.features, "text features")
         rows = max(1, CHUNK // len(texts))
-        parts = [inner(part, texts) for part in torch.split(unit(x, width=texts.shape[1]), rows)]
+        parts = [inner(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)]
         return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from ..foundation.exact import inner, lengths, sqrt, total
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from .estimates import Labels
 
 CHUNK = 4_000_000  # similarities in memory at a time
@@ -128,7 +128,7 @@ def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top
     of ``other``; equal ones by row. At most ``top``.
     """
     images = torch.stack([query, same, other])
-    q, s, o = inner(unit(images), unit(texts, "text features"))
+    q, s, o = inner(l2_normalize(images), l2_normalize(texts, "text features"))
     order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
     return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
 
@@ -143,7 +143,7 @@ def _class_numbers(labels: Labels) -> Tensor:
 
 def _similarities(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself."""
-    keys = unit(features)
+    keys = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(keys), step):
         rows = slice(start, min(start + step, len(keys)))
@@ -163,7 +163,7 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 def _spread(features: Tensor) -> float:
     """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are equal."""
-    rows = unit(features)
+    rows = l2_normalize(features)
     pairs = len(rows) ** 2
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
@@ -201,7 +201,7 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     the first two principal components; scikit-learn's steps are compiled C on one thread. What remains is the C
     library's exp in the affinities, whose last bit disappears when they are rounded to float32.
     """
-    rows = unit(features.double()).cpu()
+    rows = l2_normalize(features.double()).cpu()
     n = len(rows)
     if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
         return np.zeros((n, 2))

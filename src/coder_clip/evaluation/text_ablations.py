@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
-from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
+from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
 from .estimates import Labels, accuracy, estimate
 
@@ -103,7 +103,7 @@ class StageOne:
         n = torch.bincount(classes).double()
         sums = torch.zeros(len(n), self.text_features.shape[1], dtype=torch.float64)
         if len(rows):
-            sums.index_add_(0, classes, unit(self.text_features[rows], "text features"))
+            sums.index_add_(0, classes, l2_normalize(self.text_features[rows], "text features"))
         pairs = n * (n - 1)
         mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
         return float(mean.mean()) if len(mean) else None
@@ -182,7 +182,7 @@ def _greedy_places(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
     place = np.zeros(len(stage_one.owner), dtype=np.int64)
     for c in np.unique(stage_one.owner[stage_one.other]):
         rows = np.flatnonzero(stage_one.other & (stage_one.owner == c))
-        texts = unit(stage_one.text_features[torch.from_numpy(rows)], "text features")
+        texts = l2_normalize(stage_one.text_features[torch.from_numpy(rows)], "text features")
         chosen = texts.sum(dim=0)
         left = torch.ones(len(rows), dtype=torch.bool)
         for at in range(len(rows)):

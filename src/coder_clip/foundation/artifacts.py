@@ -233,49 +233,50 @@ def present(path: Path) -> Path:
 
 def read_json(path: str | Path) -> Any:
     """The document in a JSON file. UserError if it is missing or not JSON."""
-    path = present(Path(path))
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete or restore it and run again") from error
+    with _reading(path, "valid JSON") as file:
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def read_parquet(path: str | Path) -> pd.DataFrame:
     """The rows in a Parquet file. UserError if it is missing or not readable."""
     import pandas as pd
 
-    path = present(Path(path))
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a readable Parquet file ({error}); delete it and run again"
-        ) from error
+    with _reading(path, "a readable Parquet file") as file:
+        return pd.read_parquet(file)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not readable."""
-    with _safetensors(Path(path), "pt") as stream:
+    with _safetensors(path, "pt") as stream:
         return {k: stream.get_tensor(k) for k in stream.keys()}, _metadata(stream)  # noqa: SIM118
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata alone: this reads only the file's header, and does not import torch."""
-    with _safetensors(Path(path), "numpy") as stream:
+    with _safetensors(path, "numpy") as stream:
         return _metadata(stream)
 
 
 @contextmanager
-def _safetensors(path: Path, framework: str) -> Iterator[Any]:
+def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
+    with (
+        _reading(path, "a readable safetensors file", (SafetensorError, OSError, ValueError)) as file,
+        safe_open(file, framework=framework) as stream,
+    ):
+        yield stream
+
+
+@contextmanager
+def _reading(
+    path: str | Path, kind: str, errors: tuple[type[Exception], ...] = (OSError, ValueError)
+) -> Iterator[Path]:
+    """The path of a file to read. UserError if it is missing, or if reading it raises one of these errors."""
     try:
-        with safe_open(present(path), framework=framework) as stream:
-            yield stream
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}); delete it and run again"
-        ) from error
+        yield present(Path(path))
+    except errors as error:
+        raise UserError(f"{path} is not {kind} ({error}); delete or restore it and run again") from error
 
 
 def _metadata(stream: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
     Each row is cut into two parts, of PLACES binary places and of the next ones. Sums of products of such short
     numbers are exact in float64, so that no BLAS rounds them (Ozaki et al. 2012, "Error-free transformations of
-    matrix multiplication"). Rows with only one part, as those of ``neighbors.unit``, cost one product.
+    matrix multiplication"). Rows with only one part, as those of ``neighbors.l2_normalize``, cost one product.
     """
     high_a, low_a, scale_a = _cut(a)
     high_b, low_b, scale_b = _cut(b)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..baselines.few_shot import FewShotInputs, Fitted
 from ..baselines.few_shot import method as method_of
-from ..baselines.grids import Point
+from ..baselines.grid_search import Point
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_test_over_seeds
@@ -23,7 +23,7 @@ from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, Images, Texts, log, read_images, read_texts, use_threads
+from .common import SHOTS, ImageFeatures, Texts, log, read_image_features, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -59,7 +59,7 @@ class FittedMethod:
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
     """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
     use_threads(config)
-    pool, val, test = (read_images(config, model, dataset, split) for split in (SHOTS, "val", "test"))
+    pool, val, test = (read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
     weights = class_weights(*texts.of("prompt"), len(test.classes))
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
@@ -74,7 +74,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
-            return given_of(config, dataset, s, seed, pool, rows, val, texts, weights)
+            return few_shot_inputs(config, dataset, s, seed, pool, rows, val, texts, weights)
 
         def run_of(method: str, s: Setting) -> Run:
             m = _fitted(method, inputs_of(s), on_val, fitted[method])
@@ -103,7 +103,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "model": model,
             "shots": shots,
             "images": len(test.ids),
-            "left_out": {"test": test.left_out, **_skipped_shots(config, pool, shots)},
+            "left_out": {"test": test.n_skipped, **_skipped_shots(config, pool, shots)},
             "runs": [_document(*key, r) for key, r in runs.items()],
             "summary": _summary(config, runs, test),
             "flaws": _effects(config, flawed, test),
@@ -115,14 +115,14 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
 
 
-def given_of(
+def few_shot_inputs(
     config: Config,
     dataset: str,
     s: Setting,
     seed: int,
-    pool: Images,
+    pool: ImageFeatures,
     rows: Tensor,
-    val: Images,
+    val: ImageFeatures,
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
@@ -144,7 +144,7 @@ def given_of(
 class ScoredSplit:
     """A split with CLIP's logits (N, C)."""
 
-    images: Images
+    images: ImageFeatures
     clip: Tensor
 
     def accuracy(self, logits: Tensor | None = None) -> float:
@@ -200,12 +200,12 @@ def _flaws() -> dict[str, Setting]:
     }
 
 
-def _correct(config: Config, runs: dict[Any, Run], test: Images, *key: str) -> np.ndarray[Any, Any]:
+def _correct(config: Config, runs: dict[Any, Run], test: ImageFeatures, *key: str) -> np.ndarray[Any, Any]:
     """Test images that are right with each seed: (S, N)."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
 
 
-def _effects(config: Config, flawed: dict[tuple[str, int], Run], test: Images) -> list[dict[str, Any]]:
+def _effects(config: Config, flawed: dict[tuple[str, int], Run], test: ImageFeatures) -> list[dict[str, Any]]:
     """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(config, flawed, test, key) for key in keys}
@@ -222,7 +222,7 @@ def _effects(config: Config, flawed: dict[tuple[str, int], Run], test: Images) -
     ]
 
 
-def _drawn(pool: Images, shots: int, seed: int) -> list[str]:
+def _drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
     """Image ids of a seed's shots.
 
     Fewer shots are the first ones of the draw that the features were made for, unless files of published runs list the
@@ -237,14 +237,14 @@ def _drawn(pool: Images, shots: int, seed: int) -> list[str]:
     return [image for shot in draw for image in shot]
 
 
-def _files(pool: Images, shots: int) -> dict[str, dict[str, str]]:
+def _files(pool: ImageFeatures, shots: int) -> dict[str, dict[str, str]]:
     """The files that the shots come from, if the configuration names some, with their sha256."""
     hashes = pool.meta.get("shot_files", {}).items()
     files = {name: sha256 for name, sha256 in hashes if name.startswith(f"shot_{shots}-")}
     return {"shot_files": files} if files else {}
 
 
-def shot_rows(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
+def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:
     """Rows (K,) of a seed's shots in the pool, found by image id.
 
     Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other
@@ -267,13 +267,13 @@ def shot_rows(config: Config, pool: Images, shots: int, seed: int) -> Tensor:
     return rows
 
 
-def _skipped_shots(config: Config, pool: Images, shots: int) -> dict[str, int]:
+def _skipped_shots(config: Config, pool: ImageFeatures, shots: int) -> dict[str, int]:
     """Number of different images that all seeds draw as shots, and of those that could not be read."""
     drawn = {image for seed in config.adapter.seeds for image in _drawn(pool, shots, seed)}
     return {"shots": len(drawn - set(pool.ids)), "drawn": len(drawn)}
 
 
-def _rows(test: Images, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:
+def _rows(test: ImageFeatures, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:
     table = pd.DataFrame({"setting": setting, "method": method, "seed": seed, "image_id": test.ids})
     table["label"], table["prediction"] = test.labels.numpy(), r.prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
@@ -292,7 +292,9 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
     }
 
 
-def _summary(config: Config, runs: dict[tuple[str, str, int], Run], test: Images) -> list[dict[str, Any]]:
+def _summary(
+    config: Config, runs: dict[tuple[str, str, int], Run], test: ImageFeatures
+) -> list[dict[str, Any]]:
     """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the method."""
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(config, runs, test, *pair) for pair in pairs}

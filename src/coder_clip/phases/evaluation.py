@@ -22,7 +22,7 @@ from ..evaluation.text_ablations import StageOne, text_choice_curve, text_count_
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
-from .common import Images, Texts, read_images, read_texts, use_threads
+from .common import ImageFeatures, Texts, read_image_features, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -33,7 +33,7 @@ TEXTS_SHOWN = 5
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
     use_threads(config)
-    test = read_images(config, model, dataset, "test")
+    test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
     neighbors = read_neighbors(config, test)
     e, labels = config.evaluation, test.labels.numpy()
@@ -80,7 +80,7 @@ def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str
     return None if np.isnan(precision).all() else estimate(precision, **options)
 
 
-def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
+def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
     """t-SNE coordinates of some test images, by one kind of feature."""
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
@@ -90,7 +90,9 @@ def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor)
     )
 
 
-def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: int) -> list[dict[str, Any]]:
+def _corrections(
+    test: ImageFeatures, texts: Texts, features: dict[str, Tensor], top: int
+) -> list[dict[str, Any]]:
     """Images whose nearest neighbour CODER corrects, with the texts that tell them apart (paper, Figure 2)."""
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
     rows = []

@@ -9,7 +9,7 @@ import torch
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
-from .common import read_images, use_threads
+from .common import read_image_features, use_threads
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ def run(config: Config, dataset: str) -> None:
     """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how often it would.
 
     These are the unordered pairs among the top candidates of images inside the widest gate of all settings and of the
-    threshold sweep, over the validation images of all models, most frequent first. If a language model writes the
-    texts, and so only the first pairs get some, those inside the data set's own gate come first. Test images do not
-    decide which texts are written, unless a data set has no validation images. Labels are not read.
+    threshold sweep, over validation images, most frequent first. If a language model writes the texts, and so only the
+    first pairs get some, those inside the data set's own gate come first. Test images do not decide which texts are
+    written, unless a data set has no validation images. Labels are not read.
+    One model decides, that which compares texts (generator.encoder, by default the first): other models change no text
+    and no number.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
@@ -31,18 +33,17 @@ def run(config: Config, dataset: str) -> None:
     compared, inside_gate = [], []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
-    for model in config.models:
-        images = read_images(config, model, dataset, split)
-        for as_published in variants:
-            scores = read_neighbors(config, images, as_published).class_scores(images.features)
-            gap = softmax_gap(scores)
-            inside = gap < widest
-            _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
-            i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
-            low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-            keys = low * len(classes) + high
-            compared.append(keys.flatten())
-            inside_gate.append((gap[inside] < gate)[:, None].expand_as(keys).flatten())
+    images = read_image_features(config, config.text_encoder(), dataset, split)
+    for as_published in variants:
+        scores = read_neighbors(config, images, as_published).class_scores(images.features)
+        gap = softmax_gap(scores)
+        inside = gap < widest
+        _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+        i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
+        low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
+        keys = low * len(classes) + high
+        compared.append(keys.flatten())
+        inside_gate.append((gap[inside] < gate)[:, None].expand_as(keys).flatten())
     keys, position = torch.unique(torch.cat(compared), return_inverse=True)
     counts = torch.bincount(position, minlength=len(keys))
     gate_counts = torch.bincount(position[torch.cat(inside_gate)], minlength=len(keys))

@@ -15,7 +15,7 @@ from ..foundation.artifacts import Paths, made_by, read_parquet, read_tensors, w
 from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from .coder import text_neighbors
-from .common import AS_PUBLISHED, Images, Texts, belongs, read_images, read_texts, use_threads
+from .common import AS_PUBLISHED, ImageFeatures, Texts, belongs, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     Without validation images to choose the threshold on, it is the default one.
     """
     use_threads(config)
-    test = read_images(config, model, dataset, "test")
-    val = read_images(config, model, dataset, "val") if config.has_val(dataset) else None
+    test = read_image_features(config, model, dataset, "test")
+    val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
     pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset))
@@ -47,7 +47,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         tables.append(table)
         documents.append(
             {
-                **metrics(config, table, clip),
+                **metrics(config, [table], clip),
                 "threshold": threshold,
                 "looked_at": int(reranked.sum()),
                 **coverage(both.classes[reranked], compared),
@@ -114,8 +114,8 @@ class RerankInputs:
 
     config: Config
     dataset: str
-    test: Images
-    val: Images | None
+    test: ImageFeatures
+    val: ImageFeatures | None
     texts: Texts
     pairs: dict[bool, OneToOne]
     shared: dict[tuple[bool, ...], Stages] = field(default_factory=dict)
@@ -250,7 +250,7 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     return sorted(changes, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
 
 
-def read_one_to_one(config: Config, images: Images, as_published: bool = False) -> OneToOne:
+def read_one_to_one(config: Config, images: ImageFeatures, as_published: bool = False) -> OneToOne:
     """The pair differences of these images' model and data set; as published: of its sentences, if they differ.
 
     UserError if they were made for other features.

@@ -12,7 +12,7 @@ from torch.nn.functional import log_softmax
 
 from ..errors import UserError
 from ..foundation.exact import inner
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
 from ..zero_shot import top_k
 
@@ -81,7 +81,7 @@ def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list
     x: (d,). The terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other).
     """
     others = [c for c in candidates.tolist() if c != winner]
-    one = unit(x[None])
+    one = l2_normalize(x[None])
     values = [float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) for o in others]
     terms = [
         PairTerm(winner, o, "", float("nan"), 100 * v / len(others))
@@ -99,7 +99,7 @@ def compare_texts(
     (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights of the two sides cancel,
     so the sum stays, and a text that fits as well as both classes do on average adds nothing.
     """
-    cosines = inner(unit(x[None]), unit(features))[0].tolist()
+    cosines = inner(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
     others = [c for c in candidates.tolist() if c != winner]
     found: dict[
         tuple[int, str], list[tuple[float, float]]

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from ..baselines import few_shot
-from ..baselines.grids import Point
+from ..baselines.grid_search import Point
 from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
-from ..phases.adapter import given_of, shot_rows
+from ..phases.adapter import few_shot_inputs, shot_rows
 from ..phases.coder import text_neighbors
-from ..phases.common import SHOTS, Images, Texts, encoder_spec, read_images, read_texts
+from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
 from ..phases.zero_shot import baseline_scores
 from ..pipeline.config import Config, load_config
@@ -65,7 +65,7 @@ class Run:
     stage_two: Stages
     chosen: Candidate
     candidates: list[Candidate]
-    validation: Images | None
+    validation: ImageFeatures | None
     config: Config
     config_file: Path
     root: Path
@@ -114,7 +114,7 @@ def load_run(
                 f"{root / Paths(config.results).text_features(m, d)} was made with another encoder than model '{m}' is "
                 f"now; {how}"
             )
-        validation = read_images(config, m, d, "val") if config.has_val(d) else None
+        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
         run = _Methods(config, m, d, texts, validation)
         candidates = run.candidates()
         chosen = _chosen(candidates, method, explained)
@@ -214,7 +214,7 @@ class _Methods:
     model: str
     dataset: str
     texts: Texts
-    validation: Images | None
+    validation: ImageFeatures | None
 
     @property
     def setting(self) -> str:
@@ -231,7 +231,7 @@ class _Methods:
         if not thresholds:
             raise UserError(f"the run has no setting '{self.setting}'; run it again")
         meta = {**self.texts.meta, "split": "new images"}
-        images = Images(torch.zeros(0), torch.zeros(0), [], meta)
+        images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], meta)
         pairs = read_one_to_one(self.config, images, SETTINGS[self.setting].one_to_one_as_published)
         classes, path = self.texts.meta["classes"], Paths(self.config.results).one_to_one_texts(self.dataset)
         texts = load_pair_set(path, self.dataset, classes, made=True)
@@ -305,9 +305,9 @@ class _Methods:
         assert chosen.shots is not None
         assert chosen.seed is not None
         assert self.validation is not None
-        pool = read_images(self.config, self.model, self.dataset, SHOTS)
+        pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
         weights = class_weights(*self.texts.of("prompt"), self.n_classes)
-        given = given_of(
+        given = few_shot_inputs(
             self.config,
             self.dataset,
             SETTINGS[self.setting],

@@ -36,6 +36,8 @@ from .yaml_file import explained, read_yaml
 ONLY_PRESENT = (
     "CODER_CLIP_ONLY_PRESENT"  # environment variable that takes precedence over the key only_present
 )
+FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
+LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so that they need not look again
 
 
 class Config(Strict):
@@ -51,8 +53,13 @@ class Config(Strict):
     )
     only_present: bool = Field(
         False,
-        description="Skip published data sets if neither their images nor, in the results, all their image features "
-        "are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
+        description="Skip published data sets if neither all their images nor, in the results, all their image "
+        "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
+    )
+    fetch: bool = Field(
+        False,
+        description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -95,7 +102,7 @@ class Config(Strict):
         A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
         """
         if (root := self.datasets[dataset].root) is None:
-            return not zero_shot_only(dataset)
+            return not zero_shot_only(dataset, self.datasets[dataset].split)
         listed = Paths(self.results).manifest(dataset)
         if not root.is_dir() and listed.is_file():
             return "val" in read_json(listed)["images"]
@@ -192,6 +199,8 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error, Config)}") from error
+    if fetch := os.environ.get(FETCH):
+        config = config.model_copy(update={"fetch": switched(FETCH, fetch)})
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
     return _present(config, path) if only_present and not absent else config
@@ -207,12 +216,20 @@ def switched(name: str, value: str) -> bool:
 
 
 def _present(config: Config, path: Path) -> Config:
-    """The configuration without the published data sets that are not here. UserError if none is left."""
+    """The configuration without the published data sets that are not here and will not be fetched.
+
+    UserError if none is left.
+    """
     # needed only with only_present; the imports would slow down every start
     from ..datasets.published import data_root
-    from ..datasets.supply import absent_data
+    from ..datasets.supply import absent_data, fetchable
 
-    absent = absent_data(config)
+    if (known := os.environ.get(LEFT_OUT)) is not None:
+        absent = [name for name in config.datasets if name in known.split(",")]
+    else:
+        absent = absent_data(config, whole=True)
+        if config.fetch:
+            absent = [name for name in absent if not fetchable(name, data_root(config.data_root))]
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)

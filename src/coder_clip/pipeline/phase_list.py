@@ -99,6 +99,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     ),
     "pair_source": lambda c, value, job: value if c.datasets[job["dataset"]].one_to_one is None else _NOTHING,
     "names": lambda c, value, job: list(value),
+    "ranking": lambda c, value, job: [c.text_encoder()],  # the model that says which pairs are confused
     # the widest gate decides which pairs stage two can compare; for a language model the gate itself ranks them
     "widest": lambda c, value, job: (
         max(value)

@@ -138,9 +138,11 @@ class ModelConfig(Strict):
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Literal["fp64", "fp32", "bf16", "fp16"] = Field(
+    precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
         "fp32",
-        description="Number type of the computation. fp64, for small encoders: the same bytes on every processor.",
+        description="Number type of the computation. fp64, for small encoders: the same bytes on every processor. tf32 "
+        "(float32 that a GPU multiplies with 10 binary places), amp (bfloat16 products, float32 weights) and bf16 are "
+        "faster on a GPU.",
     )
     quick_gelu: bool | None = Field(
         None,
@@ -152,8 +154,15 @@ class FeaturesConfig(Strict):
     """Extraction of features."""
 
     batch_size: Count = 64
-    workers: Annotated[int, Field(ge=0)] = Field(
-        0, description="Processes that load images; 0 loads in the main process."
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Loader processes; 0 loads in the main process. Default: none on a CPU, with a GPU one per core up "
+        "to 8. They change no result.",
+    )
+    cache: bool = Field(
+        True,
+        description="Keep features by the content of images and texts in the user's cache folder, so that one more "
+        "photo encodes one photo. Not used in Slurm jobs.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(

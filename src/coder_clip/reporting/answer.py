@@ -63,7 +63,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer | None:
         return None
     off, texts, images = (
         results.rerank_off(dataset, model),
-        _has_texts(results, dataset),
+        results.has_texts(dataset),
         results.images(dataset),
     )
     shown = [m for m in SHOWN if m in methods and not (m == "coder_rerank" and off)][: None if texts else 1]
@@ -131,11 +131,6 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
     said = f"{labelled} {percent(a['mean'])} % [{percent(a['low'])}, {percent(a['high'])}]"
     verdict = {"better": "clearly better than", "worse": "clearly worse than", "": "not clearly other than"}
     return f"{said}, {verdict[clear(d)]} CLIP without any ({_points(d)} points)."
-
-
-def _has_texts(results: Results, dataset: str) -> bool:
-    kinds = ("attribute", "analogous", "synonym")
-    return any(c.get(k) for c in results.texts(dataset)["classes"] for k in kinds)
 
 
 def _said(results: Results, method: str) -> str:

@@ -20,6 +20,7 @@ from ..foundation.artifacts import (
     sha256,
 )
 from ..protocols import SETTINGS
+from ..texts.kinds import BESIDES_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,12 +226,16 @@ class Results:
         """Where no data set has shots."""
         return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
 
+    def has_texts(self, dataset: str) -> bool:
+        """Whether a class has a text besides its name that CODER reads."""
+        return any(c.get(kind) for c in self.texts(dataset)["classes"] for kind in BESIDES_NAME)
+
     @cached_property
     def names_alone(self) -> str:
         """Where no class has a text besides its name."""
-        more = ("attribute", "analogous", "synonym")
-        some = any(c.get(k) for d in self.datasets for c in self.texts(d)["classes"] for k in more)
-        return "" if some else "the classes have no texts besides their names"
+        return (
+            "" if any(map(self.has_texts, self.datasets)) else "the classes have no texts besides their names"
+        )
 
     @cached_property
     def kind(self) -> str:

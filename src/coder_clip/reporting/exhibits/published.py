@@ -41,6 +41,8 @@ def nothing(results: Results) -> str:
 def table(results: Results) -> Table:
     """Every number of the run that a published figure is of."""
     records = list(_compared(results))
+    targets = [r["within"] for r in records if r["compares"] == "target"]
+    within = f"{targets.count('yes')} of {len(targets)} published figures of the same images are within our interval."
     numbers = dict.fromkeys(("reproduced", "low", "high", "published", "difference"), float)
     return cells.table(
         results,
@@ -60,6 +62,7 @@ def table(results: Results) -> Table:
             (Column("Is a", numeric=False), cells.words("compares")),
             (Column("Published as; source", numeric=False, wide=True), _source),
         ],
+        notes=[within if targets else ""],
     )
 
 

@@ -239,6 +239,8 @@ class Client:
         """
         while (seconds := self._resume - time.monotonic()) > 0:
             await asyncio.sleep(seconds)
+        if self.stopped:  # an earlier try of this question was in flight then
+            raise openai.OpenAIError("the run is stopping")
         reserved = self.budget.most(len(request.content))
         async with self._room:
             await self._room.wait_for(lambda: self.budget.has_room(reserved))
@@ -342,10 +344,11 @@ class Client:
         alive = not (isinstance(error, openai.APIStatusError) and error.status_code in (429, 503))  # busy
         try:
             if alive:
-                await connection.with_options(max_retries=0).models.with_raw_response.list()
+                async with asyncio.timeout(self.generator.timeout):
+                    await connection.with_options(max_retries=0).models.with_raw_response.list()
         except openai.APIStatusError as answered:
             alive = answered.status_code < 500
-        except openai.OpenAIError:
+        except (openai.OpenAIError, TimeoutError):
             alive = False
         if alive:
             self._in_a_row = 0

@@ -9,8 +9,8 @@ min_version("9.27")
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/slurm.smk"
 include: "workflow/rules/tracking.smk"
+include: "workflow/rules/slurm.smk"
 include: "workflow/rules/stage.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/texts.smk"

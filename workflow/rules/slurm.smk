@@ -1,4 +1,5 @@
-# Allow one head per configuration; a run removes the locks that nobody holds any more (docs/slurm.md).
+# Allow one head per configuration; a run removes the locks that nobody holds any more (docs/slurm.md). It comes after
+# tracking.smk, so that the locks are gone before pulled files are adopted.
 from snakemake_executor_plugin_coder_clip import heads, reattach
 
 if workflow.is_main_process:

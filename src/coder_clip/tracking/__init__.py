@@ -34,8 +34,8 @@ def follow(workflow: Any, config: str) -> None:
     def run(*, executor_plugin: Any, **options: Any) -> None:
         from snakemake.executors.touch import Executor as Touch
 
-        looks = executor_plugin.common_settings.dryrun_exec
-        tracks = on and not looks and not issubclass(executor_plugin.executor, Touch)
+        looks = executor_plugin.common_settings.dryrun_exec or issubclass(executor_plugin.executor, Touch)
+        tracks = on and not looks
         if tracks:
             _adopt(config)
         try:

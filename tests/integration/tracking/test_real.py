@@ -352,25 +352,19 @@ def test_numbers_are_explained(clone: Project) -> None:
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
 
 
-def test_a_look_leaves_what_a_killed_head_left_on_a_cluster(clone: Project) -> None:
-    """Only a run takes over its jobs, and removes its locks."""
-    shutil.rmtree(clone / ".snakemake")
-    state, locks = clone / ".snakemake/coder-clip/slurm", clone / ".snakemake/locks"
-    for folder in (state, locks):
-        folder.mkdir(parents=True)
-    (state / "head.jsonl").write_text("half a line")
-    (locks / "0.output.lock").write_text("results/report.html\n")
-
-    def notes() -> list[Path]:
-        folders = (state.parent, locks, clone / ".snakemake/metadata")
-        return [p for folder in folders for p in folder.rglob("*") if p.is_file()]
-
-    before = notes()
-    clone.run("snakemake", "-n", *RUN)
+def test_pulled_files_are_adopted_after_a_killed_run_too(made: Project, tmp_path: Path) -> None:
+    """Its locks are in the way: a look leaves them, a run removes them first."""
+    clone = bare(made, tmp_path / "clone")
+    clone.run("dvc", "pull", "--quiet")
+    lock = clone / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/report.html\n")
+    clone.run("snakemake", "-n", *RUN, ok=False)
     clone.run("coder-clip", "status", "--no-remote")
-    assert notes() == before
+    assert lock.exists()
     said = clone.run("snakemake", *RUN).stdout
-    assert "An earlier run was killed; continuing where it was." in said
+    assert "An earlier run was killed" in said
+    assert "files are as recorded and need not be made again" in said
     assert "Nothing to be done" in said
 
 

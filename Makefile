@@ -1,5 +1,7 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
+# make first                                  first real numbers: config/first.yaml, which downloads what it needs
+# make reproduce FETCH=1                      with a download of what may be downloaded: weights, published data sets
 # make reproduce ONLY_PRESENT=1               without the published data sets that are not here (docs/paper.md)
 # make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
 # make install                                .venv alone, nothing is run
@@ -23,14 +25,17 @@ INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(B
 # The executor for Slurm, a distribution of its own.
 PLUGIN_FOLDER := packages/snakemake-executor-plugin-coder-clip
 PLUGIN := --editable ./$(PLUGIN_FOLDER)
-SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT),--config only_present='$(ONLY_PRESENT)')
+SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
-.PHONY: reproduce install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake stage $(SETTINGS))
 	@$(BIN)/snakemake $(SETTINGS)
 	@$(BIN)/coder-clip show --config $(CONFIG)
+
+first:
+	@$(MAKE) reproduce CONFIG=config/first.yaml
 
 pull push: remote
 	@$(BIN)/coder-clip $@ --config $(CONFIG)

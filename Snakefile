@@ -1,4 +1,4 @@
-# CODER from texts to report. Rules stand in workflow/rules, one file a phase, in the order of the paper.
+# CODER from texts to report. The rules are in workflow/rules, one file per phase, in the order of the paper.
 #
 #   snakemake --profile workflow/profiles/default                    everything
 #   snakemake --profile workflow/profiles/default adapter            up to one phase
@@ -12,6 +12,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/stage.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/texts.smk"
 include: "workflow/rules/image_features.smk"
 include: "workflow/rules/text_features.smk"
@@ -27,7 +28,7 @@ include: "workflow/rules/report.smk"
 onstart:
     reattach.before_jobs(workflow)
     tracking.on_start(workflow, CONFIG_FILE)
-    refuse_absent_images()
+    preflight()
 
 
 rule all:

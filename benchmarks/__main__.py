@@ -1,7 +1,7 @@
-"""python -m benchmarks: every benchmark, one after the other, into docs/performance.md.
+"""python -m benchmarks: run all benchmarks, one after the other, and write docs/performance.md.
 
-Each runs the published way of computing and this project's in one process and reports ratios. Run it on a machine
-that does nothing else: ratios are robust, seconds are not.
+Each runs the published computation and this project's in one process and reports ratios. Run it on an idle machine:
+ratios are robust, seconds are not.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def main() -> None:
         if only in (None, name):
             print(f"benchmarks/{name}.py …", file=sys.stderr)
             command = [sys.executable, str(HERE / f"{name}.py")]
-            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`\n\n{told.strip()}\n")
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`\n\n{output.strip()}\n")
     text = "\n".join(parts)
     if only:
         print(text)
         return
     head = (
         "# Performance\n\n"
-        "Written by `make benchmark`. Published: the published way of computing, written anew in benchmarks/, in the\n"
+        "Written by `make benchmark`. Published: the published computation, reimplemented in benchmarks/, in the\n"
         f"same run. Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average "
         f"{os.getloadavg()[2]:.1f} over 15 minutes (where other work ran too, seconds are too long).\n\n"
     )

@@ -1,9 +1,9 @@
-"""How often do the 95 % intervals over runs and images hold the truth? ``python -m benchmarks.coverage_of_intervals``
+"""Coverage of the 95 % intervals over runs and images: ``python -m benchmarks.coverage_of_intervals``
 
-Two methods on N images and S runs (a seed's shots, or a draw of random words). Images are hard or easy, runs lucky or
-not, and both change by how much the methods differ; an interval is meant for other runs and other images. Beside the
-intervals of this project: percentiles of a bootstrap over runs and images, which cannot know how far three runs vary.
-Prints a Markdown table.
+Simulates two methods on N images and S runs (a seed's shots, or a draw of random words). Images are hard or easy, runs
+lucky or not, and both change the difference of the methods; an interval is meant for other runs and other images. For
+comparison: percentiles of a bootstrap over runs and images, which cannot estimate the variation of three runs. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Runs = NDArray[np.float64]
 def simulated(
     seeds: int, images: int, of_seeds: float, of_images: float, rng: np.random.Generator
 ) -> tuple[Runs, Runs]:
-    """Accuracy after, and its change from before, of (S, N) results."""
+    """Results (S, N) of the new method, and their change from the old one."""
     chance = rng.random((seeds, images))
     hard = 1.5 + of_images * rng.standard_normal(images) + 0.3 * of_seeds * rng.standard_normal((seeds, 1))
     gain = 0.2 + 0.5 * of_images * rng.standard_normal(images) + of_seeds * rng.standard_normal((seeds, 1))
@@ -33,7 +33,7 @@ def simulated(
 
 
 def percentiles(runs: Runs, rng: np.random.Generator) -> tuple[float, float]:
-    """Bootstrap over runs and images together."""
+    """Interval by a bootstrap over runs and images together."""
     s, n = runs.shape
     means = [
         (rng.multinomial(s, np.full(s, 1 / s)) / s) @ runs @ (rng.multinomial(n, np.full(n, 1 / n)) / n)
@@ -51,7 +51,7 @@ def coverage(
     repeats: int = REPEATS,
     bootstrap: bool = False,
 ) -> list[float]:
-    """Share of intervals that hold the truth: of a difference and of an accuracy, then the same by the bootstrap."""
+    """Shares of intervals that hold the truth: for a difference and an accuracy, then the same by the bootstrap."""
     rng = np.random.default_rng(0)
     many = [simulated(400, 400, of_seeds, of_images, rng) for _ in range(40)]
     truth = [float(np.mean([pair[i].mean() for pair in many])) for i in (1, 0)]
@@ -66,7 +66,7 @@ def coverage(
 
 
 def main() -> None:
-    """Coverage of differences and accuracies, in percent."""
+    """Print the coverage for differences and accuracies, in percent."""
     print(
         "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: difference | accuracy |"
     )

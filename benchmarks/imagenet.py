@@ -1,11 +1,11 @@
-"""Does ImageNet fit on one node? The job `coder-clip adapter` at the size of ImageNet with 16 shots.
+"""Memory and time of the job `coder-clip adapter` at the size of ImageNet with 16 shots.
 
-16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50), synthetic features written as the
-phases before would write them, and the command run on them as Snakemake runs it: one seed, two CPU threads, the search
-of each method's authors, a process a method. Peak memory is the process's (goal: below 6 GB), seconds are its own
-(goal: minutes).
+16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50): synthetic features in the files
+of the earlier phases, and the command as Snakemake runs it, with one seed, two CPU threads, and the search of each
+method's authors, in one process per method. Memory is the process's peak (goal: below 6 GB); seconds are its own (goal:
+minutes).
 
-Prints a Markdown table, each row when it is known; writes JSON. A method that ends early is told, and the others run.
+Prints a Markdown table row by row; writes JSON. If a method fails, its status is reported and the others run.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOISE = 2.5  # of images: neither CLIP nor the shots are right alone
 
 
 def main() -> None:
-    """One run a method, or one of all together."""
+    """Run each method by itself, or all together."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, d: int) -> None:
-    """Artefacts of image_features and text_features: directions common to all, to a class, and an image's own."""
+    """Write image_features and text_features: a common direction, one per class, and one per image or text."""
     torch.manual_seed(0)
     centres = normalize(torch.randn(classes, d), dim=1)
     names = [f"class {i}" for i in range(classes)]
@@ -114,7 +114,7 @@ def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, 
 
 
 def features(labels: Tensor, centres: Tensor, noise: float) -> Tensor:
-    """(N, d) rows around a common direction and their class's centre."""
+    """Rows (N, d) around a common direction and their class's centre."""
     d = centres.shape[1]
     own = normalize(torch.randn(len(labels), d), dim=1)
     return torch.ones(d) / d**0.5 + 0.5 * centres[labels] + noise * own
@@ -138,11 +138,11 @@ def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss, ended]))"
     )
     start = time.perf_counter()
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", meter, *job], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
     wall = time.perf_counter() - start
-    cpu, peak, ended = json.loads(told.stdout.splitlines()[-1])
+    cpu, peak, ended = json.loads(output.stdout.splitlines()[-1])
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     row = {"method": method, "cpu_s": cpu, "wall_s": wall, "gb": peak * unit / 1e9, "ended": ended}
     if ended:

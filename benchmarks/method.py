@@ -1,6 +1,6 @@
-"""How fast is the method, and does it give the published answers?
+"""Speed and agreement of the method and the published computation.
 
-The published way of computing, written anew here, against coder_clip, in one run and on one CPU thread:
+The published computation, reimplemented here, and coder_clip's, in one run and on one CPU thread:
 
 (a) class scores of stage one              goal: at least 20 times as fast
 (b) one-to-one rerank                      goal: at least 50 times
@@ -8,8 +8,8 @@ The published way of computing, written anew here, against coder_clip, in one ru
 (d) search of alpha and beta               goal: at least 1000 times; the published 75,000 points are
                                            projected from a few that are measured
 
-Every row also says how far the answers differ. Random features with a common direction and class centres, as
-CLIP's have; speed hardly depends on their values. Prints a Markdown table, writes JSON.
+Every row also shows the largest difference. The features are random, with a common direction and class centres as
+CLIP's have; the speed hardly depends on their values. Prints a Markdown table; writes JSON.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ NOISE = 2.5  # of images in the search
 
 @dataclass(frozen=True)
 class Sizes:
-    """d: width; the rest by measurement."""
+    """Sizes of the problems. d: width; the others per measurement."""
 
     d: int = 512
     classes: int = 1000
-    mean_texts: int = 18  # a class; with one to three names and synonyms 20 texts a class
+    mean_texts: int = 18  # per class; with one to three names and synonyms, 20 texts per class
     images: int = 10_000
     group: int = 23  # classes of which each has texts against each: 22,000 ordered pairs
     pair_texts: int = 24  # eight texts in three templates
@@ -72,7 +72,7 @@ SMALL = Sizes(
 
 
 def main() -> None:
-    """Runs all four."""
+    """Run all four measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,7 +126,7 @@ def seconds(run: Callable[[], Any], repeats: int = 1) -> tuple[Any, float]:
 
 
 def row(what: str, slow: float, fast: float, goal: str, agreement: str, note: str = "") -> dict[str, Any]:
-    """A line of the table, with the bare numbers for the JSON."""
+    """A row of the table, with the plain numbers for the JSON."""
     return {
         "what": what,
         "published": f"{slow:.3g} s{note}",
@@ -240,7 +240,7 @@ def memory_row(what: str, slow: float, fast: float, goal: str, agreement: str = 
 
 
 class Published:
-    """Explicit CODERs of shots and images, kept in float64 and narrowed at every use, as published."""
+    """Explicit CODERs of shots and images, kept in float64 and converted at every use, as published."""
 
     def __init__(self, shots: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> None:
         self.texts = texts

@@ -1,11 +1,11 @@
-"""python -m benchmarks.mutations: break the method on purpose, one bug at a time, and see who notices.
+"""python -m benchmarks.mutations: break the method on purpose, one bug at a time, and check that it is noticed.
 
-Each bug of mutations.yaml goes into a copy of src/, never into the tree. It has to fail a unit test, and to move a
-number of the default out of its recorded 95 % interval; where no number can move, the list says why, and this is
-checked, too. First the same tests and phases run without a bug: all tests have to pass, and every number has to be
-the recorded one. The recorded run (`make reproduce`) has to be there: features are read from it and not made again.
+Each bug of mutations.yaml is applied to a copy of src/, never to the tree. It must fail a unit test, and move a number
+of the default out of its recorded 95 % interval; if no number can move, the list says why, and this is checked, too.
+First the same tests and phases run without a bug: all tests must pass, and every number must be the recorded one. This
+needs the recorded run (`make reproduce`), whose features are read.
 
-Exit status 1 where a bug survives, an excuse is wrong, or the run without a bug differs from the record.
+Exit status 1 if a bug survives, an explanation is wrong, or the run without a bug differs from the record.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Name = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One deliberate bug; mutations.yaml says what the fields mean."""
+    """One deliberate bug; mutations.yaml explains the fields."""
 
     name: str
     breaks: str
@@ -59,7 +59,7 @@ class Mutation:
     unmoved: str | None = None
 
     def apply(self, source: Path) -> None:
-        """Put the bug into a copy of the package. SystemExit unless ``old`` is there exactly once."""
+        """Apply the bug to a copy of the package. SystemExit unless ``old`` is there exactly once."""
         path = source / "coder_clip" / self.file
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if (count := text.count(self.old)) != 1:
@@ -84,13 +84,13 @@ class Number:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one bug did: the test that failed, and the number that moved most; None where nothing did."""
+    """Effect of one bug: the test that failed, and the number that moved most; None for nothing."""
 
     test: str | None
     moved: str | None
 
     def survives(self, m: Mutation) -> str | None:
-        """Why the bug counts as unnoticed; None where it does not."""
+        """Why the bug counts as unnoticed; None if it was noticed."""
         if self.test is None:
             return "no unit test fails"
         if self.moved is None and m.unmoved is None:
@@ -137,7 +137,7 @@ def _numbers(node: Any, name: Name) -> Iterator[tuple[Name, Number]]:
 
 
 def furthest(recorded: dict[Name, Number], now: dict[Name, Number]) -> str | None:
-    """The number that moved most of those that left their interval, with both values; None where none did.
+    """The number that moved most of those that left their interval, with both values; None if none did.
 
     A number of the main tables, where one of these did. An interval without a width (two methods that never differ)
     says nothing and does not count.
@@ -159,7 +159,7 @@ def furthest(recorded: dict[Name, Number], now: dict[Name, Number]) -> str | Non
 
 @dataclass(frozen=True)
 class Run:
-    """Where things are. config: the document of the configuration; results: of the recorded run."""
+    """Folders and configuration of a run. config: its document; results: folder of the recorded run."""
 
     config: dict[str, Any]
     results: Path
@@ -170,7 +170,7 @@ class Run:
         return Path(shutil.copytree(REPO / "src", self.scratch / name / "src", ignore=_compiled))
 
     def failing(self, source: Path, files: list[str]) -> str | None:
-        """Run unit tests on a copy of src/: the first that fails, None where all pass.
+        """Run unit tests on a copy of src/; return the first that fails, None if all pass.
 
         SystemExit where pytest ends without a verdict: a copy that cannot be imported proves nothing.
         """
@@ -186,7 +186,7 @@ class Run:
         return f"`{failed[1]}`"
 
     def measure(self, source: Path, phases: list[str]) -> dict[Name, Number] | str:
-        """Run phases with a copy of src/: the numbers, or the error that stopped the run."""
+        """Run phases with a copy of src/; return the numbers, or the error that stopped the run."""
         results = source.parent / "results"
         for folder in INPUTS:
             shutil.copytree(
@@ -200,7 +200,7 @@ class Run:
         return numbers(results)
 
     def _smaller(self, results: Path) -> dict[str, Any]:
-        """The configuration, without what a phase computes beside the numbers that count."""
+        """The configuration, without parts of phases that make no number of interest."""
         adapter = {**self.config.get("adapter", {}), "methods": METHODS}
         if shots := adapter.get("shots"):
             adapter["shots"] = sorted({min(shots), max(shots)})
@@ -225,7 +225,7 @@ def _compiled(_: str, names: list[str]) -> set[str]:
 
 
 def _numbers_of(folder: str, names: list[str]) -> set[str]:
-    """Documents of the recorded run that hold its numbers: not to be taken for new ones."""
+    """Documents of the recorded run that hold its numbers, and must not be mistaken for new ones."""
     return {n for n in names if n.endswith(".json") and f"{os.sep}zero_shot{os.sep}" in f"{folder}{os.sep}"}
 
 
@@ -238,7 +238,7 @@ def _python(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _measure(config_file: str, phases: list[str]) -> None:
-    """Run phases of all models and data sets: in a process of its own, with the copy of src/ beside the file."""
+    """Run phases of all models and data sets, in a separate process with the copy of src/ beside this file."""
     import coder_clip
     from coder_clip.pipeline.config import load_config
 
@@ -256,7 +256,7 @@ def _measure(config_file: str, phases: list[str]) -> None:
 
 
 def control(run: Run, todo: list[Mutation], pool: ThreadPoolExecutor) -> dict[Name, Number]:
-    """The recorded numbers, after tests and phases without a bug have passed and given the same."""
+    """The recorded numbers, after tests and phases without a bug have passed and reproduced them."""
     source = run.source("control")
     recorded = numbers(run.results)
     if missing := [name for name in (*INPUTS, *MEASURED) if not (run.results / name).is_dir()]:
@@ -279,7 +279,7 @@ def control(run: Run, todo: list[Mutation], pool: ThreadPoolExecutor) -> dict[Na
 
 
 def outcome(run: Run, m: Mutation, recorded: dict[Name, Number]) -> Outcome:
-    """Put a bug into a copy of src/; run its tests, then its phases."""
+    """Apply a bug to a copy of src/; run its tests, then its phases."""
     source = run.source(re.sub(r"\W+", "-", m.name))
     m.apply(source)
     test = run.failing(source, m.tests)
@@ -293,10 +293,10 @@ def page(found: dict[str, tuple[Mutation, Outcome]]) -> str:
     """The table of docs/mutations.md."""
     head = (
         "# A bug cannot hide\n\n"
-        "`python -m benchmarks.mutations --write` writes this page. Each line is one deliberate bug, alone in a copy\n"
-        "of the source (`benchmarks/mutations.yaml` has the edits). It has to fail a unit test and to move a number\n"
-        "of the embedded default out of its 95 % interval. The last column shows the number that moves most, in\n"
-        "points, with the interval of the recorded run, or says why no number can move. Without a bug the same\n"
+        "`python -m benchmarks.mutations --write` writes this page. Each line is one deliberate bug, applied alone\n"
+        "to a copy of the source (`benchmarks/mutations.yaml` has the edits). It must fail a unit test and move a\n"
+        "number of the embedded default out of its 95 % interval. The last column shows the number that moves most,\n"
+        "in points, with the interval of the recorded run, or says why no number can move. Without a bug the same\n"
         "tests pass and the same phases give the recorded numbers. Adapters: at the fewest and the most shots.\n\n"
         "| bug | what it does | unit test that fails | number that moves most |\n| --- | --- | --- | --- |\n"
     )

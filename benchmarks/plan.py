@@ -1,6 +1,6 @@
-"""How long does it take to plan the paper? `snakemake -n` on config/paper.yaml, nothing made, without images.
+"""Time to plan the paper: `snakemake -n` on config/paper.yaml, without results and images.
 
-ImageNet's folders are there: its class names come from open_clip, whose import takes almost as long as the plan.
+ImageNet's folders exist: its class names come from open_clip, whose import takes almost as long as the plan.
 Goal: below 10 seconds. Prints a Markdown table.
 """
 
@@ -21,14 +21,14 @@ COMMAND = ["-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", "conf
 
 
 def main() -> None:
-    """Median of some runs: wall-clock and CPU seconds."""
-    wall, cpu, told = [], [], ""
+    """Print the median wall-clock and CPU seconds of several runs."""
+    wall, cpu, output = [], [], ""
     root = Path(tempfile.mkdtemp())
     for split in ("train", "val"):
         (root / "imagenet" / split).mkdir(parents=True)
     for _ in range(REPEATS):
         start, before = time.perf_counter(), sum(os.times()[2:4])
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, *COMMAND],
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "CODER_CLIP_TRACKING": "off", "CODER_CLIP_DATA": str(root)},
@@ -39,7 +39,7 @@ def main() -> None:
         wall.append(time.perf_counter() - start)
         cpu.append(sum(os.times()[2:4]) - before)
     shutil.rmtree(root)
-    jobs = re.findall(r"^total +(\d+)$", told, flags=re.M)[-1]
+    jobs = re.findall(r"^total +(\d+)$", output, flags=re.M)[-1]
     print("| what | wall clock | CPU time | goal |\n| --- | ---: | ---: | ---: |")
     print(
         f"| plan of {jobs} jobs | {statistics.median(wall):.1f} s | {statistics.median(cpu):.1f} s | < 10 s |"

@@ -1,10 +1,10 @@
-"""The head node's work for all of the paper on a Slurm cluster: every model and data set, images in 8 shards.
+"""The head node's work for the whole paper on a Slurm cluster: all models and data sets, images in 8 shards.
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
 Starts the cluster of the tests (tests/integration/slurm/cluster.py), plans the paper without images and runs it with
-the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue, records. What a job runs
-is replaced: `precommand` of the profile becomes a process that makes the job's files and ends, commands of local
+the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue, records. Only the jobs
+are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and commands of local
 rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less than 1 GB and less than one core.
 """
 
@@ -57,7 +57,7 @@ LOCAL = "for f in {output}; do echo $f > $f; done"
 
 @dataclass
 class Head:
-    """What was seen of the head process and its children (sbatch, squeue), every half second."""
+    """Measurements of the head process and its children (sbatch, squeue), every half second."""
 
     planning: float = 0.0  # seconds to the first submission
     seconds: float = 0.0
@@ -68,7 +68,7 @@ class Head:
     _past: list[tuple[float, float]] = field(default_factory=list)
 
     def watch(self, process: subprocess.Popen[str], folder: Path) -> int:
-        """Until it ends: its status."""
+        """Measure until the process ends; return its status."""
         start = time.monotonic()
         head = psutil.Process(process.pid)
         while process.poll() is None:
@@ -97,7 +97,7 @@ class Head:
 
 
 def copy(folder: Path, config: str, shards: int) -> None:
-    """The repository as it is, with jobs that only make their files."""
+    """A copy of the repository whose jobs only make their files."""
     listed = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )

@@ -2,8 +2,8 @@
 
     python benchmarks/tracking.py [--outputs 5000]
 
-Prints a Markdown table of seconds, best of three, each a whole command: Snakemake's dry run, status, adopt with nothing
-to adopt, record after one change and after none, pull. Goals: adopt under 1 s where there is nothing to do, record
+Prints a Markdown table of seconds, best of three, each for a whole command: Snakemake's dry run, status, adopt with
+nothing to adopt, record after one change and after none, pull. Goals: adopt under 1 s if there is nothing to do, record
 under 15 s.
 """
 
@@ -81,7 +81,7 @@ def run(folder: Path, *command: str, tracking: bool = True) -> float:
 
 
 def make(folder: Path, outputs: int) -> None:
-    """The finished project, as if Snakemake had made it: 5,000 real jobs would measure the shell."""
+    """Write the finished project as if Snakemake had made it, because 5,000 real jobs would measure the shell."""
     for name, text in (
         ("Snakefile", SNAKEFILE),
         ("workflow/phases.yaml", PHASES),
@@ -110,7 +110,7 @@ def make(folder: Path, outputs: int) -> None:
 
 
 def note_all(folder: Path) -> None:
-    """What Snakemake and the ledger note when jobs have run."""
+    """Write the records of Snakemake and of the ledger as after finished jobs."""
     here = Path.cwd()
     os.chdir(folder)
     records, hashes, where = Records(), Hashes(), ledger.environment(here=True)

@@ -2,7 +2,7 @@
 
     logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)        A: affinity of images and shots
 
-The affinity needs no CODER and the search no loop over its 75,000 points; docs/method.md derives both. Any
+The affinity needs no explicit CODER and the search no loop over its 75,000 points; docs/method.md derives both. Any
 cache of shots with an affinity can be searched (Tip-Adapter has this form): :class:`CacheModel`.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .neighbors import gram, unit, wide
+from .neighbors import compute_dtype, gram, l2_normalize
 from .search.branch_and_bound import Round, SearchResult, Span, grid, search
 from .search.cache_model import CacheModel, cache_logits, checked_labels
 
@@ -24,8 +24,10 @@ __all__ = ["CacheModel", "CoderAdapter", "Round", "SearchResult", "Span", "cache
 
 @dataclass(frozen=True)
 class CoderAdapter:
-    """weights: (K, d), centred; labels: (K,) int64; n_classes: C; size: length of the longest weight before
-    it was centred. Made by :meth:`fit`."""
+    """A cache of few-shot images that compares CODERs. Made by :meth:`fit`.
+
+    weights: (K, d), centred; labels: (K,) int64; n_classes: C; size: length of the longest weight before centring.
+    """
 
     weights: Tensor
     labels: Tensor
@@ -34,24 +36,26 @@ class CoderAdapter:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
-        """cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, averaged before they are
-        made unit. labels: (K,); classes may have unequal or no shots. texts: (M, d) name, attribute and
-        analogous texts, unit or not.
+        """Build the cache from shots; nothing is trained.
+
+        cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, averaged before they are
+        scaled to length 1. labels: (K,); classes may have unequal or no shots. texts: (M, d) name, attribute
+        and analogous texts, unit or not.
 
             W = G·Y / ‖T·Y‖, minus its mean column        G = TᵀT, Y unit keys as columns
 
-        x·W is the cosine of CODER(x) and each key's CODER, up to a positive factor and a shift a row; the
-        min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError where shapes or
-        labels do not fit, or for NaN or infinity.
+        x·W is the cosine of CODER(x) and each key's CODER, up to a positive factor and a shift per row; the
+        min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError if shapes or labels
+        do not fit, or for NaN or infinity.
         """
-        dtype = wide(cache, texts)
-        # the views one by one: a half-precision cache need not be widened at once
+        dtype = compute_dtype(cache, texts)
+        # view by view, so that a half-precision cache is not converted to float64 at once
         keys = sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
         assert isinstance(keys, Tensor)
-        texts = unit(texts, "text features")
-        keys = unit(keys, "shot features", texts.shape[1])
+        texts = l2_normalize(texts, "text features")
+        keys = l2_normalize(keys, "shot features", texts.shape[1])
         if not len(keys):
-            raise UserError("no shot: an adapter needs at least one")
+            raise UserError("no shot; an adapter needs at least one")
         labels = checked_labels(labels, len(keys), n_classes, "shot labels")
         product = keys @ gram(texts).to(keys.device)
         squares = (product * keys).sum(dim=1, keepdim=True)  # yᵀGy = ‖T y‖²
@@ -61,18 +65,18 @@ class CoderAdapter:
         return cls(weights.to(dtype), labels, n_classes, float(product.norm(dim=1).max()))
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of CODERs of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1].
+        """Cosine of the CODERs of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1].
 
-        Float32, or float64 where features are. A constant row (one shot, equal shots) becomes ones.
+        Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes ones.
         """
-        dtype, weights = wide(x, self.weights), self.weights.double()
-        cosine = unit(x, width=self.weights.shape[1]) @ weights.T
+        dtype, weights = compute_dtype(x, self.weights), self.weights.double()
+        cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
-        # What rounding can make of a constant row: of the product, and of centring equal weights.
+        # Largest range that rounding can give a constant row: in the product, and in centring equal weights.
         rounding = 8 * torch.finfo(self.weights.dtype).eps * float(weights.norm(dim=1).max())
         constant = high - low <= rounding + 1e-12 * self.size
         return torch.where(constant, 1.0, cosine.sub_(low).div_(high - low)).to(dtype)
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """x (N, d), clip_logits (N, C) -> (N, C) float64; see :func:`cache_logits`."""
+        """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64; see :func:`cache_logits`."""
         return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)

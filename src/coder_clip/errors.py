@@ -1,4 +1,4 @@
-"""Errors that speak to the person: what is wrong, where, what to do; one line, no traceback."""
+"""Messages for people: what is wrong, where, what to do; one line, no traceback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Bad input or surroundings. The command line prints its message as one line and exits with 1."""
+    """Bad input or environment. The command line prints its message as one line and exits with 1."""
 
 
 def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
-    """``" (did you mean 'x'?)"`` for the nearest known word; else the list of all known words, or nothing."""
+    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the list of all known words."""
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
@@ -21,7 +21,7 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
 
 
 def one_line(text: object, at_most: int | None = 200) -> str:
-    """Text, or an error's message, for one line: line breaks and control characters gone, cut with "…" where longer."""
+    """Shorten a text or an error's message to one line, without control characters; cut with "…" if too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     if not line and isinstance(text, BaseException):
         line = type(text).__name__

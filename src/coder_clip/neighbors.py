@@ -2,8 +2,8 @@
 
     CODER(x) = (x·t_1, …, x·t_M)        x image (d,), t texts (d,), all unit
 
-Nothing here but :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of
-CODERs have exact forms that hold C or at most d numbers an image (docs/method.md).
+Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs have exact
+forms with C or at most d numbers per image (docs/method.md).
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
 from .texts.kinds import MAX_KINDS as MAX_KINDS
 from .texts.kinds import MEAN_KINDS as MEAN_KINDS
 
-CHUNK = 2**19  # numbers in a block of scores: stays in cache, and bounds memory at any N
-GRAM_ROWS = 4096  # texts widened to float64 at a time
+CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds memory at any N
+GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
-def wide(*features: Tensor) -> torch.dtype:
-    """What the features hold: float64 where one of them does, else float32 (also for halves).
+def compute_dtype(*features: Tensor) -> torch.dtype:
+    """The type to compute in: float64 if any of the features is, else float32 (also for float16 and bfloat16).
 
-    UserError for what is no tensor; everything that takes features asks here first.
+    UserError for anything but torch tensors. Every function that takes features calls this first.
     """
     for f in features:
         if not isinstance(f, Tensor):
             kind = type(f).__name__
-            how = " (torch.from_numpy makes one of it)" if kind == "ndarray" else ""
-            raise UserError(f"features are torch tensors here, not {kind}{how}")
+            how = "; convert the array with torch.from_numpy" if kind == "ndarray" else ""
+            raise UserError(f"features must be torch tensors, not {kind}{how}")
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
-def unit(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
-    """Rows scaled to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
+def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
+    """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
-    What is not float64 holds no more than PLACES binary places of a row's length, and keeps these: inner products of
-    such rows are exact, so that equal ones tie and no processor sees another (exact.py). UserError where the shape
-    is not (N, d) with d = ``width``, or a row holds NaN or infinity; ``what`` says what they are.
+    Unless the input is float64, results are rounded to PLACES binary places of a row's length. Inner products of such
+    rows are exact, so that equal ones tie and all processors agree (exact.py). ``what`` names the features in
+    messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity.
     """
-    dtype = wide(features)
+    dtype = compute_dtype(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
@@ -63,22 +63,22 @@ def unit(features: Tensor, what: str = "image features", width: int | None = Non
 
 
 def gram(texts: Tensor) -> Tensor:
-    """TᵀT of texts (M, d) -> (d, d) float64 on the CPU, without widening all texts at once."""
-    found = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
+    """TᵀT of texts (M, d) -> (d, d) float64 on the CPU, without converting all texts to float64 at once."""
+    matrix = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
     for block in torch.split(texts, GRAM_ROWS):
         channels = block.cpu().T
-        found += inner(channels, channels)
-    return found
+        matrix += inner(channels, channels)
+    return matrix
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r: the largest pivot first.
+    """Factor F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r; largest pivot first.
 
-    Step by step, because eigenvectors, and LAPACK's Cholesky, hang on the order of its sums. It ends where what is
-    left is rounding: fewer texts than d, or duplicates, make a Gram matrix singular.
+    Computed step by step, because the last bits of LAPACK's Cholesky and of eigenvectors depend on the order of
+    its sums. It stops when only rounding is left: fewer texts than d, or duplicates, make a Gram matrix singular.
     """
     left = matrix.diagonal().clone()
-    least = float(left.max()) * len(left) * 2.0 ** (1 - LOW)  # what the products below `matrix` leave out
+    least = float(left.max()) * len(left) * 2.0 ** (1 - LOW)  # precision of the products that made `matrix`
     columns: list[Tensor] = []
     while len(columns) < len(left) and float(left.max()) > least:
         pivot = int(left.argmax())
@@ -88,54 +88,58 @@ def cholesky(matrix: Tensor) -> Tensor:
             column = column - total((before * before[:, pivot, None]).T)
         column = column / sqrt(left[pivot])
         left = left - column * column
-        left[pivot] = -torch.inf  # not again, whatever rounding left
+        left[pivot] = -torch.inf  # never again, whatever rounding left
         columns.append(column)
     return torch.stack(columns, dim=1) if columns else matrix.new_zeros(len(left), 0)
 
 
 class TextNeighbors:
-    """The texts of C classes, and what images are to them. Texts and images are scaled to length 1 inside.
+    """The texts of C classes: class scores and CODERs of images.
 
-    Floats of any width are taken; all is computed in float64.
+    Texts and images may have any length and float type; they are scaled to length 1 and computed in float64.
     """
 
     def __init__(self, mean_texts: Sequence[Tensor], max_texts: Sequence[Tensor]) -> None:
-        """mean_texts: C tensors (a_c, d), attribute and analogous texts, a_c may be 0.
+        """Take the text features of each class.
+
+        mean_texts: C tensors (a_c, d), attribute and analogous texts, a_c may be 0.
         max_texts: C tensors (b_c, d), name and synonym texts, b_c at least 1.
 
         UserError for a class without a name, NaN or infinity, or widths that differ.
         """
         if len(mean_texts) != len(max_texts):
-            raise UserError(f"{len(mean_texts)} classes with mean texts, but {len(max_texts)} with names")
+            raise UserError(
+                f"mean_texts is for {len(mean_texts)} classes and max_texts for {len(max_texts)}; "
+                "give one entry per class"
+            )
         if not max_texts:
-            raise UserError("no class: texts for at least one are needed")
-        precision = wide(*max_texts, *mean_texts)
+            raise UserError("max_texts is empty; give the name texts of at least one class")
+        precision = compute_dtype(*max_texts, *mean_texts)
         for c, names in enumerate(max_texts):
             if not names.numel():
-                raise UserError(f"class {c} has no name: every class needs at least one name text")
+                raise UserError(f"class {c} has no name; give at least one name text per class")
         width = max_texts[0].shape[-1]
-        blocks: list[Tensor] = []
-        owners: list[int] = []
-        mean_rows: list[bool] = []
-        for c in range(len(max_texts)):
-            for of_class, averaged in ((mean_texts[c], True), (max_texts[c], False)):
-                if of_class.numel():
-                    if of_class.ndim != 2 or of_class.shape[1] != width:
-                        raise UserError(
-                            f"texts of class {c}: shape {tuple(of_class.shape)} where (n, {width}) is needed"
-                        )
-                    blocks.append(of_class)
-                    owners += [c] * len(of_class)
-                    mean_rows += [averaged] * len(of_class)
-        raw = torch.cat([b.to(precision) for b in blocks])
-        owner = torch.tensor(owners, device=raw.device)
-        is_mean = torch.tensor(mean_rows, device=raw.device)
+        blocks = [  # class by class, mean texts before names
+            (c, averaged, block)
+            for c, of_class in enumerate(zip(mean_texts, max_texts, strict=True))
+            for averaged, block in zip((True, False), of_class, strict=True)
+            if block.numel()
+        ]
+        for c, _, block in blocks:
+            if block.ndim != 2 or block.shape[1] != width:
+                raise UserError(
+                    f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
+                )
+        raw = torch.cat([block.to(precision) for _, _, block in blocks])
+        sizes = torch.tensor([len(block) for _, _, block in blocks], device=raw.device)
+        owner = torch.tensor([c for c, _, _ in blocks], device=raw.device).repeat_interleave(sizes)
+        is_mean = torch.tensor([m for _, m, _ in blocks], device=raw.device).repeat_interleave(sizes)
         finite = raw.isfinite().all(dim=1)
         if not finite.all():
             raise UserError(
                 f"texts of class {int(owner[~finite][0])}: NaN or infinity; extract the text features again"
             )
-        texts = unit(raw, "text features")
+        texts = l2_normalize(raw, "text features")
         sums = texts.new_zeros(len(max_texts), texts.shape[1], dtype=torch.float64)
         sums.index_add_(0, owner[is_mean], texts[is_mean].double())
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
@@ -143,10 +147,10 @@ class TextNeighbors:
         self._set(sums, counts, texts[~is_mean], owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
-        """sums (C, d), counts (C,) of the mean texts; names (S, d) by class, owner (S,) the class of each."""
+        """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner (S,) their class."""
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
-        # The j-th name of every class is one block of columns. With the classes of many names first, block j
-        # belongs to the first classes: a running maximum over slices, without gathering.
+        # The j-th names of all classes form one block of columns. With the classes of most names first, block j
+        # belongs to the first classes, so that the maximum runs over slices, without gathering.
         many = torch.bincount(owner, minlength=len(counts))
         order = torch.argsort(many, descending=True, stable=True)
         first = torch.cumsum(many, 0) - many
@@ -168,10 +172,11 @@ class TextNeighbors:
 
             score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
-        x: (N, d) -> (N, C); the unit is 100 × cosine (paper, heuristic classifier). The sum of cosines is the
-        cosine with the sum, one column a class. UserError for NaN, infinity or another d.
+        x: (N, d) -> (N, C), in units of 100 × cosine (paper, heuristic classifier). The sum of cosines is the
+        inner product with the sum of the texts, so that one column per class is enough. UserError for NaN,
+        infinity or another d.
         """
-        x = unit(x, width=self.width)
+        x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
@@ -185,16 +190,16 @@ class TextNeighbors:
         return scores
 
     def encode(self, x: Tensor) -> Tensor:
-        """The explicit CODER: (N, d) -> (N, M) cosines, in the order class by class, mean texts before names.
+        """The explicit CODER: (N, d) -> (N, M) cosines, class by class, mean texts before names.
 
         For looking at single texts; everything else has a compact form. UserError after :meth:`from_state`,
         because the compact form does not hold the texts.
         """
         if self._texts is None:
             raise UserError(
-                "the compact CODER holds no single texts; build TextNeighbors from the text features"
+                "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return inner(unit(x, width=self.width), self._texts)
+        return inner(l2_normalize(x, width=self.width), self._texts)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -210,15 +215,15 @@ class TextNeighbors:
     def compact(self, x: Tensor) -> Tensor:
         """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as :meth:`encode`.
 
-        For k-NN, retrieval, t-SNE: an isometry of CODER space, not an approximation. UserError as in
+        For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError as in
         :meth:`class_scores`.
         """
-        return inner(unit(x, width=self.width), self.factor.to(x.device).T)
+        return inner(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.
 
-        mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64, the class of
+        mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64: the class of
         each name or synonym; gram (d, d) and factor (d, r) float64.
         """
         tensors = {
@@ -233,7 +238,10 @@ class TextNeighbors:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """What :meth:`state` gave: the same scores and compact features to the bit, but no :meth:`encode`."""
+        """Restore from :meth:`state`: the same scores and compact features to the bit, but no :meth:`encode`.
+
+        UserError if a tensor is missing.
+        """
         missing = {"mean_sums", "mean_counts", "max_texts", "max_class", "gram", "factor"} - set(state)
         if missing:
             raise UserError(f"not a compact CODER: '{min(missing)}' is missing; make the artefact again")

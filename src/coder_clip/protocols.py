@@ -1,26 +1,25 @@
-"""The three settings reported side by side, what each bug and leak does alone, and the constants the authors published.
+"""The settings that are reported side by side, every difference between them, and the constants the authors published.
 
-``as_published`` keeps the bugs and the selection of the published code, ``corrected`` mends the bugs and
-keeps the selection, ``clean`` also chooses nothing on test data. Where they differ, and why, stands here and
-nowhere else.
+``as_published`` keeps the bugs and the selection of the published code, ``corrected`` fixes the bugs and keeps the
+selection, ``clean`` also chooses nothing on test data. DIFFERENCES is the one list of how they differ, and why.
 
-Mended in every setting, because the published code cannot run otherwise or its own runs do not meet them: the
-rerank that does nothing in float32 (the published runs are in half precision), crashes on a single image or
-fewer than five classes, caches of another backbone, and the text generator's retries (texts come from files).
+Fixed in every setting, because the published code cannot run with them or its own runs do not meet them: the rerank
+that does nothing in float32 (the published runs are in half precision), crashes on a single image or fewer than five
+classes, caches of another backbone, and the text generator's retries (texts come from files).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run the method; REASONS says why each field exists.
+    """One way to run the method; DIFFERENCES explains the fields.
 
     A published gate that reads labels changes the reported count of reranked images, not accuracy: the new
-    pick is one of the same top five.
+    prediction is one of the same top five.
     """
 
     name: str
@@ -28,103 +27,123 @@ class Setting:
     underscores_in_names_only: bool
     class_names_as_published: bool
     one_to_one_as_published: bool
+    reranks: bool
     gate_reads_labels: bool
     rerank_threshold: Literal["published", "validation", "test"]
     adapter_selection: Literal["best_of_two_on_test", "validation", "test"]
-    reranks: bool = True
 
     @property
     def published_texts(self) -> bool:
-        """Whether stage one's texts are as published."""
+        """True if stage one's texts are as published."""
         return not self.synonyms_reach_clip or self.underscores_in_names_only or self.class_names_as_published
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One field of `Setting` (name): its value in each setting, and why it differs.
+
+    values: in as_published, corrected, clean. flaws: one bug or leak each, by name: its title, and the value that puts
+    it into ``clean``. leak: test data decide something; otherwise it is a bug.
+    """
+
+    name: str
+    reason: str
+    values: tuple[Any, Any, Any]
+    flaws: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    leak: bool = False
+
+
+DIFFERENCES = (
+    Difference(
+        "synonyms_reach_clip",
+        "The published code passes the synonym as the class name while the template reads another argument, so every "
+        "synonym becomes the name template with the class 'None'.",
+        (False, True, True),
+        {"synonyms": ("synonyms reach CLIP as “None”", False)},
+    ),
+    Difference(
+        "underscores_in_names_only",
+        "The published code turns underscores into spaces in name texts only; attribute and analogous texts keep them.",
+        (True, False, False),
+        {"underscores": ("underscores stay in attribute and analogous texts", True)},
+    ),
+    Difference(
+        "class_names_as_published",
+        "The authors' texts name some classes differently from their prompts and from everyone else: three of "
+        "Caltech-101 (“Leopards”), all of Stanford Cars (the year last).",
+        (True, False, False),
+        {"class_names": ("class names of the authors' lists", True)},
+    ),
+    Difference(
+        "one_to_one_as_published",
+        "The published one-to-one texts keep underscores and the authors' class names, and DTD's templates lack a "
+        "comma: three instead of four, the first two glued together.",
+        (True, False, False),
+        {"one_to_one": ("one-to-one texts keep underscores; DTD's miss a comma", True)},
+    ),
+    Difference(
+        "reranks",
+        "In float32 the published rerank changes nothing: an error is caught and every comparison counts 0. The "
+        "published runs are in half precision, so every setting reranks.",
+        (True, True, True),
+        {"no_rerank": ("the rerank does nothing (in float32)", False)},
+    ),
+    Difference(
+        "gate_reads_labels",
+        "The published gate also requires the true label among the top five. Accuracy is the same, but the count of "
+        "reranked images is not, and unlabelled images cannot be predicted.",
+        (True, False, False),
+        {"gate_reads_labels": ("the rerank's gate reads labels", True)},
+        leak=True,
+    ),
+    Difference(
+        "rerank_threshold",
+        "The published thresholds are fixed per data set, with no validation split to choose them on; 'validation' "
+        "chooses on the validation split (a data set without one keeps 0.1).",
+        ("published", "published", "validation"),
+        {
+            "published_threshold": ("threshold as published", "published"),
+            "test_threshold": ("threshold chosen on the test split", "test"),
+        },
+        leak=True,
+    ),
+    Difference(
+        "adapter_selection",
+        "The published few-shot number is the better of two test accuracies, with the initial and with the searched "
+        "hyper-parameters; 'validation' takes the pair searched on the validation split and reads the test split once.",
+        ("best_of_two_on_test", "best_of_two_on_test", "validation"),
+        {
+            "best_of_two": ("better of two test accuracies", "best_of_two_on_test"),
+            "test_search": ("α and β searched on the test split", "test"),
+        },
+        leak=True,
+    ),
+)
+
 SETTINGS = {
-    setting.name: setting
-    for setting in (
-        Setting(
-            name="as_published",
-            synonyms_reach_clip=False,
-            underscores_in_names_only=True,
-            class_names_as_published=True,
-            one_to_one_as_published=True,
-            gate_reads_labels=True,
-            rerank_threshold="published",
-            adapter_selection="best_of_two_on_test",
-        ),
-        Setting(
-            name="corrected",
-            synonyms_reach_clip=True,
-            underscores_in_names_only=False,
-            class_names_as_published=False,
-            one_to_one_as_published=False,
-            gate_reads_labels=False,
-            rerank_threshold="published",
-            adapter_selection="best_of_two_on_test",
-        ),
-        Setting(
-            name="clean",
-            synonyms_reach_clip=True,
-            underscores_in_names_only=False,
-            class_names_as_published=False,
-            one_to_one_as_published=False,
-            gate_reads_labels=False,
-            rerank_threshold="validation",
-            adapter_selection="validation",
-        ),
-    )
+    name: Setting(name, **{difference.name: difference.values[i] for difference in DIFFERENCES})
+    for i, name in enumerate(("as_published", "corrected", "clean"))
 }
 
-REASONS = {
-    "synonyms_reach_clip": "The published code passes the synonym as the class name while the template reads "
-    "another argument, so every synonym becomes the name template with the class 'None'.",
-    "underscores_in_names_only": "The published code turns underscores into spaces in name texts only; "
-    "attribute and analogous texts keep them.",
-    "class_names_as_published": "The authors' texts call some classes otherwise than their prompts and everybody "
-    "else do: three of Caltech-101 (“Leopards”), all of Stanford Cars (the year last).",
-    "one_to_one_as_published": "The published one-to-one texts keep underscores and the authors' class names, and "
-    "DTD's templates lack a comma: three instead of four, the first two glued together.",
-    "gate_reads_labels": "The published gate also asks that the true label is among the top five. Accuracy "
-    "is the same, but the count of reranked images is not, and unlabelled images cannot be predicted.",
-    "rerank_threshold": "The published thresholds are fixed per data set with no validation split to choose "
-    "them on; 'validation' chooses on the validation split (a data set without one keeps 0.1).",
-    "adapter_selection": "The published few-shot number is the better of two test accuracies, with the "
-    "initial and with the searched hyper-parameters; 'validation' takes the pair searched on the validation "
-    "split and looks at the test split once.",
-    "reranks": "In float32 the published rerank changes nothing: an error is caught and every comparison counts 0. "
-    "The published runs are in half precision, so every setting reranks.",
-}
+REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; else a bug."""
+    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; otherwise it is a bug."""
 
     title: str
     leak: bool
     setting: Setting
 
 
-def _flaw(title: str, leak: bool = False, **changed: Any) -> Flaw:
-    return Flaw(title, leak, replace(SETTINGS["clean"], name=title, **changed))
-
-
 FLAWS = {
-    "synonyms": _flaw("synonyms reach CLIP as “None”", synonyms_reach_clip=False),
-    "underscores": _flaw("underscores stay in attribute and analogous texts", underscores_in_names_only=True),
-    "class_names": _flaw("class names of the authors' lists", class_names_as_published=True),
-    "one_to_one": _flaw(
-        "one-to-one texts keep underscores; DTD's miss a comma", one_to_one_as_published=True
-    ),
-    "no_rerank": _flaw("the rerank does nothing (in float32)", reranks=False),
-    "gate_reads_labels": _flaw("the rerank's gate reads labels", True, gate_reads_labels=True),
-    "published_threshold": _flaw("threshold as published", True, rerank_threshold="published"),
-    "test_threshold": _flaw("threshold chosen on the test split", True, rerank_threshold="test"),
-    "best_of_two": _flaw("better of two test accuracies", True, adapter_selection="best_of_two_on_test"),
-    "test_search": _flaw("α and β searched on the test split", True, adapter_selection="test"),
+    key: Flaw(title, d.leak, replace(SETTINGS["clean"], name=title, **{d.name: value}))
+    for d in DIFFERENCES
+    for key, (title, value) in d.flaws.items()
 }
 
-SYNONYM_AS_PUBLISHED = "None"  # what the name template is filled with instead of a synonym
+SYNONYM_AS_PUBLISHED = "None"  # fills the name template in the place of a synonym
 
 # utils.py of YCaigogogo/CVPR24-CODER, get_thres
 PUBLISHED_THRESHOLDS = {
@@ -139,7 +158,7 @@ PUBLISHED_THRESHOLDS = {
     "oxford_pets": 0.1,
 }
 
-# configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta). They look tuned.
+# configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta), which look tuned.
 PUBLISHED_INITIAL = {
     "caltech101": (100.0, 24.76),
     "dtd": (2.57, 30.18),
@@ -154,6 +173,6 @@ PUBLISHED_INITIAL = {
     "ucf101": (2.0, 49.51),
 }
 
-# For a data set the authors did not publish values for. Ours, untuned: both terms as they are.
+# For data sets without published values: our choice, untuned; α and β of 1 leave both terms as they are.
 DEFAULT_THRESHOLD = 0.1
 DEFAULT_INITIAL = (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Stage two: where stage one hesitates, its top classes are compared pair by pair.
+"""Stage two: compare the top classes of uncertain images pair by pair.
 
 Paper: one-to-one classifier. docs/method.md derives the form used here.
 """
@@ -15,45 +15,46 @@ from torch import Tensor
 
 from .errors import UserError
 from .foundation.exact import total
-from .neighbors import unit, wide
+from .neighbors import compute_dtype, l2_normalize
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
 
 CHUNK = 2**20  # numbers of gathered differences at a time
-PAIRS = 4096  # text blocks averaged at a time: the texts of all pairs need not fit in memory twice
+PAIRS = 4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
 
 
 class OneToOne:
-    """What tells one class from another, kept as one difference of means an unordered pair.
+    """One-to-one texts, which tell one class from another: one difference of means per unordered pair.
 
         D(a, b) = mean O(a, b) − mean O(b, a)        antisymmetric, so x·D(b, a) = −x·D(a, b)
 
     A pair that is missing, or given in one order only, counts 0: half a difference would be a similarity,
-    which prefers whatever class has a text (the published code does the same).
+    which favours whatever class has a text (the published code does the same).
     """
 
     def __init__(self, texts: Mapping[tuple[int, int], Tensor], n_classes: int) -> None:
-        """texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
+        """Average the texts of each pair.
 
-        Warns where texts are given and no pair has both sides: stage two then changes nothing.
+        texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
+        Warns if there are texts, but no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
         """
-        wide(*texts.values())  # tensors all
+        compute_dtype(*texts.values())  # all must be tensors
         for a, b in texts:
             if not (0 <= a < n_classes and 0 <= b < n_classes):
                 raise UserError(f"one-to-one pair ({a}, {b}): classes are 0 to {n_classes - 1}")
             if a == b:
-                raise UserError(f"one-to-one pair ({a}, {b}): a class cannot be told from itself")
+                raise UserError(f"one-to-one pair ({a}, {b}): the two classes must differ")
         present = {pair for pair, features in texts.items() if features.numel()}
         pairs = sorted((a, b) for a, b in present if a < b and (b, a) in present)
         self.n_classes = n_classes
         self.one_sided = sorted((a, b) for a, b in present if (b, a) not in present)
         if present and not pairs:
             log.warning(
-                "one-to-one texts for (%d, %d) and none for (%d, %d): no pair has both sides, and the rerank "
-                "changes nothing",
+                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so the rerank "
+                "changes nothing; add texts for the other side",
                 *(*self.one_sided[0], *self.one_sided[0][::-1]),
             )
         parts, width = [], None
@@ -62,28 +63,28 @@ class OneToOne:
             width = width or texts[some[0]].shape[-1]
             means = _means([texts[p] for p in some] + [texts[p[::-1]] for p in some], width, some)
             parts.append(means[: len(some)] - means[len(some) :])
-        dtype = wide(*(texts[p] for p in pairs))
+        dtype = compute_dtype(*(texts[p] for p in pairs))
         self._set(
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
             torch.cat(parts).to(dtype) if parts else torch.zeros(0, 0, dtype=dtype),
         )
 
     def _set(self, pairs: Tensor, differences: Tensor) -> None:
-        """pairs: (P, 2) sorted, a < b; differences: (P, d), D(a, b)."""
+        """Keep pairs (P, 2), sorted, a < b, and differences (P, d), D(a, b)."""
         self.pairs, self.differences = pairs, differences
         self._keys = (pairs[:, 0] * self.n_classes + pairs[:, 1]).to(differences.device)
 
     def __len__(self) -> int:
-        """How many unordered pairs have both sides."""
+        """Number of unordered pairs with texts on both sides."""
         return len(self.pairs)
 
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
-        """v of every candidate: x (n, d) unit, classes (n, k) -> (n, k), in cosines.
+        """v of each candidate: x (n, d) unit, classes (n, k) -> (n, k), in cosines.
 
-        v(a) = mean over the other candidates b of x·D(a, b), a missing pair counts 0. 0 where k is 1.
+        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1.
         """
         n, k = classes.shape
-        values = torch.zeros(n, k, dtype=wide(x, self.differences), device=x.device)
+        values = torch.zeros(n, k, dtype=compute_dtype(x, self.differences), device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
@@ -102,7 +103,7 @@ class OneToOne:
         return values
 
     def state(self) -> dict[str, Tensor]:
-        """pairs (P, 2) int64, differences (P, d), n_classes (1,) int64, as CPU tensors for safetensors."""
+        """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,) int64."""
         return {
             "pairs": self.pairs.cpu().contiguous(),
             "differences": self.differences.cpu().contiguous(),
@@ -111,7 +112,7 @@ class OneToOne:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """What :meth:`state` gave; ``one_sided`` is not kept."""
+        """Restore from :meth:`state`, which does not keep ``one_sided``. UserError if a tensor is missing."""
         missing = {"pairs", "differences", "n_classes"} - set(state)
         if missing:
             raise UserError(f"not one-to-one differences: '{min(missing)}' is missing; make them again")
@@ -122,11 +123,11 @@ class OneToOne:
 
 
 class Reranked(NamedTuple):
-    """Both stages' picks for N images, so that any threshold is a comparison.
+    """Predictions of both stages for N images; a threshold only decides which of the two counts.
 
     stage_one, stage_two: (N,) int64; gap: (N,) softmax top-1 minus top-2 of stage one; classes, values:
-    (N, k) the candidates in the order of stage one and their v. Where the gap is not below the ``below``
-    of :func:`rerank_scores`, stage_two is stage one's pick and values are 0.
+    (N, k) the candidates in the order of stage one and their v. If the gap is not below the ``below``
+    of :func:`rerank_scores`, stage_two is the prediction of stage one and values are 0.
     """
 
     stage_one: Tensor
@@ -136,56 +137,55 @@ class Reranked(NamedTuple):
     values: Tensor
 
     def predictions(self, threshold: float) -> Tensor:
-        """(N,) picks with the gate at ``threshold``: stage two strictly below it, else stage one."""
+        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it, else stage one."""
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 
 def rerank_scores(
     x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5, below: float = math.inf
 ) -> Reranked:
-    """Both stages for every image whose gap is below ``below``: one pass serves a whole threshold sweep.
+    """Predict with both stages each image whose gap is below ``below``; one pass serves a whole threshold sweep.
 
     x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not fit.
     """
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    x = unit(x, width=o.differences.shape[1] if len(o) else None)
+    x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
     best, classes = best_classes(scores, top_k)
     gaps = softmax_gap(scores, best)
-    values = torch.zeros(classes.shape, dtype=wide(x, o.differences), device=x.device)
+    values = torch.zeros(classes.shape, dtype=compute_dtype(x, o.differences), device=x.device)
     near = gaps < below
     values[near] = o.compare(x[near], classes[near])
-    # the first of several maxima is the one that stage one ranks higher
+    # argmax takes the first of several maxima, which is the one that stage one ranks higher
     stage_two = classes.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(1)
     return Reranked(classes[:, 0], stage_two, gaps, classes, values)
 
 
-def oracle(both: Reranked, looked_at: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image would be right with a second stage that never errs: (N,) bool; an upper bound.
+def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
+    """Images that would be right with a second stage that never errs, (N,) bool: an upper bound.
 
-    An image that is looked at is right where its label is among the candidates, another one where stage one is.
-    The one place where labels (N,) are read: nothing is predicted with it. looked_at: (N,) bool.
+    A reranked image is right if its label is among the candidates, any other if stage one is right.
+    reranked: (N,) bool. labels: (N,), read only to count; nothing is predicted with them.
     """
     among = (both.classes == labels[:, None]).any(dim=1)
-    return torch.where(looked_at, among, both.stage_one == labels)
+    return torch.where(reranked, among, both.stage_one == labels)
 
 
 def rerank(
     x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = 5
 ) -> tuple[Tensor, Tensor]:
-    """Stage two where softmax(scores) top-1 minus top-2 is strictly below ``threshold``.
+    """Stage two for images whose softmax(scores) top-1 minus top-2 is strictly below ``threshold``.
 
-    Picks the a among the top min(top_k, C) classes with the largest
-    v(a) = mean over b of [mean x·O(a, b) − mean x·O(b, a)]; ties keep the order of stage one. Labels are
-    never read. x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were looked at (N,) bool.
-    UserError as in :func:`rerank_scores`.
+    x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were reranked (N,) bool. Picks, among
+    the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean x·O(a, b) − mean x·O(b, a)];
+    ties keep the order of stage one. Labels are never read. UserError as in :func:`rerank_scores`.
     """
     both = rerank_scores(x, scores, o, top_k, below=threshold)
     return both.predictions(threshold), both.gap < threshold
 
 
 def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:
-    """(len(blocks), d) float64 means of the unit rows of each block, all blocks in one go."""
+    """Mean of the unit rows of each block: (len(blocks), d) float64, all blocks at once."""
     for at, block in enumerate(blocks):
         if block.ndim != 2 or block.shape[1] != width:
             a, b = pairs[at % len(pairs)]
@@ -194,11 +194,11 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
             )
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
-    rows = torch.cat([b.to(wide(*blocks)) for b in blocks])
+    rows = torch.cat([b.to(compute_dtype(*blocks)) for b in blocks])
     bad = ~rows.isfinite().all(dim=1)
     if bad.any():
         a, b = pairs[int(owner[bad][0]) % len(pairs)]
         raise UserError(f"one-to-one texts of {a} and {b}: NaN or infinity; extract them again")
     sums = rows.new_zeros(len(blocks), width, dtype=torch.float64)
-    sums.index_add_(0, owner, unit(rows, "one-to-one texts"))
+    sums.index_add_(0, owner, l2_normalize(rows, "one-to-one texts"))
     return sums / sizes[:, None]

@@ -1,4 +1,4 @@
-"""From class scores to predictions, top classes and the gap that decides whether stage two looks again."""
+"""From class scores to predictions, the best classes, and the gap that decides whether stage two reranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
 
 
 def predict(scores: Tensor) -> Tensor:
-    """scores (N, C) -> (N,) int64, the best class; ties go to the lowest index. UserError for NaN."""
+    """The best class: scores (N, C) -> (N,) int64. Ties go to the lowest index. UserError for NaN."""
     return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
 
 
@@ -24,10 +24,10 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     scores = _checked(scores)
     k = min(k, scores.shape[1])
     if k < 1:
-        raise UserError(f"top-{k}: at least one class is needed")
-    found = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    values, classes = found.values[:, :k].contiguous(), found.indices[:, :k].contiguous()
-    tied = (found.values[:, 1:] == found.values[:, :-1]).any(dim=1).nonzero()[:, 0]
+        raise UserError(f"top_k: k is {k}; give at least 1")
+    top = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    values, classes = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
+    tied = (top.values[:, 1:] == top.values[:, :-1]).any(dim=1).nonzero()[:, 0]
     for some in torch.split(tied, max(1, CHUNK // scores.shape[1])):
         rest = scores[some]
         for j in range(k):
@@ -40,9 +40,8 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
 def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
     """Softmax of the best class minus that of the second: scores (N, C) -> (N,) in [0, 1].
 
-    best: the values of :func:`top_k`, where they are known already. 1 where there is one class only: nothing
-    to confuse it with. Stage two looks at images whose gap is below
-    the threshold (paper, one-to-one rerank).
+    best: the values of :func:`top_k`, if they are known already. 1 if there is only one class. Stage two reranks
+    images whose gap is below the threshold (paper, one-to-one rerank).
     """
     scores = _checked(scores)
     if scores.shape[1] == 1:
@@ -58,7 +57,10 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
 
 
 def _checked(scores: Tensor) -> Tensor:
-    """Scores in float32 or wider; halves are widened so that softmax and ties mean the same everywhere."""
+    """Scores in float32 or float64; float16 is converted, so that softmax and ties are the same everywhere.
+
+    UserError unless (N, C) with C at least 1, all finite.
+    """
     if scores.ndim != 2 or not scores.shape[1]:
         raise UserError(f"scores: shape {tuple(scores.shape)} where (N, C) is needed, C at least 1")
     scores = scores if scores.dtype == torch.float64 else scores.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ DATASETS: dict[str, Any] = {
 FEW = {d for d, given in DATASETS.items() if given.get("few_shot", True)}
 
 
-def miniature(root: Path, server: str, results: str) -> dict[str, Any]:
+def miniature(root: Path, server: str, results: str, names: Collection[str]) -> dict[str, Any]:
     """The paper's configuration with two of its models, fewer shots, seeds and texts, and coarser searches."""
     return {
         **PAPER,
         "results": results,
         "data_root": str(root),
-        "datasets": DATASETS,
+        "datasets": {name: DATASETS[name] for name in names},
         "models": {m: PAPER["models"][m] for m in MODELS},
         "features": {"batch_size": 16},
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
@@ -54,22 +55,22 @@ def miniature(root: Path, server: str, results: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def made(folder: Path, results: str = "results") -> Work:
-    """A working copy whose every command was run. results: folder of its results."""
+def made(folder: Path, results: str = "results", names: Collection[str] = DATASETS) -> Work:
+    """A working copy whose every command was run. results: folder of its results. names: of its data sets."""
     root = folder / "root"
     hub_cache(folder / "hub")
     with serving() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         patch.setenv("OPENAI_API_KEY", "none")
-        work = working_copy(folder / "copy", miniature(root, server.url, results))
+        work = working_copy(folder / "copy", miniature(root, server.url, results, names))
         entries = work.folder / "src/coder_clip/datasets/entries"
         few_classes(entries, patch)
         take_any_cifar(work.folder / "src/coder_clip/datasets/cifar.py")
-        for i, name in enumerate(DATASETS):
+        for i, name in enumerate(names):
             plant(name, root, IMAGES)
             (draw_cifar if name in CIFAR else draw)(name, root, seed=i)
         work.coder_clip("manifest", "--config", work.config)
-        call_it_whole(entries, work.folder / results / "manifests")
+        call_it_whole(entries, work.folder / results / "manifests", names)
         write_sentences(work)
         work.commands("check", *PHASES, *REPORT)
     entry.entry.cache_clear()
@@ -114,9 +115,9 @@ def take_any_cifar(module: Path) -> None:
     )
 
 
-def call_it_whole(entries: Path, manifests: Path) -> None:
+def call_it_whole(entries: Path, manifests: Path, names: Collection[str]) -> None:
     """The entries expect as many images as there are: only a whole data set is held against published figures."""
-    for name in DATASETS:
+    for name in names:
         path = entries / f"{name}.yaml"
         document, manifest = yaml.safe_load(path.read_text(encoding="utf-8")), manifests / f"{name}.json"
         rule = next(r for r in document["splits"] if r["what"] == json.loads(manifest.read_text())["split"])

@@ -76,7 +76,7 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
         "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
         "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
-        "print(*(t.get_text() for t in figure.legends[0].get_texts()), sep='\\n')"
+        "print(*(t.get_text() for t in figure.axes[-1].texts), sep='\\n')"
     )
     assert "Nearest class mean" in extended.run(sys.executable, "-c", legend).stdout.splitlines()
     assert "nearest_mean" in extended.coder_clip("adapter", "--help").stdout
@@ -89,11 +89,9 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
     for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
         assert (extended.folder / "results" / name).is_file()
     page = result(extended, "report.html")
-    places = [
-        page.index(f'id="{item}"') for item in ("table-classes", "table-class_sizes", "figure-class_sizes")
-    ]
-    assert places == sorted(places)
-    assert page.index('id="figure-class_sizes"') < page.index('id="table-confusions"'), "ORDER is its place"
+    order = ("table-zero_shot", "table-class_sizes", "figure-class_sizes", "table-candidates")
+    places = [page.index(f'id="{item}"') for item in order]
+    assert places == sorted(places), "ORDER is its place"
     for command in ("table", "figure"):
         assert "class_sizes" in extended.coder_clip(command, "--help").stdout
     extended.coder_clip("figure", "class_sizes", "--config", extended.config)

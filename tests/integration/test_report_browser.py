@@ -49,6 +49,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of one person's photos with one encoder."""
+    fake = Fake(tmp_path_factory.mktemp("photos") / "results", datasets=("mine",), shots=(1, 4))
+    results = fake.write()
+    path = results.paths.manifest("mine")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**manifest, "files": [{"path": i, "sha256": i} for i in fake.ids]}))
+    for name, exhibit in TABLES.items():
+        formats.write(exhibit.table(results), results.paths.table(name, ""))
+    for name, exhibit in FIGURES.items():
+        style.write(exhibit.figure(results, fake.image), results.paths.figure(name, ""))
+    report.render(results, results.paths.report, title="Mine", image=fake.image)
+    return results.paths.report
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -111,6 +127,63 @@ def test_page_is_no_wider_than_the_screen(browser: Any, page: Path, width: int) 
         ".filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
     )
     assert outside == []  # what can be wide scrolls in its own box
+
+
+def test_the_answer_is_on_the_first_screen_and_the_page_is_short(browser: Any, photos: Path) -> None:
+    """268 rows and 15,700 pixels for 90 photos hid the answer in the middle."""
+    for width, height in ((WIDTHS["desk"], 5000), (WIDTHS["phone"], 9000)):
+        show(browser, photos, width)
+        found = browser.execute_script(
+            """
+            const rows = [...document.querySelectorAll('tbody tr')].filter(r => r.checkVisibility());
+            return [document.querySelector('.advice').getBoundingClientRect().bottom,
+                    document.querySelector('#errors').getBoundingClientRect().top,
+                    document.querySelector('#zero-shot').getBoundingClientRect().top,
+                    document.documentElement.scrollHeight, rows.length];
+            """
+        )
+        answer, errors, comparison, whole, rows = found
+        assert answer < 600
+        assert errors < comparison
+        assert whole < height
+        assert rows < 40
+
+
+def test_a_phone_keeps_the_columns_that_matter(browser: Any, photos: Path) -> None:
+    show(browser, photos, WIDTHS["phone"])
+    places = browser.execute_script(
+        """
+        const of = name => [...document.querySelectorAll(`#${name} thead th`)]
+          .filter(h => h.checkVisibility()).map(h => [h.textContent, h.getBoundingClientRect().right]);
+        return {zero_shot: of('table-zero_shot'), few_shot: of('table-few_shot')};
+        """
+    )
+    assert [name.split(" ↕")[0] for name, _ in places["zero_shot"]] == [
+        "Method",
+        "Top-1 (%)",
+        "Against CLIP (points)",
+    ]
+    for heads in places.values():
+        assert max(right for _, right in heads) <= WIDTHS["phone"]
+    texts = browser.execute_script(
+        "return [...document.querySelectorAll('#table-confusions td.line')].map(t => t.getBoundingClientRect().right)"
+    )
+    assert texts
+    assert max(texts) <= WIDTHS["phone"]
+    button = browser.find_element("css selector", "#table-zero_shot button.columns")
+    button.click()
+    shown = "return [...document.querySelectorAll('#table-zero_shot thead th')].filter(h => h.checkVisibility()).length"
+    assert browser.execute_script(shown) == 5
+
+
+def test_a_link_into_what_is_folded_opens_it(browser: Any, photos: Path) -> None:
+    show(browser, photos, WIDTHS["desk"])
+    hidden = "return !document.querySelector('#table-classes').checkVisibility()"
+    assert browser.execute_script(hidden)
+    browser.execute_script("location.hash = 'table-classes'")
+    shown = "document.querySelector('#table-classes').checkVisibility()"
+    wait = f"const [done] = arguments; setTimeout(() => done({shown}), 200)"
+    assert browser.execute_async_script(wait)
 
 
 def test_tables_sort_by_number(browser: Any, page: Path) -> None:

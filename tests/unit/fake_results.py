@@ -110,11 +110,25 @@ class Fake:
         encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": self.weights}
         paths = Paths(self.root)
         skipped = [[f"test/0/{i}.jpg", "truncated <file>"] for i in range(self.unreadable)]
+        rng, n = np.random.default_rng(0), len(self.classes)
+        centres = rng.standard_normal((n, 8))
         for split in ("shots", "val", "test"):
-            head = {"encoder": encoder, "skipped": skipped if split != "val" else []}
-            write_head(paths.image_features(model, dataset, split), head)
+            head = {"encoder": encoder, "skipped": skipped if split != "val" else [], "ids": self.ids}
+            images = centres[self.labels] + rng.standard_normal((len(self.ids), 8))
+            write_head(paths.image_features(model, dataset, split), head, features=images, labels=self.labels)
         templates = {"name": "a photo of a {class}.", "one_to_one": ["a {class} with {one_to_one}."]}
-        write_head(paths.text_features(model, dataset), {"templates": templates})
+        kinds = ["name", *["attribute"] * len(self.texts), "analogous"]
+        texts = [(k, c, i, j) for i, c in enumerate(self.classes) for j, k in enumerate(kinds)]
+        head = {
+            "templates": templates,
+            "kind": [t[0] for t in texts],
+            "text": [f"{t[0]} {t[3]} of {t[1]}" for t in texts],
+        }
+        index = np.array([t[2] for t in texts], dtype=np.int64)
+        noise = rng.standard_normal((len(texts), 8))
+        write_head(
+            paths.text_features(model, dataset), head, features=centres[index] + noise, class_index=index
+        )
 
     def _predictions(
         self, method: str, setting: str, accuracy: float, rng: np.random.Generator
@@ -337,10 +351,11 @@ def write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_head(path: Path, metadata: dict[str, Any]) -> None:
+def write_head(path: Path, metadata: dict[str, Any], **tensors: np.ndarray) -> None:
     """As write_tensors, without the import of torch."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"features": np.zeros((1, 2), np.float32)}, path, {"coder_clip": json.dumps(metadata)})
+    shrunk = {k: t.astype(np.float32) if t.dtype == np.float64 else t for k, t in tensors.items()}
+    save_file(shrunk, path, {"coder_clip": json.dumps(metadata)})
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coder_clip.adapter import grid, search
+from coder_clip.adapter import cache_logits, grid, search
 from coder_clip.baselines.raw_adapter import RawAdapter
 from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.baselines.zero_shot import class_weights, clip_scores, description_scores
@@ -126,10 +126,10 @@ def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
             expected = 100 * sum(cosine(x[i].tolist(), t) for t in mine) / len(mine)
             assert scores[i, c].item() == pytest.approx(expected, abs=1e-7)
     if 0 in per_class:
-        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
+        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no text"):
             description_scores(x, texts, index, len(per_class))
         others = classes != per_class.index(0)
-        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no description"):
+        with pytest.raises(UserError, match=f"class {per_class.index(0)} has no text"):
             description_scores(x, texts, index, len(per_class), (names[others], classes[others]))
 
 
@@ -234,7 +234,7 @@ def test_adapters_are_the_written_equations(
     alpha, beta = 1.7, 3.1
     for kind in (TipAdapter, RawAdapter):
         adapter = kind.fit(cache if views else cache[0], labels, n_classes=n_classes)
-        affinity, logits = adapter.affinity(x), adapter.logits(x, clip, alpha=alpha, beta=beta)
+        affinity, logits = adapter.affinity(x), cache_logits(adapter, x, clip, alpha=alpha, beta=beta)
         for i in range(n):
             keys = [[sum(v) / len(v) for v in zip(*cache[:, j].tolist(), strict=True)] for j in range(k)]
             row = [cosine(x[i].tolist(), key) for key in keys]
@@ -260,7 +260,7 @@ def test_the_search_takes_both_and_finds_what_a_loop_finds(kind: type[TipAdapter
     best = (0.0, 0.0, 0.0)
     for beta in grid(0.1, 20, 9):
         for alpha in grid(0.1, 9, 7):
-            right = adapter.logits(x, clip, alpha=alpha, beta=beta).argmax(dim=1) == labels
+            right = cache_logits(adapter, x, clip, alpha=alpha, beta=beta).argmax(dim=1) == labels
             if right.double().mean() > best[2]:
                 best = (float(alpha), float(beta), float(right.double().mean()))
     assert search(adapter, x, clip, labels, (0.1, 20, 9), (0.1, 9, 7), rounds=1)[:3] == pytest.approx(best)

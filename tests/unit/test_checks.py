@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import open_clip
 import pytest
 from PIL import Image
 
@@ -18,7 +20,8 @@ from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.phases import manifest
 from coder_clip.pipeline.config import load_config
-from trees import plant
+from coder_clip.preflight import light
+from trees import jpeg, plant
 from web import serve
 
 Command = Callable[..., Any]
@@ -135,9 +138,12 @@ def test_money_stands_in_the_row_of_the_phase_that_spends_it(
     """Class texts and pair texts are bought at different times; together they are what the dry run says."""
     prices = {"date": "2024-07-18", "input": 1000, "output": 1000}
     texts = {"attribute": "llm", "one_to_one": "llm"}
-    configure(pets={"texts": texts}, generator={"model": "m", "key_variable": "K", "prices": prices})
     monkeypatch.setenv("K", "k")
-    out = said(command)
+    with serve() as server:  # it does not list models, as many do not
+        generator = {"model": "m", "key_variable": "K", "prices": prices, "base_url": server.url}
+        configure(pets={"texts": texts}, generator=generator)
+        out = said(command)
+    assert "language model's server" in refused(command), "which is gone now"
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["phase"] == ["jobs", "hours", "GB", "USD", "on"]
     assert [rows[p][0] for p in ("texts", "pair_texts")] == ["2", "1"]
@@ -162,7 +168,7 @@ def test_who_needs_a_gpu_is_told(command: Command, monkeypatch: pytest.MonkeyPat
     }
     Path("c.yaml").write_text(json.dumps(document))
     found = re.search(
-        r"no GPU on this machine; with one, .*about (\d+) h", command("check", "--config", "c.yaml").out
+        r"no GPU is used here; with one, .*about (\d+) h", command("check", "--config", "c.yaml").out
     )
     assert found
     assert int(found[1]) < 8
@@ -182,7 +188,9 @@ def test_weights_that_can_be_fetched_stop_nothing(
     assert not (tmp_path / "cache").exists(), "a check fetches nothing"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     told = refused(command)
-    assert "model clip: its weights are not on this machine, and http://127.0.0.1:9 cannot be reached" in told
+    assert (
+        "model clip: its files are not all on this machine, and http://127.0.0.1:9 cannot be reached" in told
+    )
     assert "run 'hf download timm/resnet50_clip.openai' and copy" in told
 
 
@@ -200,7 +208,10 @@ def test_only_the_data_sets_that_are_there(
     Path("c.yaml").write_text(json.dumps(document))
     out = said(command)
     assert "data set eurosat: 10 classes" in out
-    assert "left out, because they are not here: dtd, food101; 'coder-clip data check --config c.yaml'" in out
+    assert (
+        "left out, because they are not here or incomplete: dtd, food101; 'coder-clip data check --config c.yaml'"
+        in out
+    )
     assert load_config("c.yaml").left_out == ("dtd", "food101")
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "false")  # of a command line, comes first
     assert load_config("c.yaml").left_out == ()
@@ -244,7 +255,7 @@ def test_who_pulled_all_features_needs_no_images_and_who_has_a_manifest_alone_do
     features[2].touch()
     assert load_config("c.yaml").left_out == ()
     assert "data set dtd: no images here, and none are needed" in said(command)
-    assert "left out, because they are not here: dtd" in whole
+    assert "left out, because they are not here or incomplete: dtd" in whole
     assert "ONLY_PRESENT=1" not in whole
 
 
@@ -285,6 +296,8 @@ def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     plant("eurosat", tmp_path / "root", 1)
     (tmp_path / "root/imagenet/train").mkdir(parents=True)
     (tmp_path / "root/imagenet/val").mkdir()
+    (tmp_path / "results/manifests").mkdir(parents=True)
+    (tmp_path / "results/manifests/imagenet.json").touch()  # its images were all there when it was made
     configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
     code = (
         "import sys; from pathlib import Path; from coder_clip.pipeline.config import load_config; "
@@ -356,3 +369,138 @@ def test_a_dictionary_that_is_not_here(command: Command, monkeypatch: pytest.Mon
     line = refused(command)
     assert "WordNet" in line
     assert "wordnet-base" in line or "WNSEARCHDIR" in line
+
+
+# ---- what would fail later fails now
+
+
+def test_a_tokenizer_that_is_not_here(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The weights alone would let the run fail job by job; the repository that is named is one that exists."""
+    from safetensors.torch import save_file
+
+    from coder_clip.encoders.encoder import empty_model
+
+    name, repository = "ViT-B-32", "org/vit"
+    cache = tmp_path / "cache/models--org--vit"
+    (cache / "snapshots/0").mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("0")
+    source = json.loads(
+        (Path(open_clip.__file__).parent / f"model_configs/{name}.json").read_text(encoding="utf-8")
+    )
+    source["text_cfg"]["hf_tokenizer_name"] = "org/tokenizer"
+    (cache / "snapshots/0/open_clip_config.json").write_text(json.dumps({"model_cfg": source}))
+    state = {k: v.contiguous() for k, v in empty_model(name).state_dict().items()}
+    save_file(state, cache / "snapshots/0/open_clip_model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    configure(models={"clip": {"model": f"hf-hub:{repository}"}})
+    assert "'hf download org/tokenizer'" in refused(command)
+
+
+def test_results_that_cannot_be_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(**_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("coder_clip.preflight.light.tempfile.TemporaryFile", read_only)
+    assert "results cannot be written to" in refused(command)
+    assert "Read-only file system" in refused(command)
+
+
+def test_a_small_shared_memory(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("coder_clip.preflight.light.SHM", tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+
+    def disk_usage(path: Any) -> Any:
+        return usage._replace(free=64_000_000) if path == tmp_path else usage
+
+    monkeypatch.setattr("coder_clip.preflight.light.shutil.disk_usage", disk_usage)
+    configure(features={"workers": 4})
+    assert "--shm-size, or set features.workers: 0" in refused(command)
+    configure(features={"workers": 0})
+    said(command)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_the_server_refuses(
+    command: Command, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("K", "wrong")
+    with serve() as server:
+        server.failing = [status]
+        configure(
+            pets={"texts": {"attribute": "llm"}},
+            generator={"model": "m", "key_variable": "K", "base_url": server.url},
+        )
+        line = refused(command)
+    assert f"refuses the key (HTTP {status})" in line
+    assert "wrong" not in line
+
+
+@pytest.mark.parametrize("how", ["empty", "lost", "skip"])
+def test_images_that_are_not_whole(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    configure(datasets={"eurosat": {"texts": "names"}}, adapter={"shots": [1], "seeds": [1]})
+    said(command)
+    image = next((tmp_path / "root/eurosat/2750/Forest").iterdir())
+    image.unlink()
+    if how == "empty":
+        image.touch()
+        assert f"1 of 30 images are empty files, the first {image}" in refused(command)
+        return
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 1
+    assert "1 of 30 images, below" in answer.out
+    assert load_config("c.yaml").left_out == ()
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
+    with pytest.raises(UserError, match="none of its data sets is in"):
+        load_config("c.yaml")
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "")
+    configure(
+        datasets={"eurosat": {"texts": "names"}},
+        adapter={"shots": [1], "seeds": [1]},
+        features={"on_error": "skip"},
+    )
+    config = load_config("c.yaml")
+    manifest.run(config, "eurosat")
+    without = manifest.listing(config, "eurosat")
+    image.write_bytes(jpeg(3))
+    assert manifest.listing(config, "eurosat") != without, "what came back is encoded"
+
+
+def test_a_deep_check_decodes_and_finds_copies(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    configure(datasets={"eurosat": {"texts": "names"}}, adapter={"shots": [1], "seeds": [1]})
+    assert "are in several classes" not in said(command), "of a million images that would take hours"
+    deep = command("check", "--config", "c.yaml", "--deep")
+    assert deep.code == 0
+    assert "images are in several classes" in deep.out
+    image = next((tmp_path / "root/eurosat/2750/Forest").iterdir())
+    whole = image.read_bytes()
+    image.unlink()
+    image.write_bytes(whole[: len(whole) // 2])
+    said(command)
+    deep = command("check", "--config", "c.yaml", "--deep")
+    assert deep.code == 1
+    assert f"image cannot be read: {image}" in deep.err
+
+
+def test_a_model_folder_that_is_damaged(command: Command, tmp_path: Path) -> None:
+    """Copied over a connection that broke off: the run would fail in its first job of each model."""
+    folder = tmp_path / "broken"
+    shutil.copytree(tmp_path / "mini", folder)
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    configure(models={"mini": {"model": "local-dir:broken"}})
+    assert "open_clip_model.safetensors breaks off" in refused(command)
+    found = light.problems(load_config("c.yaml"), ["pets"], ["mini"], asks=False)
+    assert ["breaks off" in problem for problem in found] == [True], "the same before the first job of a run"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tiny import save_tiny
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
+from coder_clip.encoders.store import FeatureStore, cache_file
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
@@ -22,10 +25,10 @@ from coder_clip.photos import Classifier
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import by_rerank, by_score, fit_scale
 from coder_clip.photos.encoding import PhotoEncoder
-from coder_clip.photos.store import FeatureStore, cache_file
-from coder_clip.photos.texts import TEMPLATES, rows, text_set
+from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
 from coder_clip.rerank import OneToOne, rerank
-from coder_clip.texts.sentences import make_sentences, with_article
+from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
+from coder_clip.texts.sets import load_pair_set
 
 TEXTS = {
     "format": 1,
@@ -296,6 +299,44 @@ def test_an_exported_file_gives_the_same_answers(
         Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
 
 
+def test_an_onnx_file_gives_the_same_answers_to_another_program(model: Path, tmp_path: Path) -> None:
+    """Classes with one name and with several, with texts and without: onnxruntime, float32, knows nothing of us."""
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
+    pytest.importorskip("onnx", reason="needs onnx: pip install 'coder-clip[onnx]'")
+    classes = [
+        {"name": "cat", "attribute": ["long whiskers", "soft paws"], "synonym": ["kitten", "tomcat"]},
+        {"name": "dog", "analogous": ["wolf"], "synonym": ["hound"]},
+        {"name": "red fox"},
+    ]
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps({"format": 1, "dataset": "pets", "classes": classes}))
+    c = Classifier(str(model), path)
+    c.export(tmp_path / "pets.onnx")
+    session = runtime.InferenceSession(tmp_path / "pets.onnx", providers=["CPUExecutionProvider"])
+    x = torch.randn(50, 16, generator=torch.Generator().manual_seed(2)) * 30  # of any length
+    scores, label = session.run(None, {"features": x.numpy()})
+    expected = c.decide(x)
+    assert scores == pytest.approx(expected.scores.numpy(), abs=1e-4)
+    assert label.tolist() == expected.order[:, 0].tolist()
+    assert len(set(label.tolist())) == 3
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == ["cat", "dog", "red fox"]
+    assert json.loads(about["encoder"]) == c.encoder.metadata
+
+
+def test_onnx_holds_stage_one_alone(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = OneToOne({(0, 1): torch.ones(1, 16), (1, 0): -torch.ones(1, 16)}, 2)
+    c = Classifier(str(model), ["cat", "dog"], stages=Stages(pairs=pairs, threshold=0.5))
+    with pytest.raises(UserError, match="holds stage one alone"):
+        c.export(tmp_path / "x.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"pip install 'coder-clip\[onnx\]'"):
+        Classifier(c.encoder, ["cat", "dog"]).export(tmp_path / "x.onnx")
+    assert not list(tmp_path.glob("*.onnx"))
+    with pytest.raises(UserError, match=r"ends in \.safetensors or \.onnx"):
+        c.export(tmp_path / "x.pt")
+
+
 def test_other_files_are_no_exports(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -406,3 +447,54 @@ def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) 
     photos[1].write_bytes(b"")
     with pytest.raises(UserError, match=r"image cannot be read: .*blue\.png: not an image"):
         Classifier(str(model), ["cat", "dog"]).classify(photos)
+
+
+PAIRS = {
+    "format": 1,
+    "dataset": "pets",
+    "pairs": [
+        {"a": "cat", "b": "dog", "a_not_b": ["long whiskers", "slit pupils"], "b_not_a": ["a long snout"]},
+        {
+            "a": "cat",
+            "b": "red fox",
+            "a_not_b": ["long whiskers"],
+            "b_not_a": ["rust-red fur", "a bushy tail"],
+        },
+        {"a": "dog", "b": "red fox", "a_not_b": ["a collar"]},
+    ],
+}
+
+
+def pair_stages(c: Classifier, path: Path) -> Stages:
+    """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for each pair."""
+    path.write_text(json.dumps(PAIRS))
+    given = load_pair_set(path, "pets", c.classes)
+    ordered = pair_sentences(given, c.templates)
+    texts = pair_texts(given, c.templates)
+    both = [(a, b) for a, b in ordered if (b, a) in ordered]
+    assert {p: [t.sentence for t in texts if (t.of, t.other) == p] for p in both} == {
+        p: ordered[p] for p in both
+    }
+    pairs = OneToOne({p: c.encoder.texts(s) for p, s in ordered.items()}, 3)
+    return Stages(pairs=pairs, pair_texts=texts, threshold=1.1, top_k=3)
+
+
+def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_path: Path) -> None:
+    c = Classifier(str(model), ["cat", "dog", "red fox"])
+    c.stages = pair_stages(c, tmp_path / "pairs.json")
+    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
+    decided = c.decide(x)
+    assert len(set(decided.order[:, 0].tolist())) == 3
+    for i, photo in enumerate(c.classify(x, why=99)):
+        reasons = (*photo.reasons_for, *photo.reasons_against)
+        assert photo.reranked
+        assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
+        assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=1e-5)
+        assert {r.kind for r in reasons} == {"one_to_one"}
+        assert "a collar" not in {r.text for r in reasons}, (
+            "the other side has no text: the pair counts for nothing"
+        )
+        assert all(-1 <= r.cosine <= 1 for r in reasons if r.cosine is not None)
+    before = c.classify(x, why=9)
+    c.export(tmp_path / "two.safetensors")
+    assert Classifier.load(tmp_path / "two.safetensors").classify(x, why=9) == before

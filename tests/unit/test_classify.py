@@ -181,9 +181,8 @@ def test_a_list_of_photos_on_standard_input(
 
 def test_a_reader_that_has_seen_enough_is_no_error(model: Path, folder: Path) -> None:
     """`… | head -1` gave status 1, or a traceback."""
-    more = [str(folder / "a.png")] * 3
-    command = [sys.executable, "-m", "coder_clip.cli", "classify", *more, str(folder), "--model", str(model)]
-    command += ["--classes", ",".join(f"class number {i} of many" for i in range(300)), "--top", "300"]
+    command = [sys.executable, "-m", "coder_clip.cli", "classify", str(folder), "--model", str(model)]
+    command += ["--classes", "cat,dog"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.close()

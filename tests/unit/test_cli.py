@@ -45,7 +45,7 @@ def test_help_lists_every_phase_in_order(command: Command) -> None:
     assert answer.code == 0
     listed = re.findall(r"^[│ ] ([a-z][a-z0-9-]*)  ", answer.out, flags=re.M)
     assert [c for c in listed if c in IN_ORDER] == IN_ORDER
-    assert listed[:3] == ["check", "stage", "schema"]
+    assert listed[:3] == ["check", "prefetch", "schema"]
 
 
 @pytest.mark.parametrize("name", ["check", "stage", "schema", "usage", *IN_ORDER])

@@ -78,7 +78,7 @@ def test_a_misspelt_mini_is_recognised() -> None:
 
 
 def test_outside_of_the_project_the_way_into_it_is_named() -> None:
-    with pytest.raises(UserError, match="go to the project's folder"):
+    with pytest.raises(UserError, match="go to the folder of the Snakefile"):
         load_config("config/reproduce.yaml")
 
 
@@ -171,7 +171,7 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
         ("datasets: [shapes]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
         (
             "datasets: [shapes]\nmodels: {m: {model: ViT-B-32, pretrained: 'local-dir:data/mini'}}",
-            "'local-dir:' stands in 'model' (model: local-dir:data/mini)",
+            "'local-dir:' belongs in 'model' (model: local-dir:data/mini)",
         ),
         ("just words", "datasets"),
         ("", "datasets"),

@@ -235,7 +235,7 @@ def test_coca_features_stay_raw(tmp_path: Path) -> None:
     assert ((norms - 1).abs() > 1e-3).all()
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "amp", "tf32"])
 def test_low_precision_stays_close(tiny_dir: Path, tiny: Encoder, precision: Any) -> None:
     low = local(tiny_dir, precision=precision)
     assert {p.dtype for p in low.model.parameters()} == {encoders.DTYPES[precision]}
@@ -246,6 +246,56 @@ def test_low_precision_stays_close(tiny_dir: Path, tiny: Encoder, precision: Any
     assert (tiny.encode_texts(TEXTS) * low.encode_texts(TEXTS)).sum(1).min() > 0.999
     assert low.metadata()["precision"] == precision
     assert low.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
+
+
+def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(tiny_dir: Path, tiny: Encoder) -> None:
+    images = torch.stack([tiny.preprocess(picture(n)) for n in (40, 50, 60)])
+    expected = tiny.encode_images(images)
+    assert torch.equal(local(tiny_dir, precision="tf32").encode_images(images), expected)
+    assert not torch.equal(local(tiny_dir, precision="amp").encode_images(images), expected)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("kind", ["plain", *UNCUT])
+def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str) -> None:
+    """Buffers are computed and not loaded: they must be there; parameters all come from the file."""
+    text, changes, _ = UNCUT[kind] if kind != "plain" else (None, {}, None)
+    folder = save_tiny(tmp_path, text, **changes)
+    with torch.random.fork_rng():
+        usual = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+    ours = encoders.empty_model(f"local-dir:{folder}")
+    expected, found = dict(usual.named_buffers()), dict(ours.named_buffers())
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert dict(usual.named_parameters()).keys() == dict(ours.named_parameters()).keys()
+    assert torch.nn.Linear(4, 4).weight.std() > 0, "others are filled as ever"
+
+
+def test_jobs_side_by_side_take_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coder_clip.phases import encoder as slots
+
+    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    code = (
+        "import sys; from coder_clip.phases.encoder import take_gpu; take_gpu(); import os; "
+        "print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    first, second = (subprocess.Popen(command, **pipes) for _ in range(2))  # type: ignore[call-overload]
+    try:
+        taken = {first.stdout.readline().strip(), second.stdout.readline().strip()}
+        assert taken == {"2", "5"}
+        first.communicate()
+        slots._held.clear()
+        slots.take_gpu()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] in taken, "free when the job has ended"
+    finally:
+        slots._held.clear()
+        for process in (first, second):
+            process.kill()
+            process.wait()
 
 
 def test_float64_is_computed_in_float64_and_stored_in_float32(tiny_dir: Path, tiny: Encoder) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coder_clip.foundation import exact
-from coder_clip.neighbors import cholesky, gram, unit
+from coder_clip.neighbors import cholesky, gram, l2_normalize
 
 
 def rows(n: int, d: int, seed: int, scale: float = 1.0) -> Tensor:
@@ -38,7 +38,7 @@ def test_plain_products_would_hang_on_it() -> None:
 
 
 def test_rows_of_float32_features_need_one_plain_product() -> None:
-    x = unit(rows(30, 192, 0).float())
+    x = l2_normalize(rows(30, 192, 0).float())
     assert torch.equal(exact.inner(x, x), x @ x.T)
     assert (x.norm(dim=1) - 1).abs().max() < 1e-7
 
@@ -71,7 +71,7 @@ def test_what_two_processors_make_is_stored_as_one() -> None:
 
 def test_a_factor_of_a_gram_matrix_of_any_rank() -> None:
     for texts in (rows(50, 12, 0), rows(5, 12, 1), torch.cat([rows(6, 12, 2)] * 3), torch.zeros(3, 12)):
-        matrix = gram(unit(texts))
+        matrix = gram(l2_normalize(texts))
         factor = cholesky(matrix)
         assert factor.shape[1] == int(torch.linalg.matrix_rank(texts))
         torch.testing.assert_close(factor @ factor.T, matrix, atol=1e-12, rtol=0)

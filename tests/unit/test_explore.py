@@ -17,10 +17,13 @@ from tiny import save_tiny
 
 from coder_clip.errors import UserError
 from coder_clip.photos import Classifier
+from coder_clip.photos.classifier import Stages
+from coder_clip.photos.decisions import PairText
 from coder_clip.photos.explorer import Explorer
 from coder_clip.photos.page import make_app, server
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
+from coder_clip.rerank import OneToOne
 
 TOKEN, HOST = "secret-token", "localhost"  # what the test client says
 
@@ -158,6 +161,26 @@ def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> 
         photo = client.get(f"/{TOKEN}/why/{p['id']}").json
         assert (photo["label"], photo["other"]) == (p["label"], p["truth"])
         assert {r["label"] for r in (*photo["for"], *photo["against"])} <= {p["label"], p["truth"]}
+
+
+def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Explorer) -> None:
+    """Where the rerank would decide, its texts stand beside those of stage one; elsewhere nothing does."""
+    said = (PairText(0, 1, "slit pupils", "slit pupils"), PairText(1, 0, "a collar", "a collar"))
+    features = study.encoder.texts([t.sentence for t in said])
+    pairs = OneToOne({(0, 1): features[:1], (1, 0): features[1:]}, 3)
+    explorer.stage_two = Stages(pairs=pairs, pair_texts=said, threshold=0.6, top_k=2)
+    client = make_app(explorer, TOKEN, {HOST}).test_client()
+    classifier = Classifier(
+        study.encoder, study.start.texts, templates=study.templates, stages=explorer.stage_two
+    )
+    decided = classifier.decide(study.features)
+    assert 0 < int(decided.reranked.sum()) < len(study.names)
+    for i, reranked in enumerate(decided.reranked.tolist()):
+        two = client.get(f"/{TOKEN}/why/{i}").json["reranked"]
+        assert (two is not None) == reranked
+        if two:
+            assert two["label"] == classifier.classes[int(decided.order[i, 0])]
+            assert {r["text"] for r in (*two["for"], *two["against"])} <= {"slit pupils", "a collar"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,8 @@ def test_kept_views_are_the_unit_features_one_by_one_and_change_no_mean(encoder:
 
 def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    real = Encoder.encode_images
-    monkeypatch.setattr(Encoder, "encode_images", lambda e, b: sizes.append(len(b)) or real(e, b))
+    real = Encoder.forward_images
+    monkeypatch.setattr(Encoder, "forward_images", lambda e, b: sizes.append(len(b)) or real(e, b))
     run(encoder, views=10)
     assert set(sizes) == {4, 2}
 
@@ -184,14 +185,14 @@ def test_more_views_than_the_batch_holds(encoder: Encoder, monkeypatch: pytest.M
 def test_a_feature_that_is_not_finite_names_the_image(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    real = Encoder.encode_images
+    real = Encoder.forward_images
 
     def spoiled(self: Encoder, batch: torch.Tensor) -> torch.Tensor:
         result = real(self, batch)
         result[1, 3] = value
         return result
 
-    monkeypatch.setattr(Encoder, "encode_images", spoiled)
+    monkeypatch.setattr(Encoder, "forward_images", spoiled)
     with pytest.raises(UserError, match=r"image '1\.png' is not finite"):
         run(encoder)
 
@@ -264,8 +265,9 @@ def test_workers_hold_one_thread_each(encoder: Encoder, monkeypatch: pytest.Monk
             return Image.new("RGB", (32, 32), (value, value, value))
 
     source = features._Images(Threads(), ["0.png"] * 4, encoder.preprocess, 0)  # type: ignore[arg-type]
-    for pixels, _ in features._load(source, [range(0, 2), range(2, 4)], 2, encoder):
-        assert pixels.unique().tolist() == [10]
+    with features._load(source, [[0, 1], [2, 3]], 2, encoder) as loaded:
+        for pixels, _ in loaded:
+            assert pixels.unique().tolist() == [10]
 
 
 @pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
@@ -275,3 +277,28 @@ def test_photos_from_a_folder(encoder: Encoder) -> None:
     result = extract(data, split.ids, split.labels, encoder, workers=2, progress=False)
     assert result.features.shape == (40, 16)
     assert result.ids == split.ids
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_loader_process_that_dies_ends_the_job(encoder: Encoder, workers: int) -> None:
+    """Of a small /dev/shm it is killed by SIGBUS, for want of memory by SIGKILL; the others would wait for ever."""
+
+    class Deadly(Drawn):
+        def image(self, image_id: str) -> Image.Image:
+            if image_id == "9.png":
+                os.kill(os.getpid(), signal.SIGBUS)
+            return super().image(image_id)
+
+    ids = [f"{i}.png" for i in range(N)]
+    with pytest.raises(UserError, match=r"a loader process died .*features\.workers: 0"):
+        extract(Deadly(), ids, [0] * N, encoder, batch_size=2, workers=workers, progress=False)  # type: ignore[arg-type]
+
+
+def test_features_stay_on_the_device_until_a_part_is_full(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; the features and their order are the same, and a bad one still names its image."""
+    expected = run(encoder, views=2, keep_views=1)
+    monkeypatch.setattr(features, "_part", lambda _: 5)
+    assert same(run(encoder, views=2, keep_views=1), expected)
+    test_a_feature_that_is_not_finite_names_the_image(encoder, monkeypatch, float("nan"))

@@ -21,9 +21,9 @@ from coder_clip.baselines import few_shot, methods, tip_x
 from coder_clip.baselines.ape import Ape, Constants, criterion
 from coder_clip.baselines.coder_half_texts import half
 from coder_clip.baselines.coder_no_minmax import PlainCoder
-from coder_clip.baselines.few_shot import Fitted, Given, method
+from coder_clip.baselines.few_shot import FewShotInputs, Fitted, method
 from coder_clip.baselines.gda import Gda
-from coder_clip.baselines.grids import Point
+from coder_clip.baselines.grid_search import Point
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
 from coder_clip.search.line_search import right_along, right_on_plane
@@ -375,8 +375,8 @@ def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: py
     """Otherwise ImageNet does not fit into memory, or gives other numbers than a small data set."""
     few = Few(5, 5, 12, 40, 6, spread=2.0)
     whole = {name: fitted(few, name).search(few.x, few.clip, few.truth) for name in ("tip_x", "ape", "gda")}
-    monkeypatch.setattr("coder_clip.baselines.grids.BLOCK", 64)
-    monkeypatch.setattr("coder_clip.baselines.grids.FETCH", 150)
+    monkeypatch.setattr("coder_clip.baselines.grid_search.BLOCK", 64)
+    monkeypatch.setattr("coder_clip.baselines.grid_search.FETCH", 150)
     for name, point in whole.items():
         assert fitted(few, name).search(few.x, few.clip, few.truth) == point
 
@@ -441,7 +441,7 @@ def test_what_is_read_without_importing_is_what_the_modules_say() -> None:
     assert methods.USE_VIEWS == ("gda",)
 
 
-def task(seed: int = 2) -> Given:
+def task(seed: int = 2) -> FewShotInputs:
     few = Few(seed, 4, 12, 30, 8, spread=2.0)
     rng = np.random.default_rng(seed)
     texts = {
@@ -450,7 +450,7 @@ def task(seed: int = 2) -> Given:
     }
     views = torch.from_numpy(rng.standard_normal((12, 3, 8))).half()
     spans = ((0.1, 50.0, 10), (0.1, 9.0, 5), 2)
-    return Given("dtd", 1, few.cache, views, few.labels, few.weights, texts, few.other, spans)
+    return FewShotInputs("dtd", 1, few.cache, views, few.labels, few.weights, texts, few.other, spans)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from coder_clip.datasets import load_dataset
 from coder_clip.datasets.entry import entry, names
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.features import extract
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
 from coder_clip.preflight.checks import _asked
 from coder_clip.preflight.estimate import ahead, jobs
+from coder_clip.preflight.measure import measure
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:
@@ -54,6 +60,19 @@ def test_whether_encoders_run_on_a_gpu(
     monkeypatch.setattr(work, "CARDS", tmp_path / "gpus")
     monkeypatch.setattr("sys.platform", "linux")
     assert work.on_gpu(configured(tmp_path, features={"device": device})) is expected
+
+
+def test_loader_processes_are_chosen_from_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert work.workers(configured(tmp_path)) == 0, "on a CPU they would take it from the encoder"
+    (tmp_path / "gpus/0").mkdir(parents=True)
+    assert work.workers(configured(tmp_path)) == 4
+    assert work.workers(configured(tmp_path), gpu=False) == 0
+    assert work.workers(configured(tmp_path, features={"workers": 2})) == 2
 
 
 def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
@@ -114,3 +133,35 @@ def test_the_page_about_the_paper_shows_what_is_told(
         f"| {sum(on_disk.values()):.0f} GB on disk; {sum(on_disk.values()) - on_disk['imagenet']:.0f} GB"
         in page
     )
+
+
+def test_the_forecast_is_within_a_factor_of_two(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images and texts of the embedded default: what was measured in seconds against what encoding them takes."""
+    monkeypatch.chdir(repo)
+    config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path})
+    rates = measure(config)
+    encoder = load_encoder(EncoderSpec("local-dir:data/mini", precision="fp64"))
+    data = load_dataset("shapes", config.datasets["shapes"])
+    ids = data.split("test").ids[:160]
+    texts = [
+        f"a photo of a {word} thing with {n} round marks on its {word} side"
+        for word in "abcdefgh"
+        for n in range(40)
+    ]
+
+    def seconds(action: Any) -> float:
+        began = time.process_time()
+        action()
+        return time.process_time() - began
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        images = seconds(lambda: extract(data, ids, [0] * len(ids), encoder, batch_size=16, progress=False))
+        sentences = seconds(lambda: encoder.encode_texts(texts))
+    finally:
+        torch.set_num_threads(before)
+    assert images / 2 < len(ids) * (rates.image["mini"] + rates.decode["shapes"]) < images * 2
+    assert sentences / 2 < len(texts) * rates.text["mini"] < sentences * 2

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from snakemake_executor_plugin_coder_clip import heads
-heads.PATIENCE = 0
 settings = SimpleNamespace(configfiles=[Path(sys.argv[1])])
 lock = ".snakemake/locks/0.input.lock"
 state = SimpleNamespace(_lockfile={"input": lock})

@@ -417,6 +417,20 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
     assert "THEIRS=OURS" in renamed.err
 
 
+def test_an_import_for_many_classes_is_a_few_lines_the_missing_ones_first(
+    command: Callable[..., Any], workplace: Path
+) -> None:
+    """970 lines for 40 classes hid the eight without texts at their end."""
+    names = [f"class {i}" for i in range(40)]
+    (workplace / "data/classes/foxes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    texts = {name: [f"mark {j} of {name}" for j in range(24)] for name in names[:32]}
+    answer = command("texts", "import", "descriptions", saved(workplace / "d.json", texts), "-d", "foxes")
+    assert answer.code == 1
+    lines = (answer.out + answer.err).splitlines()
+    assert len(lines) < 8
+    assert lines[1].startswith("without some kind of text (8): 'class 32'")
+
+
 def test_import_without_class_names_says_where_they_go(command: Callable[..., Any], workplace: Path) -> None:
     saved(workplace / "d.json", DESCRIPTIONS)
     (workplace / "c.yaml").write_text(

@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 
 from benchmarks.coverage_of_intervals import coverage
 from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
-from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, clear, crossed_interval, holm
-from coder_clip.reporting import page
+from coder_clip.evaluation.intervals import (
+    DIFFERENCE,
+    SHARE,
+    clear,
+    crossed_interval,
+    holm,
+    images_to_settle,
+)
+from coder_clip.reporting.answer import answers
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.results import Results
 
@@ -75,17 +82,34 @@ def test_clear_is_what_the_printed_interval_shows() -> None:
     assert clear({"low": math.nan, "high": math.nan}) == ""
 
 
+def test_so_many_images_do_settle_a_difference() -> None:
+    """Simulated: with that many images about four of five comparisons are clear."""
+    rng = np.random.default_rng(5)
+    for difference, changed in ((0.04, 0.1), (-0.02, 0.2)):
+        n = images_to_settle(difference, changed)
+        up = (changed + difference) / 2
+        found = 0
+        for _ in range(400):
+            fixed, broke, _ = rng.multinomial(n, [up, changed - up, 1 - changed])
+            change = np.repeat([1.0, -1.0, 0.0], [fixed, broke, n - fixed - broke])
+            low, high, _ = crossed_interval(change[None], DIFFERENCE)
+            found += low > 0 or high < 0
+        assert 0.74 < found / 400 < 0.86, (difference, changed)
+
+
 def test_no_report_contradicts_itself(tmp_path: Path) -> None:
-    """Card, zero_shot, few_shot_paired: verdict and bold say what the interval beside them shows, whatever p says."""
+    """Answer, zero_shot, few_shot_paired: verdict and bold say what the interval beside them shows, whatever p says."""
     rng = np.random.default_rng(11)
     seen = set()
-    for trial in range(60):
-        results = Fake(tmp_path / str(trial), datasets=("shapes",), shots=(1,)).write()
+    Fake(tmp_path, datasets=("shapes",), shots=(1,)).write()
+    for _ in range(60):
+        results = Results(tmp_path, ["shapes"], ["mini"], [1])
         _simulate(results, rng)
-        (card,) = page._headline(results)
-        low, high = (float(card[end].replace("−", "-")) for end in ("low", "high"))
-        assert card["sure"] == ("better" if low > 0 else "worse" if high < 0 else "unclear")
-        seen.add(card["sure"])
+        (answer,) = answers(results)
+        change = results.main_methods("shapes", "mini")["coder_rerank"]["against_clip"]["difference"]
+        low, high = (round(100 * change[end], 1) for end in ("low", "high"))
+        assert answer.verdict == ("better" if low > 0 else "worse" if high < 0 else "unclear")
+        seen.add(answer.verdict)
         for name in ("zero_shot", "few_shot_paired"):
             table = TABLES[name].table(results)
             for row in table.rows:
@@ -93,7 +117,7 @@ def test_no_report_contradicts_itself(tmp_path: Path) -> None:
                     found = re.fullmatch(r"[+−]?[\d.]+ \[(.*), (.*)\]", cell.text)
                     if found and ("Against" in column.label or name == "few_shot_paired"):
                         ends = [float(end.replace("−", "-")) for end in found.groups()]
-                        assert cell.best == (ends[0] > 0 or ends[1] < 0), cell.text
+                        assert cell.bold == (ends[0] > 0 or ends[1] < 0), cell.text
     assert seen == {"better", "worse", "unclear"}
 
 

@@ -356,12 +356,12 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
     [
         ({"attribute": "llm"}, None, "needs a section 'generator:'"),
         ({"one_to_one": "llm"}, None, "needs a section 'generator:'"),
-        ({"attribute": "lmm"}, {"model": "m"}, "texts.attribute: 'lmm' is no source (did you mean 'llm'?)"),
-        ({"attribute": "wordnet"}, {"model": "m"}, "texts.attribute: 'wordnet' is no source"),
+        ({"attribute": "lmm"}, {"model": "m"}, "texts.attribute: unknown source 'lmm' (did you mean 'llm'?)"),
+        ({"attribute": "wordnet"}, {"model": "m"}, "texts.attribute: unknown source 'wordnet'"),
         (
             {"attributes": "llm"},
             {"model": "m"},
-            "texts.attributes: no kind of text (did you mean 'attribute'?)",
+            "texts.attributes: unknown kind of text (did you mean 'attribute'?)",
         ),
         ({"attribute": 3}, {"model": "m"}, "texts.attribute"),
         ({"name": "llm"}, {"model": "m"}, "texts.name"),
@@ -386,7 +386,7 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         (
             {"attribute": "llm"},
             {"model": "m", "extra": {"max_completion_tokens": 5}},
-            "give it or extra.max_completion_tokens",
+            "extra.max_completion_tokens are both given",
         ),
         ({"attribute": "llm"}, {"model": "m", "headers": {"X Y": "1"}}, "generator.headers"),
         ({"attribute": "llm"}, {"model": "m", "encoder_as_published": "mimi"}, "did you mean 'mini'"),

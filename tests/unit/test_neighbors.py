@@ -170,7 +170,7 @@ def test_nan_is_refused(bad: float, dtype: torch.dtype) -> None:
 def test_numpy_features_are_refused_with_what_to_do() -> None:
     """An AttributeError from inside would not say that torch tensors are needed."""
     images, names = np.zeros((2, 4), np.float32), [torch.eye(4)[:1], torch.eye(4)[1:2]]
-    with pytest.raises(UserError, match=r"not ndarray \(torch.from_numpy"):
+    with pytest.raises(UserError, match=r"not ndarray; convert .*torch.from_numpy"):
         TextNeighbors([t[:0] for t in names], names).class_scores(images)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="not ndarray"):
         TextNeighbors([images, images], [images, images])  # type: ignore[list-item]

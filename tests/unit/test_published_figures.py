@@ -16,9 +16,7 @@ from coder_clip.datasets.entry import entry
 from coder_clip.foundation.artifacts import read_json
 from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from coder_clip.reporting import formats, published_figures
-from coder_clip.reporting import page as report
-from coder_clip.reporting.exhibits import FIGURES, TABLES
-from coder_clip.reporting.parts import style
+from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.published_figures import comparable, figures
 from coder_clip.reporting.results import Results
 
@@ -98,8 +96,8 @@ def test_what_nobody_could_verify_is_unknown(tmp_path: Path) -> None:
     assert ours["difference"].isna().all()
     assert set(ours["within"]) == {"unknown"}
     assert set(ours["setting"]) == {"as_published"}
-    shown = next(row for row in table.rows if row[1].text == "CODER")
-    assert [c.text for c in shown[4:7]] == ["unknown", "–", "unknown"]
+    shown = next(row for row in table.rows if row[0].text == "CODER")
+    assert [c.text for c in shown[3:6]] == ["unknown", "–", "unknown"]
     assert "nan" not in formats.markdown(table).lower().replace("nanometre", "")
 
 
@@ -127,8 +125,7 @@ def test_nothing_else_is_held_against_a_paper(
     assert (table.rows, len(table.frame)) == ([], 0)
     assert formats.markdown(table).count("\n") == 1
     assert "Nothing is compared" in formats.markdown(table)
-    for name in TABLES:
-        formats.write(TABLES[name].table(results), results.paths.table(name, ""))
+    formats.write(table, results.paths.table("published", ""))
     assert list(csv.reader(results.paths.table("published").open(encoding="utf-8"))) == [
         list(table.frame.columns)
     ]
@@ -195,14 +192,6 @@ def test_the_rule_of_a_split_decides(tmp_path: Path) -> None:
     assert all("another split" in f.note for f in few)
 
 
-def test_the_page_says_in_one_line_that_nothing_is_compared(tmp_path: Path) -> None:
-
+def test_the_page_says_once_that_nothing_is_compared(tmp_path: Path) -> None:
     results = Fake(tmp_path / "results", datasets=("shapes",), shots=(1,)).write()
-    for name in TABLES:
-        formats.write(TABLES[name].table(results), results.paths.table(name, ""))
-    for name, exhibit in FIGURES.items():
-        style.write(exhibit.figure(results, Fake(tmp_path).image), results.paths.figure(name, ""))
-    report.render(results, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("Nothing is compared: no data set of this run is a published one") == 1
-    assert "Published (%)" not in page
+    assert TABLES["published"].nothing(results).startswith("no data set of this run is a published one")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coder_clip.errors import UserError
+from coder_clip.evaluation.reasons import ScoringTexts, Term, for_and_against
 from coder_clip.neighbors import TextNeighbors
-from coder_clip.photos.reasons import ScoringTexts, Term, for_and_against
 
 
 def plain_scores(

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_json
+from fake_results import Fake, write_head, write_json
 from PIL import Image
 
 from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import sha256
-from coder_clip.reporting import formats
+from coder_clip.reporting import answer, formats
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit
 from coder_clip.reporting.parts.table import Cell, Column, Table
@@ -33,12 +34,13 @@ PNG = base64.b64decode(
 
 
 def full(tmp_path: Path, **what: object) -> Results:
-    """A results tree with tables, and stand-ins for the figures: drawing has its own tests."""
+    """A results tree with stand-ins for the files of tables and figures: writing them has its own tests."""
     made = Fake(tmp_path / "results", **{"shots": (1, 4), **what})  # type: ignore[arg-type]
     results = made.write()
-    for name, exhibit in TABLES.items():
-        formats.write(exhibit.table(results), results.paths.table(name, ""))
-    results.paths.figure("x").parent.mkdir(parents=True)
+    for folder in (results.paths.table("x").parent, results.paths.figure("x").parent):
+        folder.mkdir(parents=True)
+    for name in TABLES:
+        results.paths.table(name).write_text(name)
     for name in FIGURES:
         results.paths.figure(name).write_bytes(PNG)
     return Results(made.root, made.datasets, made.models, made.shots)  # that has read nothing yet
@@ -76,12 +78,9 @@ class Tags(HTMLParser):
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
     """The embedded default's story, on its first screens; the figure follows the table of its name."""
     text = page(full(tmp_path, datasets=("rare",), classes=tuple(SPECIES)[:6]))
-    places = [
-        text.index(f'id="{item}"') for item in ("table-zero_shot", "table-name_dose", "figure-name_dose")
-    ]
+    order = ("table-zero_shot", "table-name_dose", "figure-name_dose", "table-candidates", "table-classes")
+    places = [text.index(f'id="{item}"') for item in order]
     assert places == sorted(places)
-    assert places[-1] < text.index('id="table-classes"')
-    assert "attributes alone, no name" in text
 
 
 def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
@@ -89,9 +88,12 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
     text = page(results, commands={"tables/settings": "coder-clip table settings --config mine.yaml"})
     tags = Tags(text)
     assert tags.open == []
-    left_out = {"name_dose"}  # of drawn data sets alone, and these results are of none
-    assert len(tags.all("img")) == len(FIGURES.keys() - left_out)
-    for name in TABLES.keys() - left_out:
+    silent = {"name_dose", "published"}  # these results are neither of drawn data sets nor of published ones
+    assert {name for name, e in {**TABLES, **FIGURES}.items() if e.nothing(results)} == silent
+    assert len(tags.all("img")) == len(FIGURES.keys() - silent)
+    assert text.count("no data set of this run is a published one") == 1
+    assert "Published (%)" not in text
+    for name in TABLES.keys() - silent:
         path = results.paths.table(name)
         assert f"results/tables/{name}.csv" in text
         assert sha256(path)[:12] in text
@@ -121,7 +123,7 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
     assert "weights_sha256" in text
     assert "cd1a5de5042a" in text
     assert "made up for tests" in text
-    assert text.index("Main result") < text.index('id="few-shot"')
+    assert text.index('aria-label="The answer"') < text.index('id="zero-shot"')
 
 
 def test_no_note_no_box(tmp_path: Path) -> None:
@@ -170,16 +172,10 @@ def test_needs_nothing_else(tmp_path: Path) -> None:
 def test_the_page_says_who_wrote_the_one_to_one_texts(tmp_path: Path) -> None:
     """A language model's texts and its rerank would stand there without an author."""
     text = page(full(tmp_path))
-    row = re.search(
-        r"<tr><th[^>]*>[^<]*</th><td>one_to_one</td><td class=\"n\">(\d+)</td><td[^>]*>(.*?)</td></tr>",
-        text,
-        re.S,
-    )
-    assert row is not None
-    assert row[1] == "3"
-    assert "model" in row[2]
-    assert "tiny" in row[2]
-    assert "pairs.compared" in row[2]
+    assert "3 one_to_one texts</summary>" in text
+    origin = text.split("origin:")[1].split("</pre>")[0]
+    assert re.search(r"one_to_one:\s+source: llm\s+model: tiny", origin)
+    assert re.search(r"pairs:\s+compared: 9", origin)
 
 
 def test_every_image_has_text_and_size(tmp_path: Path) -> None:
@@ -194,16 +190,94 @@ def test_same_bytes_every_time_and_everywhere(tmp_path: Path) -> None:
     assert str(tmp_path) not in pages[0]
 
 
-def test_headline_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
+def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=("one", "two", "three"))
     for dataset, low, high in (("one", 0.01, 0.03), ("two", -0.01, 0.03), ("three", -0.05, -0.01)):
-        document = results.rerank(dataset, "mini")
-        for m in document["methods"]:
-            m["against_clip"]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
-            m["against_clip"]["p_value"] = 0.2 if low < 0 < high else 0.001
+        for m in [
+            *results.rerank(dataset, "mini")["methods"],
+            *results.zero_shot(dataset, "mini")["methods"],
+        ]:
+            if m["against_clip"]:
+                m["against_clip"] |= {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
+    one, two, three = answer.answers(results)
+    assert [a.verdict for a in (one, two, three)] == ["better", "unclear", "worse"]
+    assert one.advice.startswith(
+        "Use “CODER + rerank”: clearly better than names alone, by +2.0 [+1.0, +3.0] points"
+    )
+    assert two.advice.startswith(
+        "Use names alone: the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
+    )
+    assert re.search(r"About [\d,]+ test images would settle 2 points\.$", two.advice)
+    assert three.advice == "Use names alone: the texts are clearly worse, by −3.0 [−5.0, −1.0] points."
     text = page(results)
-    verdicts = re.findall(r'<div class="verdict">(.*?)</div>', text)
-    assert verdicts == ["better than CLIP", "no clear difference", "worse than CLIP"]
+    assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse"]
+    assert one.numbers in text
+
+
+def test_many_answers_are_a_table(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=tuple(f"d{i}" for i in range(6)), shots=())
+    text = page(results)
+    assert "Against names alone, CODER is clearly better on" in text
+    assert text.count('<td class="n">+') + text.count('<td class="n">–</td></tr>') >= 6
+
+
+def test_each_reader_has_an_order_of_its_own(tmp_path: Path) -> None:
+    """A person's photos: errors before comparisons; a reproduction: published figures first. The rest is folded."""
+    for kind, changes in {
+        "photos": {"files": [{"path": "a", "sha256": "0"}]},
+        "published": {"split": "CoOp's split"},
+        "drawn": {},
+    }.items():
+        results = full(tmp_path / kind, datasets=("one",))
+        path = results.paths.manifest("one")
+        write_json(path, json.loads(path.read_text()) | changes)
+        results = Results(results.paths.root, results.datasets, results.models, results.shots)
+        text = page(results)
+        assert results.kind == kind
+        sections = re.findall(r'<h2 id="([\w-]+)">', text)
+        folded = re.findall(r'<details class="section"><summary><h2 id="([\w-]+)">', text)
+        opened = [s.lower().replace(" ", "-") for s in report.OPEN[kind]]
+        assert [s for s in sections if s not in folded] == [s for s in opened if s != "published-figures"]
+        assert folded[-2:] == ["made", "sources"]
+
+
+def test_photos_that_look_like_copies_are_named(tmp_path: Path) -> None:
+    """A photo that was saved anew for the test folder has other bytes, and its feature gives it away."""
+    results = full(tmp_path, datasets=("one",))
+    paths = results.paths
+    files = [
+        {"path": f"{split}/{i}", "sha256": f"{split}{i}"} for split in ("val", "test") for i in range(30)
+    ]
+    manifest = json.loads(paths.manifest("one").read_text())
+    write_json(paths.manifest("one"), {**manifest, "files": files})
+    paths.image_features("mini", "one", "shots").unlink()
+    x = np.random.default_rng(3).standard_normal((60, 16))
+    x[47] = 2 * x[5] + 0.01  # test/17 is val/5
+    for split, rows in (("val", x[:30]), ("test", x[30:])):
+        head = {"encoder": {"model": "mini"}, "skipped": [], "ids": [f"{split}/{i}" for i in range(30)]}
+        write_head(
+            paths.image_features("mini", "one", split), head, features=rows, labels=np.zeros(30, np.int64)
+        )
+    notes = TABLES["confusions"].table(Results(paths.root, ["one"], ["mini"], [1, 4])).notes
+    said = "one: by their features, not their bytes, 1 images are in several splits"
+    assert [n for n in notes if n.startswith(said)], notes
+    assert "val/5 = test/17" in notes[-1]
+
+
+def test_errors_are_shown_with_their_images(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=("one",))
+    image = Fake(tmp_path).image
+    shown = [c.picture for row in TABLES["confusions"].table(results).rows for c in row if c.picture]
+    text = page(results, image=image)
+    photos = [a for a in Tags(text).all("img") if a.get("class") == "photo"]
+    assert [str(a["alt"]).split(" ")[0] for a in photos] == [image_id for _, image_id in shown]
+
+    def gone(dataset: str, image_id: str) -> Image.Image:
+        raise UserError("no folder")
+
+    text = page(results, image=gone)
+    assert 'class="photo"' not in text
+    assert shown[0][1] in text, "the image is named where it is not on this machine"
 
 
 def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) -> None:
@@ -216,6 +290,9 @@ def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) 
 def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Extra(Exhibit):
+        def nothing(self, results: Results) -> str:
+            return ""
+
         def table(self, results: Results) -> Table:
             frame = pd.DataFrame({"a": [1]})
             return Table("An extra", "More.", frame, [Column("a")], [[Cell("1")]])

@@ -177,7 +177,7 @@ def test_state_survives_a_file(tmp_path: Path) -> None:
     ("texts", "message"),
     [
         ({(0, 3): torch.ones(1, 4)}, "classes are 0 to 2"),
-        ({(1, 1): torch.ones(1, 4)}, "from itself"),
+        ({(1, 1): torch.ones(1, 4)}, "classes must differ"),
         ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 5)}, "texts of 0 and 1"),
         ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 4) * float("nan")}, "texts of 0 and 1: NaN"),
     ],

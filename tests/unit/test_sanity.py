@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import copies, lines
 from coder_clip.errors import UserError
+from coder_clip.evaluation.near_copies import near_copies
 from coder_clip.foundation.artifacts import read_json
+from coder_clip.pipeline.config import load_config
 
 Command = Callable[..., Any]
 
@@ -160,3 +163,53 @@ def test_check_says_the_same(photos: Path, command: Command) -> None:
     assert "warning: data set mine: 1 images are in several classes" in answer.out
     shutil.rmtree(photos / "dog")
     assert "'cat' is the only class" in command("check", "--config", "c.yaml").err
+
+
+def test_class_folders_in_a_folder_beside_others_are_told(
+    photos: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`animals/cat` and `animals/dog` become one class "animals" beside "car", and nothing says so."""
+    for shade, name in enumerate(("fox", "wolf")):
+        fill(photos / "wild" / name, 10, 10 + shade)
+    fill(photos / "cat" / "2023", 4, 20)  # more photos of a class that has its own are no classes
+    fill(photos / "cat" / "2024", 4, 21)
+    assert listed(command).code == 0
+    said = "class 'wild' is made of the folders fox, wolf below it; if these are classes, move them up beside the"
+    assert [r.message.split(": ")[1] for r in caplog.records] == [f"{said} others"]
+
+
+def test_a_class_in_folders_by_year_is_a_class(
+    photos: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("cat", "dog"):
+        for year in ("2023", "2024"):
+            (photos / name / year).mkdir()
+        for i, image in enumerate(sorted((photos / name).glob("*.png"))):
+            image.rename(photos / name / ("2023", "2024")[i % 2] / image.name)
+    assert listed(command).code == 0
+    assert not caplog.records
+
+
+def test_test_images_alone_are_enough_for_zero_shot(photos: Path, command: Command) -> None:
+    """No val to choose on and no shots to learn from: thresholds keep their defaults, few-shot is left out."""
+    (photos / "test").mkdir()
+    for name in ("cat", "dog"):
+        (photos / name).rename(photos / "test" / name)
+    assert listed(command).code == 0
+    assert read_json("results/manifests/mine.json")["images"] == {"test": 20}
+    config = load_config(Path("c.yaml"))
+    assert config.encoded("mine") == ["test"]
+    assert not config.few_shot("mine")
+    photos.rename(photos.parent / "gone")  # who pulled the results has no photos
+    assert load_config(Path("c.yaml")).encoded("mine") == ["test"]
+
+
+def test_copies_saved_again_are_found_by_their_features() -> None:
+    """Their bytes differ, so that no hash tells; two alike photos of a burst among others that are not."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(60, 32, generator=generator)
+    x[41] = 3 * (x[7] + 0.03 * torch.randn(32, generator=generator))
+    x[50] = x[12]
+    assert near_copies(x) == [(7, 41), (12, 50)]
+    assert near_copies(x[:40]) == []
+    assert near_copies(x[:5]) == [], "too few to know how near others are"

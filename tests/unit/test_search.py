@@ -170,14 +170,14 @@ def test_no_room_for_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
-    """A gap would be dropped that holds the best point: rarely, so that few comparisons would notice."""
+    """An interval would be dropped that holds the best point: rarely, so that few comparisons would notice."""
     betas, alphas = grid(0.1, 40, 80), grid(0.1, 20, 400)
     none = np.zeros(len(alphas), dtype=np.int64)
     for seed in range(400, 500):
         model, clip, labels = problem(seed)
-        images = cache_model.Images(model, rows(len(clip)), clip, labels)
+        images = cache_model.AffinityBlocks(model, rows(len(clip)), clip, labels)
         everything = np.arange(len(clip))
-        whole = branch_and_bound._Gap((0, 0), -1, len(betas), none, none + len(clip), everything)
+        whole = branch_and_bound._Interval((0, 0), -1, len(betas), none, none + len(clip), everything)
         span = slice(0, len(alphas))
         kept = images.keep()
         exact, _ = branch_and_bound._evaluate(
@@ -185,10 +185,10 @@ def test_bounds_hold_between_the_beta_that_were_evaluated() -> None:
         )
         for width in (2, 7, 40):
             nodes = [*range(0, len(betas) - 1, width), len(betas) - 1]
-            for gap in branch_and_bound._evaluate(images, kept, whole, nodes, betas, alphas, span)[1]:
-                inside = exact[gap.first + 1 : gap.last]
-                assert (gap.certain <= inside).all(), f"seed {seed}"
-                assert (inside <= gap.most).all(), f"seed {seed}"
+            for interval in branch_and_bound._evaluate(images, kept, whole, nodes, betas, alphas, span)[1]:
+                inside = exact[interval.first + 1 : interval.last]
+                assert (interval.certain <= inside).all(), f"seed {seed}"
+                assert (inside <= interval.most).all(), f"seed {seed}"
 
 
 def test_no_image_right_anywhere() -> None:

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from coder_clip.datasets import Split
 from coder_clip.datasets.shot_files import DATUM, Shot, match, read_shots, shot_file
 from coder_clip.errors import UserError
-from coder_clip.phases.adapter import _shots_left_out, shot_rows
-from coder_clip.phases.common import Images
+from coder_clip.phases.adapter import _skipped_shots, shot_rows
+from coder_clip.phases.common import ImageFeatures
 from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.config import Config
 
@@ -167,12 +167,12 @@ def test_the_adapters_take_the_shots_of_the_file_and_not_the_beginning_of_more(
     c = config(tmp_path)
     split, draws = shot_images(c, Split(IDS, LABELS), list(CLASSES), tmp_path)
     features = torch.arange(float(len(split.ids)))[:, None]
-    pool = Images(features, torch.from_numpy(split.labels), split.ids, {"draws": draws, "skipped": []})
+    pool = ImageFeatures(features, torch.from_numpy(split.labels), split.ids, {"draws": draws, "skipped": []})
     assert sampled(1, 1) != sampled(2, 1)[::2]
     for shots in (1, 2):
         assert [split.ids[i] for i in shot_rows(c, pool, shots, 1)] == sampled(shots, 1)
         different = len({*sampled(shots, 1), *sampled(shots, 2)})
-        assert _shots_left_out(c, pool, shots) == {"shots": 0, "drawn": different}
+        assert _skipped_shots(c, pool, shots) == {"shots": 0, "drawn": different}
     with pytest.raises(UserError, match="no 4-shot draw of seed 1"):
         shot_rows(c, pool, 4, 1)
 

@@ -29,6 +29,7 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
             True,
         ),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
+        ("sh: no answer in 60 s", True),  # of a hanging sbatch
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", True),
         # would be waited for until the end of all days
         (f"sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: Batch job submission failed: {POLICY}", False),

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_parquet
+from fake_results import Fake, write_head, write_parquet
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from coder_clip.datasets.rare import NAMED, SPECIES
@@ -25,7 +26,8 @@ from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES
-from coder_clip.reporting.parts import cells, frames
+from coder_clip.reporting.parts import cells
+from coder_clip.reporting.parts.reasons import StageOne
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
 
@@ -38,7 +40,7 @@ COLUMNS = {  # what people's scripts read
     "draws_std draws_min draws_max split",
     "name_dose": "dataset model pictures classes method accuracy accuracy_low accuracy_high",
     "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
-    "confusions": "dataset model class taken_for images clip coder coder_rerank",
+    "confusions": "dataset model class taken_for images clip coder coder_rerank example lead wrong right",
     "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
     "oracle_high coverage",
     "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
@@ -46,7 +48,8 @@ COLUMNS = {  # what people's scripts read
     "few_shot_paired": "dataset model method setting shots difference difference_low difference_high p_value p_holm "
     "fixed broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
-    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text",
+    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text "
+    "pairs_for_90",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
     "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low difference_high p_value "
@@ -82,7 +85,7 @@ def hostile() -> Table:
     """A table whose every text is hostile."""
     columns = [Column("Data set", numeric=False), Column(HOSTILE), Column("Top-1 (%)")]
     rows = [
-        [Cell("one"), Cell(HOSTILE, best=True), Cell("−1.0 ± 2.0")],
+        [Cell("one"), Cell(HOSTILE, bold=True), Cell("−1.0 ± 2.0")],
         [Cell("[2pt]"), Cell("*"), Cell("–")],
     ]
     frame = pd.DataFrame({"text": [HOSTILE, "x"], "value": [0.1 + 0.2, np.nan]})
@@ -175,11 +178,10 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
     ],
 )
 def test_a_rerank_that_did_nothing_is_said(tmp_path: Path, what: dict[str, Any], note: str | None) -> None:
-    """Its row repeats CODER's, and nobody would know why."""
+    """Its row would repeat CODER's, and without it nobody would know why there is none."""
     table = TABLES["zero_shot"].table(fake(tmp_path, **what))
-    names = [row[1].text for row in table.rows if row[1].text.startswith("CODER + rerank")]
-    off = "CODER + rerank (off)" if note else "CODER + rerank"
-    assert names == [off, off, "CODER + rerank"]
+    where = [row[0].text for row in table.rows if row[1].text == "CODER + rerank"]
+    assert where == (["average"] if note else ["shapes", "rare", "average"])
     assert table.notes == ((note,) if note else ())
     if note:
         assert note.replace("(", r"(") in formats.markdown(table)
@@ -217,7 +219,7 @@ def test_top5_says_nothing_of_five_classes(tmp_path: Path) -> None:
     )
     many = TABLES["zero_shot"].table(fake(tmp_path / "many", datasets=("one",)))
     place = [c.label for c in many.columns].index("Top-5 (%)")
-    assert {row[place].text for row in few.rows} == {"–"}
+    assert "Top-5 (%)" not in [c.label for c in few.columns]
     assert many.rows[0][place].sort == many.frame["top5_accuracy"][0] > many.frame["accuracy"][0]
 
 
@@ -239,6 +241,9 @@ def predicted(root: Path, predictions: dict[str, list[int]]) -> Results:
             for m in methods
         ]
         write_parquet(path, pd.concat(rows))
+    head = {"encoder": {"model": "local-dir:mini"}, "skipped": [], "ids": ids}
+    features = np.eye(8)[:6] + 0.5
+    write_head(results.paths.image_features("mini", "pets", "test"), head, features=features)
     return results
 
 
@@ -249,36 +254,41 @@ def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
     )
     table = TABLES["classes"].table(results)
     assert [[c.text for c in row] for row in table.rows] == [
-        ["pets", "cat", "3", "0.0", "33.3", "33.3", "dog (2)"],
-        ["pets", "dog", "2", "100.0", "50.0", "50.0", "fox (1)"],
-        ["pets", "fox", "1", "0.0", "100.0", "100.0", "–"],
+        ["cat", "3", "0.0", "33.3", "33.3", "dog (2)"],
+        ["dog", "2", "100.0", "50.0", "50.0", "fox (1)"],
+        ["fox", "1", "0.0", "100.0", "100.0", "–"],
     ]
     table = TABLES["confusions"].table(results)
-    assert [[c.text for c in row] for row in table.rows] == [
-        ["pets", "cat", "dog", "3", "3", "2", "2"],
-        ["pets", "dog", "fox", "2", "0", "1", "1"],
-        ["pets", "fox", "cat", "1", "1", "0", "0"],
+    assert [[row[0].text, *(c.text for c in row[2:6])] for row in table.rows] == [
+        ["cat → dog", "3", "3", "2", "2"],
+        ["dog → fox", "2", "0", "1", "1"],
+        ["fox → cat", "1", "1", "0", "0"],
     ]
+    pictures = [row[1].picture for row in table.rows]
+    assert pictures[0] in (("pets", "1"), ("pets", "2")), "of the cats that CODER takes for a dog"
+    assert pictures[1:] == [("pets", "4"), None]
 
 
 def test_nothing_confused_is_an_empty_table(tmp_path: Path) -> None:
     right = [0, 0, 0, 1, 1, 2]
     results = predicted(tmp_path, {"clip": right, "coder": right, "coder_rerank": right})
     assert TABLES["confusions"].table(results).rows == []
-    assert {row[-1].text for row in TABLES["classes"].table(results).rows} == {"–"}
+    assert [c.label for c in TABLES["classes"].table(results).columns][-1] == "CODER + rerank (%)", (
+        "none is taken for any"
+    )
 
 
 def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
     results = fake(tmp_path, classes=tuple(f"c{i}" for i in range(30)), datasets=("one", "two"), shots=())
-    for name in ("classes", "confusions"):
+    for name, n in (("classes", 10), ("confusions", 8)):
         table = TABLES[name].table(results)
-        assert [row[0].text for row in table.rows] == ["one"] * 10 + ["two"] * 10
+        assert [row[0].text for row in table.rows] == ["one"] * n + ["two"] * n
         assert len(table.frame) == 60
         assert "the CSV has more" in table.caption
-        last = "coder_rerank"
-        shown = table.frame.groupby("dataset", sort=False)[last].head(10).tolist()
-        assert [row[-2 if name == "classes" else -1].sort for row in table.rows] == shown
-        assert shown[:10] == sorted(shown[:10], reverse=name == "confusions")
+        shown = table.frame.groupby("dataset", sort=False)["coder_rerank"].head(n).tolist()
+        place = next(i for i, c in enumerate(table.columns) if c.label.startswith("CODER + rerank"))
+        assert [row[place].sort for row in table.rows] == shown
+        assert shown[:n] == sorted(shown[:n], reverse=name == "confusions")
 
 
 def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -> None:
@@ -290,8 +300,8 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
     others = ["CLIP, prompt ensemble", *(n for n in labels if n != "CODER-Adapter")]
     assert [row[1].text for row in table.rows] == others * 3
     by_name = {row[1].text: row for row in table.rows[: len(others)]}
-    assert [(c.text, c.best) for c in by_name["Tip-Adapter"][2:]] == [("+1.2 [+0.6, +1.8]", True)] * 2
-    assert [(c.text, c.best) for c in by_name["GDA"][2:]] == [("−0.5 [−1.1, +0.1]", False)] * 2
+    assert [(c.text, c.bold) for c in by_name["Tip-Adapter"][2:]] == [("+1.2 [+0.6, +1.8]", True)] * 2
+    assert [(c.text, c.bold) for c in by_name["GDA"][2:]] == [("−0.5 [−1.1, +0.1]", False)] * 2
     average = table.rows[2 * len(others) + 1]
     assert [c.text for c in average] == ["average", "Tip-Adapter", "+1.2", "+1.2"]
     tip = table.frame[(table.frame["method"] == "tip_adapter") & (table.frame["dataset"] == "one")]
@@ -305,36 +315,24 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
 def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
     table = TABLES["hyperparameters"].table(fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
     names = [m.label for m in (*FEW_SHOT.values(), *ABLATIONS.values())]
-    assert [[c.text for c in row] for row in table.rows] == [["one", n, "α 1.3, β 2–12"] for n in names]
+    assert [[c.text for c in row] for row in table.rows] == [[n, "α 1.3, β 2–12"] for n in names]
     assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * len(names)
 
 
-def test_equal_as_printed_is_equally_bold(tmp_path: Path) -> None:
-    """88.30 and 88.34 both read 88.3: one in bold would claim a difference that nobody sees."""
-
-    def of(*values: float) -> list[bool]:
-        return frames.best(pd.DataFrame({"a": 1, "v": values}), ["a"], "v")
-
-    assert of(0.8830, 0.8834, 0.87) == [True, True, False]
-    assert of(0.8830, 0.8834) == [False, False]
-    assert of(0.883) == [False]
-    assert of(float("nan"), 0.5, 0.4) == [False, True, False]
-
-
-def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path) -> None:
+def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = fake(tmp_path, reranked=False)
-    path = results.paths.zero_shot("mini", "shapes")
-    results = change(results, path, lambda d: d["methods"][1]["against_clip"].update(p_value=1e-6))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     text = formats.plain(formats.markdown(TABLES["zero_shot"].table(results)))
     lines = click.unstyle(text).splitlines()
     assert not re.search(r"\\|\*", click.unstyle(text))
     head = next(line for line in lines if line.startswith("Data set"))
     row = next(line for line in lines if line.startswith("shapes") and "prompt ensemble" in line)
-    assert row.endswith("<0.001")
     assert row.index("CLIP") == head.index("Method")
     assert lines[-1].startswith("Rerank off:")
-    assert max(map(len, lines)) == len(head)  # text is wrapped to fit below and above
+    assert max(map(len, lines)) <= 120  # text is wrapped to fit below and above
     assert "\033[1m" in text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    assert "\033" not in formats.plain(formats.markdown(TABLES["zero_shot"].table(results)))
 
 
 def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) -> None:
@@ -355,11 +353,57 @@ def test_a_folder_of_a_drawn_data_sets_name_has_no_doses(tmp_path: Path) -> None
     assert TABLES["name_dose"].table(fake(tmp_path, datasets=("rare",))).rows == []
 
 
-def test_best_is_bold_once_a_group(tmp_path: Path) -> None:
-    table = TABLES["zero_shot"].table(fake(tmp_path))
-    bold = [row for row in table.rows if row[2].best]
-    assert [row[0].text for row in bold] == ["shapes", "rare", "average"]
-    assert table.groups().count(True) == 2
+def test_only_clear_differences_are_bold(tmp_path: Path) -> None:
+    """The highest of values whose intervals overlap would be taken for a winner."""
+    results = fake(tmp_path, shots=(1, 4))
+    for name, exhibit in TABLES.items():
+        table = exhibit.table(results)
+        for row in table.rows:
+            for cell in row:
+                ends = re.fullmatch(r"[+−][\d.]+ \[(.*), (.*)\]", cell.text)
+                assert not cell.bold or ends, (name, cell.text)
+                if cell.bold:
+                    low, high = (float(e.replace("−", "-")) for e in ends.groups())
+                    assert low > 0 or high < 0
+    assert TABLES["zero_shot"].table(results).groups().count(True) == 2
+
+
+def test_what_says_nothing_is_left_out(tmp_path: Path) -> None:
+    """Constant columns, data sets and models of which there is one, flaws that change nothing."""
+    results = fake(tmp_path, datasets=("one",), shots=())
+    assert TABLES["confusions"].table(results).columns[0].label == "Is → taken for"
+    assert "Images per class: 20. Data set: one. Model: mini." in TABLES["confusions"].table(results).caption
+
+    def idle(document: dict[str, Any]) -> None:
+        for f in document["flaws"]:
+            if f["flaw"] == "gate_reads_labels":
+                f["difference"] = {"value": 0.0, "low": 0.0, "high": 0.0}
+
+    flaws = TABLES["flaws"].table(change(results, results.paths.rerank("mini", "one"), idle))
+    assert "the rerank's gate reads labels" not in {c.text for row in flaws.rows for c in row}
+    assert flaws.notes == ("Without any effect in this run: the rerank's gate reads labels.",)
+    assert "gate_reads_labels" in set(flaws.frame["flaw"])
+
+
+def test_an_error_is_shown_with_the_texts_that_decided(tmp_path: Path) -> None:
+    """The lead of the wrong class is the sum over its texts and those of the true class, as scores say."""
+    results = fake(tmp_path, datasets=("one",), shots=())
+    frame = TABLES["confusions"].table(results).frame.dropna(subset=["example"])
+    assert len(frame) > 3
+    neighbors = StageOne(results, "one", "mini")
+    scores = neighbors.scoring.scores(neighbors.scoring.cosines(neighbors.features))
+    classes = results.zero_shot("one", "mini")["classes"]
+    for r in frame.to_dict("records"):
+        a, b = classes.index(r["taken_for"]), classes.index(r["class"])
+        row = scores[neighbors.place[r["example"]]]
+        assert r["lead"] == pytest.approx(float(row[a] - row[b]))
+        for side, name, other in (
+            ("wrong", r["taken_for"], r["class"]),
+            ("right", r["class"], r["taken_for"]),
+        ):
+            for said in filter(None, r[side].split("; ")):
+                assert said.startswith((f"{name}: ", f"not {other}: "))
+                assert re.search(r"(kite|eight straight edges|petals|hands|rim|\(\d)", said)
 
 
 def test_csv_keeps_every_digit(tmp_path: Path) -> None:
@@ -445,5 +489,6 @@ def test_coverage_shows_every_setting_and_no_share_of_nothing(tmp_path: Path) ->
     frame = table.frame.set_index("setting")
     assert list(frame.index) == ["as_published", "corrected", "clean"]
     assert frame.loc["corrected", "every_pair"] == pytest.approx(0.8)
-    assert frame.loc["clean"].isna().sum() == 4
-    assert [c.text for c in table.rows[2][3:]] == ["–", "–", "–", "–", "0 of 0"]
+    assert frame.loc["clean"].isna().sum() == 5
+    assert frame.loc["corrected", "pairs_for_90"] == 30
+    assert [c.text for c in table.rows[2][2:]] == ["–", "–", "–", "–", "0 of 0", "–"]

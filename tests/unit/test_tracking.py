@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from coder_clip.tracking.adopt import Adopted
 from coder_clip.tracking.explain import _is_of, _row, config_of
 from coder_clip.tracking.hashes import Hashes, folder_md5
 from coder_clip.tracking.ledger import Made
+from coder_clip.tracking.merge import BASE, OURS, THEIRS, _own
 from coder_clip.tracking.record import Outcome
 from coder_clip.tracking.snakemake import Job, Making, Records
 from coder_clip.tracking.stages import DEFAULT, Tracked
@@ -37,7 +39,8 @@ MAKING = Making(
     inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
 )
 OPERATION = {  # where things lie and how the work is spread: these keys change no result
-    *("data_root", "only_present", "features.workers", "features.device", "features.scratch"),
+    *("data_root", "only_present", "fetch", "features.workers", "features.device"),
+    *("features.cache", "features.scratch"),
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
     *(
         "generator.retries",
@@ -96,6 +99,12 @@ def test_a_change_that_keeps_size_and_time_is_seen() -> None:
     put("f", "two")
     os.utime("f", ns=(was.st_atime_ns, was.st_mtime_ns))
     assert hashes.md5("f") != first
+
+
+def test_the_name_that_s3_gives_to_what_was_sent_in_parts() -> None:
+    put("f", "abcde")
+    parts = b"".join(hashlib.md5(part).digest() for part in (b"abc", b"de"))
+    assert Hashes().etag("f", 3) == f"{hashlib.md5(parts).hexdigest()}-2"
 
 
 # ---- statements
@@ -440,6 +449,26 @@ def test_a_key_that_is_not_written_is_watched_with_its_table(written: Any, keys:
 def test_dvc_takes_dots_apart_so_such_a_name_is_watched_with_its_table() -> None:
     assert stages.watched({"d": {"a.b": {"views": 2}}}, ["d.a.b.views"]) == ["d"]
     assert stages.watched({"a": {"s": 1, "t": 2}}, ["a.s", "a"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "merged", "told"),
+    [
+        ({}, {"x": 1}, {"y": 2}, {"x": 1, "y": 2}, []),
+        ({"x": 1}, {"x": 1}, {}, {}, []),
+        ({"x": 1}, {}, {"x": 1}, {}, []),
+        ({"x": 1}, {"x": 1}, {"x": 2}, {"x": 2}, []),
+        ({"x": 1}, {"x": 2}, {"x": 3}, {"x": 2}, ["x: ours"]),
+        ({"x": 1}, {}, {"x": 3}, {"x": 3}, ["x: theirs"]),
+        ({}, {"x": 2}, {"x": 2}, {"x": 2}, []),
+    ],
+)
+def test_stages_that_a_person_added_merge_by_who_changed_them(
+    base: Any, ours: Any, theirs: Any, merged: Any, told: list[str]
+) -> None:
+    found, lines = _own({BASE: base, OURS: ours, THEIRS: theirs})
+    assert found == merged
+    assert [line.split(" (")[0] for line in lines] == told
 
 
 @pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])

@@ -1,4 +1,4 @@
-# The configuration, and what every rule file uses.
+# The configuration, and functions that several rule files use.
 import os
 import sys
 from dataclasses import asdict
@@ -12,42 +12,58 @@ os.environ.update(
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import ONLY_PRESENT, load_config, switched
+from coder_clip.pipeline.config import (
+    FETCH,
+    LEFT_OUT,
+    ONLY_PRESENT,
+    load_config,
+    switched,
+)
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
-from coder_clip.datasets.supply import refuse_absent
+from coder_clip.datasets.published import data_root
+from coder_clip.datasets.supply import absent_data
 from coder_clip.errors import UserError
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
+from coder_clip.preflight.light import before_run
 from coder_clip.pipeline.sources import sources as package_sources
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
-_only_present = str(_given.pop("only_present", ""))
+_switches = {name: str(_given.pop(name, "")) for name in ("only_present", "fetch")}
 if _given:
     raise WorkflowError(
         "change values in the configuration file, not with --config: the jobs read the file"
-        " (what can be said here is only_present=true)"
+        " (only only_present=true and fetch=true can be given here)"
     )
-if _only_present:  # for the jobs, too
-    os.environ[ONLY_PRESENT] = _only_present
+for _variable, _said in zip((ONLY_PRESENT, FETCH), _switches.values()):
+    if _said:  # the jobs read it, too
+        os.environ[_variable] = _said
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
 if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
-    switched("--config only_present", _only_present)
+    for _name, _said in _switches.items():
+        switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
+if CONFIG.left_out:
+    os.environ[LEFT_OUT] = ",".join(CONFIG.left_out)
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# Jobs find the configuration here: as part of the command, its mere name would make them run again.
+# One job at a time on each GPU of this machine; the profile says one.
+if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
+    workflow.register_resource("on_gpu", len(work.gpus()))
+
+# Jobs find the configuration here: as a part of the command, another name for it would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# What the jobs need; they use the environment that Snakemake runs in.
+# For conda; otherwise jobs use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
 # With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
@@ -78,7 +94,7 @@ def sources(phase):
 
 
 def dataset_sources(wildcards):
-    """Source files of a built-in data set: what draws or reads its images."""
+    """Source files of a built-in data set: those that draw or read its images."""
     if CONFIG.datasets[wildcards.dataset].root is not None:
         return []
     return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
@@ -107,18 +123,18 @@ def text_files(made_by):
 
 
 def reads(rule):
-    """What of the configuration decides a job's outputs: the keys that workflow/phases.yaml names."""
+    """The keys of the configuration that decide a job's outputs, named in workflow/phases.yaml."""
     return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
 
 
 def review_file(wildcards):
-    """What people decided about a language model's texts, where they did."""
+    """People's decisions about a language model's texts, if there are any."""
     path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
     return [path] if path and path.is_file() else []
 
 
 def command(rule):
-    """The command that workflow/phases.yaml gives a rule; DVC compares it."""
+    """The command of a rule in workflow/phases.yaml; DVC compares it."""
     return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
 
 
@@ -129,14 +145,38 @@ def text_encoder_files(wildcards):
 
 
 def template_sources(wildcards):
-    """Source files that hold a data set's sentences; a published one's are a parameter."""
+    """Source files with a drawn data set's sentences; those of other data sets are a parameter."""
     drawn = wildcards.dataset in DRAWN
     return dataset_sources(wildcards) if drawn else []
 
 
 def templates(wildcards):
-    """The sentences a data set's texts are put into."""
+    """The sentences that a data set's texts are put into."""
     return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
+
+
+def to_fetch():
+    """Published data sets that this run downloads; those that it cannot stop it before the first job."""
+    try:
+        return absent_data(CONFIG, whole=True) if CONFIG.fetch else []
+    except UserError as error:
+        sys.exit(f"coder-clip: error: {error}")
+
+
+def weights_note(name):
+    """What weights were downloaded, and into which cache."""
+    cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
+    return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
+
+
+def forget_fetched(folder):
+    """What was downloaded by an earlier run and is not here any more is downloaded again."""
+    for name in to_fetch():
+        (folder / "images" / name).unlink(missing_ok=True)
+    for name in MODELS:
+        note = folder / "weights" / name
+        if note.is_file() and note.read_text() != weights_note(name):
+            note.unlink()
 
 
 def encoder_files(wildcards):
@@ -144,7 +184,7 @@ def encoder_files(wildcards):
 
 
 def files_of(name):
-    """Files of a model that lies on disk."""
+    """Files of a model on disk."""
     model = CONFIG.models[name]
     if model.model.startswith("local-dir:"):
         return sorted(
@@ -160,7 +200,7 @@ def files_of(name):
 
 
 def features_to_choose_on(wildcards):
-    """Features of the validation images; a data set may have none."""
+    """Features of the validation images, if the data set has some."""
     if not CONFIG.has_val(wildcards.dataset):
         return []
     models = [wildcards.model] if "model" in wildcards.keys() else MODELS
@@ -168,7 +208,7 @@ def features_to_choose_on(wildcards):
 
 
 def shot_files(wildcards):
-    """Files of published runs that say which images are the shots."""
+    """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
     if folder is None or wildcards.split != "shots":
         return []
@@ -177,7 +217,7 @@ def shot_files(wildcards):
 
 
 def results_of(phases):
-    """Rows and documents of some phases, for all models and data sets."""
+    """Results of some phases, for all models and data sets."""
     files = []
     for phase in phases:
         wildcards = ["{model}", "{dataset}"] + (
@@ -203,7 +243,7 @@ def published_numbers():
 
 
 def image_sources(wildcards):
-    """Files behind the images that figures show."""
+    """Source files of the images that figures show."""
     modules = [
         f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
     ]
@@ -220,34 +260,51 @@ def figure_files(names):
 
 
 def asks_for_gpu(rule):
-    """Whether the profile gives a rule's jobs a GPU of a cluster."""
+    """True if the profile requests a GPU of a cluster for a rule's jobs."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
 
 
 def on_head(rule):
-    """Whether the head of a cluster makes it: unless the profile names a partition for it."""
+    """True if the head node runs a rule's jobs, because the profile names no partition for them."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return "slurm_partition" not in given
 
 
 def on_gpu(rule):
-    """Of jobs on a GPU one runs at a time (profiles): it has memory for one large encoder."""
+    """1 for jobs on a GPU: one of them runs at a time (profiles), because a GPU has memory for one large encoder."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 
-def refuse_absent_images():
-    """Before the first job, in one line: images that are not here would stop the run, a data set at a time."""
+def encoding_threads(rule):
+    """CPUs of a job that encodes images: its own threads, or its loader processes where these are more."""
+    loaders = work.workers(CONFIG, True if asks_for_gpu(rule) else None)
+    return max(CONFIG.features.threads, loaders)
+
+
+def preflight():
+    """Before the first job: all that would stop the run, at once, and how long it takes."""
+    jobs = list(workflow.dag.needrun_jobs())
+    encodes = ("encode_images", "encode_shard", "encode_texts", "encode_pairs")
     opens = ("list_images", "encode_images", "encode_shard")
-    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name in opens]
+    datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
+    models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
+    asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
     try:
-        refuse_absent(CONFIG, Path(CONFIG_FILE), {j.wildcards.dataset for j in jobs})
+        before_run(
+            CONFIG,
+            Path(CONFIG_FILE),
+            sorted(datasets),
+            sorted(models),
+            asks,
+            here=workflow.local_exec,
+        )
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
 def need(phase, rule, wildcards):
-    """What one job of a rule asks a cluster for; less time where the profile gives it a GPU."""
+    """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
     return work.need(CONFIG, phase, asks_for_gpu(rule), **dict(wildcards.items()))
 
 

@@ -1,4 +1,4 @@
-# Phase image_features: encode images, in shards where the configuration asks for them.
+# Phase image_features: encode images, in shards if the configuration says so.
 
 
 if CONFIG.features.shards == 1:
@@ -7,6 +7,8 @@ if CONFIG.features.shards == 1:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            fetched_weights,
+            fetched_images,
             dataset_sources,
             shot_files,
             sources=sources("image_features"),
@@ -18,7 +20,7 @@ if CONFIG.features.shards == 1:
             BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
         conda:
             ENVIRONMENT
-        threads: CONFIG.features.threads
+        threads: encoding_threads("encode_images")
         resources:
             mem_mb=memory("image_features", "encode_images"),
             runtime=minutes("image_features", "encode_images"),
@@ -36,6 +38,8 @@ else:
         input:
             PATHS.manifest("{dataset}"),
             encoder_files,
+            fetched_weights,
+            fetched_images,
             dataset_sources,
             shot_files,
             sources=sources("image_features"),
@@ -48,7 +52,7 @@ else:
             / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.tsv"
         conda:
             ENVIRONMENT
-        threads: CONFIG.features.threads
+        threads: encoding_threads("encode_shard")
         resources:
             mem_mb=memory("image_features", "encode_shard"),
             runtime=minutes("image_features", "encode_shard"),

@@ -3,12 +3,12 @@
 
 rule confusable_pairs:
     input:
-        lambda w: expand(
-            PATHS.image_features("{model}", w.dataset, "{split}"),
-            model=MODELS,
-            split="val" if CONFIG.has_val(w.dataset) else "test",
+        lambda w: PATHS.image_features(
+            CONFIG.text_encoder(),
+            w.dataset,
+            "val" if CONFIG.has_val(w.dataset) else "test",
         ),
-        expand(PATHS.coder("{model}", "{{dataset}}"), model=MODELS),
+        PATHS.coder(CONFIG.text_encoder(), "{dataset}"),
         PATHS.manifest("{dataset}"),
         sources=sources("pairs"),
     output:
@@ -44,7 +44,7 @@ rule generate_pairs:
         LOGS / "generate_pairs/{dataset}.log",
     benchmark:
         BENCHMARKS / "generate_pairs/{dataset}.tsv"
-    # where the network is: nodes of a cluster seldom have it
+    # on the head node, because nodes of a cluster seldom have network
     localrule: True
     conda:
         ENVIRONMENT
@@ -94,6 +94,7 @@ rule encode_pairs:
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
+        fetched_weights,
         template_sources,
         sources=sources("one_to_one"),
     output:

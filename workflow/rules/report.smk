@@ -1,5 +1,5 @@
-# Phase report: tables, figures, the page. All tables are one job, as are all figures: most of the time of one alone would
-# be the start of Python. Figures that show images are a job of their own, as only they need the images.
+# Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job of its own would
+# mostly start Python. Figures that show images have a separate job, because only they need the images.
 from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
@@ -12,12 +12,18 @@ TEST_FEATURES = expand(
     PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS
 )
 
+TEXT_FEATURES = expand(
+    PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
+)
+
 
 rule tables:
     input:
         RESULTS,
         MANIFESTS,
-        TEST_FEATURES,  # which encoder made them: published numbers are of one
+        TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
+        TEXT_FEATURES,
+        expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         published_numbers(),
         METHOD_FILES,
         sources=exhibit_sources("phases.tables", TABLES),
@@ -103,16 +109,15 @@ rule page:
         MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         expand(PATHS.one_to_one_texts("{dataset}"), dataset=DATASETS),
-        # for what made them, and which images could not be read
+        # they name their encoder and the images that could not be read
         [
             PATHS.image_features(m, d, split)
             for m in MODELS
             for d in DATASETS
             for split in CONFIG.encoded(d)
         ],
-        expand(
-            PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
-        ),
+        TEXT_FEATURES,
+        image_sources,  # the page shows images of errors
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),

@@ -1,12 +1,5 @@
-# One head, and jobs of an earlier one that was killed (docs/slurm.md): looked at before Snakemake looks at its locks.
-from coder_clip import tracking
+# Allow one head per configuration; a run removes the locks that nobody holds any more (docs/slurm.md).
 from snakemake_executor_plugin_coder_clip import heads, reattach
 
-
-def continue_a_killed_run():
-    if heads.before_run(workflow):
-        logger.info("An earlier run was killed; continuing where it was.")
-
-
 if workflow.is_main_process:
-    tracking.FIRST.append(continue_a_killed_run)
+    heads.follow(workflow)

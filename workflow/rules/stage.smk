@@ -1,13 +1,13 @@
-# Before a run on machines without network (docs/slurm.md): weights and data sets are fetched.
+# Before a run on machines without network (docs/slurm.md): download weights and data sets.
 
 
 rule stage:
     log:
         LOGS / "stage.log",
-    localrule: True  # where the network is
+    localrule: True  # the head node has network
     conda:
         ENVIRONMENT
     message:
         "weights and data sets"
     shell:
-        "coder-clip stage 2>&1 | tee {log}"
+        "coder-clip prefetch 2>&1 | tee {log}"

@@ -6,6 +6,7 @@ rule encode_texts:
         PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
+        fetched_weights,
         template_sources,
         sources=sources("text_features"),
     output:

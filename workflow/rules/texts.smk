@@ -1,8 +1,9 @@
-# Phase texts: text sets, made or read, and checked against the data sets.
+# Phase texts: make or read text sets, and check them against the data sets.
 
 
 rule list_images:
     input:
+        fetched_images,
         dataset_sources,
         sources=sources("manifest"),
     output:
@@ -17,7 +18,7 @@ rule list_images:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        # a folder that is not here (a colleague's machine) counts as unchanged
+        # a folder that is not on this machine (but on a colleague's) counts as unchanged
         images=lambda w: manifest.listing(CONFIG, w.dataset),
         reads=reads("list_images"),
     message:
@@ -30,6 +31,7 @@ rule generate_texts:
     input:
         PATHS.manifest("{dataset}"),
         text_encoder_files,
+        fetched_weights,
         dataset_sources,
         review=review_file,
         made_by=text_sources,
@@ -40,7 +42,7 @@ rule generate_texts:
         LOGS / "generate_texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "generate_texts/{dataset}.tsv"
-    # where the network is: nodes of a cluster seldom have it
+    # on the head node, because nodes of a cluster seldom have network
     localrule: True
     conda:
         ENVIRONMENT
@@ -71,7 +73,7 @@ rule text_set:
         LOGS / "texts/{dataset}.log",
     benchmark:
         BENCHMARKS / "texts/{dataset}.tsv"
-    localrule: True  # texts may come from a service, and the head has network
+    localrule: True  # quick; nothing to gain from a job on a cluster
     conda:
         ENVIRONMENT
     resources:

@@ -1,4 +1,4 @@
-# Results and DVC agree (docs/sharing.md): what was pulled counts as made here, what was made is recorded.
+# Keep Snakemake and DVC in agreement (docs/sharing.md): pulled files count as made here, new results are recorded.
 from coder_clip import tracking
 
 if workflow.is_main_process:

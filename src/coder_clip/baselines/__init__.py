@@ -1,3 +1,5 @@
-"""The few-shot methods, one module each (`coder_clip.baselines.methods` says what it declares), and what they are
-made of: `few_shot` what a method is given and does, `grids` their searches,
-`zero_shot` the classifiers without shots."""
+"""Methods that CODER is compared with.
+
+One module per few-shot method (`methods` lists what it declares; `few_shot` defines its input and output), their
+searches (`grid_search`), and the classifiers without shots (`zero_shot`).
+"""

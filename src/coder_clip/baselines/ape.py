@@ -1,4 +1,4 @@
-"""APE without training: Tip-Adapter on the channels that tell classes apart, shots weighted by how CLIP sees them.
+"""APE without training: Tip-Adapter on the channels that separate classes, shots weighted by CLIP's own predictions.
 
 Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV 2023, sections
 3.2 and 3.3; main.py (APE) and utils.py (cal_criterion) of yangyangyang127/APE at commits 20258ec and 6ee66e8.
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..adapter import Span, grid
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_along
-from .few_shot import Fitted, Given
-from .grids import ByClass, Point, checked, fetched, first_best
+from .few_shot import FewShotInputs, Fitted
+from .grid_search import ByClass, Point, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "APE"
@@ -29,8 +29,11 @@ EPSILON = 1e-6
 
 
 class Constants(NamedTuple):
-    """What the authors fixed for a data set. channels: share of a feature's that stay (published for RN50's 1024);
-    disparity: weight of telling classes apart, the rest goes to the variance; betas, alphas, gammas: the grid."""
+    """Constants that the authors fixed for a data set.
+
+    channels: share of a feature's channels that stay (published for RN50's 1024); disparity: weight of the disparity
+    of classes, the rest is the weight of the variance; betas, alphas, gammas: the grid.
+    """
 
     channels: float
     disparity: float
@@ -39,8 +42,8 @@ class Constants(NamedTuple):
     gammas: Span = (0.0, 1, 20)
 
 
-# configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale, search_step). How
-# they were chosen is not said; they stay as they are in every setting, for the benefit of the baseline.
+# configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale, search_step). The
+# authors do not say how they chose them; they are used in every setting, which can only favour the baseline.
 PUBLISHED = {
     "caltech101": Constants(800 / 1024, 0.5),
     "dtd": Constants(400 / 1024, 0.5),
@@ -59,7 +62,10 @@ DEFAULT = Constants(800 / 1024, 0.7)  # the most frequent value of each
 
 @dataclass(frozen=True)
 class Ape:
-    """channels: (Q,) those kept; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits; n_classes: C."""
+    """A cache of shots in the channels that separate classes.
+
+    channels: (Q,) kept channels; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits; n_classes: C.
+    """
 
     channels: Tensor
     keys: Tensor
@@ -70,27 +76,29 @@ class Ape:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, constants: Constants = DEFAULT) -> Self:
-        """cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no shots;
+        """Choose the channels and weight the shots.
+
+        cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no shots;
         weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all methods have the same).
 
             criterion of a channel = −λ · mean over pairs of different classes of f_i f_j + (1 − λ) · var(w)
             D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the shot's own class
 
-        f: shots and class weights, unit; the Q channels of the highest criterion stay, and features are made
-        unit in them (F', W').
+        f: shots and class weights, unit. The Q channels with the highest criterion stay, and features are scaled to
+        length 1 in them (F', W'). UserError without a shot.
         """
-        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+        keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         labels = labels.to(torch.int64)
         order = criterion(keys, labels, classes, constants.disparity).argsort(descending=True, stable=True)
         channels = order[: max(1, round(constants.channels * keys.shape[1]))]
-        keys, classes = unit(keys[:, channels]), unit(classes[:, channels])
-        own = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
-        divergence = torch.log2((1 + EPSILON) / (own + EPSILON))
+        keys, classes = l2_normalize(keys[:, channels]), l2_normalize(classes[:, channels])
+        share = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
+        divergence = torch.log2((1 + EPSILON) / (share + EPSILON))
         return cls(channels, keys, labels, divergence, len(weights), constants)
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) and shots in the kept channels -> (N, K)."""
-        return unit(unit(x).double()[:, self.channels]) @ self.keys.T
+        """Cosine of images x (N, d) and shots in the kept channels: (N, K)."""
+        return l2_normalize(l2_normalize(x).double()[:, self.channels]) @ self.keys.T
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C) float64."""
@@ -114,8 +122,11 @@ class Ape:
         alphas: Span | None = None,
         gammas: Span | None = None,
     ) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
-        β outer, then α, γ inner. Grids: those of the constants. All α of a point are tried at once."""
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
+
+        These have β outer, then α, γ inner. Default grids: those of the constants. All α are tried at once for each
+        β and γ. UserError as in :func:`checked`.
+        """
         right = checked(x, clip_logits, labels, self.n_classes)
         shots = ByClass(self.labels, self.n_classes)
         c = self.constants
@@ -131,20 +142,20 @@ class Ape:
         return Point(alpha, beta, gamma)
 
     def _near(self, shots: ByClass, x: Tensor, numbers: int) -> Iterator[tuple[slice, Floats]]:
-        """Runs of images, each with its A − 1 (C, k, n)."""
+        """Slices of images, each with its A − 1 (C, k, n)."""
         runs = fetched(len(x), len(self.labels), numbers, lambda part: (self.affinity(x[part]),))
         return ((part, shots.rows(near) - 1) for part, (near,) in runs)
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
-        """exp(γ D) of every shot, (C, gammas, k)."""
+        """exp(γ D) of each shot: (C, gammas, k)."""
         weights: Floats = np.exp(self.divergence.cpu().numpy()[shots.places][:, None, :] * gammas[:, None])
         return weights
 
 
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
-    """How much each channel tells classes apart: unit keys (K, d) and class weights (C, d) -> (d,).
+    """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C, d) -> (d,).
 
-    Sums over all pairs of different classes come from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)² − Σ s².
+    Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)² − Σ s².
     """
     n_classes = len(weights)
     sums = weights.clone().index_add_(0, labels, keys)
@@ -155,6 +166,6 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
     return (1 - disparity) * variance - disparity * similarity
 
 
-def fit(given: Given) -> Fitted:
-    """With its authors' constants for the data set."""
-    return Ape.fit(given.cache, given.labels, given.weights, PUBLISHED.get(given.dataset, DEFAULT))
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit with its authors' constants for the data set."""
+    return Ape.fit(inputs.cache, inputs.labels, inputs.weights, PUBLISHED.get(inputs.dataset, DEFAULT))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..adapter import CoderAdapter
 from ..neighbors import ADAPTER_KINDS
-from .few_shot import Cache, Fitted, Given
+from .few_shot import Cache, FewShotInputs, Fitted
 
 LABEL = "CODER-Adapter"
 ABOUT = "a cache of the shots' CODERs, no training"
@@ -16,11 +16,13 @@ KINDS = ADAPTER_KINDS
 PUBLISHED_INITIAL = True
 
 
-def fit(given: Given) -> Fitted:
-    """On the texts of its kinds."""
-    return fit_texts(given, given.described(*KINDS))
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit on the texts of its kinds."""
+    return fit_texts(inputs, inputs.described(*KINDS))
 
 
-def fit_texts(given: Given, texts: Tensor) -> Fitted:
+def fit_texts(inputs: FewShotInputs, texts: Tensor) -> Fitted:
     """The CODER-Adapter on texts (M, d)."""
-    return Cache(CoderAdapter.fit(given.cache, given.labels, texts, n_classes=given.n_classes), given.grid)
+    return Cache(
+        CoderAdapter.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid
+    )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..neighbors import ADAPTER_KINDS
 from .coder_adapter import fit_texts
-from .few_shot import Fitted, Given
+from .few_shot import FewShotInputs, Fitted
 
 LABEL = "CODER-Adapter, half the texts"
 ABOUT = "CODER-Adapter with half of each class's attribute and analogous texts, drawn by the seed"
@@ -19,15 +19,15 @@ KINDS = ADAPTER_KINDS
 PUBLISHED_INITIAL = True
 
 
-def fit(given: Given) -> Fitted:
-    """On all names and half of every other kind."""
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit on all names and half of each other kind."""
     name, *others = KINDS
-    texts = [given.texts[name][0], *(half(*given.texts[kind], given.seed) for kind in others)]
-    return fit_texts(given, torch.cat(texts))
+    texts = [inputs.texts[name][0], *(half(*inputs.texts[kind], inputs.seed) for kind in others)]
+    return fit_texts(inputs, torch.cat(texts))
 
 
 def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
-    """Half of every class's texts, rounded up, drawn by the seed, in their order: (M, d), (M,) -> (m, d)."""
+    """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) -> (m, d)."""
     owner = class_index.numpy()
     kept = []
     for c in np.unique(owner):

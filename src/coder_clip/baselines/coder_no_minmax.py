@@ -1,4 +1,4 @@
-"""The CODER-Adapter without its min-max scaling: the cosine of CODERs as it is (ablation)."""
+"""The CODER-Adapter without its min-max scaling: the plain cosine of CODERs (ablation)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..adapter import cache_logits
-from ..neighbors import ADAPTER_KINDS, gram, unit, wide
-from .few_shot import Cache, Fitted, Given
+from ..neighbors import ADAPTER_KINDS, compute_dtype, gram, l2_normalize
+from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import unit_keys
 
 LABEL = "CODER-Adapter, no min-max"
@@ -24,7 +23,10 @@ PUBLISHED_INITIAL = True
 
 @dataclass(frozen=True)
 class PlainCoder:
-    """weights: (K, d) float64; gram: (d, d) float64, TᵀT; labels: (K,); n_classes: C. Made by :meth:`fit`."""
+    """A cache of shots that compares CODERs by their plain cosine. Made by :meth:`fit`.
+
+    weights: (K, d) float64; gram: (d, d) float64, TᵀT; labels: (K,); n_classes: C.
+    """
 
     weights: Tensor
     gram: Tensor
@@ -33,9 +35,9 @@ class PlainCoder:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
-        """As :meth:`coder_clip.adapter.CoderAdapter.fit`."""
+        """Build the cache, as :meth:`coder_clip.adapter.CoderAdapter.fit`."""
         keys = unit_keys(cache).double()
-        texts_gram = gram(unit(texts, "text features"))
+        texts_gram = gram(l2_normalize(texts, "text features"))
         product = keys @ texts_gram
         length = (product * keys).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         weights = torch.where(length > 0, product / length.clamp_min(1e-150), 0.0)
@@ -44,21 +46,17 @@ class PlainCoder:
     def affinity(self, x: Tensor) -> Tensor:
         """CODER(x)·CODER(y) / ‖CODER(x)‖‖CODER(y)‖ of images x (N, d) and shots y -> (N, K) in [−1, 1].
 
-        x·G·y / √(x·G·x · y·G·y), G = TᵀT: in float64, because CODERs point nearly the same way and what differs
-        is in the last digits.
+        Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way and differ in
+        the last digits.
         """
-        dtype = wide(x)
-        x = unit(x, width=self.weights.shape[1]).double()
+        dtype = compute_dtype(x)
+        x = l2_normalize(x, width=self.weights.shape[1]).double()
         length = ((x @ self.gram) * x).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         cosine = torch.where(length > 0, x @ self.weights.T / length.clamp_min(1e-150), 0.0)
         return cosine if dtype == torch.float64 else cosine.float()
 
-    def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C) float64."""
-        return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)
 
-
-def fit(given: Given) -> Fitted:
-    """With the CODER-Adapter's search."""
-    texts = given.described(*KINDS)
-    return Cache(PlainCoder.fit(given.cache, given.labels, texts, n_classes=given.n_classes), given.grid)
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit, with the CODER-Adapter's search."""
+    texts = inputs.described(*KINDS)
+    return Cache(PlainCoder.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid)

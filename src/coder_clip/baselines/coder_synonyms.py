@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..neighbors import ADAPTER_KINDS
 from .coder_adapter import fit_texts
-from .few_shot import Fitted, Given
+from .few_shot import FewShotInputs, Fitted
 
 LABEL = "CODER-Adapter, with synonyms"
 ABOUT = "CODER-Adapter with synonyms among its texts"
@@ -15,6 +15,6 @@ KINDS = (*ADAPTER_KINDS, "synonym")
 PUBLISHED_INITIAL = True
 
 
-def fit(given: Given) -> Fitted:
-    """As the CODER-Adapter, on more texts."""
-    return fit_texts(given, given.described(*KINDS))
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit the CODER-Adapter on more texts."""
+    return fit_texts(inputs, inputs.described(*KINDS))

@@ -1,6 +1,6 @@
-"""What a few-shot method is given, what it does, and how the phase gets one by name.
+"""The interface of few-shot methods: their input, what a fitted one can do, and how to find one by name.
 
-Each is fitted and searched by itself, so that one more changes no other's numbers.
+Each method is fitted and searched by itself, so that adding one changes no other's numbers.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from ..adapter import CacheModel, Span, cache_logits, search
-from .grids import Point
+from .grid_search import Point
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a method may use: one seed's shots, CLIP's weights, texts of a setting, and validation images.
+class FewShotInputs:
+    """The input of a method: one seed's shots, CLIP's class weights, texts of a setting, and validation images.
 
-    cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, each by itself, None where
-    no method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and class of each (M,).
+    cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
+    method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and the class of each (M,).
     validation: (V, d), for ranges and never for labels. grid: betas, alphas and rounds that the CODER-Adapter and its
-    ablations search; the others have their authors'.
+    ablations search; the other methods search their authors' grids.
     """
 
     dataset: str
@@ -42,12 +42,12 @@ class Given:
         return len(self.weights)
 
     def described(self, *kinds: str) -> Tensor:
-        """(M, d) features of the texts of these kinds."""
+        """Features (M, d) of the texts of these kinds."""
         return torch.cat([self.texts[kind][0] for kind in kinds])
 
 
 class Fitted(Protocol):
-    """A method with a seed's shots. x: (N, d); clip_logits: (N, C), 100 × cosine; labels: (N,)."""
+    """A method fitted to a seed's shots. x: (N, d); clip_logits: (N, C), 100 × cosine; labels: (N,)."""
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point: ...
 
@@ -56,7 +56,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache model with the search of (α, β): betas, alphas, rounds."""
+    """A cache model with its search of (α, β). grid: betas, alphas and rounds."""
 
     model: CacheModel
     grid: tuple[Span, Span, int]
@@ -74,20 +74,20 @@ class Cache:
 
 @dataclass(frozen=True)
 class Method:
-    """What a method's module defines: the function ``fit``, and, where they are not the defaults here, as constants::
+    """The definitions in a method's module: the function ``fit``, and two constants, unless these defaults fit::
 
-    KINDS               of the texts it uses; where a setting changes none of them, it is fitted once
-    PUBLISHED_INITIAL   whether it is the CODER-Adapter or an ablation of it, for which CODER's code has initial
-                        (α, β) for each data set: the published settings take the better of these and the
-                        searched ones. Other methods are searched on the validation split in every setting.
+    KINDS               kinds of texts that it uses; it is fitted once for all settings that do not change them
+    PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which CODER's code has an initial
+                        (α, β) per data set: the published settings take the better of this and the searched
+                        one. Other methods are searched on the validation split in every setting.
     """
 
-    fit: Callable[[Given], Fitted]
+    fit: Callable[[FewShotInputs], Fitted]
     kinds: tuple[str, ...] = ()
     published_initial: bool = False
 
 
 def method(name: str) -> Method:
-    """The method of the module ``name``, imported now: a phase depends on the methods it runs, and on no other."""
+    """The method of the module ``name``, imported now: a phase depends only on the methods that it runs."""
     module = importlib.import_module(f".{name}", __package__)
     return Method(module.fit, getattr(module, "KINDS", ()), getattr(module, "PUBLISHED_INITIAL", False))

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import right_along
-from .few_shot import Fitted, Given
-from .grids import Point, blocks, checked, first_best
+from .few_shot import FewShotInputs, Fitted
+from .grid_search import Point, blocks, checked, first_best
 
 LABEL = "GDA"
 ABOUT = "a Gaussian classifier of the shots, added to CLIP (Wang et al. 2024), no training"
@@ -26,26 +26,28 @@ ORDER = 40
 LINE = ("vermillion", "--", "s")
 VIEWS = 10  # as GDA is published
 ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-ROWS = 2**14  # samples widened to float64 at a time
+ROWS = 2**14  # samples converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class Gda:
-    """weights: (C, d) and bias: (C,) of the Gaussian classifier, float64."""
+    """The Gaussian classifier: weights (C, d) and bias (C,), float64."""
 
     weights: Tensor
     bias: Tensor
 
     @classmethod
     def fit(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """views: features of the augmented views of every shot (K, E, d), each a sample of its own, or (K, d);
+        """Estimate means and covariance.
+
+        views: features of the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d);
         labels: (K,).
 
             W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
             Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their class means
 
-        A class without a shot keeps its CLIP logit; samples that do not differ within their class (one view of one
-        shot) have no covariance, and CLIP is left as it is. UserError without a shot.
+        A class without a shot keeps its CLIP logit. Samples that do not differ within their class (one view of one
+        shot) have no covariance, and then CLIP is not changed. UserError without a shot.
         """
         if not len(labels):
             raise UserError("no shot to fit an adapter on: the training split has no images")
@@ -55,26 +57,27 @@ class Gda:
         counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
         sums = torch.zeros(n_classes, width, dtype=torch.float64)
         step = max(1, ROWS // samples.shape[1])
-        for part, mine in zip(torch.split(samples, step), torch.split(owner, step), strict=True):
-            sums.index_add_(0, mine, _unit(part).sum(dim=1))
+        parts = list(zip(torch.split(samples, step), torch.split(owner, step), strict=True))
+        for part, classes in parts:
+            sums.index_add_(0, classes, _unit(part).sum(dim=1))
         means = sums / counts.clamp_min(1)[:, None]
         scatter = torch.zeros(width, width, dtype=torch.float64)
-        for part, mine in zip(torch.split(samples, step), torch.split(owner, step), strict=True):
-            apart = (_unit(part) - means[mine][:, None]).flatten(0, 1)
-            scatter += apart.T @ apart
+        for part, classes in parts:
+            centred = (_unit(part) - means[classes][:, None]).flatten(0, 1)
+            scatter += centred.T @ centred
         n, trace = float(counts.sum()), float(scatter.trace())
         weights, bias = torch.zeros_like(means), torch.full((n_classes,), -np.log(n_classes)).double()
         if trace > 1e-12 * n:  # above what rounding leaves of equal unit features
             # scatter = (n − 1) Σ̂, and the ridge makes the matrix positive definite
             ridge = scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
-            there = counts > 0
-            weights[there] = width * torch.linalg.solve(ridge, means[there].T).T
-            bias[there] -= (means[there] * weights[there]).sum(dim=1) / 2
+            with_shots = counts > 0
+            weights[with_shots] = width * torch.linalg.solve(ridge, means[with_shots].T).T
+            bias[with_shots] -= (means[with_shots] * weights[with_shots]).sum(dim=1) / 2
         return cls(weights, bias)
 
     def scores(self, x: Tensor) -> Tensor:
         """W x + b of images x (N, d) -> (N, C) float64."""
-        return unit(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
+        return l2_normalize(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """clip_logits (N, C) + α · (W x + b) -> (N, C) float64."""
@@ -95,11 +98,11 @@ class Gda:
 
 
 def _unit(views: Tensor) -> Tensor:
-    """(K, E, d) -> the same, float64, unit."""
-    return unit(views.flatten(0, 1), "shot features").double().view(views.shape)
+    """Scale views (K, E, d) to length 1, float64."""
+    return l2_normalize(views.flatten(0, 1), "shot features").double().view(views.shape)
 
 
-def fit(given: Given) -> Fitted:
-    """On the views one by one, where there are some."""
-    views = given.cache if given.views is None else given.views
-    return Gda.fit(views, given.labels, n_classes=given.n_classes)
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit on the views one by one, if they were kept."""
+    views = inputs.cache if inputs.views is None else inputs.views
+    return Gda.fit(views, inputs.labels, n_classes=inputs.n_classes)

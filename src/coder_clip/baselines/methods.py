@@ -1,14 +1,14 @@
-"""The methods: what they are called, what they are, and their line in figures, in the order of tables and legends.
+"""The methods: name, description, and line in figures, in the order of tables and legends.
 
-Zero-shot methods stand here; phases/zero_shot.py and phases/rerank.py compute them. A few-shot method is one module in
-``baselines/``, which declares, as literals::
+Zero-shot methods are listed here; phases/zero_shot.py and phases/rerank.py compute them. A few-shot method is one
+module in ``baselines/``, which declares, as literals::
 
     LABEL = "Tip-Adapter"
     ABOUT = "cache of image features, no training"   a phrase for the report
     ORDER = 10                                       its place among the others
-    LINE = ("green", "-.", "^")                      colour, dashes, marker; without: a spare one
+    LINE = ("green", "-.", "^")                      colour, dashes, marker; default: an unused one
     ABLATION = True                                  only for the CODER-Adapter with one thing changed
-    VIEWS = 10                                       only where it takes augmented views one by one: so many at most
+    VIEWS = 10                                       only for a method of single augmented views: the most it uses
 
 and defines ``fit`` (`baselines.few_shot.Method`). Nothing else lists it.
 """
@@ -27,7 +27,11 @@ BASELINES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Method:
-    """label: in tables and legends. about: what it is, a phrase. line: in figures; None: a spare one."""
+    """A method as people see it.
+
+    label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one. views: how many
+    augmented views of a shot it uses one by one, at most.
+    """
 
     label: str
     about: str
@@ -70,30 +74,25 @@ ZERO_SHOT = {
 
 
 def _few_shot() -> dict[str, Method]:
-    found = {}
+    methods = {}
     for module in scan.modules(BASELINES):
         if not {"fit", "LABEL"} & module.defines:
-            continue  # what several methods are made of
+            continue  # a module that several methods share
         label, about, order = scan.required(BASELINES, module, "LABEL", "ABOUT", "ORDER")
         if "fit" not in module.defines:
             raise ImportError(f"baseline '{module.name}' has no function fit")
-        more = {
-            key: module.constants[key.upper()]
-            for key in ("line", "ablation", "views")
-            if key.upper() in module.constants
-        }
-        found[module.name] = Method(label, about, order=order, **more)
-    return dict(sorted(found.items(), key=lambda item: (item[1].ablation, item[1].order, item[0])))
+        optional = {key: module.constants.get(key.upper()) for key in ("line", "ablation", "views")}
+        given = {key: value for key, value in optional.items() if value is not None}
+        methods[module.name] = Method(label, about, order=order, **given)
+    return dict(sorted(methods.items(), key=lambda item: (item[1].ablation, item[1].order, item[0])))
 
 
 _FEW_SHOT = _few_shot()
 FEW_SHOT = {name: m for name, m in _FEW_SHOT.items() if not m.ablation}
-ABLATIONS = {
-    name: m for name, m in _FEW_SHOT.items() if m.ablation
-}  # the CODER-Adapter with one thing changed
+# the CODER-Adapter with one thing changed
+ABLATIONS = {name: m for name, m in _FEW_SHOT.items() if m.ablation}
 METHODS = {**ZERO_SHOT, **FEW_SHOT, **ABLATIONS}
 LABELS = {name: m.label for name, m in METHODS.items()}
 USE_VIEWS = tuple(name for name, m in METHODS.items() if m.views)  # one by one, not their mean
-MOST_VIEWS = max(
-    (m.views for m in METHODS.values()), default=0
-)  # of these; float16, so 20 kB a shot of 1024 channels
+# kept as float16: 20 kB per shot for ten views of 1024 channels
+MOST_VIEWS = max((m.views for m in METHODS.values()), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .few_shot import Cache, Fitted, Given
+from .few_shot import Cache, FewShotInputs, Fitted
 from .tip_adapter import TipAdapter
 
 LABEL = "Adapter, raw features"
@@ -17,19 +17,18 @@ PUBLISHED_INITIAL = True
 
 
 class RawAdapter(TipAdapter):
-    """The CODER-Adapter on raw features: what is left of it without CODER.
-
-    As :class:`TipAdapter`, with the affinity scaled per image to [0, 1] as the CODER-Adapter does it.
-    """
+    """As :class:`TipAdapter`, with the affinity min-max scaled per image as in the CODER-Adapter."""
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) with the keys, min-max scaled per row -> (N, K) in [0, 1]."""
+        """Cosine of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1]."""
         cosine = super().affinity(x)
         low, high = cosine.aminmax(dim=1, keepdim=True)
-        constant = high - low <= 8 * torch.finfo(cosine.dtype).eps  # one shot, or equal ones up to rounding
+        constant = (
+            high - low <= 8 * torch.finfo(cosine.dtype).eps
+        )  # one shot, or shots that are equal up to rounding
         return torch.where(constant, 1.0, (cosine - low) / (high - low))
 
 
-def fit(given: Given) -> Fitted:
-    """With the CODER-Adapter's search."""
-    return Cache(RawAdapter.fit(given.cache, given.labels, n_classes=given.n_classes), given.grid)
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit, with the CODER-Adapter's search."""
+    return Cache(RawAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes), inputs.grid)

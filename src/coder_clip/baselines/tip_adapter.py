@@ -12,18 +12,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..adapter import Span, cache_logits
+from ..adapter import Span
 from ..errors import UserError
-from ..neighbors import unit, wide
-from .few_shot import Cache, Fitted, Given
+from ..neighbors import compute_dtype, l2_normalize
+from .few_shot import Cache, FewShotInputs, Fitted
 
 LABEL = "Tip-Adapter"
 ABOUT = "cache of image features (Zhang et al. 2022), no training"
 ORDER = 10
 LINE = ("green", "-.", "^")
 
-# configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): where its search of β and of α ends on a data set. They
-# start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes once through them, β outer.
+# configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): the ends of its search of β and of α, per data set. Both
+# start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes through them once, β outer.
 PUBLISHED = {
     "caltech101": (12, 5),
     "dtd": (13, 13),
@@ -41,28 +41,25 @@ DEFAULT = (7, 3)  # the most frequent of them
 
 
 def published_grid(dataset: str) -> tuple[Span, Span, int]:
-    """What Tip-Adapter searches on a data set: βs, αs and rounds."""
+    """Tip-Adapter's grid on a data set: βs, αs and rounds."""
     beta, alpha = PUBLISHED.get(dataset, DEFAULT)
     return (0.1, beta, 200), (0.1, alpha, 20), 1
 
 
 def unit_keys(cache: Tensor) -> Tensor:
-    """Raw shot features (K, d), or (E, K, d) for E augmented views, averaged -> (K, d), unit rows.
+    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d), unit rows.
 
     UserError without a shot.
     """
     if not cache.shape[-2]:
         raise UserError("no shot to fit an adapter on: the training split has no images")
-    features = cache.to(wide(cache))
-    return unit(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
+    features = cache.to(compute_dtype(cache))
+    return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
 
 
 @dataclass(frozen=True)
 class TipAdapter:
-    """Tip-Adapter without training (Zhang et al., ECCV 2022): a cache of few-shot features as a classifier.
-
-    keys: (K, d) unit; labels: (K,) int64; n_classes: C.
-    """
+    """A cache of few-shot features as a classifier. keys: (K, d) unit; labels: (K,) int64; n_classes: C."""
 
     keys: Tensor
     labels: Tensor
@@ -70,22 +67,15 @@ class TipAdapter:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """cache: raw shot features (K, d), or (E, K, d) for E augmented views, which are averaged.
-
-        labels: (K,). UserError without a shot.
-        """
+        """Build the cache from shots as in :func:`unit_keys`; labels: (K,). UserError without a shot."""
         return cls(unit_keys(cache), labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of images x (N, d) with the keys -> (N, K) in [-1, 1]."""
-        return (unit(x, width=self.keys.shape[1]) @ self.keys.T).to(wide(x))
-
-    def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · onehot(labels) -> (N, C) float64."""
-        return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)
+        """Cosine of images x (N, d) and shots -> (N, K) in [-1, 1]."""
+        return (l2_normalize(x, width=self.keys.shape[1]) @ self.keys.T).to(compute_dtype(x))
 
 
-def fit(given: Given) -> Fitted:
-    """With the search of its authors."""
-    model = TipAdapter.fit(given.cache, given.labels, n_classes=given.n_classes)
-    return Cache(model, published_grid(given.dataset))
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit, with its authors' search."""
+    model = TipAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes)
+    return Cache(model, published_grid(inputs.dataset))

@@ -1,4 +1,4 @@
-"""TIP-X: Tip-Adapter and, beside it, how alike image and shot are in what CLIP takes them for.
+"""TIP-X: Tip-Adapter plus the similarity of CLIP's predictions for image and shot.
 
 Udandarao et al., "SuS-X: Training-Free Name-Only Transfer of Vision-Language Models", ICCV 2023, section 3.2;
 tipx.py of vishaal27/SuS-X at commit 0910683.
@@ -7,7 +7,7 @@ tipx.py of vishaal27/SuS-X at commit 0910683.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..adapter import Span, grid
 from ..errors import UserError
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_on_plane
-from .few_shot import Fitted, Given
-from .grids import FETCH, ByClass, Point, blocks, checked, fetched, first_best
+from .few_shot import FewShotInputs, Fitted
+from .grid_search import FETCH, ByClass, Point, blocks, checked, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "TIP-X"
@@ -32,9 +32,10 @@ ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
 
 @dataclass(frozen=True)
 class TipX:
-    """keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64.
+    """A cache of shots with CLIP's predictions for them.
 
-    scale: the divergence that counts as nearest, and the factor to cosines; shift: the smallest cosine.
+    keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64. scale: the smallest
+    divergence, and the factor from divergences to cosines; shift: the smallest cosine.
     """
 
     keys: Tensor
@@ -46,34 +47,37 @@ class TipX:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, reference: Tensor) -> Self:
-        """cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class weights.
+        """Build the cache and measure the range of the divergence.
 
-        reference: (R, d) images that the range of the divergence is taken from, as the search's validation
-        images. The published code takes it from all the images it classifies, so that the class of one hangs
-        on the others; a constant gives every image its own answer.
+        cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class weights.
+        reference: (R, d) images to measure that range on, such as the search's validation images. The published code
+        measures it on all the images it classifies, so that the class of one depends on the others. UserError without
+        a shot or a reference image.
         """
         if not len(reference):
-            raise UserError("TIP-X needs images to take the range of its divergence from")
-        keys, classes = unit_keys(cache).double(), unit(weights, "class weights").double()
+            raise UserError("TIP-X needs at least one reference image for the range of its divergence")
+        keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         signatures = _signatures(keys, classes)
-        found = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
-        x = unit(reference, width=keys.shape[1]).double()
+        unscaled = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
+        x = l2_normalize(reference, width=keys.shape[1]).double()
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
         for part in blocks(len(x), len(keys), FETCH):
-            divergence, cosine = found._divergence(x[part]), x[part] @ keys.T
+            divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
             low_m, high_m = min(low_m, float(divergence.min())), max(high_m, float(divergence.max()))
             low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
         size = high_m - low_m
-        factor = (high_a - low_a) / size if size > 1e-12 else 0.0  # all equally far: nothing to tell apart
-        return cls(found.keys, found.labels, classes, signatures, (low_m, factor), low_a)
+        factor = (
+            (high_a - low_a) / size if size > 1e-12 else 0.0
+        )  # all equally far: the divergence says nothing
+        return replace(unscaled, scale=(low_m, factor), shift=low_a)
 
     def affinity(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images x (N, d) -> cosine with the shots (N, K), and the scaled divergence ψ(M) (N, K), small where near.
+        """Cosine of images x (N, d) and shots (N, K), and their scaled divergence ψ(M) (N, K), small if near.
 
         M_ij = KL(s_i ‖ S_j)        s, S: softmax over classes of cosine / 0.5, of images and shots
-        ψ: the line that takes the range of M to that of the cosines
+        ψ: the linear function from the range of M to that of the cosines
         """
-        x = unit(x, width=self.keys.shape[1]).double()
+        x = l2_normalize(x, width=self.keys.shape[1]).double()
         low, factor = self.scale
         return x @ self.keys.T, (self._divergence(x) - low) * factor + self.shift
 
@@ -99,8 +103,11 @@ class TipX:
         betas: Span = BETAS,
         gammas: Span = GAMMAS,
     ) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops:
-        α outer, then β, γ inner. For a fixed β, logits are planes over α and γ: :func:`right_on_plane`."""
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
+
+        These have α outer, then β, γ inner. For a fixed β, logits are planes over α and γ: :func:`right_on_plane`.
+        UserError as in :func:`checked`.
+        """
         right = checked(x, clip_logits, labels, len(self.weights))
         shots = ByClass(self.labels, len(self.weights))
         a, b, g = grid(*alphas), grid(*betas), grid(*gammas)
@@ -114,12 +121,12 @@ class TipX:
         return Point(*first_best(counts, a, b, g))
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Runs of images, each with its A − 1 and ψ(M), (C, k, n)."""
+        """Slices of images, each with its A − 1 and ψ(M), (C, k, n)."""
         runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part]))
         return ((part, shots.rows(near) - 1, shots.rows(far)) for part, (near, far) in runs)
 
     def _divergence(self, x: Tensor) -> Tensor:
-        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K): two matrix products, no n × K × C numbers."""
+        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K), by two matrix products instead of n × K × C numbers."""
         logs = _signatures(x, self.weights)
         shares = logs.exp()
         return (shares * logs).sum(dim=1, keepdim=True) - shares @ self.signatures.T
@@ -129,6 +136,6 @@ def _signatures(x: Tensor, weights: Tensor) -> Tensor:
     return torch.log_softmax(x @ weights.T / TEMPERATURE, dim=1)
 
 
-def fit(given: Given) -> Fitted:
-    """With the range of its divergence from the validation images."""
-    return TipX.fit(given.cache, given.labels, given.weights, given.validation)
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit, with the range of the divergence from the validation images."""
+    return TipX.fit(inputs.cache, inputs.labels, inputs.weights, inputs.validation)

@@ -1,4 +1,4 @@
-"""The command line. Each phase of the paper is one command, which also works without Snakemake."""
+"""The command line. Each phase of the paper is one command that also works without Snakemake."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: bad input is one line on standard error and exit status 1."""
+    """Entry point: for bad input, one line on standard error and exit status 1."""
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
     )

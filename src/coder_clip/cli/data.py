@@ -53,6 +53,12 @@ def get(
     config: OfConfig = None,
     root: Root = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archives.")] = False,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another address of a file, tried first (the checksum is the same).", metavar="URL"
+        ),
+    ] = None,
 ) -> None:
     """Download what may be downloaded, check it and unpack it. A broken download goes on where it was."""
     from ..datasets.supply import get
@@ -61,7 +67,7 @@ def get(
     found, failed = [], []
     for name in chosen:
         try:
-            found.append(get(name, below, keep=keep, say=typer.echo))
+            found.append(get(name, below, keep=keep, say=typer.echo, urls=url or []))
         except UserError as error:
             if len(chosen) == 1:
                 raise

@@ -1,4 +1,4 @@
-"""General commands: check, stage, schema, usage."""
+"""General commands: check, prefetch, schema, usage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from ..errors import UserError
 from ..pipeline.config import ONLY_PRESENT, load_config
 from ..pipeline.config import schema as config_schema
-from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, print_lines
+from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -35,6 +35,10 @@ def check(
     only_present: Annotated[
         bool, typer.Option("--only-present", help="Without the published data sets that are not here.")
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Decode every image, and look for copies across splits and classes."),
+    ] = False,
 ) -> None:
     """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
 
@@ -52,10 +56,10 @@ def check(
     if only_present:  # Snakemake, where it is asked, has to know as well
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
-    if profile is None:
-        from ..preflight.checks import check
+    from ..preflight.checks import check
 
-        print_lines(check(c, config))
+    print_lines(check(c, config, deep, here=profile is None))
+    if profile is None:
         return
     from snakemake_executor_plugin_coder_clip.queue import SlurmError
 
@@ -72,12 +76,32 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=GENERAL)
-def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Fetch weights and published data sets, for machines without network (docs/slurm.md)."""
-    from ..slurm.staging import stage
+@app.command(hidden=True)
+def preflight(config: ConfigOption, model: Annotated[list[str], typer.Option("--model")]) -> None:
+    """What a run says before its first job: models, device, how long it takes. Status 1 where it would fail."""
+    from ..preflight.checks import before_run
 
-    print_lines(stage(load_config(config)))
+    print_lines(before_run(load_config(config), model))
+
+
+@app.command(rich_help_panel=GENERAL)
+def prefetch(
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The weights of this model alone.")
+    ] = None,
+) -> None:
+    """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
+    from ..preflight.prefetch import prefetch
+
+    c = load_config(config)
+    print_lines(prefetch(c) if model is None else prefetch(c, chosen("model", model, c.models), []))
+
+
+@app.command(hidden=True)
+def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Former name of ``prefetch``."""
+    prefetch(config)
 
 
 @app.command(rich_help_panel=GENERAL)

@@ -1,4 +1,4 @@
-"""The command line as such, what several groups of commands take, and how they find what was asked for."""
+"""The application, options that several commands share, and how these find data sets, models and phases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..pipeline.config import Config
 
 
 class _InOrder(TyperGroup):
-    """Commands in the order of the paper: typer lists groups ("texts") behind all others."""
+    """Commands in the order of the paper; typer would list groups ("texts") after all others."""
 
     def list_commands(self, context: Any) -> list[str]:
         names = [n for n in super().list_commands(context) if n != "texts"]
@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
     "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
     "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
-    "Without --dataset or --model it does all of the configuration.",
+    "Without --dataset or --model it runs for all in the configuration.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,11 +58,12 @@ SHARING = "Sharing (docs/sharing.md)"
 
 
 def phase(name: str) -> Any:
-    """A phase's module, imported when it is needed: torch takes a second."""
+    """A phase's module, imported when it is needed, because torch takes a second."""
     return importlib.import_module(f"coder_clip.phases.{name}")
 
 
 def chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
+    """The one that the user named, or all. UserError, with the nearest known name, if it is unknown."""
     known = list(known)
     if one is not None and one not in known:
         raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
@@ -76,7 +77,7 @@ def for_each(
     do: Callable[[Config, str, str], None],
     has: Callable[[str], bool] = lambda _: True,
 ) -> None:
-    """For every model and data set; ``has`` says which data sets have what is done, where none is named."""
+    """Call ``do`` for each model and data set; ``has`` selects the data sets if the user names none."""
     for m in chosen("model", model, config.models):
         for d in chosen("data set", dataset, config.datasets):
             if dataset is not None or has(d):
@@ -84,5 +85,6 @@ def for_each(
 
 
 def print_lines(lines: Iterable[str]) -> None:
+    """Print each line as soon as it is there."""
     for line in lines:
         typer.echo(line)

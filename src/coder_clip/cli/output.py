@@ -1,4 +1,4 @@
-"""Commands for what people look at: table, figure, report, show."""
+"""Commands for results: table, figure, report, show."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command(rich_help_panel=OUTPUT)
 def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print the main table and where the report lies."""
+    """Print the main table and the paths of the report."""
     typer.echo(phase("report").show(load_config(config)))

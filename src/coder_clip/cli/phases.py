@@ -1,4 +1,4 @@
-"""One command per phase, in the order of the paper, and those of text sets."""
+"""One command per phase, in the order of the paper, and the commands for text sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .options import (
 
 
 def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
-    """A command that does each data set."""
+    """Add a command that runs for each data set."""
 
     def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
         c = load_config(config)
@@ -39,7 +39,7 @@ def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
 
 
 def _per_model(name: str, about: str, module: str) -> None:
-    """A command that does each data set with each model."""
+    """Add a command that runs for each data set with each model."""
 
     def command(
         config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
@@ -66,7 +66,7 @@ def generate_texts(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; needs no key.")
+        bool, typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key.")
     ] = False,
 ) -> None:
     c = load_config(config)
@@ -92,17 +92,11 @@ texts_app.command("review")(text_commands.review)
 def texts(
     context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
 ) -> None:
-    """Text sets: name, attribute, analogous and synonym texts a class, checked against the data set."""
+    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data set."""
     if command := context.invoked_subcommand:
-        given = {
-            name
-            for name in context.params
-            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-        }
-        if given:
-            raise UserError(
-                f"options of 'texts {command}' stand behind it: coder-clip texts {command} --config …"
-            )
+        sources = (getattr(context.get_parameter_source(name), "name", "") for name in context.params)
+        if "COMMANDLINE" in sources:
+            raise UserError(f"put options after the command: coder-clip texts {command} --config …")
         return
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
@@ -126,8 +120,8 @@ def image_features(
     dataset: DatasetOption = None,
     model: ModelOption = None,
     split: SplitOption = None,
-    shard: Annotated[int, typer.Option(help="Which shard to do, from 0.")] = 0,
-    shards: Annotated[int, typer.Option(help="How many shards the split is cut into.", min=1)] = 1,
+    shard: Annotated[int, typer.Option(help="Index of the shard to encode, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(help="Number of shards of the split.", min=1)] = 1,
 ) -> None:
     """Encode images: val, test, and the shots of all seeds averaged over augmented views."""
     if not 0 <= shard < shards:
@@ -142,9 +136,9 @@ def merge_shards(
     dataset: DatasetOption = None,
     model: ModelOption = None,
     split: SplitOption = None,
-    shards: Annotated[int, typer.Option(help="How many shards the split was cut into.", min=2)] = 2,
+    shards: Annotated[int, typer.Option(help="Number of shards of the split.", min=2)] = 2,
 ) -> None:
-    """Put the shards of image features together: the same bytes as one run."""
+    """Merge the shards of image features: the same bytes as one run."""
     run = partial(phase("image_features").merge_shards, shards=shards)
     _per_split(split, dataset, model, load_config(config), run)
 
@@ -158,21 +152,21 @@ _per_model("coder", "Build the compact CODER of a data set: class sums, name fea
 _per_model("zero-shot", "Stage one and its baselines on the test split.", "zero_shot")
 _per_dataset(
     "confusable-pairs",
-    "Pairs of classes that stage one can confuse, over all models, most frequent first.",
+    "List the pairs of classes that stage one can confuse, over all models, most frequent first.",
     "pairs",
 )
 
 
 @app.command(rich_help_panel=PHASES)
 def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """One-to-one texts from a language model, where the configuration names it as their source."""
+    """Write one-to-one texts with a language model, if the configuration names it as their source."""
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
         if c.datasets[d].pairs_made_by:
             phase("generate_pairs").run(c, d)
 
 
-_per_dataset("one-to-one-texts", "One-to-one texts there are for these pairs.", "one_to_one", "run_texts")
+_per_dataset("one-to-one-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
 _per_model(
     "one-to-one", "Encode the one-to-one texts: one difference vector per unordered pair.", "one_to_one"
 )
@@ -182,7 +176,7 @@ _per_model("rerank", "Stage two: rerank the top five of uncertain images with on
 @app.command(
     rich_help_panel=PHASES,
     short_help="Few-shot without training.",
-    help="Few-shot without training; of these methods, those that the configuration names (adapter.methods):\n\n"
+    help="Few-shot without training, with the methods that the configuration names (adapter.methods):\n\n"
     + "\n\n".join(f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()),
 )
 def adapter(
@@ -198,6 +192,6 @@ def adapter(
 
 _per_model(
     "evaluation",
-    "Ablations over texts, k-NN and retrieval on CODER against original features, t-SNE, corrections.",
+    "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections.",
     "evaluation",
 )

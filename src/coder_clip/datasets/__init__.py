@@ -36,6 +36,7 @@ __all__ = [
     "load_templates",
     "named_pictures",
     "nearest_dataset",
+    "test_alone",
     "with_articles",
     "zero_shot_only",
 ]
@@ -123,9 +124,19 @@ def nearest_dataset(name: str) -> str:
     return found
 
 
-def zero_shot_only(name: str) -> bool:
-    """Whether a published data set has a test split alone, by its entry: no train, no val, so zero-shot only."""
-    return name in PUBLISHED and all(set(r.counts) == {"test"} for r in _module("entry").entry(name).splits)
+def zero_shot_only(name: str, split: str | None = None) -> bool:
+    """Whether a published data set, split by this rule, has a test split alone: no train, no val, so zero-shot only."""
+    return name in PUBLISHED and all(
+        set(r.counts) == {"test"} for r in _module("entry").entry(name).only(split).splits
+    )
+
+
+def test_alone(root: Path) -> bool:
+    """Whether a folder holds test images alone: ``root/test`` with class folders, and nothing beside it."""
+    if not root.is_dir():
+        return False
+    top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+    return len(top) == 1 and top[0].name.lower() == "test" and any(p.is_dir() for p in top[0].iterdir())
 
 
 def _own_templates(name: str, config: DatasetConfig) -> Templates:

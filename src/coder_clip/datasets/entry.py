@@ -74,13 +74,28 @@ class Download(Strict):
     """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
 
     url: Text
-    checksum: Checksum
+    mirrors: list[Text] = Field([], description="Other addresses of the same file, tried in this order.")
+    name: str = Field("", description="Of the file, where the address does not end in it.")
+    checksum: Checksum | None = Field(description="Of the whole file; null where nobody publishes one.")
     into: str = "."
     unpack: bool = True
     inner: list[str] = Field([], description="Archives inside it that are unpacked too, in place.")
     gives: Text = Field(description="What is there afterwards, below the data set's folder.")
     brings: list[str] = Field([], description="Files with it that splits need.")
     gigabytes: Annotated[float, Field(gt=0)]
+
+    @property
+    def file(self) -> str:
+        """Its name on disk."""
+        return self.name or self.url.rsplit("/", 1)[-1]
+
+
+class Archive(Strict):
+    """An archive that only a person can fetch; ``data get`` unpacks it where it finds it below the root."""
+
+    file: Text
+    checksum: Checksum | None = None
+    nested: bool = Field(False, description="Holds a tar per class, unpacked into a folder of its name.")
 
 
 class ByHand(Strict):
@@ -89,6 +104,7 @@ class ByHand(Strict):
     gives: Text
     how: Text
     optional: bool = Field(False, description="Only for a split that is not the first.")
+    archive: Archive | None = Field(None, description="Unpacked into ``gives``.")
 
 
 class PublishedNames(Strict):

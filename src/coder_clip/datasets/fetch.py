@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,17 +25,31 @@ TIMEOUT = 60.0  # seconds without a byte
 TRIES = 5  # in a row without a new byte
 
 
-def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
-    """Download ``url`` to ``target``; checksum: "md5:…" or "sha256:…" of the whole file.
+def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
+    """Download the first of ``urls`` that gives the file to ``target``.
 
-    What has come so far lies in ``{target}.part`` and is not fetched again, in this run or the next. A target that is
-    there and right is left alone. wait: seconds before a broken connection is tried again (doubled each time).
+    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far lies in
+    ``{target}.part`` and is not fetched again, in this run or the next. A target that is there and right is left alone.
+    wait: seconds before a broken connection is tried again (doubled each time).
     UserError: no connection, refused by the server, broken off for good, wrong checksum; ``target`` is then not there.
     """
+    urls = [urls] if isinstance(urls, str) else list(urls)
     if target.exists():
-        if checksum_like(target, checksum) == checksum:
+        if checksum is None or checksum_like(target, checksum) == checksum:
             return
         raise UserError(f"{target} is there with another checksum than {checksum}; remove it and run again")
+    failed: list[str] = []
+    for url in urls:
+        try:
+            return _fetch(url, target, checksum, wait)
+        except UserError as error:
+            failed.append(str(error))
+    if len(failed) == 1:
+        raise UserError(failed[0])
+    raise UserError(f"none of {len(urls)} addresses gave {target.name}: " + "; ".join(failed))
+
+
+def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,17 +61,18 @@ def fetch(url: str, target: Path, checksum: str, *, wait: float = 2.0) -> None:
                 if not stream.tell():
                     part.unlink()
                 raise
-            # another file's beginning: once more, in whole
-            if began and checksum_like(part, checksum) != checksum:
-                _empty(stream)
-                _complete(url, stream, target, wait)
-            found = checksum_like(part, checksum)
-            if found != checksum:
-                part.unlink()
-                raise UserError(
-                    f"{url}: checksum {found}, expected {checksum}: damaged on the way, or another file than it was. "
-                    "Nothing was kept; try again, or fetch it from elsewhere by hand"
-                )
+            if checksum is not None:
+                # another file's beginning: once more, in whole
+                if began and checksum_like(part, checksum) != checksum:
+                    _empty(stream)
+                    _complete(url, stream, target, wait)
+                found = checksum_like(part, checksum)
+                if found != checksum:
+                    part.unlink()
+                    raise UserError(
+                        f"{url}: checksum {found}, expected {checksum}: damaged on the way, or another file than it "
+                        "was. Nothing was kept; try again, or fetch it from elsewhere by hand"
+                    )
             part.replace(target)
     except OSError as error:
         raise UserError(
@@ -114,6 +129,8 @@ def _append(url: str, stream: BinaryIO) -> bool:
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(_reason(error)) from None
     with response:
+        if response.headers.get_content_type() == "text/html":  # a login, or Google Drive's daily limit
+            raise UserError(f"{url}: answers with a web page in the place of the file; open it in a browser")
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         if response.status == 206 and span and int(span[1]) == have:
             total: int | None = int(span[2])

@@ -74,6 +74,7 @@ class FolderDataset:
         for of_class in (classes_of[f] for classes_of in layout.values() for f in folders if f in classes_of):
             _refuse_links(of_class, name, self.root)
         self._paths: dict[str, Path] = {}
+        self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
         self._splits = self._carve(
             {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
         )
@@ -88,6 +89,11 @@ class FolderDataset:
             raise UserError(f"data set '{self.name}': no '{name}' folder in {self.root} (there: {there})")
         pairs = self._splits[name]
         return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Split -> how many images, of the splits that there are."""
+        return {split: len(pairs) for split, pairs in self._splits.items()}
 
     def path(self, image_id: str) -> Path:
         """Where the image's file lies. UserError for an unknown id."""
@@ -105,7 +111,7 @@ class FolderDataset:
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
         if self._manifest is None:
-            self._manifest = [_entry(i, self._paths[i]) for i in sorted(self._paths)]
+            self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest
 
     def fingerprint(self) -> str:
@@ -123,6 +129,8 @@ class FolderDataset:
                 if self._paths.setdefault(image_id, path) != path:
                     raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
                 ids.append(image_id)
+                inside = path.relative_to(classes_of[folder]).parts
+                self.below.setdefault(class_name(folder), set()).add(inside[0] if len(inside) > 1 else "")
             if folder in classes_of and not ids:
                 raise UserError(f"data set '{self.name}': no images in class folder {classes_of[folder]}")
             per_class.append(sorted(ids))
@@ -292,7 +300,7 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
     return cut
 
 
-def _entry(image_id: str, path: Path) -> ManifestEntry:
+def file_entry(image_id: str, path: Path) -> ManifestEntry:
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")

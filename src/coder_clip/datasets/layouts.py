@@ -8,6 +8,7 @@ Sources: the data sets' own readme files; CoOp's DATASETS.md (github.com/Kaiyang
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -305,17 +306,32 @@ def class_folders(place: Place) -> Splits:
 
 
 def imagenet_folders(place: Place) -> Splits:
-    """``train/n01440764/….JPEG`` and ``val/n01440764/….JPEG``; val is the test. Labels: WordNet ids in order."""
+    """``train/n01440764/….JPEG`` and, as the test, ``imagenet_val``. Labels: WordNet ids in order."""
     synsets = imagenet_synsets()[: len(place.classes)]
-    if not (place.images / "val" / synsets[0]).is_dir() and any(image_files_directly(place.images / "val")):
+    if not (place.images / "train").is_dir():
         raise UserError(
-            f"data set '{place.name}': {place.images / 'val'} holds loose images; sort them into a folder a class "
-            "(n01440764, …) with the script valprep.sh that PyTorch's ImageNet example links to"
+            f"data set '{place.name}': {place.images / 'train'} is missing; with the validation images alone say "
+            "split: imagenet_val in the configuration, for zero-shot"
         )
-    return {
-        split: [(i, label) for label, s in enumerate(synsets) for i in images_in(place, f"{folder}/{s}")]
-        for split, folder in (("train", "train"), ("test", "val"))
-    }
+    train = [(i, label) for label, s in enumerate(synsets) for i in images_in(place, f"train/{s}")]
+    return {"train": train, **imagenet_val(place)}
+
+
+def imagenet_val(place: Place) -> Splits:
+    """``val/n01440764/….JPEG``, or loose as in the official archive: the class of each is known by its number."""
+    synsets = imagenet_synsets()[: len(place.classes)]
+    folder = place.images / "val"
+    if not folder.is_dir():
+        raise UserError(f"data set '{place.name}': {folder} is missing")
+    if not (folder / synsets[0]).is_dir() and any(image_files_directly(folder)):
+        return {
+            "test": [
+                (f"val/{synsets[label]}/ILSVRC2012_val_{number:08d}.JPEG", label)
+                for number, label in enumerate(imagenet_val_labels(), 1)
+                if label < len(synsets)
+            ]
+        }
+    return {"test": [(i, label) for label, s in enumerate(synsets) for i in images_in(place, f"val/{s}")]}
 
 
 def imagenet_v2_folders(place: Place) -> Splits:
@@ -329,6 +345,12 @@ def imagenet_synsets() -> list[str]:
 
     text = files("timm").joinpath("data/_info/imagenet_synsets.txt").read_text(encoding="utf-8")
     return text.split()
+
+
+def imagenet_val_labels() -> list[int]:
+    """Labels of the 50,000 official validation images in order, as tensorflow-datasets (Apache 2.0) ships them."""
+    with gzip.open(Path(__file__).parent / "entries/imagenet_val.txt.gz", "rt") as stream:
+        return [int(line) for line in stream]
 
 
 def images_in(place: Place, folder: str) -> list[str]:
@@ -359,6 +381,7 @@ LAYOUTS: dict[str, Callable[[Place], Splits]] = {
         cars_lists,
         class_folders,
         imagenet_folders,
+        imagenet_val,
         imagenet_v2_folders,
     )
 }

@@ -129,6 +129,8 @@ class PublishedDataset:
     Raises UserError where images or split files are not there, or a split file does not belong to it.
     """
 
+    as_stored = True  # images are neither turned nor laid on white (read_image)
+
     def __init__(self, name: str, found: Entry, root: Path, shots: Path | None = None) -> None:
         self.name, self.entry, self.root = name, found, root
         self.templates = found.make_templates()
@@ -185,6 +187,10 @@ class PublishedDataset:
         """Ids that are listed and not on disk, in order; from folder listings, no file is opened."""
         return [i for i in sorted(self._ids) if self._resolve(i) is None]
 
+    def empty(self) -> list[str]:
+        """Ids of images whose files hold nothing, in order."""
+        return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
+
     def miscounted(self) -> str | None:
         """What to say where the splits have other sizes than the published ones."""
         if self.counts == self.rule.counts:
@@ -201,19 +207,22 @@ class PublishedDataset:
             digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in pairs).encode())
         return digest.hexdigest()
 
-    def verified(self) -> dict[str, Any]:
+    def verified(self, skip: bool = False) -> dict[str, Any]:
         """What the manifest says besides: which split it is, the bytes of the val and test images, and the files of
-        shots that decide what is not in val.
+        shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
         UserError where images are missing: before hours of encoding, not in the middle.
         """
-        if missing := self.missing():
+        missing = self.missing()
+        if missing and not skip:
             raise UserError(
                 f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing in "
                 f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
             )
-        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, [])]
-        return {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        absent = set(missing)
+        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, []) if i not in absent]
+        said = {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        return {**said, "missing": missing} if missing else said
 
     def _said(self) -> dict[str, Any]:
         said: dict[str, Any] = {"split": self.rule.what}  # by these words published figures are found
@@ -224,14 +233,23 @@ class PublishedDataset:
         return frozenset(i for pairs in self._splits.values() for i, _ in pairs)
 
     def _resolve(self, image_id: str) -> Path | None:
-        """The file behind an id, folder by folder; None where there is none."""
+        """The file behind an id, folder by folder; None where there is none.
+
+        Copies of a data set have a folder inside one of the same name (Kaggle's cars_train/cars_train), or images
+        without their class folders (ImageNet's official val): both are found.
+        """
         path = self.place.images
-        for part in image_id.split("/"):
-            names = self._listed(path)
-            if (name := names.get(part) or names.get(_plain(part))) is None:
-                return None
-            path = path / name
-        return path
+        *folders, file = image_id.split("/")
+        for part in folders:
+            path = path / (self._name(path, part) or "")
+            if self._name(path, file) is None and (deeper := self._name(path, part)):
+                path = path / deeper
+        name = self._name(path, file)
+        return None if name is None else path / name
+
+    def _name(self, folder: Path, name: str) -> str | None:
+        names = self._listed(folder)
+        return names.get(name) or names.get(_plain(name))
 
     def _listed(self, folder: Path) -> dict[str, str]:
         """What a folder holds: names as they are, and by their plain form. A link to nowhere is nothing."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import UserError
 from .base import SPLITS, Dataset
+from .folder import file_entry
 from .shots import refuse_short
 
 if TYPE_CHECKING:
     from .folder import FolderDataset
+    from .published import PublishedDataset
 
 SHOWN = 3  # examples in a line
 
@@ -65,29 +67,53 @@ def _ids(data: Dataset, split: str) -> list[str]:
         return []
 
 
-def copies(data: FolderDataset) -> Copies:
+def copies(data: FolderDataset | PublishedDataset) -> Copies:
     """Images with the same bytes. UserError where a file cannot be read."""
     where = {i: (split, label) for split in SPLITS for i, label in _labelled(data, split)}
     groups: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for entry in data.manifest():
+    listed = data.manifest() if hasattr(data, "manifest") else [file_entry(i, data.path(i)) for i in where]
+    for entry in listed:
         if entry.path in where:
             groups[entry.size, entry.sha256].append(entry.path)
+    return by_harm((ids for ids in groups.values() if len(ids) > 1), where)
+
+
+def by_harm(groups: Iterable[Sequence[str]], where: Mapping[str, tuple[str, int]]) -> Copies:
+    """Groups of images that are the same, sorted by what they spoil. where: image id -> split and label."""
     found = Copies(classes=[], splits=[], same=[])
-    for ids in groups.values():
-        if len(ids) < 2:
-            continue
+    for ids in groups:
         splits, labels = {where[i][0] for i in ids}, {where[i][1] for i in ids}
         kind = found["classes"] if len(labels) > 1 else found["splits"] if len(splits) > 1 else found["same"]
-        kind.append(ids)
+        kind.append(list(ids))
     return found
 
 
-def _labelled(data: FolderDataset, split: str) -> Iterator[tuple[str, int]]:
+def _labelled(data: Dataset, split: str) -> Iterator[tuple[str, int]]:
     try:
         chosen = data.split(split)
     except UserError:  # a folder need not have them all
         return
     yield from zip(chosen.ids, chosen.labels.tolist(), strict=True)
+
+
+def warnings(data: FolderDataset) -> list[str]:
+    """What looks like a mistake in a folder but need not be one, a line each. UserError where a file cannot be read."""
+    return [*_nested(data), *lines(copies(data))]
+
+
+def _nested(data: FolderDataset) -> list[str]:
+    """Classes made of several folders, beside classes that hold their images themselves."""
+    if not any("" in folders for folders in data.below.values()):
+        return []
+    found = []
+    for name, folders in data.below.items():
+        if "" not in folders and len(folders) > 1:
+            some = ", ".join(sorted(folders)[:SHOWN]) + (", …" if len(folders) > SHOWN else "")
+            found.append(
+                f"class '{name}' is made of the folders {some} below it; if these are classes, move them up beside the "
+                "others"
+            )
+    return found
 
 
 def lines(found: Copies) -> list[str]:

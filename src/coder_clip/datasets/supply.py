@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
+import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +66,7 @@ class Findings:
             size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({_gigabytes(size)})")
-            said += [f"            {d.url}" for d in self.get if all_]
+            said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
         by_hand = [h for h in self.by_hand if all_ or not h.optional]
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
 
@@ -184,42 +188,117 @@ def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
         write_json(_note(data), _lists(data))
 
 
-def get(name: str, root: Path, *, keep: bool = False, say: Say = print) -> Findings:
-    """Download and unpack what may be downloaded and is not there, then check. keep: the archives too.
+def get(
+    name: str, root: Path, *, keep: bool = False, say: Say = print, urls: Collection[str] = ()
+) -> Findings:
+    """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
 
+    keep: the archives too. urls: more addresses, tried first, each for the file whose name it ends in (or for the only
+    one that is missing). An archive that a person has put below the root is unpacked, too.
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
-    wanted = check(name, root).get
-    if wanted:
-        say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
-        _room(name, found, wanted, root)
-    place = find_place(name, found, root)
-    folder = place.folder if place else root / found.folders[0]
-    for download in wanted:
-        into = _target(download, folder)
-        file = download.url.rsplit("/", 1)[-1]
-        if not download.unpack:
-            fetch(download.url, into / file, download.checksum)
+    with _one_at_a_time(name, root, say):
+        wanted = check(name, root).get
+        if wanted:
+            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
+            _room(name, found, wanted, root)
+        place = find_place(name, found, root)
+        folder = place.folder if place else root / found.folders[0]
+        for download in wanted:
+            _get(name, download, root, folder, _addresses(download, wanted, urls), keep, say)
+        if wanted:
+            _note_fetched(name, root, wanted)
+        _unpack_brought(name, found, root, folder, say)
+        result = check(name, root)
+        if place and any(d in wanted for d in result.get):
+            result.advice.append(
+                f"what was fetched lies beside {place.images}, which is looked at first: move that away"
+            )
+        return result
+
+
+def _get(
+    name: str, download: Download, root: Path, folder: Path, urls: list[str], keep: bool, say: Say
+) -> None:
+    """One file: fetched, and unpacked where it is an archive."""
+    into, file = _target(download, folder), download.file
+    if not download.unpack:
+        if (into / file).exists() and _damaged(into / file):
+            (into / file).replace(into / f"{file}.damaged")
+            say(f"{name}: {into / file} could not be read; it is now {file}.damaged")
+        return fetch(urls, into / file, download.checksum)
+    archive = root / DOWNLOADS / name / file
+    fetch(urls, archive, download.checksum)
+    say(f"{name}: unpacking {file} into {into}")
+    unpack(archive, into)
+    for inner in download.inner:
+        unpack(into / inner, (into / inner).parent)
+        (into / inner).unlink()
+    if not keep:
+        archive.unlink()
+
+
+def _addresses(download: Download, wanted: Collection[Download], urls: Collection[str]) -> list[str]:
+    """All addresses of a file, those that a person gave first."""
+    own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
+    return [*own, download.url, *download.mirrors]
+
+
+def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
+    """Archives that a person fetched (ImageNet's two tars), where they lie below the root or in the folder."""
+    for hand in found.by_hand:
+        if hand.archive is None or _gives(hand.gives, found, root):
             continue
-        archive = root / DOWNLOADS / name / file
-        fetch(download.url, archive, download.checksum)
-        say(f"{name}: unpacking {file} into {into}")
-        unpack(archive, into)
-        for inner in download.inner:
-            unpack(into / inner, (into / inner).parent)
-            (into / inner).unlink()
-        if not keep:
-            archive.unlink()
-            _remove_empty(archive.parent, root)
-    if wanted:
-        _note_fetched(name, root, wanted)
-    result = check(name, root)
-    if place and any(d in wanted for d in result.get):
-        result.advice.append(
-            f"what was fetched lies beside {place.images}, which is looked at first: move that away"
-        )
-    return result
+        places = (root, folder, root / DOWNLOADS / name)
+        archive = next((p / hand.archive.file for p in places if (p / hand.archive.file).is_file()), None)
+        if archive is None:
+            continue
+        if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
+            raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
+        say(f"{name}: unpacking {archive} into {folder / hand.gives}; it stays, and you may remove it then")
+        unpack(archive, folder / hand.gives, hand.archive.nested)
+
+
+def _damaged(file: Path) -> bool:
+    """Whether a split file cannot be read at all: a web page under its name, or half of it."""
+    if file.suffix != ".json":
+        return file.stat().st_size == 0
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
+    """Hold the data set's lock; a file system without locks is trusted. Leaves no empty folder behind."""
+    if not check(name, root).get and not any(h.archive for h in entry(name).by_hand):
+        yield  # nothing to do, perhaps on a root that is read-only
+        return
+    folder = root / DOWNLOADS / name
+    path, lock = folder / ".lock", None
+    try:
+        while lock is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"{name}: another process fetches it; waiting")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists() or path.stat().st_ino != os.fstat(lock.fileno()).st_ino:
+                lock.close()  # who had it has removed it
+                lock = None
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.close()
+        _remove_empty(folder, root)
 
 
 def _target(download: Download, folder: Path) -> Path:
@@ -236,6 +315,10 @@ def _is_there(download: Download, found: Entry, root: Path, images: bool) -> boo
     """Whether what a download gives is there; images may lie in any of the places that the entry names. Of what it
     brings besides, what the first split needs."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
+        return False
+    if not download.unpack and any(
+        (root / f / download.file).is_file() and _damaged(root / f / download.file) for f in found.folders
+    ):
         return False
     if download.gives.split("/")[-1] in {i.split("/")[-1] for i in found.images}:
         return images
@@ -264,9 +347,11 @@ def _all(found: Entry) -> float:
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
-    while folder != root and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    """Folders that hold nothing, from this one up to the root; another process may remove them first."""
+    with contextlib.suppress(OSError):
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _gigabytes(size: float) -> str:
@@ -280,7 +365,9 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = N
     """
     if wanted is not None and not set(wanted) & set(_published(config)):
         return
-    absent = absent_data(config)
+    absent = [
+        n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))
+    ]
     if absent and (wanted is None or set(absent) & set(wanted)):
         raise UserError(
             f"{len(absent)} of {len(_published(config))} published data sets are not in {data_root(config.data_root)}: "
@@ -289,13 +376,44 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = N
         )
 
 
-def absent_data(config: Config) -> list[str]:
+def fetchable(name: str, root: Path) -> bool:
+    """Whether a data set that is not here can be downloaded whole: its images and the files of some split."""
+    found, comes = entry(name), [d for d in entry(name).downloads]
+    images = {i.split("/")[-1] for i in found.images}
+    given = {b for d in comes for b in (d.gives, *d.brings)}
+    there = find_place(name, found, root) is not None or any(d.gives.split("/")[-1] in images for d in comes)
+    return there and any(
+        all(n in given or n.split("/")[0] in given or _gives(n, found, root) for n in rule.needs)
+        for rule in found.splits
+    )
+
+
+def absent_data(config: Config, whole: bool = False) -> list[str]:
     """Published data sets of which neither the images are here nor the features of all: no run can use them.
 
+    whole: also those of which some image is missing, unless a manifest says that all were there.
     UserError where nobody knows where published data sets lie.
     """
     missing = [n for n in _published(config) if not _is_encoded(config, n)]
-    return [n for n in missing if not is_here(n, existing(data_root(config.data_root)))]
+    if not missing:
+        return []
+    root = data_root(config.data_root)
+    if not config.fetch:
+        existing(root)
+    listed = Paths(config.results).manifest
+    return [
+        n
+        for n in missing
+        if not is_here(n, root) or (whole and not listed(n).is_file() and not _is_whole(config, n, root))
+    ]
+
+
+def _is_whole(config: Config, name: str, root: Path) -> bool:
+    try:
+        given = config.datasets[name]
+        return not load_below(name, root, given.shot_files, given.split).missing()
+    except UserError:
+        return False
 
 
 def _published(config: Config) -> list[str]:

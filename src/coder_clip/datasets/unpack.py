@@ -6,11 +6,9 @@ None of the data sets' archives needs these, so all of them are refused, before 
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,33 +20,36 @@ from ..errors import UserError
 
 
 class _Member(NamedTuple):
-    """name: checked, relative. stream: the file's bytes; None for a folder."""
+    """name: checked, relative. size: in bytes. stream: the file's bytes; None for a folder."""
 
     name: PurePosixPath
+    size: int
     stream: IO[bytes] | None
 
 
-def unpack(archive: Path, into: Path) -> None:
+def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside what is there.
 
-    Unpacked into a hidden folder first and moved when all is well. UserError: no archive, damaged, or with a member
-    that is refused; the folder is then as it was.
+    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and
+    is moved when all is well. A call that was killed leaves that folder, and the next one goes on with it: files that
+    are whole are not written again. Not for two processes at a time.
+    UserError: no archive, damaged, or with a member that is refused; the folder is then as it was.
     """
     new = not into.exists()
-    into.mkdir(parents=True, exist_ok=True)
-    hidden = Path(
-        tempfile.mkdtemp(prefix=".unpacking-", dir=into)
-    )  # the same file system: moving costs nothing
+    hidden = into / f".unpacking-{archive.name}"  # the same file system: moving costs nothing
     try:
-        hidden.chmod(0o777 & ~_umask())
-        for member in _members(archive):
+        hidden.mkdir(parents=True, exist_ok=True)
+        for member in _members(archive, nested):
             path = hidden / member.name
             if member.stream is None:
                 path.mkdir(parents=True, exist_ok=True)
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with member.stream as source, path.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
+            with member.stream as source:
+                if path.is_file() and path.stat().st_size == member.size:
+                    continue  # whole: bytes are written in order
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
         _move(hidden, into)
     except (
         tarfile.TarError,
@@ -66,35 +67,39 @@ def unpack(archive: Path, into: Path) -> None:
         raise UserError(f"{archive} cannot be unpacked into {into}: {reason}") from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-        if new and not any(into.iterdir()):
+        if new and into.is_dir() and not any(into.iterdir()):
             into.rmdir()
 
 
-def _members(archive: Path) -> Iterator[_Member]:
+def _members(archive: Path, nested: bool) -> Iterator[_Member]:
     if zipfile.is_zipfile(archive):
         yield from _of_zip(archive)
     elif tarfile.is_tarfile(archive):
-        yield from _of_tar(archive)
+        with tarfile.open(archive) as tar:
+            yield from _of_tar(archive, tar, nested)
     else:
         raise UserError(
             f"{archive} is damaged or no archive: neither tar nor zip; remove it and fetch it again"
         )
 
 
-def _of_tar(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            name = _checked(archive, member.name)
-            if member.isdir():
-                yield _Member(name, None)
-            elif member.isreg():
-                stream = tar.extractfile(member)
-                assert stream is not None
-                if _wanted(name):
-                    yield _Member(name, stream)
-            else:
-                what = "a link" if member.issym() or member.islnk() else "a device"
-                raise UserError(f"{archive}: refused: '{member.name}' is {what}; nothing was unpacked")
+def _of_tar(archive: Path, tar: tarfile.TarFile, nested: bool) -> Iterator[_Member]:
+    for member in tar:
+        name = _checked(archive, member.name)
+        if member.isdir():
+            yield _Member(name, 0, None)
+        elif member.isreg():
+            stream = tar.extractfile(member)
+            assert stream is not None
+            if nested and name.suffix == ".tar":
+                with tarfile.open(fileobj=stream) as inner:
+                    for part in _of_tar(archive, inner, nested=False):
+                        yield part._replace(name=name.with_suffix("") / part.name)
+            elif _wanted(name):
+                yield _Member(name, member.size, stream)
+        else:
+            what = "a link" if member.issym() or member.islnk() else "a device"
+            raise UserError(f"{archive}: refused: '{member.name}' is {what}; nothing was unpacked")
 
 
 def _of_zip(archive: Path) -> Iterator[_Member]:
@@ -106,9 +111,9 @@ def _of_zip(archive: Path) -> Iterator[_Member]:
                 what = "a link" if kind == stat.S_IFLNK else "a device"
                 raise UserError(f"{archive}: refused: '{member.filename}' is {what}; nothing was unpacked")
             if member.is_dir():
-                yield _Member(name, None)
+                yield _Member(name, 0, None)
             elif _wanted(name):
-                yield _Member(name, file.open(member))
+                yield _Member(name, member.file_size, file.open(member))
 
 
 def _checked(archive: Path, name: str) -> PurePosixPath:
@@ -133,9 +138,3 @@ def _move(source: Path, target: Path) -> None:
             _move(path, place)
         else:
             path.replace(place)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -162,6 +164,22 @@ def refuse_unsafe(weights: Path) -> None:
         raise UserError(f"{weights} cannot be read as tensors only: {one_line(error)}; {advice}") from None
 
 
+def verify(weights: Path) -> None:
+    """Compare a file in the hub's cache with its sha256, by which the cache names large files.
+
+    UserError where it is damaged; it is removed then, so that the next call fetches it again.
+    """
+    blob = weights.resolve()
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        with blob.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != blob.name:
+            blob.unlink()
+            raise UserError(
+                f"{weights} was damaged on the way (sha256 {found}) and is removed; fetch it again"
+            )
+
+
 def _names(archive: Path) -> list[str]:
     with zipfile.ZipFile(archive) as file:
         return file.namelist()
@@ -171,8 +189,8 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     """Runs ``action`` on the hub's cache, then, where that fails and it is allowed, over the network."""
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip stage' on the head node does both), or give a checkpoint file"
-        " as pretrained"
+        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint"
+        " file as pretrained"
     )
     try:
         with hub(offline=True):

@@ -21,12 +21,14 @@ from open_clip.transform import PreprocessCfg
 from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from coder_clip.encoders import memory
 from coder_clip.encoders.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
 from coder_clip.encoders.preprocessing import Preprocess
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
 from coder_clip.encoders.spec import Precision
+from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.encoders.text_towers import (
     Cut,
     batches_by_length,
@@ -40,7 +42,10 @@ from coder_clip.foundation.exact import stored
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {  # of the weights; tf32 and amp keep float32 ones and multiply with fewer digits
+    **{"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16},
+    **{"tf32": torch.float32, "amp": torch.float32},
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class TextEncoding:
 class Encoder:
     """A loaded encoder. Made by load_encoder.
 
-    dim: d, the size of both feature spaces. context_length: tokens a text may have. cut: see can_cut.
+    dim: d, the size of both feature spaces. context_length: tokens a text may have. cut: see can_cut. store: where
+    features of texts are kept; None computes all.
     """
 
     model: nn.Module
@@ -68,6 +74,7 @@ class Encoder:
     dim: int
     context_length: int
     info: dict[str, str] = field(repr=False)
+    store: FeatureStore | None = field(default=None, repr=False)
     cut: Cut = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,15 +98,22 @@ class Encoder:
         batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the device).
         UserError where the device's memory is too small for the batch.
         """
+        return self.forward_images(batch).cpu()
+
+    def forward_images(self, batch: Tensor) -> Tensor:
+        """The same, still on the encoder's device: a GPU goes on before its features are copied."""
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
             batch = batch.to(self.device, non_blocking=True)
             if batch.dtype == torch.uint8:
                 batch = self.preprocess.normalise(batch, self._made)
+            batch = batch.to(DTYPES[self.precision])
+            if self.device.type == "cuda":
+                batch = batch.contiguous(memory_format=torch.channels_last)
             # CoCa's encode_image makes unit rows unless told otherwise
-            features: Tensor = self.model.encode_image(batch.to(DTYPES[self.precision]), normalize=False)  # type: ignore[operator]
-            return features.to(self._made).cpu()
+            features: Tensor = self.model.encode_image(batch, normalize=False)  # type: ignore[operator]
+            return features.to(self._made)
 
     @property
     def _made(self) -> torch.dtype:
@@ -135,28 +149,40 @@ class Encoder:
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)
-        features = torch.empty(len(unique), self.dim, dtype=self._made)
-        for rows in batches_by_length(lengths, batch_size * self.context_length):
-            batch = tokens[rows, : int(lengths[rows].max())]
+        key = features_key(self.metadata()) if self.store else ""
+        known = self.store.get(key, "text", unique) if self.store else {}
+        new = [i for i, text in enumerate(unique) if text not in known]
+        features = torch.empty(len(new), self.dim, dtype=self._made)
+        for rows in batches_by_length(lengths[new], batch_size * self.context_length):
+            some = [new[row] for row in rows]
+            batch = tokens[some, : int(lengths[some].max())]
             with self._forward(f"{len(rows)} texts"):
                 features[rows] = text_features(self.model, batch.to(self.device)).to(self._made).cpu()
         norms = features.norm(dim=1)
         bad = ~(torch.isfinite(norms) & (norms > 0))
         if bad.any():
-            text = unique[int(bad.nonzero()[0])]
+            text = unique[new[int(bad.nonzero()[0])]]
             raise UserError(f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})")
-        position = {text: i for i, text in enumerate(unique)}
-        unit = stored(F.normalize(features, dim=1))[[position[text] for text in texts]]
-        return TextEncoding(unit, len(unique), too_long)
+        made = {unique[i]: row for i, row in zip(new, stored(F.normalize(features, dim=1)), strict=True)}
+        if self.store:
+            self.store.put(key, "text", made.items())
+        known |= made
+        return TextEncoding(torch.stack([known[text] for text in texts]), len(unique), too_long)
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:
-        """No gradients; on CUDA full float32 convolutions (cuDNN would round to TF32), fixed algorithms."""
+        """No gradients; on CUDA fixed algorithms, and products rounded to TF32 only where the precision says so."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
+            if self.precision == "amp":
+                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             if self.device.type == "cuda":
+                tf32 = self.precision == "tf32"
+                before = torch.backends.cuda.matmul.allow_tf32
+                torch.backends.cuda.matmul.allow_tf32 = tf32
+                stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", before)
                 stack.enter_context(
-                    torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+                    torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=tf32)
                 )
             try:
                 yield
@@ -189,11 +215,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     offline = offline or source.local
 
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
-        with quiet(), torch.random.fork_rng(devices=[]):  # open_clip fills the towers at random first
+        with quiet():
             tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
-            return open_clip.create_model(
-                source.name, load_weights=False, pretrained_text=False, **source.options
-            ), tokenizer
+            return empty_model(source.name, **source.options), tokenizer
 
     if source.local:
         try:
@@ -204,8 +228,13 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
+        text = source.model_cfg["text_cfg"]
+        repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
-            build, f"the tokenizer or text tower of {spec.model}", spec.model, offline
+            build,
+            f"the tokenizer or text tower of {spec.model}",
+            repository.removeprefix("hf-hub:"),
+            offline,
         )
     _check_vocabulary(model, tokenizer, source.label[0])
     if source.options.get("force_quick_gelu") and not has_quick_gelu(model):
@@ -230,8 +259,11 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         "quick_gelu": str(has_quick_gelu(model)).lower(),
         "dim": str(source.model_cfg["embed_dim"]),
     }
+    model = model.to(device=device, dtype=DTYPES[spec.precision])
+    if device.type == "cuda":
+        visual.to(memory_format=torch.channels_last)
     return Encoder(
-        model=model.to(device=device, dtype=DTYPES[spec.precision]),
+        model=model,
         tokenizer=tokenizer,
         preprocess=Preprocess(PreprocessCfg(**visual.preprocess_cfg)),
         device=device,
@@ -240,6 +272,31 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         context_length=int(source.model_cfg["text_cfg"].get("context_length", 77)),
         info=info,
     )
+
+
+class _NoFill(TorchFunctionMode):
+    """Tensors stay as they were allocated where a constructor would fill them at random, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in RANDOM_FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+RANDOM_FILLS = {
+    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_),
+    *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_),
+    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.xavier_normal_, nn.init.xavier_uniform_),
+}
+
+
+def empty_model(name: str, **options: Any) -> nn.Module:
+    """An open_clip model whose parameters hold nothing yet; buffers are as its constructors compute them."""
+    with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
+        model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
+    return model
 
 
 def pick_device(name: str) -> torch.device:

@@ -6,10 +6,13 @@ merged shards hold the same bytes as one pass on the same kind of machine.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,8 +21,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data._utils import signal_handling
 
 from coder_clip.datasets.base import Dataset
+from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError
 from coder_clip.foundation.exact import stored
 from coder_clip.foundation.progress import progress as progress_bar
@@ -29,6 +34,11 @@ if TYPE_CHECKING:
     from coder_clip.encoders.preprocessing import Preprocess
 
 log = logging.getLogger(__name__)
+
+READERS = 8  # threads that read files for their sha256
+AS_STORED = (
+    "image as stored"  # how published data sets are read (read_image); else upright, as people's photos
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ def extract(
     shard: tuple[int, int] = (0, 1),
     on_error: Literal["fail", "skip"] = "fail",
     progress: bool = True,
+    store: FeatureStore | None = None,
 ) -> ImageFeatures:
     """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
 
@@ -70,31 +81,47 @@ def extract(
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
     workers: processes that decode and resize ahead of the encoder; they change no byte.
     on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
+    store: where features are kept by the content of the images; what is there is not encoded again. Features in
+    float64 are then the same bytes; in float32 the last bits depend on the batch, as between batch sizes.
 
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
-    left, impossible arguments.
+    left, impossible arguments, a loader process that died.
     """
     label_list = [int(v) for v in labels]
     _check(split_ids, label_list, batch_size, workers, views, keep_views, shard)
-    batches = _batches(len(split_ids), max(1, batch_size // views) if views else batch_size, shard)
+    size = max(1, batch_size // views) if views else batch_size
+    chosen = positions(len(split_ids), batch_size, views, shard)
+    found = _Found(encoder, dataset, [split_ids[i] for i in chosen], chosen, views, keep_views, store)
+    new = [i for i in chosen if i not in found.rows]
+    batches = [new[i : i + size] for i in range(0, len(new), size)]
     source = _Images(dataset, list(split_ids), encoder.preprocess, views)
-    rows: list[Tensor] = []
-    single: list[Tensor] = []
-    kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with progress_bar(sum(map(len, batches)), "img", "encoding images", progress) as bar:
-        for batch, (pixels, reasons) in zip(batches, _load(source, batches, workers, encoder), strict=True):
+    waiting: list[tuple[list[int], Tensor, Tensor | None]] = []  # on the device, until a part is full
+
+    def collect() -> None:
+        for kept, features, each in waiting:
+            features = features.cpu()
+            _check_finite(features, [split_ids[i] for i in kept], encoder)
+            found.add(kept, features, None if each is None else each.cpu())
+        waiting.clear()
+
+    with (
+        progress_bar(len(new), "img", "encoding images", progress and bool(new)) as bar,
+        _load(source, batches, workers, encoder) as loaded,
+    ):
+        for batch, (pixels, reasons) in zip(batches, loaded, strict=True):
             if reasons and on_error == "fail":
                 raise UserError(next(iter(reasons.values()))[0])
             skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
             features, each = _encode(encoder, pixels, batch_size, views)
             keep = [i for i in range(len(batch)) if i not in reasons]
-            if keep_views:
-                single.append(normalize(each[keep, :keep_views], dim=-1).half())
-            rows.append(features[keep])
-            kept += [batch[i] for i in keep]
-            _check_finite(features[keep], [split_ids[batch[i]] for i in keep], encoder)
+            kept_each = normalize(each[keep, :keep_views], dim=-1).half() if keep_views else None
+            waiting.append(([batch[i] for i in keep], features[keep], kept_each))
+            if len(waiting) == _part(encoder.device):
+                collect()
             bar.update(len(batch))
+        collect()
+    kept = [i for i in chosen if i in found.rows]
     if skipped:
         log.warning(
             "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
@@ -104,7 +131,7 @@ def extract(
             f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
         )
     return ImageFeatures(
-        features=torch.cat(rows) if rows else torch.zeros(0, encoder.dim),
+        features=torch.stack([found.rows[i][0] for i in kept]) if kept else torch.zeros(0, encoder.dim),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
         ids=[split_ids[i] for i in kept],
         skipped=skipped,
@@ -115,8 +142,65 @@ def extract(
             "shard": f"{shard[0]}/{shard[1]}",
             "run": _run_hash(split_ids, label_list),
         },
-        kept_views=_joined(single, keep_views, encoder.dim) if keep_views else None,
+        kept_views=_joined([found.rows[i][1] for i in kept], keep_views, encoder.dim) if keep_views else None,
     )
+
+
+class _Found:
+    """Features by position: those that the store has, and those that are added, which the store then keeps.
+
+    Only files have a content by which they are known: of drawn images nothing is kept. A shot is known by its id, too,
+    which decides its augmented views.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        dataset: Dataset,
+        ids: list[str],
+        positions: list[int],
+        views: int,
+        keep_views: int,
+        store: FeatureStore | None,
+    ) -> None:
+        self.rows: dict[int, tuple[Tensor, Tensor]] = {}  # (d,) float32; (keep_views, d) float16
+        self._shape = (1 + keep_views, encoder.dim)
+        path = getattr(dataset, "path", None)
+        self._store = store
+        if store is None or path is None or not path(ids[0]).is_file():
+            self._store = None
+            return
+        self._encoder = features_key(encoder.metadata())
+        self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
+        with ThreadPoolExecutor(READERS) as pool:
+            digests = list(pool.map(lambda i: _digest(path(i)), ids))
+        of_view = [f" {image_id} {views} {keep_views}" if views else "" for image_id in ids]
+        keys = [d and d + more for d, more in zip(digests, of_view, strict=True)]
+        self._keys = dict(zip(positions, keys, strict=True))
+        known = store.get(self._encoder, self._kind, [k for k in dict.fromkeys(keys) if k])
+        for position, key in self._keys.items():
+            if key in known:
+                row = known[key].view(self._shape)
+                self.rows[position] = (row[0], row[1:].half())
+
+    def add(self, positions: list[int], features: Tensor, each: Tensor | None) -> None:
+        none = torch.zeros(0, features.shape[1], dtype=torch.float16)
+        for i, position in enumerate(positions):
+            self.rows[position] = (features[i], none if each is None else each[i])
+        if self._store is not None:
+            new = ((p, torch.cat([self.rows[p][0][None], self.rows[p][1].float()])) for p in positions)
+            self._store.put(
+                self._encoder, self._kind, ((k, row.flatten()) for p, row in new if (k := self._keys[p]))
+            )
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -186,6 +270,11 @@ def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
     return batches[len(batches) * index // n : len(batches) * (index + 1) // n]
 
 
+def _part(device: torch.device) -> int:
+    """Batches whose features stay on the device: a GPU does not wait for each copy."""
+    return 1 if device.type == "cpu" else 64
+
+
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
     """Which images a shard encodes, of all that `extract` is given."""
     size = max(1, batch_size // views) if views else batch_size
@@ -200,20 +289,20 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32, the mean over views in float64; (B, E, d) each.
 
-    Features in float64 are rounded once, as they are stored.
+    Features in float64 are rounded once, as they are stored. Both are on the encoder's device.
     """
     if not views:
-        features = encoder.encode_images(pixels)
+        features = encoder.forward_images(pixels)
         return stored(features), features[:, None]
     chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
-    flat = torch.cat([encoder.encode_images(chunk) for chunk in chunks])
+    flat = torch.cat([encoder.forward_images(chunk) for chunk in chunks])
     each = flat.view(len(pixels), views, -1)
     mean = each.double().mean(dim=1)
     return stored(mean) if each.dtype == torch.float64 else mean.float(), each
 
 
 def _joined(views: list[Tensor], keep: int, width: int) -> Tensor:
-    return torch.cat(views) if views else torch.zeros(0, keep, width, dtype=torch.float16)
+    return torch.stack(views) if views else torch.zeros(0, keep, width, dtype=torch.float16)
 
 
 def _check_finite(features: Tensor, ids: list[str], encoder: Encoder) -> None:
@@ -258,13 +347,19 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)  # the encoder has the threads; a worker decodes one image at a time
 
 
-def _load(source: _Images, batches: list[range], workers: int, encoder: Encoder) -> Iterator[Loaded]:
+@contextlib.contextmanager
+def _load(
+    source: _Images, batches: list[list[int]], workers: int, encoder: Encoder
+) -> Iterator[Iterator[Loaded]]:
+    """The batches, in a block that ends with a UserError where a loader process dies: of a small /dev/shm, or for want
+    of memory."""
     if not batches:
-        return iter(())
+        yield iter(())
+        return
     workers = min(workers, len(batches))
     loader: DataLoader[Any] = DataLoader(
         source,  # type: ignore[arg-type]  # addressed by position, needs no length
-        batch_sampler=[list(b) for b in batches],
+        batch_sampler=batches,
         collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_one_thread,
@@ -273,4 +368,26 @@ def _load(source: _Images, batches: list[range], workers: int, encoder: Encoder)
         pin_memory=encoder.device.type == "cuda",
         generator=torch.Generator(),  # the loader draws a seed: not from the caller's generator
     )
-    return iter(loader)
+    iterator: Any = iter(loader)
+    if workers:
+        _unwatch(iterator)
+    try:
+        yield iterator
+    except (RuntimeError, OSError, EOFError) as error:
+        if not workers or isinstance(error, UserError):
+            raise
+        iterator._shutdown_workers()
+        if not any(process.exitcode for process in iterator._workers) and "shared memory" not in str(error):
+            raise
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise UserError(
+            f"a loader process died ({reason}): /dev/shm or memory is too small; set features.workers: 0, or lower "
+            "features.batch_size, or start a container with --shm-size"
+        ) from None
+
+
+def _unwatch(iterator: Any) -> None:
+    """Without PyTorch's signal handler, which raises wherever this process is, again and again; the loader itself
+    looks every few seconds whether its processes live."""
+    signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
+    iterator._worker_pids_set = False

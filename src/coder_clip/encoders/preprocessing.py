@@ -6,7 +6,7 @@ import hashlib
 import math
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -60,10 +60,7 @@ class Preprocess:
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """(…, 3, H, W) uint8 -> floats of mean 0 and deviation 1 over the model's training images."""
-        mean, std = (
-            torch.tensor(v, dtype=dtype, device=pixels.device).view(3, 1, 1)
-            for v in (self.cfg.mean, self.cfg.std)
-        )
+        mean, std = (_column(tuple(v), dtype, pixels.device) for v in (self.cfg.mean, self.cfg.std))
         return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
     def metadata(self) -> dict[str, str]:
@@ -75,6 +72,12 @@ class Preprocess:
             "image_interpolation": self.cfg.interpolation,
             "image_resize_mode": self.cfg.resize_mode,
         }
+
+
+@lru_cache(maxsize=16)
+def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(3, 1, 1), made once and not for every batch."""
+    return torch.tensor(values, dtype=dtype, device=device).view(3, 1, 1)
 
 
 def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, int, int]:

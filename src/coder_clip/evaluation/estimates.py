@@ -17,7 +17,7 @@ Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
 
 RESAMPLES = 2000
-CHUNK = 4_000_000  # numbers held at once: resampled counts
+CHUNK = 4_000_000  # resampled counts in memory at a time
 
 
 class Estimate(TypedDict):
@@ -29,7 +29,7 @@ class Estimate(TypedDict):
 
 
 class PairedTest(TypedDict):
-    """What changed between two methods on the same images."""
+    """The difference of two methods on the same images. fixed, broke: images that became right, or wrong."""
 
     difference: Estimate
     fixed: int
@@ -47,7 +47,7 @@ class SeedsEstimate(TypedDict):
 
 
 class PairedSeedsTest(TypedDict):
-    """What changed between two methods on the same seeds and images."""
+    """The difference of two methods on the same seeds and images; fixed, broke: over all seeds."""
 
     difference: SeedsEstimate
     fixed: int
@@ -60,26 +60,17 @@ def accuracy(correct: Values) -> float:
     return _mean_over_classes(*_results(correct, None))
 
 
-def mean_class_recall(correct: Values, labels: Labels) -> float:
-    """Mean over the classes that have images of the share of right images in the class.
-
-    correct: (N,) of 0 and 1; labels: (N,). UserError without an image.
-    """
-    return _mean_over_classes(*_results(correct, labels))
-
-
 def bootstrap_interval(
     values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
 
-    Of the mean of ``values`` (N,), or, given ``labels`` (N,), of the mean over classes of the class means;
-    a class that a resample misses is left out of it. NaN values (undefined for an image) are left out.
-    Images enter only through how often each (label, value) occurs, so a resample is one multinomial draw of
-    those counts. For the mean of zeros and ones that count is binomial, and its quantiles are taken exactly:
-    the limit of infinitely many resamples. Where all images are right, or all wrong, resampling says nothing
-    and the exact limits stand instead (Clopper and Pearson 1934): 100 % of 10 images is "over 69 %".
-    UserError without an image.
+    The interval is that of the mean of ``values`` (N,), or, with ``labels`` (N,), of the mean over classes of the
+    class means; a resample ignores classes that it misses. NaN values (undefined for an image) are ignored.
+    Only how often each (label, value) occurs matters, so a resample is one multinomial draw of these counts. For
+    the mean of zeros and ones the count is binomial, and its exact quantiles are the limit of infinitely many
+    resamples. If all images are right, or all wrong, resampling says nothing, and the exact limits are used (Clopper
+    and Pearson 1934): 100 % of 10 images is "over 69 %". UserError without an image.
     """
     values, labels = _results(values, labels)
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
@@ -105,15 +96,15 @@ def estimate(
 ) -> Estimate:
     """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
 
-    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are left
-    out. Interval as in :func:`bootstrap_interval`. UserError without an image.
+    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are ignored.
+    Interval as in :func:`bootstrap_interval`. UserError without an image.
     """
     low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed)
     return {"value": _mean_over_classes(*_results(values, labels)), "low": low, "high": high}
 
 
 def paired_test(before: Values, after: Values) -> PairedTest:
-    """Whether ``after`` is better than ``before``; both (N,) of 0 and 1 for the same images.
+    """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and its test.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
     :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
@@ -124,37 +115,33 @@ def paired_test(before: Values, after: Values) -> PairedTest:
     now, _ = _results(after, None)
     if len(was) != len(now):
         raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
-    found = paired_test_over_seeds(was[None], now[None])
-    d = found["difference"]
-    return {**found, "difference": {"value": d["mean"], "low": d["low"], "high": d["high"]}}
+    test = paired_test_over_seeds(was[None], now[None])
+    return {**test, "difference": as_estimate(test["difference"])}
+
+
+def as_estimate(over_runs: SeedsEstimate) -> Estimate:
+    """The mean over seeds with its interval, as an `Estimate`."""
+    return {"value": over_runs["mean"], "low": over_runs["low"], "high": over_runs["high"]}
 
 
 def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstimate:
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
-    std: sample standard deviation of the S accuracies, 0 with one seed. The interval holds what seeds and images
-    contribute (:func:`~.intervals.crossed_interval`); with one seed, what the images do
-    (:func:`bootstrap_interval`). UserError without a seed or an image.
+    std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the variation of seeds and
+    images (:func:`~.intervals.crossed_interval`); with one seed, that of images (:func:`bootstrap_interval`).
+    UserError without a seed or an image.
     """
     runs = _runs(correct)
     interval = bootstrap_interval(runs[0]) if len(runs) == 1 else crossed_interval(runs, SHARE)[:2]
     return _summary(runs, *interval)
 
 
-def paired_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> SeedsEstimate:
+def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedSeedsTest:
     """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
 
-    Interval as in :func:`over_seeds`; zero without an interval where no image changed. UserError without a seed or an
-    image.
-    """
-    return paired_test_over_seeds(before, after)["difference"]
-
-
-def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedSeedsTest:
-    """Whether ``after`` is better than ``before``; both (S, N) of 0 and 1 for the same seeds and images.
-
-    fixed, broke: how often an image of a seed became right, or wrong. p_value: that of the interval of the difference,
-    so over other seeds and images; with one seed the exact McNemar test. UserError without a seed or an image.
+    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an image of a seed
+    became right, or wrong. p_value: that of the interval, so over other seeds and images; with one seed the exact
+    McNemar test. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
@@ -170,7 +157,7 @@ def _runs(values: Any) -> NDArray[np.float64]:
     """(S, N) results. UserError without a seed or an image."""
     runs = np.asarray(values, dtype=np.float64)
     if runs.ndim != 2 or runs.size == 0:
-        raise UserError(f"no results to average over seeds (shape {runs.shape}): check seeds and test split")
+        raise UserError(f"no results to average over seeds (shape {runs.shape}); check seeds and test split")
     return runs
 
 
@@ -181,11 +168,11 @@ def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimat
 
 
 def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Values and labels as arrays without the NaN values; one class for all where there are no labels."""
+    """Values and labels as arrays, without NaN values; one class for all if there are no labels."""
     v = np.asarray(values, dtype=np.float64)
     c = np.zeros(v.shape, dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
     if v.ndim != 1 or v.shape != c.shape:
-        raise ValueError(f"one value and one label an image are needed, not {v.shape} and {c.shape}")
+        raise ValueError(f"one value and one label per image are needed, not {v.shape} and {c.shape}")
     defined = ~np.isnan(v)
     if not defined.any():
         raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
@@ -200,7 +187,7 @@ def _mean_over_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -
 def _resampled_counts(
     counts: NDArray[np.int64], resamples: int, rng: np.random.Generator
 ) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """How often each of U cells occurs in each resample: chunks (rows, U)."""
+    """Counts of each of U cells in each resample, in chunks (rows, U)."""
     step = max(1, CHUNK // len(counts))
     for start in range(0, resamples, step):
         rows = slice(start, min(start + step, resamples))

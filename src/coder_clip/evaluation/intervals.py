@@ -1,28 +1,31 @@
-"""Intervals over several runs on the same images, when a difference is clear, and several tests at once.
+"""Intervals over several runs on the same images, the criterion for a clear difference, and corrections for many tests.
 
-Results are crossed: every run (a seed's shots, a draw of words) is judged on the same images, and a claim is meant for
-other runs and other images. Both contribute, and with three runs the first is known badly; percentiles of a bootstrap
-over runs and images ignore that. ``python -m benchmarks.coverage_of_intervals`` simulates how often each interval
-holds the truth; docs/method.md has its numbers.
+Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and a claim is meant
+for other runs and other images. Both vary, and three runs say little about the variation of runs; percentiles of a
+bootstrap over runs and images ignore that. ``python -m benchmarks.coverage_of_intervals`` simulates how often each
+interval holds the truth; docs/method.md has its numbers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 LEVEL = 0.95  # of every interval
-# Images that are added to what was seen, so that few changes, or none, do not look certain: two right and two wrong
-# ones for a share (Agresti and Coull 1998), one better and one worse for a difference (Bonett and Price 2012).
+POWER = 0.8  # chance to see a difference that is there
+# Images that are added to the observed ones, so that few changes, or none, do not look certain: two right and two
+# wrong ones for a share (Agresti and Coull 1998), one better and one worse for a difference (Bonett and Price 2012).
 SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
 
 
 class Interval(NamedTuple):
-    """A 95 % interval and the two-sided p of "the mean is 0" that belongs to it: below 0.05 where it excludes 0."""
+    """A 95 % interval, and the two-sided p-value of "the mean is 0" that is below 0.05 exactly if it excludes 0."""
 
     low: float
     high: float
@@ -34,11 +37,11 @@ def crossed_interval(values: NDArray[Any], added: Sequence[float]) -> Interval:
 
         Var = var(run means) / S + var(image means) / N − var(noise) / (S N)
 
-    The first estimates what runs and noise add, the second what images and noise add; the noise, counted twice, is
-    taken off once (two-way random effects; Searle, Casella and McCulloch 1992, chapter 4).
-    Student's t with the degrees of freedom of this sum (Satterthwaite 1946): 2 where three runs decide, many where
-    images do. added: SHARE or DIFFERENCE, which also bounds the interval. Simulated, it holds the truth in 91 to 99 of
-    100 cases, fewest with three runs that vary as much as images do (a bootstrap over both: 75 to 99).
+    The first term estimates runs plus noise, the second images plus noise; the noise is counted twice and subtracted
+    once (two-way random effects; Searle, Casella and McCulloch 1992, chapter 4). Student's t with the degrees of
+    freedom of this sum (Satterthwaite 1946): 2 if three runs dominate, many if images do. added: SHARE or DIFFERENCE,
+    which also bounds the interval. In simulations it holds the truth in 91 to 99 of 100 cases, fewest with three runs
+    that vary as much as images do (a bootstrap over both: 75 to 99).
     """
     runs = np.asarray(values, dtype=np.float64)
     extra = np.tile(np.asarray(added, dtype=np.float64), (len(runs), 1))
@@ -53,7 +56,9 @@ def crossed_interval(values: NDArray[Any], added: Sequence[float]) -> Interval:
         noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
         parts += [float(of_runs.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (n - 1)]
-    variance = max(sum(parts), parts[0])  # noise can be estimated too high; images alone are a lower bound
+    variance = max(
+        sum(parts), parts[0]
+    )  # the estimate of noise may be too large; images alone are a lower bound
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
     half = float(student.ppf((1 + LEVEL) / 2, degrees)) * variance**0.5
     p_value = float(2 * student.sf(abs(mean) / variance**0.5, degrees)) if variance > 0 else 1.0
@@ -61,20 +66,30 @@ def crossed_interval(values: NDArray[Any], added: Sequence[float]) -> Interval:
 
 
 def clear(difference: Mapping[str, float]) -> Literal["better", "worse", ""]:
-    """Whether a difference is clear: its 95 % interval, as it is printed, excludes 0. The one criterion of the report.
+    """The one criterion of the report: a difference is clear if its 95 % interval, as printed, excludes 0.
 
-    difference: low and high, shares. Printed to a tenth of a point, so that no interval shows a 0 and counts as clear.
-    p-values, corrected for several tests or not, are shown beside it and decide nothing.
+    difference: low and high, shares. They are rounded to a tenth of a point as in print, so that no interval that shows
+    a 0 counts as clear. p-values, corrected for several tests or not, are shown beside it and decide nothing.
     """
     low, high = (round(difference[end], 3) for end in ("low", "high"))
     return "better" if low > 0 else "worse" if high < 0 else ""
 
 
+def images_to_settle(difference: float, changed: float) -> int:
+    """How many images a paired comparison needs to show a difference of this size as clear in 4 of 5 tries.
+
+    difference: a share, not 0; changed: the share of images on which the two methods differ, at least as large. Normal
+    approximation with variance changed − difference² per image (Connett, Smith and McHugh 1987).
+    """
+    needed = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+    return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of several tests, adjusted so that the chance of even one false finding is below each (Holm 1979).
+    """Adjust the p-values of several tests, so that they bound the chance of even one false finding (Holm 1979).
 
     The k-th smallest of m is multiplied by m − k + 1, and none is smaller than those before it. NaN stays NaN and
-    counts as no test.
+    does not count as a test.
     """
     p = np.asarray(p_values, dtype=np.float64)
     tests = np.flatnonzero(~np.isnan(p))

@@ -1,7 +1,7 @@
-"""The quality of features: neighbours, retrieval, corrected distances, maps.
+"""The quality of features: nearest neighbours, retrieval, corrected distances, maps.
 
-Features are compared by cosine in float64: cosines of CODERs lie so close to 1 that float32 would reorder neighbours.
-No function holds a similarity for every pair of images at once.
+Features are compared by cosine in float64: cosines of CODERs are so close to 1 that float32 would reorder neighbours.
+No function but the map holds the similarities of all pairs of images at once.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from ..foundation.exact import inner, lengths, sqrt, total
-from ..neighbors import unit
+from ..neighbors import l2_normalize
 from .estimates import Labels
 
-CHUNK = 4_000_000  # numbers held at once: similarities
+CHUNK = 4_000_000  # similarities in memory at a time
 
 
 @dataclass(frozen=True)
 class Correction:
-    """An image whose nearest neighbour CODER corrects. query, same, other are rows of the feature matrices.
+    """An image whose nearest neighbour CODER corrects. query, same and other are rows of the feature matrices.
 
-    other: nearest by the original features, of another class. same: nearest by CODER, of the query's class.
+    other: the nearest by original features, of another class. same: the nearest by CODER, of the query's class.
     The four cosines are between the query and that image; size as in :func:`corrections`.
     """
 
@@ -49,100 +51,84 @@ class TellingText:
     other: float
 
 
-def knn_accuracy(
-    features: Tensor,
-    labels: Labels,
-    k: int,
-    *,
-    train_features: Tensor | None = None,
-    train_labels: Labels | None = None,
-) -> NDArray[np.bool_]:
-    """Per image, whether its k nearest neighbours by cosine vote for its class; the mean is the accuracy.
+def knn_accuracy(features: Tensor, labels: Labels, k: int) -> NDArray[np.bool_]:
+    """Classify each image by the vote of its k nearest other images by cosine: (N,) bool, which ones are right.
 
-    features: (N, d), any length; labels: (N,). Neighbours come from ``train_features`` (K, d), else from the
-    other images (leave one out). With fewer than k, all vote; without any, the image is wrong. Of classes
-    with equally many votes the one with the nearest neighbour wins; of equally near images the lower index.
+    The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others, all vote; without
+    any, the image is wrong. Of classes with equally many votes the one with the nearest neighbour wins; of equally near
+    images the lower index.
+    ValueError for k below 1 or a negative label.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    own, leave_one_out = _class_numbers(labels), train_features is None
-    if (train_features is None) != (train_labels is None):
-        raise ValueError("train_features and train_labels go together")
-    keys = features if train_features is None else train_features
-    classes = own if train_labels is None else _class_numbers(train_labels)
-    k = min(k, len(keys) - leave_one_out)
-    right = torch.zeros(len(features), dtype=torch.bool)
+    truth = _class_numbers(labels)
+    k = min(k, len(truth) - 1)
+    right = torch.zeros(len(truth), dtype=torch.bool)
     if k < 1:
         return right.numpy()
-    width = int(classes.max()) + 1
-    for rows, similarity in _similarities(features, keys, leave_one_out):
+    for rows, similarity in _similarities(features):
         count = torch.full((len(similarity),), k)
         near = _nearest(similarity, count).nonzero()[:, 1].view(-1, k)  # lower index first
         nearness = similarity.gather(1, near).argsort(dim=1, descending=True, stable=True)
-        voted = classes[near.gather(1, nearness)]  # (n, k), nearest first
-        votes = torch.zeros(len(voted), width, dtype=torch.int64)
+        voted = truth[near.gather(1, nearness)]  # (n, k), nearest first
+        votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
         votes.scatter_add_(1, voted, torch.ones_like(voted))
         winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
-        right[rows] = winner == own[rows]
+        right[rows] = winner == truth[rows]
     return right.numpy()
 
 
-def retrieval_precision(features: Tensor, labels: Labels, k: int | None = None) -> NDArray[np.float64]:
-    """Per image, the share of its nearest other images by cosine that are of its class.
+def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]:
+    """Share of each image's R nearest other images by cosine that are of its class: (N,).
 
-    features: (N, d), any length; labels: (N,). Looks at the R nearest, R being the number of other images of
-    the class (R-precision: 1 where all of the class come first, whatever its size), or at the k nearest
-    (precision at k; at most N - 1). NaN for an image without another of its class, for which no answer is
-    right: ``estimate`` leaves it out. Of equally near images the lower index comes first.
+    features: (N, d), any length; labels: (N,). R is the number of other images of the class (R-precision: 1 if all of
+    the class come first, whatever its size). NaN for an image without another of its class, for which no answer is
+    right: ``estimate`` ignores it. Of equally near images the lower index comes first. ValueError for a negative label.
     """
-    if k is not None and k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
-    own = _class_numbers(labels)
-    others = torch.bincount(own)[own] - 1 if len(own) else own  # (N,) others of the class
-    looked_at = others if k is None else torch.where(others > 0, min(k, len(own) - 1), 0)
-    found = torch.zeros(len(own), dtype=torch.float64)
-    for rows, similarity in _similarities(features, features, leave_one_out=True):
-        near = _nearest(similarity, looked_at[rows])
-        found[rows] = (near & (own[rows, None] == own)).sum(dim=1).double()
-    return (found / looked_at).numpy()  # 0 / 0 = NaN
+    truth = _class_numbers(labels)
+    others = torch.bincount(truth)[truth] - 1 if len(truth) else truth  # (N,) others of the class
+    hits = torch.zeros(len(truth), dtype=torch.float64)
+    for rows, similarity in _similarities(features):
+        near = _nearest(similarity, others[rows])
+        hits[rows] = (near & (truth[rows, None] == truth)).sum(dim=1).double()
+    return (hits / others).numpy()  # 0 / 0 = NaN
 
 
 def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> list[Correction]:
     """The images whose nearest neighbour is of another class by ``original`` and of their own by ``coder``.
 
-    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first:
-    size is by how much ``other`` leads by original features plus by how much ``same`` leads by CODER, each in
-    standard deviations of that feature's cosines over all pairs (CODER's cosines spread far less, raw leads
-    would not compare). Equal sizes: lower query first.
+    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first: size is
+    the lead of ``other`` by original features plus the lead of ``same`` by CODER, each in standard deviations of
+    that feature's cosines over all pairs (CODER's cosines vary far less, so that raw leads could not be compared).
+    Equal sizes: lower query first. ValueError if the numbers of rows differ.
     """
     if len(original) != len(coder):
         raise ValueError(f"features of different images: {len(original)} and {len(coder)} rows")
     if len(original) < 2:
         return []
-    own = _class_numbers(labels)
+    truth = _class_numbers(labels)
     spread = _spread(original), _spread(coder)
-    found: list[Correction] = []
-    pairs = zip(_similarities(original, original, True), _similarities(coder, coder, True), strict=True)
-    for (rows, by_original), (_, by_coder) in pairs:
+    corrected: list[Correction] = []
+    for (rows, by_original), (_, by_coder) in zip(_similarities(original), _similarities(coder), strict=True):
         other, same = by_original.argmax(dim=1), by_coder.argmax(dim=1)
-        corrected = (own[other] != own[rows]) & (own[same] == own[rows])
-        for i in corrected.nonzero()[:, 0].tolist():
+        is_corrected = (truth[other] != truth[rows]) & (truth[same] == truth[rows])
+        for i in is_corrected.nonzero()[:, 0].tolist():
             s, o = int(same[i]), int(other[i])
             before, after = by_original[i], by_coder[i]
             size = (before[o] - before[s]) / spread[0] + (after[s] - after[o]) / spread[1]
             cosines = (float(before[s]), float(before[o]), float(after[s]), float(after[o]))
-            found.append(Correction(rows.start + i, s, o, *cosines, size=float(size)))
-    return sorted(found, key=lambda c: (-c.size, c.query))[:top]
+            corrected.append(Correction(rows.start + i, s, o, *cosines, size=float(size)))
+    return sorted(corrected, key=lambda c: (-c.size, c.query))[:top]
 
 
 def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top: int) -> list[TellingText]:
-    """The texts that bring ``query`` and ``same`` together and leave ``other`` out, most telling first.
+    """The texts that ``query`` and ``same`` are near to, and ``other`` is not, most telling first.
 
-    query, same, other: (d,) image features; texts: (M, d). Sorted by how far the lower of the two cosines
-    lies above that of ``other``; equal ones by row. At most ``top``.
+    query, same, other: (d,) image features; texts: (M, d). Sorted by the lower of the first two cosines minus that
+    of ``other``; equal ones by row. At most ``top``.
     """
     images = torch.stack([query, same, other])
-    q, s, o = inner(unit(images), unit(texts, "text features"))
+    q, s, o = inner(l2_normalize(images), l2_normalize(texts, "text features"))
     order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
     return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
 
@@ -155,20 +141,19 @@ def _class_numbers(labels: Labels) -> Tensor:
     return numbers
 
 
-def _similarities(queries: Tensor, keys: Tensor, leave_one_out: bool) -> Iterator[tuple[slice, Tensor]]:
-    """Cosines of some queries with all K keys: chunks (n, K), float64; -inf with itself if left out."""
-    keys = unit(keys)
+def _similarities(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself."""
+    keys = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(keys)))
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
-        similarity = inner(unit(queries[rows]), keys)
-        if leave_one_out:
-            similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
+    for start in range(0, len(keys), step):
+        rows = slice(start, min(start + step, len(keys)))
+        similarity = inner(keys[rows], keys)
+        similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         yield rows, similarity
 
 
 def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
-    """(n, K) bool: the ``count[i]`` largest of row i, exactly; of equal ones the lower index."""
+    """Mask (n, K) of exactly the ``count[i]`` largest values of row i; of equal ones the lower index."""
     best = similarity.topk(max(1, int(count.max())), dim=1).values
     last = best.gather(1, (count - 1).clamp_min(0)[:, None])
     above, level = similarity > last, similarity == last
@@ -177,8 +162,8 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor) -> float:
-    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 where all are equal."""
-    rows = unit(features)
+    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are equal."""
+    rows = l2_normalize(features)
     pairs = len(rows) ** 2
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
@@ -190,7 +175,7 @@ def _spread(features: Tensor) -> float:
 
 
 def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
-    """At most ``limit`` rows, ascending, each class with its share of them; labels: (N,). Deterministic.
+    """At most ``limit`` rows, ascending, with a fair share per class; labels: (N,). Deterministic.
 
     Shares are rounded by Sainte-Laguë's rule, so that no class gains by its size.
     """
@@ -207,19 +192,16 @@ def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.i
 
 
 def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
-    """(N, d) features -> (N, 2) coordinates of a t-SNE map of the unit features (van der Maaten and Hinton).
+    """A t-SNE map of the unit features (van der Maaten and Hinton): (N, d) -> coordinates (N, 2).
 
-    The perplexity is cut to a third of the other images; images that cannot be told apart, and a single one, lie at
-    the origin. Take a few thousand images at most (:func:`stratified_subset`).
+    The perplexity is at most a third of the number of other images. If all images are equal, or there is only one, all
+    coordinates are 0. For a few thousand images at most (:func:`stratified_subset`).
 
-    Steps are chaotic: one last bit moves every point of the map. So the distances are exact, the start, the first two
-    principal components, is too, and scikit-learn's steps are C that is compiled once, on one thread. What is left is
-    the C library's exp in the affinities, whose last bit goes where they are rounded to float32.
+    The steps are chaotic: one last bit moves every point of the map. So the distances are exact, and so is the start,
+    the first two principal components; scikit-learn's steps are compiled C on one thread. What remains is the C
+    library's exp in the affinities, whose last bit disappears when they are rounded to float32.
     """
-    from sklearn.manifold import TSNE  # slow to import, and only this function needs it
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    rows = unit(features.double()).cpu()
+    rows = l2_normalize(features.double()).cpu()
     n = len(rows)
     if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
         return np.zeros((n, 2))
@@ -234,10 +216,10 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
 
 
 def _components(rows: Tensor) -> Tensor:
-    """(N, d) -> (N, 2) the first two principal components, by powers of the covariance in exact steps."""
+    """The first two principal components, by powers of the covariance in exact steps: (N, d) -> (N, 2)."""
     rows = rows - total(rows.T) / len(rows)
     spread = inner(rows.T, rows.T)
-    found = []
+    components = []
     for _ in range(2):
         axis = spread[spread.diagonal().argmax()][None]
         for _ in range(100):
@@ -245,5 +227,5 @@ def _components(rows: Tensor) -> Tensor:
         size = lengths(axis)
         axis = axis / size.clamp_min(1e-150)
         spread = spread - size * axis.T * axis
-        found.append(inner(rows, axis))
-    return torch.cat(found, dim=1)
+        components.append(inner(rows, axis))
+    return torch.cat(components, dim=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import combinations
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
-from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, unit
+from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
-from .estimates import Estimate, Labels, accuracy, estimate
+from .estimates import Labels, accuracy, estimate
 
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
@@ -24,190 +25,147 @@ KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     *(("name", *others) for n in (1, 2, 3) for others in combinations(BESIDES_NAME, n)),
     *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
+Mask = NDArray[np.bool_]
 
 
-class KindsRow(TypedDict):
-    """Accuracy of stage one with some kinds of text."""
+class StageOne:
+    """Images and texts, so that stage one can be scored with any part of the texts.
 
-    kinds: list[str]
-    accuracy: Estimate
-    texts: int
-
-
-class CountRow(TypedDict):
-    """Accuracy of stage one with some number of texts a class besides its name.
-
-    diversity: mean cosine between two of a class's drawn texts, over classes; lower is more diverse; None where
-    no class has two.
+    name, other: masks (M,) of the name texts and of the attribute, analogous and synonym texts; all others are unused.
     """
 
-    count: int
-    draw: int
-    accuracy: float
-    texts: int
-    diversity: float | None
+    def __init__(
+        self,
+        x: Tensor,
+        labels: Labels,
+        text_features: Tensor,
+        class_index: Labels,
+        kinds: Sequence[str],
+        n_classes: int,
+    ) -> None:
+        """x: (N, d), labels: (N,); text_features: (M, d), with the class and the kind of each: (M,)."""
+        self.x, self.labels = x, np.asarray(labels, dtype=np.int64)
+        self.text_features, self.n_classes = text_features, n_classes
+        self.owner = np.asarray(class_index, dtype=np.int64)
+        self.kind = np.asarray(kinds, dtype=str)
+        self.name, self.other = self.kind == "name", np.isin(self.kind, BESIDES_NAME)
+
+    @cached_property
+    def most(self) -> int:
+        """Number of texts, besides the name, of the class with most of them."""
+        return int(np.bincount(self.owner[self.other], minlength=1).max())
+
+    def correct(self, keep: Mask) -> Mask:
+        """Images (N,) that are right with the kept texts (M,); a class without any is scored by its name.
+
+        If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the other texts.
+        """
+        needed = MAX_KINDS if np.isin(self.kind[keep], MAX_KINDS).any() else MEAN_KINDS
+        with_texts = np.bincount(self.owner[keep & np.isin(self.kind, needed)], minlength=self.n_classes) > 0
+        keep = keep | (self.name & ~with_texts[self.owner])
+        if needed == MAX_KINDS:
+            neighbors = TextNeighbors(*(self._per_class(keep, kinds) for kinds in (MEAN_KINDS, MAX_KINDS)))
+            scores = neighbors.class_scores(self.x)
+        else:
+            rows = torch.from_numpy(np.flatnonzero(keep & np.isin(self.kind, [*MEAN_KINDS, "name"])))
+            owner = torch.from_numpy(self.owner)[rows]
+            scores = description_scores(self.x, self.text_features[rows], owner, self.n_classes)
+        return np.asarray(scores.argmax(dim=1).cpu().numpy() == self.labels)
+
+    def _per_class(self, keep: Mask, kinds: Sequence[str]) -> list[Tensor]:
+        """For each class the features of its kept texts of some kinds."""
+        rows = np.flatnonzero(keep & np.isin(self.kind, list(kinds)))
+        rows = rows[np.argsort(self.owner[rows], kind="stable")]
+        sizes = np.bincount(self.owner[rows], minlength=self.n_classes).tolist()
+        return list(torch.split(self.text_features[torch.from_numpy(rows)], sizes))
+
+    def first(self, count: int, place: NDArray[np.int64]) -> dict[str, Any]:
+        """Accuracy, number and diversity of the names and each class's first ``count`` other texts by ``place`` (M,).
+
+        diversity: mean cosine between two of a class's texts besides the name, over classes; lower is more diverse.
+        None if no class has two.
+        """
+        others = self.other & (place < count)
+        keep = self.name | others
+        return {
+            "accuracy": accuracy(self.correct(keep)),
+            "texts": int(keep.sum()),
+            "diversity": self._diversity(others),
+        }
+
+    def _diversity(self, keep: Mask) -> float | None:
+        """Mean over classes with at least two kept texts of the mean cosine between two of them.
+
+        For n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
+        """
+        rows = torch.from_numpy(np.flatnonzero(keep))
+        classes = torch.from_numpy(self.owner[keep])
+        n = torch.bincount(classes).double()
+        sums = torch.zeros(len(n), self.text_features.shape[1], dtype=torch.float64)
+        if len(rows):
+            sums.index_add_(0, classes, l2_normalize(self.text_features[rows], "text features"))
+        pairs = n * (n - 1)
+        mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
+        return float(mean.mean()) if len(mean) else None
 
 
-class ChoiceRow(TypedDict):
-    """As `CountRow`, with the texts of a class chosen to be ``diverse`` or ``alike``."""
-
-    count: int
-    chosen: str
-    accuracy: float
-    texts: int
-    diversity: float | None
-
-
-def text_kind_ablation(
-    x: Tensor,
-    labels: Labels,
-    text_features: Tensor,
-    class_index: Labels,
-    kinds: Sequence[str],
-    n_classes: int,
-    combinations: Sequence[Sequence[str]] = KIND_COMBINATIONS,
-) -> list[KindsRow]:
+def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
     """Accuracy of stage one with some kinds of text at a time (paper, ablation of text kinds).
 
-    x: (N, d), labels: (N,); text_features: (M, d) with class_index (M,) and kinds (M,) a row; kinds other
-    than name, attribute, analogous and synonym are ignored. A combination with a kind that no class has is
-    left out. A class without a text of the chosen kinds, or without a synonym where those are chosen, has its name
-    in its place.
+    Combinations with a kind that no class has are skipped. A class without a text of the chosen kinds, or without a
+    synonym if those are chosen, is scored by its name. Each row: kinds, accuracy (an `Estimate`), number of texts.
     """
-    kind = np.asarray(kinds, dtype=str)
-    rows: list[KindsRow] = []
-    for chosen in combinations:
-        if not set(chosen) <= set(kind.tolist()):
-            continue
-        keep = np.isin(kind, list(chosen))
-        correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
-        rows.append({"kinds": list(chosen), "accuracy": estimate(correct), "texts": int(keep.sum())})
+    rows: list[dict[str, Any]] = []
+    for kinds in KIND_COMBINATIONS:
+        if set(kinds) <= set(stage_one.kind.tolist()):
+            keep = np.isin(stage_one.kind, kinds)
+            result = estimate(stage_one.correct(keep))
+            rows.append({"kinds": list(kinds), "accuracy": result, "texts": int(keep.sum())})
     return rows
 
 
 def text_count_curve(
-    x: Tensor,
-    labels: Labels,
-    text_features: Tensor,
-    class_index: Labels,
-    kinds: Sequence[str],
-    n_classes: int,
-    *,
-    counts: Sequence[int] | None = None,
-    draws: int = 3,
-    seed: int = 0,
-) -> list[CountRow]:
-    """Accuracy of stage one with ``count`` texts a class besides its name, drawn at random several times.
+    stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Accuracy of stage one with ``count`` texts per class besides its name, in several random subsets (draws).
 
-    Inputs as in :func:`text_kind_ablation`. Texts are drawn from all other kinds of the class; a class with
-    fewer gives all of them. Within one draw a larger count keeps the texts of a smaller one. counts: 0, 1, 2,
-    4, … unless given. The last row is always that of all texts of every class, at the count of the largest class;
-    counts above it would be the same. Where nothing is left to draw (0, or all), there is one draw.
+    Texts are drawn from all other kinds of the class; a class with fewer uses all of them. Within one draw a larger
+    count keeps the texts of a smaller one. The last row always has all texts of every class, at the count of the
+    largest class; larger counts would be the same. Without a choice (0, or all) there is one draw. Each row: count,
+    draw, and as from :meth:`StageOne.first`.
     """
-    kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
-    name = kind == "name"
-    pool = np.isin(kind, BESIDES_NAME)
-    most = int(np.bincount(owner[pool], minlength=1).max())
-    if counts is None:
-        counts = [0, *(2**i for i in range(most.bit_length()))]
-    counts = sorted({min(count, most) for count in (*counts, most)})
-    places = [_places(owner, pool, np.random.default_rng([seed, draw])) for draw in range(draws)]
-    rows: list[CountRow] = []
-    for count in counts:
-        for draw, place in enumerate(places if 0 < count < most else places[:1]):
-            keep = name | (pool & (place < count))
-            correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
-            texts = int(keep.sum())
-            spread = _diversity(text_features, owner, keep & pool)
-            rows.append(
-                {
-                    "count": count,
-                    "draw": draw,
-                    "accuracy": accuracy(correct),
-                    "texts": texts,
-                    "diversity": spread,
-                }
-            )
-    return rows
+    most = stage_one.most
+    places = [
+        _random_places(stage_one.owner, stage_one.other, np.random.default_rng([seed, draw]))
+        for draw in range(n_subsets)
+    ]
+    return [
+        {"count": count, "draw": draw, **stage_one.first(count, place)}
+        for count in sorted({min(count, most) for count in (*counts, most)})
+        for draw, place in enumerate(places if 0 < count < most else places[:1])
+    ]
 
 
-def text_choice_curve(
-    x: Tensor,
-    labels: Labels,
-    text_features: Tensor,
-    class_index: Labels,
-    kinds: Sequence[str],
-    n_classes: int,
-    counts: Sequence[int],
-) -> list[ChoiceRow]:
-    """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of every class.
+def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of each class.
 
-    Inputs as in :func:`text_count_curve`, whose random draws all have much the same diversity; these two have the
-    same number of texts and differ in it. Only counts that leave a choice: at least two texts, and fewer than some
-    class has. A larger count keeps the texts of a smaller one.
+    The random draws of :func:`text_count_curve` all have much the same diversity; these two have the same number of
+    texts and differ in it. Only counts that leave a choice are used: at least two texts, and fewer than some class
+    has. A larger count keeps the texts of a smaller one. Each row: count, chosen ("diverse" or "alike"), and as from
+    :meth:`StageOne.first`.
     """
-    kind, owner = np.asarray(kinds, dtype=str), np.asarray(class_index, dtype=np.int64)
-    pool = np.isin(kind, BESIDES_NAME)
-    most = int(np.bincount(owner[pool], minlength=1).max())
-    rows: list[ChoiceRow] = []
+    rows: list[dict[str, Any]] = []
     for chosen, sign in (("diverse", 1.0), ("alike", -1.0)):
-        place = _greedy_places(text_features, owner, pool, sign)
-        for count in sorted({c for c in counts if 2 <= c < most}):
-            keep = (kind == "name") | (pool & (place < count))
-            correct = _stage_one(x, labels, text_features, class_index, kind, keep, n_classes)
-            rows.append(
-                {
-                    "count": count,
-                    "chosen": chosen,
-                    "accuracy": accuracy(correct),
-                    "texts": int(keep.sum()),
-                    "diversity": _diversity(text_features, owner, keep & pool),
-                }
-            )
+        place = _greedy_places(stage_one, sign)
+        rows += [
+            {"count": count, "chosen": chosen, **stage_one.first(count, place)}
+            for count in sorted({c for c in counts if 2 <= c < stage_one.most})
+        ]
     return rows
 
 
-def _greedy_places(
-    text_features: Tensor, owner: NDArray[np.int64], pool: NDArray[np.bool_], sign: float
-) -> NDArray[np.int64]:
-    """(M,) the place of each text of the pool: each next one is the least (sign 1) or most (-1) like those before.
-
-    Like: mean cosine with the chosen; the first against all of the class. Equal ones in their order.
-    """
-    place = np.zeros(len(owner), dtype=np.int64)
-    for c in np.unique(owner[pool]):
-        rows = np.flatnonzero(pool & (owner == c))
-        texts = unit(text_features[torch.from_numpy(rows)], "text features")
-        chosen = texts.sum(dim=0)
-        left = torch.ones(len(rows), dtype=torch.bool)
-        for at in range(len(rows)):
-            like = sign * inner(texts, chosen[None])[:, 0]
-            like[~left] = torch.inf
-            nearest = int(like.argmin())
-            chosen = texts[nearest] if at == 0 else chosen + texts[nearest]
-            left[nearest] = False
-            place[rows[nearest]] = at
-    return place
-
-
-def _diversity(text_features: Tensor, owner: NDArray[np.int64], keep: NDArray[np.bool_]) -> float | None:
-    """Mean over classes with two kept texts and more of the mean cosine between two of them.
-
-    Of n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
-    """
-    rows = torch.from_numpy(np.flatnonzero(keep))
-    classes = torch.from_numpy(owner[keep])
-    n = torch.bincount(classes).double()
-    sums = torch.zeros(len(n), text_features.shape[1], dtype=torch.float64)
-    if len(rows):
-        sums.index_add_(0, classes, unit(text_features[rows], "text features"))
-    pairs = n * (n - 1)
-    mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
-    return float(mean.mean()) if len(mean) else None
-
-
-def _places(owner: NDArray[np.int64], pool: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """(M,) the place of each text of the pool in a random order of its class's texts."""
+def _random_places(owner: NDArray[np.int64], pool: Mask, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The place (M,) of each text of the pool in a random order of its class's texts."""
     shuffled = rng.permutation(np.flatnonzero(pool))
     grouped = shuffled[np.argsort(owner[shuffled], kind="stable")]
     _, starts, counts = np.unique(owner[grouped], return_index=True, return_counts=True)
@@ -216,34 +174,22 @@ def _places(owner: NDArray[np.int64], pool: NDArray[np.bool_], rng: np.random.Ge
     return place
 
 
-def _stage_one(
-    x: Tensor,
-    labels: Labels,
-    text_features: Tensor,
-    class_index: Labels,
-    kind: NDArray[np.str_],
-    keep: NDArray[np.bool_],
-    n_classes: int,
-) -> NDArray[np.bool_]:
-    """(N,) whether stage one is right with the kept texts; a class that has none is scored by its name.
+def _greedy_places(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
+    """The place (M,) of each text: the next one is the least (sign 1) or the most (-1) similar to those before it.
 
-    Where neither names nor synonyms are kept, nothing is left of stage one's maximum: the mean of the others.
+    Similarity: mean cosine with the chosen texts; for the first one, with all of the class. Ties keep the order.
     """
-    owner = np.asarray(class_index, dtype=np.int64)
-    needed = MAX_KINDS if np.isin(kind[keep], MAX_KINDS).any() else MEAN_KINDS
-    bare = np.bincount(owner[keep & np.isin(kind, needed)], minlength=n_classes) == 0
-    keep = keep | ((kind == "name") & bare[owner])
-
-    def of(some: Sequence[str]) -> list[Tensor]:
-        rows = np.flatnonzero(keep & np.isin(kind, list(some)))
-        rows = rows[np.argsort(owner[rows], kind="stable")]
-        sizes = np.bincount(owner[rows], minlength=n_classes).tolist()
-        return list(torch.split(text_features[torch.from_numpy(rows)], sizes))
-
-    if needed == MAX_KINDS:
-        scores = TextNeighbors(mean_texts=of(MEAN_KINDS), max_texts=of(MAX_KINDS)).class_scores(x)
-    else:
-        rows = torch.from_numpy(np.flatnonzero(keep & np.isin(kind, [*MEAN_KINDS, "name"])))
-        scores = description_scores(x, text_features[rows], torch.from_numpy(owner)[rows], n_classes)
-    predictions = scores.argmax(dim=1).cpu().numpy()
-    return np.asarray(predictions == np.asarray(labels, dtype=np.int64))
+    place = np.zeros(len(stage_one.owner), dtype=np.int64)
+    for c in np.unique(stage_one.owner[stage_one.other]):
+        rows = np.flatnonzero(stage_one.other & (stage_one.owner == c))
+        texts = l2_normalize(stage_one.text_features[torch.from_numpy(rows)], "text features")
+        chosen = texts.sum(dim=0)
+        left = torch.ones(len(rows), dtype=torch.bool)
+        for at in range(len(rows)):
+            similarity = sign * inner(texts, chosen[None])[:, 0]
+            similarity[~left] = torch.inf
+            best = int(similarity.argmin())
+            chosen = texts[best] if at == 0 else chosen + texts[best]
+            left[best] = False
+            place[rows[best]] = at
+    return place

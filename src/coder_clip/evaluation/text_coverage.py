@@ -1,4 +1,4 @@
-"""How much of the rerank's work had one-to-one texts: a pair without them counts 0 and decides nothing."""
+"""Coverage of the rerank by one-to-one texts: a pair without texts counts 0 and decides nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ POINTS = 60  # of the curve over budgets
 
 
 def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
-    """What share of decisions and comparisons had texts, and what other budgets of pairs would give.
+    """Share of decisions and comparisons with texts, and what it would be with texts for more or fewer pairs.
 
-    classes: (n, k) candidates of the n images looked at; each decision compares all k (k - 1) / 2 pairs of them.
+    classes: (n, k) candidates of the n reranked images; each decision compares all k (k - 1) / 2 pairs of them.
 
-    coverage: share of comparisons with texts; None where nothing is compared. comparisons: all, with_text.
-    decisions: all, and how many had texts for every pair, for some, for none. compared_pairs: different pairs, and
-    how many of them have texts. coverage_curve: with texts for the ``pairs`` most frequent pairs, the share of
-    comparisons that had one and of decisions that had all. Equally frequent pairs: lower classes first.
+    coverage: share of comparisons with texts; None if nothing is compared. comparisons: all, with_text.
+    decisions: all, and the numbers with texts for every pair, for some, for none. compared_pairs: different pairs, and
+    the number of them with texts. coverage_curve: with texts for the ``pairs`` most frequent pairs, the share of
+    comparisons that have one and of decisions that have all. Equally frequent pairs: lower classes first.
     """
     n, k = classes.shape
     i, j = torch.triu_indices(k, k, 1)
@@ -44,11 +44,11 @@ def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
 
 
 def _curve(place: Tensor, counts: Tensor) -> list[dict[str, float]]:
-    """place: (n, p) which of the M pairs each comparison is; counts: (M,) how often each is compared."""
+    """The curve over budgets. place: (n, p) each comparison's pair among M; counts: (M,) comparisons per pair."""
     order = counts.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
-    needs = rank[place].amax(dim=1).sort().values + 1  # the budget that gives a decision all its texts
+    needs = rank[place].amax(dim=1).sort().values + 1  # per decision: the budget that gives it all its texts
     budgets = torch.logspace(0, math.log10(len(counts)), POINTS).round().long().clamp_max(len(counts))
     reached = torch.cumsum(counts[order], 0)
     return [

@@ -1,1 +1,1 @@
-"""What every other package stands on: files, progress, exact arithmetic, declarations read from source."""
+"""The base of all other packages: files, progress, exact arithmetic, declarations read from source."""

@@ -1,7 +1,8 @@
-"""The one place that knows where artefacts lie, and how they are written and read.
+"""Paths of all artefacts, and how to write and read them.
 
-Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees
-the whole file or none. Every file is deterministic: no times, host names or unordered sets go in.
+Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees the whole file
+or none. Every file is deterministic: it has no times, host names or unordered sets. pandas, pyarrow, torch and
+safetensors are imported in the functions that need them, because every start of the command line imports this module.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 
-if TYPE_CHECKING:  # keeps the command line's start free of torch and pandas
+if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
 
-DIGITS = 9  # of the floats in documents
+DIGITS = 9  # significant digits of floats in documents
 
 
-# ---- where things lie ----------------------------------------------------------------------------
+# ---- paths ---------------------------------------------------------------------------------------
 
 
 class Paths:
@@ -50,14 +51,8 @@ class Paths:
         return self.root / "image_features" / model / dataset / f"{split}.safetensors"
 
     def image_shard(self, model: str, dataset: str, split: str, shard: int | str, shards: int | str) -> Path:
-        return (
-            self.root
-            / "image_features"
-            / model
-            / dataset
-            / "shards"
-            / f"{split}.{shard}-of-{shards}.safetensors"
-        )
+        folder = self.root / "image_features" / model / dataset / "shards"
+        return folder / f"{split}.{shard}-of-{shards}.safetensors"
 
     def text_features(self, model: str, dataset: str) -> Path:
         return self.root / "text_features" / model / f"{dataset}.safetensors"
@@ -105,7 +100,7 @@ class Paths:
 
     @property
     def environment(self) -> Path:
-        """Not recorded, see environment.py."""
+        """Neither in Git nor in DVC, see pipeline/environment.py."""
         return self.root / "environment.json"
 
 
@@ -114,38 +109,35 @@ class Paths:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes otherwise.
+    """A temporary path beside ``path``, which replaces it if the block succeeds and is deleted otherwise.
 
-    Raises UserError where the target cannot be written (read-only, disk full, a file in the way).
+    UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
-    path = Path(path)
+    path, handle, temporary = Path(path), None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
-            _remove_unlocked(left)  # of a run that was killed while it wrote
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
+            _remove_unlocked(stale)  # from a run that was killed while it wrote
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        temporary = Path(name)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; check permissions and free space"
-        ) from error
-    temporary = Path(name)
-    try:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; colleagues share these
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private, but colleagues share these
         temporary.replace(path)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; check permissions and free space"
         ) from error
     finally:
-        os.close(handle)
-        temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _remove_unlocked(path: Path) -> None:
@@ -170,9 +162,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Indented JSON; NaN and infinity are refused because other readers would not take them.
+    """Write indented JSON. ValueError for NaN and infinity, which are not JSON.
 
-    Floats have DIGITS digits: a library may round the 16th in two ways.
+    Floats have DIGITS digits, because libraries differ in the 16th.
     """
     document = _rounded(document)
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -187,7 +179,7 @@ def _rounded(document: Any) -> Any:
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Rows and nothing else: no version of pandas or of the library that writes."""
+    """Write rows and nothing else: no version of pandas or of the library that writes."""
     import pyarrow
     import pyarrow.parquet
 
@@ -200,10 +192,10 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def _without_writer(data: bytes, writer: str) -> bytes:
-    """A Parquet file whose footer names no writer, which pyarrow cannot be asked for.
+    """Remove the writer's name from the footer of a Parquet file; pyarrow has no option for it.
 
-    The footer is in Thrift's compact form: a string is its length in one byte (below 128) and its characters. It is
-    followed by its size and "PAR1"; nothing points behind it.
+    The footer is in Thrift's compact form: a string is its length in one byte (below 128) and its characters. The
+    footer's size and "PAR1" follow it; no offset points past it.
     """
     size = int.from_bytes(data[-8:-4], "little")
     body, footer = data[: -8 - size], data[-8 - size : -8]
@@ -214,10 +206,10 @@ def _without_writer(data: bytes, writer: str) -> bytes:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Safetensors with JSON metadata.
+    """Write safetensors with JSON metadata.
 
-    The metadata is one entry: the library keeps several in a hash map, whose order (and so the file's
-    bytes) changes from process to process.
+    The metadata is one entry: the library keeps several in a hash map, whose order, and with it the file's bytes,
+    changes from process to process.
     """
     from safetensors.torch import save
 
@@ -231,7 +223,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 
 
 def present(path: Path) -> Path:
-    """The path. UserError, with what makes it, where no file is."""
+    """The path itself. UserError, with the command that makes it, if there is no file."""
     if not path.is_file():
         raise UserError(
             f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it"
@@ -240,46 +232,51 @@ def present(path: Path) -> Path:
 
 
 def read_json(path: str | Path) -> Any:
-    path = present(Path(path))
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no valid JSON ({error}); delete or restore it and run again") from error
+    """The document in a JSON file. UserError if it is missing or not JSON."""
+    with _reading(path, "valid JSON") as file:
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def read_parquet(path: str | Path) -> pd.DataFrame:
+    """The rows in a Parquet file. UserError if it is missing or not readable."""
     import pandas as pd
 
-    path = present(Path(path))
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no readable Parquet file ({error}); delete it and run again") from error
+    with _reading(path, "a readable Parquet file") as file:
+        return pd.read_parquet(file)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that `write_tensors` wrote."""
-    with _safetensors(Path(path), "pt") as stream:
+    """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not readable."""
+    with _safetensors(path, "pt") as stream:
         return {k: stream.get_tensor(k) for k in stream.keys()}, _metadata(stream)  # noqa: SIM118
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata alone: only the file's head is read, and no torch imported."""
-    with _safetensors(Path(path), "numpy") as stream:
+    """The metadata alone: this reads only the file's header, and does not import torch."""
+    with _safetensors(path, "numpy") as stream:
         return _metadata(stream)
 
 
 @contextmanager
-def _safetensors(path: Path, framework: str) -> Iterator[Any]:
+def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
+    with (
+        _reading(path, "a readable safetensors file", (SafetensorError, OSError, ValueError)) as file,
+        safe_open(file, framework=framework) as stream,
+    ):
+        yield stream
+
+
+@contextmanager
+def _reading(
+    path: str | Path, kind: str, errors: tuple[type[Exception], ...] = (OSError, ValueError)
+) -> Iterator[Path]:
+    """The path of a file to read. UserError if it is missing, or if reading it raises one of these errors."""
     try:
-        with safe_open(present(path), framework=framework) as stream:
-            yield stream
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is no readable safetensors file ({error}); delete it and run again"
-        ) from error
+        yield present(Path(path))
+    except errors as error:
+        raise UserError(f"{path} is not {kind} ({error}); delete or restore it and run again") from error
 
 
 def _metadata(stream: Any) -> dict[str, Any]:
@@ -292,11 +289,11 @@ def sha256(path: str | Path) -> str:
 
 
 def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
-    """What stands behind a document: the command, and each input with its hash."""
+    """The origin of a document: the command, and each input with its hash."""
     return {"command": command, "inputs": {shown(p): sha256(p) for p in sorted(inputs)}}
 
 
 def shown(path: Path) -> str:
-    """A path as artefacts name it, the same on every machine: from the work folder on, else its name alone."""
+    """A path as artefacts name it, the same on every machine: relative to the working directory, else its name."""
     full = path.resolve()
     return (full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()

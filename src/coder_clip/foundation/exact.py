@@ -1,8 +1,8 @@
 """Arithmetic whose last bit is the same on every processor, with any BLAS, number of threads and width of vectors.
 
-Additions, products, quotients and square roots of float64 are rounded in one way everywhere (IEEE 754). What differs
-is the order in which a library adds, and the last bit of its exp. So sums here have a fixed order, products of matrices
-are cut so that no order matters, and exp is made of exact steps. The cost is a few passes.
+Additions, products, quotients and square roots of float64 are rounded in the same way everywhere (IEEE 754). Libraries
+differ in the order of additions, and in the last bit of exp. So sums here have a fixed order, matrix products are cut
+so that the order does not matter, and exp consists of exactly rounded steps. The cost is a few passes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 PLACES = 25  # binary places of a row of length 1: products of two have 50, and a float64 holds 53
-LOW = 47  # places of what is left after that
+LOW = 47  # binary places of the rest below them
 # Binary places, of a row's length, that float64 features of an encoder keep. Between PyTorch with AVX-512 and without
-# any vectors, numbers of `mini`'s image features differ by 2e-17 of the length in the mean, 2e-16 at most. They are
-# rounded in two ways only where a boundary of the grid lies between: 2e-17 / 2⁻²⁰ = 2e-11 a number, once in 25,000
-# runs with two million of them. A cosine moves by less than 1e-6.
+# vector instructions, numbers of `mini`'s image features differ by 2e-17 of the length in the mean, 2e-16 at most. They
+# round differently only if a boundary of the grid is between them: with probability 2e-17 / 2⁻²⁰ = 2e-11 per number,
+# once in 25,000 runs with two million numbers. A cosine moves by less than 1e-6.
 KEPT = 20
 
 
 def total(values: Tensor) -> Tensor:
-    """(…, n) -> (…) sum over the last axis, halves onto halves: one order of additions, whatever adds them."""
+    """Sum over the last axis, (…, n) -> (…), by adding halves: the order of additions is always the same."""
     while (n := values.shape[-1]) > 1:
         half = n // 2
         values = torch.cat(
@@ -33,23 +33,23 @@ def total(values: Tensor) -> Tensor:
 
 
 def lengths(rows: Tensor) -> Tensor:
-    """(N, d) -> (N, 1) float64 lengths."""
+    """Lengths of rows: (N, d) -> (N, 1) float64."""
     rows = rows.double()
     return sqrt(total(rows * rows))[:, None]
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Square roots of float64, by the processor's instruction: PyTorch asks MKL, whose last bit hangs on it."""
+    """Square roots of float64, by the processor's instruction; PyTorch uses MKL, whose last bit depends on it."""
     return torch.from_numpy(np.asarray(np.sqrt(x.cpu().numpy()))).to(x.device)
 
 
 def to_places(values: Tensor, places: int) -> Tensor:
-    """Float64 values, rounded to so many binary places."""
+    """Round float64 values to a number of binary places."""
     return torch.round(values * 2.0**places) * 2.0**-places
 
 
 def stored(rows: Tensor) -> Tensor:
-    """Features (N, d) as they are stored: float32, and float64 ones first rounded to KEPT places of a row's length."""
+    """Features (N, d) as stored: float32; float64 ones are first rounded to KEPT places of a row's length."""
     if rows.dtype != torch.float64:
         return rows.float()
     scale = _scale(rows)
@@ -57,11 +57,11 @@ def stored(rows: Tensor) -> Tensor:
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
-    """Rows a (N, d) and b (K, d) -> (N, K) float64 inner products, to about 14 digits of the rows' lengths.
+    """Inner products of rows a (N, d) and b (K, d): (N, K) float64, to about 14 digits of the rows' lengths.
 
-    Each row is cut in two, of PLACES binary places and of the next. Numbers of so few places have sums of products
-    that are exact in float64: no BLAS can round them (Ozaki et al. 2012, "Error-free transformations of matrix
-    multiplication"). Rows that need one part only, as those of ``neighbors.unit``, cost one product.
+    Each row is cut into two parts, of PLACES binary places and of the next ones. Sums of products of such short
+    numbers are exact in float64, so that no BLAS rounds them (Ozaki et al. 2012, "Error-free transformations of
+    matrix multiplication"). Rows with only one part, as those of ``neighbors.l2_normalize``, cost one product.
     """
     high_a, low_a, scale_a = _cut(a)
     high_b, low_b, scale_b = _cut(b)
@@ -74,12 +74,12 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def exp(x: Tensor) -> Tensor:
-    """e to the x, float64, to a unit or so of the last place; x at most 700, below −700 it is 0."""
+    """Exponential, float64, to about one unit of the last place; x at most 700, and 0 below −700."""
     x = x.double().clamp_min(-700.0)
     n = torch.round(x * (1 / math.log(2)))
     r = x - n * LN2_HIGH - n * LN2_LOW  # |r| < 0.35, and the first product is exact
     result = torch.ones_like(r)
-    for k in range(14, 0, -1):  # Horner; products and sums are apart, so that none is fused
+    for k in range(14, 0, -1):  # Horner; products and sums are separate statements, so that none are fused
         result = result * r
         result = result / k
         result = result + 1
@@ -91,19 +91,19 @@ LN2_LOW = 1.90821492927058770002e-10
 
 
 def _scale(rows: Tensor) -> Tensor:
-    """(N, d) -> (N, 1) powers of two; rows over them have a length from 0.7 to 1.4, those near 1 keep theirs."""
+    """Powers of two (N, 1) that divide rows (N, d) to a length from 0.7 to 1.4; 1 for rows near length 1."""
     square = total(rows.double() * rows.double())
     exponent = torch.frexp(square).exponent
     return _power(torch.div(exponent, 2, rounding_mode="floor"))[:, None]
 
 
 def _power(n: Tensor) -> Tensor:
-    """2ⁿ, whole n from −1022 to 1023, from its bits: ``torch.ldexp`` asks a library's pow."""
+    """2ⁿ for whole n from −1022 to 1023, from its bits; ``torch.ldexp`` would use a library's pow."""
     return ((n.long() + 1023) << 52).view(torch.float64)
 
 
 def _cut(rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """High and low part, and scale; None where a part is 0, or all scales are 1."""
+    """High and low part of rows, and their scale; None for a low part of 0, and if all scales are 1."""
     rows = rows.double()
     scale = _scale(rows)
     one = bool((scale == 1).all())

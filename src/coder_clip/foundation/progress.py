@@ -1,4 +1,4 @@
-"""Progress with rate and time left: redrawn on a terminal, a line now and then in a log file."""
+"""Progress with rate and time left: redrawn on a terminal, a line every 30 seconds in a log file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-LOG_SECONDS = 30.0  # between two progress lines where nobody watches a terminal
+LOG_SECONDS = 30.0  # between two progress lines in a log file
 
 
 class _Lines:
-    """Streams on which tqdm's redrawn line becomes one line a time: what log files need."""
+    """Streams that print tqdm's redrawn line as a new line each time, for log files."""
 
     def __init__(self, *streams: IO[str]) -> None:
         self.streams = streams
@@ -27,7 +27,7 @@ class _Lines:
 
 
 def _terminal() -> list[IO[str]]:
-    """The terminal that this process was started from, also where its output goes to a file."""
+    """The terminal that this process was started from, even if its output goes to a file."""
     try:
         return [open("/dev/tty", "w", encoding="utf-8")]
     except OSError:
@@ -37,10 +37,10 @@ def _terminal() -> list[IO[str]]:
 def progress(
     total: int, unit: str, description: str, wanted: bool = True, terminal: bool = False
 ) -> tqdm[Any]:
-    """A bar on stderr; in a log a line every LOG_SECONDS.
+    """A progress bar on stderr; in a log file a line every LOG_SECONDS.
 
-    terminal: write these lines to the terminal, too, for what a person may want to stop: under Snakemake stderr is a
-    log file.
+    terminal: also write these lines to the terminal, for work that a person may want to stop; under Snakemake, stderr
+    is a log file.
     """
     watched = sys.stderr.isatty()
     beside = _terminal() if terminal and not watched else []

@@ -1,8 +1,8 @@
-"""Read what the modules of a folder declare, without importing them.
+"""Read the declarations of a folder's modules without importing them.
 
 A method or an exhibit is declared in its own module and nowhere else. Every start of the command line and of Snakemake
-needs their names, labels and order; importing all of them would bring torch, pandas and matplotlib, which take seconds.
-So module-level literals are read from the source, a millisecond for a file.
+needs their names, labels and order; importing them would import torch, pandas and matplotlib, which takes seconds. So
+module-level literals are read from the source, in about a millisecond per file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Module:
-    """name: of the file. constants: its module-level literals. defines: every name it defines at module level."""
+    """A module's declarations: its name, its module-level literals, and all names that it defines at module level."""
 
     name: str
     constants: dict[str, Any]
@@ -24,12 +24,12 @@ class Module:
 
 
 def modules(folder: Path) -> list[Module]:
-    """The modules of a folder but ``__init__``, by name."""
+    """The modules of a folder except ``__init__``, by name."""
     return [_read(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
 
 
 def required(folder: Path, module: Module, *names: str) -> list[Any]:
-    """The constants of these names. ImportError, which names the file, where one is missing or not a literal."""
+    """The constants with these names. ImportError, which names the file, if one is missing or not a literal."""
     if missing := [name for name in names if name not in module.constants]:
         raise ImportError(f"{folder / module.name}.py has to declare {' and '.join(missing)}, as a literal")
     return [module.constants[name] for name in names]
@@ -46,6 +46,6 @@ def _read(path: Path) -> Module:
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):
             defines.add(target.id)
-            with suppress(ValueError, TypeError):  # computed: the module has it, the scan does not
+            with suppress(ValueError, TypeError):  # a computed value; only importing the module gives it
                 constants[target.id] = ast.literal_eval(value)
     return Module(path.stem, constants, frozenset(defines))

@@ -9,14 +9,14 @@ from ..foundation.artifacts import Paths, read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
 from ..protocols import SETTINGS, Setting
 from ..texts.sentences import AS_PUBLISHED, NAMES
-from .common import Images, Texts, belongs, read_texts, use_threads
+from .common import ImageFeatures, Texts, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``coder/{model}/{dataset}.safetensors``: one compact CODER as published and one corrected."""
+    """Write ``coder/{model}/{dataset}.safetensors``: two compact CODERs, as published and corrected."""
     use_threads(config)
     texts = read_texts(config, model, dataset)
     tensors = {}
@@ -28,7 +28,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
-    """The CODER of a setting, from its texts: each bug of the published code where the setting has it."""
+    """The CODER of a setting, from the texts of that setting, with the bugs of the published code that it keeps."""
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(
         mean_texts=texts.per_class(MEAN_KINDS, n_classes, *text_tags(setting, *MEAN_KINDS)),
@@ -36,8 +36,8 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
     )
 
 
-def read_neighbors(config: Config, images: Images, as_published: bool = False) -> TextNeighbors:
-    """The compact CODER that belongs to these image features."""
+def read_neighbors(config: Config, images: ImageFeatures, as_published: bool = False) -> TextNeighbors:
+    """The compact CODER of these images' model and data set. UserError if it was made for other features."""
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
@@ -46,13 +46,13 @@ def read_neighbors(config: Config, images: Images, as_published: bool = False) -
 
 
 def text_tags(setting: Setting, *kinds: str) -> list[str]:
-    """What a setting has of the published texts of these kinds."""
+    """Tags of the published variants that a setting uses for these kinds of text."""
     bug = not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
     return [NAMES] * setting.class_names_as_published + [AS_PUBLISHED] * bug
 
 
 def uses_published_texts(setting: str) -> bool:
-    """Whether a setting feeds the encoder what the published code does, bugs included."""
+    """True if a setting encodes the same texts as the published code, bugs included."""
     return SETTINGS[setting].published_texts
 
 

@@ -26,7 +26,7 @@ SHOTS = "shots"  # not a split of the data set: training images that some seed d
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFeatures:
     """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
     views: (N, E, d) float16 unit, the augmented views of shots one by one; None where the file has none.
@@ -43,8 +43,8 @@ class Images:
         return list(self.meta["classes"])
 
     @property
-    def left_out(self) -> int:
-        """How many images of the split could not be read (on_error: skip)."""
+    def n_skipped(self) -> int:
+        """Number of images of the split that could not be read (on_error: skip)."""
         return len(self.meta.get("skipped", []))
 
 
@@ -97,16 +97,16 @@ def use_threads(config: Config) -> None:
     torch.set_num_threads(config.features.threads)
 
 
-def read_images(config: Config, model: str, dataset: str, split: str) -> Images:
+def read_image_features(config: Config, model: str, dataset: str, split: str) -> ImageFeatures:
     """UserError where the file is of another model or data set, or holds NaN or infinity."""
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset, split=split)
     _finite(path, tensors["features"], meta["ids"])
-    return Images(tensors["features"], tensors["labels"], meta["ids"], meta, tensors.get("views"))
+    return ImageFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, tensors.get("views"))
 
 
-def read_texts(config: Config, model: str, dataset: str, images: Images | None = None) -> Texts:
+def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures | None = None) -> Texts:
     """UserError where the file does not belong to these images: another encoder, dimension or class list."""
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
@@ -120,7 +120,7 @@ def read_texts(config: Config, model: str, dataset: str, images: Images | None =
     )
 
 
-def belongs(path: Path, meta: dict[str, Any], images: Images) -> None:
+def belongs(path: Path, meta: dict[str, Any], images: ImageFeatures) -> None:
     """UserError unless the file with this metadata was made with the encoder and classes of the images."""
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
         if meta.get(key) != images.meta[key]:

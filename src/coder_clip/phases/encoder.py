@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
+from ..encoders.store import FeatureStore, cache_file
+from ..pipeline.resources import gpus
 from .common import encoder_spec
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-# one: a command without --dataset does a model's data sets one after the other
+# one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
+_held: list[IO[str]] = []  # the lock of this process's GPU
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
     """Loaded once for all data sets of a process. UserError as of load_encoder."""
-    return _loaded(EncoderSpec(**encoder_spec(config, model)))
+    spec = EncoderSpec(**encoder_spec(config, model))
+    if spec.device == "auto" and not _held:
+        take_gpu()
+    encoder = _loaded(spec)
+    keeps = (
+        config.features.cache and "SLURM_JOB_ID" not in os.environ
+    )  # a file that hundreds of nodes would lock
+    return replace(encoder, store=FeatureStore(cache_file() if keeps else None))
+
+
+def take_gpu() -> None:
+    """Of several GPUs of this machine, see only one that no other job has: jobs side by side use one each."""
+    cards = gpus()
+    for card in cards if len(cards) > 1 else []:
+        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{card}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _held.append(lock)  # until this process ends
+        os.environ["CUDA_VISIBLE_DEVICES"] = card
+        return

@@ -1,4 +1,4 @@
-"""Phase evaluation: ablations over texts, and what CODER does to the distances between images."""
+"""Phase evaluation: ablations over texts, and the distances between images by original features and by CODER."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..evaluation.representation import (
     telling_texts,
     tsne,
 )
-from ..evaluation.text_ablations import text_choice_curve, text_count_curve, text_kind_ablation
+from ..evaluation.text_ablations import StageOne, text_choice_curve, text_count_curve, text_kind_ablation
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
-from .common import Images, Texts, read_images, read_texts, use_threads
+from .common import ImageFeatures, Texts, read_image_features, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -33,15 +33,13 @@ TEXTS_SHOWN = 5
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
     use_threads(config)
-    test = read_images(config, model, dataset, "test")
+    test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
     neighbors = read_neighbors(config, test)
     e, labels = config.evaluation, test.labels.numpy()
-    text = (texts.features, texts.sentences.class_index, texts.sentences.kind, len(test.classes))
-    features = {
-        "original": test.features,
-        "coder": neighbors.compact(test.features),
-    }
+    kinds, owner = texts.sentences.kind, texts.sentences.class_index
+    stage_one = StageOne(test.features, labels, texts.features, owner, kinds, len(test.classes))
+    features = {"original": test.features, "coder": neighbors.compact(test.features)}
 
     paths = Paths(config.results)
     out = paths.evaluation(model, dataset)
@@ -56,11 +54,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         "model": model,
         "images": len(test.ids),
         "classes": test.classes,
-        "text_kinds": text_kind_ablation(test.features, labels, *text),
-        "text_counts": text_count_curve(
-            test.features, labels, *text, counts=[0, *e.text_counts], draws=e.draws, seed=e.seed
-        ),
-        "text_choices": text_choice_curve(test.features, labels, *text, counts=e.text_counts),
+        "text_kinds": text_kind_ablation(stage_one),
+        "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
+        "text_choices": text_choice_curve(stage_one, e.text_counts),
         "feature_quality": [
             {
                 "features": name,
@@ -79,13 +75,13 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str, int]) -> Any:
-    """Same-class retrieval precision; None where no class has two test images."""
+    """Same-class retrieval precision; None if no class has two test images."""
     precision = retrieval_precision(features, labels)
     return None if np.isnan(precision).all() else estimate(precision, **options)
 
 
-def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
-    """t-SNE coordinates of some test images by one kind of feature."""
+def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
+    """t-SNE coordinates of some test images, by one kind of feature."""
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
     ids = [test.ids[i] for i in shown]
@@ -94,14 +90,16 @@ def _map(test: Images, shown: np.ndarray[Any, Any], name: str, features: Tensor)
     )
 
 
-def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: int) -> list[dict[str, Any]]:
+def _corrections(
+    test: ImageFeatures, texts: Texts, features: dict[str, Tensor], top: int
+) -> list[dict[str, Any]]:
     """Images whose nearest neighbour CODER corrects, with the texts that tell them apart (paper, Figure 2)."""
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
-    found = []
+    rows = []
     for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
         query, same, other = test.features[[c.query, c.same, c.other]]
         telling = telling_texts(query, same, other, texts.features[kinds], TEXTS_SHOWN)
-        found.append(
+        rows.append(
             {
                 "query": test.ids[c.query],
                 "same": test.ids[c.same],
@@ -119,4 +117,4 @@ def _corrections(test: Images, texts: Texts, features: dict[str, Tensor], top: i
                 ],
             }
         )
-    return found
+    return rows

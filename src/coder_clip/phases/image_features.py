@@ -16,6 +16,7 @@ from ..encoders.features import ImageFeatures, extract, merge, positions
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
 from ..pipeline import environment
+from ..pipeline.resources import workers
 from .common import SHOTS, log, use_threads
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
             chosen.labels,
             encoder,
             batch_size=config.features.batch_size,
-            workers=config.features.workers,
+            workers=workers(config, encoder.device.type != "cpu"),
+            store=encoder.store,
             views=views,
             keep_views=config.kept_views(dataset) if split == SHOTS else 0,
             shard=shard,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
-from ..datasets.sanity import copies, lines, refuse_unusable
+from ..datasets.sanity import copies, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def run(config: Config, dataset: str) -> None:
     if own:
         refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
     files: list[Any] = getattr(data, "manifest", list)()
-    published: dict[str, Any] = getattr(data, "verified", dict)()
+    skip = config.features.on_error == "skip"
+    published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     same: dict[str, Any] = {}
     if own:
-        twice = copies(data)
-        for line in lines(twice):
+        for line in warnings(data):
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-        if kinds := {kind: groups for kind, groups in twice.items() if groups}:
+        if kinds := {kind: groups for kind, groups in copies(data).items() if groups}:
             same = {"copies": kinds}
     write_json(
         Paths(config.results).manifest(dataset),
@@ -85,9 +85,18 @@ def listing(config: Config, dataset: str) -> str | None:
     if root is not None and root.is_dir():
         return _listing(root)
     if root is None and (found := published_listing(dataset, config.datasets[dataset], config.data_root)):
-        return found
+        return found + _missing(config, dataset)
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None
+
+
+def _missing(config: Config, dataset: str) -> str:
+    """Which images are missing, where a run goes on without them: one that comes back is encoded."""
+    if config.features.on_error != "skip":
+        return ""
+    data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    missing = data.missing()
+    return f" without {hashlib.sha256(repr(missing).encode()).hexdigest()}" if missing else ""
 
 
 @cache

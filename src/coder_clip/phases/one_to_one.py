@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def run_texts(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: the texts there are, those of the most frequently confused pairs first.
+    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently confused pairs first.
 
-    They come from a file or from what the phase generate_pairs has made.
+    They come from a file, or from the phase generate_pairs.
     """
     classes, wanted = read_classes(config, dataset), read_pairs(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
@@ -31,35 +31,34 @@ def run_texts(config: Config, dataset: str) -> None:
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:
-        given = load_pair_set(path, dataset, classes, made=entry.pairs_made_by is not None)
-        if said := given.one_sided():
-            log.warning("%s: %s", path, said)
-        pairs = select_pairs(given, wanted)
+        available = load_pair_set(path, dataset, classes, made=entry.pairs_made_by is not None)
+        if warning := available.one_sided():
+            log.warning("%s: %s", path, warning)
+        pairs = select_pairs(available, wanted)
         if not entry.pairs_made_by:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     both = [p for p in pairs.pairs if p.compares]
-    have = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
+    covered = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
     pairs.provenance["pairs"] = {
         "compared": len(wanted),
         "with_texts": len(both),
-        "share_of_comparisons": round(have / max(1, sum(wanted.values())), 6),
+        "share_of_comparisons": round(covered / max(1, sum(wanted.values())), 6),
     }
     write_json(paths.one_to_one_texts(dataset), pairs.dump())
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference an unordered pair.
+    """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference per unordered pair.
 
-    Once more below "as_published." where the published code's bugs make other sentences.
+    A second set, below "as_published.", holds those of the published code's sentences, if its bugs make others.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
-    source = paths.one_to_one_texts(dataset)
-    given = load_pair_set(source, dataset, classes, made=True)
-    ordered = {"": pair_sentences(given, templates)}
-    if (published := pair_sentences(given, templates, as_published=True)) != ordered[""]:
+    pair_set = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
+    ordered = {"": pair_sentences(pair_set, templates)}
+    if (published := pair_sentences(pair_set, templates, as_published=True)) != ordered[""]:
         ordered[AS_PUBLISHED] = published
     encoder = encoder_of(config, model)
     texts = [s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences]

@@ -1,4 +1,4 @@
-"""Phase pairs: which classes stage one can confuse, most frequent first (paper, section 3.4)."""
+"""Phase pairs: the pairs of classes that stage one can confuse, most frequent first (paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
-from .common import read_images, use_threads
+from .common import read_image_features, use_threads
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -19,36 +19,37 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how often it would.
 
-    These are the unordered pairs within the top five of images inside the widest gate that a setting or the
-    threshold sweep uses, over the validation images of all models, most frequent first. Where a language model writes
-    the texts, and so the first ones count, those inside the data set's own gate come first. Test images do not decide
-    which texts are written; only a data set without validation images has no others. Labels are not read.
+    These are the unordered pairs among the top candidates of images inside the widest gate of all settings and of the
+    threshold sweep, over validation images, most frequent first. If a language model writes the texts, and so only the
+    first pairs get some, those inside the data set's own gate come first. Test images do not decide which texts are
+    written, unless a data set has no validation images. Labels are not read.
+    One model decides, that which compares texts (generator.encoder, by default the first): other models change no text
+    and no number.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
-    own = config.threshold(dataset) if config.datasets[dataset].pairs_made_by else widest
-    found, inside_own = [], []
+    gate = config.threshold(dataset) if config.datasets[dataset].pairs_made_by else widest
+    compared, inside_gate = [], []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
-    for model in config.models:
-        images = read_images(config, model, dataset, split)
-        for as_published in variants:
-            scores = read_neighbors(config, images, as_published).class_scores(images.features)
-            gap = softmax_gap(scores)
-            inside = gap < widest
-            _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
-            i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
-            low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-            keys = low * len(classes) + high
-            found.append(keys.flatten())
-            inside_own.append((gap[inside] < own)[:, None].expand_as(keys).flatten())
-    keys, position = torch.unique(torch.cat(found), return_inverse=True)
+    images = read_image_features(config, config.text_encoder(), dataset, split)
+    for as_published in variants:
+        scores = read_neighbors(config, images, as_published).class_scores(images.features)
+        gap = softmax_gap(scores)
+        inside = gap < widest
+        _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+        i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
+        low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
+        keys = low * len(classes) + high
+        compared.append(keys.flatten())
+        inside_gate.append((gap[inside] < gate)[:, None].expand_as(keys).flatten())
+    keys, position = torch.unique(torch.cat(compared), return_inverse=True)
     counts = torch.bincount(position, minlength=len(keys))
-    own_counts = torch.bincount(position[torch.cat(inside_own)], minlength=len(keys))
+    gate_counts = torch.bincount(position[torch.cat(inside_gate)], minlength=len(keys))
     rows = [
         (key // len(classes), key % len(classes), many, few)
-        for key, many, few in zip(keys.tolist(), counts.tolist(), own_counts.tolist(), strict=True)
+        for key, many, few in zip(keys.tolist(), counts.tolist(), gate_counts.tolist(), strict=True)
     ]
     rows.sort(key=lambda r: (-r[3], -r[2], r[0], r[1]))
     write_json(
@@ -56,13 +57,13 @@ def run(config: Config, dataset: str) -> None:
         {
             "dataset": dataset,
             "split": split,
-            "gate": {"own": own, "widest": widest},
+            "gate": {"own": gate, "widest": widest},
             "pairs": [{"a": a, "b": b, "compared": many, "inside_gate": few} for a, b, many, few in rows],
         },
     )
 
 
 def read_pairs(config: Config, dataset: str) -> dict[tuple[int, int], int]:
-    """Unordered pairs (a < b) in the order of the file, and how often each is compared."""
+    """Unordered pairs (a < b) in the order of the file, with how often each is compared."""
     document = read_json(Paths(config.results).confusable_pairs(dataset))
     return {(p["a"], p["b"]): p["compared"] for p in document["pairs"]}

@@ -1,4 +1,4 @@
-"""Per-image results as rows, and their metrics, for zero_shot and rerank alike (docs/artifacts.md)."""
+"""Rows of results per image, and their metrics, for both zero_shot and rerank (docs/artifacts.md)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from ..evaluation.estimates import (
-    Estimate,
-    SeedsEstimate,
-    estimate,
-    over_seeds,
-    paired_test,
-    paired_test_over_seeds,
-)
+from ..evaluation.estimates import as_estimate, estimate, over_seeds, paired_test_over_seeds
 from ..zero_shot import softmax_gap, top_k
-from .common import Images
+from .common import ImageFeatures
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -27,9 +20,9 @@ TOP = 5
 
 
 def rows(
-    images: Images, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
+    images: ImageFeatures, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
 ) -> pd.DataFrame:
-    """One row an image; scores (N, C), prediction (N,). draw: of a method with several random draws, which."""
+    """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods with random draws."""
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
     table = pd.DataFrame({"setting": setting, "method": method, "draw": draw, "image_id": images.ids})
     table["label"] = images.labels.numpy()
@@ -44,56 +37,41 @@ def rows(
     return table
 
 
-def metrics(config: Config, table: pd.DataFrame, clip: pd.DataFrame) -> dict[str, Any]:
+def metrics(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) -> dict[str, Any]:
     """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
 
-    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for five classes and fewer.
+    tables: its rows; of a method with random draws, the rows of each draw. Then numbers are means over draws, and the
+    intervals of accuracy and of the comparison cover draws and images, the others each image's mean result. fixed,
+    broke: over all draws together. draws: their number, and standard deviation and range of their accuracies.
     clip: the rows of plain CLIP on the same images, in the same order.
+
+    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for up to five classes.
     """
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
-    correct, labels = table["correct"].to_numpy(), table["label"].to_numpy()
-    among = table[[f"top{i + 1}" for i in range(TOP)]].to_numpy()
-    told_apart = (among >= 0).all()  # of five classes and fewer, the label is always among them
-    method = table["method"].iloc[0]
-    return {
-        "method": method,
-        "setting": table["setting"].iloc[0],
-        "accuracy": estimate(correct, **options),
-        "top5_accuracy": estimate((among == labels[:, None]).any(axis=1), **options) if told_apart else None,
-        "mean_class_recall": estimate(correct, labels, **options),
-        "against_clip": None if method == "clip" else paired_test(clip["correct"].to_numpy(), correct),
-    }
-
-
-def metrics_over_draws(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) -> dict[str, Any]:
-    """As `metrics`, for a method of several random draws: means over draws, intervals over draws and images.
-
-    Of mean class recall and top-5 accuracy the intervals are those of the mean of each image's results over the draws.
-    draws: how many, standard deviation and range of their accuracies. fixed, broke: of all draws together.
-    """
-    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
-    labels = tables[0]["label"].to_numpy()
-    correct = np.stack([table["correct"].to_numpy() for table in tables])
-    of_draws = correct.mean(axis=1)
+    method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
+    correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
     among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
+    more_than_five = (among >= 0).all()  # with fewer classes the label is always among the top five
     top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
     accuracy = over_seeds(correct)
-    test = paired_test_over_seeds(np.broadcast_to(clip["correct"].to_numpy(), correct.shape), correct)
-    return {
-        "method": tables[0]["method"].iloc[0],
+    document = {
+        "method": method,
         "setting": tables[0]["setting"].iloc[0],
-        "accuracy": _estimate(accuracy),
-        "top5_accuracy": estimate(top5, **options) if (among >= 0).all() else None,
+        "accuracy": as_estimate(accuracy),
+        "top5_accuracy": estimate(top5, **options) if more_than_five else None,
         "mean_class_recall": estimate(correct.mean(axis=0), labels, **options),
-        "against_clip": {**test, "difference": _estimate(test["difference"])},
-        "draws": {
+        "against_clip": None,
+    }
+    if method != "clip":
+        before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)
+        test = paired_test_over_seeds(before, correct)
+        document["against_clip"] = {**test, "difference": as_estimate(test["difference"])}
+    if len(tables) > 1:
+        accuracies = correct.mean(axis=1)
+        document["draws"] = {
             "count": len(tables),
             "std": accuracy["std"],
-            "min": float(of_draws.min()),
-            "max": float(of_draws.max()),
-        },
-    }
-
-
-def _estimate(found: SeedsEstimate) -> Estimate:
-    return {"value": found["mean"], "low": found["low"], "high": found["high"]}
+            "min": float(accuracies.min()),
+            "max": float(accuracies.max()),
+        }
+    return document

@@ -11,6 +11,7 @@ from ..pipeline.phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
 from ..reporting.formats import plain
 from ..reporting.results import Results
+from .figures import image_loader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +35,12 @@ def run(config: Config, config_file: Path) -> None:
         note=config.note,
         config_text=yaml.safe_dump(shown, sort_keys=False),
         commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
+        image=image_loader(config),
     )
 
 
 def show(config: Config) -> str:
-    """The main table as text, what must not be missed about it, and where everything lies."""
+    """The main table as text, and the paths of the report, tables and figures."""
     paths = Paths(config.results)
     table = plain(present(paths.table("zero_shot", ".md")).read_text(encoding="utf-8"))
     lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]

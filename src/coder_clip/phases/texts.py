@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Check the texts against the data set's classes and write ``texts/{dataset}.json``.
 
-    They come from one file, from the class names alone, or each kind from its own source: a file, or what
-    the phase generate_texts has made.
+    They come from one file, from the class names alone, or each kind from its own source: a file, or the phase
+    generate_texts.
     """
     classes = read_classes(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
@@ -31,9 +31,9 @@ def run(config: Config, dataset: str) -> None:
         if entry.generated(dataset):
             made = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
         for kind, source in sources.items():
-            given: TextSet | None = files[source] if isinstance(source, Path) else made
-            assert given is not None
-            texts = with_kinds(texts, given, kind)
+            text_set = files[source] if isinstance(source, Path) else made
+            assert text_set is not None
+            texts = with_kinds(texts, text_set, kind)
     write_json(paths.texts(dataset), texts.dump())
 
 

@@ -11,8 +11,8 @@ from ..baselines.zero_shot import class_weights, clip_scores, description_scores
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import Texts, read_images, read_texts, use_threads
-from .predictions import metrics, metrics_over_draws, rows
+from .common import Texts, read_image_features, read_texts, use_threads
+from .predictions import metrics, rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -21,23 +21,22 @@ if TYPE_CHECKING:
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     use_threads(config)
-    images = read_images(config, model, dataset, "test")
+    images = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, images)
     x, n_classes = images.features, len(images.classes)
 
     scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
     for setting in config.settings:
-        scores["coder", setting] = read_neighbors(config, images, uses_published_texts(setting)).class_scores(
-            x
-        )
+        neighbors = read_neighbors(config, images, uses_published_texts(setting))
+        scores["coder", setting] = neighbors.class_scores(x)
 
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
-    methods = [metrics(config, t, tables[0]) for t in tables]
+    methods = [metrics(config, [t], tables[0]) for t in tables]
     if texts.random_words is not None:
         drawn = [mean_scores(x, means) for means in texts.random_words]
         draws = [rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)]
         tables += draws
-        methods.append(metrics_over_draws(config, draws, tables[0]))
+        methods.append(metrics(config, draws, tables[0]))
     paths = Paths(config.results)
     out = paths.zero_shot(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
@@ -53,7 +52,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "model": model,
             "split": "test",
             "images": len(images.ids),
-            "left_out": images.left_out,
+            "left_out": images.n_skipped,
             "classes": images.classes,
             "methods": methods,
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
@@ -62,7 +61,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """Scores (N, C) of images x (N, d), by each zero-shot method that these texts make possible but CODER."""
+    """Scores (N, C) of images x (N, d) by each zero-shot method, except CODER, that these texts allow."""
     names = texts.of("name")
     scores = {
         "clip": clip_scores(x, class_weights(*names, n_classes)),

@@ -21,13 +21,23 @@ from torch import Tensor
 from ..datasets.base import Templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError
+from ..evaluation.reasons import ScoringTexts, Term, for_and_against
 from ..foundation.artifacts import read_tensors, write_tensors
 from ..neighbors import MEAN_KINDS, TextNeighbors
 from ..rerank import OneToOne
 from ..texts.sets import TextSet
-from .decisions import Comparison, Decisions, by_rerank, by_score, check_classes, compare, margins
+from .decisions import (
+    Decisions,
+    PairTerm,
+    PairText,
+    by_rerank,
+    by_score,
+    check_classes,
+    compare,
+    compare_texts,
+    margins,
+)
 from .encoding import PhotoEncoder, encoder_spec
-from .reasons import ScoringTexts, Term, for_and_against
 from .texts import TEMPLATES, Row, Texts, rows, text_set
 
 EXPORTED = 1  # format of exported files
@@ -38,8 +48,9 @@ Images = Sequence[str | Path | Image.Image] | Tensor
 class Reason:
     """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where stage two decided.
 
-    label: the class it describes. cosine: with the image, None for one_to_one. adds: points that it adds to the
-    difference between the winner and the runner-up.
+    label: the class it describes. cosine: with the image; None for a whole pair of classes, where the one-to-one texts
+    are not known. adds: points that it adds to the difference between the winner and the runner-up, in stage two to the
+    winner's lead over all candidates.
     """
 
     text: str
@@ -81,13 +92,15 @@ class Photo:
 
 @dataclass(frozen=True)
 class Stages:
-    """How scores become classes. pairs: of stage two, None without. scale: makes probabilities, None without.
+    """How scores become classes. pairs: of stage two, None without; pair_texts: the texts behind them, for reasons.
+    scale: makes probabilities, None without.
 
     score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no reasons.
     """
 
     score: Callable[[Tensor], Tensor] | None = None
     pairs: OneToOne | None = None
+    pair_texts: tuple[PairText, ...] = ()
     threshold: float = 0.0
     top_k: int = 5
     scale: float | None = None
@@ -281,32 +294,48 @@ class Classifier:
         found = []
         for i, of_image in enumerate(terms):
             if decided.reranked[i]:
-                assert self.stages.pairs is not None
-                candidates = decided.order[i, : self.stages.top_k]
-                comparisons = compare(x[i], self.stages.pairs, candidates, int(candidates[0]))
-                both = [c for c in comparisons if c.adds > 0], [c for c in comparisons[::-1] if c.adds < 0]
-                found.append(tuple(tuple(self._comparison(c) for c in side[:n]) for side in both))
+                compared = self._compared(x[i], decided.order[i, : self.stages.top_k])
+                sides = for_and_against(compared, n)
+                found.append(tuple(tuple(self._comparison(t) for t in side) for side in sides))
             else:
-                sides = for_and_against(of_image, n)
-                found.append(tuple(tuple(self._reason(t) for t in side) for side in sides))
+                found.append(tuple(tuple(self._reason(t) for t in s) for s in for_and_against(of_image, n)))
         return found  # type: ignore[return-value]
+
+    def _compared(self, x: Tensor, candidates: Tensor) -> list[PairTerm]:
+        """What stage two decided by for one image (d,), whose winner is the first candidate."""
+        winner, stages = int(candidates[0]), self.stages
+        assert stages.pairs is not None
+        if not stages.pair_texts:
+            return compare(x, stages.pairs, candidates, winner)
+        of = set(candidates.tolist())
+        texts = [t for t in stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)]
+        return compare_texts(x, texts, self.encoder.texts([t.sentence for t in texts]), candidates, winner)
 
     def _reason(self, term: Term) -> Reason:
         row = self.rows[term.text]
         return Reason(row.text, row.kind, self.classes[row.index], term.cosine, term.adds)
 
-    def _comparison(self, c: Comparison) -> Reason:
-        winner, other = self.classes[c.winner], self.classes[c.other]
-        return Reason(f"what tells {winner} from {other}", "one_to_one", winner, None, c.adds)
+    def _comparison(self, t: PairTerm) -> Reason:
+        of, other = self.classes[t.of], self.classes[t.other]
+        if not t.text:
+            return Reason(f"what tells {of} from {other}", "one_to_one", of, None, t.adds)
+        return Reason(t.text, "one_to_one", of, t.cosine, t.adds)
 
     # ---- one file
 
     def export(self, path: str | Path) -> None:
         """Write everything but the encoder's weights to one safetensors file: encoder id with the hash of its weights,
         preprocessing, texts, their features, the compact class weights, stage two. :meth:`load` reads it.
+
+        Or, where the path ends in .onnx, stage one alone for other programs: image features to scores (`onnx_file`).
+        UserError for another ending, and for what cannot be written so.
         """
+        if Path(path).suffix == ".onnx":
+            from .onnx_file import write_onnx  # needs an extra
+
+            return write_onnx(path, self)
         if Path(path).suffix != ".safetensors":
-            raise UserError(f"{path}: the file of an export ends in .safetensors")
+            raise UserError(f"{path}: the file of an export ends in .safetensors or .onnx")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
@@ -321,6 +350,7 @@ class Classifier:
             "texts": self.texts.dump(),
             "templates": asdict(self.templates),
             "sentences": [r.sentence for r in self.rows],
+            "pair_texts": stages.pair_texts,
             "stages": {"threshold": stages.threshold, "top_k": stages.top_k, "scale": stages.scale},
         }
         write_tensors(path, tensors, meta)
@@ -333,7 +363,9 @@ class Classifier:
         given: dict[str, Any] = meta["templates"]
         templates = Templates(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})  # type: ignore[arg-type]
         pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
-        stages = Stages(pairs=OneToOne.from_state(pairs) if pairs else None, **meta["stages"])
+        pair_texts = tuple(PairText(*t) for t in meta.get("pair_texts", ()))
+        two = OneToOne.from_state(pairs) if pairs else None
+        stages = Stages(pairs=two, pair_texts=pair_texts, **meta["stages"])
         texts = TextSet.model_validate(meta["texts"])
         spec = EncoderSpec(**meta["spec"])
         if model is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from ..errors import UserError
-from ..neighbors import unit
+from ..foundation.exact import inner
+from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
 from ..zero_shot import top_k
 
@@ -50,27 +53,73 @@ def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: i
     return Decisions(torch.where(near[:, None], order, one.order), scores, near, values * near[:, None])
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What the one-to-one texts of two classes say of an image. adds: points for the winner in stage two."""
+class PairText(NamedTuple):
+    """A one-to-one text: what class ``of`` has and ``other`` has not, in one of its sentences."""
 
-    winner: int
+    of: int
     other: int
+    text: str
+    sentence: str
+
+
+class PairTerm(NamedTuple):
+    """What stage two decided by: a text of class ``of``, or, text "", all texts of a pair at once.
+
+    cosine: with the image, mean over the text's sentences; NaN for a whole pair. adds: points for the winner.
+    """
+
+    of: int
+    other: int
+    text: str
+    cosine: float
     adds: float
 
 
-def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list[Comparison]:
-    """What stage two decided by, for one image: the winner against each other candidate, the largest first.
+def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list[PairTerm]:
+    """The winner against each other candidate, for one image, the largest first.
 
     x: (d,). The terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other).
     """
     others = [c for c in candidates.tolist() if c != winner]
-    one = unit(x[None])
+    one = l2_normalize(x[None])
+    values = [float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) for o in others]
     terms = [
-        Comparison(
-            winner, o, 100 * float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) / len(others)
-        )
-        for o in others
+        PairTerm(winner, o, "", float("nan"), 100 * v / len(others))
+        for o, v in zip(others, values, strict=True)
+    ]
+    return sorted(terms, key=lambda t: -t.adds)
+
+
+def compare_texts(
+    x: Tensor, texts: Sequence[PairText], features: Tensor, candidates: Tensor, winner: int
+) -> list[PairTerm]:
+    """As `compare`, text by text. features: (P, d) of the sentences of ``texts``; both sides of every pair are there.
+
+    The value is a mean over the other candidates of differences of two means of cosines. As in stage one
+    (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights of the two sides cancel,
+    so the sum stays, and a text that fits as well as both classes do on average adds nothing.
+    """
+    cosines = inner(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
+    others = [c for c in candidates.tolist() if c != winner]
+    found: dict[
+        tuple[int, str], list[tuple[float, float]]
+    ] = {}  # a text may tell its class from several others
+    for other in others:
+        sides = [
+            [i for i, t in enumerate(texts) if (t.of, t.other) == pair]
+            for pair in ((winner, other), (other, winner))
+        ]
+        if not all(sides):
+            continue
+        means = [sum(cosines[i] for i in side) / len(side) for side in sides]
+        for sign, side in zip((1, -1), sides, strict=True):
+            weight = sign * 100 / (len(side) * len(others))
+            for i in side:
+                term = cosines[i], weight * (cosines[i] - sum(means) / 2)
+                found.setdefault((texts[i].of, texts[i].text), []).append(term)
+    terms = [
+        PairTerm(of, winner, text, sum(c for c, _ in parts) / len(parts), sum(adds for _, adds in parts))
+        for (of, text), parts in found.items()
     ]
     return sorted(terms, key=lambda t: -t.adds)
 

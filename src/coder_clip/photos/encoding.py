@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ..datasets.images import read_image, to_rgb
 from ..encoders.spec import EncoderSpec
+from ..encoders.store import FeatureStore, cache_file, features_key
 from ..errors import UserError
 from ..foundation.exact import stored
 from ..foundation.progress import progress as progress_bar
-from .store import FeatureStore, cache_file, encoder_key
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -78,7 +78,7 @@ class PhotoEncoder:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(encoder_key(self.metadata).encode()).hexdigest()
+        return features_key(self.metadata)
 
     def expect(self, metadata: dict[str, str], path: Path) -> None:
         """UserError where this is not the encoder that the features in ``path`` were made with."""

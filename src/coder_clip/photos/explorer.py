@@ -18,7 +18,7 @@ from ..datasets.images import read_image
 from ..errors import UserError
 from ..foundation.artifacts import write_json
 from ..texts.sets import ClassTexts, TextSet
-from .classifier import Classifier, Photo
+from .classifier import Classifier, Photo, Stages
 from .decisions import margins
 from .study import EDITED, Standing, Study
 
@@ -30,6 +30,7 @@ SOURCE = "edited in coder-clip explore"
 @dataclass
 class Explorer:
     """A study that one person looks at. image: the picture at a position, decoded. folder: where text sets are saved.
+    stage_two: shown beside the reasons of stage one where it would decide; None without.
 
     Safe for the several threads of a web server: one thing at a time.
     """
@@ -38,6 +39,7 @@ class Explorer:
     title: str
     image: Callable[[int], Image.Image]
     folder: Path
+    stage_two: Stages | None = None
     now: Standing = field(init=False)
     saved: set[Path] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
@@ -107,7 +109,19 @@ class Explorer:
             **{"image": photo.image, "label": photo.best, "score": photo.score},
             **{"other": other, "other_score": score, "margin": photo.score - score},
             **{"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]},
+            "reranked": self._reranked(x),
         }
+
+    def _reranked(self, x: Tensor) -> dict[str, Any] | None:
+        """What stage two makes of a photo (1, d), and why; None where it leaves it to stage one."""
+        if self.stage_two is None:
+            return None
+        classifier = self._classifier(self.stage_two)
+        (photo,) = classifier.photos(x, [""], why=WHY)
+        if not photo.reranked:
+            return None
+        sides = {"for": photo.reasons_for, "against": photo.reasons_against}
+        return {"label": photo.best, **{side: [asdict(r) for r in of] for side, of in sides.items()}}
 
     def _state(self) -> dict[str, Any]:
         start, now, labels = self.study.start, self.now, self.study.labels
@@ -148,8 +162,9 @@ class Explorer:
         labels = self.study.labels
         return None if labels is None else self.study.start.texts.classes[int(labels[position])].name
 
-    def _classifier(self) -> Classifier:
-        found = Classifier(self.study.encoder, self.now.texts, templates=self.study.templates)
+    def _classifier(self, stages: Stages | None = None) -> Classifier:
+        given = {"templates": self.study.templates, "stages": stages}
+        found = Classifier(self.study.encoder, self.now.texts, **given)  # type: ignore[arg-type]
         found.use(self.now.scoring)
         return found
 
@@ -217,7 +232,8 @@ def explore_run(run: Any, folder: Path) -> Explorer:
         data = load_dataset(run.dataset, entry, root)
     ids = run.validation.ids
     study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
-    return Explorer(study, f"{run.dataset}: validation images", lambda i: data.image(ids[i]), folder)
+    two = run.stage_two if run.stage_two.threshold > 0 and len(run.stage_two.pairs) else None
+    return Explorer(study, f"{run.dataset}: validation images", lambda i: data.image(ids[i]), folder, two)
 
 
 def explore_photos(

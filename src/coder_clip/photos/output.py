@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from ..foundation import terminal
 from .classifier import Photo, Reason
 from .files import NONE, shown
 from .study import Worth
@@ -22,15 +23,7 @@ def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
     calibrated = any(p.probability is not None for p in photos)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = [
-        "image",
-        "class",
-        "score",
-        *(["probability"] if calibrated else []),
-        "margin",
-        "runner_up",
-        "reranked",
-    ]
+    head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
     writer.writerow(head)
@@ -62,25 +55,18 @@ def as_table(photos: Sequence[Photo], top: int) -> str:
             sure = "reranked" if p.probability is None else f"{100 * p.probability:.0f} %"
         others = ", ".join(name for name, _ in p.top[1:top]) or (p.runner_up or "")
         rows.append((shown(p.image), p.label or f"({NONE}: {p.best})", sure, f"{p.margin:.1f}", others))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = []
-    for row, photo in zip(rows, [None, *photos], strict=True):
-        aligned = (
-            row[0].ljust(widths[0]),
-            row[1].ljust(widths[1]),
-            row[2].rjust(widths[2]),
-            row[3].rjust(widths[3]),
-        )
-        lines.append("  ".join([*aligned, row[4]]).rstrip())
-        if photo is not None:
-            lines += [f"    for      {reason(r, photo.best)}" for r in photo.reasons_for]
-            lines += [f"    against  {reason(r, photo.best)}" for r in photo.reasons_against]
+    aligned = iter(terminal.table(rows[0], rows[1:], right=(2, 3)))
+    lines = [next(aligned)]
+    for line, photo in zip(aligned, photos, strict=True):
+        lines.append(line)
+        lines += [f"    for      {reason(r, photo.best)}" for r in photo.reasons_for]
+        lines += [f"    against  {reason(r, photo.best)}" for r in photo.reasons_against]
     return "".join(f"{line}\n" for line in lines)
 
 
 def reason(r: Reason, winner: str) -> str:
     """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly (attribute)."""
-    if r.kind == "one_to_one":
+    if r.cosine is None:  # a whole pair
         return f"{r.adds:+.2f} {shown(r.text)}"
     fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
@@ -92,7 +78,7 @@ def summary(photos: Sequence[Photo]) -> str:
     return f"{len(photos)} photos: " + ", ".join(f"{shown(name)} {n}" for name, n in counts.most_common())
 
 
-HEAD = (
+HEAD = [
     "text",
     "class",
     "kind",
@@ -105,7 +91,7 @@ HEAD = (
     "lead",
     "lead_low",
     "lead_high",
-)
+]
 ENDS = ("value", "low", "high")
 
 
@@ -138,6 +124,4 @@ def worth_table(found: Sequence[Worth]) -> str:
                 f"{shown(w.label)}: {shown(w.row.text)} ({w.row.kind})",
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(7)]
-    aligned = ("  ".join([*(row[i].rjust(widths[i]) for i in range(7)), row[7]]) for row in rows)
-    return "".join(f"{line}\n" for line in aligned)
+    return "".join(f"{line}\n" for line in terminal.table(rows[0], rows[1:], right=range(7)))

@@ -13,25 +13,26 @@ import torch
 from torch import Tensor
 
 from ..baselines import few_shot
-from ..baselines.grids import Point
+from ..baselines.grid_search import Point
 from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
-from ..phases.adapter import given_of, shot_rows
+from ..phases.adapter import few_shot_inputs, shot_rows
 from ..phases.coder import text_neighbors
-from ..phases.common import SHOTS, Images, Texts, encoder_spec, read_images, read_texts
+from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
 from ..phases.zero_shot import baseline_scores
 from ..pipeline.config import Config, load_config
 from ..protocols import SETTINGS
 from ..texts.sentences import make_sentences
-from ..texts.sets import TextSet, load_text_set, names_only
+from ..texts.sets import TextSet, load_pair_set, load_text_set, names_only
 from .classifier import Classifier, Stages
 from .decisions import by_rerank, fit_scale
 from .encoding import PhotoEncoder, at
+from .texts import pair_texts
 
 ALONE = ("clip", "coder")  # whose scores are means over texts; with the rerank as stage two
 
@@ -57,12 +58,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's classifier, and what it was chosen from. validation: images (V, d), None without."""
+    """A run's classifier, and what it was chosen from. stage_two: of the run's last setting, which the classifier need
+    not have. validation: images (V, d), None without."""
 
     classifier: Classifier
+    stage_two: Stages
     chosen: Candidate
     candidates: list[Candidate]
-    validation: Images | None
+    validation: ImageFeatures | None
     config: Config
     config_file: Path
     root: Path
@@ -111,11 +114,12 @@ def load_run(
                 f"{root / Paths(config.results).text_features(m, d)} was made with another encoder than model '{m}' is "
                 f"now; {how}"
             )
-        validation = read_images(config, m, d, "val") if config.has_val(d) else None
+        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
         run = _Methods(config, m, d, texts, validation)
         candidates = run.candidates()
         chosen = _chosen(candidates, method, explained)
-        return Run(run.classifier(chosen, encoder), chosen, candidates, validation, config, file, root, d, m)
+        classifier, two = run.classifier(chosen, encoder), run.stage_two
+        return Run(classifier, two, chosen, candidates, validation, config, file, root, d, m)
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
@@ -210,7 +214,7 @@ class _Methods:
     model: str
     dataset: str
     texts: Texts
-    validation: Images | None
+    validation: ImageFeatures | None
 
     @property
     def setting(self) -> str:
@@ -227,9 +231,17 @@ class _Methods:
         if not thresholds:
             raise UserError(f"the run has no setting '{self.setting}'; run it again")
         meta = {**self.texts.meta, "split": "new images"}
-        images = Images(torch.zeros(0), torch.zeros(0), [], meta)
+        images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], meta)
         pairs = read_one_to_one(self.config, images, SETTINGS[self.setting].one_to_one_as_published)
-        return Stages(pairs=pairs, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k)
+        classes, path = self.texts.meta["classes"], Paths(self.config.results).one_to_one_texts(self.dataset)
+        texts = load_pair_set(path, self.dataset, classes, made=True)
+        templates = load_templates(self.dataset, self.config.datasets[self.dataset])
+        if SETTINGS[self.setting].one_to_one_as_published:
+            return Stages(pairs=pairs, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k)
+        said = pair_texts(texts, templates)
+        return Stages(
+            pairs=pairs, pair_texts=said, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k
+        )
 
     def coder(self, x: Tensor) -> Tensor:
         return text_neighbors(self.texts, SETTINGS[self.setting]).class_scores(x)
@@ -293,9 +305,9 @@ class _Methods:
         assert chosen.shots is not None
         assert chosen.seed is not None
         assert self.validation is not None
-        pool = read_images(self.config, self.model, self.dataset, SHOTS)
+        pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
         weights = class_weights(*self.texts.of("prompt"), self.n_classes)
-        given = given_of(
+        given = few_shot_inputs(
             self.config,
             self.dataset,
             SETTINGS[self.setting],

@@ -18,12 +18,12 @@ from ..datasets.base import Templates
 from ..errors import UserError, nearest
 from ..evaluation.estimates import Estimate, PairedTest, estimate, paired_test
 from ..evaluation.intervals import LEVEL, holm
+from ..evaluation.reasons import ScoringTexts
 from ..neighbors import MEAN_KINDS
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
 from .classifier import Classifier, scoring_texts
 from .decisions import Decisions, by_score
-from .reasons import ScoringTexts
 from .texts import Row, rows
 
 EDITED = BESIDES_NAME  # kinds that a person can add and take away

@@ -10,8 +10,9 @@ from ..datasets import with_articles
 from ..datasets.base import Templates
 from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
-from ..texts.sentences import sentence_of
-from ..texts.sets import ClassTexts, TextSet, load_text_set, names_only, read_written
+from ..texts.sentences import fill, sentence_of, spaces
+from ..texts.sets import ClassTexts, PairSet, TextSet, load_text_set, names_only, read_written
+from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
 DATASET = "photos"  # what a text set without a data set is called
@@ -42,6 +43,19 @@ def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
                 sentence = sentence_of(kind, c.name, text, templates)
                 found.setdefault((i, kind, sentence), Row(i, kind, text, sentence))
     return list(found.values())
+
+
+def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
+    """One-to-one texts of the pairs that have both sides, in the sentences of `pair_sentences`."""
+    found: dict[tuple[int, int, str], PairText] = {}
+    for p in (p for p in pairs.pairs if p.compares):
+        sides = ((p.a_index, p.b_index, p.a, p.b, p.a_not_b), (p.b_index, p.a_index, p.b, p.a, p.b_not_a))
+        for of, other, name, against, texts in sides:
+            for text in texts:
+                for t in templates.one_to_one:
+                    sentence = fill(t, spaces(name), one_to_one=text, other=spaces(against))
+                    found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
+    return tuple(found.values())
 
 
 def text_set(given: Texts) -> TextSet:

@@ -1,1 +1,1 @@
-"""What the phases share: configuration, list of phases, sources, resources, locks."""
+"""Shared parts of the phases: configuration, list of phases, sources, resources."""

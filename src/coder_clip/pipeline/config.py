@@ -1,7 +1,7 @@
-"""The one configuration, read by the Snakefile and by the command line alike.
+"""The configuration, which the Snakefile and the command line read in the same way.
 
-A YAML file becomes a typed `Config`. Unknown keys, data sets and models and impossible values are one
-clear line before any job starts. `coder-clip schema` prints the JSON schema for editors.
+A YAML file becomes a typed `Config`. Unknown keys, data sets and models and impossible values are reported in one
+line before any job starts. `coder-clip schema` prints the JSON schema for editors.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
-from ..datasets import PUBLISHED, zero_shot_only
+from ..datasets import PUBLISHED, test_alone, zero_shot_only
 from ..errors import UserError, nearest
+from ..foundation.artifacts import Paths, read_json
 from ..foundation.strict import Strict
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.sources import SOURCES
@@ -32,24 +33,33 @@ from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 from .yaml_file import explained, read_yaml
 
-ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable: as the key only_present, and comes first
+ONLY_PRESENT = (
+    "CODER_CLIP_ONLY_PRESENT"  # environment variable that takes precedence over the key only_present
+)
+FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
+LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so that they need not look again
 
 
 class Config(Strict):
-    """Everything that decides a run."""
+    """All settings of a run."""
 
     title: str = "CODER"
-    note: str = Field("", description="Shown on top of the report: what these numbers are evidence of.")
+    note: str = Field("", description="Shown at the top of the report: what these numbers are evidence of.")
     results: Path = Path("results")
     data_root: Path | None = Field(
         None,
-        description="Folder that holds the published data sets; the variable CODER_CLIP_DATA comes first. "
-        "Which folder it is changes no result.",
+        description="Folder of the published data sets; the variable CODER_CLIP_DATA takes precedence. "
+        "The folder's path changes no result.",
     )
     only_present: bool = Field(
         False,
-        description="Leave out published data sets of which neither the images are here nor, in the results, all image "
-        "features; CODER_CLIP_ONLY_PRESENT and --config only_present=true come first.",
+        description="Skip published data sets if neither all their images nor, in the results, all their image "
+        "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
+    )
+    fetch: bool = Field(
+        False,
+        description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -65,7 +75,7 @@ class Config(Strict):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Data sets that are not here, where only those that are were asked for."""
+        """Data sets that are not here and are skipped (only_present)."""
         return self._left_out
 
     def text_encoder(self) -> str:
@@ -73,7 +83,7 @@ class Config(Strict):
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
-        """That and, where there is one, the model of the published filter."""
+        """The model that compares names and, if there is one, the model of the published filter."""
         published = self.generator and self.generator.encoder_as_published
         return [self.text_encoder(), *([published] if published else [])]
 
@@ -83,38 +93,45 @@ class Config(Strict):
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
     def published(self, dataset: str) -> bool:
-        """Whether it is a published data set, read from the data root."""
+        """True for a published data set, which is read from the data root."""
         return self.datasets[dataset].root is None and dataset in PUBLISHED
 
     def has_val(self, dataset: str) -> bool:
-        """Whether the data set has images to choose on; without, the clean setting keeps the defaults."""
-        return self.datasets[dataset].root is not None or not zero_shot_only(dataset)
+        """True if the data set has validation images; without them the clean setting keeps the defaults.
+
+        A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
+        """
+        if (root := self.datasets[dataset].root) is None:
+            return not zero_shot_only(dataset, self.datasets[dataset].split)
+        listed = Paths(self.results).manifest(dataset)
+        if not root.is_dir() and listed.is_file():
+            return "val" in read_json(listed)["images"]
+        return not test_alone(root)
 
     def few_shot(self, dataset: str) -> bool:
-        """Whether the few-shot methods run on the data set."""
+        """True if the few-shot methods run on the data set."""
         return self.datasets[dataset].few_shot and self.has_val(dataset)
 
     def encoded(self, dataset: str) -> list[str]:
-        """What is encoded of it: shots, val, test, as far as something needs them."""
+        """The splits of the data set that are encoded: shots, val, test, if something needs them."""
         return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
-        given = self.datasets[dataset].threshold
-        return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if given is None else given
+        configured = self.datasets[dataset].threshold
+        return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if configured is None else configured
 
     def widest_threshold(self, dataset: str) -> float:
-        """The widest gate that some setting or figure uses: it decides which pairs stage two can compare."""
+        """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
     def kept_views(self, dataset: str) -> int:
-        """How many augmented views of a shot are kept one by one: as many as there are, up to MOST_VIEWS, for methods
-        that need them, and none for others."""
+        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
     def initial(self, dataset: str) -> tuple[float, float]:
-        """(alpha, beta) of the adapters before the search."""
+        """The adapters' (alpha, beta) before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)
 
     @field_validator("datasets", mode="before")
@@ -131,11 +148,11 @@ class Config(Strict):
                 k: {"model": "local-dir:data/mini", "precision": "fp64"} if k == "mini" and not v else v
                 for k, v in value.items()
             }
-            for name, given in value.items():
-                if given == {}:
+            for name, model in value.items():
+                if model == {}:
                     raise ValueError(
-                        f"models.{name}.model: name the encoder (open_clip name, hf-hub:… or local-dir:…); only 'mini' "
-                        f"needs none{nearest(str(name), ['mini'], listed=False)}"
+                        f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… or local-dir:…); "
+                        f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
                     )
         return value
 
@@ -147,7 +164,7 @@ class Config(Strict):
 
 
 def _by_name(key: str, value: Any) -> Any:
-    """A list of names as a mapping; what has nothing behind its name as an empty mapping."""
+    """Turn a list of names into a mapping, and names without a value into empty mappings."""
     if isinstance(value, dict):
         return {k: {} if v is None else v for k, v in value.items()}
     if not isinstance(value, list):
@@ -155,30 +172,26 @@ def _by_name(key: str, value: Any) -> Any:
     for name in value:
         if not isinstance(name, str):
             raise ValueError(
-                f"{key}: {name!r} in the list is no name; with values write 'name: {{…}}', no dash"
+                f"{key}: {name!r} in the list is not a name; to give values, write 'name: {{…}}' without a dash"
             )
     if len(set(value)) != len(value):
         twice = next(name for name in value if value.count(name) > 1)
-        raise ValueError(f"{key}: '{twice}' is listed twice")
+        raise ValueError(f"{key}: '{twice}' is listed twice; list it once")
     return {name: {} for name in value}
 
 
 def load_config(path: str | Path, absent: bool = False) -> Config:
-    """Read and check a configuration file. absent: keep the data sets that are not here, whatever only_present says.
+    """Read and check a configuration file. absent: keep data sets that are not here, even with only_present.
 
-    Raises UserError, one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
     """
     path = Path(path)
     if not path.is_file():
-        there = sorted(str(p) for p in Path("config").glob("*.yaml"))
-        raise UserError(
-            f"no configuration file {path}"
-            + (
-                f" (there are: {', '.join(there)})"
-                if there
-                else "; go to the project's folder (where its Snakefile lies), or name a file with --config"
-            )
+        files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
+        advice = (
+            f" (there are: {files})" if files else "; go to the folder of the Snakefile, or use --config FILE"
         )
+        raise UserError(f"no configuration file {path}{advice}")
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
@@ -186,33 +199,44 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error, Config)}") from error
-    said = os.environ.get(ONLY_PRESENT)
-    only = switched(ONLY_PRESENT, said) if said else config.only_present
-    return _present(config, path) if only and not absent else config
+    if fetch := os.environ.get(FETCH):
+        config = config.model_copy(update={"fetch": switched(FETCH, fetch)})
+    variable = os.environ.get(ONLY_PRESENT)
+    only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
+    return _present(config, path) if only_present and not absent else config
 
 
-def switched(name: str, said: str) -> bool:
-    """Whether what a variable or argument says is on; UserError where it is neither that nor off."""
-    if said.lower() in ("1", "true", "yes", "on"):
+def switched(name: str, value: str) -> bool:
+    """Parse the value of a variable or argument that switches something on or off. UserError for other values."""
+    if value.lower() in ("1", "true", "yes", "on"):
         return True
-    if said.lower() in ("0", "false", "no", "off", ""):
+    if value.lower() in ("0", "false", "no", "off", ""):
         return False
-    raise UserError(f"{name}: '{said}' is neither true (1, yes, on) nor false (0, no, off)")
+    raise UserError(f"{name}: '{value}' is neither true (1, yes, on) nor false (0, no, off)")
 
 
 def _present(config: Config, path: Path) -> Config:
-    """Without the published data sets that are not here. UserError where none is left."""
-    from ..datasets.published import data_root
-    from ..datasets.supply import absent_data
+    """The configuration without the published data sets that are not here and will not be fetched.
 
-    absent = absent_data(config)
-    here = {name: given for name, given in config.datasets.items() if name not in absent}
+    UserError if none is left.
+    """
+    # needed only with only_present; the imports would slow down every start
+    from ..datasets.published import data_root
+    from ..datasets.supply import absent_data, fetchable
+
+    if (known := os.environ.get(LEFT_OUT)) is not None:
+        absent = [name for name in config.datasets if name in known.split(",")]
+    else:
+        absent = absent_data(config, whole=True)
+        if config.fetch:
+            absent = [name for name in absent if not fetchable(name, data_root(config.data_root))]
+    here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)
         raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
-    found = config.model_copy(update={"datasets": here})
-    found._left_out = tuple(absent)
-    return found
+    present = config.model_copy(update={"datasets": here})
+    present._left_out = tuple(absent)
+    return present
 
 
 def schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What values of a configuration have to do with each other, and with the names that are known."""
+"""Checks of a configuration's values against each other and against known names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def problems(config: Config) -> Iterator[str]:
-    """Each a line that names the key, what is wrong with it and what would be right."""
+    """All problems: one line each, with the key, what is wrong and what to do."""
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"
@@ -42,28 +42,28 @@ def problems(config: Config) -> Iterator[str]:
     }
     for key, values in once.items():
         if not values or len(set(values)) != len(values):
-            yield f"{key}: give at least one, each once"
+            yield f"{key}: give at least one value, and each only once"
     for key in ("betas", "alphas"):
         low, high, _ = getattr(config.adapter, key)
         if low > high:
-            yield f"adapter.{key}: from {low:g} to {high:g} falls; the larger one comes second"
+            yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
 
 def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
     if dataset.root is None and name not in BUILTIN:
-        yield f"datasets.{name}: no built-in data set{nearest_dataset(name)}; your own needs 'root'"
+        yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
     if dataset.split is not None:
         if dataset.root is not None or name not in PUBLISHED:
-            yield f"datasets.{name}.split: only a published data set has several"
+            yield f"datasets.{name}.split: only for published data sets; leave it out"
         else:
             try:
                 entry(name).only(dataset.split)
             except UserError as error:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.classes is not None:
-        yield f"datasets.{name}.classes: only a folder's classes can be chosen ('root')"
+        yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
     if dataset.pairs_made_by and dataset.one_to_one is not None:
-        yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'"
+        yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
 
 def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
@@ -88,13 +88,13 @@ def _of_model(name: str, model: ModelConfig) -> Iterator[str]:
     if model.model in known and model.pretrained is None:
         yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"
     if str(model.pretrained).startswith("local-dir:"):
-        yield f"models.{name}: 'local-dir:' stands in 'model' (model: {model.pretrained})"
+        yield f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
     if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
-        yield f"models.{name}: no folder {model.model[10:]}"
+        yield f"models.{name}: no folder {model.model[10:]}; correct 'model'"
 
 
 def _of_generator(config: Config) -> Iterator[str]:
-    """Whether the language model is named where texts come from it, and with it the encoder that filters them."""
+    """Check that texts from a language model have one, and that it names the encoder that filters them."""
     generator = config.generator
     for name, dataset in config.datasets.items():
         if generator is None and "llm" in (dataset.pairs_made_by, *dataset.generated(name).values()):
@@ -107,8 +107,8 @@ def _of_generator(config: Config) -> Iterator[str]:
     compares = any(d.generated(n).get("analogous") == "llm" for n, d in config.datasets.items())
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (
-            "generator.encoder: name the model that compares analogous classes; if it were the first of several, "
-            "leaving that out would change all numbers"
+            "generator.encoder: name the model that compares analogous classes; if the first one did, removing it "
+            "would change all numbers"
         )
 
 
@@ -125,7 +125,7 @@ def _of_shots(config: Config) -> Iterator[str]:
 
 
 def open_clip_names() -> list[str]:
-    """Architectures of the installed open_clip, read from its folder: importing it takes seconds."""
+    """Architectures of the installed open_clip, read from its folder, because importing it takes seconds."""
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
     assert spec.origin is not None

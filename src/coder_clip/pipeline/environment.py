@@ -1,7 +1,7 @@
-"""What a run ran on. It describes the run and not the result, so it stands in no artefact but in a file of its own.
+"""The software and machine of a run. They describe the run and not the result, so they are in a file of their own.
 
-`results/environment.json` is neither in Git nor in DVC: every job that has encoded images writes it, the report links
-to it and `coder-clip status` prints it.
+`results/environment.json` is neither in Git nor in DVC: every job that encodes images writes it, the report links to it
+and `coder-clip status` prints it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def write(paths: Paths, device: str) -> None:
-    """Note this process's Python, packages and machine; device: what the encoder runs on."""
+    """Write this process's Python, packages and machine. device: the encoder's."""
     import torch
 
     write_json(
@@ -39,18 +39,18 @@ def write(paths: Paths, device: str) -> None:
 
 
 def line(paths: Paths) -> str | None:
-    """The file in one line; None where this machine has made no features."""
+    """The file in one line; None if this machine has encoded nothing."""
     try:
-        found = json.loads(paths.environment.read_text(encoding="utf-8"))
-        packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
-        machine = f"{found['system']}, {found['processor']}, {found['cores']} cores, {found['vectors']}"
-        return f"encoded with Python {found['python']}, {packages}, on {found['device']} ({machine})"
+        run = json.loads(paths.environment.read_text(encoding="utf-8"))
+        packages = ", ".join(f"{name} {number}" for name, number in run["packages"].items())
+        machine = f"{run['system']}, {run['processor']}, {run['cores']} cores, {run['vectors']}"
+        return f"encoded with Python {run['python']}, {packages}, on {run['device']} ({machine})"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _processor() -> str:
-    """Its name, where Linux tells it."""
+    """The processor's name, from Linux if possible."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -15,12 +15,12 @@ from .sections import Count, From, Seed, Share
 
 
 class Prices(Strict):
-    """What the model costs, as its maker had it on some day."""
+    """Prices of the model on some day."""
 
     date: datetime.date = Field(description="When these prices were looked up.")
-    input: From = Field(description="For a million tokens of prompts.")
-    output: From = Field(description="For a million tokens of answers.")
-    batch: Share = Field(0.5, description="Not used any more: of the Batch API.", deprecated=True)
+    input: From = Field(description="Per million tokens of prompts.")
+    output: From = Field(description="Per million tokens of answers.")
+    batch: Share = Field(0.5, description="No longer used: for the Batch API.", deprecated=True)
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
@@ -33,38 +33,38 @@ TextCounts = create_model(
 
 
 class GeneratorConfig(Strict):
-    """The language model behind the source 'llm'. Its key comes from the environment and from nowhere else."""
+    """The language model behind the source 'llm'. Its key comes only from the environment."""
 
-    model: str = Field(min_length=1, description="Name of the model, as the server knows it.")
+    model: str = Field(min_length=1, description="The model's name on the server.")
     base_url: str | None = Field(
         None,
-        description="Server that speaks OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
+        description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
     )
     key_variable: str | None = Field(
         None,
-        description="Environment variable that holds the key; default: OPENAI_API_KEY for OpenAI, else no key.",
+        description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else no key.",
     )
-    temperature: From | None = Field(0.7, description="null: not sent, for models that do not take it.")
+    temperature: From | None = Field(0.7, description="null: not sent, for models that do not accept it.")
     seed: Seed | None = Field(0, description="null: not sent.")
     max_tokens: Count | None = Field(
         1000,
-        description="Length of one answer; null: not sent. Servers that call it otherwise: null here, and "
-        "max_completion_tokens below 'extra' (for OpenAI that is done).",
+        description="Maximal length of one answer; null: not sent. For servers with another name for it: null here, "
+        "and max_completion_tokens below 'extra' (for OpenAI that is done).",
     )
     extra: dict[str, Any] = Field(
-        {}, description="More parameters of each request, as the server takes them."
+        {}, description="More parameters of each request, in the server's own names."
     )
     headers: dict[str, str] = Field(
         {}, description="More headers of each request; $NAME: the value of that environment variable."
     )
     structured: Literal["auto", "json_schema", "list"] = Field(
         "auto",
-        description="How answers are asked for; auto: by a JSON schema where the server takes one, else as a JSON "
-        "object; list: free text, as in the paper.",
+        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object; list: free "
+        "text, as in the paper.",
     )
     counts: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
-        None, description="Model that tells which analogous classes are too similar; default: the only one."
+        None, description="Model that finds analogous classes that are too similar; default: the only one."
     )
     encoder_as_published: str | None = Field(
         None,
@@ -76,49 +76,50 @@ class GeneratorConfig(Strict):
         description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
     )
     repeats: Annotated[int, Field(ge=0)] = Field(
-        3, description="How often to ask again for what cannot be used."
+        3, description="How often to ask again after an answer that cannot be used."
     )
     on_failure: Literal["stop", "skip"] = Field(
-        "stop", description="When a class gets no usable text in the end: stop, or go on without."
+        "stop", description="If a class has no usable text in the end: stop, or continue without."
     )
-    max_in_flight: Count = Field(8, description="Requests under way at a time.")
-    timeout: Annotated[float, Field(gt=0)] = Field(
-        120, description="Seconds until an answer has to be there."
-    )
+    max_in_flight: Count = Field(8, description="Simultaneous requests.")
+    timeout: Annotated[float, Field(gt=0)] = Field(120, description="Seconds to wait for an answer.")
     retries: Annotated[int, Field(ge=0)] = Field(
-        6, description="How often to try again when the server has trouble."
+        6, description="How often to retry after an error of the server."
     )
     prices: Prices | None = None
     max_cost: From | None = Field(
         None,
-        description="Money that all answers in the store may have cost; a run stops before it spends more.",
+        description="Limit on the cost of all answers in the store; a run stops before it spends more.",
     )
     batch: Literal[False] = Field(
-        False, description="Not used any more: the Batch API is gone.", deprecated=True
+        False, description="No longer used: the Batch API is gone.", deprecated=True
     )
     poll: Annotated[float, Field(gt=0)] = Field(
-        60, description="Not used any more: of the Batch API.", deprecated=True
+        60, description="No longer used: for the Batch API.", deprecated=True
     )
     answers: Path = Field(
-        Path("data/texts/answers"), description="Folder of the answers: kept for good, and shared."
+        Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
     )
 
     @property
     def form(self) -> Literal["json", "list"]:
-        """Of an answer."""
+        """The form of answers."""
         return "list" if self.structured == "list" else "json"
 
     @property
     def token_limit(self) -> int | None:
-        """Of one answer, by whatever name the server knows it."""
+        """The limit of one answer, by either name."""
         return self.max_tokens or self.extra.get("max_completion_tokens")
 
     def parameters(self, attempt: int) -> dict[str, Any]:
-        """What is sent besides model and messages. attempt: with the same seed a server would repeat its mistake."""
-        given = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        """Parameters of a request besides model and messages.
+
+        attempt: added to the seed, because with the same one a server would repeat its mistake.
+        """
+        sent = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
         if self.seed is not None:
-            given["seed"] = self.seed + attempt
-        return {key: value for key, value in given.items() if value is not None}
+            sent["seed"] = self.seed + attempt
+        return {key: value for key, value in sent.items() if value is not None}
 
     @field_validator("key_variable")
     @classmethod
@@ -143,10 +144,19 @@ class GeneratorConfig(Strict):
     def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
         if place := _secret(value, "generator.extra"):
             raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
-        own = ("model", "messages", "n", "stream", "response_format", "seed", "temperature", "max_tokens")
+        reserved = (
+            "model",
+            "messages",
+            "n",
+            "stream",
+            "response_format",
+            "seed",
+            "temperature",
+            "max_tokens",
+        )
         for key in value:
-            if key in own:
-                raise ValueError(f"generator.extra.{key}: is set by coder-clip itself")
+            if key in reserved:
+                raise ValueError(f"generator.extra.{key}: coder-clip sets this itself; remove it")
         limit = value.get("max_completion_tokens", 1)
         if type(limit) is not int or limit < 1:
             raise ValueError(
@@ -157,13 +167,13 @@ class GeneratorConfig(Strict):
     @field_validator("headers")
     @classmethod
     def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, given in value.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (given.isascii() and given.isprintable()):
+        for name, header in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (header.isascii() and header.isprintable()):
                 raise ValueError(
-                    "generator.headers: names are letters, digits and '-', values printable ASCII"
+                    f"generator.headers.{name}: use letters, digits and '-' in the name, printable ASCII in the value"
                 )
-            variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", given) is not None
-            if not variable and (given.startswith("$") or _secret({name: given}, "")):
+            variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
+            if not variable and (header.startswith("$") or _secret({name: header}, "")):
                 raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
         return value
 
@@ -171,33 +181,33 @@ class GeneratorConfig(Strict):
     @classmethod
     def _no_batch(cls, value: Any) -> Any:
         if value is True:
-            raise ValueError(
-                "generator.batch: the Batch API is gone; leave the key out, answers come at once"
-            )
+            raise ValueError("generator.batch: the Batch API is gone; remove the key, answers come at once")
         return value
 
     @model_validator(mode="after")
     def _priced(self) -> GeneratorConfig:
         if self.max_tokens is not None and "max_completion_tokens" in self.extra:
             raise ValueError(
-                "generator.max_tokens: give it or extra.max_completion_tokens, the other one null"
+                "generator.max_tokens and extra.max_completion_tokens are both given; make max_tokens null"
             )
         if self.max_cost is not None and self.prices is None:
-            raise ValueError("generator.max_cost: needs generator.prices, or no cost can be computed")
+            raise ValueError("generator.max_cost needs generator.prices to compute the cost; add them")
         if self.max_cost is not None and self.token_limit is None:
-            raise ValueError("generator.max_cost: needs generator.max_tokens, or an answer may cost anything")
+            raise ValueError(
+                "generator.max_cost needs generator.max_tokens to limit the cost of an answer; set it"
+            )
         return self
 
 
 def _secret(value: Any, place: str) -> str | None:
-    """Where in nested values something is that looks like a key or is called one."""
+    """The place, in nested values, of anything that looks like a key or is named like one; None if there is none."""
     if isinstance(value, str):
         return place if re.match(r"\s*(?:(?:sk|pk)-\w|bearer\s)", value, flags=re.I) else None
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inside:
-        called = re.search(
+        by_name = re.search(
             r"key|secret|password|authorization|bearer|auth.?token|access.?token|cookie", str(key), re.I
         )
-        if found := f"{place}.{key}" if called else _secret(item, f"{place}.{key}"):
-            return found
+        if secret := f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}"):
+            return secret
     return None

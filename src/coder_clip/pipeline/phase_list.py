@@ -1,4 +1,4 @@
-"""workflow/phases.yaml, THE list of phases, and what of a configuration decides the outputs of a rule."""
+"""The list of phases, workflow/phases.yaml, and the values of a configuration that decide a rule's outputs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ OF_THIS_CODE = Path(__file__).parents[3] / FILE
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase. makes and keeps: names below the results folder; keeps stay in Git. jobs: keys of the configuration
-    that decide which jobs there are. rules: name -> command and the keys that it reads, each with the part that counts.
+    """One phase.
+
+    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. jobs: keys of the
+    configuration that decide which jobs there are. commands: rule -> command. reads: rule -> the keys that it reads,
+    each with the name of the part that matters (PARTS), or "".
     """
 
     name: str
@@ -35,7 +38,7 @@ class Phase:
 
 
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
-    """All phases in order. UserError for a file that is missing or that lacks what it must say."""
+    """All phases in order. UserError if the file is missing or incomplete."""
     try:
         return _phases(file.resolve(), file.stat().st_mtime_ns)
     except OSError as error:
@@ -63,18 +66,19 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
 
 
 def _flat(entries: list[Any]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    keys: list[tuple[str, str]] = []
     for entry in entries:
         if isinstance(entry, list):
-            found += _flat(entry)
+            keys += _flat(entry)
         else:
-            found += entry.items() if isinstance(entry, dict) else [(entry, "")]
-    return found
+            keys += entry.items() if isinstance(entry, dict) else [(entry, "")]
+    return keys
 
 
-_NOTHING = object()  # a key does not count for this job
+_NOTHING = object()  # the key does not matter for this job
+# The part of a key's value that matters for a job, by the names that workflow/phases.yaml uses.
 PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
-    # image features: what only the shots depend on
+    # only the shots depend on these
     "shots": lambda c, value, job: value if job.get("split") == "shots" else _NOTHING,
     "largest": lambda c, value, job: (
         _NOTHING
@@ -95,7 +99,8 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     ),
     "pair_source": lambda c, value, job: value if c.datasets[job["dataset"]].one_to_one is None else _NOTHING,
     "names": lambda c, value, job: list(value),
-    # the widest gate decides which pairs stage two can compare; a language model ranks them by the gate itself
+    "ranking": lambda c, value, job: [c.text_encoder()],  # the model that says which pairs are confused
+    # the widest gate decides which pairs stage two can compare; for a language model the gate itself ranks them
     "widest": lambda c, value, job: (
         max(value)
         if isinstance(value, list)
@@ -103,7 +108,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
         if c.datasets[job["dataset"]].pairs_made_by or max(c.rerank.thresholds) < 1
         else _NOTHING
     ),
-    # where the configuration leaves them open: as published, else the default
+    # if the configuration leaves them open: as published, else the default
     "threshold": lambda c, _, job: c.threshold(job["dataset"]),
     "initial": lambda c, _, job: list(c.initial(job["dataset"])),
 }
@@ -112,16 +117,16 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
 def values(
     config: Config, rule: str, job: Mapping[str, str] | None = None, file: Path = FILE
 ) -> dict[str, Any]:
-    """The keys that a rule reads, with the values that decide what the job of these wildcards makes.
+    """The keys that a rule reads, with the values that decide the outputs of the job with these wildcards.
 
-    A key for every data set (datasets.*.views) becomes that of the job's own (datasets.rare.views), and `models` the
-    description of its model. Keys whose part does not count for this job are left out.
+    A key of all data sets (datasets.*.views) becomes that of the job's data set (datasets.rare.views), and `models` the
+    description of its model. Keys that do not matter for this job are omitted. ValueError for an unknown rule.
     """
     job, document = job or {}, config.model_dump(mode="json")
     reads = next((p.reads[rule] for p in phases(file) if rule in p.reads), None)
     if reads is None:
         raise ValueError(f"{file} has no rule '{rule}'")
-    found = {}
+    values_read = {}
     for key, part in reads.items():
         name = key.replace("*", job["dataset"]) if "*" in key else key
         value: Any = document
@@ -132,12 +137,12 @@ def values(
         elif key == "models" and "model" in job:
             value = value[job["model"]]
         if value is not _NOTHING:
-            found[name] = value
-    return found
+            values_read[name] = value
+    return values_read
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The same as a document of sections, without what is not set."""
+    """Turn dotted keys into a document of sections, without values that are not set."""
     document: dict[str, Any] = {}
     for key, value in flat.items():
         if value is None:
@@ -147,8 +152,10 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[last] = value
-    return _set(document)  # type: ignore[no-any-return]
+    return _without_none(document)  # type: ignore[no-any-return]
 
 
-def _set(value: Any) -> Any:
-    return {k: _set(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+def _without_none(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_none(v) for k, v in value.items() if v is not None}

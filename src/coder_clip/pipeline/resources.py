@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from ..datasets import PUBLISHED
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
+    from ..preflight.measure import Rates
     from .config import Config
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
@@ -29,6 +31,17 @@ CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any da
 CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
 SEARCH = 1e-5  # seconds of all few-shot methods a seed, val image and shot: benchmarks/imagenet.py --size caltech101
+FIT, EACH = (
+    0.1,
+    3e-7,
+)  # and of a method, setting and seed, and of these an image and class: the embedded default
+OTHER = {
+    "zero_shot": 2.0,
+    "rerank": 4.0,
+    "one_to_one": 8.0,
+    "evaluation": 8.0,
+    "adapter": 3.0,
+}  # before images count
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
@@ -59,26 +72,46 @@ class Size:
 
 
 def need(
-    config: Config, phase: str, gpu: bool = False, sizes: Mapping[str, Sizes] | None = None, **place: str
+    config: Config,
+    phase: str,
+    gpu: bool = False,
+    sizes: Mapping[str, Sizes] | None = None,
+    rates: Rates | None = None,
+    **place: str,
 ) -> Need:
-    """What one job of a phase asks for. place: its wildcards (model, dataset, split, shards, shots)."""
+    """What one job of a phase asks for. place: its wildcards (model, dataset, split, shards, shots).
+
+    rates: what was measured on this machine, in the place of estimates from an encoder's size.
+    """
     images, classes = counts(config, place["dataset"], place.get("split", "test"), sizes)
     if phase in ("image_features", "text_features", "one_to_one"):
         size = encoder_size(config, place["model"])
         if phase == "image_features":
             images = math.ceil(images / int(place.get("shards", 1)))
-            return _encode_images(config, size, images, gpu)
+            made = _encode_images(config, size, images, gpu)
+            if rates and (forward := rates.image.get(place["model"])) is not None:
+                decode = rates.decode.get(place["dataset"], 1 / DECODED)
+                n = workers(config, gpu)
+                each = max(forward, decode / n) if n else forward + decode
+                made = replace(made, seconds=images * each)
+            return made
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
-        return _encode_texts(config, size, classes * (SENTENCES + random), gpu)
+        sentences = classes * (SENTENCES + random)
+        made = _encode_texts(config, size, sentences, gpu)
+        if rates and (text := rates.text.get(place["model"])) is not None:
+            made = replace(made, seconds=sentences * text)
+        return made
     if phase == "merge":
         dim = encoder_size(config, place["model"]).dim
         return _need(START + 4 * images * dim * 4 / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
     scores = images * classes * 4 / 1e6
-    seconds = 10 + images * classes * 5e-6 / config.features.threads
+    seconds = OTHER.get(phase, 0.0) + images * classes * 5e-6 / config.features.threads
     if phase == "adapter":
         shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
-        seconds += SEARCH * counts(config, place["dataset"], "val", sizes)[0] * shots * seeds
+        val = counts(config, place["dataset"], "val", sizes)[0]
+        fits = len(config.adapter.methods) * len(config.settings)
+        seconds += seeds * (SEARCH * val * shots + fits * (FIT + EACH * (val + images) * classes))
     return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds)
 
 
@@ -86,6 +119,22 @@ def on_gpu(config: Config) -> bool:
     """Whether encoders run on a GPU of this machine, as far as can be told without a second of importing torch."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
+
+
+def gpus() -> list[str]:
+    """NVIDIA GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them; without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [card for card in visible.split(",") if card]
+    return [str(i) for i, _ in enumerate(CARDS.iterdir())] if CARDS.is_dir() else []
+
+
+def workers(config: Config, gpu: bool | None = None) -> int:
+    """Loader processes of a job that encodes images; gpu: whether on one, where that is not this machine's."""
+    given = config.features.workers
+    if given is not None:
+        return given
+    return min(8, os.cpu_count() or 1) if (on_gpu(config) if gpu is None else gpu) else 0
 
 
 def counts(
@@ -168,9 +217,9 @@ def _encode_images(config: Config, size: Size, images: int, gpu: bool) -> Need:
     batch = size.activations * config.features.batch_size
     features = images * size.dim * 4 * 2
     mem = START + (size.parameters * 4 * 2.5 + (batch if not gpu else 0) + features) / 1e6
-    mem += config.features.workers * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
+    mem += workers(config, gpu) * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
     rate = GPU if gpu else CPU * config.features.threads
-    seconds = images * (size.image / rate + 1 / (DECODED * max(config.features.workers, 1)))
+    seconds = images * (size.image / rate + 1 / (DECODED * max(workers(config, gpu), 1)))
     return _need(mem, seconds)
 
 

@@ -37,7 +37,7 @@ class DatasetConfig(Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
     root: Path | None = Field(
-        None, description="Folder of class folders; leave out for a built-in or published data set."
+        None, description="Folder of class folders; omit it for a built-in or published data set."
     )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
     texts: dict[str, str] | Literal["names"] | Path | None = Field(
@@ -50,7 +50,7 @@ class DatasetConfig(Strict):
         None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
     )
     templates: dict[str, str | list[str]] = Field(
-        {}, description="Sentences for name, attribute, analogous, one_to_one, prompts, with {class} in each."
+        {}, description="Sentences for name, attribute, analogous, one_to_one, prompts; each needs {class}."
     )
     threshold: Share | None = Field(
         None,
@@ -58,7 +58,7 @@ class DatasetConfig(Strict):
     )
     split: str | None = Field(
         None,
-        description="Rule that splits a published data set (docs/data.md); default: the first whose files are there.",
+        description="Rule that splits a published data set (docs/data.md); default: the first whose files exist.",
     )
     shot_files: Path | None = Field(
         None,
@@ -66,10 +66,10 @@ class DatasetConfig(Strict):
         "default: drawn by the seeds (docs/data.md).",
     )
     views: Count = Field(
-        20, description="Augmented views a shot image is averaged over (paper: 20, Pets 10, ImageNet 1)."
+        20, description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet 1)."
     )
     few_shot: bool = Field(
-        True, description="false: zero-shot only, as every data set that has a test split and no other."
+        True, description="false: zero-shot only, as for every data set that has only a test split."
     )
 
     @field_validator("texts", mode="before")
@@ -80,11 +80,13 @@ class DatasetConfig(Strict):
             return value
         for kind, source in value.items():
             if kind not in KIND_SOURCES:
-                raise ValueError(f"texts.{kind}: no kind of text{nearest(str(kind), KIND_SOURCES)}")
+                raise ValueError(f"texts.{kind}: unknown kind of text{nearest(str(kind), KIND_SOURCES)}")
             known = KIND_SOURCES[kind]
             if source not in known and not (kind != "name" and str(source).endswith(".json")):
                 file = "" if kind == "name" else "; a text set is a .json file"
-                raise ValueError(f"texts.{kind}: '{source}' is no source{nearest(str(source), known)}{file}")
+                raise ValueError(
+                    f"texts.{kind}: unknown source '{source}'{nearest(str(source), known)}{file}"
+                )
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     def text_sources(self, name: str) -> dict[str, Path | str]:
@@ -102,7 +104,7 @@ class DatasetConfig(Strict):
         return Path(self.texts or f"data/texts/{name}.json")
 
     def text_files(self, name: str) -> list[Path]:
-        """All files that its general texts come from."""
+        """All files with its general texts."""
         sources = self.text_sources(name).values()
         return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
 
@@ -136,34 +138,43 @@ class ModelConfig(Strict):
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Literal["fp64", "fp32", "bf16", "fp16"] = Field(
+    precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
         "fp32",
-        description="What is computed in. fp64: features are the same bytes on every processor, for small encoders.",
+        description="Number type of the computation. fp64, for small encoders: the same bytes on every processor. tf32 "
+        "(float32 that a GPU multiplies with 10 binary places), amp (bfloat16 products, float32 weights) and bf16 are "
+        "faster on a GPU.",
     )
     quick_gelu: bool | None = Field(
         None,
-        description="For a checkpoint file: whether it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
+        description="For a checkpoint file: true if it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
     )
 
 
 class FeaturesConfig(Strict):
-    """How features are extracted."""
+    """Extraction of features."""
 
     batch_size: Count = 64
-    workers: Annotated[int, Field(ge=0)] = Field(
-        0, description="Loader processes; 0 loads in the main process."
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Loader processes; 0 loads in the main process. Default: none on a CPU, with a GPU one per core up "
+        "to 8. They change no result.",
+    )
+    cache: bool = Field(
+        True,
+        description="Keep features by the content of images and texts in the user's cache folder, so that one more "
+        "photo encodes one photo. Not used in Slurm jobs.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(
         1,
-        description="CPU threads of every job. A number and not the machine's own, because it can change the last "
-        "bit; more than cores crawls. To use all cores without a change of the result: shards.",
+        description="CPU threads per job. A fixed number and not the machine's, because it can change the last bit; "
+        "more threads than cores are very slow. To use all cores without changing the result, set shards.",
     )
     shards: Count = Field(
-        1, description="Jobs one split's extraction is spread over; the result is the same."
+        1, description="Number of jobs that share the extraction of a split; the result is the same."
     )
     on_error: Literal["fail", "skip"] = Field(
-        "fail", description="An unreadable image stops the job, or is listed."
+        "fail", description="For an unreadable image: stop the job, or skip the image and list it."
     )
     scratch: Literal["images"] | None = Field(
         None,
@@ -179,40 +190,40 @@ class RerankConfig(Strict):
     top_ks: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 3, 4, 5, 7, 10],
         min_length=1,
-        description="What the table of candidates tries in the place of top_k. One-to-one texts are for the pairs "
-        "among the top_k likeliest; the table says how many of a larger number's pairs have some.",
+        description="Numbers that the table of candidates tries instead of top_k. One-to-one texts are for pairs among "
+        "the top_k likeliest classes; the table shows the coverage for larger numbers.",
     )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
         min_length=1,
-        description="Grid of the threshold figure, and what the clean setting chooses from on val.",
+        description="Grid of the threshold figure, from which the clean setting chooses on val.",
     )
 
 
 class AdapterConfig(Strict):
-    """Few-shot: methods, shots, seeds and the search grid of the CODER-Adapter."""
+    """Few-shot methods, shots, seeds and the search grid of the CODER-Adapter."""
 
     methods: list[str] = Field(
         [*FEW_SHOT, *ABLATIONS],
-        description="Few-shot methods beside zero-shot CLIP: "
+        description="Few-shot methods besides zero-shot CLIP: "
         + ", ".join([*FEW_SHOT, *ABLATIONS])
-        + ". One more changes no other's numbers.",
+        + ". Adding one does not change the numbers of the others.",
         json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
     )
     shots: list[Count] = Field([1, 2, 4, 8, 16])
     seeds: list[Seed] = Field([1, 2, 3])
     repeat_shots: bool = Field(
         False,
-        description="Draw images again where a class has fewer than the shots (as published), else stop.",
+        description="Draw images repeatedly if a class has fewer than the shots (as published), else stop.",
     )
     betas: Step = Field(
         (0.1, 200, 500),
-        description="From, to (left out) and steps that the CODER-Adapter and its ablations search; the other methods "
-        "search what their authors do.",
+        description="From, to (exclusive) and steps that the CODER-Adapter and its ablations search; the other methods "
+        "search their authors' grids.",
     )
     alphas: Step = Field((0.1, 20, 50), description="As betas.")
     rounds: Count = Field(
-        3, description="As betas; each round but the first over 0.5 to 1.5 times the winner."
+        3, description="As betas; each round after the first searches 0.5 to 1.5 times the winner."
     )
     initial: tuple[float, float] | None = Field(
         None,
@@ -225,7 +236,7 @@ class AdapterConfig(Strict):
         known = [*FEW_SHOT, *ABLATIONS]
         for method in value:
             if method not in known:
-                raise ValueError(f"adapter.methods: no method '{method}'{nearest(method, known)}")
+                raise ValueError(f"adapter.methods: unknown method '{method}'{nearest(method, known)}")
         return value
 
 
@@ -235,14 +246,16 @@ class EvaluationConfig(Strict):
     bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
     seed: Seed = 0
     template_ensemble: bool = Field(
-        True, description="CLIP with open_clip's 80 templates as a baseline: 80 sentences a class to encode."
+        True,
+        description="CLIP with open_clip's 80 templates as a baseline: 80 sentences per class to encode.",
     )
     text_counts: list[Count] = Field(
-        [1, 2, 4, 6, 8], description="Texts a class of the curve; none and all texts are always in it."
+        [1, 2, 4, 6, 8],
+        description="Texts per class of the curve; it always has no texts and all texts, too.",
     )
-    draws: Count = Field(5, description="Random text subsets a count.")
+    draws: Count = Field(5, description="Random subsets of texts per count.")
     random_draws: Annotated[int, Field(ge=2)] = Field(
-        10, description="Draws of random words, the control for what attribute texts say."
+        10, description="Draws of random words, the control for the content of attribute texts."
     )
     neighbors: Count = Field(5, description="k of the k-NN accuracy.")
     tsne_images: Count = 600

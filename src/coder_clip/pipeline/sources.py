@@ -1,7 +1,7 @@
-"""Which source files a phase depends on, so that a rule can list them as inputs.
+"""Find the source files that a phase depends on, so that a rule can list them as inputs.
 
-An edit then reruns exactly the phases whose result it can change. What only names types (`if TYPE_CHECKING:`)
-does not count; imports inside functions do.
+An edit then reruns exactly the phases whose result it can change. Imports for types alone (`if TYPE_CHECKING:`) do not
+count; imports inside functions do.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def sources(*modules: str) -> list[str]:
-    """Files of the modules ("phases.zero_shot") and of all they import from this package, transitively.
+    """Files of the modules ("phases.zero_shot") and of all modules of this package that they import, transitively.
 
     Paths are relative to the repository (src/coder_clip/…), sorted. ValueError for an unknown module.
     """
-    found: set[Path] = set()
+    visited: set[Path] = set()
     waiting = [_file(tuple(m.split("."))) for m in modules]
     for name, path in zip(modules, waiting, strict=True):
         if path is None:
             raise ValueError(f"no module coder_clip.{name}")
     while waiting:
         path = waiting.pop()
-        if path is None or path in found:
+        if path is None or path in visited:
             continue
-        found.add(path)
+        visited.add(path)
         waiting.extend(_imports(path))
-    return sorted(p.relative_to(PACKAGE.parent.parent).as_posix() for p in found)
+    return sorted(p.relative_to(PACKAGE.parent.parent).as_posix() for p in visited)
 
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    package = parts[:-1]  # of a module and of a package's __init__ alike
+    package = parts[:-1]  # both for a module and for a package's __init__
     wanted: list[Path | None] = [_file((*package[:i], "__init__")) for i in range(1, len(package) + 1)]
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,7 +63,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
 def _nodes(tree: ast.AST) -> Iterator[ast.ImportFrom | ast.Import]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.expr):
-            continue  # no import in it
+            continue  # expressions hold no imports
         if isinstance(node, (ast.ImportFrom, ast.Import)):
             yield node
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):

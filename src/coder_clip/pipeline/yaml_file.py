@@ -1,4 +1,4 @@
-"""Reading a YAML file for people: what is wrong in one line, with the nearest known key."""
+"""Read a YAML file and report what is wrong in one line, with the nearest known key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import UserError, nearest, one_line
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: of two, plain YAML silently keeps the last."""
+    """A YAML loader that refuses a key given twice; plain YAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
+                        problem=f"the key '{key.value}' is given twice; keep one", problem_mark=key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def explained(error: ValidationError, model: type[BaseModel]) -> str:
-    """All errors of pydantic in one line, the nearest known key offered for an unknown one."""
+    """All of pydantic's errors in one line, with the nearest known key for an unknown one."""
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
@@ -56,7 +56,7 @@ def explained(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The keys that a section knows: of the model of its field, or of that field's values."""
+    """The known keys of a section: those of its field's model, or of the model of that field's values."""
     if section:
         annotation = model.model_fields[str(section[0])].annotation
         models = [

@@ -1,10 +1,10 @@
-"""`coder-clip check`: what a run would stumble over later, told before anything runs."""
+"""Preflight checks: report everything that would stop a run, and what it takes."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.images import UnreadableImage, read_image
 from ..datasets.published import PublishedDataset, data_root
-from ..datasets.sanity import copies, lines, refuse_unusable
-from ..datasets.supply import absent_data
+from ..datasets.sanity import copies, lines, refuse_unusable, warnings
+from ..datasets.supply import absent_data, fetchable
 from ..datasets.supply import check as check_data
-from ..encoders.checkpoints import Absent, find
+from ..encoders.checkpoints import Absent
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
 from ..foundation.progress import progress
@@ -29,10 +29,12 @@ from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
 from ..pipeline.config import Config
-from ..pipeline.resources import Sizes
+from ..pipeline.resources import CARDS, Sizes
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
+from . import light
 from .estimate import ASKED, ahead
+from .measure import measure
 
 if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
@@ -42,46 +44,47 @@ LONG = 8  # hours, from which on a GPU is worth a word
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
-def check(config: Config, file: Path) -> Iterator[str]:
-    """A line for every data set, model and language model, for what is allowed but hardly meant, and for what the
-    run takes. file: the configuration's, for the commands that are told.
+def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
+    """Lines on data sets, models and language model, and on what the run takes.
 
-    All that would stop a run is looked for before it is told: UserError with the one thing, or, after a line for each,
-    with their number.
+    file: the configuration's, for the commands that are named. deep: decode every image and look for copies. here:
+    whether the run is on this machine; else nothing is said of its speed, device and disk.
+    All that would stop a run is collected first: UserError with the one thing, or, after a line for each, with their
+    number.
     """
     if config.left_out:
         yield (
-            f"left out, because they are not here: {', '.join(config.left_out)}; "
+            f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
             f"'coder-clip data check --config {file}' tells how to get them"
         )
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
     absent: list[str] = []
-    nowhere = [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
+    nowhere = [n for n in config.datasets if config.published(n)]
     try:
-        nowhere = absent = absent_data(config)
+        nowhere = absent_data(config)
+        absent = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
         problems += [_absent_data(config, name) for name in absent]
     except UserError as error:
         problems.append(str(error))
+    for name in nowhere:
+        if name not in absent and not problems:
+            yield f"data set {name}: the run downloads it, {entry(name).gigabytes:.1f} GB"
     for name in config.datasets:
         if name not in nowhere:
             try:
-                yield from _dataset(config, name, sizes)
+                yield from _dataset(config, name, sizes, deep)
             except UserError as error:
                 problems.append(str(error))
     asked = _asked(config)
-    for told in (_language_model(config, asked), *(_weights(config, name) for name in config.models)):
+    parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
+    if here:
+        parts += [_machine(config), _ahead(config, asked, sizes)]
+    for told in parts:
         try:
             yield from told
         except UserError as error:
             problems.append(str(error))
-    if not problems:
-        for name in config.models:
-            yield from _encoder(config, name)
-    try:
-        yield from _ahead(config, asked, sizes)
-    except UserError as error:
-        problems.append(str(error))
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
@@ -96,6 +99,19 @@ def check(config: Config, file: Path) -> Iterator[str]:
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
 
+def before_run(config: Config, models: Iterable[str]) -> Iterator[str]:
+    """Lines before the first job on this machine: models, device and how long it takes. UserError as of ``check``."""
+    problems = []
+    sizes: dict[str, Sizes] = {}
+    for told in (*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)):
+        try:
+            yield from told
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
 def _absent_data(config: Config, name: str) -> str:
     found = check_data(name, data_root(config.data_root))
     return "\n".join([f"data set {name}, below {found.folder}", *found.ways()])
@@ -106,7 +122,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
     if config.generator is None:
         return
     from ..texts.llm.budget import amount, total
-    from ..texts.llm.server import api_key, place
+    from ..texts.llm.server import place
 
     all_, prices = total(asked.values()), config.generator.prices
     costs = ""
@@ -117,7 +133,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
         f"requests at most{costs}, without what is asked again; 'coder-clip generate-texts --dry-run' tells more"
     )
     if all_.requests:
-        api_key(config.generator)
+        light.key(config.generator)
 
 
 def _asked(config: Config) -> dict[str, Estimate]:
@@ -132,23 +148,25 @@ def _asked(config: Config) -> dict[str, Estimate]:
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """A line where a model's weights have to be fetched; UserError where they cannot be."""
+    """A line on a model, which is loaded as a job would; UserError where it cannot be, and cannot be fetched either."""
     from huggingface_hub import constants
 
     model = config.models[name]
+    light.folder(config, name)
     try:
-        find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
+        encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
+        yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
         if not _answers(constants.ENDPOINT):
             raise UserError(
-                f"model {name}: its weights are not on this machine, and {constants.ENDPOINT} cannot be reached: where "
-                f"there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here (HF_HOME "
-                "says where)"
+                f"model {name}: its files are not all on this machine, and {constants.ENDPOINT} cannot be reached: "
+                f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
+                "(HF_HOME says where)"
             ) from None
         yield (
-            f"model {name}: its weights are not on this machine; the first job fetches them, and "
+            f"model {name}: its files are not all on this machine; the run fetches them, and "
             f"'hf download {absent.repository}' does it now"
         )
 
@@ -165,28 +183,33 @@ def _answers(hub: str) -> bool:
     return True
 
 
-def _encoder(config: Config, name: str) -> Iterator[str]:
-    """Loads a model whose weights are here."""
-    model = config.models[name]
-    with contextlib.suppress(Absent):
-        encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
-        yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
+def _machine(config: Config) -> Iterator[str]:
+    """The device; UserError where results cannot be written or loader processes would die."""
+    device = pick_device(config.features.device)
+    named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    yield f"device {device}{': ' * bool(named)}{named}"
+    if device.type == "cpu" and config.features.device == "auto" and CARDS.is_dir() and any(CARDS.iterdir()):
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        yield (
+            f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) cannot use it; "
+            "'nvidia-smi' shows the driver's CUDA version, https://pytorch.org/get-started the torch for it"
+        )
+    light.writable(config.results)
+    light.shared_memory(config)
 
 
 def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
-    """The device, hours by phase, disk; UserError where the disk is too small."""
+    """Hours by phase, disk; UserError where the disk is too small."""
     device = pick_device(config.features.device)
-    table, hours, gigabytes = ahead(config, device.type != "cpu", asked, sizes)
+    gpu = device.type != "cpu"
+    long = ahead(config, gpu, asked, sizes)[1] > light.SHORT
+    table, hours, gigabytes = ahead(config, gpu, asked, sizes, measure(config) if long else None)
     if not table:
-        yield "everything is made already but for tables, figures and the report"
+        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
         return
-    if device.type == "cuda":
-        yield f"device {device}: {torch.cuda.get_device_name(device)}"
-    elif device.type == "cpu" and hours > LONG:
+    if device.type == "cpu" and hours > LONG:
         with_one = ahead(config, True, asked, sizes)[1]
-        yield f"device cpu: no GPU on this machine; with one, here or on a cluster, about {with_one:.0f} h in all"
-    else:
-        yield f"device {device}"
+        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
     free = _free(config.results)
     yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {free:.0f} GB are free"
@@ -200,7 +223,7 @@ def _free(folder: Path) -> float:
     return shutil.disk_usage(place).free / 1e9
 
 
-def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str]:
+def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
     given = config.datasets[name]
     if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
@@ -212,10 +235,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
-    if isinstance(data, PublishedDataset) and (lost := data.missing()):
-        ways = check_data(name, data_root(config.data_root)).ways()
-        some = f"{len(lost):,} of {sum(data.counts.values()):,} images, below {data.place.images}, first {lost[0]}"
-        raise UserError("\n".join([f"data set {name}: {some}", *ways]))
+    if isinstance(data, PublishedDataset):
+        light.images(config, name)
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; figures of others do not compare"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))
@@ -234,16 +255,18 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes]) -> Iterator[str
         pairs = load_pair_set(pair_file, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
-    if given.root is not None:
-        yield from (f"warning: data set {name}: {line}" for line in lines(copies(data)))  # type: ignore[arg-type]
+    if given.root is not None or (deep and isinstance(data, PublishedDataset)):
+        found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
+        yield from (f"warning: data set {name}: {line}" for line in found)
     if absent := _absent(data):
         yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
-    if given.root is not None and (bad := _unreadable(data, needed)):
+    if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
+            where = given.root / first if given.root else data.path(first)  # type: ignore[attr-defined]
             raise UserError(
-                f"data set '{name}': image cannot be read: {given.root / first}: {reason}{more}; repair or remove it, "
+                f"data set '{name}': image cannot be read: {where}: {reason}{more}; repair or remove it, "
                 "or set features.on_error: skip"
             )
         yield f"data set {name}: {len(bad)} images cannot be read and will be left out: {_some(files)}"
@@ -255,17 +278,28 @@ def _absent(data: Dataset) -> list[str]:
     return [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]
 
 
-def _unreadable(data: Any, splits: list[str]) -> list[tuple[str, str]]:
-    """(image id, reason) of the photos of a folder whose head is no image's. Pixels are not decoded: a photo that
-    breaks off further down is found when it is encoded."""
-    bad = []
+def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:
+    """(image id, reason) of images that cannot be read. Without deep: those whose head is no image's; pixels are not
+    decoded, and a photo that breaks off further down is found when it is encoded."""
     ids = [i for split in splits for i in data.split(split).ids]
-    with progress(len(ids), "img", "opening images", wanted=len(ids) > MANY) as bar:
-        for image_id in ids:
-            if reason := _reason(data.path(image_id)):
-                bad.append((image_id, reason))
+    reason = (lambda i: _decoded(data, i)) if deep else (lambda i: _reason(data.path(i)))
+    with (
+        progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,
+        ThreadPoolExecutor() as pool,
+    ):
+        found = []
+        for image_id, said in zip(ids, pool.map(reason, ids), strict=True):
+            found += [(image_id, said)] if said else []
             bar.update()
-    return bad
+    return found
+
+
+def _decoded(data: Any, image_id: str) -> str | None:
+    try:
+        data.image(image_id)
+    except UserError as error:
+        return str(getattr(error, "reason", error))
+    return None
 
 
 def _reason(path: Path) -> str | None:

@@ -1,7 +1,7 @@
-"""What a run still takes: jobs, hours and disk by phase, told before anything runs (`coder-clip check`).
+"""What a run still takes: jobs, hours and disk by phase, said before anything runs.
 
-From `work`, so from numbers of images and classes and rates that any machine keeps up: an order of magnitude. What
-is made already does not count.
+From the numbers of images and classes, and from rates that were measured on this machine (measure.py); without them,
+from rates that any machine keeps up. What is made already does not count.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.llm.budget import Estimate
+    from .measure import Rates
 
-START = 6.0  # seconds until a job's Python works
+START = 5.0  # seconds until a job that encodes works; without an encoder half of it
+LAST = 40.0  # seconds of manifests, tables, figures and the page
 ANSWER = 2.0  # seconds of a language model
 ASKED = ("texts", "pair_texts")  # of a language model: about classes, about pairs of them
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
@@ -76,10 +78,11 @@ def ahead(
     gpu: bool,
     asked: Mapping[str, Estimate] | None = None,
     sizes: Mapping[str, Sizes] | None = None,
+    rates: Rates | None = None,
 ) -> tuple[list[str], float, float]:
     """A table for people of what is still to be done, the hours that it takes in all, and its gigabytes.
 
-    asked: of a language model, see ASKED. sizes: of data sets whose images were counted.
+    asked: of a language model, see ASKED. sizes: of data sets whose images were counted. rates: of this machine.
     """
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
@@ -91,8 +94,9 @@ def ahead(
     for job in jobs(config, sizes or {}):
         if not job.path.is_file():
             of = found.setdefault(job.phase, [0, 0.0, 0.0])
-            takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, **job.place).seconds
-            for i, more in enumerate((1, START + takes, job.size / 1e9)):
+            takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, rates, **job.place).seconds
+            start = (rates.start if rates else START) * (1 if job.phase in ENCODES else 0.5)
+            for i, more in enumerate((1, start + takes, job.size / 1e9)):
                 of[i] += more
     if not found:
         return [], 0.0, 0.0
@@ -106,10 +110,16 @@ def ahead(
         + "  on"
     ]
     for phase, (n, seconds, size) in found.items():
-        row = f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>8,.1f}  {size:>6.1f}"
+        row = f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>8,.2f}  {size:>6.1f}"
         table.append(row + f"  {money.get(phase, '–'):>{priced}}" * bool(money) + f"  {where[phase]}")
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
-    all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores
-    table.append(f"about {all_:,.1f} h in all, with {cores} of the CPU's jobs at a time")
+    all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores + LAST / 3600
+    measured = "measured on this machine" if rates else "by the encoders' sizes"
+    table.append(f"about {duration(all_)} in all, {measured}, with {cores} of the CPU's jobs at a time")
     return table, all_, sum(size for _, _, size in found.values())
+
+
+def duration(hours: float) -> str:
+    """Minutes or hours, for people."""
+    return f"{hours:,.1f} h" if hours >= 1.5 else f"{max(1, round(hours * 60))} min"

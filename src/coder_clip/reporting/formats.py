@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 from ..errors import one_line
+from ..foundation import terminal
 from ..foundation.artifacts import write_text
 from .parts.table import Cell, Table
 
@@ -25,7 +26,7 @@ def markdown(table: Table) -> str:
     """A pipe table below its title; text cannot break out of a cell or be read as markup."""
 
     def cell(c: Cell) -> str:
-        return f"**{_md(c.text)}**" if c.best else _md(c.text)
+        return f"**{_md(c.text)}**" if c.bold else _md(c.text)
 
     lines = [f"**{_md(table.title)}.** {_md(table.caption)}", ""]
     lines.append("| " + " | ".join(_md(c.label) for c in table.columns) + " |")
@@ -38,21 +39,20 @@ def markdown(table: Table) -> str:
 
 
 def plain(text: str, width: int = 100) -> str:
-    """A table as `markdown` wrote it, for a terminal: aligned columns, bold as colour, nothing escaped."""
+    """A table as `markdown` wrote it, for a terminal: aligned columns, nothing escaped."""
     lines = text.strip().splitlines()
     grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
-    bold = [[c.startswith("**") for c in row] for row in grid]
-    grid = [[_bare(c) for c in row] for row in grid]
-    widths = [max(map(len, column)) for column in zip(grid[0], *grid[2:], strict=True)]
-    right = [c.endswith(":") for c in grid[1]]
-    grid[1] = ["-" * w for w in widths]
-    out = []
-    for cells, strong in zip(grid, bold, strict=True):
-        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
-        shown = [f"\033[1m{c}\033[0m" if b else c for c, b in zip(padded, strong, strict=True)]
-        out.append("  ".join(shown).rstrip())
     texts = [textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")]
-    return "\n\n".join([texts[0], "\n".join(out), *texts[1:]])
+    if not grid:
+        return "\n\n".join(texts)
+    (head, rule), rows = grid[:2], grid[2:]
+    shown = terminal.table(
+        [_bare(c) for c in head],
+        [[_bare(c) for c in row] for row in rows],
+        right=[i for i, c in enumerate(rule) if c.endswith(":")],
+        bold=[(r, i) for r, row in enumerate(rows) for i, c in enumerate(row) if c.startswith("**")],
+    )
+    return "\n\n".join([texts[0], "\n".join(shown), *texts[1:]])
 
 
 def _bare(markdown: str) -> str:
@@ -63,7 +63,7 @@ def latex(table: Table, name: str) -> str:
     """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which breaks over pages."""
 
     def cell(c: Cell) -> str:
-        return rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text)
+        return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
 
     spec = "".join("r" if c.numeric else "l" for c in table.columns)
     head = " & ".join(_tex(c.label) for c in table.columns) + r" \\"

@@ -1,6 +1,6 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
-The page needs nothing besides itself: styles and script are inline, figures are base64, and a content security
+The page needs nothing besides itself: styles and script are inline, images are base64, and a content security
 policy forbids requests and any script but its own. All text is escaped. There is no time, host or version in it.
 """
 
@@ -8,43 +8,54 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..baselines.methods import LABELS, METHODS
+from ..baselines.methods import METHODS
 from ..errors import UserError
-from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json, write_text
 from ..protocols import REASONS, SETTINGS
 from ..texts.kinds import OF_CLASS
+from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
-from .parts.cells import percent, points
+from .parts.layout import thumbnail
+from .parts.style import Loader
 from .parts.table import Table
 from .results import Results, Source
 
-ENCODER = ("model", "pretrained", "precision", "weights_sha256")  # what else is in it is detail
+# What each reader wants first, open and in this order (`Results.kind`); other sections follow, folded.
+OPEN = {
+    "photos": ("Errors", "Zero-shot", "Few-shot"),
+    "drawn": ("Zero-shot", "Few-shot", "Errors", "Texts"),
+    "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
+}
+FEW = 4  # answers that are told in sentences; more are a table
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
+SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A table or figure on the page."""
+    """A table or figure on the page. pictures: (data set, image id) -> base64 PNG."""
 
     name: str
     title: str
     caption: str
+    detail: bool
     source: Source
     artefacts: list[Source]
     table: Table | None = None
     groups: Sequence[bool] = ()
-    notes: Sequence[str] = ()
+    pictures: Mapping[tuple[str, str], str] | None = None
     alt: str = ""
     image: str = ""
     width: int = 0
@@ -56,6 +67,7 @@ class _Section:
     anchor: str
     title: str
     about: str
+    open: bool
     items: list[_Item]
 
 
@@ -67,28 +79,35 @@ def render(
     note: str = "",
     config_text: str = "",
     commands: Mapping[str, str] | None = None,
+    image: Loader | None = None,
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
     note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. commands:
     ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default; ``reproduce`` -> the command that makes
-    everything. UserError for a missing file.
+    everything. image: loads images of errors; without it, or where they are not on this machine, the page names them.
+    UserError for a missing file.
     """
     commands = commands or {}
     script = _asset("report.js.j2")
+    sections, silent = _sections(results, commands, image)
+    found = answers(results)
     page = _template().render(
         title=title,
+        kind=results.kind,
         note=note,
-        headline=_headline(results),
+        answers=found,
+        overall=overall(found) if len(found) > FEW else "",
         setting=results.main_setting,
-        sections=_sections(results, commands),
+        sections=sections,
+        silent=silent,
+        files=_files(sections),
         about={m.label: m.about for m in METHODS.values()},
         settings=[asdict(s) for s in SETTINGS.values()],
         reasons=REASONS,
         encoders=_encoders(results),
         datasets=_datasets(results),
         texts=_texts(results),
-        templates=_templates(results),
         environment=results.paths.environment.name,
         config_text=config_text,
         reproduce=commands.get("reproduce", ""),
@@ -102,19 +121,14 @@ def render(
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    setting = results.main_setting
     for dataset, model in results:
-        numbers = {
-            m["method"]: m["accuracy"]["value"]
-            for m in results.methods(dataset, model)
-            if m["setting"] in ("any", setting)
-        }
+        numbers = {m: e["accuracy"]["value"] for m, e in results.main_methods(dataset, model).items()}
         for shots in results.shots_of(dataset):
-            document = results.adapter(dataset, model, shots)
-            few = results.few_shot_setting(document)
+            summary = results.adapter(dataset, model, shots)["summary"]
+            few = results.setting_of(summary)
             numbers |= {
                 f"{s['method']}_{shots}_shots": s["accuracy"]["mean"]
-                for s in document["summary"]
+                for s in summary
                 if s["setting"] == few and s["method"] != "clip_ensemble"
             }
         found.setdefault(dataset, {})[model] = numbers
@@ -129,39 +143,69 @@ def write_metrics(results: Results, out: str | Path) -> None:
 # ---- what the page shows
 
 
-def _sections(results: Results, commands: Mapping[str, str]) -> list[_Section]:
-    """The exhibits by section; one whose table is optional and empty is left out, and a section without any."""
+def _sections(
+    results: Results, commands: Mapping[str, str], image: Loader | None
+) -> tuple[list[_Section], dict[str, list[str]]]:
+    """The exhibits by section, in the order of the reader; and what says nothing here: reason -> titles."""
     items: dict[str, list[_Item]] = {}
+    silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
+        if why := exhibit.nothing(results):
+            title = exhibit.drawing.title if exhibit.has_figure else exhibit.table(results).title
+            silent.setdefault(why, []).append(title)
+            continue
         found = items.setdefault(exhibit.section, [])
         if exhibit.has_table:
-            item = _table(results, exhibit, commands)
-            if item.table is not None and item.table.optional and not item.table.rows:
-                continue
-            found.append(item)
+            found.append(_table(results, exhibit, commands, image))
         if exhibit.has_figure:
             found.append(_figure(results, exhibit, commands))
-    return [
-        _Section(title.lower().replace(" ", "-"), title, SECTIONS.get(title, ""), found)
-        for title, found in items.items()
-        if found
+    opened = OPEN[results.kind]
+    new = [title for title in items if title not in SECTIONS]
+    order = [*opened, *new, *(title for title in SECTIONS if title not in opened)]
+    sections = [
+        _Section(
+            title.lower().replace(" ", "-"),
+            title,
+            SECTIONS.get(title, ""),
+            title in (*opened, *new),
+            items[title],
+        )
+        for title in order
+        if title in items
     ]
+    return sections, silent
 
 
-def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> _Item:
+def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str], image: Loader | None) -> _Item:
     name = exhibit.name
     table = exhibit.table(results)
     command = commands.get(f"tables/{name}", f"coder-clip table {name}")
+    shown = [cell.picture for row in table.rows for cell in row if cell.picture]
     return _Item(
         name=f"table-{name}",
         title=table.title,
         caption=table.caption,
+        detail=exhibit.detail,
         source=results.source(results.paths.table(name), command),
         artefacts=results.sources(exhibit.phases),
         table=table,
         groups=table.groups(),
-        notes=table.notes,
+        pictures=_pictures(shown, image) if image else {},
     )
+
+
+def _pictures(shown: Iterable[tuple[str, str]], image: Loader) -> dict[tuple[str, str], str]:
+    """Small PNGs of images; none of a data set that is not on this machine."""
+    found = {}
+    for dataset, image_id in shown:
+        try:
+            picture = image(dataset, image_id)
+        except UserError:
+            continue
+        out = io.BytesIO()
+        thumbnail(picture, SIDE).save(out, "PNG")
+        found[dataset, image_id] = base64.b64encode(out.getvalue()).decode()
+    return found
 
 
 def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> _Item:
@@ -174,6 +218,7 @@ def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> 
         name=f"figure-{name}",
         title=drawing.title,
         caption=drawing.caption,
+        detail=exhibit.detail,
         source=source,
         artefacts=results.sources(exhibit.phases),
         alt=drawing.alt,
@@ -191,44 +236,10 @@ def _size(path: Path, data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _headline(results: Results) -> list[dict[str, str]]:
-    """For each data set and model: CLIP, CODER (after the rerank if there was one), and what it changes."""
-    found = []
-    setting = results.main_setting
-    for dataset, model in results:
-        by_method = {
-            m["method"]: m for m in results.methods(dataset, model) if m["setting"] in ("any", setting)
-        }
-        off = results.rerank_off(dataset, model)
-        last = next((m for m in ("coder_rerank", "coder")[bool(off) :] if m in by_method), None)
-        if last is None or "clip" not in by_method:
-            continue
-        test = by_method[last]["against_clip"]
-        change = test["difference"]
-        sure = clear(change) or "unclear"
-        found.append(
-            {
-                "dataset": dataset,
-                "model": model if len(results.models) > 1 else "",
-                "clip": percent(by_method["clip"]["accuracy"]["value"]),
-                "method": LABELS[last],
-                "coder": percent(by_method[last]["accuracy"]["value"]),
-                "difference": points(change["value"]),
-                "low": points(change["low"]),
-                "high": points(change["high"]),
-                "rerank_off": off,
-                "alone": percent(by_method["attributes_alone"]["accuracy"]["value"])
-                if "attributes_alone" in by_method
-                else "",
-                "sure": sure,
-                "verdict": {
-                    "better": "better than CLIP",
-                    "worse": "worse than CLIP",
-                    "unclear": "no clear difference",
-                }[sure],
-            }
-        )
-    return found
+def _files(sections: list[_Section]) -> list[Source]:
+    """Every file behind the tables and figures, once."""
+    found = {a.path: a for s in sections for item in s.items for a in item.artefacts}
+    return [found[path] for path in sorted(found)]
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
@@ -236,16 +247,11 @@ def _encoders(results: Results) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for dataset, model in results:
         info = results.encoder(dataset, model)
-        for entry in found:
-            if entry["name"] == model and entry["info"] == info:
-                entry["datasets"].append(dataset)
-                break
+        same = next((e for e in found if (e["name"], e["info"]) == (model, info)), None)
+        if same:
+            same["datasets"].append(dataset)
         else:
-            shown = {k: str(info[k]) for k in ENCODER if k in info}
-            detail = {k: str(v) for k, v in info.items() if k not in ENCODER}
-            found.append(
-                {"name": model, "info": info, "shown": shown, "detail": detail, "datasets": [dataset]}
-            )
+            found.append({"name": model, "info": info, "datasets": [dataset]})
     return found
 
 
@@ -253,77 +259,26 @@ def _datasets(results: Results) -> list[dict[str, Any]]:
     found = []
     for dataset in results.datasets:
         m = results.manifest(dataset)
-        found.append(
-            {
-                "name": dataset,
-                "classes": len(m["classes"]),
-                "images": m["images"],
-                "split": results.split(dataset),
-                "fingerprint": m["fingerprint"],
-                "unreadable": results.unreadable(dataset),
-            }
-        )
-    return found
-
-
-def _templates(results: Results) -> list[dict[str, Any]]:
-    """For each data set the sentences of every kind; data sets with the same sentences stand together."""
-    found: list[dict[str, Any]] = []
-    for dataset in results.datasets:
-        templates = {
-            kind.replace("_", "-"): [lines] if isinstance(lines, str) else list(lines)
-            for kind, lines in results.templates(dataset).items()
-        }
-        same = next((t for t in found if t["kinds"] == templates), None)
-        if same:
-            same["datasets"].append(dataset)
-        elif templates:
-            found.append({"datasets": [dataset], "kinds": templates})
+        entry = {"name": dataset, "classes": len(m["classes"]), "images": m["images"]}
+        entry |= {"split": results.split(dataset), "fingerprint": m["fingerprint"]}
+        found.append({**entry, "unreadable": results.unreadable(dataset)})
     return found
 
 
 def _texts(results: Results) -> list[dict[str, Any]]:
-    """For each data set and kind of text: how many there are, and what the text set says of its origin."""
+    """For each data set how many texts there are of each kind, their sentences, and what is said of their origin."""
     found = []
     for dataset in results.datasets:
-        text_set = results.texts(dataset)
-        provenance = text_set.get("provenance", {})
-        kinds = [k for k in OF_CLASS if any(k in c for c in text_set["classes"])]
-        rows = [
-            {
-                "kind": kind,
-                "count": len(text_set["classes"])
-                if kind == "name"
-                else sum(len(c.get(kind, ())) for c in text_set["classes"]),
-                "origin": _flat(provenance.get(kind, {})),
-            }
-            for kind in ("name", *kinds)
-        ]
-        rest = {k: _flat(v) for k, v in provenance.items() if k not in ("name", *kinds)}
-        rows.append(_one_to_one(results.one_to_one_texts(dataset)))
-        found.append({"dataset": dataset, "rows": rows, "rest": rest})
+        texts, pairs = results.texts(dataset), results.one_to_one_texts(dataset)
+        counts = {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in OF_CLASS}
+        sides = [p.get(side, ()) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")]
+        counts = {"name": len(texts["classes"]), **counts, "one_to_one": sum(map(len, sides))}
+        origin = {**texts.get("provenance", {}), **pairs.get("provenance", {})}
+        templates = results.templates(dataset)
+        found.append(
+            {"dataset": dataset, "counts": counts, "about": {"sentences": templates, "origin": origin}}
+        )
     return found
-
-
-def _one_to_one(pairs: dict[str, Any]) -> dict[str, Any]:
-    """The same of the texts that tell two classes apart: those of pairs that the rerank can compare."""
-    texts = sum(len(p.get(side, ())) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a"))
-    origin = [line for part in pairs.get("provenance", {}).items() for line in _origin(*part)]
-    return {"kind": "one_to_one", "count": texts, "origin": origin}
-
-
-def _origin(part: str, value: Any) -> list[tuple[str, str]]:
-    """Provenance of one-to-one texts; what is said of the texts themselves needs no name before it."""
-    return _flat(value, "" if part == "one_to_one" else part)
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested provenance as (key, text) lines."""
-    if isinstance(value, Mapping):
-        return [line for k, v in value.items() for line in _flat(v, f"{name}.{k}" if name else str(k))]
-    if isinstance(value, (list, tuple)):
-        return [(name, ", ".join(str(v) for v in value))]
-    return [(name, str(value))]
 
 
 # ---- templates
@@ -339,6 +294,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["short"] = lambda text: str(text)[:12]
+    environment.filters["yaml"] = lambda document: yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True
+    )
     return environment
 
 

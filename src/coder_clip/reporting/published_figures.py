@@ -7,6 +7,7 @@ OpenAI's weights. Nothing that this project drew or trained is ever held against
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,5 +120,10 @@ def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
 
 
 def _read(name: str, dataset: str, model: str) -> pd.DataFrame:
-    rows = pd.read_csv(REFERENCE / f"{name}.csv")
+    rows = _csv(REFERENCE / f"{name}.csv")
     return rows[(rows["dataset"] == dataset) & (rows["model"] == model)]
+
+
+@cache
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)  # once, not for each data set and model

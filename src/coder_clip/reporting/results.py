@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError
-from ..foundation.artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
+from ..foundation.artifacts import (
+    Paths,
+    present,
+    read_json,
+    read_metadata,
+    read_parquet,
+    sha256,
+)
 from ..protocols import SETTINGS
+from ..texts.kinds import BESIDES_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +32,7 @@ MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and 
 
 @dataclass(frozen=True)
 class Source:
-    """A file behind a number: where it lies (from the results folder's parent), its hash, its command."""
+    """A file behind a number: its path (from the results folder's parent), its hash, its command."""
 
     path: str
     sha256: str
@@ -69,7 +77,7 @@ class Results:
         """Numbers of shots that a data set was run with; none where it is zero-shot only."""
         return self.shots if dataset in self.few_shot else []
 
-    # ---- documents and rows, one method a phase
+    # ---- documents and rows, one method for each phase
 
     def zero_shot(self, dataset: str, model: str) -> dict[str, Any]:
         return self._json(self.paths.zero_shot(model, dataset))
@@ -82,20 +90,6 @@ class Results:
 
     def evaluation(self, dataset: str, model: str) -> dict[str, Any]:
         return self._json(self.paths.evaluation(model, dataset))
-
-    def rerank_off(self, dataset: str, model: str) -> str:
-        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
-        document = self.rerank(dataset, model)
-        m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
-        if not document.get("pairs_with_texts", 1):
-            return "no one-to-one texts"
-        if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
-            return ""
-        if m["looked_at"]:
-            return "no one-to-one texts for the classes that are compared"
-        if SETTINGS[m["setting"]].rerank_threshold == "validation" and not m["threshold"]:
-            return "validation chose threshold 0, which reranks nothing"
-        return f"no image lies below the threshold {m['threshold']:g}"
 
     def rerank_rows(self, dataset: str, model: str) -> pd.DataFrame:
         return self._rows(self.paths.rerank(model, dataset))
@@ -125,7 +119,7 @@ class Results:
         return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
 
     def templates(self, dataset: str) -> dict[str, Any]:
-        """The sentences that the texts were put into, a kind: one or several (reads a header only)."""
+        """The sentences that the texts were put into, per kind: one or several (reads a header only)."""
         path = self.paths.text_features(self.models[0], dataset)
         return dict(read_metadata(path).get("templates", {}))
 
@@ -145,12 +139,12 @@ class Results:
         for dataset, model in self:
             for shots in self.shots_of(dataset):
                 document = self.adapter(dataset, model, shots)
-                yield dataset, model, shots, document, self.few_shot_setting(document)
+                yield dataset, model, shots, document, self.setting_of(document["summary"])
 
     def average_runs(self, model: str, method: str, shots: int) -> dict[int, float]:
         """Seed -> test accuracy averaged over all data sets; empty unless all data sets share a seed."""
         documents = [self.adapter(dataset, model, shots) for dataset in self.few_shot]
-        runs = [self.seeds(d, method, self.few_shot_setting(d)) for d in documents]
+        runs = [self.seeds(d, method, self.setting_of(d["summary"])) for d in documents]
         shared = [seed for seed in runs[0] if all(seed in r for r in runs)]
         return {seed: float(np.mean([r[seed] for r in runs])) for seed in shared}
 
@@ -167,19 +161,25 @@ class Results:
         """Zero-shot and reranked methods of every setting, as the documents hold them."""
         return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
 
+    def main_methods(self, dataset: str, model: str) -> dict[str, dict[str, Any]]:
+        """Method -> its entry in `main_setting`, or in any."""
+        settings = ("any", self.main_setting)
+        return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
+
+    def images(self, dataset: str) -> int:
+        """How many test images there are."""
+        return int(self.zero_shot(dataset, self.models[0])["images"])
+
     @cached_property
     def main_setting(self) -> str:
         """``clean`` where the run has it, else the setting nearest to it."""
-        there = {m["setting"] for d, m in self for m in self.zero_shot(d, m)["methods"]}
-        return self._main(there)
+        return self.setting_of(m for place in self for m in self.zero_shot(*place)["methods"])
 
-    def few_shot_setting(self, document: dict[str, Any]) -> str:
-        """`main_setting`, told from an adapter document, so that few-shot results need no other phase."""
-        return self._main({s["setting"] for s in document["summary"]})
-
-    def rerank_setting(self, document: dict[str, Any]) -> str:
-        """`main_setting`, told from a rerank document."""
-        return self._main({m["setting"] for m in document["methods"]})
+    @staticmethod
+    def setting_of(entries: Iterable[dict[str, Any]]) -> str:
+        """`main_setting`, told from entries of one document, so that no other phase is needed."""
+        there = {e["setting"] for e in entries}
+        return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
 
     @staticmethod
     def rerank_that_looks(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -191,20 +191,76 @@ class Results:
         methods = sorted(document["methods"], key=lambda m: -order.index(m["setting"]))
         return next((m for m in methods if m["comparisons"]["all"]), None)
 
-    @staticmethod
-    def _main(there: set[str]) -> str:
-        return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
+    # ---- what of the method has nothing to say in these results, and why ("" where it has)
+
+    def rerank_off(self, dataset: str, model: str) -> str:
+        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
+        document = self.rerank(dataset, model)
+        m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
+        if not document.get("pairs_with_texts", 1):
+            return "no one-to-one texts"
+        if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
+            return ""
+        if m["looked_at"]:
+            return "no one-to-one texts for the classes that are compared"
+        if SETTINGS[m["setting"]].rerank_threshold == "validation" and not m["threshold"]:
+            return "validation chose threshold 0, which reranks nothing"
+        return f"no image lies below the threshold {m['threshold']:g}"
+
+    @cached_property
+    def no_rerank(self) -> str:
+        """Where `main_setting` reranks nothing, whatever the data set and model."""
+        reasons = [self.rerank_off(*place) for place in self]
+        return "" if "" in reasons else f"the rerank is off: {reasons[0]}"
+
+    @cached_property
+    def no_pairs(self) -> str:
+        """Where no setting compares classes."""
+        documents = [self.rerank(*place) for place in self]
+        if not any(d.get("pairs_with_texts", 1) for d in documents):
+            return "there are no one-to-one texts"
+        return "" if any(map(self.rerank_that_looks, documents)) else "no setting reranks an image"
+
+    @property
+    def no_few_shot(self) -> str:
+        """Where no data set has shots."""
+        return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
+
+    def has_texts(self, dataset: str) -> bool:
+        """Whether a class has a text besides its name that CODER reads."""
+        return any(c.get(kind) for c in self.texts(dataset)["classes"] for kind in BESIDES_NAME)
+
+    @cached_property
+    def names_alone(self) -> str:
+        """Where no class has a text besides its name."""
+        return (
+            "" if any(map(self.has_texts, self.datasets)) else "the classes have no texts besides their names"
+        )
+
+    @cached_property
+    def kind(self) -> str:
+        """Whose run it is: ``published`` data sets, a person's ``photos``, or ``drawn`` ones."""
+        manifests = [self.manifest(d) for d in self.datasets]
+        if any(m.get("split", "own") != "own" for m in manifests):
+            return "published"
+        return "photos" if all(m["files"] for m in manifests) else "drawn"
 
     def sources(self, phases: Sequence[str]) -> list[Source]:
         """The files of some phases with hash and command, in the order of phases, data sets and models."""
         found: list[Source] = []
         for phase in phases:
             for dataset, model in self:
-                shots = self.shots_of(dataset) if phase == "adapter" else [None]
-                for n in shots:
+                options = f"--model {model} --dataset {dataset}"
+                if phase in ("image_features", "text_features"):
+                    split = ["test"] if phase == "image_features" else []
+                    path = getattr(self.paths, phase)(model, dataset, *split)
+                    options += " --split test" if split else ""
+                    found.append(self.source(path, f"coder-clip {phase.replace('_', '-')} {options}"))
+                    continue
+                for n in self.shots_of(dataset) if phase == "adapter" else [None]:
                     place = (model, dataset) if n is None else (model, dataset, n)
                     rows: Path = getattr(self.paths, phase)(*place)
-                    command = self._json(rows.with_suffix(".json")).get("made_by", {}).get("command", "")
+                    command = self._json(rows).get("made_by", {}).get("command", "")
                     found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
         return found
 

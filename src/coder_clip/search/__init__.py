@@ -1,1 +1,1 @@
-"""Exact search for hyper-parameters."""
+"""Exact search of hyper-parameters."""

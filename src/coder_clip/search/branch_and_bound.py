@@ -1,7 +1,7 @@
-"""The search of α and β over a whole grid, exactly, without a look at every point of it.
+"""Exact search of α and β over a whole grid, without evaluating every point of it.
 
 Between two β the votes of a class are convex in β, which bounds by how much the label can lead: only images whose
-decision can still change between two β are looked at again (docs/method.md).
+decision can still change between two β are evaluated again (docs/method.md).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import UserError
-from .cache_model import CacheModel, Images
+from .cache_model import AffinityBlocks, CacheModel
 from .line_search import MARGIN, Floats, Ints, count_right, count_spans, leads_of, right_spans
 
 Span = tuple[float, float, int]
 
-RATIO = 1.25  # of neighbouring β in the first cut of a search
+RATIO = 1.25  # between neighbouring β in the first cut of a search
 
 
 class Round(NamedTuple):
@@ -31,8 +31,10 @@ class Round(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """The best point of the last round, and of every round. alpha 0 and beta 0 mean that no point of a round
-    had a single image right, as the published code has it."""
+    """The best point of the last round, and of every round.
+
+    alpha and beta are 0 if no point of a round had a single image right, as in the published code.
+    """
 
     alpha: float
     beta: float
@@ -41,7 +43,7 @@ class SearchResult(NamedTuple):
 
 
 def grid(low: float, high: float, steps: int) -> Floats:
-    """``steps`` values from ``low`` up to, not including, ``high``, as Tip-Adapter and CODER write it."""
+    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter and CODER."""
     return np.array([i * (high - low) / steps + low for i in range(steps)])
 
 
@@ -56,22 +58,23 @@ def search(
 ) -> SearchResult:
     """The (α, β) with the best accuracy on images x (N, d) with clip_logits (N, C) and labels (N,).
 
-    Gives what the published loop gives: for every round β outer, α inner over :func:`grid`, the first
-    strictly better accuracy wins; the next round spans 0.5 to 1.5 times the winner and starts from zero
-    (published code, classify_few_shot.search_hp). An image is right at (α, β) where the arg max of
-    :func:`cache_logits`, lowest class first, is its label. Branch and bound over β: only images whose
-    decision can still change between two β are looked at again.
+    Returns the result of the published loop (classify_few_shot.search_hp): in each round β outer, α inner over
+    :func:`grid`, the first strictly better accuracy wins; the next round spans 0.5 to 1.5 times the winner and
+    starts from zero. An image is right at (α, β) if the arg max of :func:`cache_logits`, lowest class first, is
+    its label. Branch and bound over β: only images whose decision can still change between two β are evaluated
+    again.
 
     UserError for spans that are empty, negative or falling, labels out of range, or no image.
     """
     for name, (low, high, steps) in (("betas", betas), ("alphas", alphas)):
         if not (0 <= low <= high < np.inf and steps >= 1):
             raise UserError(
-                f"{name}: ({low}, {high}, {steps}) where 0 <= from <= to and steps >= 1 is needed"
+                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 <= from <= to "
+                "and steps >= 1"
             )
     if rounds < 1 or not len(x):
-        raise UserError("a search needs at least one round and one image")
-    images = Images(a, x, clip_logits, labels)
+        raise UserError(f"a search needs at least one round and one image, not {rounds} and {len(x)}")
+    images = AffinityBlocks(a, x, clip_logits, labels)
     kept = images.keep()
     done: list[Round] = []
     for _ in range(rounds):
@@ -85,11 +88,14 @@ def search(
 
 
 @dataclass(order=True)
-class _Gap:
-    """β indices strictly between two evaluated ones. For every α: how many images are right at all these β
-    for certain, and at most at one of them; images: those in doubt."""
+class _Interval:
+    """The β indices strictly between two evaluated ones, ``first`` and ``last``.
 
-    rank: tuple[int, int]  # most promising first, then smallest β
+    For each α: certain, the number of images that are right at all these β; most, the largest number at any of them.
+    images: those that are in doubt. rank: most promising first, then smallest β.
+    """
+
+    rank: tuple[int, int]
     first: int
     last: int
     certain: Ints
@@ -97,35 +103,35 @@ class _Gap:
     images: Ints
 
 
-def _best_point(images: Images, kept: Floats, betas: Floats, alphas: Floats) -> tuple[int, int, int]:
-    """(right images, β index, α index) of the first best point in the order β outer, α inner."""
+def _best_point(images: AffinityBlocks, kept: Floats, betas: Floats, alphas: Floats) -> tuple[int, int, int]:
+    """The first best point in the order β outer, α inner: number of right images, β index, α index."""
     none = np.zeros(len(alphas), dtype=np.int64)
     everything = np.arange(len(images._label))
     best = (0, -1, -1)
-    waiting = [_Gap((0, 0), -1, len(betas), none, none + len(everything), everything)]
+    waiting = [_Interval((0, 0), -1, len(betas), none, none + len(everything), everything)]
     while waiting:
         part = heapq.heappop(waiting)
-        # An equal count counts only where it comes first; evaluated β never lie inside a gap.
+        # An equal count wins only if it comes first; no evaluated β is inside an interval.
         needed = best[0] + (part.first >= best[1])
         hopeful = np.flatnonzero(part.most >= needed)
         if not len(hopeful):
             continue
         span = slice(int(hopeful[0]), int(hopeful[-1]) + 1)
         nodes = _nodes(betas, part.first, part.last)
-        counts, gaps = _evaluate(images, kept, part, nodes, betas, alphas, span)
+        counts, intervals = _evaluate(images, kept, part, nodes, betas, alphas, span)
         for b, right in zip(nodes, counts, strict=True):
             if part.first < b < part.last:
                 a = int(right.argmax())
                 point = (int(right[a]), b, span.start + a)
                 if (point[0], -point[1]) > (best[0], -best[1]) and point[0]:
                     best = point
-        for gap in gaps:
-            heapq.heappush(waiting, gap)
+        for interval in intervals:
+            heapq.heappush(waiting, interval)
     return best
 
 
 def _nodes(betas: Floats, first: int, last: int) -> list[int]:
-    """The β indices to evaluate in a gap, with its ends; all of the range in ratios at the very start."""
+    """The β indices to evaluate in an interval, with its ends; at the very start the whole range, in ratios."""
     if first >= 0:
         return sorted({first, last, *np.linspace(first, last, 5).astype(int).tolist()})
     nodes = [0]
@@ -136,18 +142,18 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
 
 
 def _evaluate(
-    images: Images,
+    images: AffinityBlocks,
     kept: Floats,
-    part: _Gap,
+    part: _Interval,
     nodes: list[int],
     betas: Floats,
     alphas: Floats,
     span: slice,
-) -> tuple[Ints, list[_Gap]]:
-    """Right images at every node, (nodes, α in span), and the gaps between nodes that are left.
+) -> tuple[Ints, list[_Interval]]:
+    """Number of right images at each node, (nodes, α in span), and the intervals between nodes.
 
-    Between two β, S is convex: below its chord, and above it by at most (difference of slopes) · h / 4. So
-    D = S_label − S_c lies between min(D1, D2) − that of the label and max(D1, D2) + that of c.
+    Between two β, S is convex: below its chord, but by at most bend = (difference of slopes) · h / 4. So
+    D = S_label − S_c is between min(D1, D2) − bend of the label and max(D1, D2) + bend of c.
     """
     some = alphas[span]
     counts = np.tile(part.certain[span], (len(nodes), 1))
@@ -159,7 +165,7 @@ def _evaluate(
         lead = block.clip[block.label, at] - block.clip
         lead[block.label, at] = np.inf  # the label need not beat itself
         slack = MARGIN * (
-            1  # never 0: at α = 0 equal logits are a tie, too
+            1  # never 0, because at α = 0 equal logits are a tie, too
             + np.abs(block.clip).max(axis=0)
             + alphas[-1] * images.largest_vote * np.exp(max(0.0, block.minus_u.max(initial=0)) * betas[-1])
         )
@@ -183,15 +189,15 @@ def _evaluate(
                 certain[j] += count_spans(outer[0][~differ], outer[1][~differ], len(some))
                 most[j] += count_spans(*outer, len(some))
                 doubtful[j].append(block.rows[differ & (outer[0] < outer[1])])
-    gaps = []
+    intervals = []
     for j in range(1, len(nodes)):
         if nodes[j] - nodes[j - 1] > 1:
             full = np.full((2, len(alphas)), -1, dtype=np.int64)
             full[:, span] = certain[j], most[j]
             rows = np.concatenate([*doubtful[j], np.zeros(0, dtype=np.int64)])
             rank = (-int(most[j].max()), nodes[j])
-            gaps.append(_Gap(rank, nodes[j - 1], nodes[j], full[0], full[1], rows))
-    return counts, gaps
+            intervals.append(_Interval(rank, nodes[j - 1], nodes[j], full[0], full[1], rows))
+    return counts, intervals
 
 
 def _one_line(lead: tuple[Floats, Floats]) -> tuple[Floats, Floats]:

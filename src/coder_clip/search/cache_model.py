@@ -1,8 +1,8 @@
-"""A cache of shots that vote for their class, and images beside it in blocks that fit in cache.
+"""Cache models: shots that vote for their class, evaluated in blocks of images that fit in the processor's cache.
 
     logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))        A: affinity of images and shots
 
-Tip-Adapter and the CODER-Adapter both have this form; what they differ in is the affinity.
+Tip-Adapter and the CODER-Adapter both have this form; they differ in the affinity.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor
 from ..errors import UserError
 from .line_search import Floats, Ints
 
-BLOCK = 2**17  # numbers of one block of images × (keys + classes): a few such arrays stay in cache
-FETCH = 2**25  # affinities asked of the model at a time
-KEEP = 2**28  # affinities a search keeps in memory (1 GiB in float32); more lie in a temporary file
+BLOCK = 2**17  # numbers in one block of images × (keys + classes): a few such arrays stay in cache
+FETCH = 2**25  # affinities that the model computes at a time
+KEEP = 2**28  # affinities that a search keeps in memory (1 GiB in float32); more go to a temporary file
 
 
 class CacheModel(Protocol):
-    """What :func:`search` and :func:`cache_logits` need: shots that vote for their class.
+    """The interface that :func:`search` and :func:`cache_logits` need: shots that vote for their class.
 
     labels: (K,) int64, the class of each shot; affinity: images (N, d) -> (N, K), at most 1 up to rounding,
     each row independent of the others.
@@ -43,10 +43,11 @@ class CacheModel(Protocol):
 def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
     """clip_logits + α · Σ over shots of each class of exp(−β (1 − A)) -> (N, C) float64.
 
-    x: (N, d); clip_logits: (N, C), 100 × cosine. Float64 sums over the shots in their order: the arg max is
-    to the bit the decision that :func:`search` counts. A class without a shot keeps its clip_logits.
+    x: (N, d); clip_logits: (N, C), 100 × cosine. Shots are summed in float64 in their order, so that the arg max is
+    exactly the decision that :func:`search` counts. A class without a shot keeps its clip_logits. UserError for
+    shapes or labels that do not fit, NaN or infinity.
     """
-    images = Images(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
+    images = AffinityBlocks(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
     logits = np.empty((len(x), model.n_classes))
     for block in images.all_blocks():
         votes = images.votes(block, beta)[0]
@@ -55,9 +56,9 @@ def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: fl
 
 
 class Block(NamedTuple):
-    """Some images; classes in the order of ``Images.classes``, images contiguous.
+    """Some images; classes in the order of ``AffinityBlocks.classes``, images contiguous in memory.
 
-    rows: (n,) which; minus_u: (K, n) float64 A − 1; clip: (C, n) float64; label: (n,) place of the label.
+    rows: (n,) row of each image; minus_u: (K, n) float64, A − 1; clip: (C, n) float64; label: (n,) place of the label.
     """
 
     rows: Ints
@@ -66,19 +67,21 @@ class Block(NamedTuple):
     label: Ints
 
 
-class Images:
-    """Images with their affinities to the shots, in float64 blocks that fit in cache."""
+class AffinityBlocks:
+    """The affinities of images and shots, in float64 blocks that fit in cache."""
 
     def __init__(self, model: CacheModel, x: Tensor, clip_logits: Tensor, labels: Tensor) -> None:
         n_classes = model.n_classes
         if clip_logits.shape != (len(x), n_classes):
-            raise UserError(f"clip_logits: shape {tuple(clip_logits.shape)}, not {(len(x), n_classes)}")
+            raise UserError(
+                f"clip_logits: shape {tuple(clip_logits.shape)} where {(len(x), n_classes)} is needed"
+            )
         if not clip_logits.isfinite().all():
             raise UserError("clip_logits hold NaN or infinity")
         shots = model.labels.cpu().numpy()
         counts = np.bincount(shots, minlength=n_classes)
-        # Shots are laid out as "the first shot of every class, then the second", classes with many shots
-        # first: the votes of all classes are a running sum over slices, in the order of the shots.
+        # Order of the shots: the first of every class, then the second, …; classes with most shots first. So the
+        # votes of all classes are a running sum over slices, in the order of each class's shots.
         self.classes: Ints = np.argsort(-counts, kind="stable")
         by_class = np.argsort(shots, kind="stable")
         first = np.cumsum(counts) - counts
@@ -93,8 +96,11 @@ class Images:
         self.largest_vote = float(counts.max(initial=0))
 
     def _affinities(self) -> Iterator[tuple[int, Floats]]:
-        """Part by part, each with its first row. Always the same parts: the bits of a matrix product depend
-        on how many rows it has, and one image must not be decided in two ways."""
+        """All affinities part by part, each with its first row.
+
+        The parts are always the same: the bits of a matrix product depend on its number of rows, and one image must
+        not be decided in two ways.
+        """
         for start in range(0, len(self._x), self._fetch):
             part = self._model.affinity(self._x[start : start + self._fetch]).cpu().numpy()[:, self._order]
             if not np.isfinite(part).all():
@@ -102,23 +108,23 @@ class Images:
             yield start, part
 
     def keep(self) -> Floats:
-        """All affinities, (N, K)."""
+        """All affinities (N, K)."""
         kept: Floats = np.empty((0, 0))
         for start, part in self._affinities():
-            if start == 0:  # filled in place: parts and their sum are never both in memory
+            if start == 0:  # filled in place, so that parts and whole are never both in memory
                 kept = _room((len(self._x), part.shape[1]), part.dtype)
             kept[start : start + len(part)] = part
         return kept
 
     def all_blocks(self) -> Iterator[Block]:
-        """Every image once, nothing kept."""
+        """Each image once, without keeping affinities."""
         for start, part in self._affinities():
             for i in range(0, len(part), self._rows):
                 affinity = part[i : i + self._rows]
                 yield self._block(np.arange(start + i, start + i + len(affinity)), affinity)
 
     def blocks(self, rows: Ints, kept: Floats) -> Iterator[Block]:
-        """The images ``rows`` with their affinities from :meth:`keep`."""
+        """The images ``rows``, with their affinities from :meth:`keep`."""
         for i in range(0, len(rows), self._rows):
             few = rows[i : i + self._rows]
             yield self._block(few, kept[few])
@@ -133,7 +139,7 @@ class Images:
         )
 
     def votes(self, block: Block, beta: float, slopes: bool = False) -> tuple[Floats, Floats]:
-        """S (C, n), the sum of exp(−β u) over the shots of each class, and dS/dβ if wanted (else S)."""
+        """S (C, n), the sum of exp(−β u) over the shots of each class, and dS/dβ if ``slopes`` (else S)."""
         near = block.minus_u * beta
         np.exp(near, out=near)
         votes = self._sum(near)
@@ -152,13 +158,13 @@ class Images:
 
 
 def _room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
-    """An array to fill, in a file without a name (in TMPDIR) where it is larger than KEEP."""
+    """An array to fill; larger ones than KEEP are in an unnamed file in TMPDIR. UserError if the disk is full."""
     if shape[0] * shape[1] <= KEEP:
         return np.empty(shape, dtype)
     size = shape[0] * shape[1] * dtype.itemsize
     try:
         with tempfile.TemporaryFile(prefix="coder-clip-") as file:
-            if hasattr(os, "posix_fallocate"):  # a full disk shows here and not as a crash on writing
+            if hasattr(os, "posix_fallocate"):  # a full disk raises here instead of a crash on writing
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
@@ -169,7 +175,7 @@ def _room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
 
 
 def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
-    """labels as int64; UserError unless (n,) and in range."""
+    """The labels as int64. UserError unless (n,) and in range; ``what`` names them."""
     labels = torch.as_tensor(labels).to(torch.int64)
     if labels.shape != (n,):
         raise UserError(f"{what}: shape {tuple(labels.shape)} where ({n},) is needed")

@@ -1,8 +1,8 @@
-"""Where on a grid of α an image is right, when its logits are lines in α: one range, found without trying them all.
+"""Search along lines: logits are linear in α, so an image is right on one range of α, found without trying each.
 
     logits = base + α · slope        right where no other class has more: an intersection of half-lines
 
-Arrays hold classes first, float64.
+Arrays are float64, classes first.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]  # float64, but for kept affinities
 Ints = NDArray[np.int64]
 
-ROOM = 2**14  # numbers of one array: a dozen of them stay in cache
+ROOM = 2**14  # numbers in one array: a dozen of them stay in cache
 NOBODY = -1e300  # a logit that never wins
-MARGIN = 1e-11  # of the size of the logits: far above float64 rounding, far below any real difference
+MARGIN = (
+    1e-11  # relative to the size of the logits: far above float64 rounding, far below any real difference
+)
 
 
 def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
@@ -26,9 +28,9 @@ def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> 
 
     leads: from :func:`leads_of`. alphas: rising, none negative.
     """
-    # Where ahead <= 0, rise is 0 and the quotient says "always" (inf) or, with a negative lead, "never"
-    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, says "always". 0/0 is "always" too,
-    # and fmin passes over its NaN. Arithmetic, because masks of no pattern cost ten times as much.
+    # Where ahead <= 0, rise is 0 and the quotient means "always" (inf) or, with a negative lead, "never"
+    # (−inf); where ahead >= 0, fall is 0 and leads[1], the positive part, means "always". 0/0 means "always", too,
+    # and fmin ignores its NaN. Arithmetic, because irregular masks cost ten times as much.
     rise = np.maximum(ahead, 0)
     fall = rise - ahead
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -39,12 +41,12 @@ def right_spans(leads: tuple[Floats, Floats], ahead: Floats, alphas: Floats) -> 
 
 
 def leads_of(lead: Floats) -> tuple[Floats, Floats]:
-    """The lead and its positive part, as :func:`right_spans` takes them for many slopes."""
+    """The lead and its positive part, which :func:`right_spans` needs for any slope."""
     return lead, np.maximum(lead, 0)
 
 
 def count_spans(start: Ints, end: Ints, size: int) -> Ints:
-    """How many of the ranges start … end hold each index below ``size``."""
+    """Number of the ranges start … end that hold each index below ``size``."""
     steps = np.bincount(start, minlength=size + 1) - np.bincount(end, minlength=size + 1)
     total: Ints = np.cumsum(steps)[:size]
     return total
@@ -53,7 +55,7 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
 def right_on_plane(
     base: Floats, first: Floats, second: Floats, labels: Ints, alphas: Floats, gammas: Floats
 ) -> Ints:
-    """How many images the arg max of base + α · first + γ · second gets right: (C, n) each -> (alphas, gammas).
+    """Number of images that the arg max of base + α · first + γ · second gets right: (C, n) each -> (alphas, gammas).
 
     labels: (n,); alphas, gammas: rising, none negative. All finite.
     """
@@ -68,15 +70,15 @@ def right_on_plane(
     counts = np.full((len(alphas), len(gammas)), sure, dtype=np.int64)
     for block in blocks:
         line = block.take(base, NOBODY)[:, :, None] + alphas * block.take(first)[:, :, None]
-        of_image = slack[block.images][:, None]
-        counts += _right_along(line, block.take(second)[:, :, None], block.labels, gammas, of_image)
+        slack_of_block = slack[block.images][:, None]
+        counts += _right_along(line, block.take(second)[:, :, None], block.labels, gammas, slack_of_block)
     return counts
 
 
 def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
-    """How many images the arg max of base + α · slope gets right, lowest class first, for every α.
+    """Number of images that the arg max of base + α · slope gets right, lowest class first, for each α.
 
-    base: (C, n); slope: (C, b, n), b lines an image; labels: (n,); alphas: (V,) rising, none negative -> (b, V).
+    base: (C, n); slope: (C, b, n), b lines per image; labels: (n,); alphas: (V,) rising, none negative -> (b, V).
     All finite.
     """
     lines = slope.transpose(0, 2, 1)
@@ -95,10 +97,10 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
 
 class _Block(NamedTuple):
-    """Some images with the few classes that decide about each, in rows: the label and its rivals, lowest class first.
+    """Some images with the few classes that can win for each, in rows: the label and its rivals, lowest class first.
 
-    images: (m,) which; labels: (m,) row of the label. places: rows and columns that are filled, an image may have
-    fewer rivals than another; classes: the class at each; rows: the most of an image.
+    images: (m,) index of each; labels: (m,) row of the label. places: rows and columns that are filled, because images
+    differ in their number of rivals; classes: the class at each place; rows: the largest number of rows.
     """
 
     images: Ints
@@ -108,7 +110,7 @@ class _Block(NamedTuple):
     rows: int
 
     def take(self, values: Floats, fill: float = 0.0) -> Floats:
-        """(C, n, …) -> (rows, m, …)."""
+        """The values of these images and classes: (C, n, …) -> (rows, m, …), ``fill`` elsewhere."""
         few = np.full((self.rows, len(self.images), *values.shape[2:]), fill)
         few[self.places] = values[self.classes, self.images[self.places[1]]]
         return few
@@ -117,17 +119,17 @@ class _Block(NamedTuple):
 def _undecided(
     lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
 ) -> tuple[int, Iterator[_Block]]:
-    """How many images are right on all of a grid, and those that are neither right nor wrong on all of it.
+    """Number of images that are right on the whole grid, and blocks of those that are neither right nor wrong on it.
 
-    Most classes never come near an image's label anywhere on the grid, and most images are decided by that.
-    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,); lines: an image.
+    Most classes never come near an image's label anywhere on the grid, and this decides most images.
+    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,); lines: per image.
     """
     rivals = lowest < slack
-    own = labels[None]
-    np.put_along_axis(rivals, own, False, axis=0)
+    label_rows = labels[None]
+    np.put_along_axis(rivals, label_rows, False, axis=0)
     some = rivals.any(axis=0)
     lost = (rivals & (highest < -slack)).any(axis=0)
-    np.put_along_axis(rivals, own, True, axis=0)
+    np.put_along_axis(rivals, label_rows, True, axis=0)
     images = np.flatnonzero(some & ~lost)
     numbers = rivals[:, images].sum(axis=0)
     order = np.argsort(numbers, kind="stable")  # images with as many rivals share a block
@@ -137,7 +139,7 @@ def _undecided(
 def _blocks(
     rivals: NDArray[np.bool_], labels: Ints, images: Ints, numbers: Ints, lines: int
 ) -> Iterator[_Block]:
-    """rivals: (C, n), with the labels; numbers: of classes of each of the images, rising."""
+    """Cut images into blocks. rivals: (C, n), with the labels; numbers: classes per image, rising."""
     start = 0
     while start < len(images):
         size = max(1, ROOM // (lines * int(numbers[start])))
@@ -146,14 +148,14 @@ def _blocks(
         # image by image, classes in order: ties go to the lowest
         columns, classes = np.nonzero(rivals[:, some].T)
         rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
-        own = rows[classes == labels[some[columns]]]
-        yield _Block(some, own, (rows, columns), classes, int(many[-1]))
+        label_rows = rows[classes == labels[some[columns]]]
+        yield _Block(some, label_rows, (rows, columns), classes, int(many[-1]))
 
 
 def _right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
-    """As :func:`right_along` of the few classes of a block, lines last.
+    """As :func:`right_along`, for the few classes of a block, lines last.
 
-    base, slope: (C, n, b) or (C, n, 1); slack: (n, b) or (n, 1), how large rounding can be.
+    base, slope: (C, n, b) or (C, n, 1); slack: (n, b) or (n, 1), the largest error by rounding.
     """
     shape = np.broadcast_shapes(base.shape, slope.shape)
     lead = np.broadcast_to(_of(base, labels) - base, shape).copy()
@@ -172,19 +174,20 @@ def count_right(
     order: Ints,
     alphas: Floats,
 ) -> Ints:
-    """How many images are right on each of their lines, for every α: (C, n, b) each -> (b, V).
+    """Number of images that are right on each of their lines, for each α: (C, n, b) each -> (b, V).
 
-    leads: from :func:`leads_of`, of the label on each class, less and more than it by what rounding can do. lines:
-    base and slope. order: (C,) the number of the class in each row; of equal logits the lowest number wins.
+    leads: from :func:`leads_of`, the label's lead on each class, decreased and increased by the largest error of
+    rounding. lines: base and slope. order: (C,) the number of the class in each row; of equal logits the lowest
+    number wins.
 
-    An image is right on one range of α. Where rounding could move an end of it across a grid point, the decision is
-    made on the logits themselves.
+    An image is right on one range of α. Where rounding could move an end of it across a grid point, the logits
+    themselves are computed and compared.
     """
     start, end = right_spans(leads[0], ahead, alphas)
     widest = right_spans(leads[1], ahead, alphas)
     doubtful = (start != widest[0]) | (end != widest[1])
     several = ahead.shape[2]
-    size = len(alphas) + 1  # all lines are counted as one after the other
+    size = len(alphas) + 1  # all lines are counted as one long line
     offset = np.arange(several) * size
     counts = count_spans((start + offset)[~doubtful], (end + offset)[~doubtful], several * size)
     counts = np.ascontiguousarray(counts.reshape(several, size)[:, :-1])
@@ -194,14 +197,14 @@ def count_right(
     for i in range(0, len(images), step):
         some, b = images[i : i + step], line[i : i + step]
         logits = base[:, some, b, None] + alphas * slope[:, some, b, None]
-        own = logits[labels[some], np.arange(len(some))]
+        label_logits = logits[labels[some], np.arange(len(some))]
         earlier = order[:, None] < order[labels[some]]
-        wins = np.where(earlier[:, :, None], own > logits, own >= logits)
+        wins = np.where(earlier[:, :, None], label_logits > logits, label_logits >= logits)
         np.add.at(counts, b, wins.all(axis=0))
     return counts
 
 
 def _of(values: Floats, labels: Ints) -> Floats:
-    """The value of each image's own class: (C, n, …) -> (n, …)."""
-    own: Floats = values[labels, np.arange(len(labels))]
-    return own
+    """The value of each image's label: (C, n, …) -> (n, …)."""
+    of_label: Floats = values[labels, np.arange(len(labels))]
+    return of_label

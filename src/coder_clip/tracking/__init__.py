@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from ..errors import UserError
@@ -17,7 +16,6 @@ from . import adopt, ledger, record, snakemake, stages
 
 # options of Snakemake that leave jobs out of its plan
 PART = ("targets", "target_jobs", "batch", "until", "omit_from", "allowed_rules")
-FIRST: list[Callable[[], None]] = []  # what a run does before it looks at files: jobs left on a cluster
 _planned: dict[str, str] = {}  # configuration -> what it held when its values were read
 _began: set[str] = set()  # configurations of which jobs were started
 
@@ -37,8 +35,6 @@ def follow(workflow: Any, config: str) -> None:
         from snakemake.executors.touch import Executor as Touch
 
         looks = executor_plugin.common_settings.dryrun_exec
-        for step in () if looks else FIRST:
-            step()
         tracks = on and not looks and not issubclass(executor_plugin.executor, Touch)
         if tracks:
             _adopt(config)

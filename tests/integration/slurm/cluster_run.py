@@ -66,7 +66,7 @@ class Run:
     def environment(self) -> dict[str, str]:
         return {**environment(self.folder, self.cluster), **self.more}
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 400) -> int:
         assert self.process is not None
         try:
             self.status = self.process.wait(seconds)
@@ -83,7 +83,7 @@ class Run:
     def said(self) -> str:
         return (self.folder / self.log).read_text()
 
-    def says(self, what: str, seconds: float = 60) -> None:
+    def says(self, what: str, seconds: float = 180) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
 
     def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
@@ -99,7 +99,7 @@ class Run:
         path = self.folder / "started" / name
         return path.read_text().split() if path.exists() else []
 
-    def starts(self, *names: str, tries: int = 1, seconds: float = 60) -> None:
+    def starts(self, *names: str, tries: int = 1, seconds: float = 180) -> None:
         for name in names:
             self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 

@@ -95,9 +95,9 @@ def test_every_call_goes_to_the_cluster_that_a_job_names(accounting: Cluster, tm
     run.start()
     run.starts("held_stopped")
     run.says(f"SLURM jobid {run.started('held_stopped')[0]};test")
-    run._eventually("ok is seen to end", lambda: "1 of " in run.said(), 60)
+    run._eventually("ok is seen to end", lambda: "1 of " in run.said(), 180)
     run.kill(signal.SIGINT)
     assert run.wait() == 1
-    eventually("no job left", lambda: not accounting.live(), 30)
+    eventually("no job left", lambda: not accounting.live(), 180)
     (journal,) = (tmp_path / "toy/.snakemake/coder-clip/slurm").glob("*.jsonl")
     assert '"cluster": "test"' in journal.read_text()

@@ -42,7 +42,7 @@ def checked(work: Work, cluster: Cluster, *options: str, before: str = "") -> tu
         env={**environment(work.folder), **cluster.environment, "PATH": path(work, cluster)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()]
@@ -88,6 +88,35 @@ def test_what_the_cluster_lacks(site: Work, cluster: Cluster, tmp_path: Path) ->
         assert len([line for line in wrong if rule in line and words in line]) == 1, (rule, wrong)
     assert len(wrong) == 6
     assert len(cluster.jobs()) == before, "a job was submitted"
+
+
+def test_tables_and_figures_are_jobs_where_the_profile_names_a_partition(
+    site: Work, cluster: Cluster, tmp_path: Path
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["set-resources"]["tables"] = {"slurm_partition": "urgent"}
+        document["default-resources"]["slurm_extra"] = (
+            "'--mail-type=FAIL --licenses=none:1'"  # as the guide has it
+        )
+
+    mine = profile(site, tmp_path / "mine", change)
+    _, lines = checked(site, cluster, "--no-probe", "--profile", mine)
+    (line,) = [line for line in lines if "partition urgent" in line]
+    assert "1 jobs of tables" in line or "tables: " in line
+    assert all("license" in line for line in lines if line.startswith("wrong")), "options go to sbatch"
+    _, lines = checked(site, cluster, "--no-probe", "--profile", "slurm")
+    assert not [line for line in lines if "tables" in line], "else they are the head's"
+
+
+def test_a_cluster_is_checked_before_the_images_are_there(site: Work, cluster: Cluster) -> None:
+    document = {**SMALL, "datasets": {"dtd": {"texts": "names"}}, "data_root": "nowhere"}
+    (site.folder / "config/absent.yaml").write_text(yaml.safe_dump(document))
+    (site.folder / "nowhere").mkdir()
+    absent = Work(site.folder, "config/absent.yaml")
+    status, lines = checked(absent, cluster, "--no-probe", "--profile", "slurm")
+    assert status == 0, lines
+    assert any(line.startswith("note   data sets dtd: not here yet") for line in lines), lines
+    assert any("jobs of encode_images" in line for line in lines)
 
 
 def test_an_account_and_a_qos_that_are_not_mine(site: Work, accounting: Cluster, tmp_path: Path) -> None:

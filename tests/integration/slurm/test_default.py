@@ -64,7 +64,7 @@ def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
 def run(works: tuple[Work, Work], local: object, cluster: Cluster) -> Iterator[Run]:
     work, _ = works
     run = Run(work.folder, cluster, configfile=work.config).start()
-    run.wait(900)
+    run.wait(3600)
     yield run
     cluster.cancel_all()
 
@@ -100,6 +100,6 @@ def test_the_bytes_are_those_of_a_local_run(
     run: Run, works: tuple[Work, Work], local: subprocess.Popen[bytes]
 ) -> None:
     there, here = works
-    assert local.wait(300) == 0, (here.folder / "run.log").read_text()[-6000:]
+    assert local.wait(1800) == 0, (here.folder / "run.log").read_text()[-6000:]
     assert len(here.hashes()) > 100
     assert there.hashes() == here.hashes()

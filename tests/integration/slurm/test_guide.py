@@ -153,7 +153,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         assert done.returncode == 0 or not check, f"{commands}\n{done.stdout[-6000:]}"
         return done.stdout
@@ -182,7 +182,7 @@ class Terminal:
         os.write(self.screen, keys.encode())
 
     def ends(self) -> None:
-        eventually("the terminal closes", lambda: os.waitpid(self.pid, os.WNOHANG)[0], 20)
+        eventually("the terminal closes", lambda: os.waitpid(self.pid, os.WNOHANG)[0], 180)
         self._reader.join(20)
         assert not self._reader.is_alive(), (
             "it would read on from whatever gets the closed file's number next"
@@ -302,14 +302,14 @@ def made(shell: Shell, cluster: Cluster) -> Made:
     terminal = Terminal(shell, start)
     eventually("tmux", lambda: "coder" in shell.run("tmux ls", check=False, login=False))
     terminal.type(f"{run}; echo ended with $?\n")
-    eventually("a job", lambda: {job.id for job in cluster.live()} - before, 60)
+    eventually("a job", lambda: {job.id for job in cluster.live()} - before, 180)
     terminal.type("\x02d")
     terminal.ends()
 
     def said() -> str:
         return shell.run("tmux capture-pane -pJt coder -S -", login=False)
 
-    eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 300, 2)
+    eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 1800, 2)
     terminal = Terminal(shell, "tmux attach -t coder")
     eventually("the run on the screen", lambda: b"ended with" in terminal.shown)
     everything = said()
@@ -411,19 +411,19 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
         return [j for j in cluster.live() if j.id not in before and j.name.startswith(name)]
 
     assert "--time=1-00:00" in HEAD
-    shell.run(HEAD.replace("--time=1-00:00", "--time=1"))
+    shell.run(HEAD.replace("--time=1-00:00", "--time=3"))
     (head,) = (job.id for job in new("coder-head"))
-    eventually("the head's job", lambda: any(j.state == "RUNNING" for j in new("coder-clip_")), 90)
+    eventually("the head's job", lambda: any(j.state == "RUNNING" for j in new("coder-clip_")), 180)
     (child,) = new("coder-clip_")
     cluster.run("scontrol", "suspend", child.id)
     look(shell, child)
     log = shell.clone / f"head-{head}.log"
     taken = f"is Slurm job {child.id} of an earlier run"
-    eventually("the second head", lambda: log.exists() and taken in log.read_text(), 120)
+    eventually("the second head", lambda: log.exists() and taken in log.read_text(), 400)
     cluster.run("scontrol", "resume", child.id)
-    eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 120)
+    eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 400)
     cluster.run("scancel", head)  # what it makes itself is as ever
-    eventually("its end", lambda: not cluster.live(), 60)
+    eventually("its end", lambda: not cluster.live(), 180)
     states = {job.id: job.state for job in cluster.jobs() if job.id not in before}
     assert states == {head: "CANCELLED", child.id: "COMPLETED"}, log.read_text()
 

@@ -55,14 +55,14 @@ def test_a_head_in_a_job_goes_on_after_its_time_limit(shared_folder: Path, clust
     run = toy(shared_folder, cluster, jobs=["held_a", "ok"])
     (shared_folder / "config.json").write_text('{"jobs": ["held_a", "ok"]}')
     exports = [f"{k}={v}" for k, v in run.environment.items() if k in ("PATH", "PYTHONPATH", "SLURM_CONF")]
-    head = ["sbatch", "--parsable", "--time=1", "--requeue", "--open-mode=append", "--partition=cpu"]
+    head = ["sbatch", "--parsable", "--time=3", "--requeue", "--open-mode=append", "--partition=cpu"]
     head += ["-D", str(shared_folder), "-o", str(shared_folder / "run.log"), "--mem=1000"]
     job = cluster.run(*head, "--wrap", f"env {shlex.join(exports)} {shlex.join(run.command())}").strip()
-    eventually("held_a starts", lambda: run.started("held_a"), 60)
-    eventually("the head hands over", lambda: "it is queued again" in run.said(), 60)
+    eventually("held_a starts", lambda: run.started("held_a"), 180)
+    eventually("the head hands over", lambda: "it is queued again" in run.said(), 180)
     eventually("the next head takes over", lambda: "of an earlier run (log" in run.said(), 120)
     assert run.job(job).state == "RUNNING"
     run.go("held_a")
-    eventually("all is done", lambda: run.job(job).state == "COMPLETED", 60)
+    eventually("all is done", lambda: run.job(job).state == "COMPLETED", 180)
     assert (shared_folder / "out/merged.txt").read_text() == "held_a one\nok one\n"
     assert [len(run.started(name)) for name in ("held_a", "ok")] == [1, 1]

@@ -139,6 +139,23 @@ def test_a_run_on_this_machine_does_not_start_beside_live_jobs(shared_folder: Pa
     assert len(run.started("held_a")) == 1
 
 
+def test_a_run_on_this_machine_knows_what_jobs_have_finished_meanwhile(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    run.go("held_a")
+    eventually("its end", lambda: run.job(run.started("held_a")[0]).state == "COMPLETED")
+    assert run.start(profile="default").wait() == 0, run.said()
+    assert merged(run) == "held_a one\n"
+    assert len(run.started("held_a")) == 1
+    run.config["content"] = "two"  # a parameter: so Snakemake must know what made the file
+    assert run.start("--dry-run").wait() == 0
+    assert re.search(r"^job +1$", run.said(), re.MULTILINE), run.said()
+
+
 def test_a_head_that_is_asked_to_end_waits_for_its_jobs(shared_folder: Path, cluster: Cluster) -> None:
     """SIGTERM."""
     run = toy(shared_folder, cluster, jobs=["held_a", "ok"]).start()
@@ -159,7 +176,7 @@ def test_control_c_stops_the_jobs(shared_folder: Path, cluster: Cluster) -> None
     run.starts("held_a")
     run.kill(signal.SIGINT)
     assert run.wait() == 1
-    eventually("no job left", lambda: not cluster.live(), 30)
+    eventually("no job left", lambda: not cluster.live(), 180)
     assert run.job(run.started("held_a")[0]).state == "CANCELLED"
 
 
@@ -202,7 +219,7 @@ def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-D", folder, "-o", "/dev/null"]
     ids = {name: run.started(name)[0] for name in names}
     room = cluster.run(*urgent, "--wrap", "sleep 600").strip()
-    eventually("room made", lambda: run.job(room).state == "RUNNING", 60)
+    eventually("room made", lambda: run.job(room).state == "RUNNING", 180)
     run.says(f"Slurm job {ids['held_cancelled']} was preempted")
     assert run.job(ids["held_requeued"]).state == "PENDING"
     cluster.run("scancel", room)
@@ -264,7 +281,9 @@ def test_waiting_jobs_follow_an_edited_profile(shared_folder: Path, cluster: Clu
     both = dict.fromkeys(names, "gpu")
     run = toy(shared_folder, cluster, jobs=names, partition=both, gpu=dict.fromkeys(names, 2))
     run.start("--resources", "on_gpu=9")
-    eventually("one runs, one waits", lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"}, 60)
+    eventually(
+        "one runs, one waits", lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"}, 180
+    )
     running, waiting = sorted(cluster.live(), key=lambda j: j.state, reverse=True)
     run.kill(signal.SIGKILL)
     run.wait()

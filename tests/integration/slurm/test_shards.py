@@ -57,9 +57,9 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
             cluster.run("scancel", job.id)
         return bool(victims)
 
-    eventually("a shard to cancel", cancelled, 120)
+    eventually("a shard to cancel", cancelled, 900)
     for run in runs.values():
-        assert run.wait(300) == 0, run.said()
+        assert run.wait(1800) == 0, run.said()
     yield runs
     cluster.cancel_all()
 

@@ -51,7 +51,7 @@ class Site:
 
     def stage(self) -> subprocess.CompletedProcess[str]:
         """What the rule calls."""
-        return self.work.coder_clip("stage", "--config", self.work.config, check=False, **self.names)
+        return self.work.coder_clip("prefetch", "--config", self.work.config, check=False, **self.names)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_stage_fetches_on_the_head_once_and_nodes_need_no_network(site: Site) ->
     failed = site.run(FEATURES, "--retries", "0")
     assert failed.status == 1
     assert "offline mode is on" in failed.said()
-    assert "'coder-clip stage' on the head node" in failed.said()
+    assert "'coder-clip prefetch' on the head node" in failed.said()
     assert len(site.web.asked) == asked, "a node asked the hub"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cluster import Cluster
@@ -67,3 +68,19 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
     assert len(run.started("held_longest")) == 1
     assert "and 60 is the most that partition gpu gives: not tried again" in run.said()
     assert run.status == 1, "the rest was done"
+
+
+def test_a_limit_that_nobody_told_of_is_no_reason_to_give_up(shared_tight: Path, tight: Cluster) -> None:
+    """Slurm refuses what the next try asks for: it gets what it had before."""
+    tight.run("scontrol", "update", "PartitionName=scavenge", "MaxMemPerNode=3000")
+    run = toy(shared_tight, tight, jobs=["killed"], memory={"killed": 2000}, partition={"killed": "scavenge"})
+    assert run.start().wait() == 0, run.said()
+    assert memory(run, "killed") == ["2000M", "2000M"]
+    assert "does not take job job with 4000 MB" in run.said()
+    assert "it asks for what it had before" in run.said()
+
+
+@pytest.fixture
+def shared_tight(tmp_path: Path, tight: Cluster) -> Iterator[Path]:
+    yield tmp_path
+    tight.cancel_all()

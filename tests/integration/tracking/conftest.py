@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
 
 @pytest.fixture
 def cold(finished: Path, tmp_path: Path) -> Project:
-    """A copy of the finished project and its remote, whose programs are processes of their own, to be killed."""
+    """A copy of the finished project and its remote, in which every program starts from nothing."""
     subprocess.run(["cp", "-a", f"{finished}/.", str(tmp_path)], check=True)
     return Project(tmp_path / "work")
 

@@ -63,11 +63,12 @@ class Project:
         return done
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """A process of its own group, to be killed by its id."""
+        """A process of its own group, to be killed by its id; without `programs`, whose work another process does."""
+        path = self.environment["PATH"].removeprefix(f"{self.programs}{os.pathsep}")
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env={**self.environment, "PATH": path, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -17,12 +17,6 @@ from project import Project, make_toy, wait_for
 pytestmark = pytest.mark.rest
 
 
-@pytest.fixture
-def toy(cold: Project) -> Project:
-    """Processes are killed here."""
-    return cold
-
-
 def kill(process: subprocess.Popen[str]) -> None:
     """kill -9 of exactly this process, as the kernel or a person would."""
     os.kill(process.pid, signal.SIGKILL)
@@ -256,25 +250,25 @@ def test_no_dvc(tmp_path: Path) -> None:
     assert "results are not recorded: no DVC repository here" in said
 
 
-def test_no_git_program(toy: Project, tmp_path: Path) -> None:
+def test_no_git_program(cold: Project, tmp_path: Path) -> None:
     """As in a slim container: the PATH holds what a run needs and no git."""
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("bash", "sh", "env", "which"):
         os.symlink(shutil.which(name) or name, tools / name)
-    (toy / "results/report.html").unlink()
-    path = f"{Path(toy.environment['PATH'].split(os.pathsep)[0])}{os.pathsep}{tools}"
-    said = toy.snakemake(PATH=path)
+    (cold / "results/report.html").unlink()
+    path = f"{Path(cold.environment['PATH'].split(os.pathsep)[0])}{os.pathsep}{tools}"
+    said = cold.snakemake(PATH=path)
     assert "results are not recorded: no Git repository here, or no git installed" in said
 
 
-def test_another_snakemake(toy: Project) -> None:
+def test_another_snakemake(cold: Project) -> None:
     """Its records may mean something else: one line, and the run goes on."""
-    (toy / "sitecustomize.py").write_text("import snakemake\nsnakemake.__version__ = '9.99.0'\n")
-    here = f"{toy.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    said = toy.snakemake(PYTHONPATH=here)
+    (cold / "sitecustomize.py").write_text("import snakemake\nsnakemake.__version__ = '9.99.0'\n")
+    here = f"{cold.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    said = cold.snakemake(PYTHONPATH=here)
     assert "Snakemake 9.99.0 is installed, whose records are not known here" in said
-    done = toy.run("coder-clip", "record", ok=False, PYTHONPATH=here)
+    done = cold.run("coder-clip", "record", ok=False, PYTHONPATH=here)
     assert done.returncode == 1
     assert "9.99.0" in done.stdout
     assert "Traceback" not in done.stdout

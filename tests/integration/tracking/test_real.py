@@ -353,20 +353,16 @@ def test_numbers_are_explained(clone: Project) -> None:
 
 
 def test_a_look_leaves_what_a_killed_head_left_on_a_cluster(clone: Project) -> None:
-    """Only a run takes over the files that its jobs have finished since."""
-    record = json.loads((clone / "results/provenance/zero_shot.json").read_text())
-    (job,) = record["jobs"]
-    made = {**job["making"], "inputs": {p: record["inputs"][p] for p in job["making"]["input"]}}
-    entry = {"key": "k", "run": "r", "rule": "classify", "asked": {}, "benchmarks": [], "time": 0.0}
+    """Only a run takes over its jobs, and removes its locks."""
     shutil.rmtree(clone / ".snakemake")
-    state = clone / ".snakemake/coder-clip"
-    state.mkdir(parents=True)
-    (state / "slurm.jsonl").write_text(
-        json.dumps({**entry, "makes": dict.fromkeys(job["outputs"], made)}) + "\n"
-    )
+    state, locks = clone / ".snakemake/coder-clip/slurm", clone / ".snakemake/locks"
+    for folder in (state, locks):
+        folder.mkdir(parents=True)
+    (state / "head.jsonl").write_text("half a line")
+    (locks / "0.output.lock").write_text("results/report.html\n")
 
     def notes() -> list[Path]:
-        folders = (state, clone / ".snakemake/metadata")
+        folders = (state.parent, locks, clone / ".snakemake/metadata")
         return [p for folder in folders for p in folder.rglob("*") if p.is_file()]
 
     before = notes()
@@ -374,7 +370,7 @@ def test_a_look_leaves_what_a_killed_head_left_on_a_cluster(clone: Project) -> N
     clone.run("coder-clip", "status", "--no-remote")
     assert notes() == before
     said = clone.run("snakemake", *RUN).stdout
-    assert f"{len(job['outputs'])} files were finished by jobs of an earlier run" in said
+    assert "An earlier run was killed; continuing where it was." in said
     assert "Nothing to be done" in said
 
 

@@ -16,6 +16,7 @@ from working_copy import NOTE, Work, few_pictures
 pytestmark = pytest.mark.rest
 
 DEFAULT, PAPER = "config/reproduce.yaml", "config/small.yaml"
+DATASETS = ("dtd", "cifar10")  # a tree of images, which has sentences too, and one of pickles
 
 
 def artefacts(project: Project) -> dict[str, str]:
@@ -25,7 +26,7 @@ def artefacts(project: Project) -> dict[str, str]:
 
 
 def test_the_paper_s_miniature_beside_the_default(tmp_path: Path) -> None:
-    paper = paper_miniature.made(tmp_path, "results/small")
+    paper = paper_miniature.made(tmp_path, "results/small", DATASETS)
     folder = paper.folder
     (folder / paper.config).rename(folder / PAPER)
     paper = Work(folder, PAPER)

@@ -211,8 +211,7 @@ def test_a_truncated_file_with_its_old_time(toy: Project) -> None:
     assert toy.honest() == ["feature", "page", "score"]
 
 
-def test_a_killed_run_vouches_for_nothing_that_it_did_not_see(cold: Project) -> None:
-    toy = cold
+def test_a_killed_run_vouches_for_nothing_that_it_did_not_see(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     (toy / "hang").write_text("m/b.bin")
     run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")

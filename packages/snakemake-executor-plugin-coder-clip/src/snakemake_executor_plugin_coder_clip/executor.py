@@ -87,6 +87,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
         if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
             self.dag.forcefiles.update(found.paths())
+            self.dag.group_job_factory.cache.clear()  # groups were merged in place: they are made anew
             self.workflow.async_run(self.dag.postprocess())
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
@@ -121,10 +122,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_jobs(self, jobs: list[Any]) -> None:
         for job in jobs:
             self.run_job_pre(job)
-            pause = self._due.pop(job, 0) - time.monotonic()
-            timer = threading.Timer(max(pause, 0), self._enqueue, [job])
-            timer.daemon = True
-            timer.start()
+            if (pause := self._due.pop(job, 0) - time.monotonic()) > 0:
+                timer = threading.Timer(pause, self._enqueue, [job])
+                timer.daemon = True
+                timer.start()
+            else:
+                self._enqueue(job)
 
     def _enqueue(self, job: Any) -> None:
         if not self._stop.is_set():
@@ -166,7 +169,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self.logger.warning(
                 f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
             )
-            new = replace(new, key=new.key[::-1], asked=before)
+            new = entry(members(job), job.name, self.workflow.persistence, before, tries)
             said = self._sbatch(job, new)
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
@@ -188,7 +191,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 break
             except queue.Unreachable as error:
                 said = str(error)
-            if not reasons.LATER.search(said) or self._stop.is_set() or time.monotonic() > end:
+            if self._stop.is_set():
+                return said  # it may have been taken: the next head will know
+            if not reasons.LATER.search(said) or time.monotonic() > end:
                 self._journal.note(new.key, settled="failed")
                 return said
             self.logger.warning(

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,7 +23,6 @@ from . import queue, site
 
 FOLDER = Path(".snakemake/coder-clip/heads")
 LOCKS = Path(".snakemake/locks")
-PATIENCE = 20  # seconds for a process that only plans
 HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
 
 
@@ -35,8 +35,20 @@ def name(workflow: Any) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", f"{Path.cwd().name}_{config}_{unique}")
 
 
+def follow(workflow: Any) -> None:
+    """From the Snakefile: let a run, not a look, remove locks of heads that are gone before Snakemake looks at them."""
+    execute = workflow.execute
+
+    def run(executor_plugin: Any, **options: Any) -> Any:
+        if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
+            print("An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True)
+        return execute(executor_plugin=executor_plugin, **options)
+
+    workflow.execute = run
+
+
 def before_run(workflow: Any) -> bool:
-    """At the start of every run, before Snakemake looks at its locks: remove those of heads that are gone.
+    """Remove Snakemake's locks of heads that are gone.
 
     True if locks were removed.
     """
@@ -54,15 +66,12 @@ def before_run(workflow: Any) -> bool:
 def claim(workflow: Any) -> None:
     """Be the head of this configuration. SlurmError where another one is, or may be, alive."""
     mine = name(workflow)
-    end = time.monotonic() + PATIENCE
-    while not _hold(mine):
-        if time.monotonic() > end:
-            record = _record(mine)
-            raise queue.SlurmError(
-                f"another run of this configuration is alive: process {record.get('pid', '?')} on "
-                f"{record.get('host', 'this machine')}. Wait until it ends, or stop it"
-            )
-        time.sleep(1)
+    if not _hold(mine):
+        record = _record(mine)
+        raise queue.SlurmError(
+            f"another run of this configuration is alive: process {record.get('pid', '?')} on "
+            f"{record.get('host', 'this machine')}. Wait until it ends, or stop it"
+        )
     if where := _elsewhere(mine):
         raise queue.SlurmError(
             f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "

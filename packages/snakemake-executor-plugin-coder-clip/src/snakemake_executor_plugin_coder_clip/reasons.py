@@ -10,6 +10,7 @@ Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition:
 # sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later. (Slurm says
 # "job submit limit, user's size and/or time limits" of every limit; its name, a line above, tells which it is.)
 LATER = re.compile(
+    r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
     r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
     r"backup controller|protocol authentication|Resource temporarily unavailable",

@@ -95,7 +95,7 @@ function gallery() {
 function reasons(title, list, photo, largest) {
   if (!list.length) return [];
   const rows = list.map((r) => {
-    const fits = (r.adds > 0) === (r.label === photo.label) ? "fits well" : "fits badly";
+    const fits = r.cosine === null ? "" : (r.adds > 0) === (r.label === photo.label) ? "fits well" : "fits badly";
     const bar = make("div", { className: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * Math.abs(r.adds)) / largest}%`;
     return make("li", { className: r.adds > 0 ? "good" : "bad" },
@@ -106,12 +106,16 @@ function reasons(title, list, photo, largest) {
 }
 
 function explained(photo, image) {
-  const largest = Math.max(...[...photo.for, ...photo.against].map((r) => Math.abs(r.adds)), 1e-9);
+  const strongest = (of) => Math.max(...[...of.for, ...of.against].map((r) => Math.abs(r.adds)), 1e-9);
+  const largest = strongest(photo), two = photo.reranked;
   const line = `Score ${photo.score.toFixed(1)}; ${photo.margin.toFixed(2)} points before ${photo.other} (${photo.other_score.toFixed(1)}).`;
   return make("div", { className: "photo" }, image, make("div", {},
     make("p", {}, line),
     ...reasons(`For ${photo.label}, against ${photo.other}`, photo.for, photo, largest),
-    ...reasons(`Against ${photo.label}, for ${photo.other}`, photo.against, photo, largest)));
+    ...reasons(`Against ${photo.label}, for ${photo.other}`, photo.against, photo, largest),
+    ...(two ? [make("h3", {}, `The rerank decides: ${two.label}`),
+      ...reasons(`What tells ${two.label} from the other candidates`, two.for, two, strongest(two)),
+      ...reasons(`Against ${two.label}`, two.against, two, strongest(two))] : [])));
 }
 
 async function open(p) {

@@ -6,9 +6,11 @@ A module declares, as literals::
     ORDER = 20                            its place in that section
     PHASES = ("adapter",)                 whose artefacts it shows
     SHOWS_IMAGES = True                   only for a figure that opens images, not only results
+    DETAIL = True                         only for what the report shows folded
 
-and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. The rules, the command
-line, the report and the tests find it here; nothing else lists it.
+and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. Where there may be
+nothing to show it has ``nothing``, too, a function from `Results` to the reason ("" where there is something). The
+rules, the command line, the report and the tests find it here; nothing else lists it.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ if TYPE_CHECKING:
     from ..parts.table import Table
     from ..results import Results
 
-# In the order of the page: the main result first.
+# What each section is about. Their order on the page is the reader's (`page.OPEN`), else this one.
 SECTIONS = {
     "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
     "texts of a class; stage two (rerank) asks what tells the likeliest classes apart.",
-    "Few-shot": "A cache of a few training images a class corrects the zero-shot scores; nothing is trained.",
+    "Errors": "What is taken for what, and which texts decided.",
+    "Few-shot": "A cache of a few training images per class corrects the zero-shot scores; nothing is trained.",
     "Texts": "Which kinds of text help, and how many it takes.",
     "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
-    "Settings": "The published code keeps some bugs and chooses some values on test data. Each number stands "
+    "Settings": "The published code keeps some bugs and chooses some values on test data. Each number is "
     "beside what it is without them.",
     "Published figures": "What others report for the same images and encoders, each figure with its source.",
 }
@@ -51,6 +54,7 @@ class Exhibit:
     has_table: bool
     has_figure: bool
     shows_images: bool
+    detail: bool = False
 
     def table(self, results: Results) -> Table:
         """Make its table."""
@@ -63,8 +67,17 @@ class Exhibit:
         found: Drawing = self._module().FIGURE
         return found
 
+    def nothing(self, results: Results) -> str:
+        """Why there is nothing to show; "" where there is."""
+        return str(getattr(self._module(), "nothing", lambda _: "")(results))
+
     def figure(self, results: Results, image: Loader) -> Figure:
-        """Draw its figure."""
+        """Draw its figure; one that says so where there is nothing to show."""
+        if why := self.nothing(results):
+            from ..parts import layout, style  # as above
+
+            with style.styled():
+                return layout.message(why)
         return self.drawing(results, image)
 
     def _module(self) -> Any:
@@ -77,8 +90,8 @@ def _exhibit(module: scan.Module) -> Exhibit:
     has_table, has_figure = "table" in module.defines, "FIGURE" in module.defines
     if not has_table and not has_figure:
         raise ImportError(f"exhibit '{module.name}' has neither a function table nor a FIGURE")
-    images = module.constants.get("SHOWS_IMAGES", False)
-    return Exhibit(module.name, section, order, phases, has_table, has_figure, images)
+    flags = (module.constants.get(name, False) for name in ("SHOWS_IMAGES", "DETAIL"))
+    return Exhibit(module.name, section, order, phases, has_table, has_figure, *flags)
 
 
 def _place(exhibit: Exhibit) -> tuple[int, str, int, str]:

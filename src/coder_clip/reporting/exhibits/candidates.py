@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from operator import attrgetter
 
 import pandas as pd
 
 from ..parts import cells, frames
-from ..parts.table import Cell, Column, Table
+from ..parts.table import Column, Table
 from ..results import Results
 
 SECTION = "Zero-shot"
 ORDER = 50
 PHASES = ("rerank",)
+DETAIL = True
 
 CAPTION = (
     "Top-1 accuracy after a rerank of the k likeliest classes, with its 95 % interval, behind the gate in use and "
@@ -27,48 +27,41 @@ COLUMNS = {  # quantity and gate: label
     ("oracle", "in_use"): "Oracle, gate in use (%)",
     ("accuracy", "open"): "Top-1, no gate (%)",
     ("oracle", "open"): "Oracle, no gate (%)",
-    ("coverage", "open"): "With texts (%)",
 }
+nothing = attrgetter("no_pairs")
 
 
 def table(results: Results) -> Table:
-    """The rerank and its oracle for several numbers of candidates."""
-    records: list[dict[str, Any]] = []
+    """The rerank and its oracle for several numbers of candidates: one row for each with and without the gate."""
+    records = []
     for dataset, model in results:
         document = results.rerank(dataset, model)
         looks = results.rerank_that_looks(document)
-        setting = looks["setting"] if looks else results.rerank_setting(document)
+        setting = looks["setting"] if looks else results.setting_of(document["methods"])
         for c in document["candidates"]:
             if c["setting"] == setting:
                 record = {"dataset": dataset, "model": model, "setting": setting}
                 record |= {key: c[key] for key in ("top_k", "gate", "looked_at", "coverage")}
                 record |= frames.estimate("accuracy", c["accuracy"]) | frames.estimate("oracle", c["oracle"])
                 records.append(record)
-    ends = ("", "_low", "_high")
-    values = [f"{quantity}{end}" for quantity in ("accuracy", "oracle") for end in ends]
-    columns = ["dataset", "model", "setting", "top_k", "gate", "looked_at", *values, "coverage"]
-    frame = pd.DataFrame(records, columns=columns).astype({"coverage": "float64"})
-    best = frames.best(frame, ["dataset", "model", "gate"], "accuracy")
-    rows = cells.pivot(_entries(results, frame, best), list(COLUMNS))
-    return Table(
+    values = ["looked_at", *frames.ends("accuracy", "oracle"), "coverage"]
+    frame = pd.DataFrame(records, columns=["dataset", "model", "setting", "top_k", "gate", *values])
+    frame = frame.astype({"coverage": "float64"})
+    both = frame.pivot_table(
+        index=["dataset", "model", "top_k"], columns="gate", values=values, sort=False, dropna=False
+    )
+    both.columns = pd.Index([f"{c[1]}.{c[0]}" for c in both.columns])
+    for missing in {f"{g}.{v}" for g in ("in_use", "open") for v in values} - set(both.columns):
+        both[missing] = float("nan")
+    return cells.table(
+        results,
         "Candidates of the rerank",
-        f"{CAPTION} Bold: highest value.{cells.only(results)}",
+        CAPTION,
         frame,
         [
-            *cells.place(results),
-            Column("k"),
-            *map(Column, COLUMNS.values()),
+            (Column("k"), cells.count("top_k")),
+            *((Column(label), cells.accuracy(f"{gate}.{q}")) for (q, gate), label in COLUMNS.items()),
+            (Column("With texts (%)"), cells.share("open.coverage")),
         ],
-        rows,
+        shown=both.reset_index(),
     )
-
-
-def _entries(
-    results: Results, frame: pd.DataFrame, best: list[bool]
-) -> Iterator[tuple[list[Cell], tuple[str, str], Cell]]:
-    for i, r in enumerate(frames.records(frame)):
-        start = [*cells.place_cells(results, r), Cell(str(r["top_k"]), r["top_k"])]
-        yield start, ("accuracy", r["gate"]), cells.interval(r, "accuracy", best=best[i])
-        yield start, ("oracle", r["gate"]), cells.interval(r, "oracle")
-        if ("coverage", r["gate"]) in COLUMNS:
-            yield start, ("coverage", r["gate"]), Cell(cells.percent(r["coverage"]), r["coverage"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from ...baselines.methods import LABELS
@@ -11,9 +9,10 @@ from ..parts import cells, mistakes
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
-SECTION = "Zero-shot"
-ORDER = 30
+SECTION = "Errors"
+ORDER = 20
 PHASES = ("zero_shot", "rerank")
+DETAIL = True
 
 SHOWN = 10  # classes of a data set that people see; the CSV has all
 CAPTION = (
@@ -24,66 +23,41 @@ CAPTION = (
 
 def table(results: Results) -> Table:
     """Per-class accuracy of CLIP, CODER and the rerank: all classes for machines, the hardest for people."""
-    records: list[dict[str, Any]] = []
+    records = []
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
         predictions = mistakes.predictions(results, dataset, model)
         right = pd.DataFrame({m: predictions[m] == predictions["label"] for m in mistakes.METHODS})
         accuracy = right.groupby(predictions["label"]).mean()
-        images = predictions["label"].value_counts()
-        mistaken = mistakes.mistakes(predictions)
-        last = accuracy[mistakes.METHODS[-1]].sort_values(kind="stable")
-        for label in last.index:
-            wrong = mistaken[(mistaken["label"] == label) & (mistaken[mistakes.METHODS[-1]] > 0)]
-            most = None if wrong.empty else wrong.iloc[0]
-            records.append(
-                {
-                    "dataset": dataset,
-                    "model": model,
-                    "label": label,
-                    "class": names[label],
-                    "images": images[label],
-                }
-                | {m: accuracy.loc[label, m] for m in mistakes.METHODS}
-                | {
-                    "taken_for": None if most is None else names[most["predicted"]],
-                    "taken_for_images": 0 if most is None else int(most[mistakes.METHODS[-1]]),
-                }
-            )
-    columns = [
-        "dataset",
-        "model",
-        "label",
-        "class",
-        "images",
-        *mistakes.METHODS,
-        "taken_for",
-        "taken_for_images",
-    ]
-    frame = pd.DataFrame(records, columns=columns)
+        images, last = predictions["label"].value_counts(), mistakes.METHODS[-1]
+        taken = mistakes.mistakes(predictions)
+        most = taken[taken[last] > 0].drop_duplicates("label").set_index("label")
+        for label in accuracy[last].sort_values(kind="stable").index:
+            wrong = most.loc[label] if label in most.index else None
+            record = {"dataset": dataset, "model": model, "label": label, "class": names[label]}
+            record |= {"images": images[label], **accuracy.loc[label, list(mistakes.METHODS)]}
+            record["taken_for"] = None if wrong is None else names[wrong["predicted"]]
+            records.append({**record, "taken_for_images": 0 if wrong is None else int(wrong[last])})
+    columns = ["dataset", "model", "label", "class", "images", *mistakes.METHODS]
+    frame = pd.DataFrame(records, columns=[*columns, "taken_for", "taken_for_images"])
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
-    rows = [
-        [
-            *cells.place_cells(results, r),
-            Cell(r["class"]),
-            Cell(str(r["images"]), r["images"]),
-            *(Cell(cells.percent(r[m]), r[m]) for m in mistakes.METHODS),
-            Cell(f"{r['taken_for']} ({r['taken_for_images']})" if r["taken_for_images"] else "–"),
-        ]
-        for r in records
-        if (r["dataset"], r["model"], r["label"])
-        in set(zip(shown["dataset"], shown["model"], shown["label"], strict=True))
-    ]
-    return Table(
+    return cells.table(
+        results,
         "Accuracy by class",
-        f"{CAPTION} {mistakes.about(results, len(rows) < len(frame), SHOWN, 'classes')}{cells.only(results)}",
+        f"{CAPTION} {mistakes.about(results, len(shown) < len(frame), SHOWN, 'classes')}",
         frame,
         [
-            *cells.place(results),
-            Column("Class", numeric=False),
-            Column("Images"),
-            *(Column(f"{LABELS[m]} (%)") for m in mistakes.METHODS),
-            Column("Taken for (images)", numeric=False),
+            (Column("Class", numeric=False), cells.words("class")),
+            (Column("Images", wide=True), cells.count("images")),
+            *(
+                (Column(f"{LABELS[m]} (%)", wide=m == "clip"), cells.share(m))
+                for m in mistakes.shown(results)
+            ),
+            (Column("Taken for (images)", numeric=False), _taken_for),
         ],
-        rows,
+        shown=shown,
     )
+
+
+def _taken_for(r: cells.Record) -> Cell:
+    return Cell(f"{r['taken_for']} ({r['taken_for_images']})" if r["taken_for_images"] else "–")

@@ -1,67 +1,96 @@
-"""Which classes are taken for which."""
+"""Which classes are taken for which, each with a photo and the texts that decided."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
 
 from ...baselines.methods import LABELS
-from ..parts import cells, mistakes
+from ..parts import cells, mistakes, notes
+from ..parts.reasons import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
-SECTION = "Zero-shot"
-ORDER = 40
-PHASES = ("zero_shot", "rerank")
+SECTION = "Errors"
+ORDER = 10
+PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 
 SHOWN, KEPT = (
-    10,
+    8,
     200,
-)  # pairs of a data set: for people, in the CSV (the rows of all images are in the phases' files)
-CAPTION = "How many test images of a class each method takes for another one, the most frequent first."
+)  # pairs of a data set: for people, in the CSV (the phases' files have the rows of all images)
+CAPTION = (
+    "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
+    "one (CODER) takes so most surely. On the right the texts that speak most for the wrong class and for the true "
+    "one, and the points of score that each adds (“not x”: a text of x that fits badly). A sure mistake often shows a "
+    "wrong label, or a text that fits another class."
+)
+
+
+def nothing(results: Results) -> str:
+    """All images are right."""
+    frame = pd.concat([mistakes.mistakes(mistakes.predictions(results, *place)) for place in results])
+    return "" if len(frame) else "every method is right on every test image"
 
 
 def table(results: Results) -> Table:
-    """The pairs of classes that are confused most, by CLIP, CODER and the rerank."""
-    columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
-    frames, rows = [pd.DataFrame(columns=columns)], []
-    total = 0
+    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; of those people see, why."""
+    records, total = [], 0
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
         found = mistakes.mistakes(predictions).head(KEPT)
         total += len(found)
-        records: list[dict[str, Any]] = [
-            {
-                "dataset": dataset,
-                "model": model,
-                "class": names[m["label"]],
-                "taken_for": names[m["predicted"]],
-            }
-            | {"images": images[m["label"]], **{method: m[method] for method in mistakes.METHODS}}
-            for m in found.to_dict("records")
-        ]
-        frames.append(pd.DataFrame(records, columns=columns))
-        rows += [
-            [
-                *cells.place_cells(results, r),
-                *(Cell(r[key]) for key in ("class", "taken_for")),
-                *(Cell(str(r[key]), r[key]) for key in ("images", *mistakes.METHODS)),
-            ]
-            for r in records[:SHOWN]
-        ]
-    return Table(
-        "Classes taken for another",
-        f"{CAPTION} {mistakes.about(results, len(rows) < total, SHOWN, 'pairs')}{cells.only(results)}",
-        pd.concat([f for f in frames if len(f)] or frames, ignore_index=True),
+        stage_one = StageOne(results, dataset, model) if len(found) else None
+        for place, m in enumerate(found.to_dict("records")):
+            record = {"dataset": dataset, "model": model, "class": names[m["label"]]}
+            record |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
+            record |= {method: m[method] for method in mistakes.METHODS} | {"place": place}
+            if stage_one is not None and place < SHOWN:
+                wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(m["predicted"])
+                if example := stage_one.surest(list(predictions.index[wrong]), m["predicted"], m["label"]):
+                    record |= vars(example)
+            records.append(record)
+    columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
+    frame = pd.DataFrame(records, columns=[*columns, "image", "lead", "wrong", "right", "place"])
+    shown = frame[frame["place"] < SHOWN]
+    return cells.table(
+        results,
+        "Errors, and the texts behind them",
+        f"{CAPTION} {mistakes.about(results, len(shown) < total, SHOWN, 'pairs')}",
+        frame.drop(columns="place").rename(columns={"image": "example"}),
         [
-            *cells.place(results),
-            Column("Images of", numeric=False),
-            Column("Taken for", numeric=False),
-            Column("Of"),
-            *(Column(LABELS[m]) for m in mistakes.METHODS),
+            (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),
+            (Column("Image", numeric=False), _picture),
+            (Column("Images per class", wide=True), cells.count("images")),
+            *((Column(LABELS[m], wide=m == "clip"), cells.count(m)) for m in mistakes.shown(results)),
+            (Column("Speaks for the wrong class", numeric=False, line=True), _texts("wrong")),
+            (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],
-        rows,
+        shown=shown,
+        notes=[*_changed(results), *notes.near_copies(results)],
     )
+
+
+def _changed(results: Results) -> list[str]:
+    """How many images the rerank put right and wrong, where it moved any."""
+    said = []
+    for dataset, model in results:
+        pairs = [p for p in results.rerank(dataset, model)["pairs"] if p["setting"] == results.main_setting]
+        fixed, broke = (sum(p[key] for p in pairs) for key in ("fixed", "broke"))
+        if fixed + broke:
+            where = f"{dataset} with {model}" if len(results.models) > 1 else dataset
+            said.append(f"{fixed} images right and {broke} wrong ({where})")
+    return [f"The rerank put {'; '.join(said)}."] if said else []
+
+
+def _picture(r: cells.Record) -> Cell:
+    if cells.missing(r["image"]):
+        return Cell("–")
+    return Cell(f"{r['image']} ({r['lead']:.1f} ahead)", picture=(r["dataset"], r["image"]))
+
+
+def _texts(side: str) -> Callable[[cells.Record], Cell]:
+    return lambda r: Cell("–" if cells.missing(r[side]) or not r[side] else r[side])

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
@@ -20,6 +19,7 @@ SECTION = "Features"
 ORDER = 30
 PHASES = ("evaluation", "zero_shot")
 SHOWS_IMAGES = True
+DETAIL = True
 
 _THREE = {  # who: label, colour, marker
     "query": ("query", "#4D4D4D", "o"),
@@ -30,6 +30,12 @@ SIDE = 0.98  # inches of an image
 LINES = 4  # of a text; the longest of the embedded texts take three
 
 
+def nothing(results: Results) -> str:
+    """CODER may correct nothing."""
+    some = any(results.evaluation(dataset, results.models[0])["corrections"] for dataset in results.datasets)
+    return "" if some else "no image whose nearest neighbour CODER corrects"
+
+
 def draw(results: Results, image: Loader) -> Figure:
     """An image that original features put beside another class, and CODER beside its own (paper, Figure 2)."""
     model = results.models[0]
@@ -38,16 +44,12 @@ def draw(results: Results, image: Loader) -> Figure:
         for dataset in results.datasets
         if (found := results.evaluation(dataset, model)["corrections"])
     ][: layout.PANELS]
-    if not examples:
-        return layout.message("No image whose nearest neighbour CODER corrects.")
     row, head = 2.75, 0.3
     figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
     total, centre = row * len(examples) + head, 0.08 + 1.5 * SIDE + 0.09
-    handles = [
-        Line2D([], [], linestyle="", marker=m, color=c, label=label) for label, c, m in _THREE.values()
-    ]
+    looks = [(label, {"color": c, "marker": m}) for label, c, m in _THREE.values()]
     figure.legend(
-        handles=handles,
+        handles=[layout.entry(label, look, dashes="") for label, look in looks],
         loc="upper right",
         ncols=3,
         bbox_to_anchor=(0.995, 1),

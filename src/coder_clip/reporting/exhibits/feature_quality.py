@@ -13,8 +13,6 @@ ORDER = 10
 PHASES = ("evaluation",)
 
 FEATURES = {"original": "original", "coder": "CODER"}
-
-
 CAPTION = (
     "How well near images share a class, by the cosine of original image features and of CODERs: accuracy of the k "
     "nearest other test images, and the share of an image's class among its R nearest, R being the size of the class "
@@ -31,27 +29,17 @@ def table(results: Results) -> Table:
         for d, m in results
         for row in results.evaluation(d, m)["feature_quality"]
     ]
-    quantities = [
-        f"{q}{end}" for q in ("knn_accuracy", "retrieval_precision") for end in ("", "_low", "_high")
-    ]
-    frame = pd.DataFrame(records, columns=["dataset", "model", "features", "k", *quantities])
-    knn = frames.best(frame, ["dataset", "model"], "knn_accuracy")
-    retrieval = frames.best(frame, ["dataset", "model"], "retrieval_precision")
-    rows = [
-        [
-            *cells.place_cells(results, r),
-            Cell(cells.label(FEATURES, r["features"])),
-            cells.interval(r, "knn_accuracy", best=knn[i]),
-            cells.interval(r, "retrieval_precision", best=retrieval[i]),
-        ]
-        for i, r in enumerate(frames.records(frame))
-    ]
+    values = frames.ends("knn_accuracy", "retrieval_precision")
+    frame = pd.DataFrame(records, columns=["dataset", "model", "features", "k", *values])
     k = ", ".join(str(k) for k in dict.fromkeys(frame["k"]))
-    columns = [Column("Features", numeric=False), Column(f"{k}-NN (%)"), Column("R-precision (%)")]
-    return Table(
+    return cells.table(
+        results,
         "Original features and CODER",
-        f"{CAPTION} Bold: higher value.{cells.only(results)}",
+        CAPTION,
         frame,
-        [*cells.place(results), *columns],
-        rows,
+        [
+            (Column("Features", numeric=False), lambda r: Cell(cells.label(FEATURES, r["features"]))),
+            (Column(f"{k}-NN (%)"), cells.accuracy("knn_accuracy")),
+            (Column("R-precision (%)"), cells.accuracy("retrieval_precision")),
+        ],
     )

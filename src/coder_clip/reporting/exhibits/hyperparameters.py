@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from operator import attrgetter
 
 import pandas as pd
 
@@ -13,18 +13,20 @@ from ..results import Results
 SECTION = "Few-shot"
 ORDER = 30
 PHASES = ("adapter",)
+DETAIL = True
 
 NAMES = {"alpha": "α", "beta": "β", "gamma": "γ"}
 CAPTION = (
-    "What each few-shot method was run with, by images a class: one value, or the lowest and the highest over seeds. "
-    "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. Every seed stands in "
-    "the CSV, with the accuracy on validation that they were chosen by."
+    "What each few-shot method was run with, by images per class: one value, or the lowest and the highest over seeds. "
+    "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. The CSV has every "
+    "seed, with the accuracy on validation that they were chosen by."
 )
+nothing = attrgetter("no_few_shot")
 
 
 def table(results: Results) -> Table:
     """The chosen values of every method, seed and number of shots, in the main setting."""
-    records: list[dict[str, Any]] = []
+    records = []
     for dataset, model, shots, document, setting in results.few_shot_runs():
         records += [
             {"dataset": dataset, "model": model, "method": r["method"], "setting": setting, "shots": shots}
@@ -35,35 +37,26 @@ def table(results: Results) -> Table:
         ]
     columns = ["dataset", "model", "method", "setting", "shots", "seed", *NAMES, "selected", "val_accuracy"]
     frame = pd.DataFrame(records, columns=columns).astype(dict.fromkeys(NAMES, float))
-    runs: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
-    for r in records:
-        runs.setdefault((r["dataset"], r["model"], r["method"], r["shots"]), []).append(r)
-    rows = cells.pivot(
-        (
-            ([*cells.place_cells(results, same[0]), cells.method(method)], shots, Cell(_values(same)))
-            for (_, _, method, shots), same in runs.items()
-        ),
-        results.shots,
-    )
-    return Table(
+
+    seeds = frame.groupby(["dataset", "model", "method", "shots"], sort=False)[list(NAMES)]
+    ranges = seeds.min().join(seeds.max().add_suffix("_most")).reset_index()
+    by_shots = {n: Column(c.label, numeric=False, wide=c.wide) for n, c in cells.by_shots(results)[1].items()}
+    return cells.pivot(
+        results,
         "Few-shot: chosen values",
-        f"{CAPTION}{cells.only(results)}",
+        CAPTION,
         frame,
-        [
-            *cells.place(results),
-            Column("Method", numeric=False),
-            *(Column(cells.shots(s), numeric=False) for s in results.shots),
-        ],
-        rows,
+        [(Column("Method", numeric=False), cells.method)],
+        ("shots", by_shots),
+        _values,
+        shown=ranges,
     )
 
 
-def _values(runs: list[dict[str, Any]]) -> str:
+def _values(r: cells.Record) -> Cell:
     """Over seeds, such as ``α 1.3, β 4–12``."""
     found = []
     for key, sign in NAMES.items():
-        values = [r[key] for r in runs if r[key] is not None]
-        if values:
-            ends = dict.fromkeys(f"{v:.3g}" for v in (min(values), max(values)))
-            found.append(f"{sign} {'–'.join(ends)}")
-    return ", ".join(found)
+        if not cells.missing(r[key]):
+            found.append(f"{sign} {'–'.join(dict.fromkeys(f'{v:.3g}' for v in (r[key], r[f'{key}_most'])))}")
+    return Cell(", ".join(found))

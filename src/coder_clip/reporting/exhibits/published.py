@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from ...baselines.methods import LABELS
 from ..parts import cells
 from ..parts.table import Cell, Column, Table
 from ..published_figures import Figure, comparable, figures
@@ -20,9 +22,9 @@ CAPTION = (
     "published figure lies in our interval. Targets are of the same images; bands are of another split or of other "
     "sentences, and show only that nothing is broken. Unknown: nobody could verify the figure, so none is shown."
 )
-NOTHING = (
-    "Nothing is compared: no data set of this run is a published one, whole, encoded with the weights that published "
-    "figures are of (OpenAI's)."
+WHY_NOT = (
+    "no data set of this run is a published one, whole, encoded with the weights that published figures are of "
+    "(OpenAI's)"
 )
 QUANTITIES = {"accuracy": "top-1", "top5_accuracy": "top-5", "mean_class_recall": "mean class recall"}
 COLUMNS = [
@@ -31,48 +33,64 @@ COLUMNS = [
 ]
 
 
+def nothing(results: Results) -> str:
+    """Why no number is held against a published one."""
+    return "" if any(True for _ in _compared(results)) else WHY_NOT
+
+
 def table(results: Results) -> Table:
     """Every number of the run that a published figure is of."""
-    records: list[dict[str, Any]] = []
+    records = list(_compared(results))
+    targets = [r["within"] for r in records if r["compares"] == "target"]
+    within = f"{targets.count('yes')} of {len(targets)} published figures of the same images are within our interval."
+    numbers = dict.fromkeys(("reproduced", "low", "high", "published", "difference"), float)
+    return cells.table(
+        results,
+        "Against published figures",
+        CAPTION if records else f"Nothing is compared: {WHY_NOT}.",
+        pd.DataFrame(records, columns=COLUMNS).astype(numbers),
+        [
+            (Column("Method", numeric=False), _method),
+            (Column("What", numeric=False, wide=True), lambda r: Cell(QUANTITIES[r["quantity"]])),
+            (Column("Reproduced (%)"), _reproduced_cell),
+            (Column("Published (%)"), _published_cell),
+            (
+                Column("Difference (points)", wide=True),
+                lambda r: Cell(cells.points(r["difference"]), r["difference"]),
+            ),
+            (Column("Within", numeric=False), cells.words("within")),
+            (Column("Is a", numeric=False), cells.words("compares")),
+            (Column("Published as; source", numeric=False, wide=True), _source),
+        ],
+        notes=[within if targets else ""],
+    )
+
+
+def _compared(results: Results) -> Iterator[cells.Record]:
     for dataset, model in results:
         manifest = results.manifest(dataset)
         if name := comparable(dataset, manifest, results.encoder(dataset, model)):
             for figure in figures(dataset, name, manifest["split"]):
                 if ours := _reproduced(results, dataset, model, figure):
-                    records.append({"dataset": dataset, "model": model, **ours, **_against(figure, ours)})
-    numbers = dict.fromkeys(("reproduced", "low", "high", "published", "difference"), float)
-    frame = pd.DataFrame(records, columns=COLUMNS).astype(numbers)
-    rows = [
-        [
-            *cells.place_cells(results, r),
-            cells.method(r["method"], _shots(r["shots"])),
-            Cell(QUANTITIES[r["quantity"]]),
-            Cell(cells.with_interval(r["reproduced"], r["low"], r["high"]), r["reproduced"]),
-            Cell("unknown" if r["published"] is None else cells.percent(r["published"]), r["published"]),
-            Cell("–" if r["difference"] is None else cells.points(r["difference"]), r["difference"]),
-            Cell(r["within"]),
-            Cell(r["compares"]),
-            Cell("; ".join(t for t in (r["published_as"], r["source"], r["note"]) if t)),
-        ]
-        for r in records
-    ]
-    return Table(
-        "Against published figures",
-        f"{CAPTION}{cells.only(results)}" if records else NOTHING,
-        frame,
-        [
-            *cells.place(results),
-            Column("Method", numeric=False),
-            Column("What", numeric=False),
-            Column("Reproduced (%)"),
-            Column("Published (%)"),
-            Column("Difference (points)"),
-            Column("Within", numeric=False),
-            Column("Is a", numeric=False),
-            Column("Published as; source", numeric=False),
-        ],
-        rows,
-    )
+                    yield {"dataset": dataset, "model": model, **ours, **_against(figure, ours)}
+
+
+def _method(r: cells.Record) -> Cell:
+    shots = f", {cells.shots(r['shots'])}" if r["shots"] else ""
+    return Cell(cells.label(LABELS, r["method"]) + shots)
+
+
+def _reproduced_cell(r: cells.Record) -> Cell:
+    return Cell(cells.with_interval(r["reproduced"], r["low"], r["high"]), r["reproduced"])
+
+
+def _published_cell(r: cells.Record) -> Cell:
+    unknown = cells.missing(r["published"])
+    return Cell("unknown" if unknown else cells.percent(r["published"]), None if unknown else r["published"])
+
+
+def _source(r: cells.Record) -> Cell:
+    return Cell("; ".join(t for t in (r["published_as"], r["source"], r["note"]) if t))
 
 
 def _reproduced(results: Results, dataset: str, model: str, figure: Figure) -> dict[str, Any] | None:
@@ -106,7 +124,3 @@ def _against(figure: Figure, ours: dict[str, Any]) -> dict[str, Any]:
         "compares": "–" if value is None else "target" if figure.target else "band",
         **{key: getattr(figure, key) for key in ("published_as", "source", "note")},
     }
-
-
-def _shots(shots: int) -> str:
-    return f", {cells.shots(shots)}" if shots else ""

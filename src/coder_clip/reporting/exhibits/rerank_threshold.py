@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...baselines.methods import Line
@@ -17,12 +17,14 @@ from ..results import Results
 SECTION = "Zero-shot"
 ORDER = 60
 PHASES = ("rerank",)
+DETAIL = True
 
 LINES: dict[str, Line] = {
     "clean": ("blue", "-", "o"),
     "corrected": ("green", "-.", "^"),
     "as_published": ("vermillion", "--", "s"),
 }
+nothing = attrgetter("no_pairs")
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -30,29 +32,26 @@ def draw(results: Results, image: Loader) -> Figure:
     places = list(results)
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
-    width = SINGLE if len(places) == 1 else DOUBLE
-    figure = Figure(figsize=(width, 2.65 * rows + 0.5), layout="constrained")
+    size = (SINGLE if len(places) == 1 else DOUBLE, 2.65 * rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.7, 1] * rows)
-    seen: dict[str, list[str]] = {}
+    shared: dict[str, str] = {}  # setting -> the one whose line it has
     for i, (dataset, model) in enumerate(places):
         r, c = divmod(i, columns)
         upper = figure.add_subplot(grid[2 * r, c])
         lower = figure.add_subplot(grid[2 * r + 1, c], sharex=upper)
         document = results.rerank(dataset, model)
         for names, sweep in _sweeps(document):
+            shared |= {name: names[-1] for name in names if name not in shared}
             line = {k: v for k, v in look(LINES.get(names[-1])).items() if k != "marker"}
-            seen.setdefault(names[-1], names)
             at = [s["threshold"] for s in sweep]
             upper.plot(at, [100 * s["accuracy"] for s in sweep], **line)
             lower.plot(at, [s["looked_at"] for s in sweep], **line)
         for m in document["methods"]:
-            line = look(LINES.get(m["setting"]))
-            mark = {"marker": line["marker"], "color": line["color"], "markersize": 5.5, "zorder": 4}
-            at_, accuracy = [m["threshold"]], [100 * m["accuracy"]["value"]]
-            upper.plot(at_, accuracy, **mark, linestyle="", markeredgecolor="white", markeredgewidth=0.7)
+            layout.mark(upper, m["threshold"], 100 * m["accuracy"]["value"], look(LINES.get(m["setting"])))
         layout.set_title(upper, results, dataset, model)
+        layout.share_axis(upper, results.images(dataset))
         upper.tick_params(labelbottom=False)
-        upper.yaxis.set_major_locator(MaxNLocator(4))
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lower.set_ylim(bottom=0)
         upper.set_xlim(-0.02, 1.02)
@@ -61,20 +60,11 @@ def draw(results: Results, image: Loader) -> Figure:
         if c == 0:
             upper.set_ylabel("Top-1 (%)")
             lower.set_ylabel("Looked at")
-    order = [
-        s for s in SETTINGS if any(m["setting"] == s for p in places for m in results.rerank(*p)["methods"])
-    ]
     handles = []
-    for s in order:
-        line = look(LINES.get(s))
-        dashes: Any = line["linestyle"] if s in seen else ""
-        label = s if s in seen else f"{s} (line of {next(k for k, v in seen.items() if s in v)})"
-        mark = {"marker": line["marker"], "color": line["color"], "markersize": 5.5}
-        handles.append(
-            Line2D(
-                [], [], label=label, linestyle=dashes, markeredgecolor="white", markeredgewidth=0.7, **mark
-            )
-        )
+    for s in (s for s in SETTINGS if s in shared):
+        own = shared[s] == s
+        name = s if own else f"{s} (line of {shared[s]})"
+        handles.append(layout.entry(name, look(LINES.get(s)), dashes=None if own else ""))
     layout.legend_below(figure, handles, "Line: any threshold. Marker: the threshold in use.")
     return figure
 

@@ -1,64 +1,56 @@
-"""How many texts it takes."""
+"""How many texts it takes, and how different they should be."""
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..parts import layout
-from ..parts.style import GREY, Drawing, Loader
+from ..parts.style import Drawing, Loader
 from ..results import Results
 
 SECTION = "Texts"
 ORDER = 30
 PHASES = ("evaluation",)
 
+CHOSEN = {"diverse": "^", "alike": "v"}
+nothing = attrgetter("names_alone")
+
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy of stage one against texts a class: how densely the texts sample."""
+    """Accuracy of stage one against texts per class: how densely the texts sample."""
     figure, panels = layout.panels(len(results.datasets))
     for ax, dataset in zip(panels, results.datasets, strict=True):
         for i, model in enumerate(results.models):
-            draws = results.evaluation(dataset, model)["text_counts"]
-            look = layout.model(i)
+            document, look = results.evaluation(dataset, model), layout.model(i)
+            draws = document["text_counts"]
             at = [d["count"] for d in draws]
-            ax.scatter(
-                at, [100 * d["accuracy"] for d in draws], s=9, color=look["color"], alpha=0.35, linewidths=0
-            )
+            share = 100 * np.array([d["accuracy"] for d in draws])
+            ax.scatter(at, share, s=9, color=look["color"], alpha=0.35, linewidths=0)
             counts = sorted(set(at))
-            means = [100 * float(np.mean([d["accuracy"] for d in draws if d["count"] == n])) for n in counts]
-            ax.plot(
-                counts, means, **look, label=layout.plain(model), markeredgecolor="white", markeredgewidth=0.5
-            )
-        ax.set_title(
-            layout.plain(dataset) if len(results.datasets) > 1 else layout.title(results, dataset, "")
-        )
+            layout.line(ax, counts, [share[np.array(at) == n].mean() for n in counts], look)
+            for choice in document["text_choices"]:
+                marker = {**look, "marker": CHOSEN[choice["chosen"]]}
+                layout.mark(ax, choice["count"], 100 * choice["accuracy"], marker, size=5)
+        layout.set_title(ax, results, dataset)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.yaxis.set_major_locator(MaxNLocator(5))
-    layout.outer_labels(panels, "Texts a class", "Top-1 accuracy (%)")
-    point = Line2D(
-        [], [], linestyle="", marker="o", markersize=3, color=GREY, alpha=0.6, label="one random draw"
-    )
-    models = [
-        Line2D(
-            [],
-            [],
-            label="mean over draws" if len(results.models) == 1 else layout.plain(m),
-            **layout.model(i),
-        )
-        for i, m in enumerate(results.models)
-    ]
-    layout.legend_below(figure, [*models, point])
+        layout.share_axis(ax, results.images(dataset))
+    layout.outer_labels(panels, "Texts per class", "Top-1 accuracy (%)")
+    chosen = [layout.entry(f"most {name} texts", {"marker": m}, dashes="") for name, m in CHOSEN.items()]
+    models = [layout.entry(m, layout.model(i)) for i, m in layout.named_models(results)]
+    layout.legend_below(figure, [*models, *chosen])
     return figure
 
 
 FIGURE = Drawing(
     draw,
     "How many texts it takes",
-    "Top-1 accuracy of stage one against texts a class besides its name, drawn at random from all kinds. "
-    "Dots: one draw; line: mean over draws. A class that has fewer texts gives all it has; the last point is all texts "
+    "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from all kinds. "
+    "Dots: one draw; line: mean over draws; triangles: the most diverse and the most alike texts of every class, by "
+    "the mean cosine between two of them. A class that has fewer texts gives all it has; the last point is all texts "
     "of every class, as CODER uses them: beyond the largest class there are no more to draw.",
-    "Line charts of accuracy against the number of texts a class.",
+    "Line charts of accuracy against the number of texts per class, with marks for diverse and for alike texts.",
 )

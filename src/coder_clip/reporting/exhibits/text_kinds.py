@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..parts import cells, frames
@@ -17,6 +19,7 @@ CAPTION = (
     "takes for all classes together. A class without a text of these kinds, or without a synonym where those count, "
     "has its name in its place."
 )
+nothing = attrgetter("names_alone")
 
 
 def table(results: Results) -> Table:
@@ -27,22 +30,14 @@ def table(results: Results) -> Table:
         for d, m in results
         for row in results.evaluation(d, m)["text_kinds"]
     ]
-    columns = ["dataset", "model", "kinds", "texts", "accuracy", "accuracy_low", "accuracy_high"]
-    frame = pd.DataFrame(records, columns=columns)
-    best = frames.best(frame, ["dataset", "model"], "accuracy")
-    rows = [
-        [
-            *cells.place_cells(results, r),
-            Cell(r["kinds"].replace("+", " + ")),
-            Cell(str(r["texts"]), r["texts"]),
-            cells.interval(r, "accuracy", best=best[i]),
-        ]
-        for i, r in enumerate(frames.records(frame))
-    ]
-    return Table(
+    return cells.table(
+        results,
         "Kinds of text",
-        f"{CAPTION} Bold: highest value.{cells.only(results)}",
-        frame,
-        [*cells.place(results), Column("Kinds of text", numeric=False), Column("Texts"), Column("Top-1 (%)")],
-        rows,
+        CAPTION,
+        pd.DataFrame(records, columns=["dataset", "model", "kinds", "texts", *frames.ends("accuracy")]),
+        [
+            (Column("Kinds of text", numeric=False), lambda r: Cell(r["kinds"].replace("+", " + "))),
+            (Column("Texts", wide=True), cells.count("texts")),
+            (Column("Top-1 (%)"), cells.accuracy()),
+        ],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ..parts import layout
 from ..parts.style import DOUBLE, GREY, Drawing, Loader
@@ -12,10 +11,11 @@ from ..results import Results
 SECTION = "Features"
 ORDER = 20
 PHASES = ("evaluation",)
+DETAIL = True
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Original features beside CODER on a t-SNE map, a row a data set (paper, Figure 5)."""
+    """Original features beside CODER on a t-SNE map, a row for each data set (paper, Figure 5)."""
     model = results.models[0]
     many = max(len(layout.classes(results, d, model)) for d in results.datasets) > layout.LEGEND
     side = 3.25 if many else 2.42
@@ -33,7 +33,7 @@ def draw(results: Results, image: Loader) -> Figure:
                 spine.set(visible=True, color="#BBBBBB")
             shown = points[points["features"] == features]
             size = 9 if len(shown) < 1500 else 3
-            looks = shown["label"] % layout.LOOKS  # with more classes than looks, one pass a look
+            looks = shown["label"] % layout.LOOKS  # with more classes than looks, one pass for each look
             for c in sorted(set(looks.tolist())):
                 group = shown[looks == c]
                 ax.scatter(group["x"], group["y"], s=size, linewidths=0, alpha=0.85, **layout.point(c))
@@ -47,13 +47,10 @@ def draw(results: Results, image: Loader) -> Figure:
                 color=GREY,
             )
         else:
-            handles = [
-                Line2D([], [], linestyle="", markersize=4.5, label=layout.short(name), **layout.point(c))
-                for c, name in enumerate(classes)
-            ]
+            names = [layout.short(name) for name in classes]
             ax.legend(
-                handles=handles,
-                labels=[layout.short(name) for name in classes],
+                handles=[layout.entry(n, layout.point(c), dashes="") for c, n in enumerate(names)],
+                labels=names,  # given again: an entry whose name begins with "_" would be hidden
                 loc="center left",
                 bbox_to_anchor=(1.02, 0.5),
                 handlelength=1,

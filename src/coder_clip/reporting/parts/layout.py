@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from ...errors import one_line
@@ -16,7 +17,8 @@ from ..results import Results
 from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
 
 LEGEND = 20  # classes; more cannot be told apart, and the legend is left out
-PANELS = 4  # a row
+PANELS = 4  # in a row
+LEAST, FEW = 5.0, 10  # points and images that an axis of shares spans at least
 NAME = 22  # characters of a class name in a legend
 # 7 colours and 3 markers are coprime: 21 classes differ, and neighbours in the list differ in both
 POINT_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
@@ -31,18 +33,19 @@ MODEL_LINES: tuple[dict[str, Any], ...] = (
 )
 
 
-def panels(n: int, models: int = 1) -> tuple[Figure, list[Axes]]:
-    """n panels, one at column width, several at page width; of several models' each data set begins a row."""
+def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Axes]]:
+    """n panels, one at column width, several (or ``wide``) at page width; of several models' each data set begins a
+    row."""
     columns = columns_of(n, models)
     rows = -(-n // columns)
-    width = SINGLE if n == 1 else DOUBLE
+    width = SINGLE if n == 1 and not wide else DOUBLE
     height = 2.35 if n == 1 else 2.0 if columns <= 3 else 1.75 if columns == PANELS else 1.6
     figure = Figure(figsize=(width, height * rows + 0.5), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
 
 
 def columns_of(n: int, models: int = 1) -> int:
-    """Panels a row."""
+    """Panels in a row."""
     if 1 < models <= PANELS + 1:
         return min(n, max(models, PANELS // models * models))
     return min(PANELS if n not in (5, 6) else 3, n)
@@ -71,10 +74,73 @@ def narrow(label: str, columns: int) -> str:
     return label if columns <= PANELS else wrap(label, 14, 2)
 
 
+def line(ax: Axes, x: Any, y: Any, look: dict[str, Any]) -> None:
+    """A curve with its markers."""
+    ax.plot(x, y, **look, markeredgecolor="white", markeredgewidth=0.5)
+
+
+def mark(ax: Axes, x: float, y: float, look: dict[str, Any], size: float = 5.5) -> None:
+    """One point that counts, on top of the curves and of the frame."""
+    marker = {"marker": look["marker"], "color": look["color"], "markersize": size, "linestyle": ""}
+    ax.plot([x], [y], **marker, markeredgecolor="white", markeredgewidth=0.7, clip_on=False, zorder=4)
+
+
+def share_axis(ax: Axes, images: int) -> None:
+    """A y axis of shares of so many images, in percent: it magnifies no difference of a few images.
+
+    At least LEAST points and the shares of FEW images high, within 0 and 100.
+    """
+    low, high = ax.get_ylim()
+    span = min(100.0, max(LEAST, 100 * FEW / max(1, images), high - low))
+    low = min(max(0.0, (low + high - span) / 2), 100 - span)
+    ax.set_ylim(low, low + span)
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
+    """Name each line at the right edge, at the height where it ends, moved apart where names would touch.
+
+    ends: name -> (y, look).
+    """
+    low, high = ax.get_ylim()
+    step = (high - low) * 0.115  # of a line of text in a panel two inches high
+    places: list[float] = []
+    for y, _ in sorted(ends.values(), key=lambda end: end[0]):
+        places.append(max(y, places[-1] + step) if places else y)
+    if places and (over := places[-1] - high) > 0:  # push back down from the top
+        places[-1] -= over
+        for i in range(len(places) - 2, -1, -1):
+            places[i] = min(places[i], places[i + 1] - step)
+    order = sorted(ends.items(), key=lambda item: item[1][0])
+    for (name, (y, look)), place in zip(order, places, strict=True):
+        ax.annotate(
+            plain(name), (1, y), (1.07, place), ax.get_yaxis_transform(), va="center", color=look["color"],
+            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": look["color"], "lw": 0.5, "shrinkA": 1},
+        )  # fmt: skip
+
+
+def entry(label: str, look: dict[str, Any] | None = None, dashes: str | None = None) -> Line2D:
+    """An entry of a legend; dashes: other ones than the look has, "" for the marker alone."""
+    given: dict[str, Any] = {"color": GREY, **(look or {})} | (
+        {} if dashes is None else {"linestyle": dashes}
+    )
+    edge: dict[str, Any] = (
+        {"markeredgecolor": "white", "markeredgewidth": 0.5} if given.get("linestyle") != "" else {}
+    )
+    return Line2D([], [], label=plain(label), **given, **edge)
+
+
+def named_models(results: Results) -> list[tuple[int, str]]:
+    """Number and name of each model, where there are several to tell apart."""
+    return list(enumerate(results.models)) if len(results.models) > 1 else []
+
+
 def legend_below(
     figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
 ) -> None:
-    """As many entries a row as the longest leaves room for, at column width at most two; or ``columns``."""
+    """As many entries in a row as the longest leaves room for, at column width at most two; or ``columns``."""
+    if not handles:
+        return
     wide = figure.get_figwidth() > SINGLE
     widths = [0.5 + 0.062 * len(str(handle.get_label())) for handle in handles]  # inches, about
     fit = len(handles) if sum(widths) < figure.get_figwidth() else int(figure.get_figwidth() / max(widths))
@@ -84,7 +150,7 @@ def legend_below(
         handles=handles,
         loc="outside lower center",
         ncols=columns,
-        handlelength=2.4 if figure.get_figwidth() > SINGLE else 1.8,
+        handlelength=2.4 if wide else 1.8,
         title=title,
         columnspacing=1.4,
         borderpad=0.2,
@@ -93,7 +159,8 @@ def legend_below(
 
 def message(text: str) -> Figure:
     figure = Figure(figsize=(SINGLE, 0.8))
-    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(text, 44)), ha="center", va="center", color=GREY)
+    lines = textwrap.wrap(plain(f"Nothing to show: {text}."), 44)
+    figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=GREY)
     return figure
 
 
@@ -124,7 +191,7 @@ def title(results: Results, dataset: str, model: str, between: str = " · ") -> 
     return f"{plain(dataset)}{between}{plain(model)}" if several else plain(dataset)
 
 
-def set_title(ax: Axes, results: Results, dataset: str, model: str) -> None:
+def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:
     """Of a panel: two lines where there are several models, for one would reach into the next panel."""
     ax.set_title(title(results, dataset, model, between="\n"))
 

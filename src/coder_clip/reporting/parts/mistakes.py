@@ -9,8 +9,13 @@ from ..results import Results
 METHODS = ("clip", "coder", "coder_rerank")  # the last one decides what is hardest
 
 
+def shown(results: Results) -> tuple[str, ...]:
+    """The methods that people see: without a rerank that changes nothing."""
+    return METHODS[:2] if results.no_rerank else METHODS
+
+
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
-    """One row a test image: label, and the class that each method predicts, in the main setting."""
+    """One row for each test image: label, and the class that each method predicts, in the main setting."""
     settings = ("any", results.main_setting)
     found = pd.DataFrame()
     for rows in (results.zero_shot_rows(dataset, model), results.rerank_rows(dataset, model)):

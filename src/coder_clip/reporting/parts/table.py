@@ -1,4 +1,4 @@
-"""What a table is."""
+"""A table: what is in it for machines, and what of it people see."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as people see it."""
+    """A column as people see it. numeric: aligned right. wide: a phone leaves it out. line: of text that a phone shows
+    on a line of its own."""
 
     label: str
     numeric: bool = True
+    wide: bool = False
+    line: bool = False
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, what it is sorted by, and whether it is the best of its group."""
+    """What a cell says and what it is sorted by. bold: a difference that is clear, nothing else.
+
+    picture: (data set, image id) of an image that the page shows here.
+    """
 
     text: str
     sort: float | str | None = None
-    best: bool = False
+    bold: bool = False
+    picture: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, for people.
 
-    notes: sentences about these results that a reader must not miss, such as images that were left out. optional: the
-    report leaves the exhibit out where it has no rows; other empty tables say why they are.
+    notes: sentences about these results that a reader must not miss, such as images that were left out.
     """
 
     title: str
@@ -40,10 +46,9 @@ class Table:
     columns: list[Column]
     rows: list[list[Cell]]
     notes: tuple[str, ...] = ()
-    optional: bool = False
 
     def groups(self) -> list[bool]:
         """For each row, whether a new group (another data set or model) starts with it."""
-        width = max(1, sum(c.label in ("Data set", "Model") for c in self.columns))
+        width = sum(c.label in ("Data set", "Model") for c in self.columns)
         keys = [[c.text for c in row[:width]] for row in self.rows]
         return [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]

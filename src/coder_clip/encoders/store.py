@@ -1,11 +1,12 @@
 """Features that were computed before, kept by the content of the photo or text: a second call takes seconds.
 
-One SQLite file in the user's cache folder. It can be deleted at any time; where it cannot be opened, everything works
-without it.
+One SQLite file in the user's cache folder, for runs and for `predict` alike. It can be deleted at any time; where it
+cannot be opened, everything works without it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -21,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..encoders.spec import EncoderSpec
+from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +125,22 @@ class FeatureStore:
 
 
 def encoder_key(of: Mapping[str, Any]) -> str:
-    """What features are kept by: an encoder's metadata and the libraries that ran it."""
-    return json.dumps({**of, **{name: version(name) for name in LIBRARIES}}, sort_keys=True)
+    """What features are kept by: an encoder's metadata, the libraries and the code that ran it."""
+    versions = {name: version(name) for name in LIBRARIES}
+    return json.dumps({**of, **versions, "code": _code()}, sort_keys=True)
+
+
+def features_key(metadata: Mapping[str, str]) -> str:
+    """The same in short, of a loaded encoder's metadata."""
+    return hashlib.sha256(encoder_key(metadata).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """sha256 over the modules between an image or text and its feature."""
+    package = Path(__file__).parents[1]
+    files = [*package.glob("encoders/*.py"), package / "datasets/images.py", package / "foundation/exact.py"]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(files))).hexdigest()
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:

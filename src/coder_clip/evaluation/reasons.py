@@ -14,14 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from ..foundation.exact import inner
-from ..neighbors import CHUNK, unit
+from ..neighbors import CHUNK, l2_normalize
+
+
+class _Adds(Protocol):
+    @property
+    def adds(self) -> float: ...
+
+
+Adding = TypeVar("Adding", bound=_Adds)
 
 
 class Term(NamedTuple):
@@ -59,9 +67,9 @@ class ScoringTexts:
 
     def cosines(self, x: Tensor) -> Tensor:
         """Images (N, d) -> (N, M)."""
-        texts = unit(self.features, "text features")
+        texts = l2_normalize(self.features, "text features")
         rows = max(1, CHUNK // len(texts))
-        parts = [inner(part, texts) for part in torch.split(unit(x, width=texts.shape[1]), rows)]
+        parts = [inner(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)]
         return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:
@@ -108,8 +116,8 @@ class ScoringTexts:
         return averaged + ([int(others[row[others].argmax()])] if len(others) else [])
 
 
-def for_and_against(terms: Sequence[Term], n: int) -> tuple[list[Term], list[Term]]:
-    """The n terms that speak most for the winner and the n that speak most against it, strongest first."""
+def for_and_against(terms: Sequence[Adding], n: int) -> tuple[list[Adding], list[Adding]]:
+    """Of terms, the largest first: the n that speak most for the winner and the n most against it, strongest first."""
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]
     return speaking_for, against

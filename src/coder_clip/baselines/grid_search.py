@@ -1,4 +1,4 @@
-"""Searches over grids that are small enough to try whole, in the order of the authors' loops."""
+"""Search of whole grids that are small enough for it, in the order of the authors' loops."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from torch import Tensor
 from ..errors import UserError
 from ..search.line_search import Floats, Ints
 
-BLOCK = 2**18  # numbers of one array of a search: few calls, and still some cache
-FETCH = 2**24  # affinities made at a time: a matrix product of few rows reads all shots for each
+BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
+FETCH = (
+    2**24
+)  # affinities computed at a time: a matrix product of few rows would read all shots for each of them
 
 
 class Point(NamedTuple):
-    """Hyper-parameters; None where a method has no such."""
+    """Hyper-parameters; None for those that a method does not have."""
 
     alpha: float | None = None
     beta: float | None = None
@@ -25,9 +27,9 @@ class Point(NamedTuple):
 
 
 def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
-    """The grid point with the most right images, the first one in the order of the axes (outermost first).
+    """The first grid point with the most right images, in the order of the axes (outermost first).
 
-    All zero where no point has an image right, as the published loops start from there.
+    All zeros if no point has an image right, because the published loops start from there.
     """
     if not counts.max(initial=0):
         return (0.0,) * len(axes)
@@ -36,7 +38,7 @@ def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
 
 
 def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
-    """Runs of images, each of about ``room`` (BLOCK) numbers where an image has ``numbers``."""
+    """Slices of images, each of about ``room`` (default BLOCK) numbers, at ``numbers`` per image."""
     size = max(1, (room or BLOCK) // max(1, numbers))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
 
@@ -44,22 +46,23 @@ def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
 def fetched(
     rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
 ) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
-    """Runs of images as :func:`blocks`, each with what ``make`` gives: (n, shots) tensors, made for many at once."""
+    """Slices of images as from :func:`blocks`, each with its rows of the (n, shots) tensors that ``make`` returns.
+
+    ``make`` is called for many images at once.
+    """
     for many in blocks(rows, shots, FETCH):
-        made = [tensor.cpu().numpy() for tensor in make(many)]
+        arrays = [tensor.cpu().numpy() for tensor in make(many)]
         for few in blocks(many.stop - many.start, numbers):
-            yield (
-                slice(many.start + few.start, many.start + few.stop),
-                tuple(values[few] for values in made),
-            )
+            whole = slice(many.start + few.start, many.start + few.stop)
+            yield whole, tuple(array[few] for array in arrays)
 
 
 def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> Ints:
-    """labels (N,) as an array. UserError unless images (N, d), logits (N, C) and labels fit, N at least 1."""
+    """The labels (N,) as an array. UserError unless images (N, d), logits (N, C) and labels fit, N at least 1."""
     if not len(x) or clip_logits.shape != (len(x), n_classes) or labels.shape != (len(x),):
         raise UserError(
-            f"a search needs images: {len(x)} with clip_logits {tuple(clip_logits.shape)}, "
-            f"labels {tuple(labels.shape)} for {n_classes} classes"
+            f"a search needs images with logits and labels: here {len(x)} images, clip_logits "
+            f"{tuple(clip_logits.shape)} and labels {tuple(labels.shape)} for {n_classes} classes"
         )
     if not clip_logits.isfinite().all():
         raise UserError("clip_logits hold NaN or infinity")
@@ -67,9 +70,9 @@ def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> I
 
 
 class ByClass:
-    """Shots laid out by class, so that sums over the shots of a class are small matrix products.
+    """Shots arranged by class, so that sums over the shots of a class are small matrix products.
 
-    places: (C, k) the shot at each place, k the most shots of a class; taken: (C, k) 1 where there is one.
+    places: (C, k) the shot at each place, k the largest number of shots of a class; taken: (C, k) 1 for a shot, else 0.
     """
 
     def __init__(self, labels: Tensor, n_classes: int) -> None:
@@ -82,11 +85,11 @@ class ByClass:
         self.places[shots[order], column], self.taken[shots[order], column] = order, 1.0
 
     def rows(self, of_shots: Floats) -> Floats:
-        """(n, K) values of images and shots -> (C, k, n)."""
+        """Arrange values of images and shots: (n, K) -> (C, k, n)."""
         return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 2, 0))
 
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
-        """(C, k, n) from :meth:`rows` and weights (C, b, k) of the shots -> (C, b, n) sums over a class's shots."""
+        """Sum over each class's shots: (C, k, n) from :meth:`rows` and weights (C, b, k) of the shots -> (C, b, n)."""
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
         return total

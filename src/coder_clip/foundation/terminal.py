@@ -1,0 +1,39 @@
+"""Tables for a terminal: the one way to print columns."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Collection, Sequence
+
+WIDTH = 100_000  # of no terminal: a row is one line, for people to scroll and for programs to read
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[int] = (),
+    bold: Collection[tuple[int, int]] = (),
+) -> list[str]:
+    """Aligned columns, two spaces apart: one line for the head and one for each row. Bold for people, plain when piped.
+
+    head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
+    ones) count as two. Cells are shown as they are, on one line: callers escape control characters.
+    """
+    if not head and not rows:
+        return []
+    from rich.console import Console  # 60 ms, and most commands print no table
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False)
+    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold")
+    for i in range(len(head) or max(map(len, rows), default=0)):
+        title = Text(head[i]) if head else ""
+        found.add_column(title, justify="right" if i in right else "left", no_wrap=True)
+    for r, row in enumerate(rows):
+        found.add_row(*(Text(cell, "bold" if (r, c) in bold else "") for c, cell in enumerate(row)))
+    with console.capture() as printed:
+        console.print(found)
+    return [line.rstrip() for line in printed.get().splitlines()]

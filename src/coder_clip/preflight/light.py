@@ -1,0 +1,166 @@
+"""Preflight checks that need neither torch nor open_clip: also made before the first job of every run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+
+from ..datasets import load_dataset
+from ..datasets.published import PublishedDataset, data_root, is_here
+from ..datasets.supply import check as check_data
+from ..datasets.supply import refuse_absent
+from ..errors import UserError
+from ..pipeline.config import Config, GeneratorConfig
+from ..pipeline.resources import on_gpu, workers
+from .estimate import ahead
+
+SHM = Path("/dev/shm")
+BATCHES = 3  # of each loader process that lie in shared memory at a time
+LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
+SHORT = 4 / 60  # hours: nobody has to be told how long such a run takes
+TIMEOUT = 10.0  # seconds of the one request to a language model's server
+
+
+def before_run(
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+) -> None:
+    """Before the first job of a run that lists or encodes these data sets with these models.
+
+    asks: whether it asks a language model. here: whether jobs run on this machine; then a long run, or one with models
+    of the hub, is looked at by a process of its own, which prints how long it takes.
+    UserError with all that would stop the run.
+    """
+    refuse_absent(config, file, datasets)
+    found = problems(config, datasets, models, asks, here)
+    if found:
+        raise UserError("\n".join(found))
+    local = all(config.models[m].model.startswith("local-dir:") for m in models)
+    if here and models and not (local and ahead(config, on_gpu(config))[1] < SHORT):
+        command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
+        done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
+        if done.returncode:
+            raise UserError("the run would fail, see above; 'coder-clip check' looks again")
+
+
+def problems(
+    config: Config, datasets: Collection[str], models: Collection[str], asks: bool, here: bool = True
+) -> list[str]:
+    """All that would stop a run, as far as it can be seen without loading anything."""
+    checks: list[Callable[[], None]] = [partial(writable, config.results)]
+    if models and here:
+        checks.append(partial(shared_memory, config))
+    checks += [partial(images, config, name) for name in datasets if config.published(name)]
+    checks += [partial(folder, config, name) for name in models]
+    if asks and config.generator:
+        checks.append(partial(key, config.generator))
+    found = []
+    for each in checks:
+        try:
+            each()
+        except UserError as error:
+            found.append(str(error))
+    return found
+
+
+def writable(results: Path) -> None:
+    """UserError where nothing can be written below the results folder."""
+    place = next(p for p in (results, *results.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"results cannot be written to {place}: {error.strerror or error}") from None
+
+
+def shared_memory(config: Config) -> None:
+    """UserError where loader processes would die of a small /dev/shm (a container's is 64 MB by default)."""
+    n, batch = workers(config), config.features.batch_size
+    if not n or not SHM.is_dir():
+        return
+    needed, free = n * BATCHES * batch * LARGEST, shutil.disk_usage(SHM).free
+    if free < needed:
+        raise UserError(
+            f"{SHM} has {free / 1e6:,.0f} MB free, and features.workers: {n} with features.batch_size: {batch} "
+            f"take up to {needed / 1e6:,.0f} MB of it: start the container with --shm-size, or set features.workers: 0"
+        )
+
+
+def images(config: Config, name: str) -> None:
+    """UserError where images of a published data set are missing or empty; none is opened."""
+    given, root = config.datasets[name], data_root(config.data_root)
+    if not is_here(name, root):
+        return  # absent_data's
+    data = load_dataset(name, given, config.data_root)
+    assert isinstance(data, PublishedDataset)
+    ways = check_data(name, root).ways
+    total = sum(data.counts.values())
+    if config.features.on_error == "skip":
+        return
+    if lost := data.missing():
+        some = f"{len(lost):,} of {total:,} images, below {data.place.images}, first {lost[0]}"
+        raise UserError("\n".join([f"data set {name}: {some}", *ways()]))
+    if empty := data.empty():
+        raise UserError(
+            f"data set {name}: {len(empty):,} of {total:,} images are empty files, the first "
+            f"{data.path(empty[0])}: remove them and run 'coder-clip data get {name}', or set features.on_error: skip"
+        )
+
+
+def folder(config: Config, name: str) -> None:
+    """UserError where a model's folder, or the header of its weights, cannot be read."""
+    model = config.models[name].model
+    if not model.startswith("local-dir:"):
+        return
+    place = Path(model.removeprefix("local-dir:"))
+    try:
+        json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
+        for weights in place.glob("*.safetensors"):
+            _header(weights)
+    except (OSError, ValueError, struct.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        file = getattr(error, "filename", None) or place
+        raise UserError(f"model {name}: {file} cannot be read: {reason}") from None
+
+
+def _header(weights: Path) -> None:
+    """ValueError where a safetensors file is shorter than its header says."""
+    with weights.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > weights.stat().st_size:
+            raise ValueError(f"{weights.name} is damaged")
+        tensors = json.loads(stream.read(length))
+    end = max((t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"), default=0)
+    if weights.stat().st_size < 8 + length + end:
+        raise ValueError(f"{weights.name} breaks off; copy it again")
+
+
+def key(generator: GeneratorConfig) -> None:
+    """UserError where a language model's server is not there or refuses the key: one request, which costs nothing."""
+    from ..texts.llm.server import api_key, headers, place
+
+    secret = api_key(generator)
+    request = urllib.request.Request(
+        f"{place(generator).rstrip('/')}/models",
+        headers={"Authorization": f"Bearer {secret}", "User-Agent": "coder-clip", **headers(generator)},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise UserError(
+                f"the language model's server {place(generator)} refuses the key (HTTP {error.code})"
+            ) from None  # others do not list models; asking will show
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(
+            f"the language model's server {place(generator)} cannot be reached: {reason}"
+        ) from None

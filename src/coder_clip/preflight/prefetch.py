@@ -1,0 +1,55 @@
+"""Everything that a run downloads, downloaded before: nodes of a cluster seldom have network, the head has.
+
+Weights go to the Hugging Face cache (HF_HOME), published data sets below their root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ..datasets.published import data_root
+from ..datasets.supply import get
+from ..encoders.checkpoints import find, verify
+from ..encoders.encoder import EncoderSpec, load_encoder
+from ..errors import UserError
+from ..phases.common import encoder_spec
+from ..pipeline.config import Config
+
+
+def prefetch(
+    config: Config, models: Iterable[str] | None = None, datasets: Iterable[str] | None = None
+) -> Iterator[str]:
+    """Download what is not here yet; lines on each model and data set. Default: all of the configuration.
+
+    Goes on after a failure. UserError at the end: models that cannot be fetched or do not load, data sets that cannot
+    be fetched or that only a person can get.
+    """
+    failed = []
+    for name in config.models if models is None else models:
+        try:
+            _weights(config, name)
+            yield f"model {name}: {config.models[name].model} is here"
+        except UserError as error:
+            failed.append(f"model {name}")
+            yield f"model {name}: {error}"
+    published = [name for name in config.datasets if config.published(name)]
+    for name in published if datasets is None else datasets:
+        try:
+            found = get(name, data_root(config.data_root))
+        except UserError as error:
+            failed.append(f"data set {name}")
+            yield f"data set {name}: {error}"
+            continue
+        yield from found.lines()
+        if not found.usable:
+            failed.append(f"data set {name}")
+    if failed:
+        raise UserError(f"not usable yet, see above: {', '.join(failed)}")
+
+
+def _weights(config: Config, name: str) -> None:
+    """Fetch weights, tokenizer and text tower; load them on the CPU, as a node would."""
+    spec = EncoderSpec(**encoder_spec(config, name))
+    load_encoder(replace(spec, device="cpu"))
+    verify(find(spec.model, spec.pretrained, True, spec.quick_gelu).weights)

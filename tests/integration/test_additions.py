@@ -1,0 +1,86 @@
+"""More of something runs what is new and nothing else; less of something runs nothing but the report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from working_copy import SMALL, Work, few_pictures, working_copy
+
+pytestmark = pytest.mark.rest
+
+SECOND = {"model": "local-dir:data/mini", "precision": "fp32"}
+OUTPUT = {"tables", "figures_of_results", "figures_of_images", "page"}
+
+
+@pytest.fixture(scope="module")
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    document: dict[str, Any] = {**SMALL, "models": {"mini": None, "second": SECOND}}
+    work = working_copy(tmp_path_factory.mktemp("two") / "copy", document)
+    few_pictures(work.folder)
+    work.make()
+    assert work.planned() == {}
+    return work
+
+
+def test_without_a_model_the_others_keep_their_numbers(two_models: Work) -> None:
+    two_models.configure(lambda c: c["models"].pop("second"))
+    assert set(two_models.planned()) <= OUTPUT
+    two_models.configure(lambda c: c["models"].update(second=SECOND))
+
+
+def test_without_a_data_set_the_others_keep_their_numbers(two_models: Work) -> None:
+    two_models.configure(lambda c: c["datasets"].pop("marks"))
+    assert set(two_models.planned()) <= OUTPUT
+    two_models.configure(lambda c: c["datasets"].update(marks=SMALL["datasets"]["marks"]))
+
+
+def test_one_more_model_runs_its_own_jobs(work: Work) -> None:
+    work.configure(lambda c: c.update(models={"mini": None, "second": SECOND}))
+    planned = {rule: n for rule, n in work.planned().items() if rule not in OUTPUT}
+    n = len(SMALL["datasets"])
+    each = ("encode_texts", "build_coder", "classify", "encode_pairs", "rerank_top", "evaluate")
+    assert planned == {"encode_images": 3 * n, "fit_adapters": 2 * n, **dict.fromkeys(each, n)}
+
+
+def test_one_more_number_of_shots_runs_its_own_jobs(work: Work) -> None:
+    """The shots of one seed begin those of more; a larger number than before draws more images."""
+    work.configure(lambda c: c["adapter"].update(shots=[2]))
+    assert set(work.planned()) <= OUTPUT
+    work.configure(lambda c: c["adapter"].update(shots=[1, 2]))
+    assert set(work.planned()) <= OUTPUT
+
+
+def encoded(work: Work, *splits: str) -> int:
+    """How many images the last jobs of these splits sent through the encoder, by their progress."""
+    folder = work.folder / "results/logs/image_features/mini/marks"
+    logs = [log.read_text() for split in splits for log in folder.glob(f"{split}.log")]
+    assert logs
+    return sum(int(done) for log in logs for done in re.findall(r"100%\|.*\| (\d+)/\1 ", log))
+
+
+def test_one_more_photo_encodes_one_photo(work: Work) -> None:
+    """All other features come from the cache, and the same bytes come out as without it. A photo more in a class can
+    move another from train, which nothing had encoded yet, to val or test."""
+    file = work.folder / "photos/marks/red_disc/zz.png"
+    file.write_bytes((file.parent / "00.png").read_bytes() + b"another file")
+    files = [f"results/image_features/mini/marks/{split}.safetensors" for split in ("val", "test")]
+    work.snakemake(*files)
+    assert encoded(work, "val", "test") <= 2
+    kept = {f: (work.folder / f).read_bytes() for f in files}
+    for made in files:
+        (work.folder / made).unlink()
+    work.configure(lambda c: c["features"].update(cache=False))
+    work.snakemake(*files)
+    assert encoded(work, "val", "test") > 10
+    assert {f: (work.folder / f).read_bytes() for f in files} == kept
+
+
+def test_shards_after_a_run_encode_nothing(work: Work) -> None:
+    file = "results/image_features/mini/marks/test.safetensors"
+    before = (work.folder / file).read_bytes()
+    work.configure(lambda c: c["features"].update(shards=2))
+    work.snakemake(file)
+    assert (work.folder / file).read_bytes() == before
+    assert encoded(work, "test.0-of-2", "test.1-of-2") == 0

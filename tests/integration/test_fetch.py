@@ -1,0 +1,105 @@
+"""A run downloads what it needs: images and weights come from local servers, as part of the DAG."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published import publish, serve_model
+from working_copy import Work, working_copy
+
+from web import Web, serve
+
+CONFIG: dict[str, Any] = {
+    "data_root": "data/published",
+    "fetch": True,
+    "datasets": {"eurosat": {"texts": "names", "views": 1}, "shapes": {"texts": "names", "few_shot": False}},
+    "models": {"tiny": {"model": "hf-hub:org/tiny"}},
+    "adapter": {"shots": [1], "seeds": [1]},
+}
+FEATURES = "results/image_features/tiny/eurosat/test.safetensors"
+
+
+@dataclass
+class Site:
+    """A working copy on an empty machine, and a server with a data set and a model."""
+
+    work: Work
+    web: Web
+
+    def snakemake(self, *arguments: str, check: bool = True, **more: str) -> str:
+        names = {"HF_ENDPOINT": self.web.url, "HF_HOME": f"{self.work.folder}/hub", "HF_HUB_OFFLINE": "0"}
+        done = self.work.snakemake(*arguments, check=check, **{**names, **more})
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    from tiny import save_tiny  # not above: it imports open_clip, and every process looks for tests
+
+    folder = tmp_path_factory.mktemp("fetch")
+    work = working_copy(folder / "copy", CONFIG)
+    with serve() as web:
+        serve_model("org/tiny", save_tiny(folder / "tiny"), web)
+        publish("eurosat", web, work, folder, 2)
+        yield Site(work, web)
+
+
+def test_what_is_missing_is_fetched_and_nothing_runs_again(site: Site) -> None:
+    said = site.snakemake(FEATURES)
+    assert "download eurosat" in said
+    assert "download the weights of tiny" in said
+    assert (site.work.folder / "data/published/eurosat/2750").is_dir()
+    assert not (site.work.folder / "data/published/.downloads").exists()
+    asked = len(site.web.asked)
+    assert "Nothing to be done" in site.snakemake(FEATURES)
+    assert "Nothing to be done" in site.snakemake(FEATURES, "--config", "fetch=false"), "fetching is no input"
+    assert len(site.web.asked) == asked
+
+
+def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
+    shutil.rmtree(site.work.folder / "data/published")
+    (site.work.folder / FEATURES).unlink()
+    said = site.snakemake(FEATURES)
+    assert "download eurosat" in said
+    assert "images of eurosat" not in said, "the manifest is as it was"
+
+
+def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
+    work = site.work.folder
+    content = site.web.files.pop("/eurosat/EuroSAT.zip")
+    shutil.rmtree(work / "data/published")
+    shutil.rmtree(work / "results")
+    said = site.snakemake("manifest", check=False)
+    assert "HTTP 404" in said
+    assert (work / "results/manifests/shapes.json").is_file()
+    site.web.files["/eurosat/EuroSAT.zip"] = content
+    site.snakemake("manifest")
+    assert (work / "results/manifests/eurosat.json").is_file()
+
+
+def test_without_fetch_the_run_does_not_start(site: Site, tmp_path: Path) -> None:
+    said = site.snakemake(
+        "manifest", "--forceall", check=False, CODER_CLIP_FETCH="0", CODER_CLIP_DATA=str(tmp_path)
+    )
+    assert "published data sets are not in" in said
+    assert "coder-clip check" in said
+
+
+def test_damaged_weights_are_fetched_again(site: Site) -> None:
+    hub = site.work.folder / "hub/hub/models--org--tiny"
+    (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]
+    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    names = {"HF_ENDPOINT": site.web.url, "HF_HOME": f"{site.work.folder}/hub", "HF_HUB_OFFLINE": "0"}
+    config = ("--config", site.work.config)
+    damaged = site.work.coder_clip("prefetch", "--model", "tiny", *config, check=False, **names)
+    assert damaged.returncode == 1
+    assert "was damaged on the way" in damaged.stdout
+    site.work.coder_clip("prefetch", "--model", "tiny", *config, **names)
+    (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]
+    assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name

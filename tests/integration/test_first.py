@@ -1,0 +1,98 @@
+"""`make first` on an empty machine: images, weights and texts to the report, from servers on this machine.
+
+Everything is as in config/first.yaml, but of each data set there are few images and of the model random weights in
+its true architecture. The numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import yaml
+from published import publish, serve_model
+from safetensors.torch import save_file
+from working_copy import REPO, Work, working_copy
+
+from web import serve
+
+pytestmark = pytest.mark.rest
+
+FIRST = yaml.safe_load((REPO / "config/first.yaml").read_text(encoding="utf-8"))
+REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
+# an hour would go into coarser searches, fewer texts and shots
+SMALL = {
+    "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
+    "evaluation": {
+        **{"template_ensemble": False, "random_draws": 2, "bootstrap": 50},
+        **{"tsne_images": 40, "text_counts": [1], "draws": 1},
+    },
+}
+
+
+def random_weights(folder: Path) -> Path:
+    """In half precision, as OpenAI's files are."""
+    torch.manual_seed(0)
+    state = open_clip.create_model("ViT-B-32", load_weights=False, pretrained_text=False).state_dict()
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    folder.mkdir()
+    save_file({k: v.contiguous() for k, v in half.items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
+    """As people type it: make, in an environment that is installed already."""
+    folder = tmp_path_factory.mktemp("first")
+    work = working_copy(folder / "copy", {})
+    path = work.folder / "config/first.yaml"
+    path.write_text(yaml.safe_dump({**FIRST, **SMALL}), encoding="utf-8")
+    (work.folder / ".venv").mkdir()
+    (work.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (work.folder / ".venv/installed").touch()
+    with serve() as web:
+        serve_model(REPOSITORY, random_weights(folder / "weights"), web)
+        for name in FIRST["datasets"]:
+            publish(name, web, work, folder, 1)
+        names = {
+            "HF_ENDPOINT": web.url,
+            "HF_HOME": f"{folder}/hub",
+            "HF_HUB_OFFLINE": "0",
+            "OPENAI_API_KEY": "",
+        }
+        done = work.run("make", "first", **names)
+        asked = len(web.asked)
+        again = work.run("make", "first", **names)
+        assert "Nothing to be done" in again.stdout + again.stderr
+        assert len(web.asked) == asked
+    return work, done.stdout + done.stderr
+
+
+def test_the_report_is_there_without_another_step(made: tuple[Work, str]) -> None:
+    work, said = made
+    results = work.folder / "results/first"
+    assert (results / "report.html").is_file()
+    assert "results/first/report.html" in said
+    for table in ("zero_shot", "few_shot"):
+        with (results / f"tables/{table}.csv").open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert {r["dataset"] for r in rows} >= set(FIRST["datasets"])
+    with (results / "tables/zero_shot.csv").open(encoding="utf-8", newline="") as stream:
+        methods = {r["method"] for r in csv.DictReader(stream) if r["dataset"] == "dtd"}
+    assert {"clip", "coder", "coder_rerank"} <= methods
+
+
+def test_it_says_how_long_it_takes_before_the_first_job(made: tuple[Work, str]) -> None:
+    said = made[1]
+    assert "in all, measured on this machine" in said
+    assert said.index("in all, measured on this machine") < said.index("download dtd")
+
+
+def test_the_images_are_where_git_does_not_look(made: tuple[Work, str]) -> None:
+    work, _ = made
+    assert (work.folder / "data/published/oxford_pets/images").is_dir()
+    assert "/data/published/" in (work.folder / ".gitignore").read_text().splitlines()

@@ -1,0 +1,304 @@
+"""One file from a real server, and archives, some of which mean harm."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archives import EVIL_TAR, below, tar_with, zip_with
+from coder_clip.datasets.fetch import fetch
+from coder_clip.datasets.unpack import unpack
+from coder_clip.errors import UserError
+from trees import put
+from web import Web, serve
+
+CONTENT = bytes(range(256)) * 5000
+RIGHT = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve() as found:
+        found.files["/file.bin"] = CONTENT
+        yield found
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "new/file.bin"
+
+
+def part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def get_it(web: Web, target: Path, checksum: str = RIGHT) -> None:
+    fetch(f"{web.url}/file.bin", target, checksum, wait=0.001)
+
+
+# ---- one file
+
+
+def test_a_download_is_whole_and_leaves_nothing_else(web: Web, target: Path) -> None:
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+    assert os.listdir(target.parent) == ["file.bin"]
+    get_it(web, target)
+    assert len(web.asked) == 1, "what is there and right was fetched again"
+
+
+def test_md5_sums_are_checked_too(web: Web, target: Path) -> None:
+    get_it(web, target, f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_broken_download_goes_on_where_it_was(web: Web, target: Path) -> None:
+    """36 GB would begin again each time."""
+    put(part(target), CONTENT[:1000])
+    get_it(web, target)
+    assert web.asked == ["bytes=1000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_connection_that_ends_early_is_taken_up_again(web: Web, target: Path) -> None:
+    web.cut = 500_000
+    get_it(web, target)
+    assert web.asked == ["", "bytes=500000-", "bytes=1000000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_connection_that_gives_nothing_more_ends(web: Web, target: Path) -> None:
+    web.cut = 0
+    put(part(target), CONTENT[:1000])
+    with pytest.raises(UserError, match=r"5 times in a row, after 1,000 bytes.*run again to go on"):
+        get_it(web, target)
+    assert not target.exists()
+    assert part(target).read_bytes() == CONTENT[:1000]
+    web.cut = None
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_server_that_cannot_resume_sends_all(web: Web, target: Path) -> None:
+    web.ranges = False
+    put(part(target), CONTENT[:1000])
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_already_whole(web: Web, target: Path) -> None:
+    put(part(target), CONTENT)
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("beginning", [b"x" * 1000, b"x" * (len(CONTENT) + 5), b"x" * len(CONTENT)])
+def test_another_files_beginning_is_thrown_away(web: Web, target: Path, beginning: bytes) -> None:
+    """An older version of the archive, broken off: joined, the two would be neither."""
+    put(part(target), beginning)
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_keeps_nothing(web: Web, target: Path) -> None:
+    web.files["/file.bin"] = CONTENT[:-1] + b"!"
+    with pytest.raises(UserError, match=f"expected {RIGHT}.*Nothing was kept"):
+        get_it(web, target)
+    assert os.listdir(target.parent) == []
+
+
+def test_what_lies_there_is_not_overwritten(web: Web, target: Path) -> None:
+    put(target, b"mine")
+    with pytest.raises(UserError, match=r"with another checksum.*remove it"):
+        get_it(web, target)
+    assert target.read_bytes() == b"mine"
+
+
+def test_a_busy_server_is_asked_again(web: Web, target: Path) -> None:
+    web.failing = [503, 429, 500]
+    get_it(web, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_gone_is_said_at_once(web: Web, target: Path) -> None:
+    with pytest.raises(UserError, match=r"HTTP 404 .*fetch it by hand .*put it at .*gone\.bin"):
+        fetch(f"{web.url}/gone.bin", target.with_name("gone.bin"), RIGHT)
+    assert len(web.asked) == 1
+
+
+def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a compute node nobody waits for five tries."""
+    for url in ("http://127.0.0.1:9/file.bin", "http://no-such-host.invalid/file.bin"):
+        with pytest.raises(UserError, match=r"cannot be reached \(.*\); fetch it by hand") as caught:
+            fetch(url, target, RIGHT, wait=60)
+        assert "\n" not in str(caught.value)
+    assert os.listdir(target.parent) == []
+
+
+def test_two_downloads_into_one_file_do_not_mix(web: Web, target: Path) -> None:
+    put(part(target), CONTENT[:10])
+    with part(target).open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="being downloaded by another process"):
+            get_it(web, target)
+    get_it(web, target)
+
+
+def test_a_folder_that_cannot_be_written(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        get_it(web, tmp_path / "file/below.bin")
+
+
+def test_another_address_is_tried_where_the_first_has_not_the_file(web: Web, target: Path) -> None:
+    web.files["/other.bin"] = b"another file"
+    urls = [
+        "http://127.0.0.1:9/file.bin",
+        f"{web.url}/gone.bin",
+        f"{web.url}/other.bin",
+        f"{web.url}/file.bin",
+    ]
+    fetch(urls, target, RIGHT, wait=0.001)
+    assert target.read_bytes() == CONTENT
+    target.unlink()
+    with pytest.raises(UserError, match=r"none of 3 addresses gave file\.bin: .*reached.*404.*checksum"):
+        fetch(urls[:3], target, RIGHT, wait=0.001)
+    assert os.listdir(target.parent) == []
+
+
+def test_a_web_page_is_not_the_file(web: Web, target: Path) -> None:
+    """A login, or Google Drive's daily limit; without a published checksum nothing else would notice."""
+    web.headers["Content-Type"] = "text/html; charset=utf-8"
+    with pytest.raises(UserError, match="answers with a web page"):
+        fetch(f"{web.url}/file.bin", target, None)
+    assert os.listdir(target.parent) == []
+
+
+# ---- archives
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tar_archives_of_all_kinds(tmp_path: Path, mode: str) -> None:
+    folder = {"type": tarfile.DIRTYPE, "mode": 0o755}
+    made = tar_with(
+        tmp_path / "a.tar.gz", ("./d", folder), ("./d/é.jpg", b"1"), ("d/e/x.jpg", b"2"), mode=mode
+    )
+    unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/é.jpg": b"1", "d/e/x.jpg": b"2"}
+
+
+def test_zip_archives_and_what_a_mac_adds(tmp_path: Path) -> None:
+    made = zip_with(
+        tmp_path / "a.zip",
+        ("d/", b"", stat.S_IFDIR | 0o755),
+        ("d/x.jpg", b"1", stat.S_IFREG | 0o644),
+        ("d/made-on-windows.jpg", b"2", 0),
+        ("__MACOSX/d/._x.jpg", b"fork", 0),
+        ("d/._x.jpg", b"fork", 0),
+    )
+    unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/x.jpg": b"1", "d/made-on-windows.jpg": b"2"}
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    put(tmp_path / "out/d/mine.jpg", b"mine")
+    unpack(tar_with(tmp_path / "a.tar", ("d/x.jpg", b"1"), mode="w"), tmp_path / "out")
+    assert below(tmp_path / "out") == {"d/mine.jpg": b"mine", "d/x.jpg": b"1"}
+
+
+def test_unpacking_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+    """What is whole is not written again; what was cut is; nothing is left beside the result."""
+    noise = os.urandom(300_000)
+    made = tar_with(tmp_path / "a.tar", *((f"d/{i}.jpg", noise) for i in range(40)), mode="w")
+    code = (
+        "import os, shutil, signal, sys; from pathlib import Path; from coder_clip.datasets import unpack as u\n"
+        "real, calls = shutil.copyfileobj, []\n"
+        "def copy(source, out, size):\n"
+        "    calls.append(0)\n"
+        "    if len(calls) == 20:\n"
+        "        out.write(source.read(1000)); out.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    real(source, out, size)\n"
+        "u.shutil.copyfileobj = copy; u.unpack(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, made, tmp_path / "out"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (hidden,) = (tmp_path / "out").iterdir()
+    before = {p.name: p.stat().st_mtime_ns for p in (hidden / "d").iterdir()}
+    assert len(before) == 20
+    unpack(made, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["d"]
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out/d").iterdir()}
+    assert {name for name in before if after[name] != before[name]} == {"19.jpg"}
+    assert all(p.read_bytes() == noise for p in (tmp_path / "out/d").iterdir())
+
+
+@pytest.mark.parametrize("kind", EVIL_TAR)
+def test_a_tar_that_means_harm_is_refused_whole(tmp_path: Path, kind: str) -> None:
+    made = tar_with(tmp_path / "a.tar", ("good.jpg", b"1"), EVIL_TAR[kind], mode="w")
+    with pytest.raises(UserError, match=r"refused: .*nothing was unpacked"):
+        unpack(made, tmp_path / "deep/out")
+    assert set(below(tmp_path)) == {"a.tar"}
+    assert not (tmp_path / "deep/out").exists()
+    assert not Path("/tmp/evil-coder-clip").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("../evil", stat.S_IFREG),
+        ("/tmp/evil-coder-clip", stat.S_IFREG),
+        ("d/link", stat.S_IFLNK | 0o777),
+        ("d/pipe", stat.S_IFIFO),
+        ("d/dev", stat.S_IFCHR),
+    ],
+)
+def test_a_zip_that_means_harm_is_refused_whole(tmp_path: Path, name: str, mode: int) -> None:
+    made = zip_with(tmp_path / "a.zip", ("good.jpg", b"1", 0), (name, b"/etc", mode))
+    with pytest.raises(UserError, match=r"refused: .*nothing was unpacked"):
+        unpack(made, tmp_path / "out")
+    assert set(below(tmp_path)) == {"a.zip"}
+    assert not Path("/tmp/evil-coder-clip").exists()
+
+
+def test_a_link_in_two_steps_leads_nowhere(tmp_path: Path) -> None:
+    """A link to a folder outside, then a file "through" it."""
+    (tmp_path / "outside").mkdir()
+    made = tar_with(
+        tmp_path / "a.tar",
+        ("d", {"type": tarfile.SYMTYPE, "linkname": str(tmp_path / "outside")}),
+        ("d/evil", b"x"),
+        mode="w",
+    )
+    with pytest.raises(UserError, match="'d' is a link"):
+        unpack(made, tmp_path / "out")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "text"])
+def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path, kind: str) -> None:
+    noise = os.urandom(50_000)
+    if kind == "tar":
+        made = tar_with(tmp_path / "a.tgz", ("x.jpg", noise), ("y.jpg", noise))
+        made.write_bytes(made.read_bytes()[:60_000])
+    elif kind == "zip":
+        made = zip_with(tmp_path / "a.zip", ("x.jpg", noise, 0))
+        broken = bytearray(made.read_bytes())
+        broken[1000] ^= 255
+        made.write_bytes(broken)
+    else:
+        made = tmp_path / "a.zip"
+        made.write_text("<html>Please log in</html>")
+    put(tmp_path / "out/mine.jpg", b"mine")
+    with pytest.raises(UserError, match="damaged or no archive"):
+        unpack(made, tmp_path / "out")
+    assert below(tmp_path / "out") == {"mine.jpg": b"mine"}

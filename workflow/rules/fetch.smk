@@ -1,0 +1,56 @@
+# What may be downloaded is, beside other work (fetch: true, or FETCH=1). A job that needs it waits here, and has no
+# input more than without it: what was downloaded, and where it lies, is no part of a result.
+FETCHED = Path(".snakemake/coder-clip/fetched")
+TO_FETCH = to_fetch()
+if workflow.is_main_process:
+    forget_fetched(FETCHED)
+
+
+checkpoint fetch_images:
+    output:
+        FETCHED / "images/{dataset}",
+    log:
+        LOGS / "fetch/{dataset}.log",
+    localrule: True  # where the network is
+    conda:
+        ENVIRONMENT
+    message:
+        "download {wildcards.dataset}"
+    shell:
+        "coder-clip data get {wildcards.dataset} --config $CODER_CLIP_CONFIG 2>&1 | tee {log} && touch {output}"
+
+
+checkpoint fetch_weights:
+    output:
+        FETCHED / "weights/{model}",
+    log:
+        LOGS / "fetch/{model}.log",
+    localrule: True  # where the network is
+    conda:
+        ENVIRONMENT
+    params:
+        note=lambda w: weights_note(w.model),
+    message:
+        "download the weights of {wildcards.model}"
+    shell:
+        "coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
+
+
+def fetched_images(wildcards):
+    """Wait for the images of a data set, where this run downloads them."""
+    if wildcards.dataset in TO_FETCH:
+        checkpoints.fetch_images.get(dataset=wildcards.dataset)
+    return []
+
+
+def fetched_weights(wildcards):
+    """The same for the weights of a model, or of those that compare texts."""
+    names = (
+        [wildcards.model]
+        if "model" in wildcards.keys()
+        else CONFIG.text_encoders() * CONFIG.compares_names(wildcards.dataset)
+    )
+    for name in names:
+        if CONFIG.fetch and not files_of(name):
+            checkpoints.fetch_weights.get(model=name)
+    return []

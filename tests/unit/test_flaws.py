@@ -265,7 +265,10 @@ def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Pat
     shutil.copytree(toy.config.results, tmp_path / "results")
     config = toy.config.model_copy(update={"results": tmp_path / "results", "settings": ["clean"]})
     paths = Paths(config.results)
-    write_json(paths.manifest("toy"), {"classes": [f"class {c}" for c in range(N_CLASSES)]})
+    write_json(
+        paths.manifest("toy"),
+        {"classes": [f"class {c}" for c in range(N_CLASSES)], "images": {"val": 0, "test": 0}},
+    )
     paths.image_features("m", "toy", "test").unlink()
     pairs.run(config, "toy")
     widest = max(0.3, *GRID)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from coder_clip.pipeline.phase_list import FILE, phases
 from coder_clip.texts.sets import load_pair_set, load_text_set
 from snakemake_executor_plugin_coder_clip import reasons
 
@@ -111,14 +112,11 @@ def test_no_target_stands_behind_an_option_that_takes_several_values() -> None:
 
 
 def test_phases_one_at_a_time_are_looked_at() -> None:
-    """The commands of the paper's guide stand behind a variable."""
+    """The commands of the paper's guide are among those that are looked at."""
     commands = snakemake_commands((REPO / "docs/paper.md").read_text(encoding="utf-8"))
-    assert [c.split()[-1] for c in commands if c.startswith("snakemake ")][:4] == [
-        "texts",
-        "zero_shot",
-        "rerank",
-        "adapter",
-    ]
+    targets = {command.split()[1] for command in commands if command.startswith("snakemake ")}
+    assert "texts" in targets
+    assert targets <= {phase.target for phase in phases(REPO / FILE)}
 
 
 @pytest.mark.parametrize(

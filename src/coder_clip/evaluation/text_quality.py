@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ..foundation import terminal
 from ..texts.kinds import IN_CODER
 from ..texts.names import name_key
 from ..texts.sentences import fill, sentence_of, spaces
@@ -186,7 +187,7 @@ def table(found: Sequence[Quality]) -> list[str]:
     """The numbers in aligned columns."""
     head = ["data set", "kind", "texts", "classes", "per class", "tokens", "too long", "shared"]
     head += ["names another", "cosine", "coverage"]
-    rows = [head]
+    rows = []
     for q in found:
         rows.append(
             [
@@ -203,8 +204,7 @@ def table(found: Sequence[Quality]) -> list[str]:
                 "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
             ]
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return terminal.table(head, rows)
 
 
 def findings(found: Sequence[Quality]) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
@@ -101,17 +102,20 @@ def ahead(
     if not found:
         return [], 0.0, 0.0
     where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
-    wide = max(len(p) for p in found)
     currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
-    priced = max(6, len(currency)) if money else 0
-    table = [
-        f"{'phase':{wide}}  {'jobs':>6}  {'hours':>8}  {'GB':>6}"
-        + f"  {currency:>{priced}}" * bool(money)
-        + "  on"
+    head = ["phase", "jobs", "hours", "GB", *([currency] if money else []), "on"]
+    rows = [
+        [
+            phase,
+            f"{n:,.0f}",
+            f"{seconds / 3600:,.2f}",
+            f"{size:.1f}",
+            *([money.get(phase, "–")] if money else []),
+            where[phase],
+        ]
+        for phase, (n, seconds, size) in found.items()
     ]
-    for phase, (n, seconds, size) in found.items():
-        row = f"{phase:{wide}}  {n:>6,.0f}  {seconds / 3600:>8,.2f}  {size:>6.1f}"
-        table.append(row + f"  {money.get(phase, '–'):>{priced}}" * bool(money) + f"  {where[phase]}")
+    table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
     all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores + LAST / 3600

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..datasets import PUBLISHED, load_dataset, load_templates
 from ..datasets.entry import entry
 from ..errors import UserError
+from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_json
 from ..texts.llm.budget import ENOUGH, Estimate, amount, total
 from ..texts.llm.generate import Generator
@@ -107,20 +108,14 @@ def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
 def _table(found: list[Row], generator: GeneratorConfig) -> list[str]:
     """Aligned columns."""
     prices = generator.prices
-    cells: list[tuple[str, ...]] = [(*HEAD, f"about {prices.currency}" if prices else "(no prices)")]
+    head = (*HEAD, f"about {prices.currency}" if prices else "(no prices)")
+    cells: list[tuple[str, ...]] = []
     for row in found:
         e = row.ahead
         counts = (f"{n:,}" for n in (row.stored, e.requests, e.prompt_tokens, e.completion_tokens))
         mark = "" if row.known else " *"
         cells.append((row.dataset, row.texts + mark, *counts, amount(e.money) if prices else "–"))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
+    return terminal.table(head, cells, right=range(2, len(head)))
 
 
 def _classes(config: Config, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from snakemake_executor_plugin_coder_clip.journal import Entry, journals
 from snakemake_executor_plugin_coder_clip.queue import COMPLETED, LIVE, SlurmError, ask
 
 from ..errors import UserError
+from ..foundation import terminal
 from ..pipeline.resources import LEAST
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
@@ -261,11 +262,8 @@ def _words(r: Usage) -> Iterator[str]:
 
 def lines(rows: list[Usage]) -> Iterator[str]:
     """The table in columns, and what to write into the profile."""
-    cells = table(rows)
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    for rule, *numbers, advice in cells:
-        middle = (n.rjust(w) for n, w in zip(numbers, widths[1:], strict=False))
-        yield "  ".join([rule.ljust(widths[0]), *middle, advice]).rstrip()
+    head, *cells = table(rows)
+    yield from terminal.table(head, cells, right=range(1, len(head) - 1))
     yield from advice_lines(rows)
 
 

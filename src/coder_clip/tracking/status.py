@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from .ledger import foreign_code
@@ -76,5 +77,4 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
 def table(lines: list[Line]) -> list[str]:
     """The lines under a heading, in columns."""
     head = ("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)][:-1]
-    return ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in (head, *lines)]
+    return terminal.table(head, lines)

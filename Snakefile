@@ -1,4 +1,4 @@
-# CODER from texts to report. The rules are in workflow/rules, one file per phase, in the order of the paper.
+# CODER from texts to report. workflow/phases.yaml lists the phases; the rules are in workflow/rules, one file per phase.
 #
 #   snakemake --profile workflow/profiles/default                    everything
 #   snakemake --profile workflow/profiles/default adapter            up to one phase
@@ -13,16 +13,11 @@ include: "workflow/rules/tracking.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/stage.smk"
 include: "workflow/rules/fetch.smk"
-include: "workflow/rules/texts.smk"
-include: "workflow/rules/image_features.smk"
-include: "workflow/rules/text_features.smk"
-include: "workflow/rules/coder.smk"
-include: "workflow/rules/zero_shot.smk"
-include: "workflow/rules/one_to_one.smk"
-include: "workflow/rules/rerank.smk"
-include: "workflow/rules/adapter.smk"
-include: "workflow/rules/evaluation.smk"
-include: "workflow/rules/report.smk"
+
+
+for _phase in phase_list.phases():
+
+    include: f"workflow/rules/{_phase.name}.smk"
 
 
 onstart:
@@ -34,5 +29,4 @@ onstart:
 rule all:
     default_target: True
     input:
-        PATHS.report,
-        PATHS.metrics,
+        [getattr(rules, phase.target).input for phase in phase_list.phases()],

@@ -19,13 +19,14 @@ from trees import put_all, split_file
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
-SOURCE = "texts/sources/plurals.py"
+SOURCE, PHASE = "texts/sources/plurals.py", "phases/class_share.py"
+LIST = "workflow/phases.yaml"  # of phases, which gets an entry
 
 
 def files() -> dict[str, str]:
     """Path -> text of the files that CONTRIBUTING.md prints."""
     found = dict(BLOCK.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert {BASELINE, EXHIBIT, SOURCE} < {name.removeprefix("src/coder_clip/") for name in found}
+    assert {BASELINE, EXHIBIT, SOURCE, PHASE} < {name.removeprefix("src/coder_clip/") for name in found}
     return found
 
 
@@ -50,11 +51,16 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
     few_pictures(work.folder)
     for name, text in files().items():
         path = work.folder / name
+        if name == LIST:
+            listed = path.read_text(encoding="utf-8")
+            assert listed.count("\nplots:") == 1
+            path.write_text(listed.replace("\nplots:", f"\n{text}\nplots:"), encoding="utf-8")
+            continue
         assert not path.exists(), f"{name} is there already: a recipe adds a file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     plant_leaves(work.folder / "data/published")
-    work.commands(*PHASES, *REPORT)
+    work.commands(*PHASES, "class-share", *REPORT)
     return work
 
 
@@ -123,6 +129,31 @@ def test_a_text_source_is_in_configuration_help_docs_and_texts(extended: Work) -
     wrong.write_text(text.replace("synonym: plurals", "synonym: plural"), encoding="utf-8")
     refused = extended.coder_clip("check", "--config", wrong, check=False)
     assert "unknown source 'plural' (did you mean 'plurals'?)" in refused.stderr
+
+
+def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> None:
+    counts = json.loads(result(extended, "class_share/mini/leaves.json"))
+    assert sum(counts.values()) == 9, "test images of the data set"
+    listed = extended.coder_clip("--help").stdout
+    assert "Count the test images that CODER gives to each class." in " ".join(
+        listed.replace("│", " ").split()
+    )
+    assert listed.index("evaluation") < listed.index("class-share") < listed.index("Tables, figures, report")
+    extended.snakemake("--touch", "--forceall")
+    path = extended.folder / "src/coder_clip" / PHASE
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\n# an edit\n", encoding="utf-8")
+    assert extended.planned() == {"count_predictions": 2}
+    path.write_text(text, encoding="utf-8")
+    stage = (
+        "from coder_clip.tracking.snakemake import plan\n"
+        "from coder_clip.tracking.stages import pipeline, tracked\n"
+        f"t = tracked({extended.config!r})\n"
+        "print(pipeline(t, plan(t.config))['stages']['class_share'])"
+    )
+    made = extended.run(sys.executable, "-c", stage).stdout
+    assert "results/class_share" in made
+    assert "src/coder_clip/phases/class_share.py" in made
 
 
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:

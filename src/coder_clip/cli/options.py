@@ -12,15 +12,20 @@ from typer.core import TyperGroup
 
 from ..errors import UserError, nearest
 from ..pipeline.config import Config
+from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _InOrder(TyperGroup):
-    """Commands in the order of the paper; typer would list groups ("texts") after all others."""
+    """Phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:
-        names = [n for n in super().list_commands(context) if n != "texts"]
-        names.insert(names.index("manifest") + 1, "texts")
-        return names
+        names = super().list_commands(context)
+        if not OF_THIS_CODE.is_file():
+            return names
+        commands = [command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()]
+        order = list(dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip"))
+        in_order = iter(sorted((name for name in names if name in order), key=order.index))
+        return [next(in_order) if name in order else name for name in names]
 
 
 app = typer.Typer(

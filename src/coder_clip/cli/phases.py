@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
+from ..foundation import scan
 from ..pipeline.config import load_config
 from ..texts.sources import SOURCES
 from . import texts as text_commands
@@ -38,15 +40,17 @@ def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
     app.command(name, help=about, rich_help_panel=PHASES)(command)
 
 
-def _per_model(name: str, about: str, module: str) -> None:
-    """Add a command that runs for each data set with each model."""
+def _per_model(module: scan.Module) -> None:
+    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``."""
 
     def command(
         config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
     ) -> None:
-        for_each(load_config(config), model, dataset, phase(module).run)
+        for_each(load_config(config), model, dataset, phase(module.name).run)
 
-    app.command(name, help=about, rich_help_panel=PHASES)(command)
+    app.command(module.name.replace("_", "-"), help=module.constants["ABOUT"], rich_help_panel=PHASES)(
+        command
+    )
 
 
 _per_dataset(
@@ -143,16 +147,9 @@ def merge_shards(
     _per_split(split, dataset, model, load_config(config), run)
 
 
-_per_model(
-    "text-features",
-    "Encode every sentence: the text set in its templates, prompt ensemble, random-word control.",
-    "text_features",
-)
-_per_model("coder", "Build the compact CODER of a data set: class sums, name features, Gram matrix.", "coder")
-_per_model("zero-shot", "Stage one and its baselines on the test split.", "zero_shot")
 _per_dataset(
     "confusable-pairs",
-    "List the pairs of classes that stage one can confuse, over all models, most frequent first.",
+    "List the pairs of classes that stage one can confuse, most frequent first.",
     "pairs",
 )
 
@@ -167,10 +164,6 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
 
 
 _per_dataset("one-to-one-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
-_per_model(
-    "one-to-one", "Encode the one-to-one texts: one difference vector per unordered pair.", "one_to_one"
-)
-_per_model("rerank", "Stage two: rerank the top five of uncertain images with one-to-one texts.", "rerank")
 
 
 @app.command(
@@ -190,8 +183,6 @@ def adapter(
         for_each(c, model, dataset, partial(phase("adapter").run, shots=int(n)), c.few_shot)
 
 
-_per_model(
-    "evaluation",
-    "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections.",
-    "evaluation",
-)
+for module in scan.modules(Path(__file__).parents[1] / "phases"):
+    if "ABOUT" in module.constants:
+        _per_model(module)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
+ABOUT = "Build the compact CODER of a data set: class sums, name features, Gram matrix."
+
+
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``coder/{model}/{dataset}.safetensors``: two compact CODERs, as published and corrected."""
     use_threads(config)

@@ -27,6 +27,7 @@ from .common import ImageFeatures, Texts, read_image_features, read_texts, use_t
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
+ABOUT = "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections."
 TEXTS_SHOWN = 5
 
 

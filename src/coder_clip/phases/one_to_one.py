@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
+ABOUT = "Encode the one-to-one texts: one difference vector per unordered pair."
+
+
 def run_texts(config: Config, dataset: str) -> None:
     """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently confused pairs first.
 

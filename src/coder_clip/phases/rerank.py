@@ -21,6 +21,7 @@ from .predictions import metrics, rows
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
+ABOUT = "Stage two: rerank the top five of uncertain images with one-to-one texts."
 METHOD = "coder_rerank"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.sets import TextSet
 
+ABOUT = "Encode every sentence: the text set in its templates, prompt ensemble, random-word control."
 SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]
 CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
 

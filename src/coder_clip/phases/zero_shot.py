@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
+ABOUT = "Stage one and its baselines on the test split."
+
+
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     use_threads(config)

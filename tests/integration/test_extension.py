@@ -65,11 +65,11 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 def result(work: Work, name: str) -> str:
-    return (work.folder / "results" / name).read_text(encoding="utf-8")
+    return (work.folder / "results/mine" / name).read_text(encoding="utf-8")
 
 
 def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) -> None:
-    rows = pd.read_csv(extended.folder / "results/tables/few_shot.csv")
+    rows = pd.read_csv(extended.folder / "results/mine/tables/few_shot.csv")
     assert set(rows["dataset"]) == {"shapes", "leaves", "(average)"}
     for _, same in rows.groupby("dataset"):
         assert "nearest_mean" in set(same["method"])
@@ -93,7 +93,7 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
     assert result(extended, "tables/class_sizes.csv").splitlines()[0] == "dataset,fewest,most"
     assert "leaves,3,3" in result(extended, "tables/class_sizes.csv")
     for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
-        assert (extended.folder / "results" / name).is_file()
+        assert (extended.folder / "results/mine" / name).is_file()
     page = result(extended, "report.html")
     order = ("table-zero_shot", "table-class_sizes", "figure-class_sizes", "table-candidates")
     places = [page.index(f'id="{item}"') for item in order]
@@ -105,7 +105,7 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
 
 def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> None:
     assert '"split": "CoOp\'s split"' in result(extended, "manifests/leaves.json")
-    rows = pd.read_csv(extended.folder / "results/tables/zero_shot.csv")
+    rows = pd.read_csv(extended.folder / "results/mine/tables/zero_shot.csv")
     assert {"clip", "coder"} <= set(rows[rows["dataset"] == "leaves"]["method"])
     assert "<td>CoOp&#39;s split</td>" in result(extended, "report.html")
     said = extended.coder_clip("data", "check", "leaves", "--root", extended.folder / "data/published").stdout
@@ -152,7 +152,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
         "print(pipeline(t, plan(t.config))['stages']['class_share'])"
     )
     made = extended.run(sys.executable, "-c", stage).stdout
-    assert "results/class_share" in made
+    assert "results/mine/class_share" in made
     assert "src/coder_clip/phases/class_share.py" in made
 
 

@@ -340,7 +340,7 @@ def test_a_file_of_someone_else_in_this_place(done: Work, command: Command, path
 
 def test_a_truncated_file(done: Work, command: Command) -> None:
     Path(TEST).write_bytes(Path(TEST).read_bytes()[:100])
-    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "delete it and run again"))
+    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "delete or restore it and run again"))
 
 
 def test_a_missing_file_is_named_with_what_makes_it(done: Work, command: Command) -> None:

@@ -1011,7 +1011,6 @@ def test_check_misses_a_key_before_anything_runs(project: Path, server: Server) 
     done = command(project, "check")
     assert done.returncode == 1
     assert "set the environment variable ANOTHER_KEY" in done.stderr
-    assert "model mini" not in done.stdout, "it loaded the model first, which takes its time"
     assert server.asked == []
 
 

@@ -67,9 +67,9 @@ os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 ENVIRONMENT = "../../environment.yml"
 
 # With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
-if os.environ.get("CODER_CLIP_CONTAINER"):
+if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 
-    container: os.environ["CODER_CLIP_CONTAINER"]
+    container: _image
 
 
 PATHS = Paths(CONFIG.results)

@@ -167,7 +167,7 @@ class _Found:
         self._shape = (1 + keep_views, encoder.dim)
         path = getattr(dataset, "path", None)
         self._store = store
-        if store is None or path is None or not path(ids[0]).is_file():
+        if store is None or path is None or not ids or not path(ids[0]).is_file():
             self._store = None
             return
         self._encoder = features_key(encoder.metadata())

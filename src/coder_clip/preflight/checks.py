@@ -63,12 +63,13 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     nowhere = [n for n in config.datasets if config.published(n)]
     try:
         nowhere = absent_data(config)
-        absent = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
+        if here:  # a cluster is checked before the images are there
+            absent = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
         problems += [_absent_data(config, name) for name in absent]
     except UserError as error:
         problems.append(str(error))
     for name in nowhere:
-        if name not in absent and not problems:
+        if here and name not in absent and not problems:
             yield f"data set {name}: the run downloads it, {entry(name).gigabytes:.1f} GB"
     for name in config.datasets:
         if name not in nowhere:

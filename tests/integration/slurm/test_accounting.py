@@ -91,7 +91,8 @@ def test_a_wrong_account_or_qos_is_told_in_a_line(
 def test_every_call_goes_to_the_cluster_that_a_job_names(accounting: Cluster, tmp_path: Path) -> None:
     """sbatch, squeue, scancel, and sacct for what the controller has forgotten; here it is the default one, by name."""
     names = ["ok", "held_stopped"]
-    run = toy(tmp_path / "toy", accounting, jobs=names, cluster=dict.fromkeys(names, "test"))
+    run = toy(tmp_path / "toy", accounting, jobs=names)
+    run.config["cluster"] = dict.fromkeys(names, "test")
     run.start()
     run.starts("held_stopped")
     run.says(f"SLURM jobid {run.started('held_stopped')[0]};test")

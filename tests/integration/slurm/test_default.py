@@ -101,5 +101,5 @@ def test_the_bytes_are_those_of_a_local_run(
 ) -> None:
     there, here = works
     assert local.wait(1800) == 0, (here.folder / "run.log").read_text()[-6000:]
-    assert len(here.hashes()) > 100
+    assert len(here.hashes()) > 90
     assert there.hashes() == here.hashes()

@@ -23,7 +23,8 @@ for _phase in phase_list.phases():
 onstart:
     reattach.before_jobs(workflow)
     tracking.on_start(workflow, CONFIG_FILE)
-    preflight()
+    if not workflow.touch:  # touching files opens no image and asks nobody
+        preflight()
 
 
 rule all:

@@ -197,7 +197,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._journal.note(new.key, settled="failed")
                 return said
             self.logger.warning(
-                f"Slurm takes no job now ({said.splitlines()[-1]}); trying again, nothing is lost."
+                f"Slurm takes no job now ({' '.join(said.split())[:200]}); trying again, nothing is lost."
             )
             self._stop.wait(pause)
             pause = min(pause * 2, SLOWEST)

@@ -113,10 +113,12 @@ class Watch:
             return started(job, *more, **named)
 
         async def note_end(job: Any, *more: Any, **named: Any) -> Any:
-            for member in job if job.is_group() else [job]:
+            members = list(job) if job.is_group() else [job]
+            within = {str(path) for member in members for path in member.output}
+            for member in members:
                 if member.output and str(member.output[0]) in self._began:
                     with suppress(OSError):
-                        self._end(member, making(member, persistence))
+                        self._end(member, making(member, persistence), within)
             return await finish(job, *more, **named)
 
         persistence.started, dag.finish = note_start, note_end
@@ -128,12 +130,15 @@ class Watch:
         planned = state_of(self._config) == self._state
         self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
 
-    def _end(self, job: Any, made: Making) -> None:
+    def _end(self, job: Any, made: Making, within: set[str]) -> None:
+        """within: the outputs of the job's group. What the group made for this job was not there when it started."""
         before, stamps, planned = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
+        before = {p: sha for p, sha in before.items() if p not in within}
         changed = sorted(p for p in before if before[p] != after.get(p))
         # what was written meanwhile may have held something else, even if it is as before again
-        changed += sorted(p for p in stamps if not os.path.exists(p) or stamp(p) != stamps[p])
+        changed += sorted(p for p in stamps.keys() - within if not os.path.exists(p) or stamp(p) != stamps[p])
+        before |= {p: sha for p, sha in after.items() if p in within}
         doubt = f"{changed[0]} changed while it was made" if changed else ""
         if not doubt and not (planned and state_of(self._config) == self._state):
             doubt = f"{self._config} changed since the run was planned"

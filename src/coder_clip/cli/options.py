@@ -24,8 +24,9 @@ class _InOrder(TyperGroup):
             return names
         commands = [command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()]
         order = list(dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip"))
-        in_order = iter(sorted((name for name in names if name in order), key=order.index))
-        return [next(in_order) if name in order else name for name in names]
+        first = min(i for i, name in enumerate(names) if name in order)
+        others = [name for name in names[first:] if name not in order]
+        return names[:first] + sorted(set(names) & set(order), key=order.index) + others
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""Each patch applies to the installed official plugin, mends what it says, and is needed."""
+"""Each patch applies to the installed official plugin, fixes what it says, and is needed."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
         if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
             self.dag.forcefiles.update(found.paths())
-            self.dag.group_job_factory.cache.clear()  # groups were merged in place: they are made anew
+            self.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
             self.workflow.async_run(self.dag.postprocess())
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ...errors import UserError
+from ...errors import UserError, one_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -89,7 +89,7 @@ def safe(text: str, generator: GeneratorConfig) -> str:
         if name and (value := os.environ.get(name, "").strip()):
             text = text.replace(value, "[key]")
     text = re.sub(r"\b(?:sk|pk)-[\w*.…-]{4,}|\bBearer \S+|\S*\*{3,}\S*", "[key]", text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    return one_line(text)
 
 
 def asked_wait(response: httpx2.Response, generator: GeneratorConfig) -> float:

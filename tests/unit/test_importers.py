@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError
-from coder_clip.texts.importers import FORMATS, Mismatch, import_texts, match_names
+from coder_clip.texts.importers import FORMATS, Import, Mismatch, import_texts
 from coder_clip.texts.sets import load_pair_set, load_text_set
 
 CONVERTER = Path(__file__).parents[2] / "tools/expert_knowledge.py"
@@ -54,6 +54,11 @@ def expert(tmp_path: Path) -> Path:
     return folder
 
 
+def matching(names: list[str], classes: list[str]) -> tuple[list[list[int]], Import]:
+    importing = Import(Path("d.json"), "foxes", classes, {})
+    return importing.match(names), importing
+
+
 def attributes(found: Any) -> list[list[str]]:
     return [c.attribute for c in found.classes]
 
@@ -78,8 +83,8 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
     assert caught.value.lines == [
         "1 of 3 classes of 'foxes' have texts",
         "without some kind of text (2): 'Arctic Fox', 'wolf'",
-        "does not fit (2): 'artic fox' is no class of the data set (did you mean 'Arctic Fox'?); "
-        "'jackal' is no class of the data set",
+        "does not fit (2): 'artic fox' is not a class of the data set (did you mean 'Arctic Fox'?); "
+        "'jackal' is not a class of the data set",
     ]
     assert "--rename" in str(caught.value)
 
@@ -96,44 +101,44 @@ def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> 
     path = saved(tmp_path / "d.json", DESCRIPTIONS)
     with pytest.raises(Mismatch) as caught:
         import_texts("descriptions", path, "foxes", CLASSES, renames={"polr fox": "wolf"}, partial=True)
-    assert caught.value.lines[1] == "does not fit (1): to rename: 'polr fox' is no class of d.json"
+    assert caught.value.lines[1] == "does not fit (1): --rename: d.json has no class 'polr fox'"
 
 
 def test_what_fits_can_be_taken(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "jackal": ["c"]})
     found, notes = import_texts("descriptions", path, "foxes", CLASSES, partial=True)
     assert attributes(found) == [["a"], [], []]
-    assert "does not fit (1): 'jackal' is no class of the data set" in notes
+    assert "does not fit (1): 'jackal' is not a class of the data set" in notes
     assert found.provenance["attribute"]["without"] == ["Arctic Fox", "wolf"]
 
 
 def test_two_names_for_one_class_are_a_mismatch() -> None:
-    match = match_names(["red fox", "Red_Fox"], ["red fox"], {})
-    assert match.problems == ["'red fox' and 'Red_Fox' are both 'red fox'"]
+    _, importing = matching(["red fox", "Red_Fox"], ["red fox"])
+    assert importing.problems == ["'red fox' and 'Red_Fox' are both 'red fox'"]
 
 
-def test_names_that_differ_in_case_alone_are_told_apart() -> None:
-    """A label set may hold both; the exact spelling decides, and another one is not guessed."""
-    assert match_names(["US", "us"], ["us", "US"], {}).indices == [[1], [0]]
-    assert match_names(["Us"], ["us", "US"], {}).problems == ["'Us' could be any of 'US', 'us'"]
+def test_names_that_differ_in_case_alone_are_not_guessed() -> None:
+    for names in (["US", "us"], ["Us"]):
+        _, importing = matching(names, ["us", "US"])
+        assert "could be any of 'US', 'us'" in importing.problems[0]
 
 
 def test_a_name_that_the_label_set_holds_twice() -> None:
     """ImageNet has two classes "missile": given twice they are in order, given once both get the texts."""
     wanted = ["missile", "fox", "missile"]
-    assert match_names(["missile", "missile", "fox"], wanted, {}).indices == [[0], [2], [1]]
-    once = match_names(["fox", "missile"], wanted, {})
-    assert once.indices == [[1], [0, 2]]
-    assert once.notes == ["'missile' is the name of 2 classes; all get its texts"]
+    assert matching(["missile", "missile", "fox"], wanted)[0] == [[0], [2], [1]]
+    indices, importing = matching(["fox", "missile"], wanted)
+    assert indices == [[1], [0, 2]]
+    assert importing.notes == ["'missile' is the name of 2 classes; all get its texts"]
 
 
 @given(st.permutations(["a_b", "c", "d-e", "f g"]), st.booleans())
 @settings(max_examples=30)
 def test_any_order_gives_the_same_match(names: list[str], upper: bool) -> None:
     wanted = ["A b", "C", "D E", "F_G"]
-    match = match_names([n.upper() if upper else n for n in names], wanted, {})
-    assert not match.problems
-    for name, indices in zip(names, match.indices, strict=True):
+    matched, importing = matching([n.upper() if upper else n for n in names], wanted)
+    assert not importing.problems
+    for name, indices in zip(names, matched, strict=True):
         assert [wanted[i].lower().replace("_", " ") for i in indices] == [
             name.replace("_", " ").replace("-", " ")
         ]
@@ -206,7 +211,7 @@ def test_names_of_the_authors_that_do_not_fit_are_listed(expert: Path) -> None:
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert "without some kind of text (1): 'jackal'" in lines
-    assert any("'arctic fox' is no class of the data set" in line for line in lines)
+    assert any("'arctic fox' is not a class of the data set" in line for line in lines)
     assert "--rename" in lines[-1]
     assert not list(expert.glob("*.expert*"))
     renamed = converted(expert, "wild-dogs", ["red fox", "jackal", "wolf"], "--their-classes",
@@ -227,12 +232,12 @@ def test_the_format_of_old_names_the_converter(expert: Path) -> None:
     ("text", "says"),
     [
         ('{"wolf": ["a"], "wolf": ["b"]}', "'wolf' is there twice"),
-        ('{"wolf": ["a", 3]}', "other than a list of texts"),
-        ('{"wolf": null}', "other than a list of texts"),
-        ('{"wolf": ', "no valid JSON"),
-        ('[["a"]]', "is it of another format"),
+        ('{"wolf": ["a", 3]}', "is not a list of texts"),
+        ('{"wolf": null}', "is not a list of texts"),
+        ('{"wolf": ', "not valid JSON"),
+        ('[["a"]]', "not an object with a list of texts"),
         ("3", "not an object with a list of texts"),
-        ("[" * 100_000, "no valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_a_file_of_another_form_is_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -409,7 +414,7 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
     assert answer.err.splitlines()[:3] == [
         "1 of 3 classes of 'foxes' have texts",
         "without some kind of text (2): 'red_fox', 'Arctic Fox'",
-        "does not fit (1): 'jackal' is no class of the data set",
+        "does not fit (1): 'jackal' is not a class of the data set",
     ]
     assert answer.err.splitlines()[-1].startswith("coder-clip: error: ")
     assert not (workplace / "data/texts").exists()

@@ -45,9 +45,7 @@ def answer(text: str | None = "a_b", **more: Any) -> Answer:
 def request_of(name: str = "red fox", kind: str = "attribute", **more: Any) -> Request:
     generator = settings(**more)
     (items,) = groups(class_items([kind], [name], Templates(), COUNTS), generator)
-    documents = tuple(i.document() for i in items)
-    form = generator.form
-    return Request("tiny", prompts.messages(items, form), generator.parameters(0), documents, form)
+    return prompts.request(items, generator)
 
 
 def item_key(request: Request) -> str:
@@ -211,9 +209,9 @@ def test_a_budget_reserves_what_is_in_flight() -> None:
     ours = Budget(priced(2.0), spent=1.0)
     first, second = Reserved(0.4, 0.4), Reserved(0.3, 0.4)
     assert ours.has_room(first)
-    ours.reserve(first)
+    ours.in_flight.append(first)
     assert ours.has_room(second)
-    ours.reserve(second)
+    ours.in_flight.append(second)
     assert not ours.has_room(Reserved(0.4, 0.4)), "it would be sent"
     ours.settle(first, 0.1)
     ours.settle(second, None)
@@ -222,7 +220,7 @@ def test_a_budget_reserves_what_is_in_flight() -> None:
     with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.40 spent\)"):
         ours.has_room(Reserved(0.7, 0.7))
     with pytest.raises(UserError, match="would exceed"):
-        ours.allows(Estimate(9, 0, 0, 0.65))
+        ours.check(Estimate(9, 0, 0, 0.65))
 
 
 def test_what_is_in_flight_counts_as_if_the_server_ignored_the_limit_on_tokens() -> None:
@@ -231,7 +229,7 @@ def test_what_is_in_flight_counts_as_if_the_server_ignored_the_limit_on_tokens()
     assert most == Reserved(pytest.approx(0.003), pytest.approx(0.001 + 2 * budget.MOST_TOKENS / 1e6))
     sent = 0
     while ours.has_room(most):
-        ours.reserve(most)
+        ours.in_flight.append(most)
         sent += 1
     assert sent == int((1.0 - most.at_most) / most.ignored) + 1
 
@@ -252,7 +250,7 @@ def test_the_limit_is_passed_by_one_request_at_most(
             wanted = Reserved(at_most, at_most + more)
             while len(flying) == at_once or not ours.has_room(wanted):
                 ours.settle(*flying.pop(0))
-            ours.reserve(wanted)
+            ours.in_flight.append(wanted)
             paid = at_most if n < honest else wanted.ignored
             flying.append((wanted, paid if told else None))
             largest = max(largest, paid if told else at_most)
@@ -264,7 +262,7 @@ def test_the_limit_is_passed_by_one_request_at_most(
 def test_without_prices_no_cost_is_computed() -> None:
     assert budget.money(None, 10, 10) == 0
     assert budget.total([Estimate(1, 1, 1), Estimate(1, 1, 1, 0.5)]) == Estimate(2, 2, 2, 0.5)
-    assert budget.estimate(request_of(), None, Answers(Path("nowhere"), "x"), settings()).money == 0
+    assert budget.estimate([request_of()], Answers(Path("nowhere"), "x"), settings()).money == 0
 
 
 def test_who_has_all_answers_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

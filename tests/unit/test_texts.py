@@ -82,7 +82,7 @@ def test_what_is_no_text_is_named(tmp_path: Path, kind: str, value: Any, says: s
     """A failed generation would silently weaken one class."""
     message = refused(tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", kind: value}))
     assert "'arctic fox'" in message
-    assert f"'{kind}'" in message
+    assert kind in message
     assert says in message
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_text_is_named(tmp_path: Path, kind: str, value: Any, says: s
     [
         ([], "valid"),
         ({"format": 1, "dataset": "foxes"}, "classes"),
-        (texts({"name": "red fox"}, {"name": 3}), "classes.1.name"),
+        (texts({"name": "red fox"}, {"name": 3}), "name: input should"),
         (texts({"name": "red fox"}, {"name": "arctic fox", "attribute": "white"}), "attribute"),
         (texts({"name": "red fox"}, {"name": "arctic fox", "atribute": ["white"]}), "atribute"),
         ({**texts({"name": "red fox"}, {"name": "arctic fox"}), "format": 2}, "format"),
@@ -162,7 +162,7 @@ def test_a_pair_may_have_one_side_only(tmp_path: Path) -> None:
         ([PAIR, PAIR], "twice"),
         ([PAIR, {"a": "arctic fox", "b": "red fox", "a_index": 1, "b_index": 0}], "twice"),
         ([{**PAIR, "a_not_b": []}], "'a_not_b' is empty"),
-        ([{**PAIR, "a_not_b": [3]}], "no text"),
+        ([{**PAIR, "a_not_b": [3]}], "valid string (got 3)"),
         ([{**PAIR, "a_index": "0"}], "a_index"),
     ],
 )

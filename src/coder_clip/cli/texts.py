@@ -82,7 +82,7 @@ def report(
     as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
-    """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
+    """Report on text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
     from ..encoders.encoder import EncoderSpec, load_encoder
     from ..evaluation.text_quality import findings, table
     from ..phases.common import encoder_spec
@@ -97,15 +97,12 @@ def report(
         sets = [_of_config(c, name) for name in ([dataset] if dataset else c.datasets)]
     encoder = load_encoder(EncoderSpec(**encoder_spec(c, model or next(iter(c.models)))))
     found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
-    for line in table(found):
-        typer.echo(line)
-    told = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
-    typer.echo("")
-    for line in told or ["nothing to look at"]:
+    problems = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
+    for line in (*table(found), "", *(problems or ["nothing to look at"])):
         typer.echo(line)
     if as_json:
         write_json(as_json, [q.document() for q in found])
-    if strict and told:
+    if strict and problems:
         raise typer.Exit(1)
 
 
@@ -194,12 +191,15 @@ def _freeze(dataset: str, made: list[Path], target: Path) -> None:
 
 
 def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
-    """What a language model wrote and was not used, with the reason."""
-    notes = {**texts.provenance, **(pairs.provenance if pairs else {})}
+    """Texts of a language model that are not used, with the reason."""
+    from ..texts.llm.review import listed
+
     return [
-        f"{texts.dataset}, {kind}: '{text}' of {owner} was not accepted: {why}"
-        for kind, note in notes.items()
-        for owner, text, why, _ in note.get("not_accepted", [])
+        f"{texts.dataset}, {e.kind}: '{e.text}' of {e.owner} was not accepted: {e.why}"
+        for made in (texts, pairs)
+        if made
+        for e in listed(made.model_dump())
+        if e.why
     ]
 
 

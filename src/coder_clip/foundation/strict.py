@@ -1,9 +1,49 @@
 """The base of all files that people write by hand: configurations, text sets, entries of data sets."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, get_args
+
 from pydantic import BaseModel, ConfigDict
+
+from ..errors import nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Strict(BaseModel):
     """A model that refuses unknown keys, infinite numbers and invalid defaults, and whose values cannot change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
+    """Describe pydantic's errors in one line, with the nearest known key for an unknown one."""
+    lines = []
+    for item in errors:
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            *section, key = item["loc"]
+            lines.append(f"unknown key '{where}'{nearest(str(key), _keys(model, section))}")
+        elif item["type"] == "value_error":
+            lines.append(str(item["ctx"]["error"]))
+        elif item["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+            lines.append(f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}")
+        else:
+            lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
+    """The known keys of a section: those of its field's model, or of the model of that field's values."""
+    if section:
+        annotation = model.model_fields[str(section[0])].annotation
+        models = [
+            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        model = models[0] if models else model
+    return list(model.model_fields)

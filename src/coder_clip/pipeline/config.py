@@ -16,7 +16,7 @@ from ..baselines.methods import MOST_VIEWS, USE_VIEWS
 from ..datasets import PUBLISHED, test_alone, zero_shot_only
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json
-from ..foundation.strict import Strict
+from ..foundation.strict import Strict, explained
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.sources import SOURCES
 from .consistency import open_clip_names as open_clip_names
@@ -31,7 +31,7 @@ from .sections import (
 )
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
-from .yaml_file import explained, read_yaml
+from .yaml_file import read_yaml
 
 ONLY_PRESENT = (
     "CODER_CLIP_ONLY_PRESENT"  # environment variable that takes precedence over the key only_present
@@ -198,7 +198,7 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"{path}: {explained(error, Config)}") from error
+        raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
     if fetch := os.environ.get(FETCH):
         config = config.model_copy(update={"fetch": switched(FETCH, fetch)})
     variable = os.environ.get(ONLY_PRESENT)

@@ -1,15 +1,13 @@
-"""Read a YAML file and report what is wrong in one line, with the nearest known key."""
+"""Read a YAML file."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from ..errors import UserError, nearest, one_line
+from ..errors import UserError, one_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,32 +33,3 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error, None)}") from error
-
-
-def explained(error: ValidationError, model: type[BaseModel]) -> str:
-    """All of pydantic's errors in one line, with the nearest known key for an unknown one."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            *section, key = item["loc"]
-            lines.append(f"unknown key '{where}'{nearest(str(key), _keys(model, section))}")
-        elif item["type"] == "value_error":
-            lines.append(str(item["ctx"]["error"]))
-        elif item["type"] == "literal_error":
-            known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-            lines.append(f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}")
-        else:
-            lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})")
-    return "; ".join(dict.fromkeys(lines))
-
-
-def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The known keys of a section: those of its field's model, or of the model of that field's values."""
-    if section:
-        annotation = model.model_fields[str(section[0])].annotation
-        models = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        model = models[0] if models else model
-    return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""The kinds of text, each declared once: configuration, prompts, text sets, sentences, tables and docs read it here."""
+"""The kinds of text, declared once for configuration, prompts, text sets, sentences, tables and docs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Kind:
     """One kind of text (paper, section 3.3).
 
-    about: a phrase for the docs. counts: how CODER uses several texts of a class: their "mean", the best one ("max"),
-    or not at all (""). adapter: whether the CODER-Adapter describes images with them. template: the sentence that they
-    are put into (`datasets.base.Templates`). of_pair: whether they tell two classes apart. are_names: whether they name
-    things, so that underscores in them are spaces. asked_for: how many a language model is asked for; 0: it is not
-    asked. least: how few of its texts are enough; None: half of what was asked for.
+    about: a phrase for the docs. counts: how CODER uses several texts of a class: their "mean", the best one ("max") or
+    none (""). adapter: whether the CODER-Adapter describes images with them. template: the name of their template
+    (`datasets.base.Templates`). of_pair: whether they tell two classes apart. are_names: whether they name things, so
+    that underscores are spaces. asked_for: how many a language model is asked for; 0: none. least: how few texts of a
+    model are enough; None: half of those asked for.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Class names as people write them, so that two spellings of one name are found to be one."""
+"""Class names as people write them: spellings of the same name are recognized."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name share: case, underscores, hyphens and runs of spaces do not count.
+    """A key that ignores case, underscores, hyphens and runs of spaces.
 
-    "English_Cocker-Spaniel" and "english cocker spaniel" have one key. Punctuation counts: "scissors" and
-    "scissor's" are two names, and so are names that differ in a word.
+    "English_Cocker-Spaniel" and "english cocker spaniel" have the same key. Other punctuation counts: "scissors" and
+    "scissor's" are two names.
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
     return " ".join(re.sub(r"[_\-‐‑–]", " ", plain).split())

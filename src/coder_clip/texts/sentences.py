@@ -1,9 +1,9 @@
-"""Sentences for the encoder: every text of a text set put into its template (paper, section 3.3).
+"""Sentences for the encoder: each text of a text set in its template (paper, section 3.3).
 
-The kinds of a sentence: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence
-(whole ones, as CuPL's) and attribute_alone (the attribute without the class name: does the encoder read
-descriptions?). Where few-shot has other wordings, the authors other class names, or the published code's bugs make
-other sentences, these are added as "{kind}:{tags}" (TAGS; see `coder_clip.protocols`).
+Kinds of sentences: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence (whole, as
+in CuPL) and attribute_alone (without the class name, to see whether the encoder reads descriptions). Few-shot wordings,
+the authors' class names and the published code's bugs make other sentences, added as "{kind}:{tags}" (TAGS; see
+`coder_clip.protocols`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..datasets.base import Templates
     from .sets import PairSet, TextSet
 
-# What makes other sentences of a kind, in the order of its name: the authors' few-shot wordings, the class names of
-# their lists, and the bugs of their code.
+# Tags, in the order of the name of a kind: the authors' few-shot wordings, the class names of their lists, the bugs of
+# their code.
 FEW_SHOT, NAMES, AS_PUBLISHED = TAGS = ("few_shot", "names_as_published", "as_published")
 
 
@@ -35,7 +35,7 @@ class Sentences:
     class_index: list[int]
 
     def rows(self, kind: str, *tags: str) -> list[int]:
-        """Row numbers of a kind, in the variant of these tags as far as they make a difference."""
+        """Row numbers of a kind, with those of the tags that make a difference."""
         there = set(self.kind)
         kind = _tagged(kind, [tag for tag in TAGS if tag in tags and f"{kind}:{tag}" in there])
         return [i for i, k in enumerate(self.kind) if k == kind]
@@ -46,16 +46,16 @@ def spaces(name: str) -> str:
 
 
 def fill(template: str, name: str, **fields: str) -> str:
-    """Put texts into a template, in one pass: a text may itself hold braces, so no str.format.
+    """Fill a template in one pass, because a text may have braces of its own.
 
-    ``{a_class}`` is the name behind "a" or "an".
+    ``{a_class}`` is the name with "a" or "an".
     """
     values = {"class": name, "a_class": with_article(name), **fields}
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
 def with_article(name: str) -> str:
-    """The name behind "a" or "an", by its first letters: what is spoken otherwise than written may be missed."""
+    """The name with "a" or "an", chosen by its first letters, so not always by its sound."""
     vowel = re.match(
         r"(?!eu|ewe|one\b|once\b|uni|use|usu|ute|uto|ura|uku)[aeiou]|hour|honest|heir", name.lower()
     )
@@ -63,7 +63,7 @@ def with_article(name: str) -> str:
 
 
 def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
-    """A class's text of this kind in its template; underscores in names are spaces, in descriptions they stay."""
+    """A text of a class in the template of its kind. Underscores become spaces in names, not in descriptions."""
     about = KINDS[kind]
     shown = spaces(text) if about.are_names else text
     if not about.template:
@@ -97,7 +97,7 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
 
 
 def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int, list[str]], None]) -> None:
-    """Names, attributes and analogous classes with every combination of the tags that make a difference."""
+    """Add names, attributes and analogous classes with each combination of the tags that make a difference."""
     names = {"": [c.name for c in texts.classes]}
     if templates.class_names_as_published:
         names[NAMES] = list(templates.class_names_as_published)
@@ -137,10 +137,10 @@ def _tagged(kind: str, tags: Iterable[str]) -> str:
 def pair_sentences(
     pairs: PairSet, templates: Templates, as_published: bool = False
 ) -> dict[tuple[int, int], list[str]]:
-    """Sentences of every ordered pair (a, b): what a has and b has not, each text in each template.
+    """Sentences of each ordered pair (a, b): what a has and b does not have, each text in each template.
 
-    as_published: class names are those of the authors' lists, underscores stay in them, and DTD's first two templates
-    are one.
+    as_published: with the class names of the authors' lists and their underscores, and DTD's first two templates as
+    one.
     """
     names = templates.class_names_as_published
 

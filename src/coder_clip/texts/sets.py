@@ -1,13 +1,13 @@
-"""Text sets: what the Auto Text Generator gives for a data set, with provenance (paper, section 3.3).
+"""Text sets: the texts of a data set, with provenance (paper, section 3.3: the Auto Text Generator).
 
-A text set has an entry a class, in label order; classes are told apart by index, because published lists
-hold the same name twice (ImageNet: "missile", "sunglasses").
+A text set has one entry per class, in label order. The index identifies a class, because published lists have the same
+name twice (ImageNet: "missile", "sunglasses").
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_json
-from ..foundation.strict import Strict
+from ..foundation.strict import Strict, explained
 from .kinds import OF_CLASS
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -23,7 +23,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class _Strict(Strict, strict=True):
     def dump(self) -> dict[str, Any]:
-        """As the file holds it: what is empty is left out."""
+        """As written to the file: empty fields are left out."""
         return {"format": 1, **self.model_dump(exclude_defaults=True)}
 
 
@@ -40,9 +40,9 @@ class ClassTexts(_Strict):
     sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
 
     def of(self, kind: str) -> list[str]:
-        """Its texts of a kind; of the kind name, its name."""
-        found: list[str] = [self.name] if kind == "name" else getattr(self, kind)
-        return found
+        """Its texts of a kind; for the kind "name", the name."""
+        texts: list[str] = [self.name] if kind == "name" else getattr(self, kind)
+        return texts
 
 
 class TextSet(_Strict):
@@ -51,11 +51,11 @@ class TextSet(_Strict):
     format: Literal[1] = 1
     dataset: str
     classes: list[ClassTexts]
-    provenance: dict[str, dict[str, Any]] = Field({}, description="Source, author, date a kind.")
+    provenance: dict[str, dict[str, Any]] = Field({}, description="Source, author, date per kind.")
 
 
 class Pair(_Strict):
-    """What tells two classes apart; either side may be absent. Indices are needed where names repeat."""
+    """What tells two classes apart; either side may be absent. Names that repeat need indices."""
 
     a: str
     b: str
@@ -66,7 +66,7 @@ class Pair(_Strict):
 
     @property
     def compares(self) -> bool:
-        """Whether both sides have texts: with one alone there is no difference to measure (`coder_clip.rerank`)."""
+        """Whether both sides have texts; one alone gives no difference to measure (`coder_clip.rerank`)."""
         return bool(self.a_not_b and self.b_not_a)
 
 
@@ -79,7 +79,7 @@ class PairSet(_Strict):
     provenance: dict[str, dict[str, Any]] = {}
 
     def one_sided(self) -> str | None:
-        """One line about the pairs that count for nothing because a side has no text; None where there are none."""
+        """A warning about pairs that have no effect because a side has no text; None if there are none."""
         lacking = [p for p in self.pairs if not p.compares]
         if not lacking:
             return None
@@ -91,7 +91,7 @@ class PairSet(_Strict):
 
 
 def names_only(dataset: str, classes: list[str]) -> TextSet:
-    """A text set that holds the class names and nothing else."""
+    """A text set with the class names and nothing else."""
     source = {"source": "class names of the data set"}
     return TextSet(
         dataset=dataset, classes=[ClassTexts(name=_plain(c)) for c in classes], provenance={"name": source}
@@ -99,10 +99,7 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
 
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
-    """The texts with one kind taken from another set of the same classes, and its provenance.
-
-    What the other set says about its file goes along.
-    """
+    """Replace one kind by that of another set of the same classes, with its provenance and file."""
     entries = [
         mine.model_copy(
             update={k: getattr(theirs, k) for k in (kind, f"{kind}_as_published") if hasattr(theirs, k)}
@@ -114,20 +111,17 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
 
 
 def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> TextSet:
-    """Read a text set and hold it against the data set's classes.
+    """Read a text set and check it against the data set's classes.
 
-    Entries may stand in any order as long as names are unique; duplicates must stand in label order. Lists
-    are de-duplicated in order (published code: ``list(set())``, which depends on the hash seed).
-    made: a phase wrote it, and can write it again; else it is a person's file.
-    Raises UserError for a missing or unknown class, an empty list, something that is no string.
+    Entries may be in any order if names are unique, else they must be in label order. Repeated texts are dropped, in
+    order (published code: ``list(set())``, which depends on the hash seed). made: a phase wrote the file and can write
+    it again; otherwise a person did. UserError for a missing or unknown class, an empty list or text, anything else
+    than a list of strings.
     """
     path = Path(path)
-    document = read_json(path) if made else read_written(path, dataset)
-    _refuse_empty(path, document, "classes", OF_CLASS, "name")
-    texts = _validate(TextSet, path, document)
-    given = [_plain(c.name) for c in texts.classes]
-    wanted = [_plain(c) for c in classes]
-    order = _match(path, given, wanted)
+    texts = _validate(TextSet, path, read_json(path) if made else read_written(path, dataset))
+    _refuse_empty(path, texts.classes, OF_CLASS)
+    order = _match(path, [_plain(c.name) for c in texts.classes], [_plain(c) for c in classes])
     entries = [
         entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
         for entry in (texts.classes[index] for index in order)
@@ -136,49 +130,44 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
 
 
 def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> PairSet:
-    """Read one-to-one texts and hold them against the data set's classes.
+    """Read one-to-one texts and check them against the data set's classes.
 
-    Raises UserError as `load_text_set` does, and for a pair given twice or of a class with itself.
+    UserError as in `load_text_set`, and for a pair given twice or of a class with itself.
     """
     path = Path(path)
-    document = read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
-    _refuse_empty(path, document, "pairs", ("a_not_b", "b_not_a"), "a")
+    found = _validate(PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING))
+    _refuse_empty(path, found.pairs, ("a_not_b", "b_not_a"))
     wanted = [_plain(c) for c in classes]
-    pairs = _validate(PairSet, path, document)
-    pairs = pairs.model_copy(update={"pairs": [_with_indices(path, p, wanted) for p in pairs.pairs]})
-    seen: set[tuple[int, int]] = set()
-    for pair in pairs.pairs:
-        for name, index in ((pair.a, pair.a_index), (pair.b, pair.b_index)):
-            if not 0 <= index < len(classes) or _plain(name) != wanted[index]:
-                there = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
-                raise UserError(f"{path}: '{name}' has index {index}, where the data set has {there}")
-        key = (min(pair.a_index, pair.b_index), max(pair.a_index, pair.b_index))
-        if key[0] == key[1] or key in seen:
-            what = "with itself" if key[0] == key[1] else "twice"
+    pairs: dict[frozenset[int], Pair] = {}
+    for pair in found.pairs:
+        a, b = _index(path, pair, "a", wanted), _index(path, pair, "b", wanted)
+        if a == b or frozenset((a, b)) in pairs:
+            what = "with itself" if a == b else "twice"
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
-        seen.add(key)
-    return PairSet(dataset=dataset, pairs=pairs.pairs, provenance=pairs.provenance)
+        pairs[frozenset((a, b))] = pair.model_copy(update={"a_index": a, "b_index": b})
+    return PairSet(dataset=dataset, pairs=list(pairs.values()), provenance=found.provenance)
 
 
-def _with_indices(path: Path, pair: Pair, classes: list[str]) -> Pair:
-    """The pair with the indices that its names leave no doubt about."""
-    found = {}
-    for key, name in (("a_index", _plain(pair.a)), ("b_index", _plain(pair.b))):
-        if key in pair.model_fields_set:
-            continue
-        if classes.count(name) != 1:
-            what = (
-                "is not in the data set" + nearest(name, classes) if name not in classes else "is there twice"
-            )
-            raise UserError(f"{path}: class '{name}' {what}" + (f"; give '{key}'" if name in classes else ""))
-        found[key] = classes.index(name)
-    return pair.model_copy(update=found)
+def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:
+    """The label of one class of a pair: its index if the file gives it, else that of its name."""
+    name, key = _plain(getattr(pair, side)), f"{side}_index"
+    if key in pair.model_fields_set:
+        index: int = getattr(pair, key)
+        there = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
+        if there != f"'{name}'":
+            raise UserError(f"{path}: '{name}' has index {index}, where the data set has {there}")
+        return index
+    if name not in classes:
+        raise UserError(f"{path}: class '{name}' is not in the data set{nearest(name, classes)}")
+    if classes.count(name) > 1:
+        raise UserError(f"{path}: class '{name}' is there twice; give '{key}'")
+    return classes.index(name)
 
 
 def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
-    """All pairs, those among ``wanted`` (unordered indices) first, in the order of ``wanted``.
+    """All pairs, those in ``wanted`` (unordered indices) first, in its order.
 
-    The others stay: stage one may confuse classes on other images than those that the order comes from.
+    The others stay, because stage one may confuse them on other images.
     """
     place = {frozenset(key): i for i, key in enumerate(wanted)}
     chosen = sorted(pairs.pairs, key=lambda p: place.get(frozenset((p.a_index, p.b_index)), len(place)))
@@ -196,28 +185,27 @@ PAIRS_MISSING = (
 
 
 def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
-    """A JSON document that a person wrote: a mistake is named with its place, to be put right there."""
+    """Read a JSON document that a person wrote; UserError names the place of a mistake."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(missing.format(path=path, dataset=dataset)) from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}"
-        raise UserError(f"{path} is no valid JSON ({where}); correct it there") from None
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise UserError(f"{path} is not valid JSON ({where}); correct it there") from None
     except UnicodeDecodeError as error:
-        where = f"byte {error.start}"
-        raise UserError(f"{path} is no valid JSON ({where} is not UTF-8); save it as UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _plain(name: str) -> str:
-    """The name as people write it: underscores are spaces (method, section 1)."""
+    """The name with spaces for underscores, as people write it."""
     return " ".join(name.replace("_", " ").split())
 
 
 def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
-    """For each wanted name the position of its entry."""
+    """The position of the entry of each wanted name."""
     if given == wanted:
         return list(range(len(wanted)))
     missing = [w for w in wanted if w not in given]
@@ -229,40 +217,36 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
             f"{path}: no texts for class '{missing[0]}' ({len(missing)} missing); add an entry for it"
         )
     if len(set(given)) != len(given) or len(given) != len(wanted):
-        raise UserError(f"{path}: class names repeat, so the entries must stand in label order")
+        raise UserError(f"{path}: class names repeat, so the entries must be in label order")
     position = {name: i for i, name in enumerate(given)}
     return [position[w] for w in wanted]
 
 
-def _refuse_empty(path: Path, document: Any, entries: str, lists: tuple[str, ...], name: str) -> None:
-    """An empty list or text is refused by name: it is more often a failed generation than meant."""
-    items = document.get(entries) if isinstance(document, dict) else None
-    for entry in items if isinstance(items, list) else []:
-        if not isinstance(entry, dict):
-            continue
-        who = f"{path}: '{entry.get(name)}'"
+def _refuse_empty(path: Path, entries: Sequence[ClassTexts | Pair], lists: Sequence[str]) -> None:
+    """Refuse empty lists and texts: more often a failed generation than intended."""
+    for entry in entries:
         for key in lists:
-            if key in entry and entry[key] == []:
+            if key not in entry.model_fields_set:
+                continue
+            who, texts = (
+                f"{path}: '{entry.name if isinstance(entry, ClassTexts) else entry.a}'",
+                getattr(entry, key),
+            )
+            if not texts:
                 raise UserError(f"{who}: the list '{key}' is empty; leave the key out if there are none")
-            for text in entry[key] if isinstance(entry.get(key), list) else []:
-                if not isinstance(text, str):
-                    raise UserError(f"{who}: '{key}' holds {text!r}, which is no text")
-                if not text.strip():
-                    raise UserError(f"{who}: '{key}' holds an empty text")
+            if not all(map(str.strip, texts)):
+                raise UserError(f"{who}: '{key}' has an empty text")
 
 
 def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
+    """Validate a document; UserError names the first entry that is wrong, by its class."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        item = error.errors()[0]
-        where = ".".join(map(str, item["loc"]))
-        if item["type"] == "extra_forbidden":
-            entry, key = document, item["loc"][-1]
-            for part in item["loc"][:-1]:
-                entry = entry[part]
-            who = f"'{entry.get('name', entry.get('a'))}': " if entry is not document else ""
-            known = (ClassTexts if model is TextSet else Pair) if entry is not document else model
-            hint = nearest(str(key), known.model_fields)
-            raise UserError(f"{path}: {who}unknown key '{key}'{hint}") from error
-        raise UserError(f"{path}: {where}: {item['msg'][0].lower()}{item['msg'][1:]}") from error
+        first = error.errors()[0]
+    place = first["loc"]
+    if len(place) < 3:
+        raise UserError(f"{path}: {explained([first], model)}")
+    entry = document[place[0]][place[1]]
+    wrong = explained([{**first, "loc": place[2:]}], ClassTexts if model is TextSet else Pair)
+    raise UserError(f"{path}: '{entry.get('name', entry.get('a'))}': {wrong}")

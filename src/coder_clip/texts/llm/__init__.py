@@ -1,5 +1,5 @@
-"""Texts from a language model (paper, section 3.3): prompts, answers kept for good, and what is made of them.
+"""Texts from a language model (paper, section 3.3). docs/texts.md.
 
-`items` and `prompts` -> `client` and `server` -> `store` -> `answers` and `checks`, driven by `generate`; `budget`
-estimates and limits the cost, `review` has what people decide. docs/texts.md.
+`items` and `prompts` -> `client`, `metered` and `server` -> `store` -> `answers` and `checks`, in rounds (`generate`).
+`budget` estimates and limits the cost; `review` has people's decisions.
 """

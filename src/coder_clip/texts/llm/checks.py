@@ -1,4 +1,4 @@
-"""What a text of a model has to be before it is accepted: none of these checks knows whether it is true."""
+"""Checks of a model's texts before they are accepted. None of them knows whether a text is true."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-LONGEST, LONGEST_NAME = 200, 60  # characters of a text, and of a name; what is longer is prose
+MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
 JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 REFUSALS = (  # and apologies, by language
     r"\bi(?:'| a)?m (?:really |very |so )?(?:sorry|unable|afraid|not able)\b|\b(?:i apologi[sz]e|my apologies)\b",
@@ -39,7 +39,7 @@ _HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically 
 
 
 def clean(text: str) -> str:
-    """One form for each text: NFC, single spaces, no quotes around it, no full stop, no "has" that the sentence has."""
+    """Normalize a text: NFC, single spaces, no quotes around it, no full stop, no "has", which the sentence has."""
     text = " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
     while text and (bare := text.strip().strip(_QUOTES).rstrip(".;,。；，")) != text:
         text = bare
@@ -47,18 +47,18 @@ def clean(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """For comparison: case, punctuation and an article in front make no difference."""
+    """For comparison: without case, punctuation and a leading article."""
     words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
 def refuses(text: str) -> bool:
-    """Whether it is a refusal or an apology, in one of the common languages."""
+    """Whether a text is a refusal or an apology, in one of the common languages."""
     return REFUSAL.search(text.replace("’", "'")[:400]) is not None
 
 
 def control(text: str) -> str:
-    """Characters that are no text: control, format and direction marks, private, unassigned, halves of pairs."""
+    """Characters that are not text: control, format and direction marks, private, unassigned, lone surrogates."""
     return "".join(
         c for c in text if c not in JOINERS and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
@@ -71,12 +71,12 @@ def scripts(text: str) -> set[str]:
 
 
 def fault(
-    text: str, *, names: Iterable[str], within: Iterable[str], known: set[str], longest: int = LONGEST
+    text: str, *, names: Iterable[str], within: Iterable[str], known: set[str], longest: int = MAX_CHARACTERS
 ) -> str | None:
-    """Why a clean text is not accepted; None where it is.
+    """Why a clean text is not accepted; None if it is.
 
-    names: plain names that it must not be. within: plain names that must not be part of it. known: scripts that the
-    class is written in.
+    names: plain names that it must not be. within: plain names that must not be part of it. known: scripts of the
+    class name.
     """
     bare = plain(text)
     if control(text):

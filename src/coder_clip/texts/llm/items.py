@@ -1,12 +1,12 @@
-"""What is asked about: texts of one kind for one class or pair, and what came of the answers so far."""
+"""Items: texts of one kind for one class or pair, and what came of the answers so far."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...errors import one_line
 from ..kinds import KINDS, Kind
 from ..sentences import fill, spaces
 from . import checks, prompts
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from .similar import Rule
     from .store import Answer
 
-MOST_REASKS = 5  # for analogous classes, as published
-IDLE = 2  # answers in a row that gave no new name, after which no more are asked for
-MOST_EXCLUDED = 50
-MOST_LISTED = 200  # classes named in a prompt: small models have small contexts
+MAX_REASKS = 5  # for analogous classes, as published
+MAX_IDLE = 2  # answers in a row without a new name, after which the model is not asked again
+MAX_EXCLUDED = 50
+MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A text that was not accepted, why, and the key of the answer that it came from."""
+class Verdict(NamedTuple):
+    """A model's text. why: it was not accepted; empty if it is used. answer: the key of its answer."""
 
+    kind: str
+    owner: str
     text: str
     why: str
     answer: str
@@ -37,10 +38,10 @@ class Refused:
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: as people know it. fields: for the prompt, names first. names: plain names that are no text of this item;
-    within: those that must not even be part of one. first: the attempt to begin with, where a person has asked for
-    others; rejected: plain texts that a person does not want. texts: one list per side of the answer, and for analogous
-    names one per rule that chooses among them ("texts": the default rule). source: text -> key of its answer.
+    owner: the class or pair, for people. fields: for the prompt, names first. names: plain names that cannot be a text
+    of this item; within: those that cannot be part of one. skipped: earlier answers that a person does not want;
+    rejected: plain texts that a person rejected. rules: what chooses among analogous names. texts: one list per side of
+    the answer, or per rule ("texts": the default rule). source: text -> key of its answer.
     """
 
     kind: str
@@ -49,13 +50,14 @@ class Item:
     names: frozenset[str]
     within: frozenset[str]
     wanted: int
-    first: int = 0
+    skipped: int = 0
     rejected: frozenset[str] = frozenset()
+    rules: Mapping[str, Rule] = field(default_factory=dict)
     texts: Sides = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[Verdict] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
-    attempt: int = 0
+    asked: int = 0
     idle: int = 0  # answers in a row that gave no new text
     wrong: str = ""  # why the last answer gave nothing, in words for the model
     short: bool = False  # some texts of the last answer were refused
@@ -78,12 +80,12 @@ class Item:
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """Of the class and of the other one; other kinds have one list."""
+        """The lists of an answer: of the class and of the other one, or one list."""
         return ("first", "second") if self.about.of_pair else ("texts",)
 
     @property
     def key(self) -> str:
-        """Where its texts are in the object of an answer."""
+        """The key of its texts in the object of an answer."""
         return self.fields["other"] if self.about.of_pair else self.kind
 
     @property
@@ -93,14 +95,14 @@ class Item:
 
     @property
     def fewest(self) -> int:
-        """How many of them an answer has to hold: half."""
+        """How many of them an answer needs: half."""
         return 0 if self.optional else (self.missing + 1) // 2
 
     @property
     def excluded(self) -> list[str]:
-        """What the next answer is not to repeat."""
+        """Texts that the next answer must not repeat."""
         have = [t for side in self.texts.values() for t in side]
-        return list(dict.fromkeys([r.text for r in self.refused] + have))[-MOST_EXCLUDED:]
+        return list(dict.fromkeys([r.text for r in self.refused] + have))[-MAX_EXCLUDED:]
 
     @property
     def enough(self) -> bool:
@@ -109,12 +111,17 @@ class Item:
 
     @property
     def failed(self) -> str:
-        """Why nothing usable came; empty where something did. Less than enough counts as nothing."""
+        """Why there are not enough texts; empty if there are."""
         silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
         return "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
 
+    @property
+    def attempt(self) -> int:
+        """A number that makes each question a different one."""
+        return self.skipped + self.asked
+
     def document(self) -> dict[str, Any]:
-        """For the key and the store: all that the question is made of."""
+        """For the key and the store: everything that the question consists of."""
         fields = dict(self.fields)
         if "classes" in fields:
             fields["classes"] = prompts.digest(fields["classes"])
@@ -130,49 +137,48 @@ class Item:
 
     def again(self, repeats: int) -> bool:
         """Whether to ask once more."""
-        asked = self.attempt - self.first
         if self.unanswered:
             return False
         full = all(len(texts) >= self.wanted for texts in self.texts.values())
         if self.kind == "analogous" and self.short and not full:
-            return asked <= MOST_REASKS and self.idle < IDLE
-        return (bool(self.wrong) or not self.enough) and asked <= repeats
+            return self.asked <= MAX_REASKS and self.idle < MAX_IDLE
+        return (bool(self.wrong) or not self.enough) and self.asked <= repeats
 
-    def take(self, answer: Answer, key: str, found: Sides | str, rules: Mapping[str, Rule]) -> None:
-        """Look at the part of an answer that is about this item, or at what is wrong with it."""
-        self.attempt += 1
+    def take(self, answer: Answer, key: str, found: Sides | str) -> None:
+        """Add the texts of an answer that are accepted, or note what is wrong with it."""
+        self.asked += 1
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
         before = sum(map(len, self.texts.values()))
         if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
             self.refusals += 1
-            self.wrong = f"it was refused ({in_line(answer.refusal or answer.text or '')})"
+            self.wrong = f"it was refused ({one_line(answer.refusal or answer.text or '', 100)})"
         elif isinstance(found, str):
             self.wrong = found
         else:
-            self._add(found, key, rules)
+            self._add(found, key)
         self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
         apology = not any(self.texts.values()) and any(r.why in checks.NO_ANSWER for r in self.refused)
         if (not self.enough or apology) and not self.wrong:
-            shown = "; ".join(in_line(r.text) for r in self.refused[-3:]) or "none"
+            shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
             self.wrong = f"too few usable texts ({shown})"
 
-    def _add(self, found: Sides, key: str, rules: Mapping[str, Rule]) -> None:
-        """Keep what the checks accept, each text once, as many as are wanted."""
+    def _add(self, found: Sides, key: str) -> None:
+        """Add each text that the checks accept once, as many as are wanted."""
         both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
         for side, texts in found.items():
-            have = [*self.texts.get(side, ()), *(r.text for r in self.refused)]
-            seen, accepted = {plain(t) for t in have}, list[str]()
+            seen = {plain(t) for t in (*self.texts.get(side, ()), *(r.text for r in self.refused))}
+            accepted: list[str] = []
             for text in map(checks.clean, texts):
                 why = self._fault(text, side)
-                if self.pair and plain(text) in both:
-                    why = why or "on both sides"
-                if why:
+                if why is None and self.pair and plain(text) in both:
+                    why = "on both sides"
+                if why is not None:
                     self.refuse(text, why, key)
                 elif plain(text) not in seen:
                     seen.add(plain(text))
                     accepted.append(text)
-            self._choose(side, accepted[: self.wanted], key, rules)
+            self._choose(side, accepted[: self.wanted], key)
 
     def _fault(self, text: str, side: str) -> str | None:
         """Why a text is not accepted."""
@@ -185,13 +191,14 @@ class Item:
             names=self.names,
             within=self.within | other,
             known=checks.scripts(written),
-            longest=checks.LONGEST_NAME if self.about.are_names else checks.LONGEST,
+            longest=checks.MAX_NAME_CHARACTERS if self.about.are_names else checks.MAX_CHARACTERS,
         )
 
-    def _choose(self, side: str, accepted: list[str], key: str, rules: Mapping[str, Rule]) -> None:
-        """Every rule chooses among the new texts. The first rule's verdict is the one that is listed."""
-        verdicts = {name: rule([(self.fields["class"], t) for t in accepted]) for name, rule in rules.items()}
-        for number, (name, whys) in enumerate((verdicts or {side: [None] * len(accepted)}).items()):
+    def _choose(self, side: str, accepted: list[str], key: str) -> None:
+        """Add what each rule accepts of the new texts. Only refusals of the first rule are listed."""
+        asked = [(self.fields["class"], t) for t in accepted]
+        verdicts = {name: rule(asked) for name, rule in self.rules.items()} or {side: [None] * len(accepted)}
+        for number, (name, whys) in enumerate(verdicts.items()):
             kept = self.texts.setdefault(name, [])
             for text, why in zip(accepted, whys, strict=True):
                 if why is None and len(kept) < self.wanted:
@@ -201,24 +208,24 @@ class Item:
                     self.refuse(text, why, key)
 
     def refuse(self, text: str, why: str, key: str) -> None:
-        """A text that will not do; it is not asked for again."""
-        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.LONGEST])
+        """List a text that is not accepted; later questions exclude it."""
+        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS])
         if shown not in (r.text for r in self.refused):
-            self.refused.append(Refused(shown, why, key))
+            self.refused.append(Verdict(self.kind, self.owner, shown, why, key))
         self.short = True
 
 
 def class_items(
     kinds: Sequence[str], classes: Sequence[str], templates: Templates, counts: Mapping[str, int]
 ) -> list[Item]:
-    """What to ask for the classes of a data set, class by class in label order, kind by kind."""
+    """The items of a data set's classes: class by class in label order, kind by kind."""
     names = [spaces(c) for c in classes]
     label_set = frozenset(map(plain, names))
     items = []
     for i, name in enumerate(names):
-        start = max(0, min(i - MOST_LISTED // 2, len(names) - MOST_LISTED))
-        listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MOST_LISTED]))}
-        # Of names within a text those of several words count: one word is often an everyday one.
+        start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
+        listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
+        # Within a text, only names of several words count: single words are often everyday ones.
         within = frozenset(n for n in label_set if " " in n and n not in plain(name))
         for kind in kinds:
             fields = _fields(name, templates) | (listed if kind == "analogous" else {})
@@ -230,7 +237,7 @@ def class_items(
 def pair_items(
     pairs: Iterable[tuple[int, int]], classes: Sequence[str], templates: Templates, wanted: int
 ) -> list[Item]:
-    """What to ask for unordered pairs of class indices, in their order."""
+    """The items of unordered pairs of class indices, in their order."""
     label_set = frozenset(plain(spaces(c)) for c in classes)
     items = []
     for a, b in pairs:
@@ -243,8 +250,3 @@ def pair_items(
 def _fields(name: str, templates: Templates) -> dict[str, str]:
     sentence = fill(templates.attribute, name, attribute="…")
     return {"class": name, "photo": fill(templates.name, name), "sentence": sentence}
-
-
-def in_line(text: str) -> str:
-    """A model's words in a line of ours: no line breaks, no control characters, not long."""
-    return shorten("".join(c if c.isprintable() else " " for c in text), 100, placeholder="…")

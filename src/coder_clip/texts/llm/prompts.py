@@ -1,4 +1,4 @@
-"""What a model is asked: template files with a version (templates/prompts/), filled in for a class or for pairs."""
+"""Prompts: template files with a version (templates/prompts/), filled in for a class or for pairs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sentences import fill
-from .answers import shape
+from . import answers
 
 if TYPE_CHECKING:
+    from ...pipeline.config import GeneratorConfig
     from .items import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
@@ -23,16 +24,12 @@ PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. sha256: of its bytes, so an edit asks again even where the version was forgotten."""
+    """One prompt file. sha256: of its bytes, so that an edit asks again even if the version was not raised."""
 
     kind: str
     version: str
     sha256: str
     parts: dict[str, str]
-
-    def note(self) -> dict[str, str]:
-        """For provenance."""
-        return {"kind": self.kind, "version": self.version, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Request:
     """One request to the model, for one item or for several that belong together.
 
     parameters: sent besides model, messages and response format. items: their documents, in the order of the prompt.
-    form: json, or list (free text).
+    form: json, or list (free text). schema: the JSON schema of the answer.
     """
 
     model: str
@@ -48,6 +45,7 @@ class Request:
     parameters: dict[str, Any]
     items: tuple[dict[str, Any], ...]
     form: str
+    schema: dict[str, Any] | None = field(default=None, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -55,7 +53,7 @@ class Request:
 
     @property
     def item_keys(self) -> list[str]:
-        """One per item: a stored answer is found by what it says about an item, whatever else was asked with it."""
+        """One per item, so that a stored answer is found whatever else was asked with it."""
         return [item_key(self.model, self.parameters, self.form, item) for item in self.items]
 
     def document(self) -> dict[str, Any]:
@@ -70,7 +68,7 @@ class Request:
 
 
 def digest(document: Any) -> str:
-    """SHA-256 of a JSON document, whatever the order of its keys."""
+    """SHA-256 of a JSON document, independent of the order of keys."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -80,7 +78,7 @@ def item_key(model: str, parameters: dict[str, Any], form: str, item: dict[str, 
 
 @cache
 def template(kind: str) -> Template:
-    """The prompt of a kind of text. ValueError where a part is missing."""
+    """The prompt file of a kind of text. ValueError if a part is missing."""
     data = (FOLDER / f"{kind}.txt").read_bytes()
     head, *rest = re.split(r"^\[(\w+)\]\n", data.decode(), flags=re.M)
     parts = {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
@@ -90,10 +88,20 @@ def template(kind: str) -> Template:
     return Template(kind, version[1], hashlib.sha256(data).hexdigest(), parts)
 
 
+def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
+    """The request for items of one class."""
+    form, described = generator.form, None
+    if form == "json":
+        described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
+    documents = tuple(item.document() for item in items)
+    parameters = generator.parameters(items[0].attempt)
+    return Request(generator.model, messages(items, form), parameters, documents, form, described)
+
+
 def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
     """(role, content) of a request for items of one class.
 
-    The list of classes is in the first message, which is the same for every class: servers cache it.
+    The list of classes is in the first message, which is the same for every class, so that servers cache it.
     """
 
     def part(item: Item, name: str, **more: str) -> str:
@@ -109,7 +117,7 @@ def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
 
     first = items[0]
     system = dict.fromkeys(part(item, name) for item in items for name in ("system", "classes"))
-    wanted = json.dumps(shape(items), ensure_ascii=False)
-    end = part(first, "list") if form == "list" else part(first, "json", shape=wanted)
+    shape = json.dumps(answers.shape(items), ensure_ascii=False)
+    end = part(first, "list") if form == "list" else part(first, "json", shape=shape)
     user = [part(first, "subject"), *map(section, items), end]
     return ("system", "\n\n".join(filter(None, system))), ("user", "\n\n".join(user))

@@ -1,9 +1,8 @@
-"""What a person decides about a model's texts: kept beside the answers, and shared like them."""
+"""Decisions of people about a model's texts: kept beside the answers, and shared like them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from ...errors import UserError
 from ...foundation.artifacts import write_json
 from .checks import plain
+from .items import Item, Verdict
 
 
 class Review(BaseModel):
     """Decisions on one data set's texts.
 
-    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or pair), once per time that
-    other texts are wanted.
+    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or pair), once for each time
+    that other texts are wanted.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -28,55 +28,41 @@ class Review(BaseModel):
 
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
-        """As the file beside the answers has it; empty without one. UserError where it is another file."""
-        path = path_of(answers, dataset)
+        """Read the file beside the answers, if there is one. UserError if it is another file."""
+        path = answers / f"{dataset}.review.json"
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else cls()
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} is no file of decisions; 'coder-clip texts review' writes it ({error})"
+                f"{path} is not a file of decisions; 'coder-clip texts review' writes it ({error})"
             ) from None
 
-    def attempts(self, kind: str, owner: str) -> int:
-        """How many earlier answers are not wanted."""
-        return self.again.count((kind, owner))
-
-    def texts_rejected(self, kind: str, owner: str) -> frozenset[str]:
-        return frozenset(plain(t) for k, o, t in self.rejected if (k, o) == (kind, owner))
-
     def write(self, answers: Path, dataset: str) -> Path:
-        path = path_of(answers, dataset)
+        path = answers / f"{dataset}.review.json"
         write_json(path, self.model_dump(mode="json"))
         return path
 
-
-def path_of(answers: Path, dataset: str) -> Path:
-    return answers / f"{dataset}.review.json"
-
-
-@dataclass(frozen=True)
-class Reviewed:
-    """One text as a person reviews it. why: it was not accepted; empty where it is used. answer: its key."""
-
-    kind: str
-    owner: str
-    text: str
-    why: str
-    answer: str
+    def apply(self, items: Sequence[Item]) -> None:
+        """Skip the answers that are not wanted, and refuse the rejected texts."""
+        for item in items:
+            item.skipped = self.again.count((item.kind, item.owner))
+            item.rejected = frozenset(
+                plain(t) for k, o, t in self.rejected if (k, o) == (item.kind, item.owner)
+            )
 
 
-def listed(document: dict[str, Any]) -> Iterator[Reviewed]:
-    """All texts of a made text set or of made pairs (the documents of `sets`), those that are used first."""
+def listed(document: dict[str, Any]) -> Iterator[Verdict]:
+    """All texts of a language model in the document of a text set or pair set, those in use first."""
     notes = {kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"}
     for kind, note in notes.items():
         for owner, texts in _texts(document, kind):
             keys = note.get("from", {}).get(owner, "")
             of_text = keys if isinstance(keys, list) else [keys] * len(texts)
             for text, key in zip(texts, of_text, strict=True):
-                yield Reviewed(kind, owner, text, "", key)
+                yield Verdict(kind, owner, text, "", key)
     for kind, note in notes.items():
         for owner, text, why, key in note.get("not_accepted", []):
-            yield Reviewed(kind, owner, text, why, key)
+            yield Verdict(kind, owner, text, why, key)
 
 
 def _texts(document: dict[str, Any], kind: str) -> Iterator[tuple[str, list[str]]]:

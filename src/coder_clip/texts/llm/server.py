@@ -1,16 +1,17 @@
-"""The server of a configuration: its address and key, what is sent to it, and what its refusals mean."""
+"""The server of a configuration: its address and key, what is sent to it, and what its errors mean."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ...errors import UserError, one_line
 
 if TYPE_CHECKING:
     import httpx2
+    import openai
 
     from ...pipeline.config import GeneratorConfig
     from .prompts import Request
@@ -28,20 +29,12 @@ FILTER = ("content_filter", "content_policy", "content management policy", "safe
 FORMAT = r"response_format|json_schema|json_object|structured output"
 
 
-class NoFormatError(Exception):
-    """The server does not take this response format."""
-
-
-class RefusedError(Exception):
-    """The server will not answer this one question."""
-
-
 def place(generator: GeneratorConfig) -> str:
     return generator.base_url or OPENAI
 
 
 def host(generator: GeneratorConfig) -> str:
-    """For provenance: host and port, no path."""
+    """Host and port, for provenance."""
     return urlsplit(place(generator)).netloc
 
 
@@ -50,16 +43,16 @@ def key_variable(generator: GeneratorConfig) -> str | None:
 
 
 def api_key(generator: GeneratorConfig) -> str:
-    """The key from the environment variable that the configuration names. UserError, without it, if it is missing.
+    """The key from the environment variable that the configuration names. UserError if it is missing.
 
-    No variable is named by default but for OpenAI's own server: its key must not go to another one.
+    OpenAI's variable is the default for its own server only: the key must not go to another one.
     """
     name = key_variable(generator)
     return "none" if name is None else secret(name)
 
 
 def secret(name: str) -> str:
-    """The value of an environment variable that goes into a header."""
+    """The value of an environment variable, for a header."""
     value = os.environ.get(name, "").strip()
     if not value:
         raise UserError(f"no key: set the environment variable {name} (docs/texts.md)")
@@ -69,12 +62,12 @@ def secret(name: str) -> str:
 
 
 def headers(generator: GeneratorConfig) -> dict[str, str]:
-    """The configured headers, those that start with $ from the environment."""
+    """The configured headers, with the values that start with $ from the environment."""
     return {k: secret(v[1:]) if v.startswith("$") else v for k, v in generator.headers.items()}
 
 
 def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
-    """What is sent. OpenAI's newer models know the token limit by another name only, older servers by the old one."""
+    """What is sent. OpenAI's newer models have another name for the token limit, other servers the old one."""
     messages = [{"role": role, "content": content} for role, content in request.messages]
     body = {"model": request.model, "messages": messages, **request.parameters}
     if generator.base_url is None and "max_tokens" in body:
@@ -83,7 +76,7 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 
 def safe(text: str, generator: GeneratorConfig) -> str:
-    """A server's words in one short line, without secrets: error messages repeat parts of them."""
+    """A server's words in one short line, without secrets, which error messages repeat."""
     names = [key_variable(generator), *(v[1:] for v in generator.headers.values() if v.startswith("$"))]
     for name in names:
         if name and (value := os.environ.get(name, "").strip()):
@@ -92,58 +85,54 @@ def safe(text: str, generator: GeneratorConfig) -> str:
     return one_line(text)
 
 
-def asked_wait(response: httpx2.Response, generator: GeneratorConfig) -> float:
-    """Seconds for which nobody is to ask; 0 where the server does not say. (A date holds for its own question, by
-    openai.) UserError where that is too long."""
-    wait = 0.0
-    for name, unit in (("retry-after", 1.0), ("retry-after-ms", 0.001)):
+def asked_wait(response: httpx2.Response) -> float:
+    """Seconds that the server asks everybody to wait, 0 without. openai applies a date to its own question."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", response.headers.get(name, "")):
-            wait = float(response.headers[name]) * unit
-    if wait > LONGEST_WAIT:
-        raise UserError(
-            f"{place(generator)} asks to wait {wait:.0f} s; every answer so far is kept, run again then"
-        )
-    return wait
+            return float(response.headers[name]) * unit
+    return 0.0
 
 
-def judge(response: httpx2.Response, generator: GeneratorConfig) -> None:
-    """Raise what a refused request means, unless it may work another time.
+def out_of_quota(response: httpx2.Response) -> bool:
+    """Whether trying again is of no use before somebody pays."""
+    status = response.status_code
+    return status == 402 or (status == 429 and any(q in response.text.casefold() for q in QUOTA))
 
-    UserError: for the run. NoFormatError, RefusedError: for the question.
+
+def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["again", "format", "refused"]:
+    """What an error means for a question: it may work again, in another response format, or is refused.
+
+    UserError if it ends the run.
     """
-    at, status = place(generator), response.status_code
-    said, about = _words(response)
-    said = safe(said, generator)
+    at, status, response = place(generator), error.status_code, error.response
+    about, words = response.text.casefold(), said(error, generator)
     if status == 401:
         name = key_variable(generator)
         key = f"the key in {name}" if name else "a request without a key (generator.key_variable names one)"
         raise UserError(f"{at} does not accept {key} ({status})")
-    if status == 402 or (status == 429 and any(q in about for q in QUOTA)):
+    if out_of_quota(response):
         raise UserError(
             f"{at}: the quota is used up; every answer so far is kept, run again when there is more"
         )
+    if (wait := asked_wait(response)) > LONGEST_WAIT:
+        raise UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
     if status in (400, 403, 422) and any(f in about for f in FILTER):
-        raise RefusedError(said)
+        return "refused"
     if status in (400, 404, 415, 422, 501) and re.search(FORMAT, about):
-        raise NoFormatError(said)
+        return "format"
     if status in (408, 409, 425, 429) or status >= 500:
-        return
+        return "again"
     if 300 <= status < 400:
         to = safe(response.headers.get("location", "another address"), generator)
         raise UserError(f"{at} redirects to {to}; give that as generator.base_url")
     if status == 404:
-        raise UserError(f"{at} has no model '{generator.model}', or is no such server (404: {said})")
-    raise UserError(f"{at} does not take the request ({status}: {said})")
+        raise UserError(f"{at} has no model '{generator.model}', or is not such a server (404: {words})")
+    raise UserError(f"{at} does not take the request ({status}: {words})")
 
 
-def _words(response: httpx2.Response) -> tuple[str, str]:
-    """The server's own words, but no page of HTML; and all of them with its codes, to search in."""
-    try:
-        document = response.json()
-    except (ValueError, RecursionError):
-        document = None
-    error = document.get("error", document) if isinstance(document, dict) else document
-    inside = error if isinstance(error, dict) else {"message": error}
-    said = inside.get("message") or inside.get("detail")
-    words = str(said) if said else f"HTTP {response.status_code}"
-    return words, f"{inside.get('code')} {inside.get('type')} {words}".casefold()
+def said(error: openai.APIStatusError, generator: GeneratorConfig) -> str:
+    """The server's own words, but not a page of HTML."""
+    body = error.body
+    message = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+    page = message is None or str(message).lstrip().startswith("<")
+    return safe(f"HTTP {error.status_code}" if page else str(message), generator)

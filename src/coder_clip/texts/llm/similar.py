@@ -1,6 +1,6 @@
-"""Which names of a model are too similar to a class to be analogous to another one, by an encoder's text features.
+"""Find a model's names that are too similar to a class to be analogous to another one, by text features.
 
-A rule is given (class, name) and gives for each what it says against it, or None. No image is looked at.
+A rule takes (class, name) pairs and returns for each why the name is too similar, or None. It uses no image.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ Rule = Callable[[Sequence[tuple[str, str]]], list[str | None]]
 
 
 def rule(encoder: Encoder, classes: Sequence[str], published: bool = False) -> Rule:
-    """A name is too similar to another class where it is nearer to that class than to its own, and nearer than that
-    class's nearest neighbour in the label set.
+    """A rule that refuses a name nearer to another class than to its own, and than that class's nearest neighbour.
 
-    So the label set itself says how near two things are that are not the same, whatever cosines the encoder has.
-    published: nearer than 0.9 to another class, as in the authors' code.
+    So the label set shows how near two different things can be, whatever cosines the encoder has. published: a rule
+    that refuses cosines over 0.9 with another class, as in the authors' code.
     """
     if len(classes) < 2:
         return lambda names: [None] * len(names)

@@ -1,7 +1,7 @@
-"""Answers, kept for good as they arrive: one file per data set, one JSON line per answer, found again by content.
+"""Stored answers: one file per data set, one JSON line per answer, found again by content, never changed.
 
-A line is written and on disk (fsync) before anything is done with it, and never changed: a killed run loses what
-was in flight and nothing else. Lines of two people merge by putting them together (.gitattributes: merge=union).
+A line is on disk (fsync) before its texts are used, so a killed run loses only what was in flight. Two people's files
+are merged by putting their lines together (.gitattributes: merge=union).
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from ...errors import UserError
 from .prompts import Request, digest, item_key
@@ -22,22 +25,23 @@ from .prompts import Request, digest, item_key
 log = logging.getLogger("coder_clip")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(BaseModel):
     """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
 
-    served: the model's full name as the server gives it. tokens: None where the server does not count them.
-    cost: money at the prices of that day; None where it is unknown or there are no prices. at_most: what counts in
-    its place. date: ISO day. server: host and port. fingerprint: of the system, as OpenAI sends it.
+    served: the model's full name, as the server gives it. tokens: None if the server does not count them. cost: money,
+    at the prices of that day; None if unknown or without prices. at_most: counts in place of an unknown cost. date: ISO
+    day. server: host and port. fingerprint: the system's, as OpenAI sends it.
     """
 
-    text: str | None
-    refusal: str | None
-    finish: str | None
+    model_config = ConfigDict(frozen=True)
+
+    text: str | None = None
+    refusal: str | None = None
+    finish: str | None = None
     served: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost: float | None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
     date: str
     at_most: float | None = None
     server: str = ""
@@ -46,7 +50,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer with the key of its request, its model and the documents of the items that were asked for in it."""
+    """An answer with the key of its request, the model, and the documents of the items it answers."""
 
     key: str
     model: str
@@ -55,49 +59,52 @@ class Stored:
 
 
 class Answers:
-    """The stored answers of one data set. Those of other data sets in the folder count, too: ImageNet-V2 has
-    ImageNet's classes."""
+    """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has ImageNet's classes.
+
+    found: by item key. kept: by request key. spent: money for the whole folder, known or the most it can be.
+    """
 
     def __init__(self, folder: Path, dataset: str) -> None:
         self.folder, self.path = folder, folder / f"{dataset}.jsonl"
-        self._stream: BinaryIO | None = None
+        self.added = 0  # answers of this run
+        self._writing = threading.Lock()
         self.refresh()
 
     def refresh(self) -> None:
-        """Read all files, with what other processes and people have added."""
-        self.found: dict[str, Stored] = {}  # by item key
-        self.kept: dict[str, Stored] = {}  # by request key
-        self.spent = 0.0  # money behind the answers of the whole folder: known, or the most it can be
-        self.ratio: float | None = None  # of the lengths of answers, see budget.py
+        """Read all files, with what other processes have added."""
+        self.found: dict[str, Stored] = {}
+        self.kept: dict[str, Stored] = {}
+        self.spent = 0.0
         others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
         for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
-            if damaged := sum(not self._take(line) for line in lines if line.strip()):
+            if damaged := sum(not self._read(line) for line in lines if line.strip()):
                 log.warning(
                     "%s: %d lines are skipped because they are not whole answers (a cut-off write, or an edit)",
                     *(file, damaged),
                 )
 
-    def _take(self, line: bytes) -> bool:
-        """Whether the line is an answer to the question whose hash it has, or money that was lost."""
+    def _read(self, line: bytes) -> bool:
+        """Add a line; False unless it is an answer to the question with its hash, or money for a try without one."""
         try:
             document = json.loads(line)
             if "lost" in document:
                 self.spent += float(document["lost"]["at_most"])
                 return True
-            asked, given = document["request"], document["answer"]
-            answer = Answer(**{f.name: given[f.name] for f in fields(Answer) if f.name in given})
+            asked, answer = document["request"], Answer.model_validate(document["answer"])
+            items = tuple(
+                asked.get("items", ())
+            )  # earlier versions stored none: their answers count as money
+            keys = [item_key(asked["model"], asked["parameters"], asked["form"], item) for item in items]
             if document["key"] != digest(asked):
                 return False
-            items = tuple(asked.get("items", ()))  # an answer from before items were stored is money only
-            keys = [item_key(asked["model"], asked["parameters"], asked["form"], item) for item in items]
+            self._keep(Stored(document["key"], asked["model"], items, answer), keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
-        self._keep(Stored(document["key"], asked["model"], items, answer), keys)
         return True
 
     def _keep(self, stored: Stored, item_keys: list[str]) -> None:
-        if stored.key not in self.kept:  # of two, the first: then merging changes nothing
+        if stored.key not in self.kept:  # the first of two, so that merging changes nothing
             self.kept[stored.key] = stored
             self.spent += stored.answer.cost or stored.answer.at_most or 0.0
             for key in item_keys:
@@ -105,70 +112,57 @@ class Answers:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Open for adding answers, as the only process (`locked`) and with all that the others have stored."""
-        with locked(self.folder):
+        """Open for adding answers, by one process at a time, with everything that other processes have stored.
+
+        The other processes wait, so no question is asked twice, and ``max_cost`` and ``max_in_flight`` hold for all of
+        them together. The lock ends with the process, however that ends.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("ab")
+        except OSError as error:
+            raise UserError(
+                f"cannot write in {self.folder}: {error.strerror or error}; check permissions"
+            ) from error
+        with lock:
             try:
-                stream = self.path.open("ab")
-            except OSError as error:
-                raise _unwritable(self.folder, error) from error
-            with stream:
-                if self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n"):
-                    stream.write(b"\n")  # a killed run left half a line: the next one starts on its own
-                    stream.flush()
-                self._stream = stream
-                self.refresh()
-                try:
-                    yield
-                finally:
-                    self._stream = None
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another run asks for answers of %s; waiting for it", self.folder)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                log.warning("%s: this file system has no locks; let one run ask at a time", self.folder)
+            self.refresh()
+            if self.path.is_file() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
+                self._append(b"\n")  # a killed run left half a line
+            yield
 
     def add(self, request: Request, answer: Answer) -> None:
-        """Write, flush and sync one line, then remember it. UserError where the disk does not take it."""
-        self._append({"key": request.key, "request": request.document(), "answer": asdict(answer)})
-        self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
+        """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be written."""
+        with self._writing:
+            self._write({"key": request.key, "request": request.document(), "answer": answer.model_dump()})
+            self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
+            self.added += 1
 
     def lose(self, at_most: float, date: str) -> None:
-        """Note what a try without an answer may have cost: the limit on money holds for it, too."""
-        self._append({"lost": {"at_most": at_most, "date": date}})
-        self.spent += at_most
+        """Note what a try without an answer may have cost, because the limit on money includes it."""
+        with self._writing:
+            self._write({"lost": {"at_most": at_most, "date": date}})
+            self.spent += at_most
 
-    def _append(self, document: Any) -> None:
-        if self._stream is None:
-            raise ValueError(f"{self.path} was opened for reading")
-        line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    def _write(self, document: Any) -> None:
+        self._append(
+            json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False).encode() + b"\n"
+        )
+
+    def _append(self, data: bytes) -> None:
         try:
-            self._stream.write(line.encode() + b"\n")
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            with self.path.open("ab") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
         except OSError as error:
             raise UserError(
                 f"cannot write {self.path}: {error.strerror or error}; earlier answers are kept, run again when "
                 "that is fixed"
             ) from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time asks for answers of a folder; the others wait.
-
-    So no question is asked twice, and ``max_cost`` and ``max_in_flight`` hold for all of them together. The lock is
-    freed with the process, however that ends.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another run asks for answers of %s; waiting for it", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            log.warning("%s: this file system has no locks; let one run ask at a time", folder)
-        yield
-
-
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write in {folder}: {error.strerror or error}; check permissions")

@@ -3,12 +3,11 @@
     ABOUT = "noun senses of WordNet"    a phrase for the docs and the help
     KINDS = ("synonym",)                kinds of text that it makes (`coder_clip.texts.kinds`)
     ORDER = 20                          its place in the docs
-    COMPARES = ("synonym",)             only where it needs an encoder for some of them
+    COMPARES = ("synonym",)             optional: kinds for which it needs an encoder
 
-and defines ``make``: from a `Task` to `Made` texts per kind. Where it needs what may be missing (a key, a file), it
-defines ``check``, which raises UserError before any source has begun. A source of one-to-one texts defines
-``make_pairs``: from a `Task` and pairs of class indices to a `PairSet`. The module's name is the source's name in a
-configuration. Nothing else lists it.
+and defines ``make``: from a `Task` to `Made` texts per kind. A source that needs a key or a file defines ``check``,
+which raises UserError before any source starts. A source of one-to-one texts defines ``make_pairs``: from a `Task` and
+pairs of class indices to a `PairSet`. Configurations name a source by its module. It is listed nowhere else.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Source:
-    """What a module declares. compares: kinds whose texts an encoder chooses."""
+    """The declarations of a module. compares: kinds whose texts an encoder chooses."""
 
     about: str
     kinds: tuple[str, ...]
@@ -42,11 +41,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Task:
-    """What a source is asked for, and what it may use.
+    """A request to a source.
 
-    classes: names in label order, with spaces. kinds: those that it is to make. generator: the section of the
-    configuration, where there is one. encoder: loads a model of the configuration by its name; models: names of the one
-    that compares names ("texts") and of the published filter's ("as_published"), where there is one.
+    classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section of the
+    configuration, if any. encoder: loads a model of the configuration by name. models: names of the model that compares
+    names ("texts") and, if any, of the model of the published filter ("as_published").
     """
 
     dataset: str
@@ -58,15 +57,15 @@ class Task:
     models: dict[str, str]
 
     def identity(self, model: str) -> dict[str, str]:
-        """For provenance: the model, and what its weights are."""
+        """The model and the hash of its weights, for provenance."""
         return {"model": model, "weights_sha256": self.encoder(model).metadata()["weights_sha256"]}
 
 
 @dataclass
 class Made:
-    """Texts of one kind: a list per class, in label order; what stands behind them, for the provenance.
+    """Texts of one kind, a list per class in label order, with their provenance.
 
-    as_published: what the published code would keep of them, where it differs.
+    as_published: the texts that the published code would keep, if these differ.
     """
 
     texts: list[list[str]]
@@ -93,12 +92,12 @@ def of_kind(kind: str) -> list[str]:
 
 
 def module_of(name: str) -> Any:
-    """The source's module: ``make``, and where it defines them ``check`` and ``make_pairs``."""
+    """The module of a source, with ``make`` and optionally ``check`` and ``make_pairs``."""
     return import_module(f"{__package__}.{name}")
 
 
 def check(name: str, task: Task) -> None:
-    """UserError, before anything has begun, where a source lacks what it needs."""
+    """UserError, before anything starts, if a source lacks what it needs."""
     if of_source := getattr(module_of(name), "check", None):
         of_source(task)
 

@@ -14,7 +14,6 @@ from . import Made, Task
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
-    from ..llm.similar import Rule
 
 ABOUT = "the language model of the section `generator:`"
 KINDS = ("attribute", "analogous", "synonym", "one_to_one")
@@ -27,38 +26,54 @@ RULES = {
 
 
 def check(task: Task) -> None:
-    """UserError without a key, unless all answers are there."""
+    """UserError without a key, unless all answers are stored."""
     generator, items = _asked(task)
     Generator(generator, task.dataset).check(items)
 
 
 def make(task: Task) -> dict[str, Made]:
-    """UserError where the server, the key or the limit on money ends it (every answer is kept), and, unless configured
-    otherwise, where a class got nothing."""
+    """UserError if the server, the key or the limit on money ends it (every answer is kept), and, unless configured
+    otherwise, if a class has no texts."""
     generator, items = _asked(task)
-    rules = _rules(task) if "analogous" in task.kinds else {}
+    rules = {}
+    if "analogous" in task.kinds:
+        from ..llm.similar import rule  # imports torch, which other kinds do not need
+
+        for name, model in task.models.items():
+            rules[name] = rule(task.encoder(model), task.classes, published=name == "as_published")
     Generator(generator, task.dataset).run(items, rules, Review.of(generator.answers, task.dataset))
-    found = {}
+    made = {}
     for kind in task.kinds:
         of_kind = [item for item in items if item.kind == kind]
-        found[kind] = Made(_texts(of_kind, "texts"), provenance(kind, of_kind, generator))
+        made[kind] = Made(
+            [item.texts.get("texts", []) for item in of_kind], provenance(kind, of_kind, generator)
+        )
         if kind == "analogous":
-            found[kind].note["too_similar"] = {
+            made[kind].note["too_similar"] = {
                 name: {"rule": RULES[name], "encoder": task.identity(model)}
                 for name, model in task.models.items()
             }
             if "as_published" in rules:
-                found[kind].as_published = _as_published(task, of_kind)
-    return found
+                made[kind].as_published = _as_published(task, of_kind)
+    return made
+
+
+def _as_published(task: Task, items: Sequence[Item]) -> list[list[str]]:
+    kept = [item.texts.get("as_published", []) for item in items]
+    if any(item.texts.get("texts") for item in items) and not any(kept):
+        raise UserError(
+            f"{task.dataset}: the published filter of analogous classes keeps none with "
+            "generator.encoder_as_published; it was made for ViT-L-14"
+        )
+    return kept
 
 
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of these pairs of class indices; a pair that got nothing is left out. UserError as `make`."""
-    generator = task.generator
-    assert generator is not None
+    """Texts of these pairs of class indices, without the pairs that have none. UserError as `make`."""
+    generator, _ = _asked(task)
     items = pair_items(pairs, task.classes, task.templates, generator.counts.model_dump()["one_to_one"])
     Generator(generator, task.dataset).run(items, review=Review.of(generator.answers, task.dataset))
-    found = [
+    made = [
         Pair(
             a=task.classes[a],
             b=task.classes[b],
@@ -71,33 +86,11 @@ def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
         if not item.failed
     ]
     note = provenance("one_to_one", items, generator)
-    return PairSet(dataset=task.dataset, pairs=found, provenance={"one_to_one": note})
+    return PairSet(dataset=task.dataset, pairs=made, provenance={"one_to_one": note})
 
 
 def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
-    assert task.generator is not None  # the configuration sees to it
-    counts = task.generator.counts.model_dump()
-    return task.generator, class_items(task.kinds, task.classes, task.templates, counts)
-
-
-def _rules(task: Task) -> dict[str, Rule]:
-    from ..llm.similar import rule  # imports torch, which other kinds do not need
-
-    return {
-        name: rule(task.encoder(model), task.classes, published=name == "as_published")
-        for name, model in task.models.items()
-    }
-
-
-def _texts(items: Sequence[Item], rule: str) -> list[list[str]]:
-    return [item.texts.get(rule, []) for item in items]
-
-
-def _as_published(task: Task, items: Sequence[Item]) -> list[list[str]]:
-    kept = _texts(items, "as_published")
-    if any(_texts(items, "texts")) and not any(kept):
-        raise UserError(
-            f"{task.dataset}: the published filter of analogous classes keeps none with "
-            "generator.encoder_as_published; it was made for ViT-L-14"
-        )
-    return kept
+    generator = task.generator
+    assert generator is not None, "the configuration requires it"
+    kinds = [kind for kind in task.kinds if kind != "one_to_one"]
+    return generator, class_items(kinds, task.classes, task.templates, generator.counts.model_dump())

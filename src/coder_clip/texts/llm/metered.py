@@ -1,0 +1,186 @@
+"""The HTTP client of the `openai` package, with each try metered: it waits, reserves money, and is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+from pydantic import AliasPath, BaseModel, Field, ValidationError
+
+from ...errors import UserError
+from . import budget as cost
+from . import server
+from .budget import Budget, Reserved
+from .prompts import Request
+from .store import Answer
+
+if TYPE_CHECKING:
+    from ...pipeline.config import GeneratorConfig
+
+MAX_BYTES = 4_000_000  # of an answer with its reasoning
+ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
+Keep = Callable[[Request, Answer], None]
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Completion(BaseModel):
+    """The parts of a chat completion that are read. pydantic bounds nesting and numbers, whatever a server sends."""
+
+    message: _Message = Field(validation_alias=AliasPath("choices", 0, "message"))
+    finish: str | None = Field(None, validation_alias=AliasPath("choices", 0, "finish_reason"))
+    model: Any = None
+    system_fingerprint: Any = None
+    usage: Any = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = Field(ge=0, le=10**9)
+    completion_tokens: int = Field(ge=0, le=10**9)
+
+
+class Metered(openai.DefaultAsyncHttpxClient):
+    """Sends each of openai's tries within the budget, and keeps its answer.
+
+    keep: called with an answer; lose: with the cost of a try without one, and its day. Both run in a thread, because a
+    disk can take seconds while the clocks of other requests run. in_flight: tries that are received and kept even if
+    the task that asked is cancelled.
+    """
+
+    def __init__(
+        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Callable[[float, str], None]
+    ) -> None:
+        super().__init__(
+            timeout=generator.timeout, follow_redirects=False
+        )  # headers with secrets would go along
+        self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
+        self.in_flight: set[asyncio.Task[httpx2.Response]] = set()
+        self._room = asyncio.Condition()
+        self._resume = 0.0  # time.monotonic() before which nothing is sent
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request when the server and the budget allow it."""
+        if request.method == "GET":  # the list of models
+            return await super().send(request, **options)
+        while (seconds := self._resume - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
+        reserved = self.budget.most(len(request.content))
+        async with self._room:
+            await self._room.wait_for(lambda: self.budget.has_room(reserved))
+            self.budget.in_flight.append(reserved)
+            task = asyncio.create_task(self._exchange(request, reserved))
+        self.in_flight.add(task)
+        task.add_done_callback(self.in_flight.discard)
+        return await asyncio.shield(task)
+
+    async def _exchange(self, request: httpx2.Request, reserved: Reserved) -> httpx2.Response:
+        """One try, from sending to the store. What openai can try again is raised as httpx's errors."""
+        answer = paid = None  # the cost of a try without an answer is unknown
+        try:
+            response = await self._receive(request)
+            if response.is_success:
+                answer = self._read(response.content, len(request.content), reserved)
+                paid = answer.cost
+            elif response.status_code < 500:
+                paid = 0.0  # refused: nothing was generated
+        finally:
+            async with self._room:
+                self.budget.settle(reserved, paid)
+                self._room.notify_all()
+            if answer is not None:
+                await asyncio.to_thread(self.keep, ASKED.get(), answer)
+            elif paid is None and reserved.at_most:
+                await asyncio.to_thread(self.lose, reserved.at_most, _today())
+        if answer is not None:
+            self._check_limit(answer)
+        else:
+            self._resume = max(self._resume, time.monotonic() + server.asked_wait(response))
+            if server.out_of_quota(response):
+                response.headers["x-should-retry"] = "false"  # read by openai
+        return response
+
+    async def _receive(self, request: httpx2.Request) -> httpx2.Response:
+        """The whole response, within a size and a time, because a server could send forever."""
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(self.generator.timeout),
+                contextlib.aclosing(await super().send(request, stream=True)) as response,
+            ):
+                if response.headers.get("content-encoding", "identity") not in ("identity", ""):
+                    raise UserError(
+                        f"{server.place(self.generator)} sends a compressed answer, which may be of any size; switch "
+                        "that off there"
+                    )
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > MAX_BYTES:
+                        raise UserError(
+                            f"{server.place(self.generator)} sends an answer of more than {MAX_BYTES:,} bytes"
+                        )
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the answer is not whole in time") from None
+        return httpx2.Response(
+            response.status_code, headers=response.headers, content=bytes(body), request=request
+        )
+
+    def _read(self, content: bytes, sent: int, reserved: Reserved) -> Answer:
+        """The answer in a chat completion; servers send errors with status 200 too."""
+        try:
+            found = _Completion.model_validate_json(content)
+        except ValidationError:
+            raise httpx2.RemoteProtocolError("it sent something that is not an answer") from None
+        known = _origin(self.generator)
+        known |= {"served": found.model} if isinstance(found.model, str) else {}
+        known |= (
+            {"fingerprint": found.system_fingerprint} if isinstance(found.system_fingerprint, str) else {}
+        )
+        text, prices = found.message.content or None, self.generator.prices
+        try:
+            usage = _Usage.model_validate(found.usage)
+        except ValidationError:
+            usage = None
+        if usage and not cost.too_few(usage.prompt_tokens, usage.completion_tokens, sent, text or ""):
+            known |= usage.model_dump()
+            known |= (
+                {"cost": cost.money(prices, usage.prompt_tokens, usage.completion_tokens)} if prices else {}
+            )
+        elif prices:
+            known["at_most"] = reserved.at_most
+        filtered = "content filter" if found.finish == "content_filter" else None
+        return Answer(text=text, refusal=found.message.refusal or filtered, finish=found.finish, **known)
+
+    def _check_limit(self, answer: Answer) -> None:
+        """UserError if the server ignores the limit on tokens, from which the limit on money is computed."""
+        allowed, written = self.generator.token_limit or 0, answer.completion_tokens or 0
+        if self.budget.limit is not None and written > allowed:
+            raise UserError(
+                f"stopped: {server.place(self.generator)} counts {written} tokens in an answer where max_tokens allows "
+                f"{allowed}, so generator.max_cost cannot be kept; every answer is kept, a run with a limit that the "
+                "server keeps continues from here"
+            )
+
+
+def refusal(error: openai.APIStatusError, generator: GeneratorConfig) -> Answer:
+    """The answer of a server that refuses a question with an error."""
+    said = server.said(error, generator)
+    return Answer(refusal=said, finish="refused", cost=0.0, **_origin(generator))
+
+
+def _origin(generator: GeneratorConfig) -> dict[str, Any]:
+    """What is known before an answer."""
+    return {"served": generator.model, "date": _today(), "server": server.host(generator)}
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

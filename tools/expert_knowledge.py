@@ -23,8 +23,8 @@ from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError, nearest
 from coder_clip.foundation.artifacts import write_json
 from coder_clip.texts import importers
-from coder_clip.texts.importers import Import, Mismatch, Table, clean_texts, list_of_texts, read_json
-from coder_clip.texts.sets import Pair, PairSet, TextSet
+from coder_clip.texts.importers import Import, Mismatch, Table, clean_texts, list_of_texts
+from coder_clip.texts.sets import Pair, PairSet, TextSet, read_written
 
 KINDS = {"attribute": "attribute", "simile_class": "analogous", "synonym": "synonym"}  # folder -> kind
 PAIRS = "ovo_attribute"
@@ -48,7 +48,7 @@ def file_of(folder: Path, name: str) -> Path | None:
 
 def table_of(path: Path, theirs: Sequence[str] | None) -> Table:
     """Read {class: [text]}, [[text]] in the order of the class file, or [{"syno": [text], "name": class}]."""
-    value = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
+    value = read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
     if isinstance(value, dict):
         return importers.table_of(path, value)
     if not isinstance(value, list):
@@ -75,7 +75,7 @@ def table_of(path: Path, theirs: Sequence[str] | None) -> Table:
 
 def pairs_of(path: Path, importing: Import) -> PairSet:
     """Both sides of each pair together, in the order of the classes."""
-    document: Any = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
+    document: Any = read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
     if not isinstance(document, dict) or not all(isinstance(of_a, dict) for of_a in document.values()):
         raise UserError(f"{path}: not one object of other classes per class")
     names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))

@@ -185,7 +185,7 @@ def test_what_no_patience_helps_ends_the_run_with_one_line(
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 1, "the first question is asked alone"
-    assert (generator.answers / "animals.jsonl").stat().st_size < 10_000
+    assert sum(path.stat().st_size for path in generator.answers.iterdir()) < 10_000
 
 
 def test_a_socks_proxy_without_its_package_is_one_line(
@@ -916,19 +916,6 @@ def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) 
     assert len(server.asked) == asked
 
 
-@pytest.mark.rest
-def test_two_runs_at_once_pay_once(project: Path, server: Server) -> None:
-    server.key, server.delay = KEY, 0.05
-    other = yaml.safe_load((project / "c.yaml").read_text()) | {"results": "other"}
-    (project / "other.yaml").write_text(yaml.safe_dump(other))
-    both = [start(project), start(project, CODER_CLIP_CONFIG="other.yaml")]
-    said = [child.communicate()[1] for child in both]
-    assert [child.returncode for child in both] == [0, 0], said
-    assert set(server.paid.values()) == {1}
-    assert len(server.paid) == 10
-    assert any("another run asks" in text for text in said)
-
-
 @pytest.mark.parametrize("same_results", [False, True])
 def test_two_processes_get_each_others_answers(project: Path, server: Server, same_results: bool) -> None:
     """Two data sets that share classes, or two people who start the same run."""
@@ -942,7 +929,7 @@ def test_two_processes_get_each_others_answers(project: Path, server: Server, sa
     both = [start(project), start(project, CODER_CLIP_CONFIG="other.yaml")]
     said = [child.communicate()[1] for child in both]
     assert [child.returncode for child in both] == [0, 0], said
-    assert set(server.paid.values()) == {1}
+    assert set(server.paid.values()) == {1}, "a question was paid for twice"
     assert len(server.paid) == len({*CLASSES[:10], *shared})
     made = [project / name / "texts/generated/shapes.json" for name in ("results", "other")]
     first, second = (json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from coder_clip.pipeline.config import GeneratorConfig, load_config
 from coder_clip.texts.kinds import OF_CLASS
 from coder_clip.texts.llm import budget, prompts, server
 from coder_clip.texts.llm.budget import Budget, Estimate, Reserved
-from coder_clip.texts.llm.generate import Generator, groups
+from coder_clip.texts.llm.generate import groups
 from coder_clip.texts.llm.items import class_items, pair_items
 from coder_clip.texts.llm.prompts import Request
 from coder_clip.texts.llm.store import Answer, Answers
@@ -155,7 +158,7 @@ def test_a_line_that_was_cut_short_costs_that_line(
 
 
 def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> None:
-    """Someone mended a text in the file by hand: then it is no answer of that model to that question."""
+    """After an edit by hand it is not that model's answer any more."""
     answers = Answers(tmp_path, "foxes")
     with answers.open():
         answers.add(request_of("red fox"), answer())
@@ -176,7 +179,29 @@ def test_of_two_merged_answers_the_first_counts(tmp_path: Path) -> None:
     assert found.spent == 0.5
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_second_run_waits_says_so_and_gets_the_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise both pay for the same questions."""
+    caplog.set_level(logging.INFO, "coder_clip")
+    first, second = Answers(tmp_path, "foxes"), Answers(tmp_path, "foxes")
+
+    def ask() -> None:
+        with second.open():
+            pass
+
+    other, end = threading.Thread(target=ask), time.monotonic() + 20
+    with first.open():
+        other.start()
+        while "another run asks for answers" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        first.add(request_of(), answer())
+    other.join(20)
+    assert "another run asks for answers" in caplog.text
+    assert second.found[item_key(request_of())].answer == answer()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write in"), Answers(tmp_path / "file", "foxes").open():
         pass
@@ -263,17 +288,6 @@ def test_without_prices_no_cost_is_computed() -> None:
     assert budget.money(None, 10, 10) == 0
     assert budget.total([Estimate(1, 1, 1), Estimate(1, 1, 1, 0.5)]) == Estimate(2, 2, 2, 0.5)
     assert budget.estimate([request_of()], Answers(Path("nowhere"), "x"), settings()).money == 0
-
-
-def test_who_has_all_answers_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    generator = settings(answers=tmp_path)
-    answers = Answers(tmp_path, "foxes")
-    with answers.open():
-        answers.add(request_of("wolf"), answer('{"attribute": ["a tail", "two ears"]}'))
-    items = class_items(["attribute"], ["wolf"], Templates(), COUNTS)
-    Generator(generator, "foxes").run(items)
-    assert items[0].texts == {"texts": ["a tail", "two ears"]}
 
 
 # ---- what servers say --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ..datasets import with_articles
 from ..datasets.base import Templates
 from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
+from ..texts.names import plain_name
 from ..texts.sentences import fill, sentence_of, spaces
 from ..texts.sets import ClassTexts, PairSet, TextSet, load_text_set, names_only, read_written
 from .decisions import PairText
@@ -67,7 +68,7 @@ def text_set(given: Texts) -> TextSet:
         return given
     if isinstance(given, (str, Path)):
         return read_text_set(Path(given))
-    names = [" ".join(str(name).replace("_", " ").split()) for name in given]
+    names = [plain_name(str(name)) for name in given]
     if not names or not all(names):
         raise UserError("no class names" if not names else "a class name is empty")
     if len(set(names)) != len(names):

@@ -6,7 +6,6 @@ authors' own folder with the same `Import`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
 from .llm.checks import control
 from .names import name_key
-from .sets import ClassTexts, TextSet
+from .sets import ClassTexts, TextSet, read_written
 
 MAX_CHARACTERS = 1000  # per text; longer ones are not texts for an encoder
 FORMATS = {  # name -> kind of its texts, source
@@ -30,6 +29,7 @@ FORMATS = {  # name -> kind of its texts, source
 SENTENCES = (
     "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them to other kinds"
 )
+MISSING = "no file {path} to import from"
 Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repeat
 
 
@@ -61,7 +61,7 @@ def import_texts(
     if form not in FORMATS:
         raise UserError(f"no format '{form}' to import from{nearest(form, FORMATS)}")
     source, (kind, published) = Path(source), FORMATS[form]
-    document = read_json(source)
+    document = read_written(source, dataset, MISSING)
     if not isinstance(document, dict):
         raise UserError(f"{source}: not an object with a list of texts for each class name")
     importing = Import(source, dataset, classes, renames or {})
@@ -189,23 +189,6 @@ def clean_texts(texts: Sequence[str]) -> tuple[list[str], Counter[str]]:
         else:
             kept[bare] = None
     return list(kept), changes
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON document whose keys are unique. UserError for anything else."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated = [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]
-        if repeated:  # Python keeps the last one silently
-            raise UserError(f"{path}: '{repeated[0]}' is there twice")
-        return dict(pairs)
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
-    except FileNotFoundError:
-        raise UserError(f"no file {path} to import from") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from error
 
 
 def table_of(path: Path, document: Mapping[str, Any]) -> Table:

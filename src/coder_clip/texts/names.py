@@ -6,6 +6,11 @@ import re
 import unicodedata
 
 
+def plain_name(name: str) -> str:
+    """The name with single spaces for underscores."""
+    return " ".join(name.replace("_", " ").split())
+
+
 def name_key(name: str) -> str:
     """A key that ignores case, underscores, hyphens and runs of spaces.
 

@@ -7,6 +7,7 @@ name twice (ImageNet: "missile", "sunglasses").
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,6 +18,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import read_json
 from ..foundation.strict import Strict, explained
 from .kinds import OF_CLASS
+from .names import plain_name
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -94,19 +96,22 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
     """A text set with the class names and nothing else."""
     source = {"source": "class names of the data set"}
     return TextSet(
-        dataset=dataset, classes=[ClassTexts(name=_plain(c)) for c in classes], provenance={"name": source}
+        dataset=dataset,
+        classes=[ClassTexts(name=plain_name(c)) for c in classes],
+        provenance={"name": source},
     )
 
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     """Replace one kind by that of another set of the same classes, with its provenance and file."""
+    keys = {kind, f"{kind}_as_published"} & ClassTexts.model_fields.keys()
     entries = [
-        mine.model_copy(
-            update={k: getattr(theirs, k) for k in (kind, f"{kind}_as_published") if hasattr(theirs, k)}
-        )
+        mine.model_copy(update={key: getattr(theirs, key) for key in keys})
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
     ]
-    note = {**given.provenance.get(kind, {}), **({"file": f} if (f := given.provenance.get("file")) else {})}
+    note = dict(given.provenance.get(kind, {}))
+    if file := given.provenance.get("file"):
+        note["file"] = file
     return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
 
 
@@ -120,8 +125,8 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
     """
     path = Path(path)
     texts = _validate(TextSet, path, read_json(path) if made else read_written(path, dataset))
-    _refuse_empty(path, texts.classes, OF_CLASS)
-    order = _match(path, [_plain(c.name) for c in texts.classes], [_plain(c) for c in classes])
+    _refuse_empty(path, ((c.name, c) for c in texts.classes), OF_CLASS)
+    order = _match(path, [plain_name(c.name) for c in texts.classes], [plain_name(c) for c in classes])
     entries = [
         entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
         for entry in (texts.classes[index] for index in order)
@@ -136,8 +141,8 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool
     """
     path = Path(path)
     found = _validate(PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING))
-    _refuse_empty(path, found.pairs, ("a_not_b", "b_not_a"))
-    wanted = [_plain(c) for c in classes]
+    _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
+    wanted = [plain_name(c) for c in classes]
     pairs: dict[frozenset[int], Pair] = {}
     for pair in found.pairs:
         a, b = _index(path, pair, "a", wanted), _index(path, pair, "b", wanted)
@@ -150,7 +155,7 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool
 
 def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:
     """The label of one class of a pair: its index if the file gives it, else that of its name."""
-    name, key = _plain(getattr(pair, side)), f"{side}_index"
+    name, key = plain_name(getattr(pair, side)), f"{side}_index"
     if key in pair.model_fields_set:
         index: int = getattr(pair, key)
         there = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
@@ -187,7 +192,7 @@ PAIRS_MISSING = (
 def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
     """Read a JSON document that a person wrote; UserError names the place of a mistake."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise UserError(missing.format(path=path, dataset=dataset)) from None
     except json.JSONDecodeError as error:
@@ -195,13 +200,19 @@ def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
         raise UserError(f"{path} is not valid JSON ({where}); correct it there") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); correct it there") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _plain(name: str) -> str:
-    """The name with spaces for underscores, as people write it."""
-    return " ".join(name.replace("_", " ").split())
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are unique; Python would silently keep the last of two."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f"'{repeated}' is there twice")
+    return found
 
 
 def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
@@ -222,20 +233,15 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
     return [position[w] for w in wanted]
 
 
-def _refuse_empty(path: Path, entries: Sequence[ClassTexts | Pair], lists: Sequence[str]) -> None:
-    """Refuse empty lists and texts: more often a failed generation than intended."""
-    for entry in entries:
-        for key in lists:
-            if key not in entry.model_fields_set:
-                continue
-            who, texts = (
-                f"{path}: '{entry.name if isinstance(entry, ClassTexts) else entry.a}'",
-                getattr(entry, key),
-            )
+def _refuse_empty(path: Path, entries: Iterable[tuple[str, BaseModel]], lists: Sequence[str]) -> None:
+    """Refuse empty lists and texts of named entries: more often a failed generation than intended."""
+    for name, entry in entries:
+        for key in (key for key in lists if key in entry.model_fields_set):
+            texts = getattr(entry, key)
             if not texts:
-                raise UserError(f"{who}: the list '{key}' is empty; leave the key out if there are none")
+                raise UserError(f"{path}: '{name}': '{key}' is empty; leave the key out if there are none")
             if not all(map(str.strip, texts)):
-                raise UserError(f"{who}: '{key}' has an empty text")
+                raise UserError(f"{path}: '{name}': '{key}' has an empty text")
 
 
 def _validate(model: type[_Model], path: Path, document: Any) -> _Model:

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UserError
-from ..names import name_key
-from ..sentences import spaces
+from ..names import name_key, plain_name
 from . import Made, Task
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def synonyms(classes: Sequence[str], encoder: Encoder, wordnet: WordNet, prompt:
     words are found ("basset_hound"; there the lookup with spaces finds nothing and crashes), a class without a noun
     sense has no synonym, and the name of another class is never a synonym.
     """
-    names = [" ".join(spaces(name).split()) for name in classes]
+    names = [plain_name(name) for name in classes]
     label_set = {name_key(name) for name in names}
     texts, without, another = [], [], []
     for name in names:

@@ -195,7 +195,7 @@ def test_no_text_set(here: Path, command: Command) -> None:
 def test_a_text_set_that_is_no_json(here: Path, command: Command) -> None:
     listed(command)
     Path("marks.json").write_bytes(b"\xff\xfe{")
-    refused(command, "texts", says=("marks.json", "not valid JSON"))
+    refused(command, "texts", says=("marks.json", "not UTF-8"))
 
 
 def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(

@@ -107,7 +107,7 @@ def test_a_fault_costs_a_second_try_and_nothing_else(server: Server, tmp_path: P
     assert stored(generator) == 3
 
 
-def test_a_number_of_tokens_that_is_none_ends_nothing(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_number_of_tokens_does_not_end_the_run(server: Server, tmp_path: Path) -> None:
     server.behaviours = ["number"]
     run(settings(server, tmp_path), items_of(classes=CLASSES[:1]))
     assert len(server.asked) == 2
@@ -426,7 +426,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: Path, name: str) -> None:
+def test_a_bad_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: Path, name: str) -> None:
     """It would be a text of every class, and the run would say that all went well."""
     said = iter([BAD[name], attributes(*TAILS)])
     server.answer = lambda body: next(said)
@@ -457,8 +457,8 @@ def test_what_is_no_answer_is_asked_again_and_never_a_text(server: Server, tmp_p
         "",
     ],
 )
-def test_free_text_that_is_no_list_is_asked_again(server: Server, tmp_path: Path, said: str) -> None:
-    """Without a schema nothing but the checks stands between prose and the text set."""
+def test_free_text_that_is_not_a_list_is_asked_again(server: Server, tmp_path: Path, said: str) -> None:
+    """Without a schema, only the checks keep prose out of the text set."""
     answers = iter([said, "_".join(TAILS)])
     server.answer = lambda body: next(answers)
     generator = settings(server, tmp_path, structured="list")
@@ -487,7 +487,7 @@ def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: st
 
 
 def test_names_are_kept_as_they_are(server: Server, tmp_path: Path) -> None:
-    """ "T. rex" is no item "T." of a list."""
+    """ "T. rex" is not item "T." of a list."""
     server.answer = lambda body: json.dumps({"synonym": ["T. rex", "1.5-tonne lizard"]})
     (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["tyrannosaurus"]))
     assert item.texts == {"texts": ["T. rex", "1.5-tonne lizard"]}
@@ -654,7 +654,7 @@ def test_another_model_prompt_or_parameter_is_another_question(server: Server, t
 
 
 def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -> None:
-    """Whoever doubts a text can read what the model said."""
+    """A person who doubts a text can read what the model said."""
     said = iter([attributes("none", "a tail", "ears"), attributes("a nose", "a leg")])
     server.answer = lambda body: next(said)
     generator = settings(server, tmp_path, prices=PRICES)
@@ -816,7 +816,7 @@ def test_the_answers_of_a_model_that_reasons_correct_the_estimate(server: Server
     generator = settings(server, tmp_path, prices=PRICES, max_tokens=8000)
     before = ahead(generator)
     assert before.at_most is not None
-    assert before.at_most > len(CLASSES) * 5000 * 2.0 / 1e6, "the most it can cost was not told"
+    assert before.at_most > len(CLASSES) * 5000 * 2.0 / 1e6, "the most it can cost is missing"
     run(generator, items_of(classes=CLASSES[:5]))
     rest = ahead(generator)
     assert rest.requests == 7
@@ -830,7 +830,7 @@ def ahead(generator: GeneratorConfig) -> Any:
 def test_progress_says_what_was_spent(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who watches a dear run can still stop it."""
+    """A person who watches an expensive run can still stop it."""
     server.usage = (400, 100)
     run(settings(server, tmp_path, prices=PRICES))
     last = capsys.readouterr().err.splitlines()[-1]

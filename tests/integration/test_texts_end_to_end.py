@@ -153,7 +153,7 @@ def test_what_decides_the_texts_makes_them_again(
         assert planned == {}
 
 
-def test_an_edited_prompt_asks_anew(copied: Work) -> None:
+def test_an_edited_prompt_asks_again(copied: Work) -> None:
     prompt = copied.folder / "src/coder_clip/templates/prompts/synonym.txt"
     prompt.write_text(prompt.read_text().replace("everyday English", "plain English"))
     assert {"generate_texts", "text_set", "encode_texts"} <= copied.planned().keys()

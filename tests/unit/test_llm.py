@@ -75,7 +75,7 @@ def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
     assert not re.search(r"\{\w+\}", system + left)
     assert "red fox" in question
     assert "a photo of a red fox, a type of pet." in question
-    assert "a {class} of braces" in question, "a text of a model is no template"
+    assert "a {class} of braces" in question, "a text of a model is not a template"
     assert "The last answer could not be used: it was empty." in question
     assert ("JSON" in question) is (form == "json")
     assert ("underscore" in question) is (form == "list")
@@ -85,7 +85,7 @@ def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
         assert "told apart: red fox." in system
 
 
-def test_a_class_name_is_no_template() -> None:
+def test_a_class_name_is_not_a_template() -> None:
     (item,) = class_items(["attribute"], ["{count} {photo}"], Templates(), COUNTS)
     assert "{count} {photo}" in prompts.messages([item], "json")[1][1]
 
@@ -271,14 +271,14 @@ def test_the_limit_is_passed_by_one_request_at_most(
     ours, flying = Budget(priced(1.0)), list[tuple[Reserved, float | None]]()
     largest = 0.0
     with contextlib.suppress(UserError):
-        for n, (at_most, more, told) in enumerate(tries):
+        for n, (at_most, more, known) in enumerate(tries):
             wanted = Reserved(at_most, at_most + more)
             while len(flying) == at_once or not ours.has_room(wanted):
                 ours.settle(*flying.pop(0))
             ours.in_flight.append(wanted)
             paid = at_most if n < honest else wanted.ignored
-            flying.append((wanted, paid if told else None))
-            largest = max(largest, paid if told else at_most)
+            flying.append((wanted, paid if known else None))
+            largest = max(largest, paid if known else at_most)
     for each in flying:
         ours.settle(*each)
     assert ours.spent <= 1.0 + largest + 1e-9
@@ -432,7 +432,7 @@ def test_two_sources_of_one_to_one_texts_are_one_too_many(here: Path) -> None:
     ],
 )
 def test_a_key_in_the_configuration_is_refused_and_not_repeated(here: Path, generator: Any) -> None:
-    """It would be committed, and its copy would stand in a log."""
+    """It would be committed and copied to logs."""
     with pytest.raises(UserError) as caught:
         load({"attribute": "llm"}, generator)
     assert "secret" not in str(caught.value)
@@ -480,7 +480,7 @@ def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None
 
 
 def test_json_of_the_store_has_the_whole_question(tmp_path: Path) -> None:
-    """Whoever doubts a text can ask the same again."""
+    """A person who doubts a text can ask the same question again."""
     answers = Answers(tmp_path, "foxes")
     with answers.open():
         answers.add(request_of(), answer())

@@ -161,7 +161,7 @@ def test_pairs_are_written_up_to_the_budget_most_frequent_first(
 def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
     here: Path, command: Command, server: Server
 ) -> None:
-    """Stopping is the default; who says skip finds in the provenance whom it hit."""
+    """Stopping is the default; with skip, the provenance names the classes."""
     refusal = "I'm sorry, but I can't help with that."
     said = json.dumps({"attribute": ["a long neck", "grey wings"]})
     server.answer = lambda body: refusal if named(body) == "harbour" else said

@@ -78,7 +78,7 @@ def test_an_unknown_class_is_named_with_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "says"), [([], "empty"), ([""], "empty"), (["  "], "empty"), (["white", 3], "3"), ([None], "None")]
 )  # fmt: skip
-def test_what_is_no_text_is_named(tmp_path: Path, kind: str, value: Any, says: str) -> None:
+def test_a_wrong_text_is_named(tmp_path: Path, kind: str, value: Any, says: str) -> None:
     """A failed generation would silently weaken one class."""
     message = refused(tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", kind: value}))
     assert "'arctic fox'" in message
@@ -171,7 +171,7 @@ def test_a_wrong_pair_is_refused(tmp_path: Path, entries: list[dict[str, Any]], 
     assert says in refused(tmp_path, pairs(*entries), load=load_pair_set)
 
 
-def test_pairs_with_one_side_are_told(tmp_path: Path) -> None:
+def test_pairs_with_one_side_are_named(tmp_path: Path) -> None:
     """Such a pair counts for nothing, and the author would believe that it helps."""
     whole = {**PAIR, "a_not_b": ["red fur"], "b_not_a": ["white fur"]}
     assert load_pair_set(write(tmp_path, pairs(whole)), "foxes", CLASSES).one_sided() is None
@@ -184,8 +184,8 @@ def test_pairs_with_one_side_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [load_text_set, load_pair_set])
-def test_what_a_person_wrote_is_not_to_be_deleted(tmp_path: Path, load: Any) -> None:
-    """Days of work lie in such a file: the mistake is named with its place."""
+def test_a_message_about_a_written_file_does_not_say_delete(tmp_path: Path, load: Any) -> None:
+    """Such a file holds days of work; the message names the place of the mistake."""
     path = tmp_path / "mine.json"
     with pytest.raises(UserError) as missing:
         load(path, "foxes", CLASSES)
@@ -197,6 +197,9 @@ def test_what_a_person_wrote_is_not_to_be_deleted(tmp_path: Path, load: Any) -> 
     assert re.search(r"line [23], column \d+", str(comma.value))
     assert "delete" not in str(comma.value)
     assert "correct it there" in str(comma.value)
+    path.write_text('{"dataset": "foxes", "dataset": "wolves"}', encoding="utf-8")
+    with pytest.raises(UserError, match="'dataset' is there twice"):
+        load(path, "foxes", CLASSES)
     path.write_bytes('{"format": "ä"}'.encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
         load(path, "foxes", CLASSES)
@@ -337,8 +340,8 @@ def test_pair_sentences_as_published_keep_underscores_and_dtds_missing_comma() -
     found = pair_sentences(both, templates, as_published=True)
     assert found[0, 1] == ["red_fox: red fur", "red fur of red_fox"]
     dtd = entry("dtd").make_templates()
-    mended, published = dtd.one_to_one, dtd.one_to_one_as_published
-    assert published == (mended[0] + mended[1], *mended[2:])
+    corrected, published = dtd.one_to_one, dtd.one_to_one_as_published
+    assert published == (corrected[0] + corrected[1], *corrected[2:])
     assert (
         pair_sentences(both, dtd, as_published=True)[0, 1][1]
         == "In handling red fur, red_fox differs distinctly from arctic fox."

@@ -1,4 +1,4 @@
-"""Synonyms from WordNet: the right sense, no crash where there is none, one line where there is no dictionary."""
+"""Synonyms from WordNet: the right sense, no crash without one, one line without a dictionary."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_sense_is_the_one_whose_definition_is_closest(dictionary: WordNet) -
     assert found.texts == [["Grus"]]
     assert encoder.asked == ["a bird, the crane", "lifts and moves heavy objects", "long-necked wading bird"]
     heavy = synonyms(["crane"], Encoder(), dictionary, prompt="{} lifts heavy")
-    assert heavy.texts == [[]], "of this sense there is no other word"
+    assert heavy.texts == [[]], "this sense has no other word"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_single_sense_asks_no_encoder(dictionary: WordNet) -> None:
 def test_nltk_data_is_read_packed_as_it_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who has NLTK's dictionary needs no other."""
+    """People with NLTK's dictionary need no other one."""
     write(tmp_path / "wordnet")
     (tmp_path / "nltk_data/corpora").mkdir(parents=True)
     with zipfile.ZipFile(tmp_path / "nltk_data/corpora/wordnet.zip", "w") as archive:

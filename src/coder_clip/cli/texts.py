@@ -1,4 +1,4 @@
-"""`coder-clip texts import`, `report` and `review`: what is done with texts outside the phases."""
+"""`coder-clip texts import`, `report` and `review`: work with texts outside the phases."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def import_texts(
     classes: Annotated[
         Path | None,
         typer.Option(
-            help="Its class names in label order, one a line; default: of a data set that is known, its own."
+            help="Its class names in label order, one per line; default: those of the known data set."
         ),
     ] = None,
     rename: Annotated[
         list[str] | None, typer.Option(help="THEIRS=OURS, a class name of the source; may be repeated.")
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Take what fits, and list what does not.")
+        bool, typer.Option("--partial", help="Import what fits, and list what does not.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="File to write; default: data/texts/DATASET.FORMAT.json.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
 ) -> None:
-    """Make a text set of texts that others published: every class name matched, provenance kept."""
+    """Import published texts as a text set: matched by class name, with provenance."""
     from ..texts.importers import Mismatch, import_texts
 
     target = out or Path(f"data/texts/{dataset}.{form}.json")
@@ -60,7 +60,7 @@ def import_texts(
             typer.echo(line, err=True)
         raise
     if target.exists() and not force:
-        raise UserError(f"{target} is there already; --force writes over it, --out names another")
+        raise UserError(f"{target} exists; --force overwrites it, --out names another")
     write_json(target, found.dump())
     for note in notes:
         typer.echo(note)
@@ -149,7 +149,7 @@ def review(
             )
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
     if (reject is not None or again) and owner is None:
-        raise UserError("say with --class whose texts are meant")
+        raise UserError("name the class with --class")
     if freeze is not None:
         _freeze(dataset, made, freeze)
     elif reject is not None or again:
@@ -162,7 +162,7 @@ def review(
         decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
         decisions.again += [(k, str(owner)) for k in dict.fromkeys(e.kind for e in found if again)]
         path = decisions.write(generator.answers, dataset)
-        typer.echo(f"{path}: kept; the next run of generate-texts or generate-pairs does it")
+        typer.echo(f"{path}: saved; the next run of generate-texts or generate-pairs applies it")
     else:
         answers = Answers(generator.answers, dataset).kept
         for e in found:
@@ -174,13 +174,13 @@ def review(
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
-    """Copy the made files, and say how a configuration reads them."""
+    """Copy the generated files, and print how a configuration uses them."""
     from ..foundation.artifacts import read_json
 
     files = {target: made[0]} if len(made) == 1 else dict(zip((target, pair_file(target)), made, strict=True))
     for path in files:
         if path.exists():
-            raise UserError(f"{path} is there already; name another file")
+            raise UserError(f"{path} exists; name another file")
     kinds: dict[str, Path] = {}
     for path, source in files.items():
         document = read_json(source)
@@ -231,7 +231,7 @@ def pair_file(path: Path) -> Path:
 
 
 def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
-    """What the last run used, and before there was one, what it would read."""
+    """The texts that the last run used; before a run, those that it would read."""
     paths, entry = Paths(config.results), config.datasets[name]
     made, pairs = paths.texts(name), paths.one_to_one_texts(name)
     if made.is_file():
@@ -245,7 +245,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
-    """A text set and its pairs by themselves: the class names are those it has."""
+    """A text set and its pairs, with its own class names."""
     from ..texts.sets import load_pair_set, load_text_set, read_written
 
     document = read_written(path, path.stem)
@@ -271,7 +271,7 @@ def _templates(config: Config, dataset: str) -> Templates:
 
 
 def _coverage(config: Config, dataset: str) -> float | None:
-    """Share of the rerank's comparisons with a text, over all models; None before a run."""
+    """Share of the rerank's comparisons that have a text, over all models; None before a run."""
     from ..reporting.results import Results
 
     paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
@@ -294,7 +294,7 @@ def renames_of(given: Sequence[str]) -> dict[str, str]:
 
 
 def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
-    """Of a file, of a published data set's entry, of a data set of ours, or of the configuration's own images."""
+    """Class names from a file, a published data set's entry, a data set of ours, or the configuration's images."""
     from ..datasets import PUBLISHED, load_dataset, nearest_dataset
     from ..datasets.entry import entry
 
@@ -315,5 +315,5 @@ def lines_of(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}; it should hold one class name a line") from error
+        raise UserError(f"{path} cannot be read: {error}; it should have one class name per line") from error
     return [line for line in lines if line]

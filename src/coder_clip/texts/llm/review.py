@@ -29,7 +29,7 @@ class Review(BaseModel):
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
         """Read the file beside the answers, if there is one. UserError if it is another file."""
-        path = answers / f"{dataset}.review.json"
+        path = path_of(answers, dataset)
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else cls()
         except (OSError, ValueError) as error:
@@ -38,7 +38,7 @@ class Review(BaseModel):
             ) from None
 
     def write(self, answers: Path, dataset: str) -> Path:
-        path = answers / f"{dataset}.review.json"
+        path = path_of(answers, dataset)
         write_json(path, self.model_dump(mode="json"))
         return path
 
@@ -49,6 +49,10 @@ class Review(BaseModel):
             item.rejected = frozenset(
                 plain(t) for k, o, t in self.rejected if (k, o) == (item.kind, item.owner)
             )
+
+
+def path_of(answers: Path, dataset: str) -> Path:
+    return answers / f"{dataset}.review.json"
 
 
 def listed(document: dict[str, Any]) -> Iterator[Verdict]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from coder_clip.datasets import BUILTIN
-from coder_clip.pipeline import sources as module
+from coder_clip.pipeline import source_files as module
 from coder_clip.pipeline.phase_list import FILE, phases
-from coder_clip.pipeline.sources import sources
+from coder_clip.pipeline.source_files import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
 HELPERS = {"common", "encoder", "predictions"}  # shared by phases, none themselves

@@ -70,8 +70,8 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
                 if found != checksum:
                     part.unlink()
                     raise UserError(
-                        f"{url}: checksum {found}, expected {checksum}: damaged on the way, or another file than it "
-                        "was. Nothing was kept; try again, or fetch it from elsewhere by hand"
+                        f"{url}: checksum {found}, expected {checksum}: damaged during download, or the file on "
+                        "the server has changed. Nothing was kept; try again, or download it elsewhere by hand"
                     )
             part.replace(target)
     except OSError as error:

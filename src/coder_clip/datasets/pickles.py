@@ -86,7 +86,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
         if "PUT" in operation.name and int(argument or 0) > len(
             operations
         ):  # would make room for all up to it
-            raise UserError(f"{refusal} numbers an object {argument} of {len(operations)}")
+            raise UserError(f"{refusal} refers to object {argument} of {len(operations)}")
     try:
         found = _Shut(data, records).load()
     except pickle.UnpicklingError as error:
@@ -94,7 +94,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     except Exception as error:  # a well-formed opcode at a wrong place: index, type and attribute errors
         raise UserError(f"{refusal} cannot be read ({type(error).__name__})") from error
     if _items(found, {}, path) > ITEMS:
-        raise UserError(f"{refusal} stands for more than {ITEMS:,} items")
+        raise UserError(f"{refusal} expands to more than {ITEMS:,} items")
     return found
 
 

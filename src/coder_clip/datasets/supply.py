@@ -213,7 +213,7 @@ def get(
         result = check(name, root)
         if place and any(d in wanted for d in result.get):
             result.advice.append(
-                f"what was fetched lies beside {place.images}, which is looked at first: move that away"
+                f"the download is next to {place.images}, which takes precedence: move that folder away"
             )
         return result
 
@@ -256,7 +256,9 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
             continue
         if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
             raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
-        say(f"{name}: unpacking {archive} into {folder / hand.gives}; it stays, and you may remove it then")
+        say(
+            f"{name}: unpacking {archive} into {folder / hand.gives}; the archive is kept; you may delete it afterwards"
+        )
         unpack(archive, folder / hand.gives, hand.archive.nested)
 
 

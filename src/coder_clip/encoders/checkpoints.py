@@ -89,7 +89,7 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
     if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
         raise UserError(
             f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one gives wrong numbers; "
-            f"say quick_gelu: true (OpenAI, MetaCLIP, DFN) or false"
+            f"set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
         )
     keys = ("mean", "std", "interpolation", "resize_mode")
     published = [{k: c[k] for k in keys if k in c} for c in cfgs]
@@ -176,7 +176,7 @@ def verify(weights: Path) -> None:
         if found != blob.name:
             blob.unlink()
             raise UserError(
-                f"{weights} was damaged on the way (sha256 {found}) and is removed; fetch it again"
+                f"{weights} was damaged during download (sha256 {found}) and has been removed; fetch it again"
             )
 
 

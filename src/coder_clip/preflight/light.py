@@ -140,7 +140,7 @@ def _header(weights: Path) -> None:
         tensors = json.loads(stream.read(length))
     end = max((t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"), default=0)
     if weights.stat().st_size < 8 + length + end:
-        raise ValueError(f"{weights.name} breaks off; copy it again")
+        raise ValueError(f"{weights.name} is truncated; copy it again")
 
 
 def key(generator: GeneratorConfig) -> None:

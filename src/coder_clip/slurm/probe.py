@@ -139,9 +139,7 @@ class Probes:
             how = "read and written" if folder.written else "read"
             return f"{folder.words} ({folder.path}) cannot be {how} there: {SHARED}"
         if code == OTHER:
-            return (
-                f"the log folder ({self._logs}) is another one there, not the one of this machine: {SHARED}"
-            )
+            return f"the log folder ({self._logs}) is a different folder there than on this machine: {SHARED}"
         if code == LOGS:
             return f"the log folder ({self._logs}) cannot be written there"
         if code == PRECOMMAND:

@@ -10,7 +10,7 @@ import pandas as pd
 from ...baselines.methods import LABELS
 from ..parts import cells
 from ..parts.table import Cell, Column, Table
-from ..published_figures import Figure, comparable, figures
+from ..published_numbers import Figure, comparable, figures
 from ..results import Results
 
 SECTION = "Published figures"

@@ -1,4 +1,4 @@
-"""python -m benchmarks [NAME ...]: run benchmarks, one after the other, and renew their sections of docs/performance.md.
+"""python -m benchmarks [NAME ...]: run benchmarks one after the other and renew their sections of docs/performance.md.
 
 Each runs the published computation and this project's in one process and reports ratios. Run it on an idle machine:
 ratios are robust, seconds are not.

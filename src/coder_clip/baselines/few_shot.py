@@ -1,6 +1,6 @@
 """The interface of few-shot methods: their input, what a fitted one can do, and how to find one by name.
 
-Each method is fitted and searched by itself, so that adding one changes no other's numbers.
+Each method is fitted and searched alone, so that adding one changes no other's numbers.
 """
 
 from __future__ import annotations

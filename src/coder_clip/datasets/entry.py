@@ -127,10 +127,10 @@ class Entry(Strict):
     homepage: Text
     licence: Text
     folders: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Where it may lie below the root; downloads go to the first."
+        description="Where it may be below the root; downloads go to the first."
     )
     images: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Where the images may lie below that; ids of images are relative to it."
+        description="Where the images may be below that; ids of images are relative to it."
     )
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
     classes: list[Text] | Literal["open_clip"] = Field(

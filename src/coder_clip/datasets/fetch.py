@@ -28,7 +28,7 @@ TRIES = 5  # in a row without a new byte
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``.
 
-    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far lies in
+    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far is in
     ``{target}.part`` and is not fetched again, in this run or the next. A target that is there and right is left alone.
     wait: seconds before a broken connection is tried again (doubled each time).
     UserError: no connection, refused by the server, broken off for good, wrong checksum; ``target`` is then not there.

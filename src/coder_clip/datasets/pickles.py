@@ -36,7 +36,7 @@ RECORDS = ALLOWED | {
     "BININT2",
 }
 LETTERS = 16  # of a string that count like an item
-ITEMS = 10_000_000  # a few bytes of references can stand for more texts than fit into memory
+ITEMS = 10_000_000  # a few bytes of references can expand to more texts than fit into memory
 
 
 class Record:
@@ -63,7 +63,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     numbers and objects of these, as `Record`, too.
 
     UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
-    itself, or stands for more than ten million items.
+    itself, or expands to more than ten million items.
     """
     path = Path(path)
     try:

@@ -79,7 +79,7 @@ def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | N
 
 
 def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Source:
-    """An open_clip name with a checkpoint file, which does not tell its activation: ask where both exist."""
+    """An open_clip name with a checkpoint file, which does not name its activation: ask where both exist."""
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
@@ -111,7 +111,7 @@ def _find_on_hub(repository: str, offline: bool) -> Source:
 
 
 def _find_folder(folder: Path) -> Source:
-    """A folder with open_clip_config.json and weights. Relative names in the configuration lie in it."""
+    """A folder with open_clip_config.json and weights. Relative names in the configuration are in it."""
     if not folder.is_dir():
         raise UserError(f"model folder does not exist: {folder}")
     model_cfg = _read_config(folder)

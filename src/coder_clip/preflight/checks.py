@@ -55,7 +55,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
-            f"'coder-clip data check --config {file}' tells how to get them"
+            f"'coder-clip data check --config {file}' says how to get them"
         )
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}

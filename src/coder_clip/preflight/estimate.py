@@ -50,7 +50,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
                 size = 4.0 * n * dim
-                if split == "shots":  # the mean of the views, and some of them by themselves
+                if split == "shots":  # the mean of the views, and some of them one by one
                     size = n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
                 yield Job(
                     "image_features", paths.image_features(m, d, split), {**place, "split": split}, size

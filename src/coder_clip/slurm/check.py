@@ -72,7 +72,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
                 "note",
                 f"data sets {', '.join(absent)}: {words}; 'coder-clip data check' says how to get each",
             )
-    except UserError as error:  # nobody knows where they lie
+    except UserError as error:  # their folder is not known
         yield Finding("note", str(error))
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)

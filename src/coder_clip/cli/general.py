@@ -101,12 +101,6 @@ def prefetch(
     print_lines(prefetch(c) if model is None else prefetch(c, chosen("model", model, c.models), []))
 
 
-@app.command(hidden=True)
-def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Former name of ``prefetch``."""
-    prefetch(config)
-
-
 @app.command(rich_help_panel=GENERAL)
 def schema() -> None:
     """Print the JSON schema of the configuration file, for editors (config/schema.json)."""

@@ -235,7 +235,7 @@ def _weights(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 f"model {name}: its weights are not here yet, and nodes have no network: run Snakemake's target "
-                "'stage' first ('make reproduce PROFILE=…' does)",
+                "'prefetch' first ('make reproduce PROFILE=…' does)",
             )
 
 

@@ -108,7 +108,7 @@ rule side:
 
 
 def test_a_run_that_submits_nothing_leaves_jobs_to_their_head(shared_folder: Path, cluster: Cluster) -> None:
-    """As `stage` does, beside a head that is alive."""
+    """As `prefetch` does, beside a head that is alive."""
     run = toy(shared_folder, cluster, jobs=["held_a"]).start()
     run.starts("held_a")
     (shared_folder / "Local.smk").write_text(LOCAL)

@@ -70,7 +70,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             heads.claim(self.workflow)
         found = self._patiently(lambda: reattach.find(self.workflow, self._name))
         if not submits and not found.entries:
-            return  # as for `stage`
+            return  # as for `prefetch`
         heads.claim(self.workflow)
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()

@@ -172,7 +172,7 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
         ({"reranked": False, "paired": False}, "Rerank off: no one-to-one texts (shapes, rare)."),
         (
             {"reranked": False, "settings": ("corrected",)},
-            "Rerank off: no image lies below the threshold 0.1 (shapes, rare).",
+            "Rerank off: no image is below the threshold 0.1 (shapes, rare).",
         ),
         ({}, None),
     ],

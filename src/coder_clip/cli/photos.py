@@ -331,7 +331,7 @@ def try_text(
     else:
         found = study.leave_one_out(of_class)
     if not found:
-        raise UserError("there are only names: nothing to leave out; --add tries a new text")
+        raise UserError("the classes have only names, so no text can be left out; --add tries a new text")
     _write(output.worth_csv(found) if as_csv else output.worth_table(found), None)
     accuracy = study.start.accuracy
     _note(
@@ -385,7 +385,9 @@ def explore(
         from ..photos.runs import load_run
 
         if len(photos) > 1:
-            raise UserError("several folders are photos: give --classes, --classes-file or --texts")
+            raise UserError(
+                "several paths are read as photos, which need classes: give --classes, --classes-file or --texts"
+            )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
         shown = explorer.explore_run(run, Path.cwd())
     for path, reason in skipped:

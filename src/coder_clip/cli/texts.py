@@ -77,7 +77,10 @@ def report(
     config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Whose tokens and text space; default: the first.")
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model whose tokenizer and text space are used; default: the first."
+        ),
     ] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,

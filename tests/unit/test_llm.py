@@ -99,8 +99,8 @@ def test_an_edited_prompt_has_another_hash(tmp_path: Path, monkeypatch: pytest.M
     prompts.template.cache_clear()
     after = prompts.template("synonym")
     prompts.template.cache_clear()
-    assert before.version == after.version
-    assert before.sha256 != after.sha256
+    assert before.note["version"] == after.note["version"]
+    assert before.note["sha256"] != after.note["sha256"]
 
 
 def test_half_a_prompt_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,6 +487,6 @@ def test_json_of_the_store_has_the_whole_question(tmp_path: Path) -> None:
     line = json.loads((tmp_path / "foxes.jsonl").read_text())
     assert line["key"] == request_of().key
     (item,) = line["request"]["items"]
-    assert item["template"] == prompts.template("attribute").sha256
+    assert item["template"] == prompts.template("attribute").note["sha256"]
     assert line["request"]["messages"][1][1] == request_of().messages[1][1]
     assert line["answer"]["date"] == "2026-11-01"

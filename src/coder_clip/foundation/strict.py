@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import nearest
+from ..errors import nearest, one_line
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -34,7 +34,8 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
             known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
             lines.append(f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}")
         else:
-            lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})")
+            given = one_line(repr(item["input"]), 80)
+            lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {given})")
     return "; ".join(dict.fromkeys(lines))
 
 

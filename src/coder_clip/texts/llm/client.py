@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import openai
@@ -15,7 +15,7 @@ import openai
 from ...errors import UserError
 from . import server
 from .budget import Budget
-from .metered import ASKED, Keep, Metered, refusal
+from .metered import ASKED, Keep, Lose, Metered, refusal
 from .prompts import Request
 
 if TYPE_CHECKING:
@@ -35,13 +35,10 @@ FORMS: dict[str, list[str | None]] = {
 class Client:
     """Asks questions, at most ``max_in_flight`` at a time.
 
-    keep: called with each answer as it arrives; lose: with the cost of a try without one, and its day. Both run in a
-    thread, because a disk can take seconds while the clocks of other requests run.
+    keep: called with each answer as it arrives; lose: with the most that a try without one can cost (`Metered`).
     """
 
-    def __init__(
-        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Callable[[float, str], None]
-    ) -> None:
+    def __init__(self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose) -> None:
         self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
         self.place = server.place(generator)
         self.forms = list(FORMS[generator.structured])

@@ -175,14 +175,13 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
     answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
     days = sorted({a.date for a in answers})
     costs = [a.cost for a in answers if a.cost is not None]
-    template = prompts.template(kind)
     note: dict[str, Any] = {
         "source": "llm",
         "model": generator.model,
         "served": sorted({a.served for a in answers}),
         "server": sorted({a.server for a in answers if a.server}),
         "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
-        "prompt": {"kind": kind, "version": template.version, "sha256": template.sha256},
+        "prompt": prompts.template(kind).note,
         "parameters": generator.parameters(0),
         "date": " to ".join(dict.fromkeys(days[:1] + days[-1:])),
         "answers": len(answers),

@@ -127,7 +127,7 @@ class Item:
             fields["classes"] = prompts.digest(fields["classes"])
         return {
             "kind": self.kind,
-            "template": prompts.template(self.kind).sha256,
+            "template": prompts.template(self.kind).note["sha256"],
             "fields": fields,
             "count": self.missing,
             "attempt": self.attempt,

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -19,7 +18,7 @@ from . import budget as cost
 from . import server
 from .budget import Budget, Reserved
 from .prompts import Request
-from .store import Answer
+from .store import Answer, today
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 4_000_000  # of an answer with its reasoning
 ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
 Keep = Callable[[Request, Answer], None]
+Lose = Callable[[float], None]
 
 
 class _Message(BaseModel):
@@ -52,17 +52,14 @@ class _Usage(BaseModel):
 class Metered(openai.DefaultAsyncHttpxClient):
     """Sends each of openai's tries within the budget, and keeps its answer.
 
-    keep: called with an answer; lose: with the cost of a try without one, and its day. Both run in a thread, because a
+    keep: called with an answer; lose: with the most that a try without one can cost. Both run in a thread, because a
     disk can take seconds while the clocks of other requests run. in_flight: tries that are received and kept even if
     the task that asked is cancelled.
     """
 
-    def __init__(
-        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Callable[[float, str], None]
-    ) -> None:
-        super().__init__(
-            timeout=generator.timeout, follow_redirects=False
-        )  # headers with secrets would go along
+    def __init__(self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose) -> None:
+        # No redirects: secret headers would go to the other server.
+        super().__init__(timeout=generator.timeout, follow_redirects=False)
         self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
         self.in_flight: set[asyncio.Task[httpx2.Response]] = set()
         self._room = asyncio.Condition()
@@ -81,7 +78,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
             task = asyncio.create_task(self._exchange(request, reserved))
         self.in_flight.add(task)
         task.add_done_callback(self.in_flight.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(task)  # it goes on if this question is cancelled
 
     async def _exchange(self, request: httpx2.Request, reserved: Reserved) -> httpx2.Response:
         """One try, from sending to the store. What openai can try again is raised as httpx's errors."""
@@ -100,7 +97,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
             if answer is not None:
                 await asyncio.to_thread(self.keep, ASKED.get(), answer)
             elif paid is None and reserved.at_most:
-                await asyncio.to_thread(self.lose, reserved.at_most, _today())
+                await asyncio.to_thread(self.lose, reserved.at_most)
         if answer is not None:
             self._check_limit(answer)
         else:
@@ -178,9 +175,5 @@ def refusal(error: openai.APIStatusError, generator: GeneratorConfig) -> Answer:
 
 
 def _origin(generator: GeneratorConfig) -> dict[str, Any]:
-    """What is known before an answer."""
-    return {"served": generator.model, "date": _today(), "server": server.host(generator)}
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
+    """The fields of an answer that are known without it."""
+    return {"served": generator.model, "date": today(), "server": server.host(generator)}

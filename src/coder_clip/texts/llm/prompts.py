@@ -24,11 +24,9 @@ PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. sha256: of its bytes, so that an edit asks again even if the version was not raised."""
+    """One prompt file. note: for provenance, with the sha256, so that an edit asks again even with the same version."""
 
-    kind: str
-    version: str
-    sha256: str
+    note: dict[str, str]
     parts: dict[str, str]
 
 
@@ -85,7 +83,7 @@ def template(kind: str) -> Template:
     version = re.fullmatch(r"version: (\S+)\s*", head)
     if version is None or not set(parts) >= PARTS:
         raise ValueError(f"{kind}.txt: needs a version and the parts {', '.join(sorted(PARTS))}")
-    return Template(kind, version[1], hashlib.sha256(data).hexdigest(), parts)
+    return Template({"kind": kind, "version": version[1], "sha256": hashlib.sha256(data).hexdigest()}, parts)
 
 
 def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,10 @@ class Answers:
             self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
             self.added += 1
 
-    def lose(self, at_most: float, date: str) -> None:
+    def lose(self, at_most: float) -> None:
         """Note what a try without an answer may have cost, because the limit on money includes it."""
         with self._writing:
-            self._write({"lost": {"at_most": at_most, "date": date}})
+            self._write({"lost": {"at_most": at_most, "date": today()}})
             self.spent += at_most
 
     def _write(self, document: Any) -> None:
@@ -166,3 +167,8 @@ class Answers:
                 f"cannot write {self.path}: {error.strerror or error}; earlier answers are kept, run again when "
                 "that is fixed"
             ) from error
+
+
+def today() -> str:
+    """ISO day, in UTC."""
+    return datetime.now(UTC).date().isoformat()

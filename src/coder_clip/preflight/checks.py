@@ -133,7 +133,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
         f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
     )
-    if all_.requests:
+    if light.unanswered(config, config.generator):
         light.key(config.generator)
 
 

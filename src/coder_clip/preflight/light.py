@@ -60,7 +60,7 @@ def problems(
         checks.append(partial(shared_memory, config))
     checks += [partial(images, config, name) for name in datasets if config.published(name)]
     checks += [partial(folder, config, name) for name in models]
-    if asks and config.generator:
+    if asks and config.generator and unanswered(config, config.generator):
         checks.append(partial(key, config.generator))
     found = []
     for each in checks:
@@ -141,6 +141,22 @@ def _header(weights: Path) -> None:
     end = max((t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"), default=0)
     if weights.stat().st_size < 8 + length + end:
         raise ValueError(f"{weights.name} is truncated; copy it again")
+
+
+def unanswered(config: Config, generator: GeneratorConfig) -> bool:
+    """Whether a language model has to be asked, as far as is known before stage one finds the pairs.
+
+    Until then, stored answers about some pairs count for all, because people who share answers share all of them.
+    """
+    from ..texts.llm.store import Answers
+    from .questions import rows
+
+    for row in rows(config, list(config.datasets)):
+        stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()
+        kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
+        if row.ahead.requests and "one_to_one" not in kinds:
+            return True
+    return False
 
 
 def key(generator: GeneratorConfig) -> None:

@@ -180,7 +180,9 @@ def making(repo: Path) -> dict[str, str]:
     """Those that make an artefact: not the targets of phases, nor `prefetch`, which fetches weights and data."""
     found = {name: text for name, text in rules(repo).items() if "output:" in text}
     assert len(found) >= 13
-    assert [name for name, text in rules(repo).items() if "shell:" in text and name not in found] == ["prefetch"]
+    assert [name for name, text in rules(repo).items() if "shell:" in text and name not in found] == [
+        "prefetch"
+    ]
     return found
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...baselines.methods import LABELS
 from ..parts import cells, mistakes, notes
-from ..parts.reasons import StageOne
+from ..parts.stage_one import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 

@@ -271,6 +271,7 @@ def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str)
     assert torch.nn.Linear(4, 4).weight.std() > 0, "others are filled as ever"
 
 
+@pytest.mark.rest
 def test_jobs_side_by_side_take_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from coder_clip.phases import encoder as slots
 

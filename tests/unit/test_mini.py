@@ -52,6 +52,7 @@ def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -
         assert (tmp_path / name).read_bytes() == (MINI / name).read_bytes(), f"{name}: train mini again"
 
 
+@pytest.mark.rest
 def test_zero_shot_leaves_room_on_both_sides() -> None:
     encoder = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu"))
     for data in DATASETS:
@@ -86,9 +87,9 @@ def test_no_held_out_combination_is_drawn_for_training(monkeypatch: pytest.Monke
         monkeypatch.setattr(
             place, "picture", lambda t, combo, *r, real=real: drawn.append(combo) or real(t, combo, *r)
         )
-    for i in range(300):
+    for i in range(150):
         samples.sample(1, i)
-    assert len(drawn) > 200
+    assert len(drawn) > 100
     assert not any(held_out(combo) for combo in drawn)
     assert {combo.thing for combo in drawn} >= {"bird", *THINGS[0].name.split("|")}
 
@@ -139,7 +140,7 @@ def test_captions_fit_the_context_and_use_known_words_only() -> None:
     """A caption longer than the context would lose its end; an unlisted word would be spelt in pieces."""
     tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).tokenizer
     known = set(model.vocabulary())
-    for i in range(0, 900, 5):
+    for i in range(0, 900, 15):
         for text in samples.sample(1, i)[1]:
             words = {w for w in text.replace(",", " ").replace(".", " ").split() if w.isalpha()}
             assert all({w, w.removesuffix("s"), w.removesuffix("es")} & known for w in words), text
@@ -236,9 +237,9 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the shipped model" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["shapes.png", "rare.png"])
-def test_the_sheets_in_the_documentation_are_what_the_code_draws(name: str, tmp_path: Path) -> None:
+def test_the_sheets_in_the_documentation_are_what_the_code_draws(tmp_path: Path) -> None:
     """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0
-    new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
-    assert new.tobytes() == shown.tobytes()
+    for name in ("shapes.png", "rare.png"):
+        new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
+        assert new.tobytes() == shown.tobytes(), name

@@ -92,7 +92,10 @@ def hostile() -> Table:
     return Table(HOSTILE, HOSTILE, frame, columns, rows)
 
 
-@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize(
+    "extreme",
+    [pytest.param(e, marks=pytest.mark.rest if e == "ten data sets" else []) for e in EXTREMES],
+)
 @pytest.mark.parametrize("name", TABLES)
 def test_copes(extremes: Callable[[str], Results], name: str, extreme: str) -> None:
     table = TABLES[name].table(extremes(extreme))

@@ -219,7 +219,8 @@ def class_items(
         start = max(0, min(i - MOST_LISTED // 2, len(names) - MOST_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MOST_LISTED]))}
         # Of names within a text those of several words count: one word is often an everyday one.
-        within = frozenset(n for n in label_set if " " in n and n not in plain(name))
+        own = plain(name)
+        within = frozenset(n for n in label_set if " " in n and n not in own)
         for kind in kinds:
             fields = _fields(name, templates) | (listed if kind == "analogous" else {})
             no_part = within if kind == "attribute" else frozenset[str]()

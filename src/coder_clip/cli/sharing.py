@@ -19,7 +19,7 @@ def record(
         typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
     ] = False,
 ) -> None:
-    """Record every finished phase in DVC. Every run does this by itself at its end."""
+    """Record every finished phase in DVC. Every run does this automatically at its end."""
     from ..tracking.record import record
 
     tracked, outcome = record(config, set_aside)
@@ -30,7 +30,7 @@ def record(
 
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
+    """Mark files that plain DVC brought as made, for Snakemake. 'pull' and every run do this automatically."""
     from ..tracking.adopt import adopt
     from ..tracking.stages import tracked
 
@@ -75,7 +75,7 @@ def _told(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Settle a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
+    """Resolve a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
     from ..tracking.merge import merge
 
     print_lines(merge(str(config)))
@@ -87,9 +87,11 @@ def gc(
         bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
     ] = False,
     remote: RemoteOption = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete, not only tell.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the files; without it they are only counted.")
+    ] = False,
 ) -> None:
-    """Delete files that no commit of anybody's branches and tags needs. 'dvc gc' looks at the branches here alone."""
+    """Delete files that no commit on any branch or tag of any Git remote needs. 'dvc gc' only knows local branches."""
     from ..tracking.share import clean
 
     print_lines(clean(cloud, remote, delete))
@@ -113,14 +115,14 @@ def explain(
     row: Annotated[
         str,
         typer.Argument(
-            help="Its number from 1, or what stands in some of its columns (dataset, model, method, setting, shots, "
+            help="Row number from 1, or values of some columns (dataset, model, method, setting, shots, "
             "…): dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
         str,
         typer.Argument(
-            help="The number's: accuracy, accuracy_low, mean_class_recall, …; CSV files name theirs."
+            help="Column of the number: accuracy, accuracy_low, mean_class_recall, …; see the header of the CSV file."
         ),
     ],
     config: Annotated[
@@ -136,7 +138,7 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again.
+    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it again.
 
     For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """

@@ -151,17 +151,13 @@ def test_every_published_figure_of_a_method_of_ours_is_shown_or_told_apart(repo:
         assert {(f.method, f.shots) for f in found} == places
         for f in found:
             of_source = (f.method, str(f.shots), f.source, f.published_as)
-            same = [
-                r for r in rows if (r["method"], r["shots"], r["source"], r["published_as"]) == of_source
-            ]
+            same = [r for r in rows if (r["method"], r["shots"], r["source"], r["published_as"]) == of_source]
             if f.note.startswith("mean of seeds 1, 2, 3"):
                 assert f.value == pytest.approx(np.mean([share(r) for r in same if r["seed"]]))
             else:
                 assert np.isclose(f.value, [share(r) for r in same if not r["seed"]]).any()
         for method, shots in places:
-            same = [
-                r for r in rows if (r["method"], int(r["shots"])) == (method, shots) and not r["seed"]
-            ]
+            same = [r for r in rows if (r["method"], int(r["shots"])) == (method, shots) and not r["seed"]]
             own = [r for r in same if "quoted" not in r["published_as"]]
             wanted = {round(share(r), 6) for r in own or same}
             shown = {round(f.value, 6) for f in found if (f.method, f.shots) == (method, shots)}

@@ -472,7 +472,7 @@ def test_what_is_downloaded_is_found_by_the_loader(
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
     made, real = tmp_path / "made", entry(name)
-    plant(name, made, 1 if name in ("imagenet_v2", "cub200") else 2)
+    plant(name, made, 1 if name in ("imagenet_v2", "cub200", "sun397") else 2)
     downloads = []
     for d in real.downloads:
         file = d.file

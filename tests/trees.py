@@ -22,7 +22,6 @@ from scipy.io import savemat
 from coder_clip.datasets.entry import entry
 
 Contents = dict[str, dict[str, str]]
-BREEDS = ("Abyssinian", "american_bulldog", "american_pit_bull_terrier", "basset_hound", "beagle", "Bengal")
 
 
 def plant(name: str, root: Path, images: int = 3) -> Contents:

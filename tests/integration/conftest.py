@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import browser as browsers
 import pytest
 from filelock import FileLock
 from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
@@ -43,3 +46,11 @@ def fresh(finished: Work, tmp_path: Path) -> Work:
     for made in ("results", ".snakemake"):
         shutil.rmtree(folder / made)
     return work
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One for all pages of a test process."""
+    driver = browsers.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

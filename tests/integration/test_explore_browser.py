@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import browser as browsers
 import pytest
+from browser import WIDTHS, needs_browser
 from PIL import Image
 from working_copy import REPO, draw_marks, environment
 
@@ -25,39 +26,9 @@ from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
 from coder_clip.photos.web_page import server
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-)
+pytestmark = needs_browser
 HOSTILE = "<img src=x onerror=\"document.title='injected'\">"
 FOLDERS = ["red_disc", "green_disc", "blue_disc"]  # the first, second and third class
-WIDTHS = {"phone": 390, "desk": 1280}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +74,7 @@ def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple
 
 
 def show(browser: Any, address: str, width: int = WIDTHS["desk"]) -> None:
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(address)
+    browsers.show(browser, address, width)
     wait(browser, lambda: "%" in text(browser, "#answer") or "without labels" in text(browser, "#answer"))
 
 

@@ -156,6 +156,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     assert "src/coder_clip/phases/class_share.py" in made
 
 
+@pytest.mark.rest
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
     extended.snakemake("--touch", "--forceall")

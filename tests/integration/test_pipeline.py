@@ -201,7 +201,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
 }  # fmt: skip
 
 
-FIRST = ("workers", "rounds", "a text", "source of stage two")
+FIRST = ("workers", "a text")
 
 
 @pytest.mark.parametrize(

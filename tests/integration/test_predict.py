@@ -45,10 +45,10 @@ def rows(out: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("phase", "method", "setting"),
     [
-        ("zero_shot", "clip", "any"),
+        pytest.param("zero_shot", "clip", "any", marks=pytest.mark.rest),
         ("zero_shot", "clip_ensemble", "any"),
-        ("zero_shot", "description", "any"),
-        ("zero_shot", "attributes_alone", "any"),
+        pytest.param("zero_shot", "description", "any", marks=pytest.mark.rest),
+        pytest.param("zero_shot", "attributes_alone", "any", marks=pytest.mark.rest),
         ("zero_shot", "coder", "clean"),
         ("rerank", "coder_rerank", "clean"),
     ],

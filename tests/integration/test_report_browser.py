@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import WIDTHS, needs_browser, show
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 
@@ -20,12 +19,8 @@ from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 from coder_clip.reporting.parts import style
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-)
+pytestmark = needs_browser
 HOSTILE = "</script><script>document.title='injected'</script><img src=http://127.0.0.1:9/x onerror=alert(1)>"
-WIDTHS = {"phone": 390, "desk": 1280}
 
 
 @pytest.fixture(scope="module")
@@ -62,42 +57,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         style.write(exhibit.figure(results, fake.image), results.paths.figure(name, ""))
     report.render(results, results.paths.report, title="Mine", image=fake.image)
     return results.paths.report
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--force-color-profile=srgb",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
-
-
-def show(browser: Any, page: Path, width: int) -> None:
-    """Opens the page as wide as a screen of that width; the window itself cannot be as narrow as a phone."""
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(page.as_uri())
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)

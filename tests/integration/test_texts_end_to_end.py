@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report_browser import CHROMIUM, DRIVER, browser, show  # noqa: F401
+from browser import needs_browser, show
 from working_copy import Work, duplicate, few_pictures, working_copy
 
 from llm_server import Server, serving, words
@@ -165,8 +165,8 @@ def test_the_key_is_nowhere(made: Work) -> None:
             assert KEY.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
-def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None:  # noqa: F811
+@needs_browser
+def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None:
     show(browser, made.folder / "results/report.html", 1280)
     assert browser.title == "texts", "a text was run as a script"
     assert browser.get_log("browser") == []

@@ -337,8 +337,7 @@ class Fake:
     def _document(self, out: Path, command: str, dataset: str, model: str, what: dict[str, Any]) -> None:
         head = {"dataset": dataset, "model": model, "split": "test", "images": len(self.ids)}
         made = made_by(f"coder-clip {command} --model {model} --dataset {dataset}", [])
-        document = json.loads(json.dumps({**head, **what, "made_by": made}))
-        write_json(out.with_suffix(".json"), document)
+        write_json(out.with_suffix(".json"), {**head, **what, "made_by": made})
 
 
 def _share(value: float, half: float = 0.022) -> dict[str, float]:
@@ -348,7 +347,7 @@ def _share(value: float, half: float = 0.022) -> dict[str, float]:
 def write_json(path: Path, document: Any) -> None:
     """As the real one, without waiting for the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_head(path: Path, metadata: dict[str, Any], **tensors: np.ndarray) -> None:

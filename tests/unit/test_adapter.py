@@ -36,7 +36,7 @@ def problem(seed: int, n_classes: int, shots: int, views: int, n_texts: int, dty
     return features if views else features[0], labels, texts, x, clip, n_classes
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.builds(
         problem,

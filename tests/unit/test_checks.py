@@ -12,15 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import open_clip
 import pytest
 from PIL import Image
+from tiny import save_tiny
 
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.phases import manifest
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import light
+from coder_clip.preflight import checks, light, measure
+from coder_clip.preflight.measure import Rates
 from trees import jpeg, plant
 from web import serve
 
@@ -29,7 +30,10 @@ Command = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> Path:
-    """Six photos of a cat and of a dog in every split."""
+    """Six photos of a cat and of a dog in every split, on a machine whose speed and disk matter to no test here."""
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
     for split in ("train", "val", "test"):
         for name in ("cat", "dog"):
@@ -160,6 +164,8 @@ def test_money_stands_in_the_row_of_the_phase_that_spends_it(
 
 
 def test_who_needs_a_gpu_is_told(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a machine that takes four seconds for an image."""
+    monkeypatch.setattr(checks, "measure", lambda _: Rates(10, {"clip": 4}, {"clip": 1}, {"places365": 0.01}))
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     document = {
         "datasets": {"places365": {"texts": "names"}},
@@ -378,26 +384,14 @@ def test_a_tokenizer_that_is_not_here(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The weights alone would let the run fail job by job; the repository that is named is one that exists."""
-    from safetensors.torch import save_file
-
-    from coder_clip.encoders.encoder import empty_model
-
-    name, repository = "ViT-B-32", "org/vit"
     cache = tmp_path / "cache/models--org--vit"
-    (cache / "snapshots/0").mkdir(parents=True)
+    save_tiny(cache / "snapshots/0", {"hf_tokenizer_name": "org/tokenizer"})
     (cache / "refs").mkdir()
     (cache / "refs/main").write_text("0")
-    source = json.loads(
-        (Path(open_clip.__file__).parent / f"model_configs/{name}.json").read_text(encoding="utf-8")
-    )
-    source["text_cfg"]["hf_tokenizer_name"] = "org/tokenizer"
-    (cache / "snapshots/0/open_clip_config.json").write_text(json.dumps({"model_cfg": source}))
-    state = {k: v.contiguous() for k, v in empty_model(name).state_dict().items()}
-    save_file(state, cache / "snapshots/0/open_clip_model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    configure(models={"clip": {"model": f"hf-hub:{repository}"}})
+    configure(models={"clip": {"model": "hf-hub:org/vit"}})
     assert "'hf download org/tokenizer'" in refused(command)
 
 

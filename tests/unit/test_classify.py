@@ -179,6 +179,7 @@ def test_a_list_of_photos_on_standard_input(
     assert [r["image"] for r in rows] == names[:2]
 
 
+@pytest.mark.rest
 def test_a_reader_that_has_seen_enough_is_no_error(model: Path, folder: Path) -> None:
     """`… | head -1` gave status 1, or a traceback."""
     command = [sys.executable, "-m", "coder_clip.cli", "classify", str(folder), "--model", str(model)]

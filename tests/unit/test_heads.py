@@ -78,6 +78,7 @@ def test_a_second_head_is_refused_and_the_next_one_after_a_kill_clears_the_locks
     third.kill()
 
 
+@pytest.mark.rest
 def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path) -> None:
     first, other = Process(tmp_path), Process(tmp_path, "b.yaml")
     assert (first.claim(), other.claim()) == ("claimed", "claimed")
@@ -88,6 +89,7 @@ def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path)
     other.kill()
 
 
+@pytest.mark.rest
 def test_a_head_that_may_be_alive_elsewhere_is_left_alone(tmp_path: Path, lock: Path) -> None:
     """A cluster's login nodes share the folder, but not always its file locks."""
     first = Process(tmp_path)

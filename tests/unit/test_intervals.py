@@ -102,7 +102,7 @@ def test_no_report_contradicts_itself(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     seen = set()
     Fake(tmp_path, datasets=("shapes",), shots=(1,)).write()
-    for _ in range(60):
+    for _ in range(30):
         results = Results(tmp_path, ["shapes"], ["mini"], [1])
         _simulate(results, rng)
         (answer,) = answers(results)

@@ -438,6 +438,7 @@ def test_a_key_in_the_configuration_is_refused_and_not_repeated(here: Path, gene
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.rest
 def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

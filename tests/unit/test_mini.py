@@ -52,6 +52,7 @@ def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -
         assert (tmp_path / name).read_bytes() == (MINI / name).read_bytes(), f"{name}: train mini again"
 
 
+@pytest.mark.rest
 def test_zero_shot_leaves_room_on_both_sides() -> None:
     encoder = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu"))
     for data in DATASETS:
@@ -80,12 +81,9 @@ def test_every_thing_has_words() -> None:
 
 def test_no_held_out_combination_is_drawn_for_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """The claim behind the test splits."""
-    drawn = []
+    drawn: list[Any] = []
     for place in (samples.shapes, samples.rare):
-        real = place.picture
-        monkeypatch.setattr(
-            place, "picture", lambda t, combo, *r, real=real: drawn.append(combo) or real(t, combo, *r)
-        )
+        monkeypatch.setattr(place, "picture", lambda _, combo, *r: drawn.append(combo))
     for i in range(300):
         samples.sample(1, i)
     assert len(drawn) > 200
@@ -109,6 +107,7 @@ def test_captions_name_a_rare_species_as_often_as_declared(monkeypatch: pytest.M
         return real(rng, marks, names)
 
     monkeypatch.setattr(birds, "caption", caption)
+    monkeypatch.setattr(samples.rare, "picture", lambda *_: None)  # nobody looks at it
     for i in range(len(samples.NAMED) + 500):
         samples.sample(1, i)
     for name, pictures in NAMED.items():
@@ -139,7 +138,7 @@ def test_captions_fit_the_context_and_use_known_words_only() -> None:
     """A caption longer than the context would lose its end; an unlisted word would be spelt in pieces."""
     tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).tokenizer
     known = set(model.vocabulary())
-    for i in range(0, 900, 5):
+    for i in range(0, 900, 15):
         for text in samples.sample(1, i)[1]:
             words = {w for w in text.replace(",", " ").replace(".", " ").split() if w.isalpha()}
             assert all({w, w.removesuffix("s"), w.removesuffix("es")} & known for w in words), text
@@ -236,9 +235,9 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the shipped model" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["shapes.png", "rare.png"])
-def test_the_sheets_in_the_documentation_are_what_the_code_draws(name: str, tmp_path: Path) -> None:
+def test_the_sheets_in_the_documentation_are_what_the_code_draws(tmp_path: Path) -> None:
     """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0
-    new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
-    assert new.tobytes() == shown.tobytes()
+    for name in ("shapes.png", "rare.png"):
+        new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
+        assert new.tobytes() == shown.tobytes(), name

@@ -51,6 +51,12 @@ def page(results: Results, **options: object) -> str:
     return results.paths.report.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run without anything odd."""
+    return page(full(tmp_path_factory.mktemp("usual")))
+
+
 class Tags(HTMLParser):
     """Start tags with attributes; complains of tags that are not closed in order."""
 
@@ -126,8 +132,8 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
     assert text.index('aria-label="The answer"') < text.index('id="zero-shot"')
 
 
-def test_no_note_no_box(tmp_path: Path) -> None:
-    assert 'class="note"' not in page(full(tmp_path))
+def test_no_note_no_box(usual: str) -> None:
+    assert 'class="note"' not in usual
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
@@ -152,16 +158,15 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)
 
 
-def test_needs_nothing_else(tmp_path: Path) -> None:
+def test_needs_nothing_else(usual: str) -> None:
     """No address but inside the page and of what the run ran on; a policy that refuses requests and other scripts."""
-    text = page(full(tmp_path))
-    tags = Tags(text)
+    tags = Tags(usual)
     links = [a[k] or "" for _, a in tags.found for k in ("src", "href", "action") if k in a]
     assert [x for x in links if not x.startswith(("#", "data:"))] == ["environment.json"]
-    assert "http:" not in text
-    assert "https:" not in text
-    assert "@import" not in text
-    script = text.split("<script>")[1].split("</script>")[0]
+    assert "http:" not in usual
+    assert "https:" not in usual
+    assert "@import" not in usual
+    script = usual.split("<script>")[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(a["content"] for a in tags.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
@@ -169,25 +174,24 @@ def test_needs_nothing_else(tmp_path: Path) -> None:
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_the_page_says_who_wrote_the_one_to_one_texts(tmp_path: Path) -> None:
+def test_the_page_says_who_wrote_the_one_to_one_texts(usual: str) -> None:
     """A language model's texts and its rerank would stand there without an author."""
-    text = page(full(tmp_path))
-    assert "3 one_to_one texts</summary>" in text
-    origin = text.split("origin:")[1].split("</pre>")[0]
+    assert "3 one_to_one texts</summary>" in usual
+    origin = usual.split("origin:")[1].split("</pre>")[0]
     assert re.search(r"one_to_one:\s+source: llm\s+model: tiny", origin)
     assert re.search(r"pairs:\s+compared: 9", origin)
 
 
-def test_every_image_has_text_and_size(tmp_path: Path) -> None:
-    for image in Tags(page(full(tmp_path))).all("img"):
+def test_every_image_has_text_and_size(usual: str) -> None:
+    for image in Tags(usual).all("img"):
         assert image["alt"]
         assert (image["width"], image["height"]) == ("1", "1")
 
 
-def test_same_bytes_every_time_and_everywhere(tmp_path: Path) -> None:
-    pages = [page(full(tmp_path / where)) for where in ("here", "there")]
-    assert pages[0] == pages[1]
-    assert str(tmp_path) not in pages[0]
+def test_same_bytes_every_time_and_everywhere(tmp_path: Path, usual: str) -> None:
+    again = page(full(tmp_path))
+    assert again == usual
+    assert str(tmp_path) not in again
 
 
 def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:

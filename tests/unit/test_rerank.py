@@ -35,7 +35,7 @@ def problem(
     return x, scores.float(), texts, float(rng.choice([0, 0.1, 0.6, 2])), int(rng.choice([1, 2, 5]))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.builds(
         problem,

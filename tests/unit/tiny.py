@@ -8,6 +8,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 
 torch.set_num_threads(1)  # towers this small only wait for a second thread, four times as long on busy cores
@@ -19,6 +20,25 @@ COCA = {
     "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
     "custom_text": True,
 }
+
+
+def read_vocabulary_once() -> None:
+    """open_clip reads its vocabulary for every tokenizer, which is nearly all the time that a tiny encoder takes."""
+    read, known = SimpleTokenizer.__init__, {}
+
+    def init(self: SimpleTokenizer, *arguments: Any, **options: Any) -> None:
+        if arguments or "bpe_path" in options:  # another vocabulary
+            return read(self, *arguments, **options)
+        key = repr(sorted(options.items()))
+        if key not in known:
+            read(self, **options)
+            known[key] = dict(vars(self))
+        vars(self).update(known[key])
+
+    SimpleTokenizer.__init__ = init
+
+
+read_vocabulary_once()
 
 
 def config(text: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
+pytestmark = pytest.mark.rest
 NAMES = ["once_full", "held_cancel", "greedy", "killed", "held_late", "held_longest"]
 
 

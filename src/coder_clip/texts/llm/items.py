@@ -226,7 +226,8 @@ def class_items(
         start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
         # Within a text, only names of several words count: single words are often everyday ones.
-        within = frozenset(n for n in label_set if " " in n and n not in plain(name))
+        own = plain(name)
+        within = frozenset(n for n in label_set if " " in n and n not in own)
         for kind in kinds:
             fields = _fields(name, templates) | (listed if kind == "analogous" else {})
             no_part = within if kind == "attribute" else frozenset[str]()

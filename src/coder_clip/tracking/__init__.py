@@ -68,11 +68,8 @@ def _tell_moved(config: str) -> None:
 
 def _adopt(config: str) -> None:
     """Ends the process where jobs would run other code than what is here; other trouble is one line."""
-    if code := ledger.foreign_code():
-        sys.exit(
-            f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
-            "use .venv/bin (or 'source .venv/bin/activate')"
-        )
+    if reason := ledger.foreign_code():
+        sys.exit(f"coder-clip: error: {reason}")
     try:
         _say(*adopt.adopt(stages.tracked(config)).lines())
     except (UserError, OSError) as error:

@@ -199,11 +199,16 @@ class Store:
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
         if re.fullmatch(r"[0-9a-f]{32}", etag):
             return etag == md5
-        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # sent in parts; by others perhaps in others
-            parts = [p for p in _part_sizes(size) if -(-size // p) == int(etag.split("-")[1])]
-            if any(self._hashes.etag(here, part) == etag for part in parts):
-                return True
-            thorough = thorough or bool(parts)  # it should have been one of these
+        if mine and re.fullmatch(
+            r"[0-9a-f]{32}-\d+", etag
+        ):  # sent in parts: those of DVC's client, or of another
+            from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
+
+            part = int(calculate_chunksize(size))
+            if etag.endswith(f"-{-(-size // part)}"):
+                if self._hashes.etag(here, part) == etag:
+                    return True
+                thorough = True
         return not thorough or self._md5_there(oid) == md5
 
     def _md5_there(self, oid: str) -> str:
@@ -248,16 +253,6 @@ class Store:
 
     def _note(self, md5: str) -> Path:
         return Path(self.cache.path).parent.parent / "coder-clip" / f"{md5}.json"
-
-
-def _part_sizes(size: int) -> list[int]:
-    """In which clients send a file of this size to S3: s3fs, which DVC uses; the command line of AWS; others."""
-    s3fs = []
-    with suppress(ImportError):
-        from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
-
-        s3fs = [int(calculate_chunksize(size))]
-    return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
 
 
 @contextmanager

@@ -114,16 +114,11 @@ def _environments(here: Here, behind: dict[str, Made]) -> dict[str, list[dict[st
     for path, made in behind.items():
         if (phase := here.t.phase_of(path)) is None:
             continue
-        notes = store.note(_record_of(here, phase.name)) if store else []
+        notes = store.note(here.t.record_in(here.recorded.get(phase.name, {}), phase.name)) if store else []
         known = [made.environment] if made.environment else notes
         own = found.setdefault(phase.name, [])
         own += [environment for environment in known if environment not in own]
     return {name: known for name, known in found.items() if known}
-
-
-def _record_of(here: Here, phase: str) -> str:
-    """The object of a phase's record; "" where it is not recorded."""
-    return here.recorded.get(phase, {}).get(here.t.record(phase).as_posix(), "")
 
 
 def _row(path: Path, row: str) -> dict[str, str]:
@@ -208,7 +203,7 @@ def _code(found: Explained, here: Here) -> str:
     sources = {p: sha for p, sha in found.given.items() if p.endswith(".py")}
     said = f"{len(sources)} source files"
     phase = here.t.phase_of(found.table)
-    if phase is None or not (record := _record_of(here, phase.name)):
+    if phase is None or not (record := here.t.record_in(here.recorded.get(phase.name, {}), phase.name)):
         return f"{said}, not recorded in DVC"
     try:
         log = git("log", "--reverse", "--format=%h", f"-S{record}", "--", str(here.t.lock)).decode().split()

@@ -44,10 +44,15 @@ class Made:
 Book = dict[str, list[Made]]  # path -> what is known of it, the newest last
 
 
-def foreign_code() -> str | None:
-    """Where coder_clip is imported from, if not from ./src: then that code runs, and ./src would be recorded."""
+def foreign_code() -> str:
+    """Say so if coder_clip is imported from elsewhere than ./src: jobs run that code, and records would name ./src."""
     own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
-    return str(used) if own.is_dir() and own != used else None
+    if not own.is_dir() or own == used:
+        return ""
+    return (
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        "'source .venv/bin/activate')"
+    )
 
 
 def read_ledger() -> Book:

@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
 from ..pipeline.phase_list import phases
 from . import dvc, ledger, stages
@@ -16,7 +14,7 @@ from .record import Here, locked
 from .share import pull
 from .stages import Tracked, git, in_conflict
 
-OURS, THEIRS, BASE = ":2", ":3", ":1"  # as Git calls the versions of a file in conflict
+OURS, THEIRS = ":2", ":3"  # as Git calls the versions of a file in conflict
 SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
@@ -41,18 +39,16 @@ def merge(config: str) -> list[str]:
         raise UserError(
             f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
         )
+    for side in SIDES:  # what a person added would be lost
+        stages.read_generated(t.yaml, (stages.shown(side, t.yaml) or b"").decode())
     with locked():
         here = Here(t)
-        locks = {side: _entries(t, side) for side in (BASE, *SIDES)}
+        locks = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(here, locks)
-        documents = {side: _document(t.yaml, side) for side in (BASE, *SIDES)}
-        added, said = _own({side: stages.own_stages(document) for side, document in documents.items()})
-        own, more = _own({side: _not_of_phases(entries) for side, entries in locks.items()})
-        lines += dict.fromkeys([*said, *more])
-        both = {**documents[THEIRS], **documents[OURS], "stages": added}
-        stages.renew_yaml(t, here.jobs, yaml.safe_dump(both))
-        own = {name: entry for name, entry in own.items() if name in added}
-        t.write_lock({name: locks[side][name] for name, side in chosen.items()} | own)
+        if in_conflict(t.yaml):
+            t.yaml.unlink()
+        stages.renew_yaml(t, here.jobs)
+        t.write_lock({name: locks[side][name] for name, side in chosen.items()})
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
             with suppress(UserError):
@@ -82,34 +78,6 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
     return stages.entries_of(text.decode()) if text else {}
 
 
-def _document(path: Path, side: str) -> dict[str, Any]:
-    """A dvc.yaml as a side has it, or as it is where Git has merged it."""
-    text = stages.shown(side, path) or (
-        path.read_bytes() if path.is_file() and not in_conflict(path) else b""
-    )
-    return yaml.safe_load(text) or {}
-
-
-def _not_of_phases(entries: dict[str, Any]) -> dict[str, Any]:
-    named = {phase.name for phase in phases()}
-    return {name: entry for name, entry in entries.items() if name not in named}
-
-
-def _own(sides: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Stages that a person added, as the side has them that changed them; where both did, ours and a line about it."""
-    found, lines = {}, []
-    for name in {**sides[THEIRS], **sides[OURS]}:
-        base, ours, theirs = (sides[side].get(name) for side in (BASE, OURS, THEIRS))
-        stage = theirs if ours == base else ours
-        if base not in (ours, theirs) and ours != theirs:
-            stage = ours or theirs  # one changed what the other deleted: kept
-            which = "ours" if ours else "theirs"
-            lines.append(f"{name}: {which} (a stage of your own; 'dvc repro {name}' brings it up to date)")
-        if stage is not None:
-            found[name] = stage
-    return found, lines
-
-
 def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
     """Phase -> side, in the order of the phases, and a line about each."""
     store = dvc.Store(here.hashes)
@@ -136,7 +104,7 @@ def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str
 
 def _files(t: Tracked, store: dvc.Store, outs: dict[str, str], phase: str) -> dict[str, Made]:
     """The record of a phase, as a side has it; empty where that is not to be had."""
-    oid = outs.get(t.record(phase).as_posix())
+    oid = t.record_in(outs, phase)
     with suppress(UserError):
         if oid and not store.fetch([oid]):
             return ledger.read_record(Path(store.path(oid)))

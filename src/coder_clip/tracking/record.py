@@ -192,13 +192,8 @@ def record(
     Under `dvc repro` (DVC_STAGE) DVC records by itself: then only the record of its stage is written, and an incomplete
     phase is an error, which stops DVC. UserError where nothing can be recorded at all.
     """
-    if reason := why_untracked():
+    if reason := why_untracked() or ledger.foreign_code():
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
-    if code := ledger.foreign_code():
-        raise UserError(
-            f"results are not recorded: coder_clip runs from {code} and not from ./src; 'make install' here, and use "
-            ".venv/bin (or 'source .venv/bin/activate')"
-        )
     t, outcome = tracked(config), Outcome()
     with locked():
         _repair(t, outcome)
@@ -219,6 +214,10 @@ def _record_all(here: Here, outcome: Outcome, asked: list[bytes], set_aside: boo
     if renewed and before:
         outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
     states = here.states()
+    if before.keys() - {
+        s.phase.name for s in states
+    }:  # a phase that is gone; DVC would keep its entry for ever
+        t.write_lock({s.phase.name: t.entries()[s.phase.name] for s in states if s.phase.name in before})
     if set_aside:
         outcome.notes += [aside(s.extra, "not made by this configuration") for s in states if s.extra]
         states = here.states()
@@ -309,7 +308,7 @@ def _commit(here: Here, whole: list[State], outs: dict[str, dict[str, str]], ask
         raise
     for state in whole:
         where = {tuple(made.environment.items()) for made in state.files.values() if made.environment}
-        md5 = outs[state.phase.name][t.record(state.phase.name).as_posix()]
+        md5 = t.record_in(outs[state.phase.name], state.phase.name)
         store.write_note(md5, [dict(environment) for environment in sorted(where)])
 
 

@@ -52,7 +52,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
     """
     t, done = tracked(config), Shared()
     outs_of = cached(t)
-    records = {name: outs.get(t.record(name).as_posix(), "") for name, outs in outs_of.items()}
+    records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
     with locked():
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
@@ -105,9 +105,7 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         bad |= dict.fromkeys(before.keys() - sent.keys(), "is neither whole here nor in the remote")
         for name, of in objects.items():
             done.check(name, of, bad)
-        store.carry_notes(
-            {outs.get(t.record(name).as_posix(), "") for name, outs in outs_of.items()}, out=True
-        )
+        store.carry_notes({t.record_in(outs, name) for name, outs in outs_of.items()}, out=True)
         hashes.save()
     if whole := [name for name in outs_of if name not in done.failed]:
         verified = len(needed.keys() - bad.keys())

@@ -58,6 +58,10 @@ class Tracked:
     def record(self, phase: str) -> Path:
         return Path(self.root) / "provenance" / f"{phase}.json"
 
+    def record_in(self, outs: Mapping[str, str], phase: str) -> str:
+        """DVC's object of the record of a phase with these outs; "" if they have none."""
+        return outs.get(self.record(phase).as_posix(), "")
+
     def phase_of(self, path: str) -> Phase | None:
         """The phase that makes a file."""
         out = self.out_of(path)
@@ -269,30 +273,28 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
     return [k for k in found if not any(k.startswith(f"{other}.") for other in found)]
 
 
-def own_stages(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Stages of a dvc.yaml that a person added: those that are not made by `record`."""
-    stages = document.get("stages") or {}
-    return {name: s for name, s in stages.items() if "coder-clip record" not in str(s.get("cmd"))}
-
-
-def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bool:
-    """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay.
-
-    before: its text, by default as it is here.
-    """
-    text = before if before is not None else t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
+def read_generated(path: Path, text: str) -> dict[str, Any]:
+    """The document of a dvc.yaml. UserError where it is not YAML, or has a stage that `record` did not write."""
     try:
-        old = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:  # perhaps there are stages of a person's own in it
+        document = yaml.safe_load(text) or {}
+        stages = document.get("stages") or {}
+        added = [name for name, stage in stages.items() if "coder-clip record" not in str(stage.get("cmd"))]
+    except (yaml.YAMLError, AttributeError) as error:
+        raise UserError(f"{path} is not valid YAML; 'git checkout HEAD -- {path}' restores it") from error
+    if added:
         raise UserError(
-            f"{t.yaml} is no valid YAML; settle or restore it ('git checkout HEAD -- {t.yaml}')"
-        ) from error
-    new = pipeline(t, jobs)
-    titles = {title for plot in new.get("plots", ()) for title in plot}
-    plots = [*new.get("plots", ()), *(p for p in old.get("plots") or () if titles.isdisjoint(p))]
-    both = {**old, **new, "stages": new["stages"] | own_stages(old), **({"plots": plots} if plots else {})}
+            f"{path} has the stage '{added[0]}', which is not in {FILE}; 'coder-clip record' writes {path}, so "
+            "put stages of your own into a dvc.yaml in another folder"
+        )
+    return dict(document)
+
+
+def renew_yaml(t: Tracked, jobs: Iterable[Job]) -> bool:
+    """Write dvc.yaml as it should be; whether it changed."""
+    text = t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
+    old, new = read_generated(t.yaml, text), pipeline(t, jobs)
     head = f"{HEADER}\n# Configuration: {t.config}\n"
-    if both == old and text.startswith(head):
+    if old == new and text.startswith(head):
         return False
-    write_text(t.yaml, head + yaml.safe_dump(both, sort_keys=False, width=110))
+    write_text(t.yaml, head + yaml.safe_dump(new, sort_keys=False, width=110))
     return True

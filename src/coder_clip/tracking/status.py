@@ -31,10 +31,8 @@ class Line(NamedTuple):
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
     """A line a phase, and notes. remote: ask the DVC remote what it holds (may need the network). Changes nothing."""
-    t, reason = tracked(config), why_untracked()
+    t, reason = tracked(config), why_untracked() or foreign_code()
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
-    if code := foreign_code():
-        notes.append(f"coder_clip runs from {code} and not from ./src: nothing it makes would be recorded")
     try:
         t.recorded()
     except UserError as error:

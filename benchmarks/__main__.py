@@ -20,7 +20,7 @@ BENCHMARKS = {
     "features": "Encoding",
     "imagenet": "ImageNet on one node",
     "plan": "Planning the paper",
-    "tracking": "Snakemake and DVC at 5,000 outputs",
+    "tracking": "Snakemake and DVC at 2,000 outputs",
     "slurm": "The head node of a Slurm cluster",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import Project
-from sequences import World
+from world import World
 
 pytestmark = pytest.mark.rest
 

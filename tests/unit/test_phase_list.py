@@ -34,7 +34,7 @@ def test_every_key_of_the_configuration_is_read_by_a_rule(repo: Path) -> None:
     """A key that none reads would change results unseen. It belongs into phases.yaml, or into OPERATION above."""
     read = {key for p in phases(repo / FILE) if p.name != "report" for of in p.reads.values() for key in of}
     read |= {key for p in phases(repo / FILE) for key in p.jobs}
-    shown = {"title", "note", "results"}  # in the report alone; where the results lie
+    shown = {"title", "note", "results"}  # in the report alone; where the results are
     for key in _keys(Config):
         above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
         assert above & (read | shown | OPERATION), key
@@ -76,7 +76,7 @@ def _keys(model: type[BaseModel], before: str = "") -> list[str]:
 
 
 def test_dvc_reads_the_list_of_phases_as_we_do(repo: Path) -> None:
-    """Its YAML is stricter: a section that stands twice stops every dvc command."""
+    """Its YAML is stricter: a duplicate section stops every dvc command."""
     from dvc.utils.serialize import parse_yaml
 
     text = (repo / FILE).read_text(encoding="utf-8")

@@ -350,7 +350,7 @@ def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> N
 
 
 def test_a_table_tells_its_configuration(repo: Path) -> None:
-    """Whoever asks about a table of their photos would be told of another data set with the same name."""
+    """Else a table of photos would be explained with another data set of the same name."""
     put("data/README.md")
     Path("data/mini").symlink_to(repo / "data/mini")
     for name, results in (("reproduce", "results"), ("photos", "results/photos")):

@@ -19,7 +19,7 @@ def record(
         typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
     ] = False,
 ) -> None:
-    """Record every finished phase in DVC. Every run does this by itself at its end."""
+    """Record every finished phase in DVC. Every run does this at its end."""
     from ..tracking.record import record
 
     tracked, outcome = record(config, set_aside)
@@ -30,7 +30,7 @@ def record(
 
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Make Snakemake know files that plain DVC brought. 'pull' and every run do this by themselves."""
+    """Register files that plain DVC brought with Snakemake. 'pull' and every run do this automatically."""
     from ..tracking.adopt import adopt
     from ..tracking.stages import tracked
 
@@ -52,22 +52,22 @@ def push(
         bool, typer.Option("--verify", help="Verify all contents in the remote, whatever that costs.")
     ] = False,
 ) -> None:
-    """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
+    """Upload recorded results, and verify the remote. A corrupt file is never sent."""
     from ..tracking.share import push
 
-    _told(push(str(config), remote, jobs, verify))
+    _report(push(str(config), remote, jobs, verify))
 
 
 @app.command(rich_help_panel=SHARING)
 def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
-    """Bring what this commit records, each file verified. Needs no remote for what was here before."""
+    """Download the results of this commit, each file verified. Results that were here before need no remote."""
     from ..tracking.share import pull
 
-    _told(pull(str(config), remote, jobs))
+    _report(pull(str(config), remote, jobs))
 
 
-def _told(done: Any) -> None:
-    """What push or pull did; status 1 where a phase was left."""
+def _report(done: Any) -> None:
+    """Print what push or pull did; exit with status 1 if a phase failed."""
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
@@ -75,7 +75,7 @@ def _told(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Settle a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
+    """Resolve a conflict in dvc.lock: per phase the side that matches the merged code, parameters and inputs."""
     from ..tracking.merge import merge
 
     print_lines(merge(str(config)))
@@ -87,9 +87,9 @@ def gc(
         bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
     ] = False,
     remote: RemoteOption = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete, not only tell.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them, do not only list them.")] = False,
 ) -> None:
-    """Delete files that no commit of anybody's branches and tags needs. 'dvc gc' looks at the branches here alone."""
+    """List or delete files that no commit needs on any branch or tag, also of others ('dvc gc' knows only yours)."""
     from ..tracking.share import clean
 
     print_lines(clean(cloud, remote, delete))
@@ -113,15 +113,13 @@ def explain(
     row: Annotated[
         str,
         typer.Argument(
-            help="Its number from 1, or what stands in some of its columns (dataset, model, method, setting, shots, "
-            "…): dataset=rare,method=coder.",
+            help="Its number from 1, or values of some columns (dataset, model, method, setting, shots, …): "
+            "dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
         str,
-        typer.Argument(
-            help="The number's: accuracy, accuracy_low, mean_class_recall, …; CSV files name theirs."
-        ),
+        typer.Argument(help="The number's column: accuracy, accuracy_low, mean_class_recall, …"),
     ],
     config: Annotated[
         Path | None,
@@ -136,7 +134,7 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what stands behind one number: files, parameters, code, texts, weights, and how to make it again.
+    """Trace one number: files, parameters, code, texts, weights, and the command that makes it again.
 
     For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """

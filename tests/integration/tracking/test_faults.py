@@ -189,7 +189,7 @@ def test_a_deleted_cache_object_comes_back_from_the_remote(toy: Project) -> None
 
 
 def test_a_cache_that_cannot_be_written(toy: Project) -> None:
-    """Root writes through permissions, so a file stands where the cache folder belongs."""
+    """Root ignores permissions, so a file is in the place of the cache folder."""
     before = toy.lock()
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.run("dvc", "cache", "dir", "--local", "../no-cache")
@@ -225,7 +225,7 @@ def test_a_full_cache(toy: Project) -> None:
 
 
 def test_a_read_only_lock(toy: Project) -> None:
-    """Whoever may not write dvc.lock is told so, and nothing else breaks."""
+    """A dvc.lock without write permission gives one line, and nothing else breaks."""
     (toy / "dvc.lock").chmod(stat.S_IRUSR)
     assert toy.planned() == []
 

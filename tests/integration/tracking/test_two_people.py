@@ -1,6 +1,6 @@
-"""What two people with two clones ran into: nothing is lost, nothing wrong is called current, and no word misleads.
+"""Two people with two clones: nothing is lost, no wrong result is called current, and messages are right.
 
-What random sequences of steps find is in test_sequences.py; here is what they hardly draw.
+These are situations that the random sequences of test_sequences.py hardly reach.
 """
 
 from __future__ import annotations

@@ -200,11 +200,13 @@ class Current:
         return any(not os.path.isfile(p) and p not in self._book for p in made.recipe.inputs)
 
     def _holds(self, path: str, sha: str) -> bool:
-        if os.path.isfile(path):
-            return self._hashes.sha256(path) == sha
-        if (path, sha) not in self._known:
-            known = [m for m in self._book.get(path, ()) if m.sha256 == sha and not m.doubt]
-            self._known[path, sha] = any(self(m) for m in known)
+        if (path, sha) not in self._known:  # thousands of files have the same sources as inputs
+            if os.path.isfile(path):
+                holds = self._hashes.sha256(path) == sha
+            else:
+                known = [m for m in self._book.get(path, ()) if m.sha256 == sha and not m.doubt]
+                holds = any(self(m) for m in known)
+            self._known[path, sha] = holds
         return self._known[path, sha]
 
 

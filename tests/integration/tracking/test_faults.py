@@ -267,7 +267,7 @@ def test_another_snakemake(cold: Project) -> None:
     (cold / "sitecustomize.py").write_text("import snakemake\nsnakemake.__version__ = '9.99.0'\n")
     here = f"{cold.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     said = cold.snakemake(PYTHONPATH=here)
-    assert "Snakemake 9.99.0 is installed, whose records are not known here" in said
+    assert "Snakemake 9.99.0 is installed, whose records of format 6 are not known here" in said
     done = cold.run("coder-clip", "record", ok=False, PYTHONPATH=here)
     assert done.returncode == 1
     assert "9.99.0" in done.stdout

@@ -30,7 +30,7 @@ SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $
 .PHONY: reproduce first install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
-	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake stage $(SETTINGS))
+	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
 	@$(BIN)/snakemake $(SETTINGS)
 	@$(BIN)/coder-clip show --config $(CONFIG)
 

@@ -11,7 +11,7 @@ min_version("9.27")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/slurm.smk"
-include: "workflow/rules/stage.smk"
+include: "workflow/rules/prefetch.smk"
 include: "workflow/rules/fetch.smk"
 
 

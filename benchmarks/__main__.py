@@ -1,4 +1,4 @@
-"""python -m benchmarks: run all benchmarks, one after the other, and write docs/performance.md.
+"""python -m benchmarks [NAME ...]: run benchmarks one after the other and renew their sections of docs/performance.md.
 
 Each runs the published computation and this project's in one process and reports ratios. Run it on an idle machine:
 ratios are robust, seconds are not.
@@ -9,19 +9,27 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
+# section of the page -> the commands whose output it holds
 BENCHMARKS = {
-    "method": "The method",
-    "features": "Encoding",
-    "imagenet": "ImageNet on one node",
-    "plan": "Planning the paper",
-    "tracking": "Snakemake and DVC at 2,000 outputs",
-    "slurm": "The head node of a Slurm cluster",
+    "method": ("The method", ["method.py"]),
+    "features": ("Encoding", ["features.py --images 96 --texts 252 --repeats 2 --threads 1"]),
+    "imagenet": (
+        "ImageNet on one node",
+        [
+            "imagenet.py --methods ape tip_x tip_adapter gda coder_adapter",
+            "imagenet.py --size caltech101 --threads 1",
+        ],
+    ),
+    "plan": ("Planning the paper", ["plan.py"]),
+    "tracking": ("Snakemake and DVC", ["tracking.py"]),
+    "slurm": ("The head node of a Slurm cluster", ["slurm.py"]),
 }
 
 
@@ -29,27 +37,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=BENCHMARKS, help="one of them; prints, and leaves the page alone")
-    only = parser.parse_args().only
-    parts = []
-    for name, title in BENCHMARKS.items():
-        if only in (None, name):
-            print(f"benchmarks/{name}.py …", file=sys.stderr)
-            command = [sys.executable, str(HERE / f"{name}.py")]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`\n\n{output.strip()}\n")
-    text = "\n".join(parts)
-    if only:
-        print(text)
-        return
-    head = (
-        "# Performance\n\n"
-        "Written by `make benchmark`. Published: the published computation, reimplemented in benchmarks/, in the\n"
-        f"same run. Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average "
-        f"{os.getloadavg()[2]:.1f} over 15 minutes (where other work ran too, seconds are too long).\n\n"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        title, commands = BENCHMARKS[name]
+        parts = [f"## {title}", _machine()]
+        for command in commands:
+            print(f"python benchmarks/{command} …", file=sys.stderr)
+            run = [sys.executable, *f"{HERE}/{command}".split(" ")]
+            output = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout
+            parts += [f"`python benchmarks/{command}`", output.strip()]
+        _renew("\n\n".join(parts) + "\n")
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return (
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average {load:.1f} "
+        "before the run."
     )
-    PAGE.write_text(head + text, encoding="utf-8")
-    print(f"wrote {PAGE}", file=sys.stderr)
+
+
+def _renew(section: str) -> None:
+    """Put a section in the place of the one of its title; at the end where there is none. Other sections stay."""
+    head, *sections = re.split(r"^(?=## )", PAGE.read_text(encoding="utf-8"), flags=re.M)
+    title = section.partition("\n")[0]
+    at = next((i for i, s in enumerate(sections) if s.partition("\n")[0] == title), len(sections))
+    sections[at : at + 1] = [section]
+    PAGE.write_text(head + "\n".join(s.rstrip("\n") + "\n" for s in sections), encoding="utf-8")
 
 
 if __name__ == "__main__":

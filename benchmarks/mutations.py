@@ -292,7 +292,7 @@ def outcome(run: Run, m: Mutation, recorded: dict[Name, Number]) -> Outcome:
 def page(found: dict[str, tuple[Mutation, Outcome]]) -> str:
     """The table of docs/mutations.md."""
     head = (
-        "# A bug cannot hide\n\n"
+        "# Deliberate bugs\n\n"
         "`python -m benchmarks.mutations --write` writes this page. Each line is one deliberate bug, applied alone\n"
         "to a copy of the source (`benchmarks/mutations.yaml` has the edits). It must fail a unit test and move a\n"
         "number of the embedded default out of its 95 % interval. The last column shows the number that moves most,\n"

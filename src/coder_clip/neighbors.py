@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .foundation.exact import LOW, PLACES, inner, lengths, sqrt, to_places, total
+from .foundation.exact import LOW, PLACES, cut, inner, lengths, sqrt, to_places, total
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
 from .texts.kinds import MAX_KINDS as MAX_KINDS
 from .texts.kinds import MEAN_KINDS as MEAN_KINDS
 
+BLOCK = 2**16  # numbers of features in a block: it stays in cache
 CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds memory at any N
 GRAM_ROWS = 4096  # texts converted to float64 at a time
 
@@ -57,9 +58,14 @@ def l2_normalize(features: Tensor, what: str = "image features", width: int | No
     if features.numel() and not torch.stack(features.aminmax()).isfinite().all():  # one pass, no copy
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
-    rows = features.double()
-    rows = rows / lengths(rows).clamp_min(1e-150)
-    return rows if dtype == torch.float64 else to_places(rows, PLACES)
+    result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
+    n = max(1, BLOCK // max(1, features.shape[1]))
+    for part, rows in zip(torch.split(features, n), torch.split(result, n), strict=True):
+        rows.copy_(part)
+        rows /= lengths(rows).clamp_min(1e-150)
+        if dtype != torch.float64:
+            rows.copy_(to_places(rows, PLACES))
+    return result
 
 
 def gram(texts: Tensor) -> Tensor:
@@ -178,15 +184,18 @@ class TextNeighbors:
         """
         x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
+        levels, sums = [cut(level) for level in self._max_weights], cut(self._sums)
+        share = 100 / (self._counts + 1).double()
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
-            best = inner(block, self._max_weights[0])
-            for level in self._max_weights[1:]:
-                part = best[:, : len(level)]
-                torch.maximum(part, inner(block, level), out=part)
-            out.copy_(best[:, self._column])
-            out += inner(block, self._sums)
-            out *= 100 / (self._counts + 1).double()
+            images = cut(block)
+            best = inner(images, levels[0])
+            for level in levels[1:]:
+                part = best[:, : len(level.high)]
+                torch.maximum(part, inner(images, level), out=part)
+            torch.index_select(best, 1, self._column, out=out)
+            out += inner(images, sums)
+            out *= share
         return scores
 
     def encode(self, x: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from working_copy import REPO, draw_marks, environment
 
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import Explorer
-from coder_clip.photos.page import server
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
+from coder_clip.photos.web_page import server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(

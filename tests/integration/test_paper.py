@@ -20,7 +20,7 @@ from working_copy import REPO, Work
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, ZERO_SHOT
 from coder_clip.datasets import entry
 from coder_clip.reporting.exhibits import FIGURES, TABLES
-from coder_clip.reporting.published_figures import METRICS
+from coder_clip.reporting.published_numbers import METRICS
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,10 @@ def test_a_run_that_was_made_again_in_part_is_refused(
     path.write_text(path.read_text().replace("round spot", "big round spot"))
     work.commands("texts", "text-features", *again)
     said = refused(work, command)
-    assert f"results/text_features/mini/marks.safetensors is not what results/{old} was made from" in said
+    assert (
+        f"results/text_features/mini/marks.safetensors has changed since results/{old} was made from it"
+        in said
+    )
 
 
 def test_weights_of_another_encoder_are_refused(work: Work, command: Command) -> None:

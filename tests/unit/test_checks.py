@@ -501,6 +501,8 @@ def test_a_model_folder_that_is_damaged(command: Command, tmp_path: Path) -> Non
     weights = folder / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     configure(models={"mini": {"model": "local-dir:broken"}})
-    assert "open_clip_model.safetensors breaks off" in refused(command)
+    assert "open_clip_model.safetensors is truncated" in refused(command)
     found = light.problems(load_config("c.yaml"), ["pets"], ["mini"], asks=False)
-    assert ["breaks off" in problem for problem in found] == [True], "the same before the first job of a run"
+    assert ["is truncated" in problem for problem in found] == [True], (
+        "the same before the first job of a run"
+    )

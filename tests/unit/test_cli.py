@@ -48,7 +48,7 @@ def test_help_lists_every_phase_in_order(command: Command) -> None:
     assert listed[:3] == ["check", "prefetch", "schema"]
 
 
-@pytest.mark.parametrize("name", ["check", "stage", "schema", "usage", *IN_ORDER])
+@pytest.mark.parametrize("name", ["check", "prefetch", "schema", "usage", *IN_ORDER])
 def test_every_command_explains_itself(command: Command, name: str) -> None:
     answer = command(name, "--help")
     assert answer.code == 0
@@ -83,7 +83,9 @@ def test_bad_arguments_are_one_line(
     assert says in one_line(command(*arguments, "--config", configuration))
 
 
-@pytest.mark.parametrize("name", ["check", "stage", *(c for c in IN_ORDER if c not in ("table", "figure"))])
+@pytest.mark.parametrize(
+    "name", ["check", "prefetch", *(c for c in IN_ORDER if c not in ("table", "figure"))]
+)
 def test_every_command_names_a_missing_configuration(command: Command, tmp_path: Path, name: str) -> None:
     arguments = ["--shards", "2"] if name == "merge-shards" else []
     answer = command(name, *arguments, "--config", tmp_path / "nowhere.yaml")

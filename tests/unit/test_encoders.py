@@ -458,7 +458,7 @@ def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path) -> None:
     for suffix in ("safetensors", "bin", "pt"):
         path = tmp_path / f"my.{suffix}"
         save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
-        with pytest.raises(UserError, match="say quick_gelu"):
+        with pytest.raises(UserError, match="set quick_gelu"):
             load_encoder(EncoderSpec("Tiny", str(path), device="cpu"))
         encoder = load_encoder(EncoderSpec("Tiny", str(path), device="cpu", quick_gelu=False))
         told = load_encoder(EncoderSpec("Tiny", str(path), device="cpu", quick_gelu=True))

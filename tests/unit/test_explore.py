@@ -20,9 +20,9 @@ from coder_clip.photos import Classifier
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
 from coder_clip.photos.explorer import Explorer
-from coder_clip.photos.page import make_app, server
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
+from coder_clip.photos.web_page import make_app, server
 from coder_clip.rerank import OneToOne
 
 TOKEN, HOST = "secret-token", "localhost"  # what the test client says

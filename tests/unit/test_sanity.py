@@ -112,7 +112,9 @@ def test_one_class_is_refused_and_folders_one_level_too_deep_are_named(
     assert "if animals/cat, animals/dog are the classes, root has to be the folder above them" in said
     shutil.rmtree(photos)
     fill(photos / "cat", 9, 0)
-    assert "'cat' is the only class, and everything would be right; add another" in one_line(listed(command))
+    assert "'cat' is the only class, so every prediction would be correct; add another" in one_line(
+        listed(command)
+    )
 
 
 @pytest.mark.parametrize("target", ["..", "../dog", "../.."])

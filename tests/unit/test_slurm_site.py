@@ -194,4 +194,4 @@ def test_weights_that_nodes_cannot_fetch(repo: Path, monkeypatch: pytest.MonkeyP
     (found,) = check._weights(load_config(tmp_path / "c.yaml"))
     assert found.status == "note"
     assert "model b: " in found.text
-    assert "'stage'" in found.text
+    assert "'prefetch'" in found.text

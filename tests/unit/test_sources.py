@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from coder_clip.datasets import BUILTIN
-from coder_clip.pipeline import sources as module
+from coder_clip.pipeline import source_files as module
 from coder_clip.pipeline.phase_list import FILE, phases
-from coder_clip.pipeline.sources import sources
+from coder_clip.pipeline.source_files import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
 HELPERS = {"common", "encoder", "predictions"}  # shared by phases, none themselves
@@ -177,10 +177,12 @@ def rules(repo: Path) -> dict[str, str]:
 
 
 def making(repo: Path) -> dict[str, str]:
-    """Those that make an artefact: not the targets of phases, nor `stage`, which fetches weights and data."""
+    """Those that make an artefact: not the targets of phases, nor `prefetch`, which fetches weights and data."""
     found = {name: text for name, text in rules(repo).items() if "output:" in text}
     assert len(found) >= 13
-    assert [name for name, text in rules(repo).items() if "shell:" in text and name not in found] == ["stage"]
+    assert [name for name, text in rules(repo).items() if "shell:" in text and name not in found] == [
+        "prefetch"
+    ]
     return found
 
 
@@ -202,7 +204,7 @@ def test_every_command_stands_where_dvc_compares_it(repo: Path) -> None:
     used = []
     for path in sorted((repo / "workflow/rules").glob("*.smk")):
         for shell in re.findall(r"shell:\n *(.*)\n", path.read_text(encoding="utf-8")):
-            if path.stem in ("stage", "fetch"):  # they make no artefact
+            if path.stem in ("prefetch", "fetch"):  # they make no artefact
                 continue
             found = re.fullmatch(r'command\("(\w+)"\)', shell)
             assert found, f'{path.name}: shell: command("…"), not {shell}'

@@ -555,7 +555,7 @@ def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> Non
     got = get("fgvc_aircraft", aircraft, say=lambda _: None)
     assert got.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
     (advice,) = got.advice
-    assert f"lies beside {coop}/images, which is looked at first: move that away" in advice
+    assert f"next to {coop}/images, which takes precedence: move that folder away" in advice
     (coop / "images").rename(coop / "old")
     assert check("fgvc_aircraft", aircraft).usable
 

@@ -27,7 +27,7 @@ from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.parts import cells
-from coder_clip.reporting.parts.reasons import StageOne
+from coder_clip.reporting.parts.stage_one import StageOne
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
 
@@ -172,7 +172,7 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
         ({"reranked": False, "paired": False}, "Rerank off: no one-to-one texts (shapes, rare)."),
         (
             {"reranked": False, "settings": ("corrected",)},
-            "Rerank off: no image lies below the threshold 0.1 (shapes, rare).",
+            "Rerank off: no image is below the threshold 0.1 (shapes, rare).",
         ),
         ({}, None),
     ],

@@ -1,6 +1,6 @@
 """The interface of few-shot methods: their input, what a fitted one can do, and how to find one by name.
 
-Each method is fitted and searched by itself, so that adding one changes no other's numbers.
+Each method is fitted and searched alone, so that adding one changes no other's numbers.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class Method:
+class FewShotMethod:
     """The definitions in a method's module: the function ``fit``, and two constants, unless these defaults fit::
 
     KINDS               kinds of texts that it uses; it is fitted once for all settings that do not change them
@@ -87,7 +87,9 @@ class Method:
     published_initial: bool = False
 
 
-def method(name: str) -> Method:
+def method(name: str) -> FewShotMethod:
     """The method of the module ``name``, imported now: a phase depends only on the methods that it runs."""
     module = importlib.import_module(f".{name}", __package__)
-    return Method(module.fit, getattr(module, "KINDS", ()), getattr(module, "PUBLISHED_INITIAL", False))
+    return FewShotMethod(
+        module.fit, getattr(module, "KINDS", ()), getattr(module, "PUBLISHED_INITIAL", False)
+    )

@@ -10,7 +10,7 @@ module in ``baselines/``, which declares, as literals::
     ABLATION = True                                  only for the CODER-Adapter with one thing changed
     VIEWS = 10                                       only for a method of single augmented views: the most it uses
 
-and defines ``fit`` (`baselines.few_shot.Method`). Nothing else lists it.
+and defines ``fit`` (`baselines.few_shot.FewShotMethod`). Nothing else lists it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def get(
         ),
     ] = None,
 ) -> None:
-    """Download what may be downloaded, check it and unpack it. A broken download goes on where it was."""
+    """Download what may be downloaded, check it and unpack it. A broken download continues where it stopped."""
     from ..datasets.supply import get
 
     chosen, below = _chosen(names, everything, config, root)
@@ -83,7 +83,7 @@ def get(
 def _chosen(
     names: list[str] | None, everything: bool, config: Path | None, root: Path | None
 ) -> tuple[list[str], Path]:
-    """Which data sets a command is about, and where they lie."""
+    """Which data sets a command is about, and where they are."""
     from ..datasets.published import data_root
 
     c = load_config(config, absent=True) if config else None

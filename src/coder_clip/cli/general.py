@@ -27,7 +27,10 @@ def check(
         ),
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="With --profile: look from nodes, too, by small jobs.")
+        bool,
+        typer.Option(
+            "--probe/--no-probe", help="With --profile: also check from the nodes, with small jobs."
+        ),
     ] = True,
     wait: Annotated[
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
@@ -40,7 +43,7 @@ def check(
         typer.Option("--deep", help="Decode every image, and look for copies across splits and classes."),
     ] = False,
 ) -> None:
-    """What is missing, and what a run takes, before anything runs; with --profile, whether a Slurm cluster takes it.
+    """Check what is missing and what a run will need; with --profile, whether a Slurm cluster accepts it.
 
     With --profile slurm, on a login node:
 
@@ -98,12 +101,6 @@ def prefetch(
     print_lines(prefetch(c) if model is None else prefetch(c, chosen("model", model, c.models), []))
 
 
-@app.command(hidden=True)
-def stage(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Former name of ``prefetch``."""
-    prefetch(config)
-
-
 @app.command(rich_help_panel=GENERAL)
 def schema() -> None:
     """Print the JSON schema of the configuration file, for editors (config/schema.json)."""
@@ -117,14 +114,14 @@ def usage(
 ) -> None:
     """Show what the jobs of each rule asked for and used, after a run, and what to ask for next time.
 
-    asked: of a cluster. A run on this machine asks for the same, and gets
-    what there is.
+    asked: requested from the cluster. A local run requests the same but is
+    not limited to it.
 
     used: the most that a job of the rule took, by the benchmark files in
     results/benchmarks and, where a site keeps it, Slurm's accounting
     (sacct), which also knows failed jobs. busy CPUs: CPU time by time.
 
-    Below stand lines for set-resources: in the profile: asking for less
+    The last lines are for set-resources: in the profile: asking for less
     lets jobs start sooner, asking for more saves a second try.
     """
     import csv

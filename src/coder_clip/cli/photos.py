@@ -129,9 +129,9 @@ def classify(
     one of them was named on the command line or in the list, or no photo
     could be read; a broken file in a folder does not change it.
     """
-    from ..photos import files, output
+    from ..photos import files, listing
 
-    if not (out is None or format is not None) and out.suffix.removeprefix(".") in output.FORMATS:
+    if not (out is None or format is not None) and out.suffix.removeprefix(".") in listing.FORMATS:
         format = Format(out.suffix.removeprefix("."))
     classifier, said = _classifier(
         run, classes, classes_file, texts, model, pretrained, dataset, method, bool(why), cache
@@ -154,7 +154,7 @@ def classify(
         _note(f"{made} photos copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
-        _note(f"{output.summary(found)}; {rate:.0f} images/s{said}")
+        _note(f"{listing.summary(found)}; {rate:.0f} images/s{said}")
     _end(features.skipped, places.named, bool(found))
 
 
@@ -201,11 +201,11 @@ def _classifier(
 
 
 def _text(found: Sequence[Photo], format: Format, top: int, why: int) -> str:
-    from ..photos import output
+    from ..photos import listing
 
     if format is Format.csv:
-        return output.as_csv(found, top, why)
-    return output.as_jsonl(found) if format is Format.jsonl else output.as_table(found, top)
+        return listing.as_csv(found, top, why)
+    return listing.as_jsonl(found) if format is Format.jsonl else listing.as_table(found, top)
 
 
 def _write(text: str, out: Path | None) -> None:
@@ -314,7 +314,7 @@ def try_text(
     lead: what the text adds to the true class's lead over the best other
     one, in points of score. It tells texts apart where no photo changes.
     """
-    from ..photos import output
+    from ..photos import listing
     from ..photos.runs import load_run
     from ..photos.study import Study
 
@@ -331,8 +331,8 @@ def try_text(
     else:
         found = study.leave_one_out(of_class)
     if not found:
-        raise UserError("there are only names: nothing to leave out; --add tries a new text")
-    _write(output.worth_csv(found) if as_csv else output.worth_table(found), None)
+        raise UserError("the classes have only names, so no text can be left out; --add tries a new text")
+    _write(listing.worth_csv(found) if as_csv else listing.worth_table(found), None)
     accuracy = study.start.accuracy
     _note(
         f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation images right with the run's texts "
@@ -372,7 +372,7 @@ def explore(
     """
     import webbrowser
 
-    from ..photos import explorer, files, page
+    from ..photos import explorer, files, web_page
 
     _quiet_about_large_photos()
     skipped: list[tuple[str, str]] = []
@@ -385,13 +385,15 @@ def explore(
         from ..photos.runs import load_run
 
         if len(photos) > 1:
-            raise UserError("several folders are photos: give --classes, --classes-file or --texts")
+            raise UserError(
+                "several paths are read as photos, which need classes: give --classes, --classes-file or --texts"
+            )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
         shown = explorer.explore_run(run, Path.cwd())
     for path, reason in skipped:
         _note(f"left out: {files.shown(path)}: {files.shown(reason)}")
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
-    server, address = page.server(shown, port)
+    server, address = web_page.server(shown, port)
     typer.echo(f"{address}\nControl-C ends it.")
     if browser:
         webbrowser.open(address)

@@ -19,7 +19,7 @@ def record(
         typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
     ] = False,
 ) -> None:
-    """Record every finished phase in DVC. Every run does this at its end."""
+    """Record every finished phase in DVC. Every run does this automatically at its end."""
     from ..tracking.record import record
 
     tracked, outcome = record(config, set_aside)
@@ -30,7 +30,7 @@ def record(
 
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Register files that plain DVC brought with Snakemake. 'pull' and every run do this automatically."""
+    """Mark files that plain DVC brought as made, for Snakemake. 'pull' and every run do this automatically."""
     from ..tracking.adopt import adopt
     from ..tracking.stages import tracked
 
@@ -52,7 +52,7 @@ def push(
         bool, typer.Option("--verify", help="Verify all contents in the remote, whatever that costs.")
     ] = False,
 ) -> None:
-    """Upload recorded results, and verify the remote. A corrupt file is never sent."""
+    """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
     from ..tracking.share import push
 
     _report(push(str(config), remote, jobs, verify))
@@ -60,14 +60,14 @@ def push(
 
 @app.command(rich_help_panel=SHARING)
 def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
-    """Download the results of this commit, each file verified. Results that were here before need no remote."""
+    """Bring what this commit records, each file verified. Needs no remote for what was here before."""
     from ..tracking.share import pull
 
     _report(pull(str(config), remote, jobs))
 
 
 def _report(done: Any) -> None:
-    """Print what push or pull did; exit with status 1 if a phase failed."""
+    """What push or pull did; status 1 where a phase was left."""
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
@@ -75,7 +75,7 @@ def _report(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Resolve a conflict in dvc.lock: per phase the side that matches the merged code, parameters and inputs."""
+    """Resolve a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
     from ..tracking.merge import merge
 
     print_lines(merge(str(config)))
@@ -87,9 +87,11 @@ def gc(
         bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
     ] = False,
     remote: RemoteOption = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them, do not only list them.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the files; without it they are only counted.")
+    ] = False,
 ) -> None:
-    """List or delete files that no commit needs on any branch or tag, also of others ('dvc gc' knows only yours)."""
+    """Delete files that no commit on any branch or tag of any Git remote needs. 'dvc gc' only knows local branches."""
     from ..tracking.share import clean
 
     print_lines(clean(cloud, remote, delete))
@@ -113,13 +115,15 @@ def explain(
     row: Annotated[
         str,
         typer.Argument(
-            help="Its number from 1, or values of some columns (dataset, model, method, setting, shots, …): "
-            "dataset=rare,method=coder.",
+            help="Row number from 1, or values of some columns (dataset, model, method, setting, shots, "
+            "…): dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
         str,
-        typer.Argument(help="The number's column: accuracy, accuracy_low, mean_class_recall, …"),
+        typer.Argument(
+            help="Column of the number: accuracy, accuracy_low, mean_class_recall, …; see the header of the CSV file."
+        ),
     ],
     config: Annotated[
         Path | None,
@@ -134,7 +138,7 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Trace one number: files, parameters, code, texts, weights, and the command that makes it again.
+    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it again.
 
     For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """

@@ -77,12 +77,15 @@ def report(
     config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Whose tokens and text space; default: the first.")
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model whose tokenizer and text space are used; default: the first."
+        ),
     ] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
-    """Tell what can be told of text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
+    """Report on text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
     from ..encoders.encoder import EncoderSpec, load_encoder
     from ..evaluation.text_quality import findings, table
     from ..phases.common import encoder_spec
@@ -245,7 +248,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
-    """A text set and its pairs by themselves: the class names are those it has."""
+    """A text set and its pairs alone: the class names are those it has."""
     from ..texts.sets import load_pair_set, load_text_set, read_written
 
     document = read_written(path, path.stem)

@@ -43,7 +43,7 @@ __all__ = [
 
 
 def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None) -> Dataset:
-    """The data set ``name`` as configured; published ones lie below ``data_root`` (CODER_CLIP_DATA comes first).
+    """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA comes first).
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
@@ -73,7 +73,7 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         for key, value in config.templates.items()
     }
     base = _own_templates(name, config)
-    if "name" in given and "prompts" not in given:  # what the images are stands in the name's sentence
+    if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # the published ones are no longer these with a bug
         given["one_to_one_as_published"] = ()
@@ -102,7 +102,7 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
-    """What can be told of a published data set's lists without a look at its images; None where it is not here."""
+    """What is known about a published data set's lists without reading its images; None where it is not here."""
     if name not in PUBLISHED:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)

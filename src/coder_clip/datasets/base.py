@@ -36,7 +36,7 @@ class Templates:
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
     the seven that OpenAI's CLIP repository recommends for ImageNet.
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
-    the class it is told apart from. one_to_one_as_published: what the published code puts them into, where it differs.
+    the class it is compared with. one_to_one_as_published: what the published code puts them into, where it differs.
     attribute_few_shot, analogous_few_shot: of the few-shot methods, where the authors have others; else empty.
     class_names_as_published: in label order, what the authors' texts call the classes; empty where they agree.
     """
@@ -79,5 +79,5 @@ class Dataset(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """sha256 over what stands behind the images (paths, sizes, hashes; or the drawing code's version)."""
+        """sha256 over what identifies the images (paths, sizes, hashes; or the drawing code's version)."""
         ...

@@ -127,10 +127,10 @@ class Entry(Strict):
     homepage: Text
     licence: Text
     folders: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Where it may lie below the root; downloads go to the first."
+        description="Where it may be below the root; downloads go to the first."
     )
     images: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Where the images may lie below that; ids of images are relative to it."
+        description="Where the images may be below that; ids of images are relative to it."
     )
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
     classes: list[Text] | Literal["open_clip"] = Field(
@@ -223,11 +223,10 @@ def table() -> str:
         e = entry(name)
         for i, rule in enumerate(e.splits):
             counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
-            fetched = " and ".join(["data get"] * bool(e.downloads) + ["by hand"] * bool(e.by_hand))
-            if e.by_hand and e.downloads:
-                fetched = "data get; by hand: " + ", ".join(
-                    f"`{h.gives}`" for h in e.by_hand if not h.optional
-                )
+            fetched = "data get" if e.downloads else "by hand"
+            needed = [f"`{h.gives}`" for h in e.by_hand if not h.optional]
+            if needed and e.downloads:
+                fetched = f"data get; by hand: {', '.join(needed)}"
             what = rule.what if i == 0 else f"without that file: {rule.what}"
             first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
             last = (f"{e.gigabytes:g}", fetched, e.licence)

@@ -28,7 +28,7 @@ TRIES = 5  # in a row without a new byte
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``.
 
-    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far lies in
+    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far is in
     ``{target}.part`` and is not fetched again, in this run or the next. A target that is there and right is left alone.
     wait: seconds before a broken connection is tried again (doubled each time).
     UserError: no connection, refused by the server, broken off for good, wrong checksum; ``target`` is then not there.
@@ -70,8 +70,8 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
                 if found != checksum:
                     part.unlink()
                     raise UserError(
-                        f"{url}: checksum {found}, expected {checksum}: damaged on the way, or another file than it "
-                        "was. Nothing was kept; try again, or fetch it from elsewhere by hand"
+                        f"{url}: checksum {found}, expected {checksum}: damaged during download, or the file on "
+                        "the server has changed. Nothing was kept; try again, or download it elsewhere by hand"
                     )
             part.replace(target)
     except OSError as error:

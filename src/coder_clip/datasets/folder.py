@@ -1,6 +1,6 @@
 """A folder of images as a data set: one folder a class, with or without train/val/test above.
 
-Two layouts, told apart by what is there:
+Two layouts, distinguished by what is there:
 
 - ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val it is carved from
   train (20 %); with train alone all three are carved from it. Without test there is no test split.
@@ -96,7 +96,7 @@ class FolderDataset:
         return {split: len(pairs) for split, pairs in self._splits.items()}
 
     def path(self, image_id: str) -> Path:
-        """Where the image's file lies. UserError for an unknown id."""
+        """Where the image's file is. UserError for an unknown id."""
         if image_id not in self._paths:
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
         return self._paths[image_id]

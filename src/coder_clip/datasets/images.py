@@ -1,4 +1,4 @@
-"""Decoding: whatever lies in a folder of images becomes an upright 8-bit RGB picture, or one clear error."""
+"""Decoding: each file in a folder of images becomes an upright 8-bit RGB picture, or one clear error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_image(
 ) -> Image.Image:
     """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its EXIF tag.
 
-    Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must lie
+    Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must be
     in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour profiles); transparent pixels
     are laid on white; of an animation the first frame is taken. A JPEG that is too large for Pillow (over 178
     megapixels) is decoded at a half, a quarter or an eighth of its size. HEIC needs the package pillow-heif.

@@ -1,7 +1,7 @@
 """The file formats that say which image is in which split: one short function a published format.
 
-Each takes the place where a data set lies and gives for every split the images as (id, label); ids are paths
-relative to the image folder, with "/". Which function is used for which data set stands in ``entries/``.
+Each takes the place of a data set and gives for every split the images as (id, label); ids are paths
+relative to the image folder, with "/". ``entries/`` says which function is used for which data set.
 
 Sources: the data sets' own readme files; CoOp's DATASETS.md (github.com/KaiyangZhou/CoOp).
 """
@@ -27,7 +27,7 @@ Splits = dict[str, Pairs]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a data set lies: its folder, the folder of its images; and what is known of it."""
+    """The place of a data set: its folder, the folder of its images; and what is known of it."""
 
     name: str
     folder: Path
@@ -190,7 +190,7 @@ def food_lists(place: Place) -> Splits:
 
 def sun_lists(place: Place) -> Splits:
     """``Training_01.txt``, ``Testing_01.txt``: "/a/apartment_building/outdoor/sun_aaa.jpg"."""
-    # "outdoor apartment_building" lies in apartment_building/outdoor below the folder of its first letter
+    # "outdoor apartment_building" is in apartment_building/outdoor below the folder of its first letter
     known = {"/".join(reversed(c.split(" "))): i for i, c in enumerate(place.classes)}
 
     def read(file: str) -> Pairs:

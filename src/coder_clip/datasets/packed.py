@@ -35,7 +35,7 @@ class Packed:
             self._places = {member.name: (member.offset_data, member.size) for member in tar}
 
     def image(self, image_id: str) -> Image.Image:
-        """As the data set's own; an image that could not be packed is read where it lies."""
+        """As the data set's own; an image that could not be packed is read from its place."""
         if image_id not in self._places:
             return self._data.image(image_id)  # type: ignore[no-any-return]
         offset, size = self._places[image_id]
@@ -59,7 +59,7 @@ class Packed:
 def on_this_machine(data: Dataset, ids: Sequence[str], archive: Path) -> Iterator[Dataset]:
     """The data set, these images of it on the local disk. archive: is made where it is not there.
 
-    Drawn data sets have no files and stay as they are; without enough space, images are read where they lie.
+    Drawn data sets have no files and stay as they are; without enough space, images are read from their place.
     """
     if not hasattr(data, "path"):
         yield data
@@ -79,7 +79,7 @@ def on_this_machine(data: Dataset, ids: Sequence[str], archive: Path) -> Iterato
                 shutil.copyfileobj(shared, local, 1 << 22)
             local.flush()
         except OSError as error:
-            log.warning("%s: %s; images are read where they lie", tempfile.gettempdir(), error.strerror)
+            log.warning("%s: %s; images are read from their place", tempfile.gettempdir(), error.strerror)
             yield data
             return
         local.seek(0)

@@ -36,7 +36,7 @@ RECORDS = ALLOWED | {
     "BININT2",
 }
 LETTERS = 16  # of a string that count like an item
-ITEMS = 10_000_000  # a few bytes of references can stand for more texts than fit into memory
+ITEMS = 10_000_000  # a few bytes of references can expand to more texts than fit into memory
 
 
 class Record:
@@ -63,7 +63,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     numbers and objects of these, as `Record`, too.
 
     UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
-    itself, or stands for more than ten million items.
+    itself, or expands to more than ten million items.
     """
     path = Path(path)
     try:
@@ -86,7 +86,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
         if "PUT" in operation.name and int(argument or 0) > len(
             operations
         ):  # would make room for all up to it
-            raise UserError(f"{refusal} numbers an object {argument} of {len(operations)}")
+            raise UserError(f"{refusal} refers to object {argument} of {len(operations)}")
     try:
         found = _Shut(data, records).load()
     except pickle.UnpicklingError as error:
@@ -94,7 +94,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     except Exception as error:  # a well-formed opcode at a wrong place: index, type and attribute errors
         raise UserError(f"{refusal} cannot be read ({type(error).__name__})") from error
     if _items(found, {}, path) > ITEMS:
-        raise UserError(f"{refusal} stands for more than {ITEMS:,} items")
+        raise UserError(f"{refusal} expands to more than {ITEMS:,} items")
     return found
 
 

@@ -31,7 +31,7 @@ ROOT_VARIABLE = "CODER_CLIP_DATA"
 def data_root(configured: Path | None) -> Path:
     """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the configuration.
 
-    The variable comes first: a configuration is shared, and where the images lie is the machine's business.
+    The variable comes first: a configuration is shared, and the place of the images depends on the machine.
     UserError where neither says it.
     """
     given = os.environ.get(ROOT_VARIABLE) or configured
@@ -90,7 +90,7 @@ def find_rule(found: Entry, folder: Path) -> Rule | None:
 
 
 def is_here(name: str, root: Path) -> bool:
-    """Whether the data set has an image folder and split files; whether they are whole, loading tells."""
+    """Whether the data set has an image folder and split files; whether they are whole is known after loading."""
     place = find_place(name, entry(name), root)
     return place is not None and find_rule(entry(name), place.folder) is not None
 
@@ -179,7 +179,7 @@ class PublishedDataset:
         return read_image(self.path(image_id), as_stored=True, content=content)
 
     def path(self, image_id: str) -> Path:
-        """Where the image lies. Names on disk may differ from the lists in case and Unicode form."""
+        """Where the image is. Names on disk may differ from the lists in case and Unicode form."""
         path = self.place.images / image_id
         return path if path.exists() else self._resolve(image_id) or path
 

@@ -52,7 +52,7 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> 
 def _single(data: Dataset) -> str:
     """A folder of class folders one level too high is the most likely reason."""
     name = data.classes[0]
-    found = f"data set '{data.name}': '{name}' is the only class, and everything would be right"
+    found = f"data set '{data.name}': '{name}' is the only class, so every prediction would be correct"
     folders = {i.rsplit("/", 1)[0] for split in SPLITS for i in _ids(data, split)}
     if len(folders) > 1:  # all below the one class folder, with or without a split folder above it
         some = ", ".join(sorted(folders)[:SHOWN])
@@ -120,8 +120,8 @@ def lines(found: Copies) -> list[str]:
     """What to say of copies, the worst first."""
     said = {
         "classes": "are in several classes, so that some labels are wrong",
-        "splits": "are in several splits, so that images that are judged were seen before",
-        "same": "are twice in their class and count twice",
+        "splits": "are in several splits, so images that are evaluated were seen before",
+        "same": "appear twice in their class and count twice",
     }
     out = []
     for kind, what in said.items():

@@ -114,8 +114,8 @@ def match(
         label = int(labels[row])
         if ours.setdefault(shot.label, label) != label or theirs.setdefault(label, shot.label) != shot.label:
             raise UserError(
-                f"{path}: '{shot.path}' is of class {shot.label} there, but its image '{ids[row]}' is of another class "
-                "than the others of it here: is the file of this data set?"
+                f"{path}: '{shot.path}' has label {shot.label} in the file, but its image '{ids[row]}' has another "
+                "class here than other shots with that label: does the file belong to this data set?"
             )
     named = [(shot, classes[int(labels[row])]) for shot, row in zip(shots, rows, strict=True) if shot.name]
     other = [(shot, ours) for shot, ours in named if _words(str(shot.name)) != _words(ours)]

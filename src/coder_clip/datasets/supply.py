@@ -213,7 +213,7 @@ def get(
         result = check(name, root)
         if place and any(d in wanted for d in result.get):
             result.advice.append(
-                f"what was fetched lies beside {place.images}, which is looked at first: move that away"
+                f"the download is next to {place.images}, which takes precedence: move that folder away"
             )
         return result
 
@@ -246,7 +246,7 @@ def _addresses(download: Download, wanted: Collection[Download], urls: Collectio
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Archives that a person fetched (ImageNet's two tars), where they lie below the root or in the folder."""
+    """Archives that a person fetched (ImageNet's two tars), where they are below the root or in the folder."""
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue
@@ -256,7 +256,9 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
             continue
         if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
             raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
-        say(f"{name}: unpacking {archive} into {folder / hand.gives}; it stays, and you may remove it then")
+        say(
+            f"{name}: unpacking {archive} into {folder / hand.gives}; the archive is kept; you may delete it afterwards"
+        )
         unpack(archive, folder / hand.gives, hand.archive.nested)
 
 
@@ -312,7 +314,7 @@ def _target(download: Download, folder: Path) -> Path:
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """Whether what a download gives is there; images may lie in any of the places that the entry names. Of what it
+    """Whether what a download gives is there; images may be in any of the places that the entry names. Of what it
     brings besides, what the first split needs."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
@@ -392,7 +394,7 @@ def absent_data(config: Config, whole: bool = False) -> list[str]:
     """Published data sets of which neither the images are here nor the features of all: no run can use them.
 
     whole: also those of which some image is missing, unless a manifest says that all were there.
-    UserError where nobody knows where published data sets lie.
+    UserError where the folder of published data sets is not known.
     """
     missing = [n for n in _published(config) if not _is_encoded(config, n)]
     if not missing:

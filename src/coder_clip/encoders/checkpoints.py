@@ -79,7 +79,7 @@ def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | N
 
 
 def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Source:
-    """An open_clip name with a checkpoint file, which does not tell its activation: ask where both exist."""
+    """An open_clip name with a checkpoint file, which does not name its activation: ask where both exist."""
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
@@ -89,7 +89,7 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
     if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
         raise UserError(
             f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one gives wrong numbers; "
-            f"say quick_gelu: true (OpenAI, MetaCLIP, DFN) or false"
+            f"set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
         )
     keys = ("mean", "std", "interpolation", "resize_mode")
     published = [{k: c[k] for k in keys if k in c} for c in cfgs]
@@ -111,7 +111,7 @@ def _find_on_hub(repository: str, offline: bool) -> Source:
 
 
 def _find_folder(folder: Path) -> Source:
-    """A folder with open_clip_config.json and weights. Relative names in the configuration lie in it."""
+    """A folder with open_clip_config.json and weights. Relative names in the configuration are in it."""
     if not folder.is_dir():
         raise UserError(f"model folder does not exist: {folder}")
     model_cfg = _read_config(folder)
@@ -176,7 +176,7 @@ def verify(weights: Path) -> None:
         if found != blob.name:
             blob.unlink()
             raise UserError(
-                f"{weights} was damaged on the way (sha256 {found}) and is removed; fetch it again"
+                f"{weights} was damaged during download (sha256 {found}) and has been removed; fetch it again"
             )
 
 

@@ -101,7 +101,7 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """The same, still on the encoder's device: a GPU goes on before its features are copied."""
+        """The same, still on the encoder's device: a GPU continues before its features are copied."""
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
@@ -111,7 +111,7 @@ class Encoder:
             batch = batch.to(DTYPES[self.precision])
             if self.device.type == "cuda":
                 batch = batch.contiguous(memory_format=torch.channels_last)
-            # CoCa's encode_image makes unit rows unless told otherwise
+            # CoCa's encode_image makes unit rows unless asked otherwise
             features: Tensor = self.model.encode_image(batch, normalize=False)  # type: ignore[operator]
             return features.to(self._made)
 

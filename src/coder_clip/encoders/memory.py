@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what it has."""
+"""The C library's allocator, set to keep freed memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 2**31 - 1
 def keep() -> None:
     """Freed memory stays with the process, of large arrays too.
 
-    glibc maps every array over some 100 kB anew and gives it back, and the kernel clears its pages each time: in a
+    glibc maps every array over some 100 kB again and gives it back, and the kernel clears its pages each time: in a
     forward pass on a CPU that was more than half of all time (measured: 300 photos 47 s for 157 s, the same bytes).
     Elsewhere nothing happens.
     """

@@ -1,4 +1,4 @@
-"""Which encoder: told apart from loading one, which imports open_clip for four seconds."""
+"""Which encoder: separate from loading one, which imports open_clip for four seconds."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ def can_cut(model: nn.Module) -> Cut:
     if not isinstance(tower, (TextTransformer, open_clip.CLIP)):
         return Cut("none", f"unknown text tower {type(tower).__name__}")
     if getattr(tower, "cls_emb", None) is not None:
-        return Cut("none", "a class token stands behind the padding")
+        return Cut("none", "a class token comes after the padding")
     mask = tower.attn_mask
     if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()):
         return Cut("none", "not causal: every token sees the padding")
     pool = _pool_type(tower)
     if pool not in ("argmax", "eos"):
         return Cut("none", f"pools at a fixed place ('{pool}')")
-    return Cut("pooled", "causal, pools at end-of-text: what comes after is never looked at")
+    return Cut("pooled", "causal, pools at end-of-text: what comes after is never read")
 
 
 def _pool_type(tower: nn.Module) -> str:

@@ -7,7 +7,7 @@ difference of two scores is a sum with one term per text:
 
 The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two scores: a text
 that is as similar to the image as the two classes are on average then adds nothing, and the sign says for which
-class a text speaks.
+class a text counts.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Adding], n: int) -> tuple[list[Adding], list[Adding]]:
-    """The n terms that speak most for the winner and the n most against it, strongest first; terms: largest first."""
+    """The n strongest terms for the winner and the n strongest against it, strongest first; terms: largest first."""
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]
     return speaking_for, against

@@ -1,4 +1,4 @@
-"""What can be told of a text set before a single image is classified: lengths, repeats, wrong names, diversity.
+"""What is known about a text set before a single image is classified: lengths, repeats, wrong names, diversity.
 
 None of it says that a text is true. It finds the slips that cost accuracy unseen: a text cut in the middle, one text
 for two classes, a description of "a lake" under "river", ten ways to say the same.
@@ -142,7 +142,7 @@ def _shared(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, list
 
 
 def _names_another(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Texts in which the name of another class stands as words of their own (plurals too)."""
+    """Texts in which the name of another class is a separate word (plurals too)."""
     key_of = [name_key(n) for n in names]
     of_key: dict[str, str] = {}
     for key, name in zip(key_of, names, strict=True):

@@ -8,6 +8,7 @@ so that the order does not matter, and exp consists of exactly rounded steps. Th
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,15 +57,37 @@ def stored(rows: Tensor) -> Tensor:
     return (to_places(rows / scale, KEPT) * scale).float()
 
 
-def inner(a: Tensor, b: Tensor) -> Tensor:
+class Cut(NamedTuple):
+    """Rows as ``inner`` needs them, for those who use the same rows many times: high + low, times scale (N, 1).
+
+    low is None where all of it would be 0, scale where all of it would be 1.
+    """
+
+    high: Tensor
+    low: Tensor | None
+    scale: Tensor | None
+
+
+def cut(rows: Tensor) -> Cut:
+    """Cut rows (N, d) for ``inner``."""
+    rows = rows.double()
+    scale = _scale(rows)
+    one = bool((scale == 1).all())
+    rows = rows if one else rows / scale
+    high = to_places(rows, PLACES)
+    low = None if torch.equal(high, rows) else to_places(rows - high, LOW)
+    return Cut(high, low, None if one else scale)
+
+
+def inner(a: Tensor | Cut, b: Tensor | Cut) -> Tensor:
     """Inner products of rows a (N, d) and b (K, d): (N, K) float64, to about 14 digits of the rows' lengths.
 
     Each row is cut into two parts, of PLACES binary places and of the next ones. Sums of products of such short
     numbers are exact in float64, so that no BLAS rounds them (Ozaki et al. 2012, "Error-free transformations of
     matrix multiplication"). Rows with only one part, as those of ``neighbors.l2_normalize``, cost one product.
     """
-    high_a, low_a, scale_a = _cut(a)
-    high_b, low_b, scale_b = _cut(b)
+    high_a, low_a, scale_a = a if isinstance(a, Cut) else cut(a)
+    high_b, low_b, scale_b = b if isinstance(b, Cut) else cut(b)
     out = high_a @ high_b.T
     if low_b is not None:
         out += high_a @ low_b.T
@@ -100,17 +123,6 @@ def _scale(rows: Tensor) -> Tensor:
 def _power(n: Tensor) -> Tensor:
     """2ⁿ for whole n from −1022 to 1023, from its bits; ``torch.ldexp`` would use a library's pow."""
     return ((n.long() + 1023) << 52).view(torch.float64)
-
-
-def _cut(rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """High and low part of rows, and their scale; None for a low part of 0, and if all scales are 1."""
-    rows = rows.double()
-    scale = _scale(rows)
-    one = bool((scale == 1).all())
-    rows = rows if one else rows / scale
-    high = to_places(rows, PLACES)
-    low = to_places(rows - high, LOW)
-    return high, low if bool(low.any()) else None, None if one else scale
 
 
 def _or_one(scale: Tensor | None) -> Tensor:

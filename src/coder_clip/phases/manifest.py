@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change.
 
-    A published data set is known by its lists (fingerprint): a million lines would tell no more. Images of a folder
+    A published data set is known by its lists (fingerprint): a million lines would say no more. Images of a folder
     that are there twice are listed, too, and warned of. UserError where it lacks images, or has too few for a run.
     """
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
@@ -74,7 +74,7 @@ def read_classes(config: Config, dataset: str) -> list[str]:
 
 
 def listing(config: Config, dataset: str) -> str | None:
-    """What can be told of the images without reading them.
+    """What is known about the images without reading them.
 
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files. Where neither is
     here, that of the manifest, if there is one; None for a data set that the project draws.

@@ -79,13 +79,13 @@ def copy_to(folder: Path, photos: Sequence[Photo], places: Places) -> int:
     """Copy each photo into ``folder/<class>/``; how many copies were made. A copy that is there already is left.
 
     Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
-    lies in one of the folders that are classified (the next call would take the copies for photos), or cannot be
+    is in one of the folders that are classified (the next call would take the copies for photos), or cannot be
     written.
     """
     for source in places.folders:
         if folder.resolve().is_relative_to(source.resolve()):
             raise UserError(
-                f"--copy-to {shown(folder)} lies in {shown(source)}, which is classified: name a folder elsewhere"
+                f"--copy-to {shown(folder)} is in {shown(source)}, which is classified: name a folder elsewhere"
             )
     made = 0
     for photo in photos:

@@ -179,7 +179,7 @@ def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:
     for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
         for path, recorded in read_json(document)["made_by"]["inputs"].items():
             if Path(path).is_file() and sha256(path) != recorded:
-                raise UserError(f"{path} is not what {document} was made from; {how}")
+                raise UserError(f"{path} has changed since {document} was made from it; {how}")
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:

@@ -88,8 +88,6 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
         else value
     ),
     "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if job.get("split") == "shots" else _NOTHING,
-    # a published data set without a val split of its own carves one that holds no shot
-    "carved": lambda c, value, job: value if c.published(job["dataset"]) else _NOTHING,
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])

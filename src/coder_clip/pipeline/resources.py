@@ -53,7 +53,7 @@ Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
 
 @dataclass(frozen=True)
 class Need:
-    """mem_mb, minutes: of one attempt. seconds: what it takes as far as one can tell, without slack."""
+    """mem_mb, minutes: of one attempt. seconds: what it takes as far as is known, without slack."""
 
     mem_mb: int
     minutes: int
@@ -116,7 +116,7 @@ def need(
 
 
 def on_gpu(config: Config) -> bool:
-    """Whether encoders run on a GPU of this machine, as far as can be told without a second of importing torch."""
+    """Whether encoders run on a GPU of this machine, as far as is known without a second of importing torch."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
 

@@ -75,7 +75,7 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """A source for every kind; one clear line for a wrong one, where pydantic would tell of every alternative."""
+        """A source for every kind; one clear line for a wrong one, where pydantic would list every alternative."""
         if not isinstance(value, dict):
             return value
         for kind, source in value.items():

@@ -55,7 +55,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
-            f"'coder-clip data check --config {file}' tells how to get them"
+            f"'coder-clip data check --config {file}' says how to get them"
         )
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
@@ -131,7 +131,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
         costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
     yield (
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
-        f"requests at most{costs}, without what is asked again; 'coder-clip generate-texts --dry-run' tells more"
+        f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
     )
     if all_.requests:
         light.key(config.generator)
@@ -239,7 +239,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if isinstance(data, PublishedDataset):
         light.images(config, name)
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
-        yield f"warning: data set {name}: {miscounted}; figures of others do not compare"
+        yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))
     if config.few_shot(name):
         try:
@@ -260,7 +260,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
         yield from (f"warning: data set {name}: {line}" for line in found)
     if absent := _absent(data):
-        yield f"data set {name}: no test image of {_some(absent)}; nothing will be known about it"
+        yield f"data set {name}: no test image of {_some(absent)}; so it cannot be evaluated"
     if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":

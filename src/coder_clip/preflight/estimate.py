@@ -50,7 +50,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
                 size = 4.0 * n * dim
-                if split == "shots":  # the mean of the views, and some of them by themselves
+                if split == "shots":  # the mean of the views, and some of them one by one
                     size = n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
                 yield Job(
                     "image_features", paths.image_features(m, d, split), {**place, "split": split}, size
@@ -120,7 +120,7 @@ def ahead(
     hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
     all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores + LAST / 3600
     measured = "measured on this machine" if rates else "by the encoders' sizes"
-    table.append(f"about {duration(all_)} in all, {measured}, with {cores} of the CPU's jobs at a time")
+    table.append(f"about {duration(all_)} in all, {measured}, with {cores} CPU jobs at a time")
     return table, all_, sum(size for _, _, size in found.values())
 
 

@@ -24,9 +24,9 @@ from ..pipeline.resources import on_gpu, workers
 from .estimate import ahead
 
 SHM = Path("/dev/shm")
-BATCHES = 3  # of each loader process that lie in shared memory at a time
+BATCHES = 3  # of each loader process that are in shared memory at a time
 LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
-SHORT = 4 / 60  # hours: nobody has to be told how long such a run takes
+SHORT = 4 / 60  # hours: such a run is short enough not to say so
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
@@ -36,7 +36,7 @@ def before_run(
     """Before the first job of a run that lists or encodes these data sets with these models.
 
     asks: whether it asks a language model. here: whether jobs run on this machine; then a long run, or one with models
-    of the hub, is looked at by a process of its own, which prints how long it takes.
+    of the hub, is checked by a process of its own, which prints how long it takes.
     UserError with all that would stop the run.
     """
     refuse_absent(config, file, datasets)
@@ -140,7 +140,7 @@ def _header(weights: Path) -> None:
         tensors = json.loads(stream.read(length))
     end = max((t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"), default=0)
     if weights.stat().st_size < 8 + length + end:
-        raise ValueError(f"{weights.name} breaks off; copy it again")
+        raise ValueError(f"{weights.name} is truncated; copy it again")
 
 
 def key(generator: GeneratorConfig) -> None:

@@ -112,7 +112,7 @@ def _of_images(config: Config, name: str) -> float:
     try:
         return _seconds(read) / len(ids)
     except (UserError, OSError):
-        return 0.01  # an unreadable image is told elsewhere
+        return 0.01  # an unreadable image is reported elsewhere
 
 
 def _seconds(action: Callable[[], object], device: str = "cpu") -> float:

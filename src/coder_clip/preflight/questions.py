@@ -75,11 +75,11 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
     every = Row("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
     notes = [
-        f"{generator.model}; tokens are estimates, from {ENOUGH} stored answers on by the length of those",
+        f"{generator.model}; tokens are estimates, from the length of stored answers once there are {ENOUGH}",
         *_money(generator, every.ahead),
     ]
     if len(datasets) > 1:
-        notes.append("what two data sets ask alike counts once, for the first of them")
+        notes.append("requests that two data sets share are counted once, for the first")
     if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
     return [*_table([*found, every], generator), *notes]

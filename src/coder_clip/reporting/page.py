@@ -38,7 +38,7 @@ OPEN = {
     "drawn": ("Zero-shot", "Few-shot", "Errors", "Texts"),
     "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
 }
-FEW = 4  # answers that are told in sentences; more are a table
+FEW = 4  # answers that are sentences; more are a table
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
 

@@ -177,7 +177,7 @@ class Results:
 
     @staticmethod
     def setting_of(entries: Iterable[dict[str, Any]]) -> str:
-        """`main_setting`, told from entries of one document, so that no other phase is needed."""
+        """`main_setting`, from the entries of one document, so that no other phase is needed."""
         there = {e["setting"] for e in entries}
         return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
 
@@ -205,7 +205,7 @@ class Results:
             return "no one-to-one texts for the classes that are compared"
         if SETTINGS[m["setting"]].rerank_threshold == "validation" and not m["threshold"]:
             return "validation chose threshold 0, which reranks nothing"
-        return f"no image lies below the threshold {m['threshold']:g}"
+        return f"no image is below the threshold {m['threshold']:g}"
 
     @cached_property
     def no_rerank(self) -> str:

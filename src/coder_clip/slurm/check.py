@@ -72,7 +72,7 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
                 "note",
                 f"data sets {', '.join(absent)}: {words}; 'coder-clip data check' says how to get each",
             )
-    except UserError as error:  # nobody knows where they lie
+    except UserError as error:  # their folder is not known
         yield Finding("note", str(error))
     places = by_place(planned.jobs)
     listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
@@ -214,8 +214,8 @@ def _queue_limit(planned: Plan) -> Iterator[Finding]:
     if limits and min(limits) < jobs:
         yield Finding(
             "note",
-            f"jobs: {jobs} in the profile, and you may have {min(limits)} in the queue; the rest would be tried "
-            f"again and again: write jobs: {min(limits)}",
+            f"jobs: {jobs} in the profile, but your limit in the queue is {min(limits)}; the rest would be "
+            f"resubmitted repeatedly: set jobs: {min(limits)}",
         )
     elif limits:
         yield Finding("ok", f"jobs: {jobs} at a time, you may have {min(limits)} in the queue")
@@ -235,7 +235,7 @@ def _weights(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 f"model {name}: its weights are not here yet, and nodes have no network: run Snakemake's target "
-                "'stage' first ('make reproduce PROFILE=…' does)",
+                "'prefetch' first ('make reproduce PROFILE=…' does)",
             )
 
 
@@ -294,8 +294,8 @@ def _seen(asked: dict[str, object], answer: Answer, patience: float) -> Finding:
     if answer.waiting:
         return Finding(
             "note",
-            f"{where}: no node was free for a small job within {patience:g} s (Slurm says: {answer.waiting}), so none "
-            "was looked at; try again later, or with a longer --wait",
+            f"{where}: no node was free for a small job within {patience:g} s (Slurm says: {answer.waiting}), so no "
+            "node was checked; try again later, or with a longer --wait",
         )
     if answer.problem:
         return Finding("wrong", f"{where}, node {answer.node}: {answer.problem}")

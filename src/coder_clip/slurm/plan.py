@@ -2,7 +2,7 @@
 
     python -m coder_clip.slurm.plan FILE snakemake-options…
 
-Snakemake goes through its DAG with the profile as it would on the cluster; in place of the executor stands one that
+Snakemake goes through its DAG with the profile as it would on the cluster; the executor is replaced by one that
 writes down what the executor would call. Nothing is submitted and no job runs. It works in a process of its own,
 because Snakemake's plugins are global.
 """

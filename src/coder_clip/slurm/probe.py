@@ -1,6 +1,6 @@
 """A small job that looks at the cluster from a node: what a run's jobs would find there.
 
-The job is a shell script that Slurm itself carries to the node, and its exit status tells how far it came: so it needs
+The job is a shell script that Slurm itself carries to the node, and its exit status says how far it came: so it needs
 nothing of what it looks for. On the way it starts Python as a job of a run does, which prints `seen()`.
 """
 
@@ -23,7 +23,7 @@ NAME = "coder-clip-check"
 EVERY = 10  # seconds between two looks at the queue
 SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
 OTHER, LOGS, PRECOMMAND, SCRATCH, PYTHON, FIRST = 3, 4, 5, 6, 7, 10  # exit statuses; FIRST + i: of folder i
-SHARED = "it must lie on a file system that the nodes share, at the same path"
+SHARED = "it must be on a file system that the nodes share, at the same path"
 
 SCRIPT = """\
 #!/bin/sh
@@ -139,9 +139,7 @@ class Probes:
             how = "read and written" if folder.written else "read"
             return f"{folder.words} ({folder.path}) cannot be {how} there: {SHARED}"
         if code == OTHER:
-            return (
-                f"the log folder ({self._logs}) is another one there, not the one of this machine: {SHARED}"
-            )
+            return f"the log folder ({self._logs}) is a different folder there than on this machine: {SHARED}"
         if code == LOGS:
             return f"the log folder ({self._logs}) cannot be written there"
         if code == PRECOMMAND:
@@ -157,7 +155,7 @@ class Probes:
 
     def _last(self, job: str) -> str:
         lines = [line.strip() for line in self._wait_for(job, 5).splitlines() if line.strip()]
-        errors = [line for line in lines if "rror" in line]  # below Python's first words may stand empty ones
+        errors = [line for line in lines if "rror" in line]  # empty lines may follow Python's first words
         return (errors or lines or ["it says nothing"])[-1][:200]
 
     def _seen(self, job: str, node: str) -> Answer:

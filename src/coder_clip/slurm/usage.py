@@ -172,7 +172,7 @@ def accounted(ids: Iterable[str]) -> dict[str, Accounted]:
 
 
 def parse_accounts(text: str) -> dict[str, Accounted]:
-    """From sacct's rows: a job's own, and its steps' ("12.batch"), which alone tell memory."""
+    """From sacct's rows: a job's own, and its steps' ("12.batch"), which alone have the memory."""
     jobs: dict[str, Accounted] = {}
     memory: dict[str, float] = {}
     for line in text.splitlines():

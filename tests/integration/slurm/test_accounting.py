@@ -80,7 +80,7 @@ def test_a_wrong_account_or_qos_is_told_in_a_line(
     )
     assert run.start().wait() == 1
     for words in (
-        "account their-lab is not yours, or not for partition cpu: change slurm_account in the profile",
+        "account their-lab is not one of yours, or not allowed on partition cpu: change slurm_account in the profile",
         "there is no QOS gold, or account lab may not use it: change qos in the profile",
     ):
         (line,) = [line for line in run.said().splitlines() if words in line]

@@ -108,7 +108,7 @@ rule side:
 
 
 def test_a_run_that_submits_nothing_leaves_jobs_to_their_head(shared_folder: Path, cluster: Cluster) -> None:
-    """As `stage` does, beside a head that is alive."""
+    """As `prefetch` does, beside a head that is alive."""
     run = toy(shared_folder, cluster, jobs=["held_a"]).start()
     run.starts("held_a")
     (shared_folder / "Local.smk").write_text(LOCAL)
@@ -190,7 +190,7 @@ def test_a_controller_that_was_away_is_waited_for(shared_folder: Path, cluster: 
     cluster.kill_slurmd(node)
     other.start()
     try:
-        run.says("The Slurm controller gives no answer")
+        run.says("The Slurm controller does not answer")
         run.go("held_b")
         eventually("held_b made", lambda: (run.folder / "out/held_b.txt").exists())
         other.says("Slurm takes no job now")
@@ -267,7 +267,7 @@ def test_control_c_while_the_controller_is_away(shared_folder: Path, cluster: Cl
         assert run.wait() == 1
     finally:
         cluster.start_controller()
-    assert f"Slurm jobs {' '.join(ids)} could not be cancelled and live on" in run.said()
+    assert f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running" in run.said()
     assert not [name for name in os.listdir(shared_folder / ".snakemake") if name.startswith("tmp.")]
     run.start()
     run.says("2 jobs of an earlier run are still in the queue")

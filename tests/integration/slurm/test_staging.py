@@ -1,4 +1,4 @@
-"""Weights and data sets are fetched once, by the rule `stage` on the head; nodes ask nobody, though they could."""
+"""Weights and data sets are fetched once, by the rule `prefetch` on the head; nodes ask nobody, though they could."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
 
 def test_stage_fetches_on_the_head_once_and_nodes_need_no_network(site: Site) -> None:
     before = site.cluster.jobs()
-    staged = site.run("stage")
+    staged = site.run("prefetch")
     assert staged.status == 0, staged.said()
-    log = (site.work.folder / "results/logs/stage.log").read_text()
+    log = (site.work.folder / "results/logs/prefetch.log").read_text()
     assert "model tiny: hf-hub:org/tiny is here" in log
     assert "eurosat: complete" in log
     assert site.cluster.jobs() == before, "a job on a node"
@@ -118,5 +118,6 @@ def test_what_cannot_be_staged_is_told(site: Site) -> None:
     site.work.configure(lambda document: document["models"]["tiny"].update(model="hf-hub:org/absent"))
     failed = site.stage()
     assert failed.returncode == 1
+    assert "hf-hub:org/absent: could not be fetched" in failed.stdout
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("coder-clip: error:")]
-    assert "hf-hub:org/absent: could not be fetched" in line
+    assert line.endswith("not usable yet, see above: model tiny")

@@ -10,7 +10,7 @@ from cluster import Cluster, eventually
 
 from coder_clip.slurm import usage
 from snakemake_executor_plugin_coder_clip import site
-from snakemake_executor_plugin_coder_clip.journal import Entry, Journal
+from snakemake_executor_plugin_coder_clip.journal import FOLDER, Entry, Journal
 
 pytestmark = pytest.mark.rest
 
@@ -27,9 +27,9 @@ def submit(cluster: Cluster, rule: str, work: str, **asked: Any) -> str:
     """A job, and its line in the journal as the executor writes it."""
     size = ["--mem", str(asked["mem_mb"]), "-t", str(asked["runtime"])]
     job = cluster.run("sbatch", "--parsable", "-o", "/dev/null", *size, "--wrap", work).strip()
-    journal = Journal()
-    journal.intend(Entry(job, "run", rule, {}, asked, [f"{rule}.tsv"], 1.0))
-    journal.submitted(job, job, "log")
+    journal = Journal(FOLDER / "head.jsonl")
+    journal.intend(Entry(job, rule, {}, {}, asked, [f"{rule}.tsv"], 1.0))
+    journal.note(job, id=job, log="log")
     return job
 
 

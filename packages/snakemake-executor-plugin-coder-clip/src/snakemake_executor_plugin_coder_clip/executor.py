@@ -70,7 +70,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             heads.claim(self.workflow)
         found = self._patiently(lambda: reattach.find(self.workflow, self._name))
         if not submits and not found.entries:
-            return  # as for `stage`
+            return  # as for `prefetch`
         heads.claim(self.workflow)
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()
@@ -82,9 +82,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
         if found.unknown:
             ids = self._patiently(found.cancel_unknown)
-            self.logger.info(
-                f"Jobs of an earlier run that nothing is known of are cancelled: {', '.join(ids)}."
-            )
+            self.logger.info(f"Cancelled unknown jobs of an earlier run: {', '.join(ids)}.")
         if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
             self.dag.forcefiles.update(found.paths())
             self.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
@@ -354,7 +352,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if self._away_since is None:
             self._away_since = time.monotonic()
             self.logger.warning(
-                f"The Slurm controller gives no answer ({error}). Jobs go on; this run waits until it is back."
+                f"The Slurm controller does not answer ({error}). Jobs keep running; this run waits until it is back."
             )
 
     def _back(self) -> None:
@@ -387,8 +385,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         except SlurmError as error:
             self._leave_folders()
             self.logger.error(
-                f"Slurm jobs {' '.join(ids)} could not be cancelled and live on ({error}). The next run goes on with "
-                f"them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
+                f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). The next run goes on "
+                f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
             )
         self.shutdown()
 

@@ -177,4 +177,4 @@ def _start_again(job: str) -> None:
     try:
         queue.ask("scontrol", "requeue", job)
     except queue.SlurmError as error:
-        print(f"The head could not be queued again ({error}); start it by hand, it finds its jobs.")
+        print(f"The head could not be queued again ({error}); start it by hand; it will find its jobs.")

@@ -134,7 +134,7 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
 
 
 def _making(job: Any, persistence: Any) -> str:
-    """A hash of what Snakemake compares to tell whether a file would be made otherwise."""
+    """A hash of what Snakemake compares to decide whether a file would be made otherwise."""
     how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
     return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
 

@@ -21,7 +21,7 @@ REFUSED = (
     (r"invalid partition", "there is no such partition"),
     (
         r"invalid account|account or account/partition",
-        "{account} is not yours, or not for partition {partition}: change slurm_account in the profile",
+        "{account} is not one of yours, or not allowed on partition {partition}: change slurm_account in the profile",
     ),
     (r"invalid qos", "there is no {qos}, or {account} may not use it: change qos in the profile"),
     (
@@ -79,7 +79,7 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     if signal == "53":
         return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
     if signal == "9" or code == "137":
-        return f"was killed{where}: mostly for using more memory than {memory}"
+        return f"was killed{where}, most likely for using more memory than {memory}"
     if signal not in ("", "0"):
         return f"was ended by signal {signal}{where}"
     return f"ended with status {code or '?'}{where}"

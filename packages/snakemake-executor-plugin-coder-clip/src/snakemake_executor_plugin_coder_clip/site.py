@@ -90,7 +90,7 @@ def unmet(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> Unmet | No
         return Unmet(f"partition {named} is closed now ('sinfo -p {named}')")
     nodes = [node for partition in open_ones for node in partition.nodes]
     if not any(node.usable for node in nodes):
-        return Unmet(f"all nodes of partition {named} are down or drained ('sinfo -R' tells why)")
+        return Unmet(f"all nodes of partition {named} are down or drained ('sinfo -R' says why)")
     longest = max(partition.minutes for partition in open_ones)
     if int(asked.get("runtime") or 0) > longest:
         return Unmet(f"it asks for {asked['runtime']} min, partition {named} allows {longest:g}", "runtime")
@@ -141,7 +141,7 @@ def submit_limit(user: str, account: str | None, qos: str | None) -> int | None:
 
 
 def accounts(user: str) -> list[str]:
-    """Accounts a person may use; empty where the site does not tell."""
+    """Accounts a person may use; empty where the site does not say."""
     try:
         rows = ask(
             *("sacctmgr", "--noheader", "--parsable2", "show", "associations"),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...baselines.methods import LABELS
 from ..parts import cells, mistakes, notes
-from ..parts.reasons import StageOne
+from ..parts.stage_one import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
@@ -22,7 +22,7 @@ SHOWN, KEPT = (
 )  # pairs of a data set: for people, in the CSV (the phases' files have the rows of all images)
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
-    "one (CODER) takes so most surely. On the right the texts that speak most for the wrong class and for the true "
+    "one (CODER) takes so most surely. On the right the strongest texts for the wrong class and for the true "
     "one, and the points of score that each adds (“not x”: a text of x that fits badly). A sure mistake often shows a "
     "wrong label, or a text that fits another class."
 )

@@ -109,7 +109,7 @@ FIGURE = Drawing(
 def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
     """Cosines of the three images with each text, most telling text on top.
 
-    Dots and not bars: cosines of a model lie close together and far from 0, where bars would have to start.
+    Dots and not bars: cosines of a model are close together and far from 0, where bars would have to start.
     """
     rows = np.arange(len(texts))
     for y, text in zip(rows, texts, strict=True):
@@ -132,7 +132,7 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
 
 
 def _digits(a: float, b: float) -> int:
-    """Decimals it takes to tell two cosines apart, at least 3: those of CODERs lie close to 1."""
+    """Decimals it takes to tell two cosines apart, at least 3: those of CODERs are close to 1."""
     return next((n for n in range(3, 7) if f"{a:.{n}f}" != f"{b:.{n}f}"), 6)
 
 

@@ -26,7 +26,7 @@ CAPTION = (
     "CODER-Adapter against each method”."
 )
 nothing = attrgetter("no_few_shot")
-BAND = 0.12  # opacity: five bands lie on each other
+BAND = 0.12  # opacity: five bands overlap
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 Points = list[tuple[int, float, float]]  # shots, mean, standard deviation

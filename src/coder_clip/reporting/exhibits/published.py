@@ -10,7 +10,7 @@ import pandas as pd
 from ...baselines.methods import LABELS
 from ..parts import cells
 from ..parts.table import Cell, Column, Table
-from ..published_figures import Figure, comparable, figures
+from ..published_numbers import Figure, comparable, figures
 from ..results import Results
 
 SECTION = "Published figures"
@@ -19,7 +19,7 @@ PHASES = ("zero_shot", "rerank", "adapter")
 
 CAPTION = (
     "Reproduced numbers, each with its 95 % interval, beside what others report, with the source. Within: whether the "
-    "published figure lies in our interval. Targets are of the same images; bands are of another split or of other "
+    "published figure is in our interval. Targets are of the same images; bands are of another split or of other "
     "sentences, and show only that nothing is broken. Unknown: nobody could verify the figure, so none is shown."
 )
 WHY_NOT = (

@@ -1,9 +1,9 @@
 # Before a run on machines without network (docs/slurm.md): download weights and data sets.
 
 
-rule stage:
+rule prefetch:
     log:
-        LOGS / "stage.log",
+        LOGS / "prefetch.log",
     localrule: True  # the head node has network
     conda:
         ENVIRONMENT

@@ -1,4 +1,4 @@
-"""Why stage one took an image for another class: the texts that speak for it, and those against."""
+"""Why stage one took an image for another class: the texts for it, and those against."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST = 2  # texts on each side
 class Example:
     """The image that was taken for a class most surely. lead: of the wrong class over the true one, points of score.
 
-    wrong, right: the texts that speak most for the wrong class and for the true one; empty where there are only names.
+    wrong, right: the strongest texts for the wrong class and for the true one; empty where there are only names.
     """
 
     image: str

@@ -1,7 +1,7 @@
 """The page of ``coder-clip explore``: a web server for this machine and the person who started it, nobody else.
 
 It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows, and the Host header
-has to be this machine's, so that no other web page can speak to it. The page asks nothing of any other server (its
+has to be this machine's, so that no other web page can use it. The page asks nothing of any other server (its
 content security policy forbids it), and files are never named by the browser: photos have numbers.
 """
 
@@ -97,7 +97,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_request(self, *_: Any) -> None: ...  # a line per thumbnail tells nobody anything
+    def log_request(self, *_: Any) -> None: ...  # a line per thumbnail would be noise
 
 
 def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:

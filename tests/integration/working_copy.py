@@ -51,7 +51,7 @@ from coder_clip.tracking.hashes import Hashes
 from coder_clip.tracking.snakemake import plan
 hashes = Hashes()
 for job in plan(sys.argv[1]):
-    made = replace(job.making, inputs={p: hashes.sha256(p) for p in job.making.input})
+    made = replace(job.recipe, inputs={p: hashes.sha256(p) for p in job.recipe.input})
     ledger.add({p: hashes.sha256(p) for p in job.outputs}, made, ledger.environment(here=True))
 """
 FEW = {"train": 16, "val": 6, "test": 12}

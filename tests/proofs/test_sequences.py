@@ -1,4 +1,4 @@
-"""Whatever two people do in whatever order, nothing wrong is called current and nothing that was shared is lost.
+"""In any sequence of steps by two people, no wrong result is called current and no shared result is lost.
 
 A failure prints the command that plays its steps again; `--shrink` before them leaves out those that do not matter.
 """

@@ -55,7 +55,7 @@ def push(
     """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
     from ..tracking.share import push
 
-    _told(push(str(config), remote, jobs, verify))
+    _report(push(str(config), remote, jobs, verify))
 
 
 @app.command(rich_help_panel=SHARING)
@@ -63,10 +63,10 @@ def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, job
     """Bring what this commit records, each file verified. Needs no remote for what was here before."""
     from ..tracking.share import pull
 
-    _told(pull(str(config), remote, jobs))
+    _report(pull(str(config), remote, jobs))
 
 
-def _told(done: Any) -> None:
+def _report(done: Any) -> None:
     """What push or pull did; status 1 where a phase was left."""
     print_lines(done.lines)
     if done.failed:

@@ -1,8 +1,9 @@
-"""Snakemake and DVC agree: what was made is recorded, what was pulled counts as made (docs/sharing.md).
+"""Keep Snakemake and DVC in agreement: record results that were made, register results that were pulled.
 
-Snakemake drives. A run notes what each job read and made (ledger.py); `record` commits whole phases to DVC, with a
-record of how their files were made; `adopt` tells Snakemake of files that DVC brought. Every decision compares such
-statements with the tree that is here. The Snakefile calls the functions below (workflow/rules/tracking.smk).
+Snakemake decides what runs, DVC stores. A run writes a provenance statement about each job (ledger.py); `record`
+commits whole phases to DVC together with their statements; `adopt` registers pulled files with Snakemake. Every
+decision compares statements with the working tree (docs/sharing.md). workflow/rules/tracking.smk calls the functions
+below.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from . import adopt, ledger, record, snakemake, stages
 # options of Snakemake that leave jobs out of its plan
 PART = ("targets", "target_jobs", "batch", "until", "omit_from", "allowed_rules")
 _planned: dict[str, str] = {}  # configuration -> what it held when its values were read
-_began: set[str] = set()  # configurations of which jobs were started
+_began: set[str] = set()  # configurations with started jobs
 
 
 def follow(workflow: Any, config: str) -> None:
-    """Let a run adopt pulled files before it looks at files, and record finished phases at its end.
+    """Let a run adopt pulled files before it plans, and record finished phases at its end.
 
-    What only looks (`snakemake -n`, --summary, …) changes nothing.
+    Dry runs and --summary change nothing.
     """
     on = os.environ.get(snakemake.OFF) != "off"
     _planned[config] = ledger.state_of(config)
     if on:
-        _tell_moved(config)
+        _warn_of_pulled_lock(config)
     execute = workflow.execute
 
     def run(*, executor_plugin: Any, **options: Any) -> None:
@@ -51,28 +52,25 @@ def follow(workflow: Any, config: str) -> None:
 
 
 def on_start(workflow: Any, config: str) -> None:
-    """Before the first job: note from now on what jobs read and make, unless files are only touched."""
+    """Start to watch jobs, before the first one, unless files are only touched."""
     if os.environ.get(snakemake.OFF) != "off" and not workflow.touch and not ledger.foreign_code():
         ledger.Watch(workflow, config, _planned.get(config, ""))
     _began.add(config)
 
 
-def _tell_moved(config: str) -> None:
+def _warn_of_pulled_lock(config: str) -> None:
     try:
         t = stages.tracked(config)
     except UserError:
-        return  # it is not recorded either, and says so at its end
+        return  # the end of the run reports it
     if t.lock.is_file() and record.moved(t):
         _say(f"{t.lock} has changed since results came here; 'coder-clip pull' brings those that it records")
 
 
 def _adopt(config: str) -> None:
-    """Ends the process where jobs would run other code than what is here; other trouble is one line."""
-    if code := ledger.foreign_code():
-        sys.exit(
-            f"coder-clip: error: jobs would run the code in {code} and not that in ./src; 'make install' here, and "
-            "use .venv/bin (or 'source .venv/bin/activate')"
-        )
+    """Adopt, with one line about problems. Ends the process if jobs would run code from elsewhere."""
+    if reason := ledger.foreign_code():
+        sys.exit(f"coder-clip: error: {reason}")
     try:
         _say(*adopt.adopt(stages.tracked(config)).lines())
     except (UserError, OSError) as error:
@@ -80,11 +78,11 @@ def _adopt(config: str) -> None:
 
 
 def _record(workflow: Any, config: str) -> None:
-    """Record finished phases. Trouble is one line; a good run stays a good run."""
+    """Record, with one line about problems: they do not make a good run fail."""
     if "DVC_STAGE" in os.environ or not any(job.output for job in workflow.dag.jobs):
-        return  # the stage's own command records; or nothing is made
+        return  # the stage's command records; or no job has outputs
     whole = not any(getattr(workflow.dag_settings, name) for name in PART)
-    jobs = None  # record asks for the plan: the files may have been edited during the run
+    jobs = None  # record plans again: files may have been edited during the run
     if whole and config not in _began and ledger.state_of(config) == _planned[config]:
         jobs = snakemake.jobs_of(workflow)
     try:

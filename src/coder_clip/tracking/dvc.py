@@ -1,4 +1,4 @@
-"""DVC's side: commit phases, and carry their objects between workspace, cache and remote, each one verified."""
+"""Access to DVC: commit phases; move objects between workspace, cache and remote, each one verified."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CORRUPT = "corrupt in the remote"
 
 
 def commit(addresses: Iterable[str]) -> None:
-    """Record stages as they are here. UserError with DVC's words where it did not.
+    """Run `dvc commit` for these stages. UserError with DVC's message if it fails.
 
-    DVC ends with success when its cache is full, so its errors are read, too.
+    DVC exits with status 0 when its cache is full, so its error messages count, too.
     """
     command = [sys.executable, "-m", "dvc", "commit", "--force", "--no-relink", *addresses]
     environment = {"DVC_NO_ANALYTICS": "1", **os.environ}
@@ -39,7 +39,7 @@ def commit(addresses: Iterable[str]) -> None:
 
 
 class Store:
-    """Objects in DVC's cache and in its remote. remote: its name; by default the default one."""
+    """Objects in DVC's cache and in a remote. remote: its name; default: DVC's default remote."""
 
     def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
         from dvc.repo import Repo
@@ -51,7 +51,7 @@ class Store:
 
     @cached_property
     def remote(self) -> Any:
-        """UserError where none is set up."""
+        """The remote's object store. UserError if none is configured."""
         from dvc.exceptions import DvcException
 
         try:
@@ -63,19 +63,19 @@ class Store:
         return os.path.relpath(str(self.cache.oid_to_path(oid)))
 
     def good(self, oid: str) -> bool:
-        """Whether the cache holds these bytes."""
+        """Whether the cache has this object, with the right content."""
         path = self.path(oid)
         return os.path.isfile(path) and self._hashes.md5(path) == oid.removesuffix(".dir")
 
     def files(self, out: str, oid: str) -> dict[str, str]:
-        """Path in the workspace -> object of each file of an out whose own object is good."""
+        """Path in the workspace -> object of each file of an out, whose own object must be good."""
         if not oid.endswith(".dir"):
             return {out: oid}
         listing = json.loads(Path(self.path(oid)).read_text(encoding="utf-8"))
         return {f"{out}/{entry['relpath']}": entry["md5"] for entry in listing}
 
     def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
-        """Object -> path of all that these outs need; of a folder whose list of files is not here the list alone."""
+        """Object -> path of all objects of these outs. Of a folder without a good listing, the listing alone."""
         found = {oid: out for out, oid in outs.items()}
         for out, oid in outs.items():
             if oid.endswith(".dir") and self.good(oid):
@@ -83,7 +83,7 @@ class Store:
         return found
 
     def repair(self, outs: Mapping[str, str]) -> list[str]:
-        """Replace bad or missing objects of the cache by what the workspace has; the paths of those still bad."""
+        """Replace bad or missing cache objects by files of the workspace; returns the paths that stay bad."""
         bad = []
         for out, oid in outs.items():
             if oid.endswith(".dir") and not self.good(oid):
@@ -107,10 +107,10 @@ class Store:
         Path(self.path(oid)).unlink(missing_ok=True)
 
     def checkout(self, addresses: list[str]) -> None:
-        """Put the files of stages whose objects are all in the cache into the workspace. UserError where DVC fails."""
+        """Check out stages whose objects are all in the cache. UserError if DVC fails."""
         from dvc.exceptions import DvcException
 
-        if not addresses:  # DVC would take that for all, and delete what it cannot replace
+        if not addresses:  # for DVC that means all stages, and it deletes files that it cannot replace
             return
         try:
             self._repo.checkout(targets=addresses, force=True)
@@ -120,9 +120,9 @@ class Store:
     # ---- the remote
 
     def fetch(self, oids: Collection[str]) -> dict[str, str]:
-        """Bring objects into the cache, and verify each; of those that could not be had the reason.
+        """Download objects into the cache and verify them; returns object -> reason of those that failed.
 
-        UserError where the remote is not reached.
+        UserError if the remote is not reached.
         """
         missing = [oid for oid in oids if not self.good(oid)]
         if not missing:
@@ -145,9 +145,9 @@ class Store:
         return found
 
     def push(self, bad: Mapping[str, str]) -> None:
-        """Send objects of the cache, lists of files last, so that a list means that its files are there.
+        """Upload objects of the cache, listings last, so that a listing means that its files are there.
 
-        bad: what is wrong with each in the remote.
+        bad: object -> what is wrong with it in the remote.
         """
         errors: dict[str, BaseException] = {}
         with _reaching():
@@ -162,7 +162,7 @@ class Store:
             raise UserError(f"not pushed: {why}; 'coder-clip push' goes on where it stopped")
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """What the remote says of each file that it holds, by object; of those being written by their names."""
+        """Object -> the remote's file information. Files that are being written appear under their names."""
         fs, root = self.remote.fs, self.remote.path
         with _reaching(), suppress(FileNotFoundError):
             if fs.protocol == "local":
@@ -176,10 +176,10 @@ class Store:
         return {}
 
     def bad_in_remote(self, oids: Iterable[str], thorough: bool = False) -> dict[str, str]:
-        """Of these objects those that the remote lacks or holds corrupt, with the reason.
+        """Objects that are missing or corrupt in the remote, with the reason.
 
-        Compared are sizes, and contents where that costs no download: in a directory, and by the ETags of S3.
-        thorough: every content; over SSH the server computes it.
+        Sizes are compared, and contents where that needs no download: in a directory, and by ETags on S3.
+        thorough: compare all contents; over SSH the server computes the hashes.
         """
         there, found = self.listing(), {}
         for oid in oids:
@@ -199,15 +199,18 @@ class Store:
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
         if re.fullmatch(r"[0-9a-f]{32}", etag):
             return etag == md5
-        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # sent in parts; by others perhaps in others
-            parts = [p for p in _part_sizes(size) if -(-size // p) == int(etag.split("-")[1])]
-            if any(self._hashes.etag(here, part) == etag for part in parts):
-                return True
-            thorough = thorough or bool(parts)  # it should have been one of these
+        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # uploaded in parts
+            from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
+
+            part = int(calculate_chunksize(size))
+            if etag.endswith(f"-{-(-size // part)}"):
+                if self._hashes.etag(here, part) == etag:
+                    return True
+                thorough = True
         return not thorough or self._md5_there(oid) == md5
 
     def _md5_there(self, oid: str) -> str:
-        """Computed where the file is, over SSH; else it is read back."""
+        """md5 of an object in the remote: computed by the server over SSH, else by reading it back."""
         path = self.remote.oid_to_path(oid)
         with _reaching():
             if self.remote.fs.protocol == "ssh":
@@ -219,10 +222,10 @@ class Store:
                     digest.update(block)
         return digest.hexdigest()
 
-    # ---- notes beside the objects: small, and never needed
+    # ---- notes about environments, beside the objects; everything works without them
 
     def note(self, md5: str) -> list[dict[str, str]]:
-        """The environments in which the files of a record were made; empty where unknown. Asks the cache alone."""
+        """Environments in which the files of a record were made; empty if unknown. Reads the cache alone."""
         with suppress(OSError, ValueError):
             return list(json.loads(self._note(md5).read_text(encoding="utf-8")))
         return []
@@ -233,7 +236,7 @@ class Store:
             self._note(md5).write_text(json.dumps(environments), encoding="utf-8")
 
     def carry_notes(self, md5s: Iterable[str], out: bool) -> None:
-        """Push (out) or fetch the notes that the other side lacks; without them everything works."""
+        """Push (out) or fetch the notes that the other side lacks."""
         fs = self.remote.fs
         folder = fs.join(fs.parent(fs.parent(self.remote.path)), "coder-clip")
         for md5 in md5s:
@@ -250,19 +253,9 @@ class Store:
         return Path(self.cache.path).parent.parent / "coder-clip" / f"{md5}.json"
 
 
-def _part_sizes(size: int) -> list[int]:
-    """In which clients send a file of this size to S3: s3fs, which DVC uses; the command line of AWS; others."""
-    s3fs = []
-    with suppress(ImportError):
-        from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
-
-        s3fs = [int(calculate_chunksize(size))]
-    return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
-
-
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Turn what a file system raises where it is not reached into one line."""
+    """Turn errors of a file system into one line."""
     try:
         yield
     except UserError:
@@ -274,7 +267,7 @@ def _reaching() -> Iterator[None]:
 
 
 def files_below(out: str) -> list[str]:
-    """The file, or all files of the folder that DVC takes: not hidden ones (.dvcignore)."""
+    """The file itself, or all files of a folder but hidden ones (.dvcignore)."""
     if os.path.isfile(out):
         return [out]
     found = []
@@ -285,9 +278,9 @@ def files_below(out: str) -> list[str]:
 
 
 def check_host_keys() -> None:
-    """Make DVC's SSH remotes refuse a server whose host key is not known. Nothing to do without dvc-ssh.
+    """Make DVC's SSH remotes refuse servers with unknown host keys. Does nothing without dvc-ssh.
 
-    Plain `dvc push` checks none: sshfs, which it uses, switches the check off, and DVC has no setting to tell it.
+    Plain `dvc push` checks no host key: sshfs switches the check off, and DVC has no setting for it.
     """
     try:
         import dvc_ssh  # type: ignore[import-untyped]
@@ -298,7 +291,7 @@ def check_host_keys() -> None:
         return
 
     def prepare_and_check(self: Any, **config: Any) -> Any:
-        # (): what asyncssh does by itself, the files of OpenSSH; sshfs would put None, which is no check
+        # (): asyncssh reads the files of OpenSSH; None, which sshfs passes, would check nothing
         return {**prepare(self, **config), "known_hosts": ()}
 
     prepare_and_check.checks = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`coder-clip explain`: from one number of a table to everything behind it."""
+"""`coder-clip explain`: trace one number of a table to its files, parameters, code and environment."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.config import Config, load_config
 from ..reporting.exhibits import TABLES
 from . import dvc, ledger
-from .ledger import Made
-from .record import Here
+from .ledger import Statement
+from .record import Workspace
 from .stages import git, shown, tracked
 
 
 @dataclass
 class Explained:
-    """Everything behind one number.
+    """The provenance of one number.
 
-    artefacts: what the pipeline made, nearest first: rule, command, parameters by name, sha256, and what changed since.
-    given: sources, texts, weights: path -> sha256 then. changed: those that hold something else now. code: the commit
-    that recorded it, and whether that commit holds the code. environment: of each phase, as far as it is known.
+    artefacts: files that the pipeline made, nearest first: rule, command, parameters by name, sha256, what changed
+    since. given: sources, texts, weights: path -> sha256 at that time. changed: those with another hash now. code: the
+    commit that recorded it, and whether that commit holds the code. environment: phase -> versions, as far as known.
     """
 
     table: str
@@ -44,9 +44,10 @@ class Explained:
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
-    """row: its number from 1, or what must stand in it ("dataset=rare,method=coder").
+    """Trace a number. UserError if there is no such table, row or column, or nothing is known of how it was made.
 
-    config: by default the one of config/ into whose results folder the table belongs.
+    row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config: default: the one of config/
+    that writes the table.
     """
     path = os.path.relpath(Path(table).with_suffix(".csv"))
     cells = _row(Path(path), row)
@@ -54,7 +55,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     c = load_config(config)
     if column not in cells:
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
-    here = Here(tracked(config))
+    here = Workspace(tracked(config))
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
     others = _others(cells, c)
     behind = {path: _made(here, path, config)}
@@ -63,7 +64,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         made = behind[artefact]
         found.artefacts.append(_artefact(here, artefact, made))
         _origin(Path(artefact), found)
-        for i in dict.fromkeys(made.making.input):
+        for i in dict.fromkeys(made.recipe.input):
             if i in behind or i in found.given or _is_of(i, others, c.results):
                 continue
             if artefact == path and _of_another_table(i, path, c.results):
@@ -72,19 +73,19 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
                 behind[i] = _made(here, i, config)
                 waiting.append(i)
             else:
-                found.given[i] = made.making.inputs[i]
+                found.given[i] = made.recipe.inputs[i]
     found.given = dict(sorted(found.given.items()))
     found.changed = [p for p, sha in found.given.items() if here.sha_of(p) != sha]
     found.environment = _environments(here, behind)
     found.code = _code(found, here)
-    first = sorted(p for p, made in behind.items() if behind.keys().isdisjoint(made.making.input))
+    first = sorted(p for p, made in behind.items() if behind.keys().isdisjoint(made.recipe.input))
     options = f"--profile workflow/profiles/default --configfile {config}"
     found.again = f"snakemake {path} {options} --forcerun {' '.join(first)}"
     return found
 
 
-def _made(here: Here, path: str, config: str | Path) -> Made:
-    """What is known of the file that is here; else, of what its record says. UserError where nothing is."""
+def _made(here: Workspace, path: str, config: str | Path) -> Statement:
+    """The statement about a file. UserError if there is none."""
     known = here.book.get(path, [])
     if os.path.isfile(path):
         known = [m for m in known if m.sha256 == here.hashes.sha256(path)]
@@ -97,33 +98,28 @@ def _made(here: Here, path: str, config: str | Path) -> Made:
     return proof or known[-1]
 
 
-def _artefact(here: Here, path: str, made: Made) -> dict[str, Any]:
+def _artefact(here: Workspace, path: str, made: Statement) -> dict[str, Any]:
     changed = "not made by this configuration any more"
     if wanted := here.wanted.get(path):
         changed = ledger.why_not(made, wanted, {p: here.sha_of(p) for p in wanted.input})
-    how = made.making
+    how = made.recipe
     params = ledger.params_by_name(how.params)
     about = {"rule": how.rule, "command": how.shellcmd, "params": params, "changed": changed}
     return {"path": path, "sha256": made.sha256, **about}
 
 
-def _environments(here: Here, behind: dict[str, Made]) -> dict[str, list[dict[str, str]]]:
-    """Of each phase; where it was made elsewhere, from the notes that came with a pull."""
+def _environments(here: Workspace, behind: dict[str, Statement]) -> dict[str, list[dict[str, str]]]:
+    """Phase -> environments; of files made elsewhere, those of the notes that came with a pull."""
     found: dict[str, list[dict[str, str]]] = {}
     store = dvc.Store(here.hashes) if here.recorded else None
     for path, made in behind.items():
         if (phase := here.t.phase_of(path)) is None:
             continue
-        notes = store.note(_record_of(here, phase.name)) if store else []
+        notes = store.note(here.t.record_in(here.recorded.get(phase.name, {}), phase.name)) if store else []
         known = [made.environment] if made.environment else notes
         own = found.setdefault(phase.name, [])
         own += [environment for environment in known if environment not in own]
     return {name: known for name, known in found.items() if known}
-
-
-def _record_of(here: Here, phase: str) -> str:
-    """The object of a phase's record; "" where it is not recorded."""
-    return here.recorded.get(phase, {}).get(here.t.record(phase).as_posix(), "")
 
 
 def _row(path: Path, row: str) -> dict[str, str]:
@@ -144,7 +140,7 @@ def _row(path: Path, row: str) -> dict[str, str]:
         if rows and key not in rows[0]:
             raise UserError(f"{path} has no column '{key}'{nearest(key, rows[0])}")
     matching = rows
-    for key, value in wanted.items():  # one after the other, to name the first that fits nothing
+    for key, value in wanted.items():  # one after the other, to name the first without a match
         known = {r[key] for r in matching}
         matching = [r for r in matching if r[key] == value]
         if not matching:
@@ -152,19 +148,15 @@ def _row(path: Path, row: str) -> dict[str, str]:
                 f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
             )
     if len(matching) > 1:
-        differ: dict[str, list[str]] = {}  # columns from the left, until they tell the rows apart
-        for key in matching[0]:
-            if len({tuple(r[k] for k in differ) for r in matching}) == len(matching):
-                break
-            if len(values := list(dict.fromkeys(r[key] for r in matching))) > 1:
-                differ[key] = [*values[:6], *["…"] * (len(values) > 6)]
-        still = "; ".join(f"{key} ({', '.join(values)})" for key, values in differ.items())
-        raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {still}")
+        key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
+        values = list(dict.fromkeys(r[key] for r in matching if key in r))
+        shown = ", ".join([*values[:6], *["…"] * (len(values) > 6)])
+        raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})")
     return matching[0]
 
 
 def config_of(table: str | Path) -> Path:
-    """The configuration of config/ whose results hold the table. UserError where none or several do."""
+    """The configuration of config/ that writes the table. UserError if none or several do."""
     found, known = [], sorted(Path("config").glob("*.yaml"))
     for path in known:
         try:
@@ -181,7 +173,7 @@ def config_of(table: str | Path) -> Path:
 
 
 def _others(row: dict[str, str], c: Config) -> dict[str, set[str]]:
-    """Names that an artefact of another data set or model has in its path, and other shots."""
+    """Names of other data sets, models and shots, to recognize their artefacts by path."""
     every = {"dataset": set(c.datasets), "model": set(c.models), "shots": {str(s) for s in c.adapter.shots}}
     return {key: names - {row[key]} for key, names in every.items() if row.get(key) in names}
 
@@ -195,7 +187,7 @@ def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
 
 
 def _of_another_table(path: str, table: str, results: Path) -> bool:
-    """One job makes all tables; each shows some phases, as its module says."""
+    """Whether only other tables read this artefact: one job makes all tables."""
     exhibit = TABLES.get(Path(table).stem)
     if exhibit is None or not Path(path).is_relative_to(results):
         return False
@@ -203,12 +195,12 @@ def _of_another_table(path: str, table: str, results: Path) -> bool:
     return phase not in exhibit.phases and any(phase in other.phases for other in TABLES.values())
 
 
-def _code(found: Explained, here: Here) -> str:
-    """The commit that recorded the table's phase, and whether it holds the code that the record speaks of."""
+def _code(found: Explained, here: Workspace) -> str:
+    """The commit that recorded the table's phase, and whether it holds the code of the record."""
     sources = {p: sha for p, sha in found.given.items() if p.endswith(".py")}
     said = f"{len(sources)} source files"
     phase = here.t.phase_of(found.table)
-    if phase is None or not (record := _record_of(here, phase.name)):
+    if phase is None or not (record := here.t.record_in(here.recorded.get(phase.name, {}), phase.name)):
         return f"{said}, not recorded in DVC"
     try:
         log = git("log", "--reverse", "--format=%h", f"-S{record}", "--", str(here.t.lock)).decode().split()
@@ -226,7 +218,7 @@ def _code(found: Explained, here: Here) -> str:
 
 
 def _origin(path: Path, found: Explained) -> None:
-    """Where texts come from, and which weights encoded."""
+    """Add the sources of texts and the encoder of an artefact."""
     if not path.is_file():
         return
     if path.suffix == ".json":
@@ -240,7 +232,7 @@ def _origin(path: Path, found: Explained) -> None:
 
 
 def lines(found: Explained) -> list[str]:
-    """The same for a person."""
+    """The provenance as text."""
     place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
     out = [f"{found.column} = {found.value}", f"  {found.table}: {place}", "", "made, nearest first"]
     for a in found.artefacts:
@@ -256,7 +248,7 @@ def lines(found: Explained) -> list[str]:
         out += [f"  {key}: {_short(value)}" for key, value in e.items()]
     out += ["", "environment"]
     if not found.environment:
-        out.append("  unknown: it was made elsewhere, and no note of it came with the pull")
+        out.append("  unknown: it was made elsewhere, and no note about it came with the pull")
     by_environment: dict[str, list[str]] = {}
     for phase, each in found.environment.items():
         for environment in each:

@@ -1,4 +1,4 @@
-"""Hashes of files, remembered until a file changes, and the hash DVC gives to a folder."""
+"""Hashes of files, cached until a file changes, and DVC's hash of a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Hashes:
         return self._sum(path, "sha256", _both)
 
     def etag(self, path: str, part: int) -> str:
-        """S3's name for the content of a file that was sent in parts of so many bytes."""
+        """The ETag that S3 gives to a file sent in parts of this many bytes."""
         return self._sum(path, f"parts of {part}", lambda path, name: {name: _etag(path, part)})
 
     def save(self) -> None:
@@ -41,7 +41,7 @@ class Hashes:
             self._changed = False
 
     def moved(self, path: str) -> None:
-        """The file got another time by our own hand: what is known of its content still holds."""
+        """Keep the hashes of a file whose time we have changed ourselves."""
         if path in self._known:
             self._known[path]["stamp"] = stamp(path)
             self._changed = True
@@ -67,7 +67,7 @@ def _both(path: str, _: str) -> dict[str, str]:
 
 
 def _etag(path: str, part: int) -> str:
-    """The md5 of the md5 of each part, and how many parts there are."""
+    """The md5 of the md5 sums of all parts, and the number of parts."""
     sums = []
     with open(path, "rb") as stream:
         while block := stream.read(part):
@@ -76,13 +76,13 @@ def _etag(path: str, part: int) -> str:
 
 
 def stamp(path: str) -> list[int]:
-    """ctime too: a tool can give a changed file its old time back, but not that one."""
+    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
     s = os.stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
 
 
 def folder_list(files: Mapping[str, str]) -> bytes:
-    """What DVC stores of a folder. files: path relative to the folder -> md5."""
+    """The listing that DVC stores for a folder. files: path relative to the folder -> md5."""
     listing = [{"md5": files[p], "relpath": p} for p in sorted(files)]
     return json.dumps(listing, sort_keys=True).encode()
 

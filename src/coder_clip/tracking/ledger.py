@@ -1,9 +1,9 @@
-"""What is known of how files were made: true statements, each of one job that ran to its end with nobody interfering.
+"""Provenance statements: which code, parameters and inputs made which file.
 
-The ledger of this folder (.snakemake/coder-clip/made.jsonl) gets a line when a run finishes a job. What is recorded of
-a phase travels in results/provenance/{phase}.json, an output that DVC stores like the others. A statement names code,
-parameters, the sha256 of all inputs and of the file itself, so it is as true elsewhere: whether it speaks of the files
-and of the tree that are here is compared before it is believed. `snakemake --touch` writes no line.
+The ledger (.snakemake/coder-clip/made.jsonl) gets a line when a run finishes a job. The record of a phase,
+results/provenance/{phase}.json, holds the statements about its files; DVC stores it like the other outputs. A statement
+names the code, the parameters and the sha256 of all inputs and of the file, so it is true in every clone. It is used
+only where all of these are equal to those of the working tree. `snakemake --touch` writes no line.
 """
 
 from __future__ import annotations
@@ -26,45 +26,50 @@ from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..pipeline.environment import PACKAGES
 from .hashes import STATE, Hashes, stamp
-from .snakemake import KNOWN_FORMAT, Making, making
+from .snakemake import KNOWN_FORMAT, Recipe, recipe_of
 
 LEDGER = STATE / "made.jsonl"
 
 
 @dataclass(frozen=True)
-class Made:
-    """One file: its sha256, how it was made, and on what. doubt: why the rest is not known to be true."""
+class Statement:
+    """One file: its sha256, its recipe and the environment. doubt: why the statement must not be used."""
 
     sha256: str
-    making: Making
+    recipe: Recipe
     environment: dict[str, str] = field(default_factory=dict)
     doubt: str = ""
 
 
-Book = dict[str, list[Made]]  # path -> what is known of it, the newest last
+Ledger = dict[str, list[Statement]]  # path -> statements about it, the newest last
 
 
-def foreign_code() -> str | None:
-    """Where coder_clip is imported from, if not from ./src: then that code runs, and ./src would be recorded."""
+def foreign_code() -> str:
+    """Say so if coder_clip is imported from elsewhere than ./src: jobs run that code, and records would name ./src."""
     own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
-    return str(used) if own.is_dir() and own != used else None
+    if not own.is_dir() or own == used:
+        return ""
+    return (
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        "'source .venv/bin/activate')"
+    )
 
 
-def read_ledger() -> Book:
-    """What runs in this folder have made."""
-    book: Book = {}
+def read_ledger() -> Ledger:
+    """Statements of the runs in this folder."""
+    book: Ledger = {}
     with suppress(FileNotFoundError), LEDGER.open(encoding="utf-8") as stream:
         for line in stream:
-            with suppress(ValueError, KeyError, TypeError):  # half a line, of a kill
+            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
                 row = json.loads(line)
-                made = Making.read(row["making"])
+                made = Recipe.read(row["making"])
                 for path, sha in row["outputs"].items():
-                    book.setdefault(path, []).append(Made(sha, made, row["environment"], row["doubt"]))
+                    book.setdefault(path, []).append(Statement(sha, made, row["environment"], row["doubt"]))
     return book
 
 
-def add(outputs: Mapping[str, str], made: Making, where: Mapping[str, str], doubt: str = "") -> None:
-    """Append one job."""
+def add(outputs: Mapping[str, str], made: Recipe, where: Mapping[str, str], doubt: str = "") -> None:
+    """Append the statement about one job."""
     row = {"outputs": outputs, "making": asdict(made), "environment": where, "doubt": doubt}
     LEDGER.parent.mkdir(parents=True, exist_ok=True)
     with LEDGER.open("a+b") as stream:  # one write: other runs append, too
@@ -72,17 +77,17 @@ def add(outputs: Mapping[str, str], made: Making, where: Mapping[str, str], doub
         stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
 
 
-def shrink(book: Book) -> None:
-    """Forget what is neither here nor among the last few makings of a file, when the ledger has grown large."""
+def shrink(book: Ledger) -> None:
+    """Keep the last three statements about each existing file, when the ledger has grown large."""
     if not LEDGER.is_file() or LEDGER.stat().st_size < 30_000_000:
         return
     LEDGER.unlink()
     for path, m in [(p, m) for p, makings in book.items() if os.path.exists(p) for m in makings[-3:]]:
-        add({path: m.sha256}, m.making, m.environment, m.doubt)
+        add({path: m.sha256}, m.recipe, m.environment, m.doubt)
 
 
 def environment(here: bool) -> dict[str, str]:
-    """Versions, and the processor if jobs run on this machine."""
+    """Versions, and the processor. here: whether jobs run on this machine."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -96,7 +101,7 @@ def environment(here: bool) -> dict[str, str]:
 
 
 class Watch:
-    """Follows one run of Snakemake: what each job reads when it starts, and what it has made when it ends."""
+    """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends."""
 
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """state: what the configuration held when the parameters of the jobs were read from it (state_of)."""
@@ -108,7 +113,7 @@ class Watch:
 
         def note_start(job: Any, *more: Any, **named: Any) -> Any:
             if job.output:
-                with suppress(OSError):  # then nothing is known of it, and so below
+                with suppress(OSError):  # then there is no statement, and so below
                     self._start(job)
             return started(job, *more, **named)
 
@@ -118,25 +123,25 @@ class Watch:
             for member in members:
                 if member.output and str(member.output[0]) in self._began:
                     with suppress(OSError):
-                        self._end(member, making(member, persistence), within)
+                        self._end(member, recipe_of(member, persistence), within)
             return await finish(job, *more, **named)
 
         persistence.started, dag.finish = note_start, note_end
 
     def _start(self, job: Any) -> None:
         read = inputs_of(job, self._hashes)
-        # of a link into a cache another clone may change the time
+        # another clone may change the time of a link into a shared cache
         own = [p for p in (*read, self._config) if os.lstat(p).st_nlink == 1 and not os.path.islink(p)]
         planned = state_of(self._config) == self._state
         self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
 
-    def _end(self, job: Any, made: Making, within: set[str]) -> None:
-        """within: the outputs of the job's group. What the group made for this job was not there when it started."""
+    def _end(self, job: Any, made: Recipe, within: set[str]) -> None:
+        """within: the outputs of the job's group, which did not exist yet when the group started."""
         before, stamps, planned = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
         before = {p: sha for p, sha in before.items() if p not in within}
         changed = sorted(p for p in before if before[p] != after.get(p))
-        # what was written meanwhile may have held something else, even if it is as before again
+        # a file written meanwhile may have held other bytes, even if it is as before again
         changed += sorted(p for p in stamps.keys() - within if not os.path.exists(p) or stamp(p) != stamps[p])
         before |= {p: sha for p, sha in after.items() if p in within}
         doubt = f"{changed[0]} changed while it was made" if changed else ""
@@ -148,12 +153,12 @@ class Watch:
 
 
 def inputs_of(job: Any, hashes: Hashes) -> dict[str, str]:
-    """sha256 of each input of a job of Snakemake's."""
+    """sha256 of each input of a Snakemake job."""
     return {str(p): hashes.sha256(str(p)) for p in job.input if os.path.isfile(p)}
 
 
 def state_of(config: str | Path) -> str:
-    """What a configuration file holds, comments left out: a hash and its name. Jobs read it when they start."""
+    """Hash of a configuration without comments, and its name. Jobs read the file when they start."""
     with suppress(OSError, yaml.YAMLError):
         document = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
         return f"{hashlib.sha256(repr(document).encode()).hexdigest()} {config}"
@@ -163,66 +168,66 @@ def state_of(config: str | Path) -> str:
 # ---- the record of a phase
 
 
-def dump(files: Mapping[str, Made]) -> dict[str, Any]:
+def dump(files: Mapping[str, Statement]) -> dict[str, Any]:
     """The document of results/provenance/{phase}.json: every job once, and the sha256 of all inputs once.
 
-    It says nothing of time and machine, so that the same bytes from elsewhere have the same record.
+    It holds no time and no machine, so that the same bytes from another machine have the same record.
     """
     jobs: dict[str, dict[str, Any]] = {}
     inputs: dict[str, str] = {}
     for path, made in sorted(files.items()):
-        how = {name: value for name, value in vars(made.making).items() if name != "inputs"}
-        inputs |= made.making.inputs
+        how = {name: value for name, value in vars(made.recipe).items() if name != "inputs"}
+        inputs |= made.recipe.inputs
         job = jobs.setdefault(json.dumps(how), {"outputs": {}, "making": how})
         job["outputs"][path] = made.sha256
     return {"format": KNOWN_FORMAT, "jobs": list(jobs.values()), "inputs": dict(sorted(inputs.items()))}
 
 
-def load(document: Any) -> dict[str, Made]:
-    """What `dump` wrote. UserError for another format or a damaged document."""
+def load(document: Any) -> dict[str, Statement]:
+    """Read what `dump` wrote. UserError for another format or a damaged document."""
     try:
         if document["format"] != KNOWN_FORMAT:
             raise UserError(
                 f"the record is of format {document['format']}, known here is {KNOWN_FORMAT}; "
                 "install the versions of constraints.txt"
             )
-        found: dict[str, Made] = {}
+        found: dict[str, Statement] = {}
         sums = document["inputs"]
         for job in document["jobs"]:
             how = job["making"]
-            made = Making.read({**how, "inputs": {p: sums[p] for p in how["input"] if p in sums}})
-            found |= {path: Made(sha, made) for path, sha in job["outputs"].items()}
+            made = Recipe.read({**how, "inputs": {p: sums[p] for p in how["input"] if p in sums}})
+            found |= {path: Statement(sha, made) for path, sha in job["outputs"].items()}
         return found
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError("the record is damaged") from error
 
 
-def write_record(path: Path, files: Mapping[str, Made]) -> None:
-    """Write the record of a phase, unless it is there already."""
+def write_record(path: Path, files: Mapping[str, Statement]) -> None:
+    """Write the record of a phase, unless it is unchanged."""
     text = json.dumps(dump(files), indent=1) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
-def read_record(path: Path) -> dict[str, Made]:
-    """Of a file; UserError where it cannot be read."""
+def read_record(path: Path) -> dict[str, Statement]:
+    """Read the record of a phase. UserError if it cannot be read."""
     try:
         return load(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"the record {path} cannot be read") from error
 
 
-# ---- does a statement speak of this tree?
+# ---- comparing a statement with the plan
 
 
-def why_not(made: Made, wanted: Making, sha_of: Mapping[str, str]) -> str:
-    """What tells this making of a file from the one that is wanted, in a few words; "" if it is the same.
+def why_not(made: Statement, wanted: Recipe, sha_of: Mapping[str, str]) -> str:
+    """The first difference between a statement and the plan, in a few words; "" if there is none.
 
-    sha_of: what each input holds here, or will hold.
+    wanted: the recipe of the plan. sha_of: sha256 that each input has here, or will have.
     """
     if made.doubt:
         return made.doubt
-    m = made.making
+    m = made.recipe
     if m.code != wanted.code:
         return "the command changed"
     if m.input != wanted.input:
@@ -237,14 +242,14 @@ def why_not(made: Made, wanted: Making, sha_of: Mapping[str, str]) -> str:
 
 
 def changed_params(old: Iterable[str], new: Iterable[str]) -> list[str]:
-    """Keys of the configuration whose values differ, each with both values."""
+    """Configuration keys whose values differ, each with both values."""
     before, now, absent = params_by_name(old), params_by_name(new), "not there"
     pairs = [(key, before.get(key, absent), now.get(key, absent)) for key in {**before, **now}]
     return [f"{key} {then} → {value}" for key, then, value in pairs if then != value]
 
 
 def params_by_name(params: Iterable[str]) -> dict[str, Any]:
-    """The parameters that have names: what `reads` of a rule gave, as Snakemake keeps it."""
+    """Parameters with names: those that a rule took from `reads`, in Snakemake's notation."""
     found: dict[str, Any] = {}
     for param in params:
         with suppress(ValueError, SyntaxError):

@@ -6,25 +6,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
 from ..pipeline.phase_list import phases
 from . import dvc, ledger, stages
-from .ledger import Made
-from .record import Here, locked
+from .ledger import Statement
+from .record import Workspace, locked
 from .share import pull
 from .stages import Tracked, git, in_conflict
 
-OURS, THEIRS, BASE = ":2", ":3", ":1"  # as Git calls the versions of a file in conflict
+OURS, THEIRS = ":2", ":3"  # as Git calls the versions of a file in conflict
 SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
 def merge(config: str) -> list[str]:
-    """Take for each phase the side whose record speaks of the merged tree, else leave it unrecorded.
+    """Take for each phase the side whose record matches the merged tree; a phase without one is not recorded.
 
-    Code, parameters and inputs of every file are compared; inputs from earlier phases are those of the sides taken.
-    UserError where nothing is in conflict, or sources still are.
+    Code, parameters and inputs of every file are compared; inputs from earlier phases are those of the chosen sides.
+    UserError if nothing is in conflict, or sources still are.
     """
     unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
     open_files = set(unmerged.split("\0")) - {""}
@@ -34,25 +32,23 @@ def merge(config: str) -> list[str]:
     generated = {t.lock.as_posix(), t.yaml.as_posix()}
     if generated.isdisjoint(open_files):
         raise UserError(
-            f"{t.lock} is not in conflict; a run makes again what changed, 'coder-clip status' tells what"
+            f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' lists it)"
         )
     kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
     if others := sorted(f for f in open_files - generated if f not in kept_files and not _of_another(f)):
         raise UserError(
             f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
         )
+    for side in SIDES:  # a stage that a person added would be lost
+        stages.read_generated(t.yaml, (stages.shown(side, t.yaml) or b"").decode())
     with locked():
-        here = Here(t)
-        locks = {side: _entries(t, side) for side in (BASE, *SIDES)}
+        here = Workspace(t)
+        locks = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(here, locks)
-        documents = {side: _document(t.yaml, side) for side in (BASE, *SIDES)}
-        added, said = _own({side: stages.own_stages(document) for side, document in documents.items()})
-        own, more = _own({side: _not_of_phases(entries) for side, entries in locks.items()})
-        lines += dict.fromkeys([*said, *more])
-        both = {**documents[THEIRS], **documents[OURS], "stages": added}
-        stages.renew_yaml(t, here.jobs, yaml.safe_dump(both))
-        own = {name: entry for name, entry in own.items() if name in added}
-        t.write_lock({name: locks[side][name] for name, side in chosen.items()} | own)
+        if in_conflict(t.yaml):
+            t.yaml.unlink()
+        stages.renew_yaml(t, here.jobs)
+        t.write_lock({name: locks[side][name] for name, side in chosen.items()})
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
             with suppress(UserError):
@@ -71,7 +67,7 @@ def merge(config: str) -> list[str]:
 
 
 def _of_another(path: str) -> bool:
-    """Whether a file is what is recorded of another configuration, to be merged on its own."""
+    """Whether a file is dvc.yaml or dvc.lock of another configuration, which is merged on its own."""
     return path.startswith("tracked/") and path.endswith(("dvc.lock", "dvc.yaml"))
 
 
@@ -82,38 +78,10 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
     return stages.entries_of(text.decode()) if text else {}
 
 
-def _document(path: Path, side: str) -> dict[str, Any]:
-    """A dvc.yaml as a side has it, or as it is where Git has merged it."""
-    text = stages.shown(side, path) or (
-        path.read_bytes() if path.is_file() and not in_conflict(path) else b""
-    )
-    return yaml.safe_load(text) or {}
-
-
-def _not_of_phases(entries: dict[str, Any]) -> dict[str, Any]:
-    named = {phase.name for phase in phases()}
-    return {name: entry for name, entry in entries.items() if name not in named}
-
-
-def _own(sides: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Stages that a person added, as the side has them that changed them; where both did, ours and a line about it."""
-    found, lines = {}, []
-    for name in {**sides[THEIRS], **sides[OURS]}:
-        base, ours, theirs = (sides[side].get(name) for side in (BASE, OURS, THEIRS))
-        stage = theirs if ours == base else ours
-        if base not in (ours, theirs) and ours != theirs:
-            stage = ours or theirs  # one changed what the other deleted: kept
-            which = "ours" if ours else "theirs"
-            lines.append(f"{name}: {which} (a stage of your own; 'dvc repro {name}' brings it up to date)")
-        if stage is not None:
-            found[name] = stage
-    return found, lines
-
-
-def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
-    """Phase -> side, in the order of the phases, and a line about each."""
+def _choose(here: Workspace, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
+    """Phase -> chosen side, and a line about each phase."""
     store = dvc.Store(here.hashes)
-    made_by: dict[str, str] = {}  # file -> sha256 that the sides taken give it
+    made: dict[str, str] = {}  # file -> sha256 on the chosen side
     chosen: dict[str, str] = {}
     lines = []
     for phase in phases():
@@ -121,10 +89,10 @@ def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str
         reasons = {}
         for side, name in SIDES.items() if outputs else ():
             files = _files(here.t, store, stages.hashes_of(sides[side]).get(phase.name, {}), phase.name)
-            reasons[name] = _why_not(here, outputs, files, made_by)
+            reasons[name] = _why_not(here, outputs, files, made)
             if not reasons[name]:
                 chosen[phase.name] = side
-                made_by |= {path: files[path].sha256 for path in outputs}
+                made |= {path: files[path].sha256 for path in outputs}
                 same = sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name)
                 lines.append(f"{phase.name}: {'the same on both sides' if same else name}")
                 break
@@ -134,24 +102,24 @@ def _choose(here: Here, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str
     return chosen, lines
 
 
-def _files(t: Tracked, store: dvc.Store, outs: dict[str, str], phase: str) -> dict[str, Made]:
-    """The record of a phase, as a side has it; empty where that is not to be had."""
-    oid = outs.get(t.record(phase).as_posix())
+def _files(t: Tracked, store: dvc.Store, outs: dict[str, str], phase: str) -> dict[str, Statement]:
+    """The statements of a phase on one side; empty if its record is missing or damaged."""
+    oid = t.record_in(outs, phase)
     with suppress(UserError):
         if oid and not store.fetch([oid]):
             return ledger.read_record(Path(store.path(oid)))
     return {}
 
 
-def _why_not(here: Here, outputs: list[str], files: dict[str, Made], made_by: dict[str, str]) -> str:
-    """What tells a side's making of a phase from what the merged tree wants; "" where it is the same."""
+def _why_not(here: Workspace, outputs: list[str], files: dict[str, Statement], made: dict[str, str]) -> str:
+    """The first difference between a side's record of a phase and the plan of the merged tree; "" if none."""
     if not files:
-        return "not recorded, or its record is not to be had"
+        return "not recorded, or its record is missing"
     if more := sorted(files.keys() ^ set(outputs)):
         return f"other files ({more[0]})"
     for path in outputs:
         wanted = here.wanted[path]
-        sums = {p: made_by.get(p, "") if p in here.wanted else here.sha_of(p) for p in wanted.input}
+        sums = {p: made.get(p, "") if p in here.wanted else here.sha_of(p) for p in wanted.input}
         if why := ledger.why_not(files[path], wanted, sums):
             return why
     return ""

@@ -1,4 +1,4 @@
-"""Record finished phases in DVC: `coder-clip record`, and after every run by itself."""
+"""Record finished phases in DVC: `coder-clip record`, and automatically after every run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..foundation.artifacts import write_bytes, write_text
 from ..pipeline.phase_list import FILE, Phase, phases
 from . import dvc, ledger
 from .hashes import STATE, Hashes, folder_md5
-from .ledger import Made
+from .ledger import Statement
 from .snakemake import Job, Records, plan
 from .stages import Tracked, git, in_conflict, is_in, option, renew_yaml, shown, tracked, why_untracked
 
@@ -29,12 +29,15 @@ OTHER_BYTES = "not the bytes that were made"
 
 @dataclass
 class State:
-    """One phase as it is here. files: what is proven; problems: file -> why it is not; extra: files no job makes;
-    waits: phases before it that are not whole."""
+    """One phase in this working tree.
+
+    files: outputs with a matching statement. problems: output -> why it has none. extra: files that no job makes.
+    waits: earlier phases that are not whole.
+    """
 
     phase: Phase
     outputs: list[str]
-    files: dict[str, Made] = field(default_factory=dict)
+    files: dict[str, Statement] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     extra: list[str] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
@@ -44,7 +47,7 @@ class State:
         return not (self.problems or self.extra or self.waits)
 
     def why(self, t: Tracked) -> str:
-        """Why it is not recorded, and what to type where a run alone does not help."""
+        """Why it is not recorded, and the command to type if a run alone does not help."""
         if self.problems:
             said = "; ".join(
                 f"{some([p for p, why in self.problems.items() if why == reason])} {reason}"
@@ -61,13 +64,13 @@ class State:
         return f"waits for {', '.join(self.waits)}"
 
 
-class Here:
-    """What the plan wants, what is here, and what is known of it. Changes nothing."""
+class Workspace:
+    """The plan, the files of the working tree, and the statements about them. Changes nothing."""
 
     def __init__(self, t: Tracked, jobs: list[Job] | None = None) -> None:
         self.t, self.hashes = t, Hashes()
         self.jobs = plan(t.config) if jobs is None else jobs
-        self.wanted = {path: job.making for job in self.jobs for path in job.outputs}
+        self.wanted = {path: job.recipe for job in self.jobs for path in job.outputs}
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
@@ -75,22 +78,25 @@ class Here:
         for path, made in recorded_files(t, self.hashes).items():
             self.book.setdefault(path, []).append(made)
         self._marked = Records().incomplete(self.wanted)
-        self._proofs: dict[str, tuple[Made | None, str]] = {}
+        self._proofs: dict[str, tuple[Statement | None, str]] = {}
 
     def sha_of(self, path: str) -> str:
-        """What a file holds; of one that is not here, what it would hold, if its record speaks of this tree."""
+        """sha256 of a file; of a missing one that of its statement, if that matches the plan; else ""."""
         if os.path.isfile(path):
             return self.hashes.sha256(path)
         made = self.proof(path)[0] if path in self.wanted else None
         return made.sha256 if made else ""
 
-    def proof(self, path: str) -> tuple[Made | None, str]:
-        """The statement that proves a file, and what stands against it all the same; or why there is none."""
+    def proof(self, path: str) -> tuple[Statement | None, str]:
+        """The statement that matches a file and the plan, and a problem ("" if none).
+
+        A missing file can have both: its statement says what it would hold.
+        """
         if path not in self._proofs:
             self._proofs[path] = self._proof(path)
         return self._proofs[path]
 
-    def _proof(self, path: str) -> tuple[Made | None, str]:
+    def _proof(self, path: str) -> tuple[Statement | None, str]:
         known, against = self.book.get(path, []), ""
         if not os.path.isfile(path):
             against = "missing"
@@ -111,7 +117,7 @@ class Here:
         return None, against or why
 
     def states(self) -> list[State]:
-        """Every phase of the plan, in order."""
+        """All phases of the plan, in order."""
         found: list[State] = []
         for phase in phases():
             outputs = sorted(path for path in self.wanted if self.t.phase_of(path) == phase)
@@ -135,7 +141,7 @@ class Here:
         return found
 
     def hashes_of_outs(self, state: State) -> dict[str, str]:
-        """What dvc.lock should say of each out of a phase that is whole."""
+        """The hash that dvc.lock should have of each out of a whole phase."""
         found, record = {}, self.t.record(state.phase.name).as_posix()
         for out in self.t.outs(state.phase):
             files = [p for p in (*state.outputs, record) if is_in(p, out) and os.path.isfile(p)]
@@ -145,9 +151,9 @@ class Here:
         return found
 
 
-def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Made]:
-    """What the records say that are here and are those of dvc.lock."""
-    found: dict[str, Made] = {}
+def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Statement]:
+    """Statements of the records that are here and have the hashes of dvc.lock."""
+    found: dict[str, Statement] = {}
     with suppress(UserError):
         for phase, outs in t.recorded().items():
             path = t.record(phase)
@@ -159,7 +165,7 @@ def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Made]:
 
 @dataclass
 class Outcome:
-    """refused: phase -> why; ahead: phases of which nothing was ever made or recorded; share: paths for git add."""
+    """refused: phase -> why; ahead: refused phases that were never made nor recorded; share: paths for git add."""
 
     recorded: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -185,25 +191,20 @@ class Outcome:
 def record(
     config: str | Path, set_aside: bool = False, jobs: list[Job] | None = None
 ) -> tuple[Tracked, Outcome]:
-    """Record every phase that is whole, and no other.
+    """Record every whole phase, and no other. UserError if nothing can be recorded at all.
 
-    set_aside: move files that no job makes out of the phases' folders first. jobs: the plan, where it was made just
-    now and had nothing to run; then DVC is asked only if something is not recorded.
-    Under `dvc repro` (DVC_STAGE) DVC records by itself: then only the record of its stage is written, and an incomplete
-    phase is an error, which stops DVC. UserError where nothing can be recorded at all.
+    set_aside: first move files that no job makes out of the phases' folders. jobs: the plan of a run that had nothing
+    to do; then DVC is called only if something is not recorded yet.
+    Under `dvc repro` (DVC_STAGE) DVC itself commits: only the record of its stage is written, and an incomplete phase
+    is an error, which stops DVC.
     """
-    if reason := why_untracked():
+    if reason := why_untracked() or ledger.foreign_code():
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
-    if code := ledger.foreign_code():
-        raise UserError(
-            f"results are not recorded: coder_clip runs from {code} and not from ./src; 'make install' here, and use "
-            ".venv/bin (or 'source .venv/bin/activate')"
-        )
     t, outcome = tracked(config), Outcome()
     with locked():
         _repair(t, outcome)
         asked = _asked(t)
-        here = Here(t, jobs)
+        here = Workspace(t, jobs)
         if driven := os.environ.get("DVC_STAGE", "").split(":")[-1]:
             _record_stage(here, driven, outcome)
         else:
@@ -213,12 +214,14 @@ def record(
     return t, outcome
 
 
-def _record_all(here: Here, outcome: Outcome, asked: list[bytes], set_aside: bool, idle: bool) -> None:
+def _record_all(here: Workspace, outcome: Outcome, asked: list[bytes], set_aside: bool, idle: bool) -> None:
     t, before = here.t, here.recorded
     renewed = renew_yaml(t, here.jobs)
     if renewed and before:
         outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
     states = here.states()
+    if before.keys() - {s.phase.name for s in states}:  # DVC keeps entries of phases that are gone
+        t.write_lock({s.phase.name: t.entries()[s.phase.name] for s in states if s.phase.name in before})
     if set_aside:
         outcome.notes += [aside(s.extra, "not made by this configuration") for s in states if s.extra]
         states = here.states()
@@ -241,8 +244,8 @@ def _record_all(here: Here, outcome: Outcome, asked: list[bytes], set_aside: boo
     remember(t)
 
 
-def _record_stage(here: Here, name: str, outcome: Outcome) -> None:
-    """For `dvc repro`, which calls it after a stage's jobs."""
+def _record_stage(here: Workspace, name: str, outcome: Outcome) -> None:
+    """Write the record of one stage. `dvc repro` calls this after the stage's jobs."""
     state = next((s for s in here.states() if s.phase.name == name), None)
     if state and state.extra:
         outcome.notes.append(aside(state.extra, "not made by this configuration"))
@@ -252,15 +255,15 @@ def _record_stage(here: Here, name: str, outcome: Outcome) -> None:
     ledger.write_record(here.t.record(name), state.files)
     if here.recorded.get(name) == here.hashes_of_outs(state):
         outcome.notes.append(
-            f"phase {name} is what it was; 'snakemake {state.phase.target} --forceall --configfile {here.t.config} "
-            "--cores 1' makes it again all the same"
+            f"phase {name} has not changed; to make it again: 'snakemake {state.phase.target} --forceall "
+            f"--configfile {here.t.config} --cores 1'"
         )
 
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Where a write of dvc.lock was cut short, bring back the last commit's. UserError for one in conflict."""
+    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict."""
     if in_conflict(t.lock):
-        t.entries()  # says so
+        t.entries()  # raises
     with suppress(UserError):
         t.entries()
         return
@@ -273,14 +276,14 @@ def _repair(t: Tracked, outcome: Outcome) -> None:
 
 
 def _asked(t: Tracked) -> list[bytes]:
-    """What the plan is made from and DVC reads again."""
+    """Files that the plan was made from and that DVC reads again."""
     return [Path(t.config).read_bytes(), FILE.read_bytes()]
 
 
-def _commit(here: Here, whole: list[State], outs: dict[str, dict[str, str]], asked: list[bytes]) -> None:
-    """Let DVC commit these phases; dvc.lock is as before where it could not, or said so and did not.
+def _commit(here: Workspace, whole: list[State], outs: dict[str, dict[str, str]], asked: list[bytes]) -> None:
+    """Let DVC commit these phases, and check the result; if it is not right, dvc.lock is restored.
 
-    DVC hashes sources and parameters anew: edited since, they would stand beside results of what they held before.
+    DVC hashes sources and parameters again. If they were edited since, they do not belong to these results.
     """
     t = here.t
     before = t.lock.read_bytes() if t.lock.is_file() else None
@@ -293,7 +296,7 @@ def _commit(here: Here, whole: list[State], outs: dict[str, dict[str, str]], ask
             raise UserError(f"DVC did not record ({some(bad)} is not in its cache). {dvc.AGAIN}")
         after = t.recorded()
         swapped = [f"files of {name}" for name, of in outs.items() if after.get(name) != of]
-        inputs = {item for s in whole for made in s.files.values() for item in made.making.inputs.items()}
+        inputs = {item for s in whole for made in s.files.values() for item in made.recipe.inputs.items()}
         swapped += [p for p, sha in sorted(inputs) if os.path.isfile(p) and here.hashes.sha256(p) != sha][:1]
         swapped += [t.config] if _asked(t) != asked else []
         if swapped:
@@ -309,15 +312,14 @@ def _commit(here: Here, whole: list[State], outs: dict[str, dict[str, str]], ask
         raise
     for state in whole:
         where = {tuple(made.environment.items()) for made in state.files.values() if made.environment}
-        md5 = outs[state.phase.name][t.record(state.phase.name).as_posix()]
+        md5 = t.record_in(outs[state.phase.name], state.phase.name)
         store.write_note(md5, [dict(environment) for environment in sorted(where)])
 
 
-def _to_share(here: Here) -> list[str]:
-    """What has to go into a commit with the record: all that it was made from, and what plans it, that Git has not
-    yet."""
+def _to_share(here: Workspace) -> list[str]:
+    """Changed files that belong into the commit with dvc.lock: sources, workflow, configuration, records."""
     t = here.t
-    read = {p for making in here.wanted.values() for p in making.input} - here.wanted.keys()
+    read = {p for recipe in here.wanted.values() for p in recipe.input} - here.wanted.keys()
     own = [t.config, t.yaml.as_posix(), t.lock.as_posix(), *t.kept]
     edited = git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
     staged = git("diff", "-z", "--cached", "--name-only", "--relative")
@@ -326,7 +328,7 @@ def _to_share(here: Here) -> list[str]:
 
 
 def aside(paths: Iterable[str], why: str) -> str:
-    """Move files away, never over what was moved before; a line about it."""
+    """Move files to results-set-aside/ without overwriting anything there; returns a line about it."""
     paths = list(paths)
     for path in paths:
         target, n = ASIDE / path, 0
@@ -344,7 +346,7 @@ def some(paths: list[str]) -> str:
 
 @contextmanager
 def locked(wait: float = 600) -> Iterator[None]:
-    """One record, adopt, pull or merge at a time. The kernel frees the lock of a process that is killed."""
+    """Allow one record, adopt, pull, push or merge at a time. The lock of a killed process is freed."""
     STATE.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(STATE / "lock", timeout=wait):
@@ -356,12 +358,12 @@ def locked(wait: float = 600) -> Iterator[None]:
 
 
 def remember(t: Tracked) -> None:
-    """Note that what is recorded and the files here belong together."""
+    """Note that the files here are those of this dvc.lock."""
     write_text(_seen(t), _digest(t))
 
 
 def moved(t: Tracked) -> bool:
-    """Whether what is recorded has changed by another hand since: a clone, `git pull`, `git checkout`."""
+    """Whether dvc.lock has changed since, by a clone, `git pull` or `git checkout`."""
     try:
         return _seen(t).read_text(encoding="utf-8") != _digest(t)
     except OSError:

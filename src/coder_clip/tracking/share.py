@@ -1,4 +1,4 @@
-"""Push and pull what is recorded, each object verified; and clean up without taking what others need."""
+"""Push and pull recorded results, each object verified; delete objects that nobody needs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .hashes import Hashes
 from .record import aside, locked, some
 from .stages import Tracked, git, tracked
 
-NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files in Git that name objects
-YOUNG = 30 * 86400  # seconds; what was pushed lately may belong to a commit that is not pushed yet
+NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files that name objects
+YOUNG = 30 * 86400  # seconds; the commit of a young object may not be pushed yet
 
 
 @dataclass
 class Shared:
-    """What came or went, and what did not: phase -> why."""
+    """Outcome of a push or pull. failed: phase -> why."""
 
     lines: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def check(self, name: str, objects: Mapping[str, str], bad: Mapping[str, str]) -> None:
-        """The phase failed if one of its objects (object -> path) is bad (object -> why)."""
+        """Note a phase as failed if one of its objects (object -> path) is bad (object -> why)."""
         if paths := {path: bad[oid] for oid, path in objects.items() if oid in bad}:
             self.failed.setdefault(name, f"{some(sorted(paths))} {paths[min(paths)]}")
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
-    """For each recorded phase its outs in DVC's cache, with their objects. UserError where nothing is recorded."""
+    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded."""
     recorded = t.recorded()
     if not recorded:
         raise UserError(
@@ -46,13 +46,13 @@ def cached(t: Tracked) -> dict[str, dict[str, str]]:
 
 
 def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Shared:
-    """Bring what dvc.lock records into the workspace, verified, and let Snakemake know it.
+    """Download recorded results, verify them, and register them with Snakemake.
 
-    A missing or corrupt object costs its phase alone. Results here that are recorded nowhere are moved aside.
+    A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are moved aside.
     """
     t, done = tracked(config), Shared()
     outs_of = cached(t)
-    records = {name: outs.get(t.record(name).as_posix(), "") for name, outs in outs_of.items()}
+    records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
     with locked():
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
@@ -66,7 +66,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         if unsaved := [path for path in there if not store.good(hashes.md5(path))]:
             done.lines.append(aside(unsaved, "recorded nowhere"))
         store.checkout([t.address(name) for name in ready])
-        for name in done.failed:  # how its files were made is good to know without them
+        for name in done.failed:  # its record is useful without its files
             if records[name] and records[name] not in bad:
                 write_bytes(t.record(name), Path(store.path(records[name])).read_bytes())
         if missing := [records[name] for name in ready if records[name] and not store.note(records[name])]:
@@ -81,9 +81,9 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
 
 
 def push(config: str, remote: str | None = None, jobs: int | None = None, thorough: bool = False) -> Shared:
-    """Send what dvc.lock records, and make sure that the remote holds it. A corrupt object is never sent.
+    """Upload recorded results, and verify the remote. A corrupt object is never sent.
 
-    The contents of what was sent are verified, over SSH too; thorough: of everything there.
+    The contents of uploaded objects are verified, over SSH too; thorough: verify those of all objects.
     """
     t, done = tracked(config), Shared()
     outs_of = cached(t)
@@ -105,9 +105,7 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         bad |= dict.fromkeys(before.keys() - sent.keys(), "is neither whole here nor in the remote")
         for name, of in objects.items():
             done.check(name, of, bad)
-        store.carry_notes(
-            {outs.get(t.record(name).as_posix(), "") for name, outs in outs_of.items()}, out=True
-        )
+        store.carry_notes({t.record_in(outs, name) for name, outs in outs_of.items()}, out=True)
         hashes.save()
     if whole := [name for name in outs_of if name not in done.failed]:
         verified = len(needed.keys() - bad.keys())
@@ -120,7 +118,7 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
 
 
 def in_remote(t: Tracked) -> dict[str, bool] | str:
-    """For each recorded phase whether the remote holds it; or why that is not known. Changes nothing."""
+    """Recorded phase -> whether the remote holds it; or why that is not known. Changes nothing."""
     try:
         store = dvc.Store(Hashes())
         objects = {name: store.wanted(outs) for name, outs in cached(t).items()}
@@ -131,11 +129,11 @@ def in_remote(t: Tracked) -> dict[str, bool] | str:
 
 
 def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[str]:
-    """Objects that no commit of any branch, tag or stash needs, here or in the remote: told, or deleted.
+    """List or delete objects that no dvc.lock or .dvc file of any branch, tag or stash names.
 
-    All branches of all Git remotes are fetched first, and what is younger than 30 days is kept: its commit may not be
-    pushed yet. Needed is what any dvc.lock or .dvc file names. UserError where it cannot be told what somebody needs,
-    as in a cache that other clones may share.
+    cloud: in the remote, else in the cache. All branches of all Git remotes are fetched first. Objects younger than 30
+    days are kept: their commit may not be pushed yet. UserError if it is unknown what others need, as in a cache that
+    other clones may share.
     """
     store = dvc.Store(Hashes(), remote)
     if git("rev-parse", "--is-shallow-repository").strip() == b"true":
@@ -166,7 +164,7 @@ def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[
 
 
 def _needed(store: dvc.Store, there: Mapping[str, object]) -> set[str]:
-    """Objects that anything in Git's history or in this folder names, and those in folders among them."""
+    """Objects named anywhere in Git's history or in this folder, and the files of folders among them."""
     if git("remote").strip():
         git("fetch", "--all", "--tags", "--quiet")
     here = git("ls-files", "-z", "--cached", "--others", *NAME_OBJECTS).decode().split("\0")
@@ -192,7 +190,7 @@ def _needed(store: dvc.Store, there: Mapping[str, object]) -> set[str]:
 
 
 def _time(info: Mapping[str, object]) -> float:
-    """When a remote's file was written; what does not say so counts as young."""
+    """Modification time of a remote's file; now, if it is unknown."""
     value = info.get("mtime") or info.get("LastModified")
     if hasattr(value, "timestamp"):
         return float(value.timestamp())

@@ -1,6 +1,6 @@
-"""Snakemake's side: the jobs it plans, and its own records of what made a file.
+"""Access to Snakemake: the jobs it plans, and its metadata records of how files were made.
 
-Both are private interfaces, so its version is checked before anything is touched.
+Both are private interfaces, so Snakemake's version is checked first.
 `python -m coder_clip.tracking.snakemake CONFIG` prints the plan as JSON.
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 from ..errors import UserError
 
 KNOWN_VERSION, KNOWN_FORMAT = "9.27.", 6
-OFF = "CODER_CLIP_TRACKING"  # environment: "off" in a Snakemake that only answers questions
+OFF = "CODER_CLIP_TRACKING"  # environment variable: "off" in a Snakemake that only plans
 CHECKED_BY_CONTENT = 1_000_000  # bytes; of larger inputs Snakemake compares the time alone
 
 
 @dataclass(frozen=True)
-class Making:
-    """How a file is made, or was: rule, command, parameters, and the sha256 of each input ("" where not known)."""
+class Recipe:
+    """How a file is or was made: rule, command, parameters, and sha256 of the inputs as far as known."""
 
     rule: str
     code: str | None
@@ -37,27 +37,27 @@ class Making:
     benchmark: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
 
-    def same(self, other: Making) -> bool:
-        """Whether both run the same command with the same parameters on the same files, whatever these hold."""
+    def same(self, other: Recipe) -> bool:
+        """Whether both run the same command with the same parameters on the same paths."""
         mine, theirs = (self.code, self.input, self.params), (other.code, other.input, other.params)
         return mine == theirs
 
     @classmethod
-    def read(cls, raw: dict[str, Any]) -> Making:
+    def read(cls, raw: dict[str, Any]) -> Recipe:
         return cls(**{**raw, **{k: tuple(raw[k]) for k in ("input", "params", "log")}})
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the plan. reads: the keys of the configuration that decide what it makes, with their values."""
+    """One job of the plan. reads: the configuration keys that decide its outputs, with their values."""
 
-    making: Making
+    recipe: Recipe
     outputs: tuple[str, ...]
     reads: dict[str, Any]
 
 
 def plan(config: str | Path) -> list[Job]:
-    """Every job of the default target that makes something. UserError in Snakemake's words where it cannot plan."""
+    """Every job of the default target that has outputs. UserError with Snakemake's message if planning fails."""
     command = [sys.executable, "-m", __name__, str(config)]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, OFF: "off"}, check=False
@@ -66,14 +66,14 @@ def plan(config: str | Path) -> list[Job]:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no answer"]
         raise UserError(f"Snakemake cannot plan: {said[-1].removeprefix('coder-clip: error: ')}")
     jobs = json.loads(done.stdout)
-    return [Job(Making.read(job["making"]), tuple(job["outputs"]), job["reads"]) for job in jobs]
+    return [Job(Recipe.read(job["recipe"]), tuple(job["outputs"]), job["reads"]) for job in jobs]
 
 
 def jobs_of(workflow: Any) -> list[Job]:
-    """The jobs of a Snakemake's DAG that make something."""
+    """The jobs with outputs of a workflow's DAG."""
     return [
         Job(
-            making(job, workflow.persistence),
+            recipe_of(job, workflow.persistence),
             tuple(map(str, job.output)),
             dict(job.params.get("reads") or {}),
         )
@@ -82,9 +82,9 @@ def jobs_of(workflow: Any) -> list[Job]:
     ]
 
 
-def making(job: Any, persistence: Any) -> Making:
-    """How a job of Snakemake's makes its files; its inputs are not hashed."""
-    return Making(
+def recipe_of(job: Any, persistence: Any) -> Recipe:
+    """The recipe of a Snakemake job, without hashes of its inputs."""
+    return Recipe(
         rule=job.rule.name,
         code=persistence._code(job.rule),
         shellcmd=job.shellcmd,
@@ -96,7 +96,7 @@ def making(job: Any, persistence: Any) -> Making:
 
 
 class Records:
-    """Snakemake's records in the working directory. UserError for a Snakemake whose records are not known."""
+    """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format."""
 
     def __init__(self) -> None:
         import snakemake
@@ -110,11 +110,11 @@ class Records:
                 f"Snakemake of constraints.txt ({KNOWN_VERSION}x, format {KNOWN_FORMAT})"
             )
         self._make: Any = persistence.MetadataRecord
-        # makes its folders, too: a metadata folder alone would count as one of an older Snakemake
+        # creates its folders, too: a metadata folder alone looks like that of an older Snakemake
         self._store: Any = FilePersistence(nolock=True, path=Path(".snakemake").resolve())
 
-    def read(self, path: str) -> tuple[Making, float] | None:
-        """How Snakemake says that an output was made, and the time that the file had then; None where it does not."""
+    def read(self, path: str) -> tuple[Recipe, float] | None:
+        """Snakemake's recipe of an output, and the time that the file had then; None if it has no record."""
         raw = None
         with contextlib.suppress(OSError, ValueError):  # none, or half written
             file = Path(self._store._record_path(self._store._metadata_path, path))
@@ -123,11 +123,11 @@ class Records:
             return None
         sums = {p: s.removeprefix("sha256:") for p, s in (raw.get("input_checksums") or {}).items()}
         input, params, log = (tuple(raw.get(key) or ()) for key in ("input", "params", "log"))
-        made = Making(raw["rule"], raw.get("code"), raw.get("shellcmd"), input, params, log, inputs=sums)
+        made = Recipe(raw["rule"], raw.get("code"), raw.get("shellcmd"), input, params, log, inputs=sums)
         return made, raw.get("endtime") or 0.0
 
-    def write(self, path: str, made: Making, endtime: float) -> None:
-        """Let Snakemake know how an output was made. No time, machine or environment comes from elsewhere."""
+    def write(self, path: str, made: Recipe, endtime: float) -> None:
+        """Write Snakemake's record of an output. Times, machines and environments of others stay out of it."""
         small = {
             p: f"sha256:{sha}"
             for p, sha in made.inputs.items()
@@ -150,7 +150,7 @@ class Records:
 
 
 def running() -> bool:
-    """Whether a Snakemake works in this directory, or was killed and its lock is still here."""
+    """Whether Snakemake runs in this directory, or was killed and left its lock."""
     return any(Path(".snakemake/locks").glob("*.lock"))
 
 

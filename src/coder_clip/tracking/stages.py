@@ -1,4 +1,4 @@
-"""Where a configuration is recorded: dvc.yaml and dvc.lock, for the default at the top, else in tracked/{name}/."""
+"""dvc.yaml and dvc.lock of a configuration: the default's at the top, the others' in tracked/{name}/."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADER = "# Made by 'coder-clip record' from workflow/phases.yaml and the jobs t
 
 @dataclass(frozen=True)
 class Tracked:
-    """The record of one configuration."""
+    """One configuration with its dvc.yaml, dvc.lock and results folder."""
 
     config: str
 
@@ -43,12 +43,12 @@ class Tracked:
 
     @cached_property
     def root(self) -> str:
-        """Its results folder."""
+        """The results folder."""
         document = read_yaml(Path(self.config))
         return Path((isinstance(document, dict) and document.get("results")) or "results").as_posix()
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
-        """What of a phase stays in Git: of the default's tables and metrics; of other configurations nothing."""
+        """Outputs of a phase that Git keeps: tables and metrics of the default."""
         return tuple(f"{self.root}/{name}" for name in phase.keeps) if self.config == DEFAULT else ()
 
     def outs(self, phase: Phase) -> list[str]:
@@ -58,13 +58,17 @@ class Tracked:
     def record(self, phase: str) -> Path:
         return Path(self.root) / "provenance" / f"{phase}.json"
 
+    def record_in(self, outs: Mapping[str, str], phase: str) -> str:
+        """DVC's object of the record of a phase with these outs; "" if they have none."""
+        return outs.get(self.record(phase).as_posix(), "")
+
     def phase_of(self, path: str) -> Phase | None:
         """The phase that makes a file."""
         out = self.out_of(path)
         return self._phases[out] if out else None
 
     def out_of(self, path: str) -> str:
-        """The folder or file, as DVC stores it, that holds a file of a phase; "" for any other file."""
+        """DVC's out that contains a file; "" if it belongs to no phase."""
         return next((out for out in self._phases if is_in(path, out)), "")
 
     @cached_property
@@ -72,16 +76,16 @@ class Tracked:
         return {out: phase for phase in phases() for out in self.outs(phase)}
 
     def address(self, phase: str) -> str:
-        """What DVC calls the stage."""
+        """DVC's name of the stage."""
         return f"{self.yaml.as_posix()}:{phase}" if self.folder != Path() else phase
 
     @property
     def kept(self) -> list[str]:
-        """All that stays in Git."""
+        """All outputs that Git keeps."""
         return [out for phase in phases() for out in self.keeps(phase)]
 
     def recorded(self) -> dict[str, dict[str, str]]:
-        """For each recorded phase the hash of each of its outs. UserError where dvc.lock is damaged or in conflict."""
+        """Recorded phase -> out -> hash. UserError if dvc.lock is damaged or in conflict."""
         return hashes_of(self.entries())
 
     def entries(self) -> dict[str, Any]:
@@ -98,13 +102,15 @@ class Tracked:
             raise UserError(f"{self.lock} is damaged; 'coder-clip record{option(self)}' repairs it") from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
-        from dvc.utils.serialize import dumps_yaml  # DVC's own layout, or its next commit changes every line
+        from dvc.utils.serialize import (
+            dumps_yaml,
+        )  # DVC's own layout, else its next commit changes every line
 
         write_text(self.lock, dumps_yaml({"schema": "2.0", "stages": dict(entries)}))
 
 
 def tracked(config: str | Path) -> Tracked:
-    """UserError for a second configuration that would be recorded in the same place or write the same results."""
+    """The configuration of a file. UserError if another one has the same name or results folder."""
     full = Path(config).resolve()
     if not full.is_relative_to(Path.cwd().resolve()):
         raise UserError(f"{config} is not in this repository, so its results cannot be recorded")
@@ -118,7 +124,7 @@ def tracked(config: str | Path) -> Tracked:
 
 
 def all_tracked() -> list[Tracked]:
-    """Every configuration that is recorded here."""
+    """All recorded configurations."""
     found = [Tracked(DEFAULT)] if Path("dvc.yaml").is_file() and Path(DEFAULT).is_file() else []
     for path in sorted(Path("tracked").glob("*/dvc.yaml")):
         with suppress(OSError, IndexError):
@@ -137,7 +143,7 @@ def is_in(path: str, out: str) -> bool:
 
 
 def entries_of(text: str) -> dict[str, Any]:
-    """The stages of the text of a dvc.lock. UserError where it is damaged."""
+    """The stages in the text of a dvc.lock. UserError if it is damaged."""
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         hashes_of(document["stages"])
@@ -153,7 +159,7 @@ def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def why_untracked() -> str | None:
-    """Why nothing can be recorded here; None where it can."""
+    """Why nothing can be recorded here; None if it can."""
     if not Path(".dvc").is_dir():
         return "no DVC repository here"
     if importlib.util.find_spec("dvc") is None:
@@ -166,7 +172,7 @@ def why_untracked() -> str | None:
 
 
 def git(*arguments: str) -> bytes:
-    """Output of a git command. UserError where it fails, OSError where there is no git."""
+    """Output of a git command. UserError if it fails, OSError if Git is not installed."""
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
@@ -174,14 +180,14 @@ def git(*arguments: str) -> bytes:
 
 
 def in_conflict(path: Path) -> bool:
-    """Whether a merge left a file unsettled."""
+    """Whether a file has an unresolved merge conflict."""
     with suppress(OSError, UserError):
         return bool(git("ls-files", "--unmerged", "--", str(path)))
     return False
 
 
 def shown(revision: str, path: Path) -> bytes | None:
-    """A file as a revision or a side of a conflict (":2", ":3") has it."""
+    """A file in a revision or on a side of a conflict (":2", ":3"); None if it is not there."""
     try:
         return git("show", f"{revision}:./{path.as_posix()}")
     except UserError:
@@ -192,9 +198,9 @@ def shown(revision: str, path: Path) -> bytes | None:
 
 
 def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
-    """The document of dvc.yaml: for each phase its command, files, keys and outs; what is not made is left out.
+    """The document of dvc.yaml: command, dependencies, parameters and outs of each phase that has jobs.
 
-    UserError for an output that no phase has, or a command that workflow/phases.yaml lacks.
+    UserError for an output of no phase, or a command that workflow/phases.yaml lacks.
     """
     of_phase: dict[str, list[Job]] = {}
     for job in jobs:
@@ -202,8 +208,8 @@ def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
         for path, phase in found.items():
             if phase is None:
                 raise UserError(f"no phase makes {path}; 'makes' in {FILE} says what each makes")
-            if _words(job.making.code) not in map(_words, phase.commands.values()):
-                raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {job.making.rule}")
+            if _words(job.recipe.code) not in map(_words, phase.commands.values()):
+                raise UserError(f"{FILE}: '{phase.name}' lacks the command of rule {job.recipe.rule}")
         for name in {phase.name for phase in found.values() if phase}:
             of_phase.setdefault(name, []).append(job)
     made = {path for own in of_phase.values() for job in own for path in job.outputs}
@@ -215,24 +221,24 @@ def pipeline(t: Tracked, jobs: Iterable[Job]) -> dict[str, Any]:
         for title, body in plot.items()
     ]
     stages = {p.name: _stage(t, p, of_phase[p.name], made, written) for p in phases() if p.name in of_phase}
-    # the whole file: of a list that two phases read, DVC would compare one twice as long
+    # the whole file, too: DVC would show a list that two phases read twice as long in `params diff`
     return {"stages": stages, "params": [up + t.config], **({"plots": plots} if plots else {})}
 
 
 def _stage(t: Tracked, phase: Phase, jobs: list[Job], made: set[str], written: Any) -> dict[str, Any]:
-    """One phase. made: what all phases make. written: the document of the configuration."""
-    read = {path for job in jobs for path in job.making.input}
+    """One stage. made: outputs of all phases. written: the document of the configuration."""
+    read = {path for job in jobs for path in job.recipe.input}
     outs = [o for o in t.outs(phase) if any(is_in(p, o) for p in made) or o == str(t.record(phase.name))]
     keys = [key for job in jobs for key in job.reads]
     for key in phase.jobs:
         keys += [key.replace("*", d) for d in written["datasets"]] if "*" in key else [key]
-    ran = [_words(job.making.code) for job in jobs]
+    ran = [_words(job.recipe.code) for job in jobs]
     rules = [rule for rule, command in phase.commands.items() if _words(command) in ran]
     persist = {"persist": True}
     described = {o: {"cache": False, **persist} if o in t.keeps(phase) else persist for o in outs}
     metrics = [o for o in outs if o in [f"{t.root}/{name}" for name in phase.keeps if "." in name]]
     options = f"--profile workflow/profiles/default --configfile {t.config}"
-    run = "PYTHONPATH=src:$PYTHONPATH"  # this folder's code, wherever DVC puts it (exp run --temp, --queue)
+    run = "PYTHONPATH=src:$PYTHONPATH"  # the code of this folder: exp run --temp and --queue copy it
     return {
         **({} if t.folder == Path() else {"wdir": "../.."}),
         "cmd": [
@@ -254,7 +260,7 @@ def _words(command: str | None) -> list[str]:
 
 
 def watched(written: Any, keys: Iterable[str]) -> list[str]:
-    """Keys as DVC can watch them: those that are written; of another its table, so that adding it counts."""
+    """Keys for DVC to watch: written ones; for a missing key its section, so that adding the key counts."""
     found: list[str] = []
     for key in keys:
         steps, document = list[str](), written
@@ -269,30 +275,28 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
     return [k for k in found if not any(k.startswith(f"{other}.") for other in found)]
 
 
-def own_stages(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Stages of a dvc.yaml that a person added: those that are not made by `record`."""
-    stages = document.get("stages") or {}
-    return {name: s for name, s in stages.items() if "coder-clip record" not in str(s.get("cmd"))}
-
-
-def renew_yaml(t: Tracked, jobs: Iterable[Job], before: str | None = None) -> bool:
-    """Write dvc.yaml as it should be; whether it changed. Stages and plots that a person added stay.
-
-    before: its text, by default as it is here.
-    """
-    text = before if before is not None else t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
+def read_generated(path: Path, text: str) -> dict[str, Any]:
+    """The document of a dvc.yaml. UserError where it is not YAML, or has a stage that `record` did not write."""
     try:
-        old = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:  # perhaps there are stages of a person's own in it
+        document = yaml.safe_load(text) or {}
+        stages = document.get("stages") or {}
+        added = [name for name, stage in stages.items() if "coder-clip record" not in str(stage.get("cmd"))]
+    except (yaml.YAMLError, AttributeError) as error:
+        raise UserError(f"{path} is not valid YAML; 'git checkout HEAD -- {path}' restores it") from error
+    if added:
         raise UserError(
-            f"{t.yaml} is no valid YAML; settle or restore it ('git checkout HEAD -- {t.yaml}')"
-        ) from error
-    new = pipeline(t, jobs)
-    titles = {title for plot in new.get("plots", ()) for title in plot}
-    plots = [*new.get("plots", ()), *(p for p in old.get("plots") or () if titles.isdisjoint(p))]
-    both = {**old, **new, "stages": new["stages"] | own_stages(old), **({"plots": plots} if plots else {})}
+            f"{path} has the stage '{added[0]}', which is not in {FILE}; 'coder-clip record' writes {path}, so "
+            "put stages of your own into a dvc.yaml in another folder"
+        )
+    return dict(document)
+
+
+def renew_yaml(t: Tracked, jobs: Iterable[Job]) -> bool:
+    """Write dvc.yaml; returns whether it changed."""
+    text = t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
+    old, new = read_generated(t.yaml, text), pipeline(t, jobs)
     head = f"{HEADER}\n# Configuration: {t.config}\n"
-    if both == old and text.startswith(head):
+    if old == new and text.startswith(head):
         return False
-    write_text(t.yaml, head + yaml.safe_dump(both, sort_keys=False, width=110))
+    write_text(t.yaml, head + yaml.safe_dump(new, sort_keys=False, width=110))
     return True

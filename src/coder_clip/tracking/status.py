@@ -1,4 +1,4 @@
-"""`coder-clip status`: one screen about the phases: complete, recorded, pushed, and what would rerun and why."""
+"""`coder-clip status`: a table of the phases: complete, recorded, pushed, what would rerun and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from .ledger import foreign_code
-from .record import Here, State
+from .record import State, Workspace
 from .share import in_remote
 from .stages import tracked, why_untracked
 
@@ -19,7 +19,7 @@ FOLLOWS = "follows from a phase before it"
 
 
 class Line(NamedTuple):
-    """One phase. Columns that could not be found out say so in their own words."""
+    """One row of the table."""
 
     phase: str
     files: str
@@ -30,18 +30,16 @@ class Line(NamedTuple):
 
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
-    """A line a phase, and notes. remote: ask the DVC remote what it holds (may need the network). Changes nothing."""
-    t, reason = tracked(config), why_untracked()
+    """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes nothing."""
+    t, reason = tracked(config), why_untracked() or foreign_code()
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
-    if code := foreign_code():
-        notes.append(f"coder_clip runs from {code} and not from ./src: nothing it makes would be recorded")
     try:
         t.recorded()
     except UserError as error:
         notes.append(str(error))
-    here = Here(t)
+    here = Workspace(t)
     pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
-    lines, moved = [], set[str]()  # phases of which something is made again
+    lines, moved = [], set[str]()  # files that will be made again
     for state in here.states():
         lines.append(_line(here, state, pushed, moved))
     if ran := environment.line(Paths(t.root)):
@@ -49,12 +47,12 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     return lines, notes
 
 
-def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
+def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
     name = state.phase.name
     entry = here.recorded.get(name)
     present = sum(Path(p).is_file() for p in state.outputs)
     why = dict(state.problems)
-    for path in state.outputs:  # what is made again from something that is made again
+    for path in state.outputs:  # its inputs will be made again
         if path not in why and not moved.isdisjoint(here.wanted[path].input):
             why[path] = FOLLOWS
     moved.update(path for path in why if why[path] != "missing" or not here.proof(path)[0])
@@ -75,6 +73,6 @@ def _line(here: Here, state: State, pushed: str | dict[str, bool], moved: set[st
 
 
 def table(lines: list[Line]) -> list[str]:
-    """The lines under a heading, in columns."""
+    """The table as text, with its heading."""
     head = ("phase", "files", "complete", "recorded", "pushed", "what would rerun, and why")
     return terminal.table(head, lines)

@@ -55,7 +55,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,  # on a busy machine
             check=False,
         )
         if ok:

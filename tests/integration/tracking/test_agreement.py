@@ -103,7 +103,7 @@ def test_a_change_reruns_what_depends_on_it(toy: Project, change: str, adopted: 
         clone.run("dvc", "pull", "--quiet")
     lock = clone.lock()
     clone.edit(path, old, new)
-    if not adopted:  # older than the pulled files: only the content tells
+    if not adopted:  # older than the pulled files: only the content differs
         os.utime(clone / path, (1_600_000_000, 1_600_000_000))
     assert clone.planned() == rules
     assert clone.stale() == phases
@@ -311,7 +311,7 @@ def test_a_colleague_continues_and_it_comes_back(toy: Project, clone: Project) -
     clone.commit("threshold 7")
     clone.run("coder-clip", "push")
     toy.git("pull", "--quiet", str(clone.folder), "HEAD")
-    assert "'coder-clip pull' brings those" in toy.snakemake("-n")  # told what is missing
+    assert "'coder-clip pull' brings those" in toy.snakemake("-n")
     toy.run("coder-clip", "pull")
     assert (toy.planned(), toy.stale()) == ([], [])
 

@@ -189,7 +189,7 @@ def test_a_deleted_cache_object_comes_back_from_the_remote(toy: Project) -> None
 
 
 def test_a_cache_that_cannot_be_written(toy: Project) -> None:
-    """Root writes through permissions, so a file stands where the cache folder belongs."""
+    """Root ignores permissions, so a file is in the place of the cache folder."""
     before = toy.lock()
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.run("dvc", "cache", "dir", "--local", "../no-cache")
@@ -225,7 +225,7 @@ def test_a_full_cache(toy: Project) -> None:
 
 
 def test_a_read_only_lock(toy: Project) -> None:
-    """Whoever may not write dvc.lock is told so, and nothing else breaks."""
+    """A dvc.lock without write permission gives one line, and nothing else breaks."""
     (toy / "dvc.lock").chmod(stat.S_IRUSR)
     assert toy.planned() == []
 
@@ -267,7 +267,7 @@ def test_another_snakemake(cold: Project) -> None:
     (cold / "sitecustomize.py").write_text("import snakemake\nsnakemake.__version__ = '9.99.0'\n")
     here = f"{cold.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     said = cold.snakemake(PYTHONPATH=here)
-    assert "Snakemake 9.99.0 is installed, whose records are not known here" in said
+    assert "Snakemake 9.99.0 is installed, whose records of format 6 are not known here" in said
     done = cold.run("coder-clip", "record", ok=False, PYTHONPATH=here)
     assert done.returncode == 1
     assert "9.99.0" in done.stdout

@@ -39,7 +39,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def set_remote(project: Project, url: str, **options: str) -> None:
-    """What stands in Git: where the remote is, and nothing secret."""
+    """The address of the remote in Git, without secrets."""
     project.run("dvc", "remote", "modify", "store", "url", url)
     for key, value in options.items():
         project.run("dvc", "remote", "modify", "store", key, value)
@@ -72,7 +72,7 @@ def holds(folder: Path, word: str) -> list[str]:
 
 
 class Remote:
-    """A remote: how a project is told of it, and what lies there."""
+    """A remote: its configuration, and the objects in it."""
 
     def __init__(self, kind: str, toy: Project, server: Ssh | str | None) -> None:
         self.kind, self.server = kind, server
@@ -143,7 +143,7 @@ def bucket(endpoint: str) -> Any:
 
 
 def in_folder(store: Path) -> dict[str, int]:
-    """Objects of a DVC cache or remote that lies on disk. One that is being written has another name yet, or is empty
+    """Objects of a DVC cache or remote on disk. One that is being written has another name yet, or is empty
     and goes again where a reflink was tried in vain."""
     found = {}
     for path in store.glob("files/md5/??/*"):
@@ -262,7 +262,7 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
     )
     assert "here now: texts, scores, report" in done.stdout  # it costs its phase only
     assert not (clone / "results/features").exists()
-    # size alone tells SSH nothing: the server computes hashes when asked
+    # over SSH sizes are compared; with --verify the server computes hashes
     said = toy.run("coder-clip", "push", *(["--verify"] if remote.kind == "ssh" else [])).stdout
     assert "replaced in the remote, where it was corrupt: results/features/m/" in said
     clone.run("coder-clip", "pull")
@@ -272,7 +272,7 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
 
 @pytest.mark.rest
 def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> None:
-    """Sent in parts: S3 tells no md5 of the whole, but one that follows from those of the parts."""
+    """Uploaded in parts: its ETag is not the md5 of the whole, but follows from those of the parts."""
     remote = Remote("s3", large, s3_server)
     remote.prepare(large)
     large.run("coder-clip", "push")
@@ -302,7 +302,7 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, rem
 
 @pytest.mark.rest
 def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
-    """From the workspace it is mended; where that has other bytes it is named, and the rest is sent."""
+    """It is repaired from the workspace; if that has other bytes it is named, and the rest is sent."""
     shutil.rmtree(toy.folder.parent / "store")
     cache = in_folder(toy / ".dvc/cache")
     largest = max(cache, key=lambda md5: cache[md5])

@@ -1,6 +1,6 @@
-"""What two people with two clones ran into: nothing is lost, nothing wrong is called current, and no word misleads.
+"""Two people with two clones: nothing is lost, no wrong result is called current, and messages are right.
 
-What random sequences of steps find is in test_sequences.py; here is what they hardly draw.
+These are situations that the random sequences of test_sequences.py hardly reach.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import Project
-from sequences import World
+from world import World
 
 pytestmark = pytest.mark.rest
 
@@ -131,76 +131,22 @@ def test_gc_of_a_shared_cache_takes_nothing_from_the_other_clone(
     assert results(bob) == made
 
 
-def own_stage(person: Project, name: str, data: str) -> None:
-    """A stage of a person's own in dvc.yaml, run with DVC."""
-    document = yaml.safe_load((person / "dvc.yaml").read_text())
-    stage = {"cmd": f"wc -w data/{data}.txt > {name}.txt", "deps": [f"data/{data}.txt"]}
-    document["stages"][name] = {**stage, "outs": [{f"{name}.txt": {"cache": False}}]}
-    (person / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    sh(person, f"dvc repro -q {name}")
-
-
-def test_a_merge_keeps_stages_of_one_s_own(world: World, ann: Project, bob: Project) -> None:
-    own_stage(ann, "mine", "a")
-    run(ann)
-    share(ann)
-    world.do_fetch(bob, "main", "ours")
-    for person, old, new in ((ann, "scale: 2", "scale: 3"), (bob, "words: 3", "words: 2")):
-        person.edit("config/reproduce.yaml", old, new)
-        run(person)
-    share(ann)
-    bob.commit("words")
-    world.do_fetch(bob, "main", "theirs")
-    assert "mine" in yaml.safe_load(bob.lock())["stages"]
-    world.do_run(bob)
-    assert bob.stale() == []
-
-
-def test_a_merge_keeps_the_stages_that_both_sides_added(world: World, ann: Project, bob: Project) -> None:
-    for person, name, data in ((ann, "mine", "a"), (bob, "other", "b")):
-        own_stage(person, name, data)
-        run(person)
-        person.commit(name)
-    sh(ann, "git push -q")
-    assert bob.run("git", "pull", "--quiet", "--no-rebase", ok=False).returncode != 0
-    said = bob.run("coder-clip", "merge", ok=False)
-    if said.returncode == 0:
-        assert {"mine", "other"} <= set(yaml.safe_load((bob / "dvc.yaml").read_text())["stages"])
-        assert {"mine", "other"} <= set(yaml.safe_load(bob.lock())["stages"])
-    else:  # a person has to say which
-        assert "dvc.yaml" in said.stdout
-        assert "mine" in (bob / "dvc.yaml").read_text()
-
-
-@pytest.mark.parametrize("who", ["ours", "theirs"])
-def test_a_merge_leaves_out_a_stage_of_one_s_own_that_a_side_deleted(
-    world: World, ann: Project, bob: Project, who: str
-) -> None:
-    own_stage(ann, "mine", "a")
-    run(ann)
-    share(ann)
-    world.do_fetch(bob, "main", "ours")
-    sh(bob if who == "ours" else ann, "dvc remove mine")
-    for person, old, new in ((ann, "scale: 2", "scale: 3"), (bob, "words: 3", "words: 2")):
-        person.edit("config/reproduce.yaml", old, new)
-        run(person)
-    share(ann)
-    bob.commit("words")
-    world.do_fetch(bob, "main", "theirs")
-    for text in (bob.lock(), (bob / "dvc.yaml").read_text()):
-        assert "mine" not in yaml.safe_load(text)["stages"]
-    world.do_run(bob)
-    assert bob.stale() == []
-
-
-def test_a_dvc_yaml_that_cannot_be_read_is_not_written_over(ann: Project) -> None:
-    own_stage(ann, "mine", "a")
-    text = (ann / "dvc.yaml").read_text() + "  half: [\n"
-    (ann / "dvc.yaml").write_text(text)
-    said = ann.run("coder-clip", "record", ok=False)
-    assert said.returncode == 1
-    assert "dvc.yaml" in said.stdout
+def test_a_stage_of_one_s_own_belongs_in_another_folder(ann: Project) -> None:
+    """`record` writes dvc.yaml: what a person adds there is neither lost nor taken over."""
+    document = yaml.safe_load((ann / "dvc.yaml").read_text())
+    stage = {"cmd": "wc -w ../data/a.txt > n.txt", "deps": ["../data/a.txt"], "outs": ["n.txt"]}
+    document["stages"]["mine"] = {**stage, "wdir": "data"}
+    (ann / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    sh(ann, "dvc repro -q mine")
+    text = (ann / "dvc.yaml").read_text()
+    assert "the stage 'mine'" in ann.run("coder-clip", "record", ok=False).stdout
     assert (ann / "dvc.yaml").read_text() == text
+    (ann / "mine").mkdir()
+    (ann / "mine/dvc.yaml").write_text(yaml.safe_dump({"stages": {"mine": stage}}))
+    sh(ann, "git checkout -q dvc.yaml; rm data/n.txt; dvc repro -q mine/dvc.yaml; coder-clip record")
+    assert list(yaml.safe_load(ann.lock())["stages"]) == ["texts", "features", "scores", "report"]
+    sh(ann, "coder-clip pull")
+    assert ann.stale() == []
 
 
 # ---- nothing wrong is called current

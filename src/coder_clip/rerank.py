@@ -1,6 +1,8 @@
 """Stage two: compare the top classes of uncertain images pair by pair.
 
-Paper: one-to-one classifier. docs/method.md derives the form used here.
+    v(a) = mean over the other candidates b of [ mean_{t in O(a,b)} x·t − mean_{t in O(b,a)} x·t ]
+
+Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md derives the form used here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From class scores to predictions, the best classes, and the gap that decides whether stage two reranks."""
+"""From class scores (`neighbors.TextNeighbors`) to predictions, the best classes, and the gap for stage two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that CODER is compared with.
+"""Few-shot methods, the CODER-Adapter and its ablations too, and the zero-shot baselines.
 
 One module per few-shot method (`methods` lists what it declares; `few_shot` defines its input and output), their
 searches (`grid_search`), and the classifiers without shots (`zero_shot`).

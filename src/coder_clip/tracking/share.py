@@ -129,7 +129,7 @@ def in_remote(t: Tracked) -> dict[str, bool] | str:
 
 
 def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[str]:
-    """List or delete objects that no dvc.lock or .dvc file of any branch, tag or stash names.
+    """Count or delete objects that no dvc.lock or .dvc file of any branch, tag or stash names.
 
     cloud: in the remote, else in the cache. All branches of all Git remotes are fetched first. Objects younger than 30
     days are kept: their commit may not be pushed yet. UserError if it is unknown what others need, as in a cache that

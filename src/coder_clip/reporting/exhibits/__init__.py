@@ -2,7 +2,7 @@
 
 A module declares, as literals::
 
-    SECTION = "Few-shot"                  the section of the report (SECTIONS below; a new one is shown last)
+    SECTION = "Few-shot"                  the section of the report (SECTIONS; a new one follows those shown open)
     ORDER = 20                            its place in that section
     PHASES = ("adapter",)                 whose artefacts it shows
     SHOWS_IMAGES = True                   only for a figure that opens images, not only results

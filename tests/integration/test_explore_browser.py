@@ -258,7 +258,11 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
     command += ["--classes", "red disc,green disc,blue disc", "--model", str(REPO / "data/mini")]
     env = environment(REPO) | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env
+        command,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": env},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a test run in the background ignores it
     ) as process:
         try:
             assert process.stdout is not None

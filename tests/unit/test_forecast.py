@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from coder_clip.encoders.features import extract
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
+from coder_clip.preflight import checks
 from coder_clip.preflight.checks import _asked
 from coder_clip.preflight.estimate import ahead, jobs
 from coder_clip.preflight.measure import measure
@@ -165,3 +167,13 @@ def test_the_forecast_is_within_a_factor_of_two(
         torch.set_num_threads(before)
     assert images / 2 < len(ids) * (rates.image["mini"] + rates.decode["shapes"]) < images * 2
     assert sentences / 2 < len(texts) * rates.text["mini"] < sentences * 2
+
+
+def test_a_first_run_is_not_taken_for_one_of_50_000_images(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes as `check` does, and not days."""
+    monkeypatch.chdir(repo)
+    config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
+    (said,) = [line for line in checks.before_run(config, []) if " in all, " in line]
+    assert re.match(r"about [1-9] min in all", said), said

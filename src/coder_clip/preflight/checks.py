@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import Absent
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
+from ..foundation.artifacts import Paths
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
@@ -103,7 +105,11 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
 def before_run(config: Config, models: Iterable[str]) -> Iterator[str]:
     """Lines before the first job on this machine: models, device and how long it takes. UserError as of ``check``."""
     problems = []
-    sizes: dict[str, Sizes] = {}
+    sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
+    for name, given in config.datasets.items():
+        if not config.published(name) and not Paths(config.results).manifest(name).is_file():
+            with suppress(UserError):  # the job that lists its images says so
+                sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
     for told in (*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)):
         try:
             yield from told
@@ -224,15 +230,20 @@ def _free(folder: Path) -> float:
     return shutil.disk_usage(place).free / 1e9
 
 
+def _sizes(config: Config, name: str, data: Dataset) -> Sizes:
+    """Images of each split that is needed, and classes."""
+    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
+    return {split: len(data.split(split)) for split in needed}, len(data.classes)
+
+
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
     given = config.datasets[name]
     if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
         return
     data = load_dataset(name, given, config.data_root)
-    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
-    images = {split: len(data.split(split)) for split in needed}
-    sizes[name] = images, len(data.classes)
+    sizes[name] = _sizes(config, name, data)
+    images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"

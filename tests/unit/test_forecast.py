@@ -172,7 +172,7 @@ def test_the_forecast_is_within_a_factor_of_two(
 def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes as `check` does, and not days."""
+    """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
     (said,) = [line for line in checks.before_run(config, []) if " in all, " in line]

@@ -54,3 +54,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = browsers.start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest begins first, so that no process works on it alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_paper.py")

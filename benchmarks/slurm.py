@@ -114,6 +114,12 @@ def copy(folder: Path, config: str, shards: int) -> None:
     document["features"]["shards"] = shards
     (folder / config).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     (folder / "job.py").write_text(JOB)
+    snakefile = (folder / "Snakefile").read_text(encoding="utf-8")
+    assert "        preflight()\n" in snakefile
+    # neither images nor a key are here, and no job needs them
+    (folder / "Snakefile").write_text(
+        snakefile.replace("        preflight()\n", "        pass\n"), encoding="utf-8"
+    )
 
 
 def main() -> None:

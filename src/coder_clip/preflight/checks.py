@@ -271,7 +271,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
         yield from (f"warning: data set {name}: {line}" for line in found)
     if absent := _absent(data):
-        yield f"data set {name}: no test image of {_some(absent)}; so it cannot be evaluated"
+        yield f"data set {name}: no test image of {_some(absent)}, so it cannot be evaluated"
     if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":

@@ -26,7 +26,7 @@ from .estimate import ahead
 SHM = Path("/dev/shm")
 BATCHES = 3  # of each loader process that are in shared memory at a time
 LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
-SHORT = 4 / 60  # hours: such a run is short enough not to say so
+SHORT = 4 / 60  # hours: of a shorter run no forecast is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 

@@ -102,9 +102,8 @@ class Tracked:
             raise UserError(f"{self.lock} is damaged; 'coder-clip record{option(self)}' repairs it") from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
-        from dvc.utils.serialize import (
-            dumps_yaml,
-        )  # DVC's own layout, else its next commit changes every line
+        # DVC's own layout, else its next commit changes every line
+        from dvc.utils.serialize import dumps_yaml
 
         write_text(self.lock, dumps_yaml({"schema": "2.0", "stages": dict(entries)}))
 

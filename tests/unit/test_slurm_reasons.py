@@ -46,7 +46,7 @@ def test_a_refusal_says_why_and_what_was_asked() -> None:
         f"sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: Batch job submission failed: {POLICY}",
         {"mem_mb": 9000},
     )
-    assert "a limit of your account or QOS forbids it — QOSMaxMemoryPerJob" in told
+    assert "Slurm refused it: QOSMaxMemoryPerJob" in told
     assert told.endswith("Asked for: 9000 MB")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from ..foundation.artifacts import Paths, read_json, write_json
@@ -30,7 +31,7 @@ def run(config: Config, dataset: str) -> None:
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
     gate = config.threshold(dataset) if config.datasets[dataset].pairs_made_by else widest
-    compared, inside_gate = [], []
+    compared = []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     images = read_image_features(config, config.text_encoder(), dataset, split)
@@ -41,24 +42,20 @@ def run(config: Config, dataset: str) -> None:
         _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
         i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-        keys = low * len(classes) + high
-        compared.append(keys.flatten())
-        inside_gate.append((gap[inside] < gate)[:, None].expand_as(keys).flatten())
-    keys, position = torch.unique(torch.cat(compared), return_inverse=True)
-    counts = torch.bincount(position, minlength=len(keys))
-    gate_counts = torch.bincount(position[torch.cat(inside_gate)], minlength=len(keys))
-    rows = [
-        (key // len(classes), key % len(classes), many, few)
-        for key, many, few in zip(keys.tolist(), counts.tolist(), gate_counts.tolist(), strict=True)
-    ]
-    rows.sort(key=lambda r: (-r[3], -r[2], r[0], r[1]))
+        in_gate = (gap[inside] < gate)[:, None].expand_as(low)
+        columns = {"a": low, "b": high, "inside_gate": in_gate}
+        compared.append(pd.DataFrame({name: values.flatten().numpy() for name, values in columns.items()}))
+    pairs = pd.concat(compared).groupby(["a", "b"])["inside_gate"].agg(compared="size", inside_gate="sum")
+    pairs = pairs.reset_index().sort_values(
+        ["inside_gate", "compared", "a", "b"], ascending=[False, False, True, True]
+    )
     write_json(
         Paths(config.results).confusable_pairs(dataset),
         {
             "dataset": dataset,
             "split": split,
             "gate": {"own": gate, "widest": widest},
-            "pairs": [{"a": a, "b": b, "compared": many, "inside_gate": few} for a, b, many, few in rows],
+            "pairs": pairs.to_dict("records"),
         },
     )
 

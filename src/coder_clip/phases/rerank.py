@@ -219,10 +219,7 @@ def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> 
     coverage: share of comparisons with texts; None if nothing is compared.
     """
     rows_of_gates = []
-    for gate, reranked in (
-        ("in_use", both.gap < threshold),
-        ("open", torch.ones_like(both.gap, dtype=torch.bool)),
-    ):
+    for gate, reranked in (("in_use", both.gap < threshold), ("open", torch.full(both.gap.shape, True))):
         right = torch.where(reranked, both.stage_two, both.stage_one) == labels
         rows_of_gates.append(
             {
@@ -240,8 +237,7 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     """For each (class before, class after), the number of images that the rerank fixed or broke, and which."""
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
-    for a, b in sorted(set(zip(changed["stage_one"], changed["prediction"], strict=True))):
-        group = changed[(changed["stage_one"] == a) & (changed["prediction"] == b)]
+    for (a, b), group in changed.groupby(["stage_one", "prediction"]):
         fixed = group.loc[group["correct"], "image_id"].tolist()
         broke = group.loc[group["stage_one"] == group["label"], "image_id"].tolist()
         counts = {"fixed": len(fixed), "broke": len(broke)}

@@ -33,9 +33,7 @@ from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 from .yaml_file import read_yaml
 
-ONLY_PRESENT = (
-    "CODER_CLIP_ONLY_PRESENT"  # environment variable that takes precedence over the key only_present
-)
+ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable that comes before the key only_present
 FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
 LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so that they need not look again
 
@@ -143,17 +141,16 @@ class Config(Strict):
     @classmethod
     def _models(cls, value: Any) -> Any:
         value = _by_name("models", value)
-        if isinstance(value, dict):  # the embedded model needs no description
-            value = {
-                k: {"model": "local-dir:data/mini", "precision": "fp64"} if k == "mini" and not v else v
-                for k, v in value.items()
-            }
-            for name, model in value.items():
-                if model == {}:
-                    raise ValueError(
-                        f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… or local-dir:…); "
-                        f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
-                    )
+        if not isinstance(value, dict):
+            return value
+        if value.get("mini") == {}:
+            value["mini"] = {"model": "local-dir:data/mini", "precision": "fp64"}
+        for name, model in value.items():
+            if model == {}:
+                raise ValueError(
+                    f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… or local-dir:…); "
+                    f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
+                )
         return value
 
     @model_validator(mode="after")

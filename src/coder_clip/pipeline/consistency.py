@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..datasets.entry import entry
 from ..datasets.shot_files import shot_file
 from ..errors import UserError, nearest
 from ..texts.kinds import KINDS
+from .resources import open_clip_architectures
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -34,17 +34,16 @@ def problems(config: Config) -> Iterator[str]:
         yield from _of_model(name, model)
     yield from _of_generator(config)
     yield from _of_shots(config)
-    once: dict[str, list[Any]] = {
-        "adapter.methods": config.adapter.methods,
-        "adapter.shots": config.adapter.shots,
-        "adapter.seeds": config.adapter.seeds,
-        "settings": [*config.settings],
+    a = config.adapter
+    lists: dict[str, list[Any]] = {
+        "adapter.methods": a.methods,
+        "adapter.shots": a.shots,
+        "adapter.seeds": a.seeds,
     }
-    for key, values in once.items():
+    for key, values in {**lists, "settings": config.settings}.items():
         if not values or len(set(values)) != len(values):
             yield f"{key}: give at least one value, and each only once"
-    for key in ("betas", "alphas"):
-        low, high, _ = getattr(config.adapter, key)
+    for key, (low, high, _) in (("betas", a.betas), ("alphas", a.alphas)):
         if low > high:
             yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
@@ -125,8 +124,5 @@ def _of_shots(config: Config) -> Iterator[str]:
 
 
 def open_clip_names() -> list[str]:
-    """Architectures of the installed open_clip, read from its folder, because importing it takes seconds."""
-    spec = importlib.util.find_spec("open_clip")
-    assert spec is not None
-    assert spec.origin is not None
-    return sorted(p.stem for p in (Path(spec.origin).parent / "model_configs").glob("*.json"))
+    """Architectures of the installed open_clip."""
+    return sorted(p.stem for p in open_clip_architectures().glob("*.json"))

@@ -144,7 +144,7 @@ class GeneratorConfig(Strict):
     def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
         if place := _secret(value, "generator.extra"):
             raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
-        reserved = (
+        reserved = {
             "model",
             "messages",
             "n",
@@ -153,10 +153,9 @@ class GeneratorConfig(Strict):
             "seed",
             "temperature",
             "max_tokens",
-        )
-        for key in value:
-            if key in reserved:
-                raise ValueError(f"generator.extra.{key}: coder-clip sets this itself; remove it")
+        }
+        for key in reserved & value.keys():
+            raise ValueError(f"generator.extra.{key}: coder-clip sets this itself; remove it")
         limit = value.get("max_completion_tokens", 1)
         if type(limit) is not int or limit < 1:
             raise ValueError(

@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,10 @@ CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any da
 CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
 DECODED = 60  # JPEGs a second that one process decodes and resizes
 SEARCH = 1e-5  # seconds of all few-shot methods a seed, val image and shot: benchmarks/imagenet.py --size caltech101
-FIT, EACH = (
-    0.1,
-    3e-7,
-)  # and of a method, setting and seed, and of these an image and class: the embedded default
-OTHER = {
-    "zero_shot": 2.0,
-    "rerank": 4.0,
-    "one_to_one": 8.0,
-    "evaluation": 8.0,
-    "adapter": 3.0,
-}  # before images count
+FIT = 0.1  # seconds of a method, setting and seed: the embedded default
+EACH = 3e-7  # and of these an image and class
+# seconds of a job before images count
+OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 8.0, "adapter": 3.0}
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
@@ -83,36 +76,34 @@ def need(
 
     rates: what was measured on this machine, in the place of estimates from an encoder's size.
     """
-    images, classes = counts(config, place["dataset"], place.get("split", "test"), sizes)
-    if phase in ("image_features", "text_features", "one_to_one"):
-        size = encoder_size(config, place["model"])
-        if phase == "image_features":
-            images = math.ceil(images / int(place.get("shards", 1)))
-            made = _encode_images(config, size, images, gpu)
-            if rates and (forward := rates.image.get(place["model"])) is not None:
-                decode = rates.decode.get(place["dataset"], 1 / DECODED)
-                n = workers(config, gpu)
-                each = max(forward, decode / n) if n else forward + decode
-                made = replace(made, seconds=images * each)
-            return made
+    dataset, threads = place["dataset"], config.features.threads
+    images, classes = counts(config, dataset, place.get("split", "test"), sizes)
+    model, rate = place["model"], GPU if gpu else CPU * threads
+    size = encoder_size(config, model)
+    # MB of a job with its encoder; on a GPU with a CUDA context's share of the host's memory
+    loaded = START + size.parameters * 4 * 2.5 / 1e6 + 1500 * gpu
+    if phase == "image_features":
+        images, n = math.ceil(images / int(place.get("shards", 1))), workers(config, gpu)
+        forward = (rates and rates.image.get(model)) or size.image / rate
+        decode = rates.decode.get(dataset, 1 / DECODED) if rates else 1 / DECODED
+        batch = 0 if gpu else size.activations * config.features.batch_size
+        seconds = images * (max(forward, decode / n) if n else forward + decode)
+        return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + 400 * n, seconds)
+    if phase in ("text_features", "one_to_one"):
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
         sentences = classes * (SENTENCES + random)
-        made = _encode_texts(config, size, sentences, gpu)
-        if rates and (text := rates.text.get(place["model"])) is not None:
-            made = replace(made, seconds=sentences * text)
-        return made
+        forward = (rates and rates.text.get(model)) or TOKENS * size.token / rate
+        return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, sentences * forward)
     if phase == "merge":
-        dim = encoder_size(config, place["model"]).dim
-        return _need(START + 4 * images * dim * 4 / 1e6, 0)
+        return _need(START + 16 * images * size.dim / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
-    scores = images * classes * 4 / 1e6
-    seconds = OTHER.get(phase, 0.0) + images * classes * 5e-6 / config.features.threads
+    seconds = OTHER.get(phase, 0.0) + images * classes * 5e-6 / threads
     if phase == "adapter":
         shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
-        val = counts(config, place["dataset"], "val", sizes)[0]
+        val = counts(config, dataset, "val", sizes)[0]
         fits = len(config.adapter.methods) * len(config.settings)
         seconds += seeds * (SEARCH * val * shots + fits * (FIT + EACH * (val + images) * classes))
-    return _need(START + 12 * scores + 8 * images * 1024 * 4 / 1e6, seconds)
+    return _need(START + images * (48 * classes + 32 * 1024) / 1e6, seconds)
 
 
 def on_gpu(config: Config) -> bool:
@@ -202,10 +193,7 @@ def _architecture(name: str) -> dict[str, Any]:
     if name.startswith("local-dir:"):
         path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
     else:
-        spec = importlib.util.find_spec("open_clip")
-        assert spec is not None
-        assert spec.origin is not None
-        path = Path(spec.origin).parent / "model_configs" / f"{name.replace('/', '-')}.json"
+        path = open_clip_architectures() / f"{name.replace('/', '-')}.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -213,22 +201,12 @@ def _architecture(name: str) -> dict[str, Any]:
     return dict(found.get("model_cfg", found))
 
 
-def _encode_images(config: Config, size: Size, images: int, gpu: bool) -> Need:
-    batch = size.activations * config.features.batch_size
-    features = images * size.dim * 4 * 2
-    mem = START + (size.parameters * 4 * 2.5 + (batch if not gpu else 0) + features) / 1e6
-    mem += workers(config, gpu) * 400 + (1500 if gpu else 0)  # a CUDA context's share of the host's memory
-    rate = GPU if gpu else CPU * config.features.threads
-    seconds = images * (size.image / rate + 1 / (DECODED * max(workers(config, gpu), 1)))
-    return _need(mem, seconds)
-
-
-def _encode_texts(config: Config, size: Size, sentences: int, gpu: bool) -> Need:
-    mem = (
-        START + (size.parameters * 4 * 2.5 + sentences * size.dim * 4 * 3) / 1e6 + 500 + (1500 if gpu else 0)
-    )
-    seconds = sentences * TOKENS * size.token / (GPU if gpu else CPU * config.features.threads)
-    return _need(mem, seconds)
+def open_clip_architectures() -> Path:
+    """The folder of the installed open_clip with a file per architecture, found without seconds of importing it."""
+    spec = importlib.util.find_spec("open_clip")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model_configs"
 
 
 def _need(mem_mb: float, seconds: float) -> Need:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -35,29 +36,22 @@ def sources(*modules: str) -> list[str]:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    package = parts[:-1]  # both for a module and for a package's __init__
-    wanted: list[Path | None] = [_file((*package[:i], "__init__")) for i in range(1, len(package) + 1)]
+    package = (
+        PACKAGE.name,
+        *path.relative_to(PACKAGE).parts[:-1],
+    )  # both for a module and for a package's __init__
+    names = [".".join(package)]
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                first, *rest = alias.name.split(".")
-                if first == "coder_clip":
-                    wanted.extend(_file((*rest[:i], "__init__")) for i in range(1, len(rest)))
-                    wanted.append(_file(tuple(rest)) if rest else None)
-            continue
-        if node.level == 0:
-            names = (node.module or "").split(".")
-            if names[0] != "coder_clip":
-                continue
-            base = tuple(names[1:])
+            names += [alias.name for alias in node.names]
         else:
-            base = package[: len(package) - node.level + 1] + tuple(
-                (node.module or "").split(".") if node.module else ()
-            )
-        wanted.append(_file(base) if base else None)
-        wanted.extend(_file((*base, alias.name)) for alias in node.names)
-    return tuple(p for p in wanted if p is not None)
+            base = resolve_name("." * node.level + (node.module or ""), names[0])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    found = []
+    for parts in (name.split(".") for name in names):
+        if parts[0] == PACKAGE.name:  # with the packages around it
+            found += [_file(tuple(parts[1:i])) for i in range(2, len(parts) + 1)]
+    return tuple(file for file in found if file is not None)
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.ImportFrom | ast.Import]:

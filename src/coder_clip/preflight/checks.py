@@ -10,13 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
-from ..datasets.images import UnreadableImage, read_image
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.supply import absent_data, fetchable
@@ -51,7 +49,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
 
     file: the configuration's, for the commands that are named. deep: decode every image and look for copies. here:
     whether the run is on this machine; else nothing is said of its speed, device and disk.
-    All that would stop a run is collected first: UserError with the one thing, or, after a line for each, with their
+    All that would stop the run is collected first: UserError with the one thing, or, after a line for each, with their
     number.
     """
     if config.left_out:
@@ -61,38 +59,34 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         )
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
-    absent: list[str] = []
+    lacking: list[str] = []  # data sets that the run does not download itself
     nowhere = [n for n in config.datasets if config.published(n)]
     try:
         nowhere = absent_data(config)
         if here:  # a cluster is checked before the images are there
-            absent = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
-        problems += [_absent_data(config, name) for name in absent]
+            lacking = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
+        for name in lacking:
+            state = check_data(name, data_root(config.data_root))
+            problems.append("\n".join([f"data set {name}, below {state.folder}", *state.ways()]))
     except UserError as error:
         problems.append(str(error))
     for name in nowhere:
-        if here and name not in absent and not problems:
+        if not here:
+            yield f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to get it"
+        elif name not in lacking and not problems:
             yield f"data set {name}: the run downloads it, {entry(name).gigabytes:.1f} GB"
-    for name in config.datasets:
-        if name not in nowhere:
-            try:
-                yield from _dataset(config, name, sizes, deep)
-            except UserError as error:
-                problems.append(str(error))
+    present = [name for name in config.datasets if name not in nowhere]
+    yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
     parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
     if here:
         parts += [_machine(config), _ahead(config, asked, sizes)]
-    for told in parts:
-        try:
-            yield from told
-        except UserError as error:
-            problems.append(str(error))
+    yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
-    if absent:
-        size, root = sum(entry(name).gigabytes for name in absent), data_root(config.data_root)
+    if lacking:
+        size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
             f"these data sets take {size:,.1f} GB, and {_free(root):,.0f} GB are free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
@@ -104,24 +98,25 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
 
 def before_run(config: Config, models: Iterable[str]) -> Iterator[str]:
     """Lines before the first job on this machine: models, device and how long it takes. UserError as of ``check``."""
-    problems = []
+    problems: list[str] = []
     sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
                 sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
-    for told in (*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)):
-        try:
-            yield from told
-        except UserError as error:
-            problems.append(str(error))
+    parts = [*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)]
+    yield from _collected(parts, problems)
     if problems:
         raise UserError("; ".join(problems))
 
 
-def _absent_data(config: Config, name: str) -> str:
-    found = check_data(name, data_root(config.data_root))
-    return "\n".join([f"data set {name}, below {found.folder}", *found.ways()])
+def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
+    """The lines of all parts. The error that ends a part is added to the problems, and the next part goes on."""
+    for part in parts:
+        try:
+            yield from part
+        except UserError as error:
+            problems.append(str(error))
 
 
 def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]:
@@ -173,8 +168,8 @@ def _weights(config: Config, name: str) -> Iterator[str]:
                 "(HF_HOME says where)"
             ) from None
         yield (
-            f"model {name}: its files are not all on this machine; the run fetches them, and "
-            f"'hf download {absent.repository}' does it now"
+            f"model {name}: its files are not all on this machine; a run on it fetches them, and 'coder-clip prefetch' "
+            f"or 'hf download {absent.repository}' does it now"
         )
 
 
@@ -259,9 +254,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
-    for source in set(given.generated(name).values()) - {
-        "llm"
-    }:  # whose key is checked once for all data sets
+    for source in set(given.generated(name).values()) - {"llm"}:  # its key is checked once for all data sets
         check_source(source, task(config, name, list(data.classes), ()))
     if pair_file := given.pair_source(name):
         pairs = load_pair_set(pair_file, name, data.classes)
@@ -270,8 +263,9 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if given.root is not None or (deep and isinstance(data, PublishedDataset)):
         found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
         yield from (f"warning: data set {name}: {line}" for line in found)
-    if absent := _absent(data):
-        yield f"data set {name}: no test image of {_some(absent)}, so it cannot be evaluated"
+    there = set(data.split("test").labels.tolist())
+    if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
+        yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
     if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":
@@ -284,46 +278,30 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         yield f"data set {name}: {len(bad)} images cannot be read and will be left out: {_some(files)}"
 
 
-def _absent(data: Dataset) -> list[str]:
-    """Classes without a test image."""
-    there = set(np.unique(data.split("test").labels).tolist())
-    return [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]
-
-
 def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:
     """(image id, reason) of images that cannot be read. Without deep: those whose head is no image's; pixels are not
     decoded, and a photo that breaks off further down is found when it is encoded."""
+
+    def reason(image_id: str) -> str | None:
+        if not deep:
+            with suppress(Exception), Image.open(data.path(image_id)):  # Pillow raises almost anything
+                return None
+        try:
+            data.image(image_id)
+        except UserError as error:
+            return str(getattr(error, "reason", error))
+        return None
+
     ids = [i for split in splits for i in data.split(split).ids]
-    reason = (lambda i: _decoded(data, i)) if deep else (lambda i: _reason(data.path(i)))
+    found = []
     with (
         progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,
         ThreadPoolExecutor() as pool,
     ):
-        found = []
         for image_id, said in zip(ids, pool.map(reason, ids), strict=True):
             found += [(image_id, said)] if said else []
             bar.update()
     return found
-
-
-def _decoded(data: Any, image_id: str) -> str | None:
-    try:
-        data.image(image_id)
-    except UserError as error:
-        return str(getattr(error, "reason", error))
-    return None
-
-
-def _reason(path: Path) -> str | None:
-    try:
-        with Image.open(path):
-            return None
-    except Exception:  # Pillow raises almost anything; read_image knows the words
-        try:
-            read_image(path)
-        except UnreadableImage as error:
-            return error.reason
-    return None
 
 
 def _some(names: list[str]) -> str:

@@ -94,34 +94,28 @@ def ahead(
                 money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
         if not job.path.is_file():
-            of = found.setdefault(job.phase, [0, 0.0, 0.0])
             takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, rates, **job.place).seconds
             start = (rates.start if rates else START) * (1 if job.phase in ENCODES else 0.5)
-            for i, more in enumerate((1, start + takes, job.size / 1e9)):
-                of[i] += more
+            before = found.get(job.phase, [0, 0.0, 0.0])
+            found[job.phase] = [
+                a + b for a, b in zip(before, (1, start + takes, job.size / 1e9), strict=True)
+            ]
     if not found:
         return [], 0.0, 0.0
     where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
     currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
     head = ["phase", "jobs", "hours", "GB", *([currency] if money else []), "on"]
-    rows = [
-        [
-            phase,
-            f"{n:,.0f}",
-            f"{seconds / 3600:,.2f}",
-            f"{size:.1f}",
-            *([money.get(phase, "–")] if money else []),
-            where[phase],
-        ]
-        for phase, (n, seconds, size) in found.items()
-    ]
+    rows = []
+    for phase, (n, seconds, size) in found.items():
+        cost = [money.get(phase, "–")] if money else []
+        rows.append([phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", *cost, where[phase]])
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
-    hours = {on: sum(found[p][1] for p in found if where[p] == on) / 3600 for on in ("server", "GPU", "CPU")}
-    all_ = hours["server"] + hours["GPU"] + hours["CPU"] / cores + LAST / 3600
+    at_once = {"server": 1, "GPU": 1, "CPU": cores}
+    hours = (sum(found[p][1] / at_once[where[p]] for p in found) + LAST) / 3600
     measured = "measured on this machine" if rates else "by the encoders' sizes"
-    table.append(f"about {duration(all_)} in all, {measured}, with {cores} CPU jobs at a time")
-    return table, all_, sum(size for _, _, size in found.values())
+    table.append(f"about {duration(hours)} in all, {measured}, with {cores} CPU jobs at a time")
+    return table, hours, sum(size for _, _, size in found.values())
 
 
 def duration(hours: float) -> str:

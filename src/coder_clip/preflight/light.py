@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from ..datasets.published import PublishedDataset, data_root, is_here
 from ..datasets.supply import check as check_data
 from ..datasets.supply import refuse_absent
 from ..errors import UserError
+from ..foundation.artifacts import read_metadata
 from ..pipeline.config import Config, GeneratorConfig
 from ..pipeline.resources import on_gpu, workers
 from .estimate import ahead
@@ -40,8 +40,7 @@ def before_run(
     UserError with all that would stop the run.
     """
     refuse_absent(config, file, datasets)
-    found = problems(config, datasets, models, asks, here)
-    if found:
+    if found := problems(config, datasets, models, asks, here):
         raise UserError("\n".join(found))
     local = all(config.models[m].model.startswith("local-dir:") for m in models)
     if here and models and not (local and ahead(config, on_gpu(config))[1] < SHORT):
@@ -124,23 +123,13 @@ def folder(config: Config, name: str) -> None:
     try:
         json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
         for weights in place.glob("*.safetensors"):
-            _header(weights)
-    except (OSError, ValueError, struct.error) as error:
+            read_metadata(weights)
+    except UserError as error:
+        raise UserError(f"model {name}: {error}") from None
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         file = getattr(error, "filename", None) or place
         raise UserError(f"model {name}: {file} cannot be read: {reason}") from None
-
-
-def _header(weights: Path) -> None:
-    """ValueError where a safetensors file is shorter than its header says."""
-    with weights.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        if length > weights.stat().st_size:
-            raise ValueError(f"{weights.name} is damaged")
-        tensors = json.loads(stream.read(length))
-    end = max((t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"), default=0)
-    if weights.stat().st_size < 8 + length + end:
-        raise ValueError(f"{weights.name} is truncated; copy it again")
 
 
 def unanswered(config: Config, generator: GeneratorConfig) -> bool:

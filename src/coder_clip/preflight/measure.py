@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 START = min(10.0, sum(os.times()[:2]))
 SECONDS = 0.3  # of one measurement
 DECODED = 8  # images of a data set that are decoded for it
-PHOTO = (500, 375)  # pixels of a photo where none is here yet
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,12 @@ def measure(config: Config) -> Rates:
     torch.set_num_threads(config.features.threads)
     try:
         device = pick_device(config.features.device)
-        rates = {m: _of_model(config, m, device) for m in models}
+        passes = {m: _of_model(config, m, device) for m in models}
         decode = {d: _of_images(config, d) for d in datasets}
     finally:
         torch.set_num_threads(before)
-    known = {m: r for m, r in rates.items() if r is not None}
-    return Rates(START, {m: r[0] for m, r in known.items()}, {m: r[1] for m, r in known.items()}, decode)
+    image, text = ({m: seconds[i] for m, seconds in passes.items() if seconds is not None} for i in (0, 1))
+    return Rates(START, image, text, {d: seconds for d, seconds in decode.items() if seconds is not None})
 
 
 def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, float] | None:
@@ -95,24 +94,20 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     return image, text
 
 
-def _of_images(config: Config, name: str) -> float:
-    """Seconds to read and resize an image of a data set."""
+def _of_images(config: Config, name: str) -> float | None:
+    """Seconds to read and resize an image of a data set; None where it is not here yet or cannot be read."""
     try:
         data = load_dataset(name, config.datasets[name], config.data_root)
         ids = data.split("test").ids
-    except UserError:  # the run downloads it
-        photo = Image.effect_noise(PHOTO, 50).convert("RGB")
-        return _seconds(lambda: photo.resize((299, 224), Image.Resampling.BICUBIC)) + 0.004  # of decoding it
-    ids = ids[:: max(1, len(ids) // DECODED)][:DECODED]
+        ids = ids[:: max(1, len(ids) // DECODED)][:DECODED]
 
-    def read() -> None:
-        for image_id in ids:
-            data.image(image_id).resize((224, 224), Image.Resampling.BICUBIC)
+        def read() -> None:
+            for image_id in ids:
+                data.image(image_id).resize((224, 224), Image.Resampling.BICUBIC)
 
-    try:
         return _seconds(read) / len(ids)
     except (UserError, OSError):
-        return 0.01  # an unreadable image is reported elsewhere
+        return None
 
 
 def _seconds(action: Callable[[], object], device: str = "cpu") -> float:

@@ -19,8 +19,6 @@ from ..texts.llm.store import Answers
 if TYPE_CHECKING:
     from ..pipeline.config import Config, GeneratorConfig
 
-HEAD = ("data set", "texts", "stored", "requests", "prompt tokens", "answer tokens")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -82,7 +80,15 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
         notes.append("requests that two data sets share are counted once, for the first")
     if not all(row.known for row in found):
         notes.append("*: at most; which pairs stage one confuses is known after it has run")
-    return [*_table([*found, every], generator), *notes]
+    head = ["data set", "texts", "stored", "requests", "prompt tokens", "answer tokens"]
+    head.append(f"about {generator.prices.currency}" if generator.prices else "(no prices)")
+    cells = []
+    for row in [*found, every]:
+        e = row.ahead
+        counts = (f"{n:,}" for n in (row.stored, e.requests, e.prompt_tokens, e.completion_tokens))
+        texts = row.texts if row.known else f"{row.texts} *"
+        cells.append([row.dataset, texts, *counts, amount(e.money) if generator.prices else "–"])
+    return [*terminal.table(head, cells, right=range(2, len(head))), *notes]
 
 
 def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
@@ -103,19 +109,6 @@ def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
     if generator.max_cost is not None:
         notes.append(f"a run stops at {amount(generator.max_cost)} {prices.currency} (max_cost)")
     return notes
-
-
-def _table(found: list[Row], generator: GeneratorConfig) -> list[str]:
-    """Aligned columns."""
-    prices = generator.prices
-    head = (*HEAD, f"about {prices.currency}" if prices else "(no prices)")
-    cells: list[tuple[str, ...]] = []
-    for row in found:
-        e = row.ahead
-        counts = (f"{n:,}" for n in (row.stored, e.requests, e.prompt_tokens, e.completion_tokens))
-        mark = "" if row.known else " *"
-        cells.append((row.dataset, row.texts + mark, *counts, amount(e.money) if prices else "–"))
-    return terminal.table(head, cells, right=range(2, len(head)))
 
 
 def _classes(config: Config, name: str) -> list[str]:

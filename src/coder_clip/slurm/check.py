@@ -5,33 +5,33 @@ First what Slurm itself says (its partitions, its verdict on the heaviest jobs),
 
 from __future__ import annotations
 
-import getpass
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from snakemake_executor_plugin_coder_clip import queue, site
 
 from ..datasets import PUBLISHED
 from ..datasets.published import data_root
-from ..datasets.supply import absent_data
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
+from ..pipeline.yaml_file import read_yaml
 from ..tracking.snakemake import OFF
 from . import plan
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
 
 PROFILES = Path("workflow/profiles")
+UNITS = {"mem_mb": "MB", "runtime": "min"}  # of what the size of the work decides
 COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel")
 
 
@@ -62,34 +62,18 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     planned = planned_by(folder, file)
     for cluster in {str(job.asked["cluster"]) for job in planned.jobs if "cluster" in job.asked}:
         here[cluster] = site.partitions(cluster)
-    yield from _queue_limit(planned)
-    if "HF_HUB_OFFLINE=1" in planned.precommand:
-        yield from _weights(config)
-    try:
-        if absent := absent_data(config):
-            words = "not here yet, and wanted before a run"
-            yield Finding(
-                "note",
-                f"data sets {', '.join(absent)}: {words}; 'coder-clip data check' says how to get each",
-            )
-    except UserError as error:  # their folder is not known
-        yield Finding("note", str(error))
-    places = by_place(planned.jobs)
-    listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
-    guessed = (
-        ""
-        if listed
-        else (
+    guessed = ""
+    if not all(Paths(config.results).manifest(d).is_file() for d in config.datasets):
+        guessed = (
             "; a guess, made before the images are listed: run "
             f"'snakemake manifest --profile {folder} --configfile {file}', and check again"
         )
-    )
-    usable = []
-    for place, jobs in places.items():
+    usable = {}
+    for place, jobs in by_place(planned.jobs).items():
         findings = list(_place(jobs, here[str(jobs[0].asked.get("cluster", ""))], guessed))
         yield from findings
         if all(f.status != "wrong" for f in findings):
-            usable.append(place)
+            usable[place] = jobs
     logs = Path(planned.log_folder).resolve()
     try:
         logs.mkdir(parents=True, exist_ok=True)
@@ -100,31 +84,28 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
         return
     yield Finding("ok", f"log folder {logs}")
     if probe and usable:
-        yield from _probe(planned, {p: places[p] for p in usable}, logs, shared(config, file), patience)
+        yield from _probe(planned, usable, logs, shared(config, file), patience)
 
 
 # ---- what would be asked -----------------------------------------------------------------------------
 
 
 def find_profile(name: str) -> Path:
-    """The folder of a profile by its path, or by its name below workflow/profiles. UserError where it is no profile
-    for Slurm."""
-    candidates = [Path(name), PROFILES / name]
-    found = next((p for p in candidates if (p / "config.yaml").is_file()), None)
-    if found is None and Path(name).is_file():
-        found = Path(name).parent
-    if found is None:
+    """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles. UserError if none."""
+    path = Path(name)
+    folders = [path.parent if path.is_file() else path, PROFILES / name]
+    file = next((f / "config.yaml" for f in folders if (f / "config.yaml").is_file()), None)
+    if file is None:
         known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
         raise UserError(
             f"no profile '{name}'{nearest(name, known)}: neither a folder with config.yaml nor below {PROFILES}"
         )
-    try:
-        document = yaml.safe_load((found / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{found / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from None
+    document = read_yaml(file)
     if not isinstance(document, dict) or document.get("executor") != "coder-clip":
-        raise UserError(f"{found} is no profile for Slurm: config.yaml has no line 'executor: coder-clip'")
-    return found
+        raise UserError(
+            f"{file.parent} is no profile for Slurm: config.yaml has no line 'executor: coder-clip'"
+        )
+    return file.parent
 
 
 def planned_by(profile: Path, file: Path) -> Plan:
@@ -144,9 +125,9 @@ def planned_by(profile: Path, file: Path) -> Plan:
 
 def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
     """Jobs that differ in size alone."""
-    places: dict[str, list[Planned]] = {}
+    places = defaultdict(list)
     for job in jobs:
-        places.setdefault(job.place, []).append(job)
+        places[job.place].append(job)
     return places
 
 
@@ -172,27 +153,29 @@ def _where(asked: dict[str, object]) -> str:
 def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> Iterator[Finding]:
     """Whether the cluster takes the jobs of one place. guessed: what to say where amounts are no more than a guess."""
     where, rules = _where(jobs[0].asked), sorted({rule for job in jobs for rule in job.rules})
-    refused: list[Finding] = []
+    refused = []
     for job in heaviest(jobs):
-        name = " + ".join(job.rules)
-        lacks = site.unmet(job.asked, here)
-        if lacks is None and (said := _refusal(job)):
-            lacks = site.Unmet(said)
-        if lacks is None:
-            continue
-        guess = guessed if lacks.amount and lacks.amount not in job.fixed else ""
-        refused.append(Finding("note" if guess else "wrong", f"{where}: {name}: {lacks.words}{guess}"))
-        if not lacks.amount:  # the same for all
-            break
-    if refused:
-        yield from {f.text: f for f in refused}.values()
-        return
-    most = {k: max(int(job.asked.get(k, 0)) for job in jobs) for k in ("mem_mb", "runtime", "cpus")}
-    yield Finding(
-        "ok",
-        f"{where}: {len(jobs)} jobs of {', '.join(rules)}; at most {most['mem_mb']} MB, {most['runtime']} min, "
-        f"{most['cpus']} CPUs",
-    )
+        name, most = " + ".join(job.rules), site.most(job.asked, here)
+        over = [k for k in UNITS if int(job.asked.get(k, 0)) > most.get(k, math.inf)]
+        if over:
+            words = [
+                f"it asks for {job.asked[k]} {UNITS[k]}, the partition has at most {most[k]:g}" for k in over
+            ]
+            guess = "" if set(over) & set(job.fixed) else guessed
+            refused.append(
+                Finding("note" if guess else "wrong", f"{where}: {name}: {', '.join(words)}{guess}")
+            )
+        elif said := _refusal(job):
+            refused.append(Finding("wrong", f"{where}: {name}: {said}"))
+            break  # the same for all
+    yield from dict.fromkeys(refused)
+    if not refused:
+        most = {k: max(int(job.asked.get(k, 0)) for job in jobs) for k in ("mem_mb", "runtime", "cpus")}
+        yield Finding(
+            "ok",
+            f"{where}: {len(jobs)} jobs of {', '.join(rules)}; at most {most['mem_mb']} MB, {most['runtime']} min, "
+            f"{most['cpus']} CPUs",
+        )
 
 
 def _refusal(job: Planned) -> str:
@@ -203,40 +186,6 @@ def _refusal(job: Planned) -> str:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
         return site.refused(said, job.asked)
     return ""
-
-
-def _queue_limit(planned: Plan) -> Iterator[Finding]:
-    if (jobs := planned.jobs_at_a_time) is None:
-        return
-    pairs = {(j.asked.get("account"), j.asked.get("qos")) for j in planned.jobs}
-    user = getpass.getuser()
-    limits = [n for a, q in pairs if (n := site.submit_limit(user, a, q)) is not None]
-    if limits and min(limits) < jobs:
-        yield Finding(
-            "note",
-            f"jobs: {jobs} in the profile, but your limit in the queue is {min(limits)}; the rest would be "
-            f"resubmitted repeatedly: set jobs: {min(limits)}",
-        )
-    elif limits:
-        yield Finding("ok", f"jobs: {jobs} at a time, you may have {min(limits)} in the queue")
-
-
-def _weights(config: Config) -> Iterator[Finding]:
-    """What nodes without network would miss."""
-    hub = {n: m for n, m in config.models.items() if not m.model.startswith("local-dir:")}
-    if not hub:
-        return
-    from ..encoders.checkpoints import Absent, find
-
-    for name, model in hub.items():
-        try:
-            find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
-        except Absent:
-            yield Finding(
-                "note",
-                f"model {name}: its weights are not here yet, and nodes have no network: run Snakemake's target "
-                "'prefetch' first ('make reproduce PROFILE=…' does)",
-            )
 
 
 # ---- what nodes see ----------------------------------------------------------------------------------
@@ -297,26 +246,19 @@ def _seen(asked: dict[str, object], answer: Answer, patience: float) -> Finding:
             f"{where}: no node was free for a small job within {patience:g} s (Slurm says: {answer.waiting}), so no "
             "node was checked; try again later, or with a longer --wait",
         )
-    if answer.problem:
-        return Finding("wrong", f"{where}, node {answer.node}: {answer.problem}")
-    seen = answer.seen or {}
-    if seen["package"] != str(Path(__file__).resolve().parent.parent):
-        return Finding(
-            "wrong", f"{where}, node {answer.node}: Python imports coder_clip from {seen['package']} there"
-        )
-    works = f"{where}, node {answer.node}: sees every folder, Python {seen['python']} and torch {seen['torch']} work"
-    if not {"gpu", "gpu_model", "gres"} & asked.keys():
-        return Finding("ok", works)
-    if not seen["gpus"]:
-        return Finding(
-            "wrong",
-            f"{where}, node {answer.node}: Slurm gave no GPU (CUDA_VISIBLE_DEVICES is not set); look at gpu, gpu_model "
-            "or gres in the profile",
-        )
-    if not seen["torch_sees"]:
+    where, seen, problem = f"{where}, node {answer.node}", answer.seen or {}, answer.problem
+    on_gpu = not {"gpu", "gpu_model", "gres"}.isdisjoint(asked)
+    if not problem and seen["package"] != str(Path(__file__).resolve().parent.parent):
+        problem = f"Python imports coder_clip from {seen['package']} there"
+    elif not problem and on_gpu and not seen["gpus"]:
+        problem = "Slurm gave no GPU (CUDA_VISIBLE_DEVICES is not set); look at gpu, gpu_model or gres in the profile"
+    if problem:
+        return Finding("wrong", f"{where}: {problem}")
+    works = f"{where}: sees every folder, Python {seen['python']} and torch {seen['torch']} work"
+    if on_gpu and not seen["torch_sees"]:
         return Finding(
             "note",
             f"{works}; Slurm gave GPU {seen['gpus']}, but torch sees none and would use CPUs: install a build of "
             "torch for the node's driver",
         )
-    return Finding("ok", f"{works}; GPU: {seen['torch_sees']}")
+    return Finding("ok", f"{works}; GPU: {seen['torch_sees']}" if on_gpu else works)

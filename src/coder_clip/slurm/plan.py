@@ -40,10 +40,9 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a profile says beside its jobs. jobs_at_a_time: in the queue."""
+    """The jobs of a run, and what else its profile says."""
 
     jobs: list[Planned]
-    jobs_at_a_time: int | None
     log_folder: str
     precommand: str
 
@@ -82,12 +81,10 @@ def main(target: Path, options: list[str]) -> None:
             super().run_job(job)
 
         def shutdown(self) -> None:
-            settings, workflow = self.workflow.executor_settings, self.workflow
             document = {
                 "jobs": jobs,
-                "jobs_at_a_time": workflow.resource_settings.nodes,
-                "log_folder": str(settings.logdir or ".snakemake/slurm_logs"),
-                "precommand": workflow.remote_execution_settings.precommand or "",
+                "log_folder": str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs"),
+                "precommand": self.workflow.remote_execution_settings.precommand or "",
             }
             write_text(target, json.dumps(document))
 

@@ -22,20 +22,27 @@ from .plan import Plan
 NAME = "coder-clip-check"
 EVERY = 10  # seconds between two looks at the queue
 SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
-OTHER, LOGS, PRECOMMAND, SCRATCH, PYTHON, FIRST = 3, 4, 5, 6, 7, 10  # exit statuses; FIRST + i: of folder i
 SHARED = "it must be on a file system that the nodes share, at the same path"
 
 SCRIPT = """\
 #!/bin/sh
 {folders}
-[ "$(cat {token})" = {value} ] || exit {other}
-said={log_folder}/check-$SLURM_JOB_ID.txt
-touch "$said" || exit {logs}
-{{ {precommand}; }} > "$said" 2>&1 || exit {bad_precommand}
-[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || exit {bad_scratch}
-cd {work} && {python} -m coder_clip.slurm.probe > "$said.part" 2> "$said" || exit {bad_python}
+[ "$(cat {token})" = {value} ] || exit 3
+said={logs}/check-$SLURM_JOB_ID.txt
+touch "$said" || exit 4
+{{ {precommand}; }} > "$said" 2>&1 || exit 5
+[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || exit 6
+cd {work} && {python} -m coder_clip.slurm.probe > "$said.part" 2> "$said" || exit 7
 mv "$said.part" "$said"
 """
+FIRST = 10  # exit status for the first folder, one more for each after it
+PROBLEMS = {  # by the script's other exit statuses; {said}: the last line that the node wrote
+    3: "the log folder ({logs}) is a different folder there than on this machine: " + SHARED,
+    4: "the log folder ({logs}) cannot be written there",
+    5: "precommand fails: {said}",
+    6: "TMPDIR is not a folder that can be written there; let precommand make it",
+    7: "Python ({python}) does not work there: {said}; a module to load belongs into precommand of the profile",
+}
 
 
 @dataclass(frozen=True)
@@ -105,19 +112,17 @@ class Probes:
         if self._token.exists():
             value = self._token.read_text(encoding="utf-8")
         self._token.write_text(value, encoding="utf-8")
+        words = {
+            "token": self._token,
+            "value": value,
+            "logs": self._logs,
+            "work": Path.cwd(),
+            "python": sys.executable,
+        }
         return SCRIPT.format(
             folders="\n".join(f.test(FIRST + i) for i, f in enumerate(self._folders)),
-            token=shlex.quote(str(self._token)),
-            value=shlex.quote(value),
-            other=OTHER,
-            log_folder=shlex.quote(str(self._logs)),
-            logs=LOGS,
             precommand=self._plan.precommand or ":",
-            bad_precommand=PRECOMMAND,
-            bad_scratch=SCRATCH,
-            work=shlex.quote(str(Path.cwd())),
-            python=shlex.quote(sys.executable),
-            bad_python=PYTHON,
+            **{name: shlex.quote(str(word)) for name, word in words.items()},
         )
 
     def _said(self, job: str) -> Path:
@@ -138,20 +143,9 @@ class Probes:
             folder = self._folders[code - FIRST]
             how = "read and written" if folder.written else "read"
             return f"{folder.words} ({folder.path}) cannot be {how} there: {SHARED}"
-        if code == OTHER:
-            return f"the log folder ({self._logs}) is a different folder there than on this machine: {SHARED}"
-        if code == LOGS:
-            return f"the log folder ({self._logs}) cannot be written there"
-        if code == PRECOMMAND:
-            return f"precommand fails: {self._last(job)}"
-        if code == SCRATCH:
-            return "TMPDIR is not a folder that can be written there; let precommand make it"
-        if code == PYTHON:
-            return (
-                f"Python ({sys.executable}) does not work there: {self._last(job)}; a module to load "
-                "belongs into precommand of the profile"
-            )
-        return f"the job ended with status {code}"
+        words = PROBLEMS.get(code, f"the job ended with status {code}")
+        said = self._last(job) if "{said}" in words else ""
+        return words.format(logs=self._logs, python=sys.executable, said=said)
 
     def _last(self, job: str) -> str:
         lines = [line.strip() for line in self._wait_for(job, 5).splitlines() if line.strip()]

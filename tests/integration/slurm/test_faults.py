@@ -88,7 +88,7 @@ def test_what_was_asked_is_known(bad_day: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(bad_day.folder)
     (journal,) = journals()
     found = usage.as_submitted(usage.benchmarks(Path("benchmark")), journal.read())
-    asked = {(row.rule, row.asked_mb, row.asked_minutes, row.cpus) for row in found}
+    asked = {(row.rule, row.asked_mb, row.asked_minutes, row.cpus) for row in found.values()}
     assert asked == {("job", 500, 5, 1), ("job", 800, 5, 1), ("job", 500, 10, 1)}
 
 

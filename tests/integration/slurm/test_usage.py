@@ -53,10 +53,5 @@ def test_what_slurm_measured(accounting: Cluster, here: Path) -> None:
     assert greedy.used_mb is None, "what a failed job took is no measure"
 
 
-def test_limits_of_a_site(accounting: Cluster, here: Path) -> None:
-    assert site.submit_limit("root", None, None) is None
-    accounting.limit_submissions(7)
-    assert site.submit_limit("root", "lab", None) == 7
-    assert site.submit_limit("root", "other", None) is None
-    accounting.limit_submissions(None)
+def test_accounts_of_a_person(accounting: Cluster, here: Path) -> None:
     assert "lab (QOS normal)" in site.accounts("root")

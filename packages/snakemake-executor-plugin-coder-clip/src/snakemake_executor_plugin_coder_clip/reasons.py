@@ -28,13 +28,6 @@ REFUSED = (
         r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
     ),
-    (r"violates accounting/QOS policy", "a limit of your account or QOS forbids it"),
-    (r"more processors requested", "the partition does not allow so many CPUs"),
-    (r"time limit", "the partition does not allow so long a run"),
-    (r"reservation", "there is no such reservation, or it is not for you"),
-    (r"invalid feature", "no node has that feature (constraint)"),
-    (r"memory", "the partition does not allow so much memory"),
-    (r"limit", "a limit forbids it"),
 )
 # What a job waits for, and what to do; nodes that register only now are seen to be down once or twice.
 RELEASE = "'scontrol release {job}' lets it go on, "

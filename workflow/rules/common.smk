@@ -199,14 +199,6 @@ def files_of(name):
     )
 
 
-def features_to_choose_on(wildcards):
-    """Features of the validation images, if the data set has some."""
-    if not CONFIG.has_val(wildcards.dataset):
-        return []
-    models = [wildcards.model] if "model" in wildcards.keys() else MODELS
-    return [PATHS.image_features(m, wildcards.dataset, "val") for m in models]
-
-
 def shot_files(wildcards):
     """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
@@ -214,24 +206,6 @@ def shot_files(wildcards):
         return []
     seeds = CONFIG.adapter.seeds
     return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
-
-
-def results_of(phases):
-    """Results of some phases, for all models and data sets."""
-    files = []
-    for phase in phases:
-        wildcards = ["{model}", "{dataset}"] + (
-            ["{shots}"] if phase == "adapter" else []
-        )
-        pattern = getattr(PATHS, phase)(*wildcards)
-        for suffix in (".parquet", ".json"):
-            files += expand(
-                pattern.with_suffix(suffix),
-                model=MODELS,
-                dataset=FEW_SHOT if phase == "adapter" else DATASETS,
-                shots=SHOTS,
-            )
-    return sorted(set(files))
 
 
 def published_numbers():

@@ -6,7 +6,22 @@ SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
 # labels and lines of the methods are read from their modules
 METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
-RESULTS = results_of(["zero_shot", "rerank", "adapter", "evaluation"])
+TABLES_OF_RESULTS = [
+    path
+    for m in MODELS
+    for d in DATASETS
+    for path in (
+        PATHS.zero_shot(m, d),
+        PATHS.rerank(m, d),
+        PATHS.evaluation(m, d),
+        *(PATHS.adapter(m, d, shots) for shots in SHOTS if d in FEW_SHOT),
+    )
+]
+RESULTS = sorted(
+    str(path.with_suffix(suffix))
+    for path in TABLES_OF_RESULTS
+    for suffix in (".parquet", ".json")
+)
 MANIFESTS = expand(PATHS.manifest("{dataset}"), dataset=DATASETS)
 TEST_FEATURES = expand(
     PATHS.image_features("{model}", "{dataset}", "test"), model=MODELS, dataset=DATASETS

@@ -3,7 +3,11 @@
 
 rule rerank_top:
     input:
-        features_to_choose_on,
+        lambda w: (
+            PATHS.image_features(w.model, w.dataset, "val")
+            if CONFIG.has_val(w.dataset)
+            else []
+        ),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.one_to_one("{model}", "{dataset}"),

@@ -84,30 +84,31 @@ def claim(workflow: Any) -> None:
 
 def alive(head: str) -> bool:
     """Whether the head of another configuration is, or may be, alive."""
-    try:
-        with _file(head).open("a+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if (stream := _locked(head)) is None:
         return True
-    except OSError:  # a file system without locks
-        pass
+    stream.close()
     return bool(_elsewhere(head))
 
 
 def _hold(head: str) -> bool:
-    if head in HELD:
-        return True
+    """Lock the head's file until this process ends; False if another process has it."""
+    if head not in HELD and (stream := _locked(head)) is not None:
+        HELD[head] = stream
+    return head in HELD
+
+
+def _locked(head: str) -> TextIO | None:
+    """The head's file, open and locked; None if another process has it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     stream = _file(head).open("a+", encoding="utf-8")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         stream.close()
-        return False
+        return None
     except OSError:  # a file system without locks: Snakemake's own remain
         pass
-    HELD[head] = stream
-    return True
+    return stream
 
 
 def _elsewhere(head: str) -> str:

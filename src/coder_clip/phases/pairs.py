@@ -45,10 +45,9 @@ def run(config: Config, dataset: str) -> None:
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         columns = {"a": low, "b": high, "inside_gate": in_gate}
         compared.append(pd.DataFrame({name: values.flatten().numpy() for name, values in columns.items()}))
-    pairs = pd.concat(compared).groupby(["a", "b"])["inside_gate"].agg(compared="size", inside_gate="sum")
-    pairs = pairs.reset_index().sort_values(
-        ["inside_gate", "compared", "a", "b"], ascending=[False, False, True, True]
-    )
+    counts = {"compared": ("inside_gate", "size"), "inside_gate": ("inside_gate", "sum")}
+    pairs = pd.concat(compared).groupby(["a", "b"], as_index=False).agg(**counts)
+    pairs = pairs.sort_values(["inside_gate", "compared", "a", "b"], ascending=[False, False, True, True])
     write_json(
         Paths(config.results).confusable_pairs(dataset),
         {

@@ -237,13 +237,12 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     """For each (class before, class after), the number of images that the rerank fixed or broke, and which."""
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
-    for (a, b), group in changed.groupby(["stage_one", "prediction"]):
+    for _, group in changed.groupby(["stage_one", "prediction"]):
+        a, b = group[["stage_one", "prediction"]].iloc[0].tolist()
         fixed = group.loc[group["correct"], "image_id"].tolist()
         broke = group.loc[group["stage_one"] == group["label"], "image_id"].tolist()
         counts = {"fixed": len(fixed), "broke": len(broke)}
-        changes.append(
-            {"setting": setting, "a": int(a), "b": int(b), **counts, "fixed_ids": fixed, "broke_ids": broke}
-        )
+        changes.append({"setting": setting, "a": a, "b": b, **counts, "fixed_ids": fixed, "broke_ids": broke})
     return sorted(changes, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
 
 

@@ -273,7 +273,7 @@ def test_a_figure_without_its_photos_names_the_missing_folder(work: Work) -> Non
     done = work.coder_clip("figure", "correction", "--config", work.config, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "figure 'correction' shows images" in line
+    assert "figure 'correction': " in line
     assert "folder photos/marks does not exist" in line
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from ..datasets import load_dataset
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
@@ -27,19 +25,12 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
     for name in names:
         if name not in FIGURES:
             raise UserError(f"no figure '{name}'{nearest(name, FIGURES)}")
-    results = Results.of(config)
-
-    load = image_loader(config)
-
-    for each in names or FIGURES:
-
-        def image(dataset: str, image_id: str, figure: str = each) -> Image.Image:
-            try:
-                return load(dataset, image_id)
-            except UserError as error:
-                raise UserError(f"figure '{figure}' shows images: {error}") from error
-
-        write(FIGURES[each].figure(results, image), Paths(config.results).figure(each, ""))
+    results, load = Results.of(config), image_loader(config)
+    for name in names or FIGURES:
+        try:
+            write(FIGURES[name].figure(results, load), Paths(config.results).figure(name, ""))
+        except UserError as error:
+            raise UserError(f"figure '{name}': {error}") from error
 
 
 def image_loader(config: Config) -> Loader:

@@ -28,19 +28,26 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
 
     use_threads(config)
-    fingerprint = read_json(Paths(config.results).manifest(dataset))[
+    paths, (i, n) = Paths(config.results), shard
+    fingerprint = read_json(paths.manifest(dataset))[
         "fingerprint"
-    ]  # missing: before the work
-    data = load_dataset(dataset, config.datasets[dataset], config.data_root)
-    views = config.datasets[dataset].views if split == SHOTS else 0
-    files = config.datasets[dataset].shot_files if split == SHOTS else None
-    chosen, draws = (
-        shot_images(config, data.split("train"), data.classes, files)
-        if split == SHOTS
-        else (data.split(split), {})
-    )
+    ]  # a missing manifest is reported before the work
+    entry = config.datasets[dataset]
+    data = load_dataset(dataset, entry, config.data_root)
+    if split == SHOTS:
+        views, files = entry.views, entry.shot_files
+        chosen, draws = shot_images(config, data.split("train"), data.classes, files)
+    else:
+        views, files = 0, None
+        chosen, draws = data.split(split), {}
     encoder = encoder_of(config, model)
-    with _nearby(config, data, dataset, split, chosen.ids, views, shard) as images:
+    source: AbstractContextManager[Dataset] = nullcontext(data)
+    if config.features.scratch is not None:  # the images of the shard, on this machine's disk
+        own = [
+            chosen.ids[row] for row in positions(len(chosen.ids), config.features.batch_size, views, shard)
+        ]
+        source = on_this_machine(data, own, paths.root / "packed" / dataset / f"{split}.{i}-of-{n}")
+    with source as images:
         features = extract(
             images,
             chosen.ids,
@@ -66,32 +73,9 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     }
     if files is not None:
         meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
-    paths = Paths(config.results)
-    i, n = shard
-    path = (
-        paths.image_features(model, dataset, split)
-        if n == 1
-        else paths.image_shard(model, dataset, split, i, n)
-    )
-    _write(path, features, meta)
+    whole, part = paths.image_features(model, dataset, split), paths.image_shard(model, dataset, split, i, n)
+    _write(whole if n == 1 else part, features, meta)
     environment.write(paths, encoder.device.type)  # of what was made, so not before it is
-
-
-def _nearby(
-    config: Config,
-    data: Dataset,
-    dataset: str,
-    split: str,
-    ids: list[str],
-    views: int,
-    shard: tuple[int, int],
-) -> AbstractContextManager[Dataset]:
-    """The data set, on request with the images of the shard on this machine's disk."""
-    if config.features.scratch is None:
-        return nullcontext(data)
-    own = [ids[i] for i in positions(len(ids), config.features.batch_size, views, shard)]
-    archive = Path(config.results) / "packed" / dataset / f"{split}.{shard[0]}-of-{shard[1]}"
-    return on_this_machine(data, own, archive)
 
 
 def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:

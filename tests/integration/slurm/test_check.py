@@ -130,7 +130,7 @@ def test_an_account_and_a_qos_that_are_not_mine(site: Work, accounting: Cluster,
     )
     assert status == 1
     account, qos = sorted(line for line in lines if line.startswith("wrong"))
-    assert "account their-lab is not yours" in account
+    assert "account their-lab is not one of yours" in account
     assert "change slurm_account in the profile" in account
     assert "there is no QOS gold" in qos
     assert "change qos in the profile" in qos

@@ -67,7 +67,7 @@ def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, job
 
 
 def _report(done: Any) -> None:
-    """What push or pull did; status 1 where a phase was left."""
+    """Print what push or pull did; status 1 if a phase failed."""
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)

@@ -55,7 +55,7 @@ def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple
     import torch
 
     files = sorted(photos.glob("*/*.png"))
-    features, _, _ = classifier.features(files)
+    features = classifier.features(files)
     labels = torch.tensor([FOLDERS.index(f.parent.name) for f in files])
     names = [f"{f.parent.name}/{f.name}" for f in files[:-1]] + [HOSTILE]
     explorer = Explorer(

@@ -187,7 +187,7 @@ def refused(work: Work, command: Command) -> str:
 def test_before_a_run_the_command_that_makes_it_is_named(work: Work, command: Command) -> None:
     shutil.rmtree(work.folder / "results/rerank")
     said = refused(work, command)
-    assert "'marks' was not run with 'mini' to the end" in said
+    assert "results/rerank/mini/marks.json is missing" in said
     assert "make reproduce CONFIG=config/test.yaml" in said
 
 
@@ -264,11 +264,11 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
 def test_what_a_text_is_worth(finished: Work, run: tuple[str, str], command: Command) -> None:
     texts = read_json(finished.folder / "results/texts/shapes.json")
     name = texts["classes"][0]["name"]
-    answer = command("try-text", *run, *SHAPES, "--class", name, "--csv")
+    answer = command("try-text", *run, *SHAPES, "--class", name)
     assert answer.code == 0, answer.err
-    found = rows(answer.out)
     kinds = ("attribute", "analogous", "synonym")
-    assert {r["text"] for r in found} == {t for k in kinds for t in texts["classes"][0].get(k, [])}
+    expected = {f"{name}: {t} ({k})" for k in kinds for t in texts["classes"][0].get(k, [])}
+    assert {line.split("  ")[-1] for line in answer.out.splitlines()[1:]} == expected
     answer = command("try-text", *run, *SHAPES, "--class", name, "--add", "four wheels", "--add", "a beak")
     assert answer.code == 0, answer.err
     assert len(answer.out.splitlines()) == 1 + 2

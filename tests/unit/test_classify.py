@@ -130,7 +130,7 @@ def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, fo
     assert "pipe.jpg is a pipe or device" in answer.err
     answer = classify(folder)
     assert answer.code == 0
-    assert f"left out: {folder}/pipe.jpg: a pipe, socket or device, not a file" in answer.err
+    assert f"left out: {folder}/pipe.jpg: a folder, pipe, socket or device, not a file" in answer.err
     assert len(answer.out.splitlines()) == 1 + 4
 
 

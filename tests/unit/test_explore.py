@@ -120,7 +120,7 @@ def edited(state: dict[str, Any], **changes: list[str]) -> list[dict[str, Any]]:
 def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
     before = client.get(f"/{TOKEN}/state").json
     assert before["changed"] == 0
-    assert before["accuracy"] == before["start"] == study.start.accuracy
+    assert before["accuracy"] == study.start.accuracy
     after = client.post(f"/{TOKEN}/texts", json=edited(before, cat=["a beak", "two wings"])).json
     again = study.standing(
         study.start.texts.model_copy(
@@ -192,7 +192,6 @@ def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Ex
         [{"name": "dog"}, {"name": "cat"}, {"name": "egg"}],
         [{"name": "cat", "attribute": "whiskers"}, {"name": "dog"}, {"name": "egg"}],
         [{"name": "cat", "attribute": [3]}, {"name": "dog"}, {"name": "egg"}],
-        [{"name": "cat", "attribute": ["x" * 501]}, {"name": "dog"}, {"name": "egg"}],
     ],
 )
 def test_what_is_no_text_set_changes_nothing(client: Any, given: Any) -> None:

@@ -112,5 +112,3 @@ def test_without_labels_nothing_is_called_right(study: Study) -> None:
     c = Classifier(study.encoder, study.start.texts)
     unlabelled = Study(c, study.features, study.names, None)
     assert torch.equal(unlabelled.start.prediction, study.start.prediction)
-    with pytest.raises(UserError, match="no labels"):
-        unlabelled.leave_one_out()

@@ -12,11 +12,10 @@ from .. import __version__
 from ..errors import UserError
 
 # In the order of the help: each module adds its commands to `app`.
-from . import data, general, phases, output, photos, sharing  # noqa: F401  # isort: skip
+from . import data, general, phases, output, sharing, photos  # noqa: F401  # isort: skip
 from .options import GENERAL, app
 
 app.add_typer(data.app, name="data", rich_help_panel=GENERAL)
-photos.register(app)
 
 
 @app.callback(invoke_without_command=True)

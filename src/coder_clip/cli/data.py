@@ -83,7 +83,7 @@ def get(
 def _chosen(
     names: list[str] | None, everything: bool, config: Path | None, root: Path | None
 ) -> tuple[list[str], Path]:
-    """Which data sets a command is about, and where they are."""
+    """The data sets that a command is about, and their folder."""
     from ..datasets.published import data_root
 
     c = load_config(config, absent=True) if config else None
@@ -98,7 +98,7 @@ def _chosen(
 
 
 def _told(found: list[Findings]) -> bool:
-    """Prints all; whether all can be used."""
+    """Print all findings; True if all data sets can be used."""
     for each in found:
         for line in each.lines():
             typer.echo(line)

@@ -41,17 +41,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    Path,
-    typer.Option(
-        "--config",
-        "-c",
-        help="Configuration file.",
-        envvar="CODER_CLIP_CONFIG",
-        show_envvar=False,
-        metavar="FILE",
-    ),
-]
+CONFIG = typer.Option(
+    "--config",
+    "-c",
+    help="Configuration file.",
+    envvar="CODER_CLIP_CONFIG",
+    show_envvar=False,
+    metavar="FILE",
+)
+ConfigOption = Annotated[Path, CONFIG]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", "-d", help="One data set of the configuration; default: all.")
 ]

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..foundation import scan
 from ..pipeline.config import load_config
 from ..texts.sources import SOURCES
-from . import texts as text_commands
+from . import texts
 from .options import (
     DEFAULT_CONFIG,
     PHASES,
@@ -85,28 +85,7 @@ def generate_texts(
             phase("generate_texts").run(c, d)
 
 
-texts_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-app.add_typer(texts_app, name="texts", rich_help_panel=PHASES)
-texts_app.command("import")(text_commands.import_texts)
-texts_app.command("report")(text_commands.report)
-texts_app.command("review")(text_commands.review)
-
-
-@texts_app.callback()
-def texts(
-    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
-) -> None:
-    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data set."""
-    if command := context.invoked_subcommand:
-        sources = (getattr(context.get_parameter_source(name), "name", "") for name in context.params)
-        if "COMMANDLINE" in sources:
-            raise UserError(f"put options after the command: coder-clip texts {command} --config …")
-        return
-    c = load_config(config)
-    for d in chosen("data set", dataset, c.datasets):
-        phase("texts").run(c, d)
-
-
+app.add_typer(texts.app, name="texts", rich_help_panel=PHASES)
 SplitOption = Annotated[str | None, typer.Option("--split", help="shots, val or test; default: all three.")]
 
 

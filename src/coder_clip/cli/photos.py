@@ -6,32 +6,20 @@ import os
 import sys
 import time
 import warnings
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ..errors import UserError
+from .options import DEFAULT_CONFIG, ConfigOption, app
+from .texts import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..photos.classifier import Classifier, Photo
+    from ..photos.classifier import Classifier
 
 DEFAULT_MODEL = "ViT-B-32"
 PANEL = "Your photos (docs/photos.md)"
-
-
-class Format(StrEnum):
-    table = "table"
-    csv = "csv"
-    jsonl = "jsonl"
-
-
-class Sort(StrEnum):
-    given = "given"
-    uncertain = "uncertain"
 
 
 PhotosArgument = Annotated[
@@ -48,12 +36,9 @@ TextsOption = Annotated[
         "--texts", help="What the classes look like: a text set (data/texts/README.md).", metavar="FILE"
     ),
 ]
-RunOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
-    ),
-]
+RUN = typer.Option(
+    "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
+)
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -82,19 +67,22 @@ MethodOption = Annotated[
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]
 
 
+@app.command(rich_help_panel=PANEL)
 def classify(
     photos: PhotosArgument,
     classes: ClassesOption = None,
     classes_file: ClassesFileOption = None,
     texts: TextsOption = None,
-    run: RunOption = None,
+    run: Annotated[Path | None, RUN] = None,
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
     method: MethodOption = None,
     why: Annotated[int, typer.Option(help="How many texts for and against to show per photo.", min=0)] = 0,
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 3,
-    sort: Annotated[Sort, typer.Option(help="uncertain: the smallest margin first.")] = Sort.given,
+    sort: Annotated[
+        Literal["given", "uncertain"], typer.Option(help="uncertain: the smallest margin first.")
+    ] = "given",
     none_below: Annotated[
         float | None,
         typer.Option(
@@ -105,7 +93,8 @@ def classify(
         Path | None, typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR")
     ] = None,
     format: Annotated[
-        Format | None, typer.Option(help="Default: by the ending of --out, else a table.")
+        Literal["table", "csv", "jsonl"] | None,
+        typer.Option(help="Default: by the ending of --out, else a table."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
@@ -131,61 +120,62 @@ def classify(
     """
     from ..photos import files, listing
 
-    if not (out is None or format is not None) and out.suffix.removeprefix(".") in listing.FORMATS:
-        format = Format(out.suffix.removeprefix("."))
-    classifier, said = _classifier(
-        run, classes, classes_file, texts, model, pretrained, dataset, method, bool(why), cache
-    )
+    said = ""
+    if run is not None:
+        from ..photos.runs import load_run
+
+        own = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
+        for option, value in (own | {"--pretrained": pretrained}).items():
+            if value:
+                raise UserError(f"{option} and --run: a run has its own classes, texts and weights")
+        finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
+        classifier, said = finished.classifier, f"; {finished.said}"
+    elif dataset or method:
+        option = "--dataset" if dataset else "--method"
+        raise UserError(f"{option} chooses something of a run: give --run, too")
+    else:
+        classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
     if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
         raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
     places = files.find(photos)
     if copy_to is not None:
-        files.copy_to(copy_to, [], places)  # what is wrong with the folder is said before the work
+        files.refuse_within(copy_to, places)
     started = time.monotonic()
     _quiet_about_large_photos()
     features = classifier.encoder.photos(places.files, progress=True)
-    names = [str(places.files[i]) for i in features.kept]
-    found = classifier.photos(features.features, names, why=why, top=top, none_below=none_below)
-    if sort is Sort.uncertain:
+    found = classifier.photos(features.features, features.kept, why=why, top=top, none_below=none_below)
+    if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
-    _write(_text(found, format or Format.table, top, why), out)
+    ending = out.suffix if out else ""
+    if format == "csv" or (format is None and ending == ".csv"):
+        text = listing.as_csv(found, top, why)
+    elif format == "jsonl" or (format is None and ending == ".jsonl"):
+        text = listing.as_jsonl(found)
+    else:
+        text = listing.as_table(found, top)
+    _write(text, out)
     if copy_to is not None:
-        made = files.copy_to(copy_to, found, places)
+        made = files.copy_to(copy_to, found)
         _note(f"{made} photos copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
         _note(f"{listing.summary(found)}; {rate:.0f} images/s{said}")
-    _end(features.skipped, places.named, bool(found))
+    _list_skipped(features.skipped)
+    if not found or any(path in places.named for path, _ in features.skipped):
+        raise typer.Exit(1)
 
 
 def _classifier(
-    run: Path | None,
     classes: str | None,
     classes_file: Path | None,
     texts: Path | None,
     model: str | None,
     pretrained: str | None,
-    dataset: str | None,
-    method: str | None,
-    explained: bool,
     cache: bool,
-) -> tuple[Classifier, str]:
-    """What to classify with, and a remark on it for the last line."""
+) -> Classifier:
+    """A classifier without a run, from what describes the classes."""
     described = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
     given = [option for option, value in described.items() if value]
-    if run is not None:
-        from ..photos.runs import load_run
-
-        if given or pretrained:
-            raise UserError(
-                f"{(given or ['--pretrained'])[0]} and --run: a run has its own classes, texts and weights"
-            )
-        finished = load_run(run, dataset, model, method, explained=explained, cache=cache)
-        return finished.classifier, f"; {finished.said}"
-    if dataset or method:
-        raise UserError(
-            f"{'--dataset' if dataset else '--method'} chooses something of a run: give --run, too"
-        )
     if not given:
         raise UserError(
             "which classes? Give --classes cat,dog, --classes-file FILE, --texts FILE or --run PATH"
@@ -193,22 +183,16 @@ def _classifier(
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them")
     from ..photos import Classifier
-    from ..photos.texts import read_class_names
 
-    names = [c.strip() for c in classes.split(",")] if classes else None
-    what = names or texts or read_class_names(Path(classes_file or ""))
-    return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache), ""
-
-
-def _text(found: Sequence[Photo], format: Format, top: int, why: int) -> str:
-    from ..photos import listing
-
-    if format is Format.csv:
-        return listing.as_csv(found, top, why)
-    return listing.as_jsonl(found) if format is Format.jsonl else listing.as_table(found, top)
+    what: Any = texts
+    if classes:
+        what = classes.split(",")
+    elif classes_file:
+        what = lines_of(classes_file)
+    return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache)
 
 
-def _write(text: str, out: Path | None) -> None:
+def _write(text: str, out: Path | None = None) -> None:
     """To a file, whole or not at all; or to the terminal, where a reader that has seen enough (head) is no error."""
     if out is not None:
         from ..foundation.artifacts import write_text
@@ -219,19 +203,15 @@ def _write(text: str, out: Path | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # Python flushes once more when it ends
+        # Python flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _end(skipped: list[tuple[str, str]], named: set[str], any_read: bool) -> None:
-    """List what could not be read; status 1 where it was asked for by name, or nothing could be read."""
+def _list_skipped(skipped: list[tuple[str, str]]) -> None:
     from ..photos.files import shown
 
     for path, reason in skipped:
         _note(f"left out: {shown(path)}: {shown(reason)}")
-    if not any_read or any(path in named for path, _ in skipped):
-        raise typer.Exit(1)
 
 
 def _note(line: str) -> None:
@@ -245,44 +225,23 @@ def _quiet_about_large_photos() -> None:
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
+@app.command(rich_help_panel=PANEL, hidden=True)
 def predict(
     images: PhotosArgument,
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config",
-            "-c",
-            envvar="CODER_CLIP_CONFIG",
-            show_envvar=False,
-            help="Configuration file.",
-            metavar="FILE",
-        ),
-    ] = Path("config/reproduce.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     model: ModelOption = None,
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Classify photos with a finished run: classify --run, with the configuration's file."""
-    if not config.is_file():
-        raise UserError(f"no configuration file {config}")
-    classify(
-        images,
-        run=config,
-        dataset=dataset,
-        model=model,
-        top=top,
-        format=Format.csv if as_csv else Format.table,
-    )
+    format: Literal["table", "csv"] = "csv" if as_csv else "table"
+    classify(images, run=config, dataset=dataset, model=model, top=top, format=format)
 
 
+@app.command(rich_help_panel=PANEL)
 def try_text(
-    run: Annotated[
-        Path,
-        typer.Option(
-            "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
-        ),
-    ],
+    run: Annotated[Path, RUN],
     of_class: Annotated[
         str | None, typer.Option("--class", help="Texts of this class; default: of all.")
     ] = None,
@@ -295,7 +254,6 @@ def try_text(
     ] = "attribute",
     dataset: DatasetOption = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Which of the run's encoders.")] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Say what a text is worth: accuracy on validation images with it, minus without it.
 
@@ -325,14 +283,10 @@ def try_text(
     if images is None:
         raise UserError(f"'{finished.dataset}' has no validation images to try texts on")
     study = Study(finished.classifier, images.features, images.ids, images.labels)
-    if add:
-        assert of_class is not None
-        found = study.add_one(of_class, kind, add)
-    else:
-        found = study.leave_one_out(of_class)
+    found = study.add_one(of_class, kind, add) if add and of_class else study.leave_one_out(of_class)
     if not found:
         raise UserError("the classes have only names, so no text can be left out; --add tries a new text")
-    _write(listing.worth_csv(found) if as_csv else listing.worth_table(found), None)
+    _write(listing.worth_table(found))
     accuracy = study.start.accuracy
     _note(
         f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation images right with the run's texts "
@@ -340,6 +294,7 @@ def try_text(
     )
 
 
+@app.command(rich_help_panel=PANEL)
 def explore(
     photos: Annotated[
         list[str],
@@ -377,9 +332,7 @@ def explore(
     _quiet_about_large_photos()
     skipped: list[tuple[str, str]] = []
     if classes or classes_file or texts:
-        classifier, _ = _classifier(
-            None, classes, classes_file, texts, model, pretrained, dataset, None, False, cache
-        )
+        classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
         shown, skipped = explorer.explore_photos(classifier, files.find(photos).files, Path.cwd())
     else:
         from ..photos.runs import load_run
@@ -390,8 +343,7 @@ def explore(
             )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
         shown = explorer.explore_run(run, Path.cwd())
-    for path, reason in skipped:
-        _note(f"left out: {files.shown(path)}: {files.shown(reason)}")
+    _list_skipped(skipped)
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     typer.echo(f"{address}\nControl-C ends it.")
@@ -401,10 +353,3 @@ def explore(
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
-
-
-def register(app: typer.Typer) -> None:
-    app.command(rich_help_panel=PANEL)(classify)
-    app.command(rich_help_panel=PANEL)(explore)
-    app.command(rich_help_panel=PANEL)(try_text)
-    app.command(rich_help_panel=PANEL, hidden=True)(predict)

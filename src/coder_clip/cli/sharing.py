@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import DEFAULT_CONFIG, SHARING, ConfigOption, app, print_lines
+from .options import CONFIG, DEFAULT_CONFIG, SHARING, ConfigOption, app, print_lines
 
 
 @app.command(rich_help_panel=SHARING)
@@ -67,7 +67,7 @@ def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, job
 
 
 def _report(done: Any) -> None:
-    """What push or pull did; status 1 where a phase was left."""
+    """Print what push or pull did; status 1 if a phase failed."""
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
@@ -125,20 +125,12 @@ def explain(
             help="Column of the number: accuracy, accuracy_low, mean_class_recall, …; see the header of the CSV file."
         ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            help="Configuration file; default: the one of config/ that writes the table.",
-            envvar="CODER_CLIP_CONFIG",
-            show_envvar=False,
-            metavar="FILE",
-        ),
-    ] = None,
+    config: Annotated[Path | None, CONFIG] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where one number comes from: files, parameters, code, texts, weights, and how to make it again.
+
+    Without --config, the configuration is the one of config/ that writes the table.
 
     For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
     """

@@ -1,4 +1,4 @@
-"""`coder-clip texts import`, `report` and `review`: work with texts outside the phases."""
+"""`coder-clip texts`, the phase, and `texts import`, `report` and `review`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,33 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, write_json
 from ..pipeline.config import Config, DatasetConfig, load_config
 from ..texts.kinds import OF_CLASS
+from .options import DEFAULT_CONFIG, ConfigOption, DatasetOption, chosen, phase, print_lines
 
 if TYPE_CHECKING:
-    from ..datasets.base import Templates
     from ..encoders.encoder import Encoder
     from ..evaluation.text_quality import Quality
     from ..texts.sets import PairSet, TextSet
 
-CONFIG = typer.Option(
-    "--config", "-c", help="Configuration file.", envvar="CODER_CLIP_CONFIG", show_envvar=False, metavar="FILE"
-)  # fmt: skip
+
+app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
+@app.callback()
+def texts(
+    context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
+) -> None:
+    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data set."""
+    if command := context.invoked_subcommand:
+        sources = (getattr(context.get_parameter_source(name), "name", "") for name in context.params)
+        if "COMMANDLINE" in sources:
+            raise UserError(f"put options after the command: coder-clip texts {command} --config …")
+        return
+    c = load_config(config)
+    for d in chosen("data set", dataset, c.datasets):
+        phase("texts").run(c, d)
+
+
+@app.command("import")
 def import_texts(
     form: Annotated[str, typer.Argument(metavar="FORMAT", help="plain, descriptions or cupl.")],
     source: Annotated[Path, typer.Argument(help="JSON file with texts by class name (docs/texts.md).")],
@@ -44,7 +59,7 @@ def import_texts(
         Path | None, typer.Option(help="File to write; default: data/texts/DATASET.FORMAT.json.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Import published texts as a text set: matched by class name, with provenance."""
     from ..texts.importers import Mismatch, import_texts
@@ -56,25 +71,24 @@ def import_texts(
             form, source, dataset, names, renames=renames_of(rename or []), partial=partial
         )
     except Mismatch as mismatch:
-        for line in mismatch.lines:
-            typer.echo(line, err=True)
+        typer.echo("\n".join(mismatch.lines), err=True)
         raise
     if target.exists() and not force:
         raise UserError(f"{target} exists; --force overwrites it, --out names another")
     write_json(target, found.dump())
-    for note in notes:
-        typer.echo(note)
+    print_lines(notes)
     counts = {kind: sum(len(c.of(kind)) for c in found.classes) for kind in OF_CLASS}
     said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     typer.echo(f"{target}: {len(names)} classes, {said}")
     typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {target}}}}}")
 
 
+@app.command()
 def report(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Text sets; default: those of the configuration.")
     ] = None,
-    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
     model: Annotated[
         str | None,
@@ -91,27 +105,25 @@ def report(
     from ..phases.common import encoder_spec
 
     c = load_config(config)
-    if model is not None and model not in c.models:
-        raise UserError(f"no model '{model}' in the configuration{nearest(model, c.models)}")
-    if dataset is not None and dataset not in c.datasets and not files:
-        raise UserError(f"no data set '{dataset}' in the configuration{nearest(dataset, c.datasets)}")
-    sets = [_read(path, pair_file(path)) for path in files or []]
-    if not files:
-        sets = [_of_config(c, name) for name in ([dataset] if dataset else c.datasets)]
-    encoder = load_encoder(EncoderSpec(**encoder_spec(c, model or next(iter(c.models)))))
+    first = chosen("model", model, c.models)[0]
+    if files:
+        sets = [_read(path, pair_file(path)) for path in files]
+    else:
+        sets = [_of_config(c, name) for name in chosen("data set", dataset, c.datasets)]
+    encoder = load_encoder(EncoderSpec(**encoder_spec(c, first)))
     found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
     problems = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
-    for line in (*table(found), "", *(problems or ["nothing to look at"])):
-        typer.echo(line)
+    print_lines([*table(found), "", *(problems or ["nothing to look at"])])
     if as_json:
         write_json(as_json, [q.document() for q in found])
     if strict and problems:
         raise typer.Exit(1)
 
 
+@app.command()
 def review(
     dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set of the configuration.")],
-    config: Annotated[Path, CONFIG] = Path("config/reproduce.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     owner: Annotated[
         str | None,
         typer.Option("--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."),
@@ -132,8 +144,7 @@ def review(
     from ..texts.llm.store import Answers
 
     c = load_config(config)
-    if dataset not in c.datasets:
-        raise UserError(f"no data set '{dataset}' in the configuration{nearest(dataset, c.datasets)}")
+    chosen("data set", dataset, c.datasets)
     paths, generator = Paths(c.results), c.generator
     made = [p for p in (paths.generated_texts(dataset), paths.generated_pairs(dataset)) if p.is_file()]
     if generator is None or not made:
@@ -208,6 +219,8 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
 
 def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
     """The quality of a text set as this encoder and the data set's templates see it."""
+    from ..datasets import BUILTIN, load_templates
+    from ..datasets.base import Templates
     from ..evaluation.text_quality import quality
 
     def lengths(sentences: Sequence[str]) -> list[int]:
@@ -220,7 +233,9 @@ def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | No
     return quality(
         texts,
         pairs,
-        _templates(config, texts.dataset),
+        load_templates(texts.dataset, config.datasets.get(texts.dataset, DatasetConfig()))
+        if texts.dataset in (*config.datasets, *BUILTIN)
+        else Templates(),
         features=lambda sentences: encoder.encode_texts_report(sentences).features,
         lengths=lengths,
         context_length=encoder.context_length,
@@ -236,9 +251,8 @@ def pair_file(path: Path) -> Path:
 def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
     """The texts that the last run used; before a run, those that it would read."""
     paths, entry = Paths(config.results), config.datasets[name]
-    made, pairs = paths.texts(name), paths.one_to_one_texts(name)
-    if made.is_file():
-        return _read(made, pairs)
+    if paths.texts(name).is_file():
+        return _read(paths.texts(name), paths.one_to_one_texts(name))
     source = entry.text_source(name)
     if not isinstance(source, Path) or not source.is_file():
         raise UserError(
@@ -249,28 +263,13 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
     """A text set and its pairs, with its own class names."""
-    from ..texts.sets import load_pair_set, load_text_set, read_written
+    from ..photos.texts import read_text_set
+    from ..texts.sets import load_pair_set
 
-    document = read_written(path, path.stem)
-    entries = document.get("classes", []) if isinstance(document, dict) else []
-    names = [str(e.get("name")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-    dataset = str(document.get("dataset", path.stem)) if isinstance(document, dict) else path.stem
-    there = pairs is not None and pairs.is_file()
-    return load_text_set(path, dataset, names), load_pair_set(
-        pairs, dataset, names
-    ) if there and pairs else None
-
-
-def _templates(config: Config, dataset: str) -> Templates:
-    from ..datasets import BUILTIN, load_templates
-    from ..datasets.base import Templates
-
-    entry = config.datasets.get(dataset)
-    if entry is not None:
-        return load_templates(dataset, entry)
-    if dataset in BUILTIN:
-        return load_templates(dataset, DatasetConfig())
-    return Templates()
+    texts = read_text_set(path)
+    if pairs is None or not pairs.is_file():
+        return texts, None
+    return texts, load_pair_set(pairs, texts.dataset, [c.name for c in texts.classes])
 
 
 def _coverage(config: Config, dataset: str) -> float | None:
@@ -315,8 +314,9 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
 
 
 def lines_of(path: Path) -> list[str]:
+    """Class names from a file, one per line, without empty lines and comments (#)."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}; it should have one class name per line") from error
-    return [line for line in lines if line]
+        raise UserError(f"class names cannot be read: {path}: {error}; write one per line") from error
+    return [line for line in lines if line and not line.startswith("#")]

@@ -11,34 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..datasets.base import Templates
+from ..datasets.images import read_image
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError
-from ..evaluation.reasons import ScoringTexts, Term, for_and_against
+from ..evaluation.reasons import ScoringTexts, for_and_against
 from ..foundation.artifacts import read_tensors, write_tensors
-from ..neighbors import MEAN_KINDS, TextNeighbors
+from ..neighbors import TextNeighbors
 from ..rerank import OneToOne
 from ..texts.sets import TextSet
-from .decisions import (
-    Decisions,
-    PairTerm,
-    PairText,
-    by_rerank,
-    by_score,
-    check_classes,
-    compare,
-    compare_texts,
-    margins,
-)
+from .decisions import Decisions, PairText, by_rerank, by_score, compare_texts, margins
 from .encoding import PhotoEncoder, encoder_spec
-from .texts import TEMPLATES, Row, Texts, rows, text_set
+from .texts import TEMPLATES, Texts, rows, text_set
 
 EXPORTED = 1  # format of exported files
 Images = Sequence[str | Path | Image.Image] | Tensor
@@ -48,21 +40,20 @@ Images = Sequence[str | Path | Image.Image] | Tensor
 class Reason:
     """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where stage two decided.
 
-    label: the class it describes. cosine: with the image; None for a whole pair of classes, where the one-to-one texts
-    are not known. adds: points that it adds to the difference between the winner and the runner-up, in stage two to the
-    winner's lead over all candidates.
+    label: the class it describes. cosine: with the image. adds: points that it adds to the difference between the
+    winner and the runner-up, in stage two to the winner's lead over all candidates.
     """
 
     text: str
     kind: str
     label: str
-    cosine: float | None
+    cosine: float
     adds: float
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What one image is.
+    """The class of one image.
 
     image: its path, or its number. label: the class, None for "none of these". score: of the best class, 100 × a mean
     of cosines. probability: calibrated on labelled validation images, else None. margin: points before the runner-up.
@@ -86,14 +77,14 @@ class Photo:
         return self.top[0][0]
 
     @property
-    def runner_up(self) -> str | None:
-        return self.top[1][0] if len(self.top) > 1 else None
+    def runner_up(self) -> str:
+        return self.top[1][0]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """How scores become classes. pairs: of stage two, None without; pair_texts: the texts behind them, for reasons.
-    scale: makes probabilities, None without.
+    """The way from scores to classes. pairs: of stage two, None without; pair_texts: the texts behind them.
+    scale: makes probabilities of scores, None without.
 
     score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no reasons.
     """
@@ -125,47 +116,36 @@ class Classifier:
 
         UserError for fewer than two classes, unknown models or files that cannot be read.
         """
-        if isinstance(model, PhotoEncoder):
-            self.encoder = model
-        else:
-            spec = encoder_spec(model, pretrained) if isinstance(model, str) else model
-            self.encoder = PhotoEncoder(spec, cache)
+        if isinstance(model, str):
+            model = encoder_spec(model, pretrained)
+        self.encoder = PhotoEncoder(model, cache) if isinstance(model, EncoderSpec) else model
         self.texts = text_set(texts)
-        check_classes(self.classes)
+        self.classes = [c.name for c in self.texts.classes]
+        if len(self.classes) == 1:
+            raise UserError(
+                f"'{self.classes[0]}' is the only class, and every photo would be one: name two at least"
+            )
         self.templates = templates
         self.stages = stages or Stages()
         self.rows = rows(self.texts, templates)
-        self._scoring: ScoringTexts | None = None
-        self._neighbors: TextNeighbors | None = None
 
-    @property
-    def classes(self) -> list[str]:
-        return [c.name for c in self.texts.classes]
-
-    @property
+    @cached_property
     def scoring(self) -> ScoringTexts:
-        """The features of the texts, encoded when they are needed."""
-        if self._scoring is None:
-            features = self.encoder.texts([r.sentence for r in self.rows])
-            self._scoring = scoring_texts(self.rows, features, len(self.classes))
-        return self._scoring
+        """The features of the texts, in the order of ``rows``; encoded when they are needed."""
+        features = self.encoder.texts([r.sentence for r in self.rows])
+        owner = torch.tensor([r.index for r in self.rows], dtype=torch.int64)
+        averaged = torch.tensor([r.averaged for r in self.rows])
+        return ScoringTexts(features, owner, averaged, len(self.classes))
 
-    def use(self, scoring: ScoringTexts) -> None:
-        """Take the features of the texts from here, in the order of ``rows``: they were encoded before."""
-        self._scoring = scoring
-
-    @property
+    @cached_property
     def neighbors(self) -> TextNeighbors:
         """Stage one: the same numbers as a run with these texts."""
-        if self._neighbors is None:
-            s = self.scoring
-            self._neighbors = TextNeighbors(
-                *(
-                    [s.features[(s.owner == c) & (s.averaged == kind)] for c in range(s.n_classes)]
-                    for kind in (True, False)
-                )
-            )
-        return self._neighbors
+        s = self.scoring
+        mean_texts, max_texts = (
+            [s.features[(s.owner == c) & (s.averaged == averaged)] for c in range(s.n_classes)]
+            for averaged in (True, False)
+        )
+        return TextNeighbors(mean_texts, max_texts)
 
     @classmethod
     def load(
@@ -190,8 +170,8 @@ class Classifier:
 
     # ---- classifying
 
-    def features(self, images: Images) -> tuple[Tensor, list[str], list[tuple[str, str]]]:
-        """Images -> features (N, d), what they are called, and (path, reason) of those that cannot be read.
+    def features(self, images: Images) -> Tensor:
+        """Images -> features (N, d). UserError for an image that cannot be read.
 
         images: paths and Pillow images; or a tensor: (N, 3, H, W) from ``encoder.encoder.preprocess`` (or uint8 from
         its ``pixels``), or (N, d) features of this encoder.
@@ -201,18 +181,14 @@ class Classifier:
                 raise UserError(
                     f"images of shape {tuple(images.shape)}, where (N, 3, H, W) or (N, d) is needed"
                 )
-            x = images.float() if images.ndim == 2 else self.encoder.pixels(images)
-            return x, [str(i) for i in range(len(x))], []
-        files = [i for i, image in enumerate(images) if not isinstance(image, Image.Image)]
-        pictures = [i for i, image in enumerate(images) if isinstance(image, Image.Image)]
-        found = self.encoder.photos([images[i] for i in files])  # type: ignore[misc]
-        parts = {files[k]: row for k, row in zip(found.kept, found.features, strict=True)}
-        made = self.encoder.images([images[i] for i in pictures])  # type: ignore[misc]
-        parts |= dict(zip(pictures, made, strict=True))
-        order = sorted(parts)
-        names = [str(i) if i in pictures else str(images[i]) for i in order]
-        x = torch.stack([parts[i] for i in order]) if order else made
-        return x, names, found.skipped
+            return images.float() if images.ndim == 2 else self.encoder.pixels(images)
+        paths = [image for image in images if not isinstance(image, Image.Image)]
+        if len(paths) < len(images):
+            return self.encoder.images([i if isinstance(i, Image.Image) else read_image(i) for i in images])
+        found = self.encoder.photos(paths)
+        for path, reason in found.skipped:
+            raise UserError(f"image cannot be read: {path}: {reason}")
+        return found.features
 
     def decide(self, x: Tensor) -> Decisions:
         """Features (N, d) -> classes and scores."""
@@ -222,65 +198,56 @@ class Classifier:
 
     def scores(self, images: Images) -> Tensor:
         """(N, C) scores of stage one: 100 × a mean of cosines. UserError for an image that cannot be read."""
-        x, _, skipped = self.features(images)
-        if skipped:
-            raise UserError(f"image cannot be read: {skipped[0][0]}: {skipped[0][1]}")
-        return self.decide(x).scores
+        return self.decide(self.features(images)).scores
 
     def classify(
         self, images: Images, *, why: int = 0, top: int = 5, none_below: float | None = None
     ) -> list[Photo]:
-        """What each image is. why: how many texts for and against, each. top: how many classes.
+        """Classify images. why: number of texts for and against, each. top: number of classes.
 
         none_below: a best class with less has the label None; a probability where there are such, else a score.
         UserError for an image that cannot be read.
         """
-        x, names, skipped = self.features(images)
-        if skipped:
-            raise UserError(f"image cannot be read: {skipped[0][0]}: {skipped[0][1]}")
-        return self.photos(x, names, why=why, top=top, none_below=none_below)
+        names = [str(image if isinstance(image, str | Path) else i) for i, image in enumerate(images)]
+        return self.photos(self.features(images), names, why=why, top=top, none_below=none_below)
 
     def photos(
         self, x: Tensor, names: Sequence[str], *, why: int = 0, top: int = 5, none_below: float | None = None
     ) -> list[Photo]:
-        """As :meth:`classify`, from features (N, d) and what the images are called."""
+        """As :meth:`classify`, from features (N, d) and names of the images."""
         if not len(x):
             return []
         decided = self.decide(x)
-        ahead = margins(decided)
-        probabilities = None
-        if self.stages.scale is not None:
-            probabilities = torch.softmax(decided.scores * self.stages.scale, dim=1)
-        reasons = self.reasons(x, decided, why) if why else [((), ())] * len(x)
-        found = []
+        ahead, scale = margins(decided), self.stages.scale
+        probabilities = None if scale is None else torch.softmax(decided.scores * scale, dim=1)
+        reasons = self.reasons(x, decided, why) if why else [([], [])] * len(x)
+        photos = []
         for i, name in enumerate(names):
-            order = decided.order[i, : max(top, 2)].tolist()
-            best, reranked = order[0], bool(decided.reranked[i])
-            # stage two says which class comes first, not how sure that is
-            sure = None if probabilities is None or reranked else float(probabilities[i, best])
-            score = float(decided.scores[i, best])
-            measure = score if probabilities is None else float(probabilities[i, best])
-            none = none_below is not None and measure < none_below
-            found.append(
+            order, reranked = decided.order[i, : max(top, 2)].tolist(), bool(decided.reranked[i])
+            best, score = order[0], float(decided.scores[i, order[0]])
+            sure = None if probabilities is None else float(probabilities[i, best])
+            none = none_below is not None and (score if sure is None else sure) < none_below
+            photos.append(
                 Photo(
                     image=name,
                     label=None if none else self.classes[best],
                     score=score,
-                    probability=sure,
+                    # stage two says which class comes first, not how sure that is
+                    probability=None if reranked else sure,
                     margin=float(ahead[i]),
                     top=tuple((self.classes[c], float(decided.scores[i, c])) for c in order),
                     reranked=reranked,
-                    reasons_for=reasons[i][0],
-                    reasons_against=reasons[i][1],
+                    reasons_for=tuple(reasons[i][0]),
+                    reasons_against=tuple(reasons[i][1]),
                 )
             )
-        return found
+        return photos
 
     # ---- reasons
 
     def reasons(
         self, x: Tensor, decided: Decisions, n: int, against: Tensor | None = None
-    ) -> list[tuple[tuple[Reason, ...], tuple[Reason, ...]]]:
+    ) -> list[tuple[list[Reason], list[Reason]]]:
         """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
 
         against: (N,) other classes than the runner-up; stage two's reasons are of its own comparisons all the same.
@@ -288,38 +255,28 @@ class Classifier:
         """
         if self.stages.score is not None:
             raise UserError("this method's scores are not means over texts, so there are no reasons to show")
-        scoring = self.scoring
         second = decided.order[:, 1] if against is None else against
-        terms = scoring.explain(scoring.cosines(x), decided.order[:, 0], second)
-        found = []
+        terms = self.scoring.explain(self.scoring.cosines(x), decided.order[:, 0], second)
+        reasons = []
         for i, of_image in enumerate(terms):
             if decided.reranked[i]:
-                compared = self._compared(x[i], decided.order[i, : self.stages.top_k])
-                sides = for_and_against(compared, n)
-                found.append(tuple(tuple(self._comparison(t) for t in side) for side in sides))
+                each = self._compared(x[i], decided.order[i, : self.stages.top_k])
             else:
-                found.append(tuple(tuple(self._reason(t) for t in s) for s in for_and_against(of_image, n)))
-        return found  # type: ignore[return-value]
+                texts = [self.rows[t.text] for t in of_image]
+                each = [
+                    Reason(r.text, r.kind, self.classes[r.index], t.cosine, t.adds)
+                    for r, t in zip(texts, of_image, strict=True)
+                ]
+            reasons.append(for_and_against(each, n))
+        return reasons
 
-    def _compared(self, x: Tensor, candidates: Tensor) -> list[PairTerm]:
-        """What stage two decided by for one image (d,), whose winner is the first candidate."""
-        winner, stages = int(candidates[0]), self.stages
-        assert stages.pairs is not None
-        if not stages.pair_texts:
-            return compare(x, stages.pairs, candidates, winner)
-        of = set(candidates.tolist())
-        texts = [t for t in stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)]
-        return compare_texts(x, texts, self.encoder.texts([t.sentence for t in texts]), candidates, winner)
-
-    def _reason(self, term: Term) -> Reason:
-        row = self.rows[term.text]
-        return Reason(row.text, row.kind, self.classes[row.index], term.cosine, term.adds)
-
-    def _comparison(self, t: PairTerm) -> Reason:
-        of, other = self.classes[t.of], self.classes[t.other]
-        if not t.text:
-            return Reason(f"what tells {of} from {other}", "one_to_one", of, None, t.adds)
-        return Reason(t.text, "one_to_one", of, t.cosine, t.adds)
+    def _compared(self, x: Tensor, candidates: Tensor) -> list[Reason]:
+        """Reasons of stage two for one image (d,), whose winner is the first candidate."""
+        winner, of = int(candidates[0]), set(candidates.tolist())
+        texts = [t for t in self.stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)]
+        features = self.encoder.texts([t.sentence for t in texts])
+        terms = compare_texts(x, texts, features, candidates, winner)
+        return [Reason(t.text, "one_to_one", self.classes[t.of], t.cosine, t.adds) for t in terms]
 
     # ---- one file
 
@@ -360,28 +317,25 @@ class Classifier:
         tensors, meta = read_tensors(path)
         if meta.get("exported") != EXPORTED:
             raise UserError(f"{path} is not a file that Classifier.export of this version wrote")
-        given: dict[str, Any] = meta["templates"]
-        templates = Templates(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})  # type: ignore[arg-type]
+        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["templates"].items()}
+        templates = Templates(**lists_as_tuples)  # type: ignore[arg-type]
         pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
-        pair_texts = tuple(PairText(*t) for t in meta.get("pair_texts", ()))
-        two = OneToOne.from_state(pairs) if pairs else None
-        stages = Stages(pairs=two, pair_texts=pair_texts, **meta["stages"])
-        texts = TextSet.model_validate(meta["texts"])
+        stages = Stages(
+            pairs=OneToOne.from_state(pairs) if pairs else None,
+            pair_texts=tuple(PairText(*t) for t in meta["pair_texts"]),
+            **meta["stages"],
+        )
         spec = EncoderSpec(**meta["spec"])
         if model is not None:
             spec = encoder_spec(model, precision=spec.precision)
+        texts = TextSet.model_validate(meta["texts"])
         new = cls(spec, texts, templates=templates, stages=stages)
         if [r.sentence for r in new.rows] != meta["sentences"]:
             raise UserError(f"{path}: this version makes other sentences of its texts; export it again")
-        new.encoder.expect(meta["encoder"], path)
-        new._scoring = ScoringTexts(
+        for key, value in meta["encoder"].items():
+            if key not in ("model", "pretrained") and new.encoder.metadata.get(key) != value:
+                raise UserError(f"{path} was made with another encoder than {spec.model}: {key} differs")
+        new.scoring = ScoringTexts(
             tensors["text_features"], tensors["class_index"], tensors["averaged"], len(new.classes)
         )
         return new
-
-
-def scoring_texts(of: Sequence[Row], features: Tensor, n_classes: int) -> ScoringTexts:
-    """Texts with their features (M, d)."""
-    owner = torch.tensor([r.index for r in of], dtype=torch.int64)
-    averaged = torch.tensor([r.kind in MEAN_KINDS for r in of])
-    return ScoringTexts(features, owner, averaged, n_classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from ..errors import UserError
 from ..foundation.exact import inner
 from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
@@ -22,7 +22,7 @@ SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own
 
 @dataclass(frozen=True)
 class Decisions:
-    """What N images are. order: (N, C) classes, the decided one first, the others by score. scores: (N, C) by class.
+    """The classes of N images. order: (N, C), the decided class first, the others by score. scores: (N, C) by class.
 
     reranked: (N,) bool, those that stage two decided. values: (N, C) what it decided by, by class: points of score,
     0 where there is none.
@@ -63,63 +63,43 @@ class PairText(NamedTuple):
 
 
 class PairTerm(NamedTuple):
-    """What stage two decided by: a text of class ``of``, or, text "", all texts of a pair at once.
-
-    cosine: with the image, mean over the text's sentences; NaN for a whole pair. adds: points for the winner.
-    """
+    """A text of class ``of`` that stage two decided by. cosine: with the image, mean over the text's sentences.
+    adds: points for the winner."""
 
     of: int
-    other: int
     text: str
     cosine: float
     adds: float
 
 
-def compare(x: Tensor, pairs: OneToOne, candidates: Tensor, winner: int) -> list[PairTerm]:
-    """The winner against each other candidate, for one image, the largest first.
-
-    x: (d,). The terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other).
-    """
-    others = [c for c in candidates.tolist() if c != winner]
-    one = l2_normalize(x[None])
-    values = [float(pairs.compare(one, torch.tensor([[winner, o]]))[0, 0]) for o in others]
-    terms = [
-        PairTerm(winner, o, "", float("nan"), 100 * v / len(others))
-        for o, v in zip(others, values, strict=True)
-    ]
-    return sorted(terms, key=lambda t: -t.adds)
-
-
 def compare_texts(
     x: Tensor, texts: Sequence[PairText], features: Tensor, candidates: Tensor, winner: int
 ) -> list[PairTerm]:
-    """As `compare`, text by text. features: (P, d) of the sentences of ``texts``; both sides of every pair are there.
+    """The winner against each other candidate, text by text, for one image; the largest first.
 
-    The value is a mean over the other candidates of differences of two means of cosines. As in stage one
-    (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights of the two sides cancel,
-    so the sum stays, and a text that fits as well as both classes do on average adds nothing.
+    x: (d,). features: (P, d) of the sentences of ``texts``; both sides of every pair are there. The terms sum to the
+    winner's value: 100 × the mean over the other candidates of x·D(winner, other), a difference of two means of
+    cosines. As in stage one (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights
+    of the two sides cancel, so the sum stays, and a text that fits as well as both classes do on average adds nothing.
     """
     cosines = inner(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
+    sides = defaultdict(list)  # (of, other) -> rows
+    for i, text in enumerate(texts):
+        sides[text.of, text.other].append(i)
     others = [c for c in candidates.tolist() if c != winner]
-    found: dict[
-        tuple[int, str], list[tuple[float, float]]
-    ] = {}  # a text may tell its class from several others
+    parts = defaultdict(list)  # a text may tell its class from several others
     for other in others:
-        sides = [
-            [i for i, t in enumerate(texts) if (t.of, t.other) == pair]
-            for pair in ((winner, other), (other, winner))
-        ]
-        if not all(sides):
+        both = sides[winner, other], sides[other, winner]
+        if not all(both):
             continue
-        means = [sum(cosines[i] for i in side) / len(side) for side in sides]
-        for sign, side in zip((1, -1), sides, strict=True):
+        middle = sum(sum(cosines[i] for i in side) / len(side) for side in both) / 2
+        for sign, side in zip((1, -1), both, strict=True):
             weight = sign * 100 / (len(side) * len(others))
             for i in side:
-                term = cosines[i], weight * (cosines[i] - sum(means) / 2)
-                found.setdefault((texts[i].of, texts[i].text), []).append(term)
+                parts[texts[i].of, texts[i].text].append((cosines[i], weight * (cosines[i] - middle)))
     terms = [
-        PairTerm(of, winner, text, sum(c for c, _ in parts) / len(parts), sum(adds for _, adds in parts))
-        for (of, text), parts in found.items()
+        PairTerm(of, text, sum(c for c, _ in each) / len(each), sum(adds for _, adds in each))
+        for (of, text), each in parts.items()
     ]
     return sorted(terms, key=lambda t: -t.adds)
 
@@ -151,9 +131,3 @@ def margins(decisions: Decisions) -> Tensor:
     points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
     best = points.gather(1, decisions.order[:, :2])
     return (best[:, 0] - best[:, 1]).double()
-
-
-def check_classes(names: list[str]) -> None:
-    """UserError for a single class: every photo would be it."""
-    if len(names) == 1:
-        raise UserError(f"'{names[0]}' is the only class, and every photo would be one: name two at least")

@@ -1,29 +1,37 @@
-"""What the page of ``coder-clip explore`` shows and does, without the web: photos, reasons, and edited texts."""
+"""The page of ``coder-clip explore`` without the web: photos, reasons, and edited texts."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from ..datasets import load_dataset
 from ..datasets.images import read_image
 from ..errors import UserError
+from ..evaluation.estimates import paired_test
 from ..foundation.artifacts import write_json
+from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
-from .classifier import Classifier, Photo, Stages
+from .classifier import Classifier, Reason, Stages
 from .decisions import margins
-from .study import EDITED, Standing, Study
+from .study import Standing, Study
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 WHY = 5  # texts for and against
-MOST_TEXTS, LONGEST = 200, 500  # texts of a class and kind; characters of a text
 SOURCE = "edited in coder-clip explore"
 
 
@@ -49,8 +57,38 @@ class Explorer:
 
     def state(self) -> dict[str, Any]:
         """Everything on the page: accuracy with its interval, what the edits change, every photo, the texts."""
-        with self._lock:
-            return self._state()
+        start, now, labels = self.study.start, self.now, self.study.labels
+        classes = now.classifier.classes
+        order, ahead = now.decisions.order, margins(now.decisions)
+        changed = (now.prediction != start.prediction).tolist()
+        photos = []
+        for i, name in enumerate(self.study.names):
+            best, second = order[i, :2].tolist()
+            photos.append(
+                {
+                    "id": i,
+                    "name": name,
+                    "truth": None if labels is None else classes[int(labels[i])],
+                    "label": classes[best],
+                    "runner_up": classes[second],
+                    "before": classes[int(start.prediction[i])],
+                    "margin": round(float(ahead[i]), 2),
+                    "right": None if labels is None else best == int(labels[i]),
+                    "changed": changed[i],
+                }
+            )
+        return {
+            "title": self.title,
+            "images": len(photos),
+            "labelled": labels is not None,
+            "accuracy": None if labels is None else now.accuracy,
+            "difference": None if labels is None else paired_test(start.correct, now.correct),
+            "changed": sum(changed),
+            "kinds": list(BESIDES_NAME),
+            "texts": _lists(now.texts),
+            "first_texts": _lists(start.texts),
+            "photos": photos,
+        }
 
     def edit(self, given: Any) -> dict[str, Any]:
         """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per class.
@@ -59,33 +97,22 @@ class Explorer:
         """
         with self._lock:
             self.now = self.study.standing(self._texts(given))
-            return self._state()
+            return self.state()
 
     def why(self, position: int) -> dict[str, Any]:
-        """A photo with its reasons: against the runner-up, or, where it is wrong, against the true class.
-
-        UserError for a position that is not there.
-        """
+        """A photo with its reasons. UserError for a position that is not there."""
+        if position >= len(self.study.names):
+            raise UserError(f"no photo {position}")
+        labels, x = self.study.labels, self.study.features[position : position + 1]
+        truth = None if labels is None else int(labels[position])
         with self._lock:
-            if not 0 <= position < len(self.study.names):
-                raise UserError(f"no photo {position}")
-            x = self.study.features[position : position + 1]
-            classifier = self._classifier()
-            (photo,) = classifier.photos(x, [self.study.names[position]])
-            labels, classes = self.study.labels, classifier.classes
-            other = str(photo.runner_up)
-            if labels is not None and photo.best != classes[int(labels[position])]:
-                other = classes[int(labels[position])]
-            return self._shown(classifier, x, photo, other)
+            return self._explained(x, truth)
 
-    def classify(self, content: bytes, name: str) -> dict[str, Any]:
-        """A photo that was dropped on the page. UserError where it cannot be read."""
-        image = read_image(name, content=content)
+    def classify(self, content: bytes) -> dict[str, Any]:
+        """A photo that was dropped on the page, with its reasons. UserError where it cannot be read."""
+        image = read_image("the photo", content=content)
         with self._lock:
-            classifier = self._classifier()
-            x = classifier.encoder.images([image])
-            (photo,) = classifier.photos(x, [name])
-            return self._shown(classifier, x, photo, str(photo.runner_up))
+            return self._explained(self.study.encoder.images([image]))
 
     def save(self, name: str) -> str:
         """Write the edited text set, with where it came from and what it is worth; its path. A file that was there
@@ -96,133 +123,84 @@ class Explorer:
         with self._lock:
             if path.exists() and path not in self.saved:
                 raise UserError(f"{name} is there already: choose another name")
-            write_json(path, self._with_provenance(self.now).dump())
+            write_json(path, self._with_provenance().dump())
             self.saved.add(path)
         return str(path)
 
-    def _shown(self, classifier: Classifier, x: Tensor, photo: Photo, other: str) -> dict[str, Any]:
-        """A photo (1, d) with its reasons against another class; margin: its lead over that class."""
-        decided, index = classifier.decide(x), classifier.classes.index(other)
-        ((reasons_for, against),) = classifier.reasons(x, decided, WHY, torch.tensor([index]))
-        score = float(decided.scores[0, index])
+    def _explained(self, x: Tensor, truth: int | None = None) -> dict[str, Any]:
+        """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its true class.
+
+        margin: its lead over that class. reranked: what stage two makes of it, None where stage one has the last word.
+        """
+        classifier = self.now.classifier
+        decided = classifier.decide(x)
+        best, other = decided.order[0, :2].tolist()
+        if truth is not None and truth != best:
+            other = truth
+        (reasons,) = classifier.reasons(x, decided, WHY, torch.tensor([other]))
+        scores, reranked = decided.scores[0].tolist(), None
+        if self.stage_two is not None:
+            two = copy(classifier)
+            two.stages = self.stage_two
+            (photo,) = two.photos(x, [""], why=WHY)
+            if photo.reranked:
+                reranked = {"label": photo.best} | _sides(photo.reasons_for, photo.reasons_against)
         return {
-            **{"image": photo.image, "label": photo.best, "score": photo.score},
-            **{"other": other, "other_score": score, "margin": photo.score - score},
-            **{"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]},
-            "reranked": self._reranked(x),
-        }
-
-    def _reranked(self, x: Tensor) -> dict[str, Any] | None:
-        """What stage two makes of a photo (1, d), and why; None where it leaves it to stage one."""
-        if self.stage_two is None:
-            return None
-        classifier = self._classifier(self.stage_two)
-        (photo,) = classifier.photos(x, [""], why=WHY)
-        if not photo.reranked:
-            return None
-        sides = {"for": photo.reasons_for, "against": photo.reasons_against}
-        return {"label": photo.best, **{side: [asdict(r) for r in of] for side, of in sides.items()}}
-
-    def _state(self) -> dict[str, Any]:
-        start, now, labels = self.study.start, self.now, self.study.labels
-        classes = [c.name for c in now.texts.classes]
-        order, ahead = now.decisions.order, margins(now.decisions)
-        changed = (now.prediction != start.prediction).tolist()
-        photos = []
-        for i, name in enumerate(self.study.names):
-            best, second = order[i, :2].tolist()
-            photos.append(
-                {
-                    "id": i,
-                    "name": name,
-                    "truth": self._truth(i),
-                    "label": classes[best],
-                    "runner_up": classes[second],
-                    "before": classes[int(start.prediction[i])],
-                    "margin": round(float(ahead[i]), 2),
-                    "right": None if labels is None else bool(best == int(labels[i])),
-                    "changed": changed[i],
-                }
-            )
-        return {
-            "title": self.title,
-            "images": len(photos),
-            "labelled": labels is not None,
-            "accuracy": None if labels is None else now.accuracy,
-            "start": None if labels is None else start.accuracy,
-            "difference": None if labels is None else self.study.change(start, now),
-            "changed": sum(changed),
-            "kinds": list(EDITED),
-            "texts": _lists(now.texts),
-            "first_texts": _lists(start.texts),
-            "photos": photos,
-        }
-
-    def _truth(self, position: int) -> str | None:
-        labels = self.study.labels
-        return None if labels is None else self.study.start.texts.classes[int(labels[position])].name
-
-    def _classifier(self, stages: Stages | None = None) -> Classifier:
-        given = {"templates": self.study.templates, "stages": stages}
-        found = Classifier(self.study.encoder, self.now.texts, **given)  # type: ignore[arg-type]
-        found.use(self.now.scoring)
-        return found
+            "label": classifier.classes[best],
+            "score": scores[best],
+            "other": classifier.classes[other],
+            "other_score": scores[other],
+            "margin": scores[best] - scores[other],
+            "reranked": reranked,
+        } | _sides(*reasons)
 
     def _texts(self, given: Any) -> TextSet:
         before = self.study.start.texts
-        names = [c.name for c in before.classes]
-        if (
-            not isinstance(given, list)
-            or [g.get("name") if isinstance(g, dict) else None for g in given] != names
-        ):
-            raise UserError(f"texts of {len(names)} classes are needed, in their order")
-        entries = []
-        for old, new in zip(before.classes, given, strict=True):
-            kinds = {kind: _list_of_texts(new.get(kind, []), f"{old.name}, {kind}") for kind in EDITED}
-            entries.append(ClassTexts(name=old.name, sentence=old.sentence, **kinds))
+        try:
+            edited = TypeAdapter(list[ClassTexts]).validate_python(given)
+        except ValidationError as error:
+            raise UserError(f"texts of the classes are needed: {error.errors()[0]['msg']}") from None
+        if [c.name for c in edited] != self.study.start.classifier.classes:
+            raise UserError(f"texts of {len(before.classes)} classes are needed, in their order")
+        entries = [
+            ClassTexts(name=old.name, sentence=old.sentence, **{k: _cleaned(new.of(k)) for k in BESIDES_NAME})
+            for old, new in zip(before.classes, edited, strict=True)
+        ]
         return before.model_copy(update={"classes": entries})
 
-    def _with_provenance(self, standing: Standing) -> TextSet:
-        before, after = self.study.start.texts, standing.texts
+    def _with_provenance(self) -> TextSet:
+        start, now = self.study.start, self.now
         note: dict[str, Any] = {"source": SOURCE, "date": datetime.date.today().isoformat()}
         if self.study.labels is not None:
-            test = self.study.change(self.study.start, standing)
             note["chosen_on"] = {
                 "images": len(self.study.names),
-                "accuracy_before": self.study.start.accuracy["value"],
-                "accuracy_after": standing.accuracy["value"],
-                "difference": dict(test["difference"]),
+                "accuracy_before": start.accuracy["value"],
+                "accuracy_after": now.accuracy["value"],
+                "difference": paired_test(start.correct, now.correct)["difference"],
             }
-        notes = dict(before.provenance)
-        for kind in EDITED:
-            if any(
-                getattr(a, kind) != getattr(b, kind)
-                for a, b in zip(before.classes, after.classes, strict=True)
-            ):
-                notes[kind] = note | ({"from": before.provenance[kind]} if kind in before.provenance else {})
-        return after.model_copy(update={"provenance": notes})
+        notes = dict(start.texts.provenance)
+        for kind in BESIDES_NAME:
+            if [c.of(kind) for c in start.texts.classes] != [c.of(kind) for c in now.texts.classes]:
+                notes[kind] = note | ({"from": notes[kind]} if kind in notes else {})
+        return now.texts.model_copy(update={"provenance": notes})
+
+
+def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
+    return {"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]}
 
 
 def _lists(texts: TextSet) -> list[dict[str, Any]]:
-    return [{"name": c.name} | {kind: list(getattr(c, kind)) for kind in EDITED} for c in texts.classes]
+    return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in texts.classes]
 
 
-def _list_of_texts(given: Any, where: str) -> list[str]:
-    if not isinstance(given, list) or len(given) > MOST_TEXTS or not all(isinstance(t, str) for t in given):
-        raise UserError(f"{where}: a list of at most {MOST_TEXTS} texts is needed")
-    texts = [" ".join(t.split()) for t in given]
-    if any(len(t) > LONGEST for t in texts):
-        raise UserError(f"{where}: a text has at most {LONGEST} characters")
-    return list(dict.fromkeys(t for t in texts if t))
+def _cleaned(texts: list[str]) -> list[str]:
+    """Without superfluous spaces, empty texts and repeats."""
+    return list(dict.fromkeys(text for t in texts if (text := " ".join(t.split()))))
 
 
-def explore_run(run: Any, folder: Path) -> Explorer:
+def explore_run(run: Run, folder: Path) -> Explorer:
     """The validation images of a finished run (``runs.load_run``): test images stay unseen. UserError without any."""
-    import contextlib
-
-    from ..datasets import load_dataset
-
-    if run.validation is None or not len(run.validation.ids):
+    if run.validation is None:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
     with contextlib.chdir(run.root):
         entry = run.config.datasets[run.dataset]
@@ -232,8 +210,8 @@ def explore_run(run: Any, folder: Path) -> Explorer:
         data = load_dataset(run.dataset, entry, root)
     ids = run.validation.ids
     study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
-    two = run.stage_two if run.stage_two.threshold > 0 and len(run.stage_two.pairs) else None
-    return Explorer(study, f"{run.dataset}: validation images", lambda i: data.image(ids[i]), folder, two)
+    title = f"{run.dataset}: validation images"
+    return Explorer(study, title, lambda i: data.image(ids[i]), folder, run.stage_two)
 
 
 def explore_photos(
@@ -243,6 +221,6 @@ def explore_photos(
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:
         raise UserError(f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}")
-    kept = [files[i] for i in found.kept]
-    study = Study(classifier, found.features, [str(f) for f in kept], None)
-    return Explorer(study, f"{len(kept)} photos", lambda i: read_image(kept[i]), folder), found.skipped
+    study = Study(classifier, found.features, found.kept, None)
+    title = f"{len(found.kept)} photos"
+    return Explorer(study, title, lambda i: read_image(found.kept[i]), folder), found.skipped

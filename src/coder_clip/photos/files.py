@@ -1,15 +1,16 @@
-"""Which photos: files, folders and lists of them; and copies of them in folders by class."""
+"""Find photos in files, folders and lists, and copy them into folders by class."""
 
 from __future__ import annotations
 
 import filecmp
+import itertools
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets.folder import image_files
@@ -25,20 +26,19 @@ class Places:
     """Photos in order, each once. named: those that were asked for by name, not found in one of the folders."""
 
     files: list[Path]
-    named: set[str] = field(default_factory=set)
-    folders: list[Path] = field(default_factory=list)
+    named: set[str]
+    folders: list[Path]
 
 
-def find(places: Sequence[str | Path]) -> Places:
+def find(places: Sequence[str]) -> Places:
     """Files, images in folders at any depth, and "-" for names on standard input, one per line (or NUL between them).
 
     UserError for a place that does not exist, a pipe or device, a folder without images, or nothing at all.
     """
     files: list[Path] = []
-    named: list[str] = []
+    named: set[str] = set()
     folders: list[Path] = []
-    for place in _with_list(places):
-        path = Path(place)
+    for path in (Path(name) for place in places for name in _listed(place)):
         if path.is_dir():
             below = list(image_files(path))
             if not below:
@@ -47,7 +47,7 @@ def find(places: Sequence[str | Path]) -> Places:
             folders.append(path)
         elif path.is_file():
             files.append(path)
-            named.append(str(path))
+            named.add(str(path))
         elif path.exists():
             raise UserError(
                 f"{shown(path)} is a pipe or device; give files, folders, or '-' for a list of files"
@@ -56,18 +56,15 @@ def find(places: Sequence[str | Path]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files:
         raise UserError("no photos: the list is empty")
-    return Places(list(dict.fromkeys(files)), set(named), folders)
+    return Places(list(dict.fromkeys(files)), named, folders)
 
 
-def _with_list(places: Iterable[str | Path]) -> list[str | Path]:
-    found: list[str | Path] = []
-    for place in places:
-        if str(place) != FROM_STDIN:
-            found.append(place)
-            continue
-        names = sys.stdin.read()
-        found += [n for n in (names.split("\0") if "\0" in names else names.splitlines()) if n.strip()]
-    return found
+def _listed(place: str) -> list[str]:
+    """The place itself, or, for "-", the names on standard input."""
+    if place != FROM_STDIN:
+        return [place]
+    names = sys.stdin.read()
+    return [n for n in (names.split("\0") if "\0" in names else names.splitlines()) if n.strip()]
 
 
 def shown(path: str | Path) -> str:
@@ -75,18 +72,21 @@ def shown(path: str | Path) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path))
 
 
-def copy_to(folder: Path, photos: Sequence[Photo], places: Places) -> int:
-    """Copy each photo into ``folder/<class>/``; how many copies were made. A copy that is there already is left.
-
-    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
-    is in one of the folders that are classified (the next call would take the copies for photos), or cannot be
-    written.
-    """
+def refuse_within(folder: Path, places: Places) -> None:
+    """UserError where copies would be in a folder that is classified: the next call would take them for photos."""
     for source in places.folders:
         if folder.resolve().is_relative_to(source.resolve()):
             raise UserError(
                 f"--copy-to {shown(folder)} is in {shown(source)}, which is classified: name a folder elsewhere"
             )
+
+
+def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
+    """Copy each photo into ``folder/<class>/``; how many copies were made. A copy that is there already is left.
+
+    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
+    cannot be written.
+    """
     made = 0
     for photo in photos:
         source = Path(photo.image)
@@ -102,7 +102,7 @@ def copy_to(folder: Path, photos: Sequence[Photo], places: Places) -> int:
 
 
 def _copy(source: Path, folder: Path) -> bool:
-    for n in range(1, 1_000_000):
+    for n in itertools.count(1):
         target = folder / (source.name if n == 1 else f"{source.stem}-{n}{source.suffix}")
         if not target.exists():
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from .decisions import by_rerank, fit_scale
 from .encoding import PhotoEncoder, at
 from .texts import pair_texts
 
-ALONE = ("clip", "coder")  # whose scores are means over texts; with the rerank as stage two
+SETTING = "clean"
+WITH_REASONS = ("clip", "coder", "coder_rerank")  # their scores are means over texts
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's classifier, and what it was chosen from. stage_two: of the run's last setting, which the classifier need
-    not have. validation: images (V, d), None without."""
+    """A run's classifier, and what it was chosen from. stage_two: that of the rerank, also where the classifier has
+    none. validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
@@ -67,10 +68,8 @@ class Run:
     candidates: list[Candidate]
     validation: ImageFeatures | None
     config: Config
-    config_file: Path
     root: Path
     dataset: str
-    model: str
 
     @property
     def said(self) -> str:
@@ -101,25 +100,22 @@ def load_run(
     with contextlib.chdir(root):  # a configuration's paths start there
         d = _one("dataset", dataset, config.datasets)
         m = _one("model", model, config.models)
-        how = f"'make reproduce CONFIG={os.path.relpath(file)}' in {root} makes it again"
-        for needed in _needed(config, m, d):
-            if not needed.is_file():
-                raise UserError(f"{root / needed} is missing: '{d}' was not run with '{m}' to the end; {how}")
-        refuse_stale(config, m, d, how)
-        spec = at(EncoderSpec(**encoder_spec(config, m)), root)
-        encoder = PhotoEncoder(spec, cache)
-        texts = read_texts(config, m, d)
+        how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file)}' in {root}"
+        try:
+            refuse_stale(config, m, d)
+            texts = read_texts(config, m, d)
+            validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
+            methods = _Methods(config, m, d, texts, validation, stage_two(config, m, d, texts))
+        except UserError as error:
+            raise UserError(f"{error}; {how}") from None
+        encoder = PhotoEncoder(at(EncoderSpec(**encoder_spec(config, m)), root), cache)
         if encoder.metadata != texts.meta["encoder"]:
-            raise UserError(
-                f"{root / Paths(config.results).text_features(m, d)} was made with another encoder than model '{m}' is "
-                f"now; {how}"
-            )
-        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
-        run = _Methods(config, m, d, texts, validation)
-        candidates = run.candidates()
+            features = root / Paths(config.results).text_features(m, d)
+            raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
+        candidates = methods.candidates()
         chosen = _chosen(candidates, method, explained)
-        classifier, two = run.classifier(chosen, encoder), run.stage_two
-        return Run(classifier, two, chosen, candidates, validation, config, file, root, d, m)
+        classifier = methods.classifier(chosen, encoder)
+        return Run(classifier, methods.stage_two, chosen, candidates, validation, config, root, d)
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
@@ -131,55 +127,48 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
             return root, where, load_config(where)
     if not where.is_dir():
         raise UserError(f"no run in {where}: no such folder")
-    found: list[tuple[float, Path, Path, Config]] = []
+    found = []
     for root in where.parents:
         for file in sorted((root / "config").glob("*.yaml")):
             with contextlib.chdir(root), contextlib.suppress(UserError):
                 config = load_config(file)
-                if config.results.resolve() == where and (ran := _share_run(config)):
-                    found.append((ran, root, file, config))
+                paths = Paths(config.results)
+                ran = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
+                if config.results.resolve() == where and any(ran):
+                    found.append((all(ran), root, file, config))
     # several may share a results folder, as one that was copied and changed: then the one of which all was run
-    most = max((ran for ran, *_ in found), default=0.0)
-    found = [f for f in found if f[0] == most]
+    found = [f for f in found if f[0]] or found
     if len(found) != 1:
-        files = ", ".join(str(file) for _, _, file, _ in found)
-        what = (
-            f"several configurations write it: {files}"
-            if found
-            else "nothing that a config/*.yaml above it writes"
-        )
+        what = "nothing that a config/*.yaml above it writes"
+        if found:
+            what = f"several configurations write it: {', '.join(str(file) for _, _, file, _ in found)}"
         raise UserError(f"no run in {where}: {what}; name its configuration file instead")
     return found[0][1:]
 
 
-def _share_run(config: Config) -> float:
-    """Of how many of its models and data sets there are results."""
-    paths = Paths(config.results)
-    there = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
-    return sum(there) / len(there)
-
-
-def refuse_stale(config: Config, model: str, dataset: str, how: str) -> None:
+def refuse_stale(config: Config, model: str, dataset: str) -> None:
     """UserError where texts, templates or files of the run were changed after it."""
     paths = Paths(config.results)
-    for document in (paths.texts(dataset), paths.one_to_one_texts(dataset)):
-        for path, recorded in _recorded_files(read_json(document)["provenance"]):
-            if path.is_file() and sha256(path) != recorded:
-                raise UserError(f"the texts in {path} were changed after the run; {how}")
-    recorded_files = {p for p, _ in _recorded_files(read_json(paths.texts(dataset))["provenance"])}
-    if named := [p for p in config.datasets[dataset].text_files(dataset) if p not in recorded_files]:
-        raise UserError(f"the configuration names the texts {named[0]}, which the run did not use; {how}")
+    texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
+    recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
+    for path, before in (recorded[texts] | recorded[pairs]).items():
+        if path.is_file() and sha256(path) != before:
+            raise UserError(f"the texts in {path} were changed after the run")
+    for path in config.datasets[dataset].text_files(dataset):
+        if path not in recorded[texts]:
+            raise UserError(f"the configuration names the texts {path}, which the run did not use")
     meta = read_metadata(paths.text_features(model, dataset))
     classes = list(read_json(paths.manifest(dataset))["classes"])
-    texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
-    sentences = make_sentences(texts, load_templates(dataset, config.datasets[dataset]))
+    sentences = make_sentences(
+        load_text_set(texts, dataset, classes, made=True), load_templates(dataset, config.datasets[dataset])
+    )
     if meta["classes"] != classes or meta["text"] != sentences.text:
-        raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run; {how}")
+        raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run")
     adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
     for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
-        for path, recorded in read_json(document)["made_by"]["inputs"].items():
-            if Path(path).is_file() and sha256(path) != recorded:
-                raise UserError(f"{path} has changed since {document} was made from it; {how}")
+        for name, before in read_json(document)["made_by"]["inputs"].items():
+            if Path(name).is_file() and sha256(name) != before:
+                raise UserError(f"{name} has changed since {document} was made from it")
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
@@ -191,19 +180,21 @@ def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
             yield from _recorded_files(value)
 
 
-def _needed(config: Config, model: str, dataset: str) -> list[Path]:
-    paths = Paths(config.results)
-    found = [
-        paths.manifest(dataset),
-        paths.texts(dataset),
-        paths.text_features(model, dataset),
-        paths.one_to_one_texts(dataset),
-        paths.one_to_one(model, dataset),
-        paths.rerank(model, dataset).with_suffix(".json"),
-    ]
-    if config.has_val(dataset):
-        found.append(paths.image_features(model, dataset, "val"))
-    return found
+def stage_two(config: Config, model: str, dataset: str, texts: Texts) -> Stages:
+    """The rerank of a run, with the texts behind it."""
+    paths, classes = Paths(config.results), texts.meta["classes"]
+    document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
+    thresholds = [m["threshold"] for m in document["methods"] if m["setting"] == SETTING]
+    if not thresholds:
+        raise UserError(f"the run has no setting '{SETTING}': name it under settings")
+    new_images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
+    pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
+    return Stages(
+        pairs=read_one_to_one(config, new_images, False),
+        pair_texts=pair_texts(pairs, load_templates(dataset, config.datasets[dataset])),
+        threshold=float(thresholds[0]),
+        top_k=config.rerank.top_k,
+    )
 
 
 @dataclass(frozen=True)
@@ -215,102 +206,69 @@ class _Methods:
     dataset: str
     texts: Texts
     validation: ImageFeatures | None
+    stage_two: Stages
 
     @property
-    def setting(self) -> str:
-        return "clean" if "clean" in self.config.settings else self.config.settings[-1]
-
-    @property
-    def n_classes(self) -> int:
-        return len(self.texts.meta["classes"])
-
-    @property
-    def stage_two(self) -> Stages:
-        document = read_json(Paths(self.config.results).rerank(self.model, self.dataset).with_suffix(".json"))
-        thresholds = [m["threshold"] for m in document["methods"] if m["setting"] == self.setting]
-        if not thresholds:
-            raise UserError(f"the run has no setting '{self.setting}'; run it again")
-        meta = {**self.texts.meta, "split": "new images"}
-        images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], meta)
-        pairs = read_one_to_one(self.config, images, SETTINGS[self.setting].one_to_one_as_published)
-        classes, path = self.texts.meta["classes"], Paths(self.config.results).one_to_one_texts(self.dataset)
-        texts = load_pair_set(path, self.dataset, classes, made=True)
-        templates = load_templates(self.dataset, self.config.datasets[self.dataset])
-        if SETTINGS[self.setting].one_to_one_as_published:
-            return Stages(pairs=pairs, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k)
-        said = pair_texts(texts, templates)
-        return Stages(
-            pairs=pairs, pair_texts=said, threshold=float(thresholds[0]), top_k=self.config.rerank.top_k
-        )
-
-    def coder(self, x: Tensor) -> Tensor:
-        return text_neighbors(self.texts, SETTINGS[self.setting]).class_scores(x)
+    def classes(self) -> list[str]:
+        return list(self.texts.meta["classes"])
 
     def candidates(self) -> list[Candidate]:
         """Every method with its accuracy on validation images."""
-        v = self.validation
-        if v is None:
-            names = [
-                *baseline_scores(self.texts, torch.ones(1, self.texts.features.shape[1]), self.n_classes)
-            ]
-            return [Candidate(m, None) for m in ZERO_SHOT if m in (*names, "coder", "coder_rerank")]
-        scores = baseline_scores(self.texts, v.features, self.n_classes) | {"coder": self.coder(v.features)}
+        v, two = self.validation, self.stage_two
+        x = torch.ones(1, self.texts.features.shape[1]) if v is None else v.features
+        scores = baseline_scores(self.texts, x, len(self.classes))
+        scores["coder"] = text_neighbors(self.texts, SETTINGS[SETTING]).class_scores(x)
         picks = {method: s.argmax(dim=1) for method, s in scores.items()}
-        two = self.stage_two
         assert two.pairs is not None
-        decided = by_rerank(v.features, scores["coder"], two.pairs, two.threshold, two.top_k)
+        decided = by_rerank(x, scores["coder"], two.pairs, two.threshold, two.top_k)
         picks["coder_rerank"] = decided.order[:, 0]
-        found = [Candidate(m, float((picks[m] == v.labels).double().mean())) for m in ZERO_SHOT if m in picks]
-        return found + self._few_shot()
+        right = {m: None if v is None else float((p == v.labels).double().mean()) for m, p in picks.items()}
+        return [Candidate(m, right[m]) for m in ZERO_SHOT if m in right] + self._few_shot()
 
     def _few_shot(self) -> list[Candidate]:
         found = []
-        paths = Paths(self.config.results)
         for shots in self.config.adapter.shots if self.config.few_shot(self.dataset) else ():
-            path = paths.adapter(self.model, self.dataset, shots).with_suffix(".json")
-            if not path.is_file():
-                continue
-            runs = [
-                r
-                for r in read_json(path)["runs"]
-                if r["setting"] == self.setting and r["method"] in {**FEW_SHOT, **ABLATIONS}
-            ]
-            for method in dict.fromkeys(r["method"] for r in runs):
-                best = max((r for r in runs if r["method"] == method), key=lambda r: r["val_accuracy"])
-                point = Point(**{k: best[k] for k in Point._fields})
-                found.append(Candidate(method, best["val_accuracy"], shots, best["seed"], point))
+            path = Paths(self.config.results).adapter(self.model, self.dataset, shots).with_suffix(".json")
+            runs = read_json(path)["runs"] if path.is_file() else []
+            best: dict[str, dict[str, Any]] = {}
+            for r in runs:
+                method = r["method"]
+                if r["setting"] != SETTING or method not in {**FEW_SHOT, **ABLATIONS}:
+                    continue
+                if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
+                    best[method] = r
+            for method, r in best.items():
+                point = Point(**{k: r[k] for k in Point._fields})
+                found.append(Candidate(method, r["val_accuracy"], shots, r["seed"], point))
         return found
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
         config, d = self.config, self.dataset
-        classes = self.texts.meta["classes"]
-        texts: TextSet = load_text_set(Paths(config.results).texts(d), d, classes, made=True)
+        texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
         if chosen.method == "clip":
             texts = names_only(d, [c.name for c in texts.classes])
         stages = self.stage_two if chosen.method == "coder_rerank" else Stages()
-        if chosen.method not in (*ALONE, "coder_rerank") or self.setting != "clean":
-            stages = replace(stages, score=self._score(chosen))
+        if chosen.method not in WITH_REASONS:
+            stages = Stages(score=self._score(chosen))
         found = Classifier(encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages)
         if self.validation is not None:
             scores = found.decide(self.validation.features).scores
             found.stages = replace(stages, scale=fit_scale(scores, self.validation.labels))
         return found
 
-    def _score(self, chosen: Candidate) -> Any:
+    def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
         """Scores (N, C) of images (N, d) by a method that is not a mean over texts."""
         if chosen.point is None:
-            if chosen.method in ("coder", "coder_rerank"):
-                return self.coder
-            return lambda x: baseline_scores(self.texts, x, self.n_classes)[chosen.method]
+            return lambda x: baseline_scores(self.texts, x, len(self.classes))[chosen.method]
         assert chosen.shots is not None
         assert chosen.seed is not None
         assert self.validation is not None
         pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
-        weights = class_weights(*self.texts.of("prompt"), self.n_classes)
+        weights = class_weights(*self.texts.of("prompt"), len(self.classes))
         given = few_shot_inputs(
             self.config,
             self.dataset,
-            SETTINGS[self.setting],
+            SETTINGS[SETTING],
             chosen.seed,
             pool,
             shot_rows(self.config, pool, chosen.shots, chosen.seed),
@@ -322,7 +280,7 @@ class _Methods:
         return lambda x: fitted.logits(x, clip_scores(x, weights), point).double()
 
 
-def _one(kind: str, name: str | None, known: Any) -> str:
+def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
     names = list(known)
     if name is not None and name not in names:
         raise UserError(f"the run has no {kind} '{name}'{nearest(name, names)}")
@@ -332,19 +290,19 @@ def _one(kind: str, name: str | None, known: Any) -> str:
 
 
 def _chosen(candidates: list[Candidate], method: str | None, explained: bool) -> Candidate:
-    having_reasons = [c for c in candidates if c.method in (*ALONE, "coder_rerank")]
-    if method is not None:
-        for c in candidates:
-            if method in (c.name, c.method):
-                if explained and c not in having_reasons:
-                    names = ", ".join(h.name for h in having_reasons)
-                    raise UserError(
-                        f"the scores of '{method}' are not means over texts, so there are no reasons; {names} have some"
-                    )
-                return c
+    """The method that was named, or the best; of those with reasons where these are wanted."""
+    with_reasons = [c for c in candidates if c.method in WITH_REASONS]
+    if method is None:
+        among = with_reasons if explained else candidates
+        if among[0].accuracy is None:
+            return next(c for c in among if c.method == "coder")
+        return max(among, key=lambda c: c.accuracy or 0.0)
+    chosen = next((c for c in candidates if method in (c.name, c.method)), None)
+    if chosen is None:
         raise UserError(f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}")
-    among = having_reasons if explained else candidates
-    known = [c for c in among if c.accuracy is not None]
-    if known:
-        return max(known, key=lambda c: c.accuracy or 0.0)
-    return next(c for c in among if c.method == "coder")
+    if explained and chosen not in with_reasons:
+        names = ", ".join(c.name for c in with_reasons)
+        raise UserError(
+            f"the scores of '{method}' are not means over texts, so there are no reasons; {names} have some"
+        )
+    return chosen

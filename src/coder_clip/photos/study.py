@@ -1,4 +1,4 @@
-"""What texts are worth on photos: one text more, one less, or a whole edited set, in well under a second.
+"""The worth of texts on photos: one text more, one less, or a whole edited set, in well under a second.
 
 Stage one only. The features of photos and of texts seen before are kept, so that a changed text costs the encoding of
 one sentence.
@@ -14,34 +14,28 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from ..datasets.base import Templates
 from ..errors import UserError, nearest
 from ..evaluation.estimates import Estimate, PairedTest, estimate, paired_test
 from ..evaluation.intervals import LEVEL, holm
 from ..evaluation.reasons import ScoringTexts
-from ..neighbors import MEAN_KINDS
 from ..texts.kinds import BESIDES_NAME
-from ..texts.sets import ClassTexts, TextSet
-from .classifier import Classifier, scoring_texts
-from .decisions import Decisions, by_score
-from .texts import Row, rows
-
-EDITED = BESIDES_NAME  # kinds that a person can add and take away
+from ..texts.sets import TextSet
+from .classifier import Classifier
+from .decisions import Decisions
+from .texts import Row
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A text set on the photos of a study. cosines: (N, M); labels: (N,), None without."""
+    """A text set on the photos of a study. labels: (N,), None without."""
 
-    texts: TextSet
-    rows: list[Row]
-    scoring: ScoringTexts
-    cosines: Tensor
+    classifier: Classifier
+    decisions: Decisions
     labels: Tensor | None
 
-    @cached_property
-    def decisions(self) -> Decisions:
-        return by_score(self.scoring.scores(self.cosines))
+    @property
+    def texts(self) -> TextSet:
+        return self.classifier.texts
 
     @property
     def prediction(self) -> Tensor:
@@ -50,9 +44,8 @@ class Standing:
 
     @property
     def correct(self) -> Tensor:
-        """(N,) bool. UserError without labels."""
-        if self.labels is None:
-            raise UserError("these photos have no labels")
+        """(N,) bool, of photos with labels."""
+        assert self.labels is not None
         return self.prediction == self.labels
 
     @cached_property
@@ -82,79 +75,61 @@ class Study:
     def __init__(
         self, classifier: Classifier, features: Tensor, names: Sequence[str], labels: Tensor | None
     ) -> None:
-        """UserError where there are no photos."""
-        if not len(features):
-            raise UserError("no photos to study")
-        self.encoder = classifier.encoder
-        self.templates: Templates = classifier.templates
+        self.encoder, self.templates = classifier.encoder, classifier.templates
         self.features, self.names, self.labels = features, list(names), labels
         self.start = self.standing(classifier.texts)
 
     def standing(self, texts: TextSet) -> Standing:
-        of = rows(texts, self.templates)
-        features = self.encoder.texts([r.sentence for r in of])
-        scoring = scoring_texts(of, features, len(texts.classes))
-        return Standing(texts, of, scoring, scoring.cosines(self.features), self.labels)
-
-    def change(self, before: Standing, after: Standing) -> PairedTest:
-        """Accuracy after minus before, with its interval, and how many photos became right or wrong."""
-        return paired_test(before.correct, after.correct)
+        classifier = Classifier(self.encoder, texts, templates=self.templates)
+        return Standing(classifier, classifier.decide(self.features), self.labels)
 
     def leave_one_out(self, of_class: str | None = None) -> list[Worth]:
         """Every text but the names, of one class or of all: what it is worth, the most useful first."""
-        standing = self.start
-        wanted = [
-            i
-            for i, r in enumerate(standing.rows)
-            if r.kind in EDITED and (of_class is None or r.index == class_index(standing.texts, of_class))
-        ]
-        self.start.correct  # noqa: B018  # without labels this says so
-        return self._worth([(standing.rows[i], self._without(i), standing.decisions.scores) for i in wanted])
+        index = None if of_class is None else class_index(self.start.texts, of_class)
+        rows, scoring = self.start.classifier.rows, self.start.classifier.scoring
+        cosines = scoring.cosines(self.features)
+        with_all = scoring.scores(cosines)
+        tries = []
+        for i, row in enumerate(rows):
+            if row.kind not in BESIDES_NAME or index not in (None, row.index):
+                continue
+            others = scoring.owner == row.index
+            others[i] = False
+            rest = ScoringTexts(
+                scoring.features[others], torch.zeros_like(scoring.owner[others]), scoring.averaged[others], 1
+            )
+            without = with_all.clone()
+            without[:, row.index] = rest.scores(cosines[:, others])[:, 0]
+            tries.append((row, without, with_all))
+        return self._worth(tries)
 
     def add_one(self, of_class: str, kind: str, texts: Sequence[str]) -> list[Worth]:
         """Each of some new texts of a class alone: what it would be worth, the most useful first."""
-        if kind not in EDITED:
-            raise UserError(f"kind '{kind}'{nearest(kind, EDITED)}")
+        if kind not in BESIDES_NAME:
+            raise UserError(f"kind '{kind}'{nearest(kind, BESIDES_NAME)}")
         index = class_index(self.start.texts, of_class)
-        self.start.correct  # noqa: B018
+        known = set(self.start.classifier.rows)
         tries = []
         for text in texts:
-            more = with_text(self.start.texts, index, kind, text)
-            standing = self.standing(more)
-            row = next((r for r in standing.rows if (r.index, r.kind, r.text) == (index, kind, text)), None)
-            if row is None or len(standing.rows) == len(self.start.rows):
+            after = self.standing(with_text(self.start.texts, index, kind, text))
+            new = [row for row in after.classifier.rows if row not in known]
+            if not new:
                 raise UserError(f"'{of_class}' has the {kind} '{text}' already")
-            tries.append((row, self.start.decisions.scores, standing.decisions.scores))
+            tries.append((new[0], self.start.decisions.scores, after.decisions.scores))
         return self._worth(tries)
 
     def _worth(self, tries: Sequence[tuple[Row, Tensor, Tensor]]) -> list[Worth]:
         """Each text with the scores (N, C) without and with it."""
-        labels, classes = self.labels, self.start.texts.classes
+        labels, classes = self.labels, self.start.classifier.classes
         assert labels is not None
-        tests = [paired_test(a.argmax(dim=1).eq(labels), b.argmax(dim=1).eq(labels)) for _, a, b in tries]
+        tests = [paired_test(a.argmax(dim=1) == labels, b.argmax(dim=1) == labels) for _, a, b in tries]
         leads = [mean_interval(lead(b, labels) - lead(a, labels)) for _, a, b in tries]
         adjusted = holm([t["p_value"] for t in tests])
         found = [
-            Worth(row, classes[row.index].name, test, ahead, p)
+            Worth(row, classes[row.index], test, ahead, p)
             for (row, _, _), test, ahead, p in zip(tries, tests, leads, adjusted, strict=True)
         ]
         return sorted(found, key=lambda w: (-w.test["difference"]["value"], -w.lead["value"]))
-
-    def _without(self, text: int) -> Tensor:
-        """Scores (N, C) without one text, from the cosines that are there: only its class's score changes."""
-        s, cosines, c = self.start.scoring, self.start.cosines, self.start.rows[text].index
-        scores, terms = self.start.decisions.scores, int(s.terms_of_mean[c])
-        total = scores[:, c] * terms / 100
-        if self.start.rows[text].kind in MEAN_KINDS:
-            total, terms = total - cosines[:, text], terms - 1
-        else:
-            others = (s.owner == c) & ~s.averaged
-            best = cosines[:, others].max(dim=1).values
-            others[text] = False
-            total = total - best + cosines[:, others].max(dim=1).values
-        changed = scores.clone()
-        changed[:, c] = 100 * total / terms
-        return changed
 
 
 def lead(scores: Tensor, labels: Tensor) -> Tensor:
@@ -181,6 +156,5 @@ def class_index(texts: TextSet, name: str) -> int:
 def with_text(texts: TextSet, index: int, kind: str, text: str) -> TextSet:
     """The texts and one more."""
     entries = list(texts.classes)
-    one: ClassTexts = entries[index]
-    entries[index] = one.model_copy(update={kind: [*getattr(one, kind), text]})
+    entries[index] = entries[index].model_copy(update={kind: [*entries[index].of(kind), text]})
     return texts.model_copy(update={"classes": entries})

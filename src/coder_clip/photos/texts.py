@@ -1,4 +1,4 @@
-"""What describes the classes: one row per text, with the sentence that the encoder reads."""
+"""Descriptions of the classes: one row per text, with the sentence that the encoder reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def averaged(self) -> bool:
-        """Whether it counts in the mean; of a class's other texts only the best one does."""
+        """True if it counts in the mean; of a class's other texts only the best one does."""
         return self.kind in MEAN_KINDS
 
 
@@ -94,12 +94,3 @@ def read_text_set(path: Path) -> TextSet:
     if not all(names):
         raise UserError(f"{path}: class {names.index('') + 1} has no name")
     return load_text_set(path, str(document.get("dataset", DATASET)), names)
-
-
-def read_class_names(path: Path) -> list[str]:
-    """Class names from a text file, one per line; empty lines and lines after # are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"class names cannot be read: {path}: {error}") from None
-    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]

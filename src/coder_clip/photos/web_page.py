@@ -11,10 +11,10 @@ import hmac
 import io
 import secrets
 import socket
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, abort, jsonify, request, send_from_directory
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -24,7 +24,6 @@ from .explorer import Explorer
 HOST = "127.0.0.1"
 LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
-STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -56,13 +55,10 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     def one_line(error: UserError) -> tuple[Response, int]:
         return jsonify({"error": str(error)}), 400
 
-    @app.get("/<token>/")
-    def page(token: str) -> Response:
-        return Response(_file("page.html"), mimetype="text/html")
-
+    @app.get("/<token>/", defaults={"name": "page.html"})
     @app.get("/<token>/<any('page.css', 'page.js'):name>")
-    def static(token: str, name: str) -> Response:
-        return Response(_file(name), mimetype=STATIC[name])
+    def page(token: str, name: str) -> Response:
+        return send_from_directory(Path(__file__).parent / "page_files", name)
 
     @app.get("/<token>/state")
     def state(token: str) -> Response:
@@ -85,7 +81,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.post("/<token>/classify")
     def classify(token: str) -> Response:
-        return jsonify(explorer.classify(request.get_data(), "the photo"))
+        return jsonify(explorer.classify(request.get_data()))
 
     @app.post("/<token>/save")
     def save(token: str) -> Response:
@@ -103,24 +99,17 @@ class _Quiet(WSGIRequestHandler):
 def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
     """A server and the page's address; ``serve_forever`` starts it. port 0: a free one. UserError for one in use."""
     token = secrets.token_urlsafe(24)
-    hosts: set[str] = set()
-    app = make_app(explorer, token, hosts)
-    with socket.socket() as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            free.bind((HOST, port))
-        except OSError as error:
-            raise UserError(
-                f"port {port} cannot be used: {error.strerror}; leave --port out for a free one"
-            ) from None
-        port = free.getsockname()[1]
-    made = make_server(HOST, port, app, threaded=True, request_handler=_Quiet)
-    hosts |= {f"{HOST}:{port}", f"localhost:{port}"}
+    try:
+        with socket.create_server((HOST, port)) as listening:
+            port = listening.getsockname()[1]
+            app = make_app(explorer, token, {f"{HOST}:{port}", f"localhost:{port}"})
+            fd = listening.fileno()  # the server makes a copy of it
+            made = make_server(HOST, port, app, threaded=True, request_handler=_Quiet, fd=fd)
+    except OSError as error:
+        raise UserError(
+            f"port {port} cannot be used: {error.strerror}; leave --port out for a free one"
+        ) from None
     return made, f"http://{HOST}:{port}/{token}/"
-
-
-def _file(name: str) -> bytes:
-    return files("coder_clip.photos").joinpath("page_files", name).read_bytes()
 
 
 def _jpeg(image: Image.Image, side: int) -> bytes:

@@ -95,7 +95,7 @@ function gallery() {
 function reasons(title, list, photo, largest) {
   if (!list.length) return [];
   const rows = list.map((r) => {
-    const fits = r.cosine === null ? "" : (r.adds > 0) === (r.label === photo.label) ? "fits well" : "fits badly";
+    const fits = (r.adds > 0) === (r.label === photo.label) ? "fits well" : "fits badly";
     const bar = make("div", { className: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * Math.abs(r.adds)) / largest}%`;
     return make("li", { className: r.adds > 0 ? "good" : "bad" },

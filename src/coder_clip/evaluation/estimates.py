@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -17,7 +17,6 @@ Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
 
 RESAMPLES = 2000
-CHUNK = 4_000_000  # resampled counts in memory at a time
 
 
 class Estimate(TypedDict):
@@ -47,17 +46,12 @@ class SeedsEstimate(TypedDict):
 
 
 class PairedSeedsTest(TypedDict):
-    """The difference of two methods on the same seeds and images; fixed, broke: over all seeds."""
+    """`PairedTest` over several seeds; fixed, broke: of all of them."""
 
     difference: SeedsEstimate
     fixed: int
     broke: int
     p_value: float
-
-
-def accuracy(correct: Values) -> float:
-    """Share of right images. ``correct``: (N,) of 0 and 1. UserError without an image."""
-    return _mean_over_classes(*_results(correct, None))
 
 
 def bootstrap_interval(
@@ -75,20 +69,22 @@ def bootstrap_interval(
     values, labels = _results(values, labels)
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
+    n = len(values)
     if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
-        n, right = len(values), int(values.sum())
+        right = int(values.sum())
         if right in (0, n):
             exact = binomtest(right, n).proportion_ci(LEVEL, method="exact")
             return float(exact.low), float(exact.high)
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
         return float(low), float(high)
-    means = np.empty(resamples)
-    for rows, drawn in _resampled_counts(counts, resamples, np.random.default_rng(seed)):
-        images = np.add.reduceat(drawn, starts, axis=1)  # (rows, classes)
-        sums = np.add.reduceat(drawn * cells[:, 1], starts, axis=1)
-        seen = images > 0
-        means[rows] = (sums / np.where(seen, images, 1)).sum(axis=1) / seen.sum(axis=1)
-    return _quantiles(means)
+    rng, means = np.random.default_rng(seed), np.empty(resamples)
+    for i in range(resamples):
+        drawn = rng.multinomial(n, counts / n)
+        images = np.add.reduceat(drawn, starts)  # of each class
+        sums = np.add.reduceat(drawn * cells[:, 1], starts)
+        means[i] = (sums / np.maximum(images, 1)).sum() / np.count_nonzero(images)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def estimate(
@@ -100,7 +96,10 @@ def estimate(
     Interval as in :func:`bootstrap_interval`. UserError without an image.
     """
     low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed)
-    return {"value": _mean_over_classes(*_results(values, labels)), "low": low, "high": high}
+    values, labels = _results(values, labels)
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    means = np.bincount(inverse, weights=values) / counts
+    return {"value": float(means.mean()), "low": low, "high": high}
 
 
 def paired_test(before: Values, after: Values) -> PairedTest:
@@ -177,23 +176,3 @@ def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64]
     if not defined.any():
         raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
     return v[defined], c[defined]
-
-
-def _mean_over_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return float((np.bincount(inverse, weights=values) / counts).mean())
-
-
-def _resampled_counts(
-    counts: NDArray[np.int64], resamples: int, rng: np.random.Generator
-) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """Counts of each of U cells in each resample, in chunks (rows, U)."""
-    step = max(1, CHUNK // len(counts))
-    for start in range(0, resamples, step):
-        rows = slice(start, min(start + step, resamples))
-        yield rows, rng.multinomial(counts.sum(), counts / counts.sum(), size=rows.stop - rows.start)
-
-
-def _quantiles(means: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,14 +22,6 @@ from torch import Tensor
 from ..errors import UserError
 from ..foundation.exact import inner
 from ..neighbors import CHUNK, l2_normalize
-
-
-class _Adds(Protocol):
-    @property
-    def adds(self) -> float: ...
-
-
-Adding = TypeVar("Adding", bound=_Adds)
 
 
 class Term(NamedTuple):
@@ -89,20 +81,16 @@ class ScoringTexts:
         cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no other), the terms are
         those of its score. Names and synonyms that are not the best of their class add nothing and are omitted.
         """
-        counts = self.terms_of_mean
         terms_of_images = []
-        for row, winner, other in zip(cosines, winners.tolist(), against.tolist(), strict=True):
-            sides = [self._counted(row, winner)]
-            weights = [100 / int(counts[winner])]
-            if other != winner:
-                sides.append(self._counted(row, other))
-                weights.append(-100 / int(counts[other]))
+        for row, winner, other in zip(cosines.double(), winners.tolist(), against.tolist(), strict=True):
+            sides = {c: self._counted(row, c) for c in (winner, other)}
             # the midpoint of the two scores; a single class has nothing to compare with
-            means = [float(row[side].double().mean()) for side in sides]
-            middle = sum(means) / 2 if len(means) == 2 else 0.0
+            middle = sum(float(row[side].mean()) for side in sides.values()) / 2 if len(sides) == 2 else 0.0
             terms = [
-                Term(t, float(row[t]), weight * (float(row[t]) - middle))
-                for side, weight in zip(sides, weights, strict=True)
+                Term(
+                    t, float(row[t]), (1 if c == winner else -1) * 100 / len(side) * (float(row[t]) - middle)
+                )
+                for c, side in sides.items()
                 for t in side
             ]
             terms_of_images.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
@@ -116,7 +104,7 @@ class ScoringTexts:
         return averaged + ([int(others[row[others].argmax()])] if len(others) else [])
 
 
-def for_and_against(terms: Sequence[Adding], n: int) -> tuple[list[Adding], list[Adding]]:
+def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
     """The n strongest terms for the winner and the n strongest against it, strongest first; terms: largest first."""
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]

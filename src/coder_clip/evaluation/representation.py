@@ -7,7 +7,7 @@ No function but the map holds the similarities of all pairs of images at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,45 +23,14 @@ from .estimates import Labels
 CHUNK = 4_000_000  # similarities in memory at a time
 
 
-@dataclass(frozen=True)
-class Correction:
-    """An image whose nearest neighbour CODER corrects. query, same and other are rows of the feature matrices.
-
-    other: the nearest by original features, of another class. same: the nearest by CODER, of the query's class.
-    The four cosines are between the query and that image; size as in :func:`corrections`.
-    """
-
-    query: int
-    same: int
-    other: int
-    original_same: float
-    original_other: float
-    coder_same: float
-    coder_other: float
-    size: float
-
-
-@dataclass(frozen=True)
-class TellingText:
-    """A text (its row) and the cosines of three images with it."""
-
-    text: int
-    query: float
-    same: float
-    other: float
-
-
 def knn_accuracy(features: Tensor, labels: Labels, k: int) -> NDArray[np.bool_]:
     """Classify each image by the vote of its k nearest other images by cosine: (N,) bool, which ones are right.
 
     The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others, all vote; without
     any, the image is wrong. Of classes with equally many votes the one with the nearest neighbour wins; of equally near
     images the lower index.
-    ValueError for k below 1 or a negative label.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
-    truth = _class_numbers(labels)
+    truth = torch.as_tensor(labels)
     k = min(k, len(truth) - 1)
     right = torch.zeros(len(truth), dtype=torch.bool)
     if k < 1:
@@ -83,10 +52,10 @@ def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]
 
     features: (N, d), any length; labels: (N,). R is the number of other images of the class (R-precision: 1 if all of
     the class come first, whatever its size). NaN for an image without another of its class, for which no answer is
-    right: ``estimate`` ignores it. Of equally near images the lower index comes first. ValueError for a negative label.
+    right: ``estimate`` ignores it. Of equally near images the lower index comes first.
     """
-    truth = _class_numbers(labels)
-    others = torch.bincount(truth)[truth] - 1 if len(truth) else truth  # (N,) others of the class
+    truth = torch.as_tensor(labels, dtype=torch.int64)
+    others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
     hits = torch.zeros(len(truth), dtype=torch.float64)
     for rows, similarity in _similarities(features):
         near = _nearest(similarity, others[rows])
@@ -94,21 +63,20 @@ def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]
     return (hits / others).numpy()  # 0 / 0 = NaN
 
 
-def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> list[Correction]:
+def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> list[dict[str, Any]]:
     """The images whose nearest neighbour is of another class by ``original`` and of their own by ``coder``.
 
-    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first: size is
-    the lead of ``other`` by original features plus the lead of ``same`` by CODER, each in standard deviations of
-    that feature's cosines over all pairs (CODER's cosines vary far less, so that raw leads could not be compared).
-    Equal sizes: lower query first. ValueError if the numbers of rows differ.
+    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first, equal ones
+    by row. query, other, same: rows of the image, of its nearest by original features and of its nearest by CODER;
+    original, coder: its cosines with these two; size: the lead of ``other`` by original features plus the lead of
+    ``same`` by CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far
+    less, so that raw leads could not be compared).
     """
-    if len(original) != len(coder):
-        raise ValueError(f"features of different images: {len(original)} and {len(coder)} rows")
     if len(original) < 2:
         return []
-    truth = _class_numbers(labels)
+    truth = torch.as_tensor(labels)
     spread = _spread(original), _spread(coder)
-    corrected: list[Correction] = []
+    corrected: list[dict[str, Any]] = []
     for (rows, by_original), (_, by_coder) in zip(_similarities(original), _similarities(coder), strict=True):
         other, same = by_original.argmax(dim=1), by_coder.argmax(dim=1)
         is_corrected = (truth[other] != truth[rows]) & (truth[same] == truth[rows])
@@ -116,29 +84,21 @@ def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> li
             s, o = int(same[i]), int(other[i])
             before, after = by_original[i], by_coder[i]
             size = (before[o] - before[s]) / spread[0] + (after[s] - after[o]) / spread[1]
-            cosines = (float(before[s]), float(before[o]), float(after[s]), float(after[o]))
-            corrected.append(Correction(rows.start + i, s, o, *cosines, size=float(size)))
-    return sorted(corrected, key=lambda c: (-c.size, c.query))[:top]
+            found = {"query": rows.start + i, "same": s, "other": o, "size": float(size)}
+            found["original"] = {"same": float(before[s]), "other": float(before[o])}
+            corrected.append({**found, "coder": {"same": float(after[s]), "other": float(after[o])}})
+    return sorted(corrected, key=lambda c: (-c["size"], c["query"]))[:top]
 
 
-def telling_texts(query: Tensor, same: Tensor, other: Tensor, texts: Tensor, top: int) -> list[TellingText]:
-    """The texts that ``query`` and ``same`` are near to, and ``other`` is not, most telling first.
+def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, dict[str, float]]]:
+    """The texts that a query and an image of its class are near to, and one of another class is not.
 
-    query, same, other: (d,) image features; texts: (M, d). Sorted by the lower of the first two cosines minus that
-    of ``other``; equal ones by row. At most ``top``.
+    images: (3, d), query, same and other; texts: (M, d). At most ``top`` rows of texts, each with its cosines, by the
+    lower of the first two minus that of ``other``; equal ones by row.
     """
-    images = torch.stack([query, same, other])
-    q, s, o = inner(l2_normalize(images), l2_normalize(texts, "text features"))
-    order = (torch.minimum(q, s) - o).argsort(descending=True, stable=True)[:top].tolist()
-    return [TellingText(i, float(q[i]), float(s[i]), float(o[i])) for i in order]
-
-
-def _class_numbers(labels: Labels) -> Tensor:
-    """Labels as (N,) numbers. ValueError for negative ones."""
-    numbers = torch.as_tensor(np.asarray(labels, dtype=np.int64))
-    if len(numbers) and int(numbers.min()) < 0:
-        raise ValueError("a label is negative")
-    return numbers
+    cosines = inner(l2_normalize(images), l2_normalize(texts, "text features"))
+    order = (cosines[:2].amin(dim=0) - cosines[2]).argsort(descending=True, stable=True)[:top].tolist()
+    return [(i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True))) for i in order]
 
 
 def _similarities(features: Tensor) -> Iterator[tuple[slice, Tensor]]:

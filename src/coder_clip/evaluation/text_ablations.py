@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +17,7 @@ from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
-from .estimates import Labels, accuracy, estimate
+from .estimates import Labels, estimate
 
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
@@ -80,33 +81,30 @@ class StageOne:
         return list(torch.split(self.text_features[torch.from_numpy(rows)], sizes))
 
     def first(self, count: int, place: NDArray[np.int64]) -> dict[str, Any]:
-        """Accuracy, number and diversity of the names and each class's first ``count`` other texts by ``place`` (M,).
-
-        diversity: mean cosine between two of a class's texts besides the name, over classes; lower is more diverse.
-        None if no class has two.
+        """Accuracy and number of the names and each class's first ``count`` other texts by ``place`` (M,); diversity of
+        the other texts.
         """
         others = self.other & (place < count)
         keep = self.name | others
         return {
-            "accuracy": accuracy(self.correct(keep)),
+            "accuracy": float(self.correct(keep).mean()),
             "texts": int(keep.sum()),
-            "diversity": self._diversity(others),
+            "diversity": diversity(self.text_features[others], torch.from_numpy(self.owner[others])),
         }
 
-    def _diversity(self, keep: Mask) -> float | None:
-        """Mean over classes with at least two kept texts of the mean cosine between two of them.
 
-        For n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
-        """
-        rows = torch.from_numpy(np.flatnonzero(keep))
-        classes = torch.from_numpy(self.owner[keep])
-        n = torch.bincount(classes).double()
-        sums = torch.zeros(len(n), self.text_features.shape[1], dtype=torch.float64)
-        if len(rows):
-            sums.index_add_(0, classes, l2_normalize(self.text_features[rows], "text features"))
-        pairs = n * (n - 1)
-        mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
-        return float(mean.mean()) if len(mean) else None
+def diversity(texts: Tensor, owner: Tensor) -> float | None:
+    """Mean over classes with at least two texts of the mean cosine between two of them; lower is more diverse.
+
+    texts: (M, d), owner: (M,) the class of each. None if no class has two. For n unit rows t: mean over pairs
+    t·u = (|sum t|² − n) / (n (n − 1)).
+    """
+    n = torch.bincount(owner).double()
+    sums = torch.zeros(len(n), texts.shape[1], dtype=torch.float64)
+    sums.index_add_(0, owner, l2_normalize(texts, "text features"))
+    pairs = n * (n - 1)
+    mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
+    return float(mean.mean()) if len(mean) else None
 
 
 def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
@@ -167,10 +165,8 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
 def _random_places(owner: NDArray[np.int64], pool: Mask, rng: np.random.Generator) -> NDArray[np.int64]:
     """The place (M,) of each text of the pool in a random order of its class's texts."""
     shuffled = rng.permutation(np.flatnonzero(pool))
-    grouped = shuffled[np.argsort(owner[shuffled], kind="stable")]
-    _, starts, counts = np.unique(owner[grouped], return_index=True, return_counts=True)
     place = np.zeros(len(owner), dtype=np.int64)
-    place[grouped] = np.arange(len(grouped)) - np.repeat(starts, counts)
+    place[shuffled] = pd.Series(shuffled).groupby(owner[shuffled]).cumcount()
     return place
 
 

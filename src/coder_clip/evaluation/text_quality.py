@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ..foundation import terminal
 from ..texts.kinds import IN_CODER
 from ..texts.names import name_key
 from ..texts.sentences import fill, sentence_of, spaces
+from .text_ablations import diversity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,28 +86,29 @@ def quality(
     """
     names = [spaces(c.name) for c in texts.classes]
     found = []
-    listed = list(_texts(texts, pairs, templates))
-    for kind, group in groupby(listed, key=lambda t: t.kind):
-        of_kind = list(group)
+    for kind, group in groupby(_texts(texts, pairs, templates), key=lambda t: t.kind):
+        of_kind, of_pair = list(group), kind == "one_to_one"
+        per_class = Counter((t.index, t.against) for t in of_kind)
         sentences = list(dict.fromkeys(s for t in of_kind for s in t.sentences))
         tokens = dict(zip(sentences, lengths(sentences), strict=True))
-        rows = {s: i for i, s in enumerate(sentences)}
-        owner = _owners(of_kind)
-        per_class = Counter((t.index, t.against) for t in of_kind)
+        row, place = ({x: i for i, x in enumerate(of)} for of in (sentences, per_class))
+        owned = torch.tensor(
+            sorted({(row[s], place[t.index, t.against]) for t in of_kind for s in t.sentences})
+        )
         found.append(
             Quality(
                 dataset=texts.dataset,
                 kind=kind,
                 texts=len(of_kind),
-                classes=len(owner) if kind != "one_to_one" else len({frozenset(k) for k in owner}),
-                of=len(names) if kind != "one_to_one" else len(names) * (len(names) - 1) // 2,
-                per_class=_spread(list(per_class.values())),
-                tokens=_spread(list(tokens.values())),
+                classes=len({frozenset(place) for place in per_class}),
+                of=len(names) * (len(names) - 1) // 2 if of_pair else len(names),
+                per_class=_spread(per_class.values()),
+                tokens=_spread(tokens.values()),
                 over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
-                shared=_shared(of_kind, names) if kind != "one_to_one" else [],
+                shared=[] if of_pair else _shared(of_kind, names),
                 names_another=_names_another(of_kind, names),
-                diversity=_diversity(features(sentences), [[rows[s] for s in t] for t in owner.values()]),
-                coverage=coverage if kind == "one_to_one" else None,
+                diversity=diversity(features(sentences)[owned[:, 0]], owned[:, 1]),
+                coverage=coverage if of_pair else None,
             )
         )
     return found
@@ -122,15 +126,6 @@ def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Itera
             for text in of_side:
                 sentences = tuple(fill(t, name, one_to_one=text, other=other) for t in templates.one_to_one)
                 yield Text("one_to_one", index, text, sentences, against)
-
-
-def _owners(texts: Sequence[Text]) -> dict[tuple[int, ...], list[str]]:
-    """Sentences of each class; of each ordered pair."""
-    found: dict[tuple[int, ...], list[str]] = {}
-    for t in texts:
-        key = (t.index,) if t.against < 0 else (t.index, t.against)
-        found.setdefault(key, []).extend(t.sentences)
-    return found
 
 
 def _shared(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -161,22 +156,7 @@ def _names_another(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[st
     return found
 
 
-def _diversity(features: Tensor, groups: Sequence[Sequence[int]]) -> float | None:
-    """Mean over groups of two rows and more of the mean cosine between two rows, from one sum a group.
-
-    Of n unit rows t: mean over pairs t·u = (|sum t|² − n) / (n (n − 1)).
-    """
-    found = []
-    for group in groups:
-        rows = list(dict.fromkeys(group))
-        n = len(rows)
-        if n > 1:
-            total = features[rows].double().sum(dim=0)
-            found.append((float(total @ total) - n) / (n * (n - 1)))
-    return sum(found) / len(found) if found else None
-
-
-def _spread(values: Sequence[int]) -> tuple[int, float, int]:
+def _spread(values: Collection[int]) -> tuple[int, float, int]:
     return (min(values), sum(values) / len(values), max(values))
 
 
@@ -185,26 +165,23 @@ def _spread(values: Sequence[int]) -> tuple[int, float, int]:
 
 def table(found: Sequence[Quality]) -> list[str]:
     """The numbers in aligned columns."""
-    head = ["data set", "kind", "texts", "classes", "per class", "tokens", "too long", "shared"]
-    head += ["names another", "cosine", "coverage"]
-    rows = []
-    for q in found:
-        rows.append(
-            [
-                q.dataset,
-                q.kind,
-                str(q.texts),
-                f"{q.classes}/{q.of}" + (" pairs" if q.kind == "one_to_one" else ""),
-                _range(q.per_class),
-                _range(q.tokens),
-                str(len(q.over_length)),
-                str(len(q.shared)),
-                str(len(q.names_another)),
-                "–" if q.diversity is None else f"{q.diversity:.3f}",
-                "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
-            ]
-        )
-    return terminal.table(head, rows)
+    rows = [
+        {
+            "data set": q.dataset,
+            "kind": q.kind,
+            "texts": str(q.texts),
+            "classes": f"{q.classes}/{q.of}" + (" pairs" if q.kind == "one_to_one" else ""),
+            "per class": _range(q.per_class),
+            "tokens": _range(q.tokens),
+            "too long": str(len(q.over_length)),
+            "shared": str(len(q.shared)),
+            "names another": str(len(q.names_another)),
+            "cosine": "–" if q.diversity is None else f"{q.diversity:.3f}",
+            "coverage": "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
+        }
+        for q in found
+    ]
+    return terminal.table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def findings(found: Sequence[Quality]) -> list[str]:

@@ -98,24 +98,9 @@ def _corrections(
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
     rows = []
     for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
-        query, same, other = test.features[[c.query, c.same, c.other]]
-        telling = telling_texts(query, same, other, texts.features[kinds], TEXTS_SHOWN)
-        rows.append(
-            {
-                "query": test.ids[c.query],
-                "same": test.ids[c.same],
-                "other": test.ids[c.other],
-                "original": {"same": c.original_same, "other": c.original_other},
-                "coder": {"same": c.coder_same, "other": c.coder_other},
-                "texts": [
-                    {
-                        "text": texts.sentences.text[kinds[t.text]],
-                        "query": t.query,
-                        "same": t.same,
-                        "other": t.other,
-                    }
-                    for t in telling
-                ],
-            }
-        )
+        places = {who: c[who] for who in ("query", "same", "other")}
+        telling = telling_texts(test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN)
+        said = [{"text": texts.sentences.text[kinds[i]], **cosines} for i, cosines in telling]
+        images = {who: test.ids[i] for who, i in places.items()}
+        rows.append({**images, "original": c["original"], "coder": c["coder"], "texts": said})
     return rows

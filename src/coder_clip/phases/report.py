@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from ..foundation.artifacts import Paths, present
+from ..foundation.artifacts import Paths, present, write_json
 from ..pipeline.phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
 from ..reporting.formats import plain
@@ -25,7 +25,7 @@ def run(config: Config, config_file: Path) -> None:
     file = config_file.as_posix()
     default = file == "config/reproduce.yaml"
     results = Results.of(config, "" if default else file)
-    page.write_metrics(results, paths.metrics)
+    write_json(paths.metrics, page.metrics(results))
     shown = nested(values(config, "page", file=OF_THIS_CODE))
     shown |= {"left_out": list(config.left_out)} if config.left_out else {}
     page.render(

@@ -88,14 +88,8 @@ def latex(table: Table, name: str) -> str:
 _BAR = re.compile(r"(?<!\\)\|")
 _MD = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 _TEX = {
+    **{c: f"\\{c}" for c in "{}$&%#_"},
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "%": r"\%",
-    "#": r"\#",
-    "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -118,6 +112,7 @@ _TEX = {
     "“": "``",
     "”": "''",
     "…": r"\ldots{}",
+    '"': "''",  # OT1 has no straight double quote
 }
 
 
@@ -129,13 +124,8 @@ def _md(text: str) -> str:
 
 def _tex(text: str) -> str:
     """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code point."""
-    plain = one_line(text, None).replace('"', "''")  # OT1 has no straight double quote
-    out = []
-    for c in plain:
-        if c in _TEX:
-            out.append(_TEX[c])
-        elif c.isascii() or "À" <= c <= "ÿ":
-            out.append(c)
-        else:
-            out.append(f"{{[}}U+{ord(c):04X}{{]}}")
-    return "".join(out)
+
+    def shown(c: str) -> str:
+        return c if c.isascii() or "À" <= c <= "ÿ" else f"{{[}}U+{ord(c):04X}{{]}}"
+
+    return "".join(_TEX[c] if c in _TEX else shown(c) for c in one_line(text, None))

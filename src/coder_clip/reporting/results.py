@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
+from ..baselines.methods import METHODS
 from ..errors import UserError
-from ..foundation.artifacts import (
-    Paths,
-    present,
-    read_json,
-    read_metadata,
-    read_parquet,
-    sha256,
-)
+from ..foundation.artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
 from ..protocols import SETTINGS
 from ..texts.kinds import BESIDES_NAME
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..pipeline.config import Config
 
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,12 @@ class Source:
     path: str
     sha256: str
     command: str
+
+
+def in_order(entries: Iterable[Document]) -> list[Document]:
+    """Methods in the order of METHODS, unknown ones last in their own order; settings in theirs."""
+    place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
+    return sorted(entries, key=lambda e: [place.get(e[key], len(place)) for key in ("method", "setting")])
 
 
 class Results:
@@ -66,12 +66,12 @@ class Results:
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # those that the few-shot methods ran on
-        self._read: dict[Path, Any] = {}
-        self._hashes: dict[Path, str] = {}
+        self._json, self._rows = cache(read_json), cache(read_parquet)
+        self._hash = cache(lambda path: sha256(present(path)))
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
-        return ((d, m) for d in self.datasets for m in self.models)
+        return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
         """Numbers of shots that a data set was run with; none where it is zero-shot only."""
@@ -79,20 +79,17 @@ class Results:
 
     # ---- documents and rows, one method for each phase
 
-    def zero_shot(self, dataset: str, model: str) -> dict[str, Any]:
-        return self._json(self.paths.zero_shot(model, dataset))
+    def zero_shot(self, dataset: str, model: str) -> Document:
+        return self._beside(self.paths.zero_shot(model, dataset))
 
-    def rerank(self, dataset: str, model: str) -> dict[str, Any]:
-        return self._json(self.paths.rerank(model, dataset))
+    def rerank(self, dataset: str, model: str) -> Document:
+        return self._beside(self.paths.rerank(model, dataset))
 
-    def adapter(self, dataset: str, model: str, shots: int) -> dict[str, Any]:
-        return self._json(self.paths.adapter(model, dataset, shots))
+    def adapter(self, dataset: str, model: str, shots: int) -> Document:
+        return self._beside(self.paths.adapter(model, dataset, shots))
 
-    def evaluation(self, dataset: str, model: str) -> dict[str, Any]:
-        return self._json(self.paths.evaluation(model, dataset))
-
-    def rerank_rows(self, dataset: str, model: str) -> pd.DataFrame:
-        return self._rows(self.paths.rerank(model, dataset))
+    def evaluation(self, dataset: str, model: str) -> Document:
+        return self._beside(self.paths.evaluation(model, dataset))
 
     def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
         return self._rows(self.paths.zero_shot(model, dataset))
@@ -101,24 +98,24 @@ class Results:
         """t-SNE coordinates: image_id, label, features, x, y."""
         return self._rows(self.paths.evaluation(model, dataset))
 
-    def texts(self, dataset: str) -> dict[str, Any]:
-        return self._json(self.paths.texts(dataset))
+    def texts(self, dataset: str) -> Document:
+        return dict(self._json(self.paths.texts(dataset)))
 
-    def one_to_one_texts(self, dataset: str) -> dict[str, Any]:
-        return self._json(self.paths.one_to_one_texts(dataset))
+    def one_to_one_texts(self, dataset: str) -> Document:
+        return dict(self._json(self.paths.one_to_one_texts(dataset)))
 
-    def manifest(self, dataset: str) -> dict[str, Any]:
-        return self._json(self.paths.manifest(dataset))
+    def manifest(self, dataset: str) -> Document:
+        return dict(self._json(self.paths.manifest(dataset)))
 
     def split(self, dataset: str) -> str:
         """Which split of a published data set it is, in words; "own" where there is only one."""
         return str(self.manifest(dataset).get("split", "own"))
 
-    def encoder(self, dataset: str, model: str) -> dict[str, Any]:
+    def encoder(self, dataset: str, model: str) -> Document:
         """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
         return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
 
-    def templates(self, dataset: str) -> dict[str, Any]:
+    def templates(self, dataset: str) -> Document:
         """The sentences that the texts were put into, per kind: one or several (reads a header only)."""
         path = self.paths.text_features(self.models[0], dataset)
         return dict(read_metadata(path).get("templates", {}))
@@ -132,39 +129,41 @@ class Results:
                 found[split] = list(read_metadata(path).get("skipped", []))
         return {split: images for split, images in found.items() if images}
 
+    def _beside(self, rows: Path) -> Document:
+        """The document beside a file of rows."""
+        document: Document = self._json(rows.with_suffix(".json"))
+        return document
+
     # ---- what is in them
 
-    def few_shot_runs(self) -> Iterator[tuple[str, str, int, dict[str, Any], str]]:
-        """Every data set, model and number of shots, with its document and the setting that is shown of it."""
-        for dataset, model in self:
-            for shots in self.shots_of(dataset):
-                document = self.adapter(dataset, model, shots)
-                yield dataset, model, shots, document, self.setting_of(document["summary"])
-
-    def average_runs(self, model: str, method: str, shots: int) -> dict[int, float]:
-        """Seed -> test accuracy averaged over all data sets; empty unless all data sets share a seed."""
-        documents = [self.adapter(dataset, model, shots) for dataset in self.few_shot]
-        runs = [self.seeds(d, method, self.setting_of(d["summary"])) for d in documents]
-        shared = [seed for seed in runs[0] if all(seed in r for r in runs)]
-        return {seed: float(np.mean([r[seed] for r in runs])) for seed in shared}
-
-    @staticmethod
-    def seeds(document: dict[str, Any], method: str, setting: str) -> dict[int, float]:
-        """Seed -> test accuracy, in an adapter document."""
-        return {
-            r["seed"]: r["test_accuracy"]
-            for r in document["runs"]
-            if r["method"] == method and r["setting"] == setting
-        }
-
-    def methods(self, dataset: str, model: str) -> list[dict[str, Any]]:
+    def methods(self, dataset: str, model: str) -> list[Document]:
         """Zero-shot and reranked methods of every setting, as the documents hold them."""
         return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
 
-    def main_methods(self, dataset: str, model: str) -> dict[str, dict[str, Any]]:
+    def main_methods(self, dataset: str, model: str) -> dict[str, Document]:
         """Method -> its entry in `main_setting`, or in any."""
         settings = ("any", self.main_setting)
         return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
+
+    def main_rows(self, dataset: str, model: str) -> pd.DataFrame:
+        """One row for each test image and method of `main_methods`."""
+        reranked = self._rows(self.paths.rerank(model, dataset))
+        rows = pd.concat([self.zero_shot_rows(dataset, model), reranked])
+        return rows[rows["setting"].isin(("any", self.main_setting))]
+
+    def few_shot_rows(self, part: str) -> list[Document]:
+        """The ``summary`` or the ``runs`` of few-shot methods: entries with their data set, model and shots.
+
+        Of each document only the setting that is nearest to ``clean``.
+        """
+        found = []
+        for dataset, model in self:
+            for shots in self.shots_of(dataset):
+                document = self.adapter(dataset, model, shots)
+                setting = self.setting_of(document["summary"])
+                place = {"dataset": dataset, "model": model, "shots": shots}
+                found += [{**place, **e} for e in in_order(document[part]) if e["setting"] == setting]
+        return found
 
     def images(self, dataset: str) -> int:
         """How many test images there are."""
@@ -176,19 +175,18 @@ class Results:
         return self.setting_of(m for place in self for m in self.zero_shot(*place)["methods"])
 
     @staticmethod
-    def setting_of(entries: Iterable[dict[str, Any]]) -> str:
+    def setting_of(entries: Iterable[Document]) -> str:
         """`main_setting`, from the entries of one document, so that no other phase is needed."""
         there = {e["setting"] for e in entries}
-        return next((s for s in (MAIN_SETTING, *reversed(SETTINGS)) if s in there), MAIN_SETTING)
+        return next((s for s in reversed(SETTINGS) if s in there), MAIN_SETTING)
 
     @staticmethod
-    def rerank_that_looks(document: dict[str, Any]) -> dict[str, Any] | None:
+    def rerank_that_looks(document: Document) -> Document | None:
         """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
 
         The clean setting may choose to rerank nothing.
         """
-        order = list(SETTINGS)
-        methods = sorted(document["methods"], key=lambda m: -order.index(m["setting"]))
+        methods = reversed(in_order(document["methods"]))
         return next((m for m in methods if m["comparisons"]["all"]), None)
 
     # ---- what of the method has nothing to say in these results, and why ("" where it has)
@@ -230,63 +228,40 @@ class Results:
         """Whether a class has a text besides its name that CODER reads."""
         return any(c.get(kind) for c in self.texts(dataset)["classes"] for kind in BESIDES_NAME)
 
-    @cached_property
+    @property
     def names_alone(self) -> str:
         """Where no class has a text besides its name."""
-        return (
-            "" if any(map(self.has_texts, self.datasets)) else "the classes have no texts besides their names"
-        )
+        some = any(map(self.has_texts, self.datasets))
+        return "" if some else "the classes have no texts besides their names"
 
     @cached_property
     def kind(self) -> str:
         """Whose run it is: ``published`` data sets, a person's ``photos``, or ``drawn`` ones."""
-        manifests = [self.manifest(d) for d in self.datasets]
-        if any(m.get("split", "own") != "own" for m in manifests):
+        if any(self.split(d) != "own" for d in self.datasets):
             return "published"
-        return "photos" if all(m["files"] for m in manifests) else "drawn"
+        return "photos" if all(self.manifest(d)["files"] for d in self.datasets) else "drawn"
+
+    # ---- where it comes from
 
     def sources(self, phases: Sequence[str]) -> list[Source]:
         """The files of some phases with hash and command, in the order of phases, data sets and models."""
         found: list[Source] = []
-        for phase in phases:
-            for dataset, model in self:
-                options = f"--model {model} --dataset {dataset}"
-                if phase in ("image_features", "text_features"):
-                    split = ["test"] if phase == "image_features" else []
-                    path = getattr(self.paths, phase)(model, dataset, *split)
-                    options += " --split test" if split else ""
-                    found.append(self.source(path, f"coder-clip {phase.replace('_', '-')} {options}"))
-                    continue
-                for n in self.shots_of(dataset) if phase == "adapter" else [None]:
-                    place = (model, dataset) if n is None else (model, dataset, n)
-                    rows: Path = getattr(self.paths, phase)(*place)
-                    command = self._json(rows).get("made_by", {}).get("command", "")
+        for phase, (dataset, model) in product(phases, self):
+            options = f"--model {model} --dataset {dataset}"
+            if phase == "image_features":
+                path = self.paths.image_features(model, dataset, "test")
+                found.append(self.source(path, f"coder-clip image-features {options} --split test"))
+            elif phase == "text_features":
+                path = self.paths.text_features(model, dataset)
+                found.append(self.source(path, f"coder-clip text-features {options}"))
+            else:
+                for n in [[n] for n in self.shots_of(dataset)] if phase == "adapter" else [[]]:
+                    rows: Path = getattr(self.paths, phase)(model, dataset, *n)
+                    command = self._beside(rows).get("made_by", {}).get("command", "")
                     found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
         return found
 
     def source(self, path: Path, command: str) -> Source:
-        if path not in self._hashes:
-            self._hashes[path] = sha256(present(path))
-        return Source(self.shown(path), self._hashes[path], command + self.option * bool(command))
-
-    def shown(self, path: Path) -> str:
-        """The path as people see it: from the results folder on, the same on every machine."""
-        return (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
-
-    # ---- reading
-
-    def _json(self, path: Path) -> dict[str, Any]:
-        path = path.with_suffix(".json")
-        if path not in self._read:
-            document = read_json(path)
-            if not isinstance(document, dict):
-                raise UserError(f"{path} does not hold what it should; delete it and run again")
-            self._read[path] = document
-        found: dict[str, Any] = self._read[path]
-        return found
-
-    def _rows(self, path: Path) -> pd.DataFrame:
-        if path not in self._read:
-            self._read[path] = read_parquet(path)
-        rows: pd.DataFrame = self._read[path]
-        return rows
+        """A file, shown from the results folder on: the same on every machine."""
+        shown = (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
+        return Source(shown, self._hash(path), command + self.option * bool(command))

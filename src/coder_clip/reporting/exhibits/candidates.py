@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Column, Table
 from ..results import Results
@@ -33,26 +31,19 @@ nothing = attrgetter("no_pairs")
 
 def table(results: Results) -> Table:
     """The rerank and its oracle for several numbers of candidates: one row for each with and without the gate."""
-    records = []
+    rows = []
     for dataset, model in results:
         document = results.rerank(dataset, model)
         looks = results.rerank_that_looks(document)
         setting = looks["setting"] if looks else results.setting_of(document["methods"])
-        for c in document["candidates"]:
-            if c["setting"] == setting:
-                record = {"dataset": dataset, "model": model, "setting": setting}
-                record |= {key: c[key] for key in ("top_k", "gate", "looked_at", "coverage")}
-                record |= frames.estimate("accuracy", c["accuracy"]) | frames.estimate("oracle", c["oracle"])
-                records.append(record)
-    values = ["looked_at", *frames.ends("accuracy", "oracle"), "coverage"]
-    frame = pd.DataFrame(records, columns=["dataset", "model", "setting", "top_k", "gate", *values])
-    frame = frame.astype({"coverage": "float64"})
-    both = frame.pivot_table(
-        index=["dataset", "model", "top_k"], columns="gate", values=values, sort=False, dropna=False
-    )
-    both.columns = pd.Index([f"{c[1]}.{c[0]}" for c in both.columns])
-    for missing in {f"{g}.{v}" for g in ("in_use", "open") for v in values} - set(both.columns):
-        both[missing] = float("nan")
+        candidates = [c for c in document["candidates"] if c["setting"] == setting]
+        rows += [{"dataset": dataset, "model": model, **c} for c in candidates]
+    keys = ["dataset", "model", "setting", "top_k"]
+    columns = [*keys, "gate", "looked_at", "accuracy", "oracle", "coverage"]
+    frame = frames.tidy(rows, columns, ["accuracy", "oracle"]).astype({"coverage": "float64"})
+    gates = [
+        frame[frame["gate"] == gate].set_index(keys).add_prefix(f"{gate}.") for gate in ("in_use", "open")
+    ]
     return cells.table(
         results,
         "Candidates of the rerank",
@@ -63,5 +54,5 @@ def table(results: Results) -> Table:
             *((Column(label), cells.accuracy(f"{gate}.{q}")) for (q, gate), label in COLUMNS.items()),
             (Column("With texts (%)"), cells.share("open.coverage")),
         ],
-        shown=both.reset_index(),
+        shown=gates[0].join(gates[1]).reset_index(),
     )

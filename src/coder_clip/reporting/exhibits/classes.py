@@ -23,23 +23,20 @@ CAPTION = (
 
 def table(results: Results) -> Table:
     """Per-class accuracy of CLIP, CODER and the rerank: all classes for machines, the hardest for people."""
-    records = []
+    parts = []
     for dataset, model in results:
-        names = results.zero_shot(dataset, model)["classes"]
+        names = pd.Series(results.zero_shot(dataset, model)["classes"])
         predictions = mistakes.predictions(results, dataset, model)
-        right = pd.DataFrame({m: predictions[m] == predictions["label"] for m in mistakes.METHODS})
-        accuracy = right.groupby(predictions["label"]).mean()
-        images, last = predictions["label"].value_counts(), mistakes.METHODS[-1]
-        taken = mistakes.mistakes(predictions)
-        most = taken[taken[last] > 0].drop_duplicates("label").set_index("label")
-        for label in accuracy[last].sort_values(kind="stable").index:
-            wrong = most.loc[label] if label in most.index else None
-            record = {"dataset": dataset, "model": model, "label": label, "class": names[label]}
-            record |= {"images": images[label], **accuracy.loc[label, list(mistakes.METHODS)]}
-            record["taken_for"] = None if wrong is None else names[wrong["predicted"]]
-            records.append({**record, "taken_for_images": 0 if wrong is None else int(wrong[last])})
+        label, last = predictions["label"], mistakes.METHODS[-1]
+        right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
+        part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
+        wrong = mistakes.mistakes(predictions)
+        most = wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)
+        part = part.assign(dataset=dataset, model=model, taken_for=most["predicted"].map(names))
+        part["class"], part["taken_for_images"] = names[part.index], most[last].fillna(0).astype(int)
+        parts.append(part.reset_index())
     columns = ["dataset", "model", "label", "class", "images", *mistakes.METHODS]
-    frame = pd.DataFrame(records, columns=[*columns, "taken_for", "taken_for_images"])
+    frame = pd.concat(parts, ignore_index=True)[[*columns, "taken_for", "taken_for_images"]]
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,

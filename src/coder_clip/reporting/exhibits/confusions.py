@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from ...baselines.methods import LABELS
-from ..parts import cells, mistakes, notes
+from ..parts import cells, frames, mistakes, notes
 from ..parts.stage_one import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -16,10 +17,7 @@ SECTION = "Errors"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 
-SHOWN, KEPT = (
-    8,
-    200,
-)  # pairs of a data set: for people, in the CSV (the phases' files have the rows of all images)
+SHOWN, KEPT = 8, 200  # pairs of a data set: for people, in the CSV (the phases' files have all images)
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
     "one (CODER) takes so most surely. On the right the strongest texts for the wrong class and for the true "
@@ -30,37 +28,34 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """All images are right."""
-    frame = pd.concat([mistakes.mistakes(mistakes.predictions(results, *place)) for place in results])
-    return "" if len(frame) else "every method is right on every test image"
+    some = any(len(mistakes.mistakes(mistakes.predictions(results, *place))) for place in results)
+    return "" if some else "every method is right on every test image"
 
 
 def table(results: Results) -> Table:
     """The pairs of classes that are confused most, by CLIP, CODER and the rerank; of those people see, why."""
-    records, total = [], 0
+    rows: list[dict[Any, Any]] = []
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
-        found = mistakes.mistakes(predictions).head(KEPT)
-        total += len(found)
-        stage_one = StageOne(results, dataset, model) if len(found) else None
-        for place, m in enumerate(found.to_dict("records")):
-            record = {"dataset": dataset, "model": model, "class": names[m["label"]]}
-            record |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
-            record |= {method: m[method] for method in mistakes.METHODS} | {"place": place}
-            if stage_one is not None and place < SHOWN:
+        found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
+        stage_one = StageOne(results, dataset, model) if found else None
+        for i, m in enumerate(found):
+            row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[m["label"]], **m}
+            row |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
+            if stage_one and i < SHOWN:
                 wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(m["predicted"])
-                if example := stage_one.surest(list(predictions.index[wrong]), m["predicted"], m["label"]):
-                    record |= vars(example)
-            records.append(record)
+                row |= stage_one.surest(list(predictions.index[wrong]), m["predicted"], m["label"])
+            rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
-    frame = pd.DataFrame(records, columns=[*columns, "image", "lead", "wrong", "right", "place"])
-    shown = frame[frame["place"] < SHOWN]
+    frame = frames.tidy(rows, [*columns, "example", "lead", "wrong", "right"])
+    shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,
         "Errors, and the texts behind them",
-        f"{CAPTION} {mistakes.about(results, len(shown) < total, SHOWN, 'pairs')}",
-        frame.drop(columns="place").rename(columns={"image": "example"}),
+        f"{CAPTION} {mistakes.about(results, len(shown) < len(frame), SHOWN, 'pairs')}",
+        frame,
         [
             (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),
             (Column("Image", numeric=False), _picture),
@@ -87,10 +82,10 @@ def _changed(results: Results) -> list[str]:
 
 
 def _picture(r: cells.Record) -> Cell:
-    if cells.missing(r["image"]):
+    if pd.isna(r["example"]):
         return Cell("–")
-    return Cell(f"{r['image']} ({r['lead']:.1f} ahead)", picture=(r["dataset"], r["image"]))
+    return Cell(f"{r['example']} ({r['lead']:.1f} ahead)", picture=(r["dataset"], r["example"]))
 
 
 def _texts(side: str) -> Callable[[cells.Record], Cell]:
-    return lambda r: Cell("–" if cells.missing(r[side]) or not r[side] else r[side])
+    return lambda r: Cell("–" if pd.isna(r[side]) or not r[side] else r[side])

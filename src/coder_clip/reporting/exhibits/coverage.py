@@ -5,11 +5,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
-from ..results import Results
+from ..results import Results, in_order
 
 SECTION = "Texts"
 ORDER = 20
@@ -23,8 +21,12 @@ CAPTION = (
     "frequent ones it would take for 90 % of the comparisons."
 )
 GOAL = 0.9
-SHARES = {"every_pair": "Every pair (%)", "some": "Some (%)", "none": "None (%)"}
-SHARES |= {"comparisons": "Comparisons (%)"}
+SHARES = {
+    "every_pair": "Every pair (%)",
+    "some": "Some (%)",
+    "none": "None (%)",
+    "comparisons": "Comparisons (%)",
+}
 nothing = attrgetter("no_pairs")
 
 
@@ -32,17 +34,16 @@ def table(results: Results) -> Table:
     """Share of rerank decisions and comparisons with texts, in every setting."""
     records: list[dict[str, Any]] = []
     for dataset, model in results:
-        for m in frames.in_order(results.rerank(dataset, model)["methods"]):
-            decisions, pairs = m["decisions"], m["compared_pairs"]
-            record = {"dataset": dataset, "model": model, "setting": m["setting"]}
-            record["looked_at"] = n = decisions["all"]
-            record |= {k: decisions[k] / n if n else None for k in ("every_pair", "some", "none")}
-            record |= {"comparisons": m["coverage"], "pairs": pairs["different"]}
+        for m in in_order(results.rerank(dataset, model)["methods"]):
+            looked_at, pairs = m["decisions"]["all"], m["compared_pairs"]
+            shares = {k: n / looked_at if looked_at else None for k, n in m["decisions"].items()}
             enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
+            record = {"dataset": dataset, "model": model, "setting": m["setting"], "looked_at": looked_at}
+            record |= {**shares, "comparisons": m["coverage"], "pairs": pairs["different"]}
             record |= {"pairs_with_text": pairs["with_text"], "pairs_for_90": min(enough, default=None)}
             records.append(record)
     counts = ["pairs", "pairs_with_text", "pairs_for_90"]
-    frame = pd.DataFrame(records, columns=["dataset", "model", "setting", "looked_at", *SHARES, *counts])
+    frame = frames.tidy(records, ["dataset", "model", "setting", "looked_at", *SHARES, *counts])
     return cells.table(
         results,
         "One-to-one texts: coverage",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -22,15 +20,13 @@ CAPTION = (
 
 def table(results: Results) -> Table:
     """Neighbours and retrieval by original features and by CODER."""
-    records = [
-        {"dataset": d, "model": m, "features": row["features"], "k": row["k"]}
-        | frames.estimate("knn_accuracy", row["knn_accuracy"])
-        | frames.estimate("retrieval_precision", row["retrieval_precision"])
+    rows = [
+        {"dataset": d, "model": m, **row}
         for d, m in results
         for row in results.evaluation(d, m)["feature_quality"]
     ]
-    values = frames.ends("knn_accuracy", "retrieval_precision")
-    frame = pd.DataFrame(records, columns=["dataset", "model", "features", "k", *values])
+    shares = ["knn_accuracy", "retrieval_precision"]
+    frame = frames.tidy(rows, ["dataset", "model", "features", "k", *shares], shares)
     k = ", ".join(str(k) for k in dict.fromkeys(frame["k"]))
     return cells.table(
         results,
@@ -38,7 +34,7 @@ def table(results: Results) -> Table:
         CAPTION,
         frame,
         [
-            (Column("Features", numeric=False), lambda r: Cell(cells.label(FEATURES, r["features"]))),
+            (Column("Features", numeric=False), lambda r: Cell(FEATURES[r["features"]])),
             (Column(f"{k}-NN (%)"), cells.accuracy("knn_accuracy")),
             (Column("R-precision (%)"), cells.accuracy("retrieval_precision")),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
@@ -29,31 +30,18 @@ nothing = attrgetter("no_few_shot")
 BAND = 0.12  # opacity: five bands overlap
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
-Points = list[tuple[int, float, float]]  # shots, mean, standard deviation
+PLACE = ["model", "method", "setting", "shots"]
 
 
 def table(results: Results) -> Table:
     """Few-shot accuracy by method and number of shots, mean and spread over seeds."""
-    records = []
-    seeds: set[int] = set()
-    setting = "clean"
-    for dataset, model, shots, document, setting in results.few_shot_runs():
-        for s in frames.in_order(s for s in document["summary"] if s["setting"] == setting):
-            runs, a = results.seeds(document, s["method"], setting), s["accuracy"]
-            seeds.update(runs)
-            record = {"dataset": dataset, "model": model, "method": s["method"], "setting": setting}
-            record |= {"shots": shots, "accuracy": a["mean"], "accuracy_std": a["std"]}
-            record |= {"accuracy_low": a["low"], "accuracy_high": a["high"], "seeds": len(runs)}
-            records.append({**record, "split": results.split(dataset)})
-    columns = ["dataset", "model", "method", "setting", "shots", "accuracy", "accuracy_std"]
-    frame = pd.DataFrame(records, columns=[*columns, "accuracy_low", "accuracy_high", "seeds", "split"])
-    if len(results.few_shot) > 1 and len(frame):
-        frame = pd.concat([frame, _average(results, frame)], ignore_index=True)
-    several = f"{len(seeds) or 'no'} seed{'s' * (len(seeds) != 1)}"
+    frame, seeds = _frame(results)
+    setting = frame["setting"].iloc[-1] if len(frame) else "clean"
+    several = f"{seeds or 'No'} seed{'s' * (seeds != 1)}"
     return cells.pivot(
         results,
         "Few-shot classification without training",
-        f"{CAPTION} {several[0].upper()}{several[1:]}, in the setting '{setting}'.",
+        f"{CAPTION} {several}, in the setting '{setting}'.",
         frame,
         [(Column("Method", numeric=False), cells.method)],
         cells.by_shots(results),
@@ -73,22 +61,36 @@ def _accuracy(record: cells.Record) -> Cell:
     return Cell(cells.percent(record["accuracy"]) + spread, record["accuracy"])
 
 
-def _average(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean over data sets; its spread is that of the seeds' averages."""
-    records = []
-    for model in results.models:
-        for method in dict.fromkeys(frame["method"]):
-            for shots in results.shots:
-                if not (values := list(results.average_runs(model, method, shots).values())):
-                    continue
-                document = results.adapter(results.few_shot[0], model, shots)
-                record = {"dataset": AVERAGE, "model": model, "method": method, "shots": shots}
-                record["setting"] = results.setting_of(document["summary"])
-                std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-                record |= {"accuracy": float(np.mean(values)), "accuracy_std": std, "seeds": len(values)}
-                records.append(record)
-    found = pd.DataFrame(records, columns=frame.columns)
-    return found.astype({"accuracy_low": float, "accuracy_high": float})
+def _frame(results: Results) -> tuple[pd.DataFrame, int]:
+    """One row for each data set, their average, model, method and number of shots; and the number of all seeds."""
+    runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
+    n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
+    rows = [
+        {**r, "accuracy": r["accuracy"]["mean"], "split": results.split(r["dataset"])}
+        | {f"accuracy_{key}": r["accuracy"][key] for key in ("std", "low", "high")}
+        | {"seeds": n_seeds.get((r["dataset"], *(r[key] for key in PLACE)), 0)}
+        for r in results.few_shot_rows("summary")
+    ]
+    values = ["accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "seeds", "split"]
+    frame = frames.tidy(rows, ["dataset", *PLACE, *values])
+    if len(results.few_shot) > 1 and rows:
+        frame = pd.concat([frame, _average(results, frame, runs)], ignore_index=True)
+    return frame, runs["seed"].nunique()
+
+
+def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean over data sets, of the seeds that all of them have; its spread is that of the seeds' averages."""
+    by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
+    shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
+    average = shared.groupby(PLACE).agg(
+        accuracy=lambda a: a.to_numpy().mean(),
+        accuracy_std=lambda a: a.to_numpy().std(ddof=1) if len(a) > 1 else 0.0,
+        seeds="count",
+    )
+    settings = frame["setting"].unique()
+    order = itertools.product(results.models, frame["method"].unique(), settings, results.shots)
+    places = [place for place in order if place in average.index]
+    return average.loc[places].reset_index().assign(dataset=AVERAGE)
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -96,37 +98,43 @@ def draw(results: Results, image: Loader) -> Figure:
 
     Up to three panels name their lines at the right edge; more have a legend.
     """
-    places: list[tuple[str | None, str]] = [(d, m) for d, m in results if results.shots_of(d)]
-    if len(results.few_shot) > 1:
-        places += [(None, model) for model in results.models]
+    frame = _frame(results)[0]
+    frame = frame[~frame["method"].isin(ABLATIONS)]
+    places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]
     direct = len(places) <= 3
     figure, panels = layout.panels(len(places), len(results.models), wide=direct)
-    methods: dict[str, None] = {}
-    for ax, (dataset, model) in zip(panels, places, strict=True):
-        curves = {m: c for m, c in _curves(results, dataset, model).items() if m not in ABLATIONS}
-        methods |= dict.fromkeys(curves)
-        for method, points in curves.items():
-            at, mean, std = (np.array(column) for column in zip(*points, strict=True))
+    looks = _looks(frame["method"].unique())
+    for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
+        for method, points in of_place.groupby("method", sort=False):
+            mean, std = 100 * points["accuracy"].to_numpy(), 100 * points["accuracy_std"].to_numpy()
             if method == ZERO_SHOT:
-                ax.axhline(100 * mean[0], **LEVEL)
+                ax.axhline(mean[0], **LEVEL)
                 continue
-            line = _look(method, methods)
-            layout.line(ax, at, 100 * mean, line)
-            band = 100 * (mean - std), 100 * (mean + std)
-            ax.fill_between(at, *band, color=line["color"], alpha=BAND, linewidth=0)
-        layout.set_title(ax, results, dataset or "average", model)
+            layout.line(ax, points["shots"], mean, looks[str(method)])
+            color = looks[str(method)]["color"]
+            ax.fill_between(points["shots"], mean - std, mean + std, color=color, alpha=BAND, linewidth=0)
+        average = dataset == AVERAGE
+        layout.set_title(ax, results, "average" if average else dataset, model)
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
-        layout.share_axis(ax, min(results.images(d) for d in ([dataset] if dataset else results.few_shot)))
+        layout.share_axis(ax, min(results.images(d) for d in (results.few_shot if average else [dataset])))
         if direct and ax is panels[-1]:
-            ends = {m: (100 * points[-1][1], _look(m, methods)) for m, points in curves.items()}
-            layout.name_lines(ax, {METHODS[m].label: end for m, end in ends.items()})
+            ends = dict(zip(of_place["method"], of_place["accuracy"], strict=True))  # the last of each
+            layout.name_lines(ax, {METHODS[m].label: (100 * y, looks[m]) for m, y in ends.items()})
     layout.outer_labels(panels, "Shots per class", "Top-1 accuracy (%)")
     if not direct:
-        names = [m for m in METHODS if m in methods]
-        layout.legend_below(figure, [layout.entry(METHODS[m].label, _look(m, methods)) for m in names])
+        layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
     return figure
+
+
+def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Each method's line; of those that declare none, another spare one each."""
+    spare = itertools.count()
+    return {
+        m: LEVEL if m == ZERO_SHOT else look(METHODS[m].line, 0 if METHODS[m].line else next(spare))
+        for m in methods
+    }
 
 
 FIGURE = Drawing(
@@ -137,29 +145,3 @@ FIGURE = Drawing(
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with zero-shot CLIP as a level line; the numbers are in the few-shot table.",
 )
-
-
-def _look(method: str, seen: Iterable[str]) -> dict[str, Any]:
-    """A method's line; a spare one where it declares none, another for each of those seen."""
-    if method == ZERO_SHOT:
-        return LEVEL
-    lines = {m: METHODS[m].line if m in METHODS else None for m in seen if m != ZERO_SHOT}
-    spare = [m for m, line in lines.items() if line is None]
-    return look(lines[method], spare.index(method) if method in spare else 0)
-
-
-def _curves(results: Results, dataset: str | None, model: str) -> dict[str, Points]:
-    """Method -> its points; of the average over data sets where dataset is None."""
-    found: dict[str, Points] = {}
-    for shots in results.shots:
-        document = results.adapter(dataset or results.few_shot[0], model, shots)
-        setting = results.setting_of(document["summary"])
-        for s in (s for s in document["summary"] if s["setting"] == setting):
-            mean, std = s["accuracy"]["mean"], s["accuracy"]["std"]
-            if dataset is None:
-                runs = list(results.average_runs(model, s["method"], shots).values())
-                if not runs:
-                    continue
-                mean, std = float(np.mean(runs)), float(np.std(runs, ddof=1)) if len(runs) > 1 else 0.0
-            found.setdefault(s["method"], []).append((shots, mean, std))
-    return found

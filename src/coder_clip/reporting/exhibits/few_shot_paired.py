@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Column, Table
 from ..results import Results
@@ -25,16 +23,12 @@ nothing = attrgetter("no_few_shot")
 
 def table(results: Results) -> Table:
     """Paired tests of the CODER-Adapter against the other few-shot methods, by number of shots."""
-    records = []
-    setting = "clean"
-    for dataset, model, shots, document, setting in results.few_shot_runs():
-        for s in frames.in_order(s for s in document["summary"] if s["setting"] == setting):
-            if against := s.get("coder_adapter_against"):
-                record = {"dataset": dataset, "model": model, "method": s["method"], "setting": setting}
-                record |= {"shots": shots, **frames.estimate("difference", against["difference"])}
-                records.append({**record, **{k: against[k] for k in ("p_value", "fixed", "broke")}})
-    columns = ["dataset", "model", "method", "setting", "shots", *frames.ends("difference")]
-    frame = frames.adjusted(pd.DataFrame(records, columns=[*columns, "p_value", "fixed", "broke"]))
+    rows = results.few_shot_rows("summary")
+    setting = rows[-1]["setting"] if rows else "clean"
+    rows = [{**r, **r["coder_adapter_against"]} for r in rows if r.get("coder_adapter_against")]
+    columns = ["dataset", "model", "method", "setting", "shots", "difference"]
+    frame = frames.tidy(rows, [*columns, "p_value", "p_holm", "fixed", "broke"], ["difference"])
+    frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(frame, ["model", "method", "setting", "shots"], ["difference"])
     frame = frame.astype({"shots": "int64", "fixed": "Int64", "broke": "Int64"})
     return cells.pivot(

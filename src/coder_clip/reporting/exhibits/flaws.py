@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...baselines.methods import LABELS
 from ...protocols import FLAWS
 from ..parts import cells, frames
 from ..parts.table import AVERAGE, Cell, Column, Table
@@ -21,7 +20,6 @@ CAPTION = (
     "over seeds and images. Not measured, because a run has one text set: two lists of class names for one data set, "
     "and texts in another order in every run; docs/deviations.md has all of them."
 )
-ZERO_SHOT = 0  # shots of what has none
 
 
 def nothing(results: Results) -> str:
@@ -32,36 +30,22 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """Single differences between the published code and the clean setting."""
-    records = []
+    rows = []
     for dataset, model in results:
-        found = [(ZERO_SHOT, f) for f in results.rerank(dataset, model)["flaws"]]
-        for shots in results.shots_of(dataset):
-            found += [(shots, f) for f in results.adapter(dataset, model, shots)["flaws"]]
-        for shots, f in found:
-            record = {"dataset": dataset, "model": model, "flaw": f["flaw"], "leak": FLAWS[f["flaw"]].leak}
-            record |= {"method": f["method"], "shots": shots}
-            for key in ("clean", "accuracy"):
-                record[key] = frames.estimate(key, f[key])[key]
-            record |= frames.estimate("difference", f["difference"]) | {"p_value": f.get("p_value")}
+        found = [{**f, "shots": 0} for f in results.rerank(dataset, model)["flaws"]]
+        for n in results.shots_of(dataset):
+            found += [{**f, "shots": n} for f in results.adapter(dataset, model, n)["flaws"]]
+        for f in found:
             looked_at = f.get("looked_at", {})
-            record |= {"looked_at_clean": looked_at.get("clean"), "looked_at": looked_at.get("flawed")}
-            records.append(record)
-    group, counts = ["flaw", "leak", "method", "shots"], ["looked_at_clean", "looked_at"]
-    columns = [
-        "dataset",
-        "model",
-        *group,
-        "clean",
-        "accuracy",
-        *frames.ends("difference"),
-        "p_value",
-        *counts,
-    ]
-    frame = pd.DataFrame(records, columns=columns)
-    frame = frame.astype(dict.fromkeys(("p_value", *counts), "float64"))
-    frame = frames.with_average(frame, ["model", *group], ["clean", "accuracy", "difference"])
-    frame = frame.astype({"shots": "int64"}).astype(dict.fromkeys(counts, "Int64"))
-    changes = frame[[any(r[key] for key in frames.ends("difference")) for r in _measured(frame)]]
+            counts = {"looked_at_clean": looked_at.get("clean"), "looked_at": looked_at.get("flawed")}
+            rows.append({"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak, **counts})
+    group, values = ["flaw", "leak", "method", "shots"], ["clean", "accuracy", "difference"]
+    numbers = ["p_value", "looked_at_clean", "looked_at"]
+    frame = frames.tidy(rows, ["dataset", "model", *group, *values, *numbers], values)
+    frame = frame.drop(columns=[f"{key}_{end}" for key in ("clean", "accuracy") for end in ("low", "high")])
+    frame = frames.with_average(frame.astype(dict.fromkeys(numbers, float)), ["model", *group], values)
+    frame = frame.astype({"shots": "int64", "looked_at_clean": "Int64", "looked_at": "Int64"})
+    changes = frame[frame.filter(like="difference").fillna(0).any(axis=1)]
     idle = frame[~frame["flaw"].isin(set(changes["flaw"]))]
     said = "; ".join(dict.fromkeys(FLAWS[flaw].title for flaw in idle["flaw"]))
     return cells.table(
@@ -72,7 +56,7 @@ def table(results: Results) -> Table:
         [
             (Column("Is", numeric=False, wide=True), lambda r: Cell("leak" if r["leak"] else "bug")),
             (Column("Alone", numeric=False), lambda r: Cell(FLAWS[r["flaw"]].title)),
-            (Column("Method", numeric=False, wide=True), _method),
+            (Column("Method", numeric=False, wide=True), cells.method_and_shots),
             (Column("Clean (%)", wide=True), cells.share("clean")),
             (Column("With it (%)", wide=True), cells.share("accuracy")),
             (Column("Worth (points)"), cells.difference()),
@@ -83,17 +67,7 @@ def table(results: Results) -> Table:
     )
 
 
-def _measured(frame: pd.DataFrame) -> list[cells.Record]:
-    """The records, without the interval that an average does not have."""
-    return cells.records(frame.fillna({key: 0.0 for key in frames.ends("difference")}))
-
-
-def _method(r: cells.Record) -> Cell:
-    shots = f", {cells.shots(r['shots'])}" if r["shots"] != ZERO_SHOT else ""
-    return Cell(cells.label(LABELS, r["method"]) + shots)
-
-
 def _looked_at(r: cells.Record) -> Cell:
     """Images that the rerank looked at, clean and with the flaw."""
-    none = r["dataset"] == AVERAGE or cells.missing(r["looked_at"]) or r["method"] == "coder"
+    none = r["dataset"] == AVERAGE or pd.isna(r["looked_at"]) or r["method"] == "coder"
     return Cell("–" if none else f"{r['looked_at_clean']} → {r['looked_at']}")

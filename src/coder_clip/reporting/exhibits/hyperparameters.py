@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -26,18 +24,9 @@ nothing = attrgetter("no_few_shot")
 
 def table(results: Results) -> Table:
     """The chosen values of every method, seed and number of shots, in the main setting."""
-    records = []
-    for dataset, model, shots, document, setting in results.few_shot_runs():
-        records += [
-            {"dataset": dataset, "model": model, "method": r["method"], "setting": setting, "shots": shots}
-            | {"seed": r["seed"], **{key: r.get(key) for key in NAMES}}
-            | {"selected": r["selected"], "val_accuracy": r["val_accuracy"]}
-            for r in frames.in_order(r for r in document["runs"] if r["setting"] == setting)
-            if any(r.get(key) is not None for key in NAMES)
-        ]
     columns = ["dataset", "model", "method", "setting", "shots", "seed", *NAMES, "selected", "val_accuracy"]
-    frame = pd.DataFrame(records, columns=columns).astype(dict.fromkeys(NAMES, float))
-
+    frame = frames.tidy(results.few_shot_rows("runs"), columns).astype(dict.fromkeys(NAMES, float))
+    frame = frame.dropna(subset=list(NAMES), how="all")
     seeds = frame.groupby(["dataset", "model", "method", "shots"], sort=False)[list(NAMES)]
     ranges = seeds.min().join(seeds.max().add_suffix("_most")).reset_index()
     by_shots = {n: Column(c.label, numeric=False, wide=c.wide) for n, c in cells.by_shots(results)[1].items()}
@@ -57,6 +46,7 @@ def _values(r: cells.Record) -> Cell:
     """Over seeds, such as ``α 1.3, β 4–12``."""
     found = []
     for key, sign in NAMES.items():
-        if not cells.missing(r[key]):
-            found.append(f"{sign} {'–'.join(dict.fromkeys(f'{v:.3g}' for v in (r[key], r[f'{key}_most'])))}")
+        if r[key] == r[key]:  # not NaN: the method has it
+            ends = dict.fromkeys(f"{v:.3g}" for v in (r[key], r[f"{key}_most"]))
+            found.append(f"{sign} {'–'.join(ends)}")
     return Cell(", ".join(found))

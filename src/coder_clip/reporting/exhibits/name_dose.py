@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from ...baselines.methods import LABELS, METHODS
@@ -42,29 +41,27 @@ def _named(results: Results, dataset: str, model: str) -> dict[str, int | None] 
 
 def table(results: Results) -> Table:
     """Accuracy of names, of attributes and of both, by how often a class was named in training."""
-    setting = results.main_setting
     records: list[dict[str, Any]] = []
     for dataset, model in results:
         if (named := _named(results, dataset, model)) is None:
             continue
-        rows = pd.concat([results.zero_shot_rows(dataset, model), results.rerank_rows(dataset, model)])
-        rows = rows[rows["method"].isin(SHOWN) & rows["setting"].isin(("any", setting))]
+        rows = results.main_rows(dataset, model)
         right = (rows["prediction"] == rows["label"]).astype(float)
         doses = [named[name] for name in results.zero_shot(dataset, model)["classes"]]
         dose = rows["label"].map(dict(enumerate(doses)))
         for level in sorted(set(doses), key=lambda d: math.inf if d is None else d):
             here = dose.isna() if level is None else dose == level
-            place = {"dataset": dataset, "model": model, "pictures": level, "classes": doses.count(level)}
+            pictures = "all" if level is None else str(level)
+            place = {"dataset": dataset, "model": model, "pictures": pictures, "classes": doses.count(level)}
             for method in SHOWN:
                 hits = right[here & (rows["method"] == method)].to_numpy()
-                records.append(place | {"method": method} | frames.estimate("accuracy", estimate(hits)))
-    columns = ["dataset", "model", "pictures", "classes", "method", *frames.ends("accuracy")]
-    frame = pd.DataFrame(records, columns=columns)
-    frame["pictures"] = frame["pictures"].map(lambda n: "all" if cells.missing(n) else f"{n:g}")
+                records.append({**place, "method": method, "accuracy": estimate(hits)})
+    columns = ["dataset", "model", "pictures", "classes", "method", "accuracy"]
+    frame = frames.tidy(records, columns, ["accuracy"])
     return cells.pivot(
         results,
         "How often a name was read",
-        f"{CAPTION} CODER and its rerank in the setting '{setting}'.",
+        f"{CAPTION} CODER and its rerank in the setting '{results.main_setting}'.",
         frame,
         [
             (Column("Named in … training pictures", numeric=False), cells.words("pictures")),

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...baselines.methods import LABELS
-from ..parts import cells
+from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..published_numbers import Figure, comparable, figures
 from ..results import Results
@@ -48,9 +47,9 @@ def table(results: Results) -> Table:
         results,
         "Against published figures",
         CAPTION if records else f"Nothing is compared: {WHY_NOT}.",
-        pd.DataFrame(records, columns=COLUMNS).astype(numbers),
+        frames.tidy(records, COLUMNS).astype(numbers),
         [
-            (Column("Method", numeric=False), _method),
+            (Column("Method", numeric=False), cells.method_and_shots),
             (Column("What", numeric=False, wide=True), lambda r: Cell(QUANTITIES[r["quantity"]])),
             (Column("Reproduced (%)"), _reproduced_cell),
             (Column("Published (%)"), _published_cell),
@@ -66,18 +65,24 @@ def table(results: Results) -> Table:
     )
 
 
-def _compared(results: Results) -> Iterator[cells.Record]:
+def _compared(results: Results) -> Iterator[dict[str, Any]]:
     for dataset, model in results:
         manifest = results.manifest(dataset)
-        if name := comparable(dataset, manifest, results.encoder(dataset, model)):
-            for figure in figures(dataset, name, manifest["split"]):
-                if ours := _reproduced(results, dataset, model, figure):
-                    yield {"dataset": dataset, "model": model, **ours, **_against(figure, ours)}
-
-
-def _method(r: cells.Record) -> Cell:
-    shots = f", {cells.shots(r['shots'])}" if r["shots"] else ""
-    return Cell(cells.label(LABELS, r["method"]) + shots)
+        name = comparable(dataset, manifest, results.encoder(dataset, model))
+        for figure in figures(dataset, name, manifest["split"]) if name else ():
+            if m := _reproduced(results, dataset, model, figure):
+                estimate, published = m[figure.quantity], figure.value
+                low, high = estimate["low"], estimate["high"]
+                reproduced = estimate.get("value", estimate.get("mean"))
+                row = {"dataset": dataset, "model": model, "setting": m["setting"], **vars(figure)}
+                row |= {"reproduced": reproduced, "low": low, "high": high, "published": published}
+                if published is None:
+                    yield {**row, "within": "unknown", "compares": "–"}
+                else:
+                    within = "yes" if low <= published <= high else "no"
+                    compares = "target" if figure.target else "band"
+                    difference = reproduced - published
+                    yield {**row, "difference": difference, "within": within, "compares": compares}
 
 
 def _reproduced_cell(r: cells.Record) -> Cell:
@@ -85,8 +90,7 @@ def _reproduced_cell(r: cells.Record) -> Cell:
 
 
 def _published_cell(r: cells.Record) -> Cell:
-    unknown = cells.missing(r["published"])
-    return Cell("unknown" if unknown else cells.percent(r["published"]), None if unknown else r["published"])
+    return Cell("unknown" if pd.isna(r["published"]) else cells.percent(r["published"]), r["published"])
 
 
 def _source(r: cells.Record) -> Cell:
@@ -94,33 +98,11 @@ def _source(r: cells.Record) -> Cell:
 
 
 def _reproduced(results: Results, dataset: str, model: str, figure: Figure) -> dict[str, Any] | None:
-    """This run's number: baselines in its main setting, CODER as the published code runs it, where the run has that."""
-    documents = results.methods(dataset, model)
+    """This run's method: baselines in its main setting, CODER as the published code runs it, where the run has that."""
+    methods = results.methods(dataset, model)
     if figure.shots:
         run = figure.shots in results.shots_of(dataset)
-        documents = results.adapter(dataset, model, figure.shots)["summary"] if run else []
-    found = {m["setting"]: m for m in documents if m["method"] == figure.method}
+        methods = results.adapter(dataset, model, figure.shots)["summary"] if run else []
+    found = {m["setting"]: m for m in methods if m["method"] == figure.method and m.get(figure.quantity)}
     order = ["as_published"] if figure.method.startswith("coder") else []
-    setting = next((s for s in (*order, results.main_setting, "any") if s in found), None)
-    value = found[setting].get(figure.quantity) if setting else None
-    if value is None:
-        return None
-    place = {"method": figure.method, "shots": figure.shots, "setting": setting, "quantity": figure.quantity}
-    return {
-        **place,
-        "reproduced": value.get("value", value.get("mean")),
-        "low": value["low"],
-        "high": value["high"],
-    }
-
-
-def _against(figure: Figure, ours: dict[str, Any]) -> dict[str, Any]:
-    value = figure.value
-    within = "unknown" if value is None else "yes" if ours["low"] <= value <= ours["high"] else "no"
-    return {
-        "published": value,
-        "difference": None if value is None else ours["reproduced"] - value,
-        "within": within,
-        "compares": "–" if value is None else "target" if figure.target else "band",
-        **{key: getattr(figure, key) for key in ("published_as", "source", "note")},
-    }
+    return next((found[s] for s in (*order, results.main_setting, "any") if s in found), None)

@@ -9,7 +9,7 @@ import pandas as pd
 from ...protocols import SETTINGS
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
-from ..results import Results
+from ..results import Results, in_order
 
 SECTION = "Settings"
 ORDER = 10
@@ -30,30 +30,20 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """The published code as it is, fixed, and fixed with nothing chosen on test data, side by side."""
-    records: list[dict[str, Any]] = []
-
-    def add(place: dict[str, Any], m: dict[str, Any], shots: int | None = None) -> None:
-        row = {**place, "method": m["method"], "shots": shots, "setting": m["setting"]}
-        a = m["accuracy"]
-        value = {"value": a["value"] if shots is None else a["mean"], "low": a["low"], "high": a["high"]}
-        records.append({**row, "quantity": "accuracy", **value})
-        for quantity in ("threshold", "looked_at"):
-            if quantity in m:
-                records.append({**row, "quantity": quantity, "value": float(m[quantity])})
-
+    rows: list[dict[str, Any]] = []
     for dataset, model in results:
-        place = {"dataset": dataset, "model": model}
-        for m in frames.in_order(results.methods(dataset, model)):
-            if m["setting"] != "any":
-                add(place, m)
+        entries = in_order(m for m in results.methods(dataset, model) if m["setting"] != "any")
         for shots in results.shots_of(dataset):
-            for s in results.adapter(dataset, model, shots)["summary"]:
-                if s["method"] == "coder_adapter":
-                    add(place, s, shots)
+            summary = results.adapter(dataset, model, shots)["summary"]
+            entries += [{**s, "shots": shots} for s in summary if s["method"] == "coder_adapter"]
+        for e in entries:
+            row = {"dataset": dataset, "model": model, **e}
+            rows.append({**row, "quantity": "accuracy", "value": e["accuracy"].get("mean"), **e["accuracy"]})
+            numbers = [quantity for quantity in ("threshold", "looked_at") if quantity in e]
+            rows += [{**row, "quantity": quantity, "value": float(e[quantity])} for quantity in numbers]
     columns = ["dataset", "model", "method", "shots", "setting", "quantity", "value", "low", "high"]
-    frame = pd.DataFrame(records, columns=columns).astype({"shots": "Int64"})
+    frame = frames.tidy(rows, columns).astype({"shots": "Int64"})
     there = [s for s in SETTINGS if s in set(frame["setting"])]
-    there += sorted(set(frame["setting"]) - set(there))
     return cells.pivot(
         results,
         "Settings side by side",
@@ -76,5 +66,5 @@ def _value(r: cells.Record) -> Cell:
 
 def _quantity(r: cells.Record) -> str:
     if r["quantity"] == "accuracy":
-        return "top-1 (%)" if cells.missing(r["shots"]) else f"top-1 (%), {cells.shots(r['shots'])}"
+        return "top-1 (%)" if pd.isna(r["shots"]) else f"top-1 (%), {cells.shots(r['shots'])}"
     return str(r["quantity"]).replace("looked_at", "images looked at")

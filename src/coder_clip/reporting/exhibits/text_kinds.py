@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-import pandas as pd
-
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -24,9 +22,8 @@ nothing = attrgetter("names_alone")
 
 def table(results: Results) -> Table:
     """Stage one with some kinds of text at a time."""
-    records = [
-        {"dataset": d, "model": m, "kinds": "+".join(row["kinds"]), "texts": row["texts"]}
-        | frames.estimate("accuracy", row["accuracy"])
+    rows = [
+        {"dataset": d, "model": m, **row, "kinds": "+".join(row["kinds"])}
         for d, m in results
         for row in results.evaluation(d, m)["text_kinds"]
     ]
@@ -34,7 +31,7 @@ def table(results: Results) -> Table:
         results,
         "Kinds of text",
         CAPTION,
-        pd.DataFrame(records, columns=["dataset", "model", "kinds", "texts", *frames.ends("accuracy")]),
+        frames.tidy(rows, ["dataset", "model", "kinds", "texts", "accuracy"], ["accuracy"]),
         [
             (Column("Kinds of text", numeric=False), lambda r: Cell(r["kinds"].replace("+", " + "))),
             (Column("Texts", wide=True), cells.count("texts")),

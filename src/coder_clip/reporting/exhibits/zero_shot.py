@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from ..parts import cells, frames, notes
-from ..parts.table import AVERAGE, Cell, Column, Table
-from ..results import Results
+from ..parts.table import Cell, Column, Table
+from ..results import Results, in_order
 
 SECTION = "Zero-shot"
 ORDER = 10
@@ -20,32 +19,30 @@ CAPTION = (
     "it keeps stage one's top-5. Random words: mean over several draws, intervals over draws and images, ± the "
     "standard deviation over draws."
 )
+NUMBERS = [
+    *("p_value", "p_holm", "fixed", "broke", "threshold", "looked_at"),
+    *("draws_count", "draws_std", "draws_min", "draws_max"),
+]
 
 
 def table(results: Results) -> Table:
     """Top-1 of every zero-shot method, with intervals and the paired comparison with CLIP."""
     setting = results.main_setting
-    records = []
+    rows = []
     for dataset, model in results:
-        for m in frames.in_order(results.main_methods(dataset, model).values()):
-            against, draws = m["against_clip"] or {}, m.get("draws") or {}
-            record = {"dataset": dataset, "model": model, "method": m["method"], "setting": m["setting"]}
-            for key in ("accuracy", "top5_accuracy", "mean_class_recall"):
-                record |= frames.estimate(key, m.get(key))
-            record |= frames.estimate("difference_to_clip", against.get("difference"))
-            record |= {key: against.get(key, np.nan) for key in ("p_value", "fixed", "broke")}
-            record |= {key: m.get(key, np.nan) for key in ("threshold", "looked_at")}
-            record |= {f"draws_{key}": draws.get(key, np.nan) for key in ("count", "std", "min", "max")}
-            records.append({**record, "split": results.split(dataset)})
+        place = {"dataset": dataset, "model": model, "split": results.split(dataset)}
+        for m in in_order(results.main_methods(dataset, model).values()):
+            against = m["against_clip"] or {}
+            draws = {f"draws_{key}": value for key, value in m.get("draws", {}).items()}
+            difference = {"difference_to_clip": against.get("difference")}
+            rows.append({**place, **m, **against, **difference, **draws})
     shares = ["accuracy", "top5_accuracy", "mean_class_recall", "difference_to_clip"]
-    frame = frames.adjusted(pd.DataFrame(records))
+    frame = frames.tidy(rows, ["dataset", "model", "method", "setting", *shares, *NUMBERS, "split"], shares)
+    frame = frame.astype(dict.fromkeys(NUMBERS, float))
+    frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(frame, ["model", "method", "setting"], shares)
-    repeats = [
-        r["method"] == "coder_rerank"
-        and r["dataset"] != AVERAGE
-        and bool(results.rerank_off(r["dataset"], r["model"]))
-        for r in cells.records(frame)
-    ]  # of a rerank that is off, the row above
+    off = [place for place in results if results.rerank_off(*place)]  # there it repeats the row above
+    repeats = (frame["method"] == "coder_rerank") & frame.set_index(["dataset", "model"]).index.isin(off)
     return cells.table(
         results,
         "Zero-shot classification",
@@ -58,7 +55,7 @@ def table(results: Results) -> Table:
             (Column("Top-5 (%)", wide=True), cells.accuracy("top5_accuracy")),
             (Column("Mean class recall (%)", wide=True), cells.accuracy("mean_class_recall")),
         ],
-        shown=frame[[not r for r in repeats]],
+        shown=frame[~repeats],
         notes=[
             notes.not_here(results),
             notes.splits(results, results.datasets),
@@ -72,4 +69,4 @@ def _accuracy(record: cells.Record) -> Cell:
     """Accuracy with its interval; of several draws their spread, too."""
     cell = cells.accuracy()(record)
     spread = record["draws_std"]
-    return cell if cells.missing(spread) else Cell(f"{cell.text} ± {cells.percent(spread)}", cell.sort)
+    return cell if pd.isna(spread) else Cell(f"{cell.text} ± {cells.percent(spread)}", cell.sort)

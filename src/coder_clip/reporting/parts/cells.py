@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from ...evaluation import intervals
 from ..results import Results
 from .table import AVERAGE, Cell, Column, Table
 
-Record = dict[str, Any]
+Record = dict[Hashable, Any]
 Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and its cell in the row of a record
 
 
@@ -21,27 +20,19 @@ Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and its cell in the
 
 
 def percent(value: Any) -> str:
-    return "–" if missing(value) else f"{100 * value:.1f}"
+    return "–" if pd.isna(value) else f"{100 * value:.1f}"
 
 
 def points(value: Any) -> str:
     """A signed difference in percentage points; nothing that rounds to zero has a sign."""
-    if missing(value):
+    if pd.isna(value):
         return "–"
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
-    return show(value) if missing(low) else f"{show(value)} [{show(low)}, {show(high)}]"
-
-
-def missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def label(labels: Mapping[str, str], key: str) -> str:
-    return labels.get(key, key.replace("_", " "))
+    return show(value) if pd.isna(low) else f"{show(value)} [{show(low)}, {show(high)}]"
 
 
 def shots(n: int) -> str:
@@ -52,7 +43,12 @@ def shots(n: int) -> str:
 
 
 def method(r: Record) -> Cell:
-    return Cell(label(LABELS, r["method"]))
+    return Cell(LABELS.get(r["method"], r["method"].replace("_", " ")))
+
+
+def method_and_shots(r: Record) -> Cell:
+    """A method, with its number of shots where that is not 0."""
+    return Cell(method(r).text + (f", {shots(r['shots'])}" if r["shots"] else ""))
 
 
 def words(key: str) -> Callable[[Record], Cell]:
@@ -60,7 +56,7 @@ def words(key: str) -> Callable[[Record], Cell]:
 
 
 def count(key: str) -> Callable[[Record], Cell]:
-    return lambda r: Cell("–") if missing(r[key]) else Cell(str(r[key]), r[key])
+    return lambda r: Cell("–") if pd.isna(r[key]) else Cell(str(r[key]), r[key])
 
 
 def share(key: str) -> Callable[[Record], Cell]:
@@ -69,9 +65,7 @@ def share(key: str) -> Callable[[Record], Cell]:
 
 def accuracy(key: str = "accuracy") -> Callable[[Record], Cell]:
     """A share with its interval."""
-    return lambda r: Cell(
-        with_interval(r[key], r[f"{key}_low"], r[f"{key}_high"]), None if missing(r[key]) else r[key]
-    )
+    return lambda r: Cell(with_interval(r[key], r[f"{key}_low"], r[f"{key}_high"]), r[key])
 
 
 def difference(key: str = "difference") -> Callable[[Record], Cell]:
@@ -79,10 +73,8 @@ def difference(key: str = "difference") -> Callable[[Record], Cell]:
 
     def cell(r: Record) -> Cell:
         low, high = r[f"{key}_low"], r[f"{key}_high"]
-        text = with_interval(r[key], low, high, points)
-        return Cell(
-            text, None if missing(r[key]) else r[key], bool(intervals.clear({"low": low, "high": high}))
-        )
+        clear = intervals.clear({"low": low, "high": high})
+        return Cell(with_interval(r[key], low, high, points), r[key], bold=bool(clear))
 
     return cell
 
@@ -102,7 +94,8 @@ def table(
 ) -> Table:
     """One row for each record of the frame, or of ``shown``."""
     columns = [*_place(results), *columns]
-    rows = [[cell(r) for _, cell in columns] for r in records(frame if shown is None else shown)]
+    records = (frame if shown is None else shown).to_dict("records")
+    rows = [[cell(r) for _, cell in columns] for r in records]
     return _table(results, title, caption, frame, [c for c, _ in columns], rows, notes, len(columns))
 
 
@@ -125,7 +118,7 @@ def pivot(
     start, (key, columns) = [*_place(results), *start], across
     places = list(columns)
     rows: dict[tuple[str, ...], list[Cell]] = {}
-    for r in records(frame if shown is None else shown):
+    for r in (frame if shown is None else shown).to_dict("records"):
         first = [c(r) for _, c in start]
         row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(places))
         row[len(start) + places.index(r[key])] = cell(r)
@@ -139,10 +132,6 @@ def by_shots(results: Results) -> tuple[str, Mapping[Hashable, Column]]:
     return "shots", {n: Column(shots(n), wide=[n] not in ends) for n in results.shots}
 
 
-def records(frame: pd.DataFrame) -> list[Record]:
-    return [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
-
-
 def _table(
     results: Results,
     title: str,
@@ -154,37 +143,27 @@ def _table(
     first: int,
 ) -> Table:
     """Without columns that say nothing: those of –, and, of the first, counts that are the same in every row."""
-    kept, same = [], []
+    kept, about = [], [caption]
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
         a_count = i < first and column.numeric and "(" not in column.label
-        if len(rows) > 1 and (texts == {"–"} or (len(texts) == 1 and a_count)):
-            same += [f"{column.label}: {rows[0][i].text}."] * (texts != {"–"})
+        if len(rows) > 1 and len(texts) == 1 and (a_count or texts == {"–"}):
+            about += [f"{column.label}: {text}." for text in texts if text != "–"]
         else:
             kept.append(i)
-    one = [f"Data set: {results.datasets[0]}."] if len(results.datasets) == 1 else []
-    one += [f"Model: {results.models[0]}."] if len(results.models) == 1 else []
-    several = {r for r in frame.get("dataset", ()) if r == AVERAGE}
-    average = ["Average: plain mean over data sets."] if several else []
-    return Table(
-        title,
-        " ".join([caption, *same, *average, *one]),
-        frame,
-        [columns[i] for i in kept],
-        [[row[i] for i in kept] for row in rows],
-        tuple(note for note in notes if note),
-    )
+    if AVERAGE in set(frame.get("dataset", ())):
+        about.append("Average: plain mean over data sets.")
+    for what, names in (("Data set", results.datasets), ("Model", results.models)):
+        about += [f"{what}: {names[0]}."] if len(names) == 1 else []
+    shown = [[row[i] for i in kept] for row in rows]
+    return Table(title, " ".join(about), frame, [columns[i] for i in kept], shown, tuple(filter(None, notes)))
 
 
 def _place(results: Results) -> list[Shown]:
     """Data set and model, where there are several."""
-
-    def dataset(r: Record) -> Cell:
-        return Cell("average" if r["dataset"] == AVERAGE else r["dataset"])
-
-    several: list[Shown] = []
-    if len(results.datasets) > 1:
-        several.append((Column("Data set", numeric=False), dataset))
-    if len(results.models) > 1:
-        several.append((Column("Model", numeric=False), words("model")))
-    return several
+    dataset: Shown = (
+        Column("Data set", numeric=False),
+        lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]),
+    )
+    model: Shown = (Column("Model", numeric=False), words("model"))
+    return [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)

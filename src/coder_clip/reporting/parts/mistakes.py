@@ -16,16 +16,10 @@ def shown(results: Results) -> tuple[str, ...]:
 
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
     """One row for each test image: label, and the class that each method predicts, in the main setting."""
-    settings = ("any", results.main_setting)
-    found = pd.DataFrame()
-    for rows in (results.zero_shot_rows(dataset, model), results.rerank_rows(dataset, model)):
-        for method in METHODS:
-            chosen = rows[(rows["method"] == method) & rows["setting"].isin(settings)]
-            if len(chosen):
-                by_image = chosen.set_index("image_id")
-                found[method] = by_image["prediction"]
-                found["label"] = by_image["label"]
-    return found
+    rows = results.main_rows(dataset, model)
+    rows = rows[rows["method"].isin(METHODS)]
+    by_image = rows.pivot(index="image_id", columns="method", values="prediction")
+    return by_image.assign(label=rows.groupby("image_id")["label"].first())
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -133,7 +133,7 @@ def test_no_test_split(here: Path, command: Command) -> None:
     for split in ("train", "val"):
         draw_marks(here / "other" / split, images=3)
     configure(datasets__marks__root="other")
-    refused(command, "manifest", says=("no 'test' folder in other",))
+    refused(command, "manifest", says=("has no test images",))
 
 
 @pytest.mark.parametrize("what", ["text", "empty", "cut"])

@@ -83,7 +83,7 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
-    """What is known about a published data set's lists without reading its images; None where it is not here."""
+    """Hash of a published data set's lists of images, read without the images; None where it is not here."""
     if name not in PUBLISHED:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
@@ -108,14 +108,14 @@ def nearest_dataset(name: str) -> str:
 
 
 def zero_shot_only(name: str, split: str | None = None) -> bool:
-    """Whether a published data set, split by this rule, has a test split alone: no train, no val, so zero-shot only."""
+    """True for a published data set with nothing but a test split by this rule: zero-shot only."""
     return name in PUBLISHED and all(
         set(r.counts) == {"test"} for r in _module("entry").entry(name).only(split).splits
     )
 
 
 def test_alone(root: Path) -> bool:
-    """Whether a folder holds test images alone: ``root/test`` with class folders, and nothing beside it."""
+    """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing beside it."""
     if not root.is_dir():
         return False
     top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]

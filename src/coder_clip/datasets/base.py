@@ -1,4 +1,4 @@
-"""What every data set offers: class names in label order, splits, images by id, text templates."""
+"""The interface of all data sets: class names in label order, splits, images by id; text templates."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Dataset(Protocol):
 
 
 class ImageFiles:
-    """What data sets of image files share. splits: name -> (image id, label), ordered by label, then id."""
+    """Base of data sets of image files. splits: name -> (image id, label), ordered by label, then id."""
 
     name: str
     splits: dict[str, list[tuple[str, int]]]

@@ -1,4 +1,4 @@
-"""How the embedded data sets are drawn: pen, pose, backgrounds, clutter, light and camera; ids and splits.
+"""Draw the embedded data sets: pen, pose, backgrounds, clutter, light and camera; ids and splits.
 
 An image is a pure function of its id: sha256 of the id seeds the generator that picks everything that varies.
 Nothing is stored; a picture is drawn when it is asked for.
@@ -125,7 +125,7 @@ def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, 
 
 
 class Combo(NamedTuple):
-    """What a picture is composed of: indices into the class's four variants, BACKGROUNDS and CLUTTERS."""
+    """The parts of a picture: indices into the class's four variants, BACKGROUNDS and CLUTTERS."""
 
     thing: str
     variant: int
@@ -134,7 +134,7 @@ class Combo(NamedTuple):
 
 
 def held_out(combo: Combo) -> bool:
-    """Whether a combination belongs to the test split alone: a quarter of each thing's 128.
+    """True for a combination of the test split alone: a quarter of each thing's 128.
 
     A Latin pattern: every variant, every background, every clutter and every pair of them occurs on both
     sides; only the combination is new. The name shifts the pattern, so that no triple is always "test".
@@ -157,7 +157,7 @@ def combos(thing: str, test: bool) -> tuple[Combo, ...]:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the thing sits: centre and half size in shares of the image's half side, turn in degrees."""
+    """The place of the thing: centre and half size in shares of the image's half side, turn in degrees."""
 
     x: float
     y: float
@@ -398,7 +398,7 @@ class DrawnDataset:
         return self._labels[image_id]
 
     def combo(self, image_id: str) -> Combo:
-        """What the picture with this id is composed of."""
+        """The parts of the picture with this id."""
         choice = combos(self.classes[self._label(image_id)], image_id.startswith("test/"))
         return choice[int(generator(f"combo/{image_id}").integers(len(choice)))]
 

@@ -52,7 +52,7 @@ class Rule(Strict):
     rule: Text = Field(description="A function of layouts.py.")
     what: Text = Field(description="What this split is, for people.")
     needs: list[str] = Field([], description="Files below the data set's folder that it reads.")
-    counts: Counts = Field(description="Images a split.")
+    counts: Counts = Field(description="Images per split.")
     val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Share of each class's training images that becomes val (by hash of the id)."
     )
@@ -66,7 +66,7 @@ class Rule(Strict):
 
     @property
     def carves(self) -> bool:
-        """Whether val comes out of the training images."""
+        """True if val is taken out of the training images."""
         return bool(self.val_share or self.val_per_class)
 
 
@@ -99,7 +99,7 @@ class Archive(Strict):
 
 
 class ByHand(Strict):
-    """What people have to fetch themselves, and how."""
+    """A part that people have to fetch themselves, and how."""
 
     gives: Text
     how: Text
@@ -108,7 +108,7 @@ class ByHand(Strict):
 
 
 class PublishedNames(Strict):
-    """What the authors' lists (datasets/class_name/*.txt) call the classes, where it is not what ``classes`` says."""
+    """Class names of the authors' lists (datasets/class_name/*.txt), where they differ from ``classes``."""
 
     pattern: str = Field("", description="Regular expression that every other name matches.")
     becomes: str = Field("", description="What it becomes.")
@@ -166,7 +166,7 @@ class Entry(Strict):
 
     @property
     def n_classes(self) -> int:
-        """How many, without the second that importing open_clip takes."""
+        """Number of classes, without the second that importing open_clip takes."""
         return 1000 if self.classes == "open_clip" else len(self.classes)
 
     def make_templates(self) -> Templates:

@@ -84,7 +84,7 @@ class FolderDataset(ImageFiles):
         self._manifest: list[ManifestEntry] | None = None
 
     def path(self, image_id: str) -> Path:
-        """Where the image's file is. UserError for an unknown id."""
+        """The file of an image. UserError for an unknown id."""
         if image_id not in self._paths:
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
         return self._paths[image_id]
@@ -128,7 +128,7 @@ class FolderDataset(ImageFiles):
 
 
 def class_name(folder: str) -> str:
-    """What people call the class: the folder name, NFC, underscores as spaces."""
+    """The class name of a folder: NFC, underscores as spaces."""
     return " ".join(nfc(folder).replace("_", " ").split())
 
 
@@ -181,7 +181,7 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     if not splits:
         if not top:
             raise UserError(
-                f"data set '{name}': no class folders in {root} (expected one folder of images a class,"
+                f"data set '{name}': no class folders in {root} (expected one folder of images per class,"
                 " or train/, val/ and test/ with such folders)"
             )
         return {"all": top}

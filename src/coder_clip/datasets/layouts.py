@@ -40,7 +40,7 @@ class Place:
         return self.entry.class_names()
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
-        """What a function reads from a file of the data set; UserError where it cannot."""
+        """Read a file of the data set with ``reader``; UserError where it cannot be read."""
         path = self.folder / file
         try:
             return reader(path)

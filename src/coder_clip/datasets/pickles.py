@@ -39,7 +39,7 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     """The lists, dicts and strings of a pickle file; where ``records`` names classes ("package.module.Class"), whole
     numbers and objects of these, as `Record`, too.
 
-    UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
+    UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut off, contains
     itself, or expands to more than ten million items.
     """
     path = Path(path)

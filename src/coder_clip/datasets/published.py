@@ -43,7 +43,7 @@ def data_root(configured: Path | None) -> Path:
 
 
 def existing(root: Path) -> Path:
-    """The root, for who reads from it: UserError where there is no such folder."""
+    """The root; UserError where it is not a folder."""
     if not root.is_dir():
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -56,17 +56,15 @@ def existing(root: Path) -> Path:
 def load(
     name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """The data set below the root; UserError, with the command that helps, where it is not there."""
+    """As `load_below`, below the configured root or CODER_CLIP_DATA."""
     return load_below(name, existing(data_root(configured)), shots, split)
 
 
 def load_below(
     name: str, root: Path, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """The data set below this root, whatever the variable says. shots: folder of files of shots, see below.
-
-    split: the rule to split by; None: the first whose files are there.
-    """
+    """The data set below this root. shots: folder of files of shots. split: the rule to split by; None: the first
+    whose files are there. UserError, with the command that helps, where it is not there."""
     found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
@@ -90,7 +88,7 @@ def find_rule(found: Entry, folder: Path) -> Rule | None:
 
 
 def is_here(name: str, root: Path) -> bool:
-    """Whether the data set has an image folder and split files; whether they are whole is known after loading."""
+    """True if the data set has an image folder and split files; loading tells if they are complete."""
     place = find_place(name, entry(name), root)
     return place is not None and find_rule(entry(name), place.folder) is not None
 
@@ -148,7 +146,7 @@ class PublishedDataset(ImageFiles):
         self._listings: dict[Path, dict[str, str]] = {}
 
     def published_splits(self) -> Splits:
-        """What the rule's files say, before val is carved and the order made."""
+        """The splits as the rule's files list them, before val is carved out and the order made."""
         read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
         return read(self.place)
 
@@ -162,7 +160,7 @@ class PublishedDataset(ImageFiles):
         return read_image(self.path(image_id), as_stored=True, content=content)
 
     def path(self, image_id: str) -> Path:
-        """Where the image is. Names on disk may differ from the lists in case and Unicode form."""
+        """The file of an image. Names on disk may differ from the lists in case and Unicode form."""
         path = self.place.images / image_id
         return path if path.exists() else self._resolve(image_id) or path
 
@@ -175,7 +173,7 @@ class PublishedDataset(ImageFiles):
         return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
 
     def miscounted(self) -> str | None:
-        """What to say where the splits have other sizes than the published ones."""
+        """A message if the splits have other sizes than the published ones, else None."""
         if self.counts == self.rule.counts:
             return None
         expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
@@ -190,7 +188,7 @@ class PublishedDataset(ImageFiles):
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """What the manifest says besides: which split it is, the bytes of the val and test images, and the files of
+        """More entries for the manifest: which split it is, the bytes of the val and test images, and the files of
         shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
         UserError where images are missing: before hours of encoding, not in the middle.

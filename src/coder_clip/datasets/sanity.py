@@ -76,7 +76,7 @@ def by_harm(
 
 
 def warnings(data: FolderDataset) -> list[str]:
-    """What looks like a mistake in a folder but need not be one, a line each. UserError where a file cannot be read."""
+    """A line for each thing that looks like a mistake in a folder. UserError where a file cannot be read."""
     # classes made of several folders, beside classes that hold their images themselves
     mixed = any("" in folders for folders in data.below.values())
     nested = {name: f for name, f in data.below.items() if mixed and "" not in f and len(f) > 1}
@@ -89,7 +89,7 @@ def warnings(data: FolderDataset) -> list[str]:
 
 
 def lines(found: Mapping[str, list[list[str]]]) -> list[str]:
-    """What to say of copies, the worst first."""
+    """A line for each kind of copies, the worst first."""
     return [
         f"{len(groups)} images {COPIES[kind]}: {'; '.join(' = '.join(g[:SHOWN]) for g in groups[:SHOWN])}"
         + (f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else "")

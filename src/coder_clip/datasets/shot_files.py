@@ -67,7 +67,7 @@ def drawn(folder: str | Path, ids: Sequence[str]) -> set[str]:
 
 
 def read_shots(path: Path) -> list[Shot]:
-    """The training shots of a file, in its order; UserError where it is no such file. No code of a pickle runs."""
+    """The training shots of a file, in its order; UserError where it is not such a file. No code of a pickle runs."""
     if path.suffix == ".pkl":
         document = read_plain_pickle(path, DATUM)
     else:

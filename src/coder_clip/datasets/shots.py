@@ -1,4 +1,4 @@
-"""Which training images are the shots of a seed.
+"""Draw the training images that are the shots of a seed.
 
 Apart from the methods that use them, so that an edit of a method does not encode images again.
 """

@@ -56,7 +56,7 @@ class Findings:
         return said + self.ways(all_=True)
 
     def ways(self, all_: bool = False) -> list[str]:
-        """How to get what is missing: the command, and what only a person can fetch.
+        """Lines on how to get what is missing: the command, and what only a person can fetch.
 
         all_: with the addresses behind the command, and what only other splits need.
         """
@@ -146,14 +146,14 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
 
 
 def _lists(data: PublishedDataset) -> dict[str, str]:
-    """What says which images there are -> sha256: the files that the split needs; without any, the splits."""
+    """sha256 of the files that the split needs; without any, of the splits."""
     if data.rule.needs:
         return {file: checksum_like(data.place.folder / file, "sha256:") for file in data.rule.needs}
     return {split: f"sha256:{data.fingerprint(split)}" for split in data.counts}
 
 
 def _note(data: PublishedDataset) -> Path:
-    """Where `_lists` are kept as they were fetched: with the data set, so that they go where it goes."""
+    """The file that keeps `_lists` as they were fetched: with the data set, so that it moves with it."""
     return data.place.folder / f".{data.name}.fetched.json"
 
 
@@ -274,7 +274,7 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
 
 
 def _damaged(file: Path) -> bool:
-    """Whether a split file cannot be read at all: a web page under its name, or half of it."""
+    """True if a split file cannot be read at all: a web page under its name, or half of it."""
     if file.suffix != ".json":
         return file.stat().st_size == 0
     try:
@@ -285,7 +285,7 @@ def _damaged(file: Path) -> bool:
 
 
 def _target(download: Download, folder: Path) -> Path:
-    """Where to unpack, so that what comes lands on what is there: an archive may have folders of its own on top."""
+    """The folder to unpack into, so that new files land beside old ones: an archive may have folders of its own."""
     if download.into == "..":
         return folder.parent
     own = Path(download.gives).parent.parts
@@ -295,8 +295,8 @@ def _target(download: Download, folder: Path) -> Path:
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """Whether what a download gives is there; images may be in any of the places that the entry names. Of what it
-    brings besides, what the first split needs."""
+    """True if a download is here already: its images, in any of the places that the entry names, or its file, and what
+    the first split needs of the files that come with it."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
     files = (root / f / download.file for f in found.folders)
@@ -332,7 +332,7 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
 
 
 def fetchable(name: str, root: Path) -> bool:
-    """Whether a data set that is not here can be downloaded whole: its images and the files of some split."""
+    """True if a data set can be downloaded whole: its images and the files of some split."""
     found = entry(name)
     given = {b for d in found.downloads for b in (d.gives, *d.brings)}
     images = find_place(name, found, root) or any(_is_images(d, found) for d in found.downloads)
@@ -372,7 +372,7 @@ def _is_whole(config: Config, name: str, root: Path) -> bool:
 
 
 def _is_encoded(config: Config, name: str) -> bool:
-    """Whether the results hold all that is made from its images: who pulled it needs none."""
+    """True if the results hold everything that is made from its images: after a pull they are not needed."""
     paths = Paths(config.results)
     features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]
     return all(file.is_file() for file in (paths.manifest(name), *features))

@@ -39,7 +39,7 @@ SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are rea
 
 @dataclass(frozen=True)
 class Source:
-    """Where everything comes from. name, options: for open_clip.create_model. label: (model, pretrained)."""
+    """The files of an encoder. name, options: for open_clip.create_model. label: (model, pretrained)."""
 
     name: str
     model_cfg: dict[str, Any]

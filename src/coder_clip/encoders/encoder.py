@@ -106,7 +106,7 @@ class Encoder:
 
     @property
     def _made(self) -> torch.dtype:
-        """What the towers' results are taken as."""
+        """The type of the towers' results."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
@@ -125,7 +125,7 @@ class Encoder:
         """M texts -> features and what was noticed on the way.
 
         Every different text is encoded once, in batches of similar length, cut as far as `can_cut` allows.
-        batch_size: texts a batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
+        batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
         length are truncated (as published) and reported. UserError where a feature is not finite.
         """
@@ -300,7 +300,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
-    """Whether the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
+    """True if the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
     return any(isinstance(m, QuickGELU) for m in model.modules())
 
 

@@ -26,7 +26,7 @@ from torch.utils.data._utils import signal_handling
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders.store import FeatureStore, features_key
-from coder_clip.errors import UserError
+from coder_clip.errors import UserError, one_line
 from coder_clip.foundation.exact import stored
 from coder_clip.foundation.progress import progress as progress_bar
 
@@ -239,8 +239,8 @@ def _images_per_batch(batch_size: int, views: int) -> int:
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Which images a shard encodes, of all that `extract` is given: whole batches of the unsharded pass, as even as
-    they get."""
+    """Positions of the images that a shard encodes, of all that `extract` is given: whole batches of the unsharded
+    pass, as even as they get."""
     size, (index, n) = _images_per_batch(batch_size, views), shard
     batches = math.ceil(n_images / size)
     return list(range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images)))
@@ -283,7 +283,7 @@ class _Images(TorchDataset[tuple[Tensor, tuple[str, str] | None]]):
             image = self.dataset.image(image_id)
         except (UserError, OSError) as error:  # raised in a worker it would come back as a traceback
             shape = (*((self.views,) if self.views else ()), 3, *self.preprocess.size)
-            message = " ".join(str(error).split())
+            message = one_line(error, None)
             return torch.zeros(shape, dtype=torch.uint8), (message, getattr(error, "reason", message))
         if not self.views:
             return self.preprocess.pixels(image), None
@@ -330,7 +330,7 @@ def _load(
         iterator._shutdown_workers()
         if not any(process.exitcode for process in iterator._workers) and "shared memory" not in str(error):
             raise
-        reason = " ".join(str(error).split()).partition(". ")[0]
+        reason = one_line(error).partition(". ")[0]
         raise UserError(
             f"a loader process died ({reason}): /dev/shm or memory is too small; set features.workers: 0, or lower "
             "features.batch_size, or start a container with --shm-size"

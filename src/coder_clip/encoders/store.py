@@ -38,7 +38,7 @@ create table if not exists encoders (spec text primary key, files text, metadata
 
 
 def cache_file() -> Path:
-    """Where the features are kept: below XDG_CACHE_HOME, by default ~/.cache."""
+    """The file of features: below XDG_CACHE_HOME, by default ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "coder-clip" / f"features-{FORMAT}.sqlite"
 
@@ -78,7 +78,7 @@ class FeatureStore:
         self._write("insert or replace into features values (?, ?, ?, ?, ?)", rows)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
-        """What the encoder of this specification said of itself, if its files are as they were: no need to load it."""
+        """Metadata of the encoder of this specification, if its files are unchanged: no need to load it."""
         query = "select files, metadata from encoders where spec = ?"
         for files, metadata in self._read(query, encoder_key(asdict(spec))):
             before = json.loads(files)
@@ -113,7 +113,7 @@ class FeatureStore:
 
 
 def encoder_key(of: Mapping[str, Any]) -> str:
-    """What features are kept by: an encoder's metadata, the libraries and the code that ran it."""
+    """The key of an encoder's features: its metadata, the libraries and the code that ran it."""
     versions = {name: version(name) for name in LIBRARIES}
     return json.dumps({**of, **versions, "code": _code()}, sort_keys=True)
 

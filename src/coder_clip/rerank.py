@@ -8,7 +8,6 @@ Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md d
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from .errors import UserError
 from .foundation.exact import total
 from .neighbors import compute_dtype, l2_normalize
-from .zero_shot import softmax_gap
+from .zero_shot import softmax_gap, uncertain
 from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
@@ -83,15 +82,15 @@ class OneToOne:
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
         """v of each candidate: x (n, d) unit, classes (n, k) -> (n, k), in cosines.
 
-        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1.
+        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1. In float64, with
+        sums that are the same everywhere, or in float32 if x is.
         """
         n, k = classes.shape
-        values = torch.zeros(n, k, dtype=compute_dtype(x, self.differences), device=x.device)
+        values = torch.zeros(n, k, dtype=x.dtype, device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        differences = self.differences.to(x.device, values.dtype)
-        keys = self._keys.to(x.device)
+        differences, keys = self.differences.to(x.device), self._keys.to(x.device)
         rows = max(1, CHUNK // (len(i) * x.shape[1]))
         for start in range(0, n, rows):
             some = slice(start, start + rows)
@@ -99,10 +98,26 @@ class OneToOne:
             wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
             place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
             sign = torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
-            rows_of = differences.index_select(0, place.flatten()).view(*place.shape, -1)
-            dots = total(rows_of * x[some, None, :]) * sign
+            products = differences.index_select(0, place.flatten()).to(x.dtype).view(*place.shape, -1)
+            products *= x[some, None, :]
+            dots = (total(products) if x.dtype == torch.float64 else products.sum(dim=-1)) * sign
             values[some] = values[some].index_add(1, i, dots).index_add(1, j, -dots) / (k - 1)
         return values
+
+    def winner(self, x: Tensor, classes: Tensor) -> Tensor:
+        """The candidate with the largest v: x (n, d) unit, classes (n, k) -> (n,) classes; the first of several.
+
+        The same as from :meth:`compare` in float64, but computed there only where float32 leaves it open: v has an
+        error of at most d + 2 roundings of numbers below the length of D, which is at most 2.
+        """
+        quick = self.compare(x.float(), classes)
+        best = quick.argmax(dim=1)
+        if quick.shape[1] > 1:
+            first, second = quick.topk(2, dim=1).values.unbind(dim=1)
+            error = 2 * (x.shape[1] + 2) * torch.finfo(torch.float32).eps
+            open_ = first - second <= 2 * error
+            best[open_] = self.compare(x[open_].double(), classes[open_]).argmax(dim=1)
+        return classes.gather(1, best[:, None])[:, 0]
 
     def state(self) -> dict[str, Tensor]:
         """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,) int64."""
@@ -128,8 +143,7 @@ class Reranked(NamedTuple):
     """Predictions of both stages for N images; a threshold only decides which of the two counts.
 
     stage_one, stage_two: (N,) int64; gap: (N,) softmax top-1 minus top-2 of stage one; classes, values:
-    (N, k) the candidates in the order of stage one and their v. If the gap is not below the ``below``
-    of :func:`rerank_scores`, stage_two is the prediction of stage one and values are 0.
+    (N, k) the candidates in the order of stage one and their v.
     """
 
     stage_one: Tensor
@@ -143,24 +157,17 @@ class Reranked(NamedTuple):
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 
-def rerank_scores(
-    x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5, below: float = math.inf
-) -> Reranked:
-    """Predict with both stages each image whose gap is below ``below``; one pass serves a whole threshold sweep.
+def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Reranked:
+    """Predict every image with both stages; one pass serves a whole threshold sweep.
 
     x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not fit.
     """
-    if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
-        raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
+    x = _checked(x, scores, o)
     best, classes = best_classes(scores, top_k)
-    gaps = softmax_gap(scores, best)
-    values = torch.zeros(classes.shape, dtype=compute_dtype(x, o.differences), device=x.device)
-    near = gaps < below
-    values[near] = o.compare(x[near], classes[near])
+    values = o.compare(x, classes)
     # argmax takes the first of several maxima, which is the one that stage one ranks higher
     stage_two = classes.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(1)
-    return Reranked(classes[:, 0], stage_two, gaps, classes, values)
+    return Reranked(classes[:, 0], stage_two, softmax_gap(scores, best), classes, values)
 
 
 def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
@@ -182,8 +189,19 @@ def rerank(
     the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean x·O(a, b) − mean x·O(b, a)];
     ties keep the order of stage one. Labels are never read. UserError as in :func:`rerank_scores`.
     """
-    both = rerank_scores(x, scores, o, top_k, below=threshold)
-    return both.predictions(threshold), both.gap < threshold
+    x = _checked(x, scores, o)
+    best, classes = best_classes(scores, top_k)
+    looked_at = uncertain(scores, threshold, best)
+    predictions = classes[:, 0].clone()
+    predictions[looked_at] = o.winner(x[looked_at], classes[looked_at])
+    return predictions, looked_at
+
+
+def _checked(x: Tensor, scores: Tensor, o: OneToOne) -> Tensor:
+    """Unit images (N, d) float64. UserError unless scores are (N, C) and images as wide as the texts."""
+    if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
+        raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
+    return l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
 
 
 def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:

@@ -56,6 +56,25 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
     return gap
 
 
+def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> Tensor:
+    """Which images stage two looks at: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
+
+    Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition
+    of them, is wrong by a rounding or two of a number below the sum, which is at least 1.
+    """
+    scores = _checked(scores)
+    if best is None or best.shape[1] < 2:
+        best = scores.topk(min(2, scores.shape[1]), dim=1).values
+    terms = (scores - best[:, :1]).float().exp_().sum(dim=1)
+    second = (best[:, 1] - best[:, 0]).float().exp() if scores.shape[1] > 1 else 0.0
+    gap = (1 - second) / terms
+    found = gap < threshold
+    error = 4 * (scores.shape[1] + 2) * torch.finfo(torch.float32).eps
+    open_ = (gap - threshold).abs() <= error
+    found[open_] = softmax_gap(scores[open_], best[open_]) < threshold
+    return found
+
+
 def _checked(scores: Tensor) -> Tensor:
     """Scores in float32 or float64; float16 is converted, so that softmax and ties are the same everywhere.
 

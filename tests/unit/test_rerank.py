@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coder_clip.errors import UserError
+from coder_clip.neighbors import l2_normalize
 from coder_clip.phases.rerank import gates
 from coder_clip.rerank import OneToOne, oracle, rerank, rerank_scores
+from coder_clip.zero_shot import softmax_gap, uncertain
 
 torch.set_num_threads(1)
 
@@ -77,6 +79,42 @@ def test_one_pass_serves_every_threshold(seed: int, n_classes: int) -> None:
         predictions, looked_at = rerank(x, scores, o, threshold, top)
         assert torch.equal(both.predictions(threshold), predictions)
         assert torch.equal(both.gap < threshold, looked_at)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 10**6), st.sampled_from([1, 2, 5, 300]), st.sampled_from([torch.float32, torch.float64])
+)
+def test_a_gap_next_to_the_threshold_is_decided_exactly(
+    seed: int, n_classes: int, dtype: torch.dtype
+) -> None:
+    """Another processor would rerank other images."""
+    scores = problem(seed, n_classes, 3, torch.float32)[1].to(dtype)
+    gaps = softmax_gap(scores)
+    for gap in gaps.tolist():
+        for threshold in (
+            np.nextafter(gap, -1),
+            gap,
+            np.nextafter(gap, 2),
+            gap - 1e-6,
+            gap + 1e-6,
+            gap + 1e-3,
+        ):
+            assert torch.equal(uncertain(scores, float(threshold)), gaps < threshold)
+
+
+@pytest.mark.parametrize("ahead", [0.0, 1e-12, 1e-9, 1e-7, 1e-5, 1e-2])
+@pytest.mark.parametrize("favoured", [0, 1])
+def test_candidates_next_to_each_other_are_told_apart_exactly(ahead: float, favoured: int) -> None:
+    """Float32 would pick a candidate that is behind by less than it can see."""
+    rng = np.random.default_rng(favoured)
+    x, better, worse, same = torch.tensor(rng.normal(size=(4, 1, 64)))
+    x *= ((l2_normalize(better) - l2_normalize(worse)) @ x.T).sign()  # 0 and 1 are even, 2 is behind
+    texts = {(0, 1): same, (1, 0): same, (0, 2): better, (1, 2): better, (2, 0): worse, (2, 1): worse}
+    texts[favoured, 2] = better + ahead * x
+    o, scores = OneToOne(texts, n_classes=3), torch.zeros(1, 3)
+    assert rerank_scores(x, scores, o).stage_two.tolist() == [favoured if ahead else 0]
+    assert rerank(x, scores, o)[0].tolist() == [favoured if ahead else 0]
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

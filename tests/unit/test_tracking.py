@@ -265,13 +265,19 @@ def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> No
 def test_dvc_yaml_follows_the_plan(toy: Tracked) -> None:
     assert stages.renew_yaml(toy, JOBS)
     assert not stages.renew_yaml(toy, JOBS)
-    assert stages.renew_yaml(toy, JOBS[:1])
+    put("dvc.yaml", toy.yaml.read_text() + "- Mine: {y: {a.csv: b}}\n")
+    assert "'Mine': {'y': {'a.csv': 'b'}}" in stages.renew_yaml(toy, JOBS)
+    assert "gone" not in stages.renew_yaml(toy, JOBS[:1])
     assert list(yaml.safe_load(toy.yaml.read_text())["stages"]) == ["texts"]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("stages: {mine: {cmd: x}}", "the stage 'mine'.*another folder"), ("stages: [", "git checkout HEAD")],
+    [
+        ("stages: {mine: {cmd: x}}", "the stage 'mine'.*another folder"),
+        ("artifacts: {model: {path: a}}", "'artifacts'.*another folder"),
+        ("stages: [", "git checkout HEAD"),
+    ],
 )
 def test_a_dvc_yaml_that_a_person_edited_is_not_written_over(toy: Tracked, text: str, said: str) -> None:
     put("dvc.yaml", text)

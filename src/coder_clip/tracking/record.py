@@ -218,7 +218,7 @@ def _record_all(here: Workspace, outcome: Outcome, asked: list[bytes], set_aside
     t, before = here.t, here.recorded
     renewed = renew_yaml(t, here.jobs)
     if renewed and before:
-        outcome.notes.append(f"{t.yaml} follows the configuration and the rules again; commit it, too")
+        outcome.notes.append(renewed)
     states = here.states()
     if before.keys() - {s.phase.name for s in states}:  # DVC keeps entries of phases that are gone
         t.write_lock({s.phase.name: t.entries()[s.phase.name] for s in states if s.phase.name in before})

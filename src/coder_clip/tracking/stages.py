@@ -275,27 +275,33 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
 
 
 def read_generated(path: Path, text: str) -> dict[str, Any]:
-    """The document of a dvc.yaml. UserError where it is not YAML, or has a stage that `record` did not write."""
+    """The document of a dvc.yaml. UserError where it is not YAML, or has what `record` does not write."""
     try:
         document = yaml.safe_load(text) or {}
         stages = document.get("stages") or {}
-        added = [name for name, stage in stages.items() if "coder-clip record" not in str(stage.get("cmd"))]
+        added = [
+            f"the stage '{name}'"
+            for name, stage in stages.items()
+            if "coder-clip record" not in str(stage.get("cmd"))
+        ] + [f"'{section}'" for section in document if section not in ("stages", "params", "plots")]
     except (yaml.YAMLError, AttributeError) as error:
         raise UserError(f"{path} is not valid YAML; 'git checkout HEAD -- {path}' restores it") from error
     if added:
         raise UserError(
-            f"{path} has the stage '{added[0]}', which is not in {FILE}; 'coder-clip record' writes {path}, so "
-            "put stages of your own into a dvc.yaml in another folder"
+            f"{path} has {added[0]}, which is not in {FILE}; 'coder-clip record' writes {path}, so put what is "
+            "yours into a dvc.yaml in another folder"
         )
     return dict(document)
 
 
-def renew_yaml(t: Tracked, jobs: Iterable[Job]) -> bool:
-    """Write dvc.yaml; returns whether it changed."""
+def renew_yaml(t: Tracked, jobs: Iterable[Job]) -> str:
+    """Write dvc.yaml; returns a line about what changed, "" if nothing did."""
     text = t.yaml.read_text(encoding="utf-8") if t.yaml.is_file() else ""
     old, new = read_generated(t.yaml, text), pipeline(t, jobs)
     head = f"{HEADER}\n# Configuration: {t.config}\n"
     if old == new and text.startswith(head):
-        return False
+        return ""
     write_text(t.yaml, head + yaml.safe_dump(new, sort_keys=False, width=110))
-    return True
+    gone = [plot for plot in old.get("plots") or () if plot not in new.get("plots", ())]
+    lost = f"; gone, as {FILE} does not list it under 'plots': {gone[0]}" if gone else ""
+    return f"{t.yaml} follows the configuration and the rules again; commit it, too{lost}"

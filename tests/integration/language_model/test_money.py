@@ -1,0 +1,247 @@
+"""What was paid for is kept for good, and no run costs more than allowed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from questions import (
+    CLASSES,
+    COUNTS,
+    PRICES,
+    TAILS,
+    attributes,
+    items_of,
+    run,
+    settings,
+    spent,
+    texts,
+    until_open,
+)
+
+from coder_clip.datasets.base import Templates
+from coder_clip.errors import UserError
+from coder_clip.pipeline.config import GeneratorConfig
+from coder_clip.texts.llm.generate import Generator, provenance
+from coder_clip.texts.llm.items import class_items
+from coder_clip.texts.llm.review import Review
+from coder_clip.texts.llm.store import Answers
+from llm_server import Server
+
+# ---- kept for good -----------------------------------------------------------------------------------
+
+
+def test_a_second_run_asks_nothing_and_gives_the_same(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = settings(server, tmp_path)
+    first = run(generator)
+    asked = len(server.asked)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    elsewhere = generator.model_copy(update={"base_url": None, "max_in_flight": 1})  # OpenAI, and no key
+    assert texts(run(elsewhere)) == texts(first)
+    assert len(server.asked) == asked
+
+
+def test_another_model_prompt_or_parameter_is_another_question(server: Server, tmp_path: Path) -> None:
+    """Texts of another model under this one's name: no number behind them would be true."""
+    items = lambda: items_of("synonym", classes=["fox"])  # noqa: E731
+    generator = settings(server, tmp_path)
+    changes: list[dict[str, Any]] = [{}, {"model": "other"}, {"temperature": 0.1}, {"seed": 7}, {"max_tokens": 9},
+                                     {"extra": {"top_p": 0.5}}, {"structured": "list"}]  # fmt: skip
+    for n, change in enumerate(changes, 1):
+        run(generator.model_copy(update=change), items())
+        assert len(server.asked) == n, change
+    run(generator, class_items(["synonym"], ["fox"], Templates(name="a drawing of a {class}."), COUNTS))
+    assert len(server.asked) == len(changes) + 1
+
+
+def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -> None:
+    """A person who doubts a text can read what the model said."""
+    said = iter([attributes("none", "a tail", "ears"), attributes("a nose", "a leg")])
+    server.answer = lambda body: next(said)
+    generator = settings(server, tmp_path, prices=PRICES)
+    (item,) = run(generator, items_of("attribute", classes=["fox"]))
+    note = provenance("attribute", [item], generator)
+    key = note["from"]["fox"]
+    kept = Answers(generator.answers, "animals").kept
+    assert all(text in (kept[key].answer.text or "") for text in item.texts["texts"])
+    assert note["not_accepted"] == [["fox", "none", "says nothing", key]]
+    assert note["server"] == [server.url.split("/")[2]]
+    assert note["system_fingerprint"] == ["fp_1"]
+    assert note["cost"]["money"] > 0
+
+
+def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None:
+    generator = settings(server, tmp_path)
+    (first,) = run(generator, items_of("attribute", classes=["fox"]))
+    review = Review.of(generator.answers, "animals")
+    review.rejected.append(("attribute", "fox", first.texts["texts"][1]))
+    review.write(generator.answers, "animals")
+    (second,) = run(
+        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+    )
+    assert second.texts["texts"] == [t for i, t in enumerate(first.texts["texts"]) if i != 1]
+    assert second.refused[-1].why == "rejected in a review"
+    assert len(server.asked) == 1
+    review.again.append(("attribute", "fox"))
+    review.write(generator.answers, "animals")
+    server.answer = lambda body: attributes(*TAILS)
+    (third,) = run(
+        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+    )
+    assert third.texts["texts"] == TAILS
+    assert len(server.asked) == 2
+
+
+# ---- money -------------------------------------------------------------------------------------------
+
+
+def bill(server: Server) -> float:
+    """What the server really charges at PRICES."""
+    return sum(sent * 1.0 + said * 2.0 for sent, said in server.billed) / 1e6
+
+
+def test_answers_cost_what_the_server_counted(server: Server, tmp_path: Path) -> None:
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=1.0)
+    run(generator)
+    assert spent(generator) == pytest.approx(bill(server))
+
+
+def test_a_run_that_would_cost_too_much_does_not_begin(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"would exceed generator.max_cost") as caught:
+        run(settings(server, tmp_path, prices=PRICES, max_cost=0.001))
+    assert "12 requests" in str(caught.value)
+    assert server.asked == []
+
+
+LONG = json.dumps({"attribute": [f"a {'very ' * 20}long tail {i}" for i in range(4)], "synonym": []})
+
+
+@pytest.mark.parametrize(
+    ("usage", "unknown"),
+    [
+        ("counted", False),
+        (None, True),
+        ((1, 1), True),  # cannot be true
+        ((0, 0), True),
+        ((-5, 3), True),
+        (("many", 3), True),
+        ((10**30, 3), True),
+        ("seven", True),
+        ({"prompt_tokens": None}, True),
+    ],
+)
+def test_the_limit_on_money_holds_whatever_the_server_says(
+    server: Server, tmp_path: Path, usage: Any, unknown: bool
+) -> None:
+    """0.05 was allowed and 0.36 spent."""
+    server.usage, server.answer, server.delay = usage, lambda body: LONG, 0.05
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.01, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match=r"next request could exceed generator\.max_cost") as caught:
+        run(
+            generator,
+            class_items(
+                ["attribute", "synonym"],
+                [f"animal {i}" for i in range(16)],
+                Templates(),
+                {"attribute": 4, "synonym": 2},
+            ),
+        )
+    assert "every answer is kept" in str(caught.value)
+    assert 0 < bill(server) <= 0.01
+    assert spent(generator) <= 0.01
+    answers = Answers(generator.answers, "animals").kept.values()
+    assert all((s.answer.cost is None) is unknown for s in answers)
+    assert all((s.answer.at_most is not None) is unknown for s in answers)
+
+
+def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(server: Server, tmp_path: Path) -> None:
+    """Each answer takes seven times what may be: eight in flight would be 56 times."""
+    server.usage, server.delay = (500, 7000), 0.05
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    assert len(server.billed) == 1, "it was asked on after its first answer"
+
+
+@pytest.mark.parametrize("honest", [1, 6, 30])
+@pytest.mark.parametrize("limit", [0.08, 0.15, 0.4])
+def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_once(
+    server: Server, tmp_path: Path, honest: int, limit: float
+) -> None:
+    """Its first answers are as they should be; then eight in flight would cost thirty times what may be."""
+    bill, counting, real = list[float](), threading.Lock(), server.completion
+
+    def completion(body: dict[str, Any]) -> dict[str, Any]:
+        until_open(server, 2)
+        with counting:
+            server.usage = (500, 300) if len(bill) < honest else (500, 30_000)
+            bill.append((server.usage[0] * 1.0 + server.usage[1] * 2.0) / 1e6)
+            return real(body)
+
+    server.completion, server.delay = completion, 0.1  # type: ignore[method-assign]
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=limit, max_tokens=1000, max_in_flight=8)
+    with pytest.raises(UserError, match="max_cost"):
+        run(generator, items_of("attribute", classes=[f"animal {i}" for i in range(60)]))
+    assert sum(bill) <= limit + max(bill)
+    assert sum(cost > 0.01 for cost in bill) <= 8
+    assert spent(generator) == pytest.approx(sum(bill)), "an answer that was paid for is lost"
+    assert 1 < server.most_open <= (2 if limit < 0.1 else 3 if limit < 0.2 else 6), (
+        "how many may be in flight"
+    )
+
+
+def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
+    """Nobody knows what a server charges for what it did not deliver, in this run or in the next."""
+    server.behaviours = ["half"] * 500
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.02, retries=3, max_in_flight=4)
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    assert len(server.asked) * 0.002 <= 0.02 + 0.003, "more was risked than allowed"
+    assert 0.015 < spent(generator) <= 0.02
+    server.behaviours = []
+    with pytest.raises(UserError, match=r"max_cost"):
+        run(generator)
+    assert spent(generator) <= 0.02
+
+
+def test_refused_requests_cost_nothing(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["429"] * 3
+    generator = settings(server, tmp_path, prices=PRICES)
+    run(generator)
+    assert spent(generator) == pytest.approx(bill(server))
+
+
+def test_the_answers_of_a_model_that_reasons_correct_the_estimate(server: Server, tmp_path: Path) -> None:
+    """It writes fifty times what is seen of it; the dry run said so only afterwards."""
+    server.usage = (400, 5000)
+    generator = settings(server, tmp_path, prices=PRICES, max_tokens=8000)
+    before = ahead(generator)
+    assert before.at_most is not None
+    assert before.at_most > len(CLASSES) * 5000 * 2.0 / 1e6, "the most it can cost is missing"
+    run(generator, items_of(classes=CLASSES[:5]))
+    rest = ahead(generator)
+    assert rest.requests == 7
+    assert rest.completion_tokens == pytest.approx(7 * 5000, rel=0.1)
+
+
+def ahead(generator: GeneratorConfig) -> Any:
+    return Generator(generator, "animals").ahead(items_of(), set())[0]
+
+
+def test_progress_says_what_was_spent(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person who watches an expensive run can still stop it."""
+    server.usage = (400, 100)
+    run(settings(server, tmp_path, prices=PRICES))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "12/12" in last
+    assert "0.0072 USD" in last
+    server.usage = None
+    run(settings(server, tmp_path / "other", prices=PRICES))
+    assert "cost of 12 unknown" in capsys.readouterr().err.splitlines()[-1]

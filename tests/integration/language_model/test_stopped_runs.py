@@ -1,0 +1,323 @@
+"""The command line: runs that are killed, stopped, or two at a time; no key in a file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from questions import CLASSES, KEY, PRICES
+
+from llm_server import Server, named
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "MY_KEY": KEY, "CODER_CLIP_CONFIG": "c.yaml"}
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coder_clip.cli", *arguments],
+        cwd=folder, env=environment(folder), capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def start(folder: Path, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "coder_clip.cli", "generate-texts"],
+        cwd=folder, env={**environment(folder), **more}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def lines(folder: Path) -> int:
+    path = folder / "data/texts/answers/shapes.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+@pytest.mark.rest
+def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) -> None:
+    server.key, server.delay = KEY, 0.15
+    for kept in (3, 6):
+        child = start(project)
+        while lines(project) < kept:
+            assert child.poll() is None, child.stderr and child.stderr.read()
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        time.sleep(0.3)  # what was under way is counted
+        assert sum(server.paid.values()) - lines(project) <= 2 * 3
+    with (project / "data/texts/answers/shapes.jsonl").open("ab") as stream:
+        stream.write(b'{"key": "half a li')  # a write that was cut short
+    server.delay = 0
+    done = command(project, "generate-texts")
+    assert done.returncode == 0, done.stderr
+    twice = [n for n in server.paid.values() if n > 1]
+    assert len(server.paid) == 10
+    assert sum(n - 1 for n in twice) <= 2 * 3, "more was paid for twice than was under way at the two kills"
+
+    text_set = project / "results/texts/generated/shapes.json"
+    first = text_set.read_bytes()
+    text_set.unlink()
+    asked = len(server.asked)
+    assert command(project, "generate-texts").returncode == 0
+    assert text_set.read_bytes() == first
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize("same_results", [False, True])
+def test_two_processes_get_each_others_answers(project: Path, server: Server, same_results: bool) -> None:
+    """Two data sets that share classes, or two people who start the same run."""
+    server.key, server.delay = KEY, 0.03
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    (project / "other.yaml").write_text(
+        yaml.safe_dump(document | {"results": "results" if same_results else "other"})
+    )
+    shared = CLASSES[:10] if same_results else CLASSES[5:]
+    (project / "other/manifests/shapes.json").write_text(json.dumps({"classes": shared}))
+    both = [start(project), start(project, CODER_CLIP_CONFIG="other.yaml")]
+    said = [child.communicate()[1] for child in both]
+    assert [child.returncode for child in both] == [0, 0], said
+    assert set(server.paid.values()) == {1}, "a question was paid for twice"
+    assert len(server.paid) == len({*CLASSES[:10], *shared})
+    made = [project / name / "texts/generated/shapes.json" for name in ("results", "other")]
+    first, second = (json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1))
+    assert [c["attribute"] for c in first[5:]] == [
+        c["attribute"] for c in second if c["name"] in CLASSES[5:10]
+    ]
+    assert lines(project) == len(server.paid)
+
+
+def test_who_has_all_answers_waits_for_nobody(project: Path, server: Server) -> None:
+    """A colleague's run of hours must not hold up a run that asks nothing."""
+    server.key = KEY
+    assert command(project, "generate-texts").returncode == 0
+    (project / "results/texts/generated/shapes.json").unlink()
+    (project / "other.yaml").write_text(
+        (project / "c.yaml").read_text().replace("model: tiny", "model: large") + "results: other\n"
+    )
+    server.behaviours = ["stuck"] * 20
+    slow = start(project, CODER_CLIP_CONFIG="other.yaml")
+    while not server.open:
+        assert slow.poll() is None
+        time.sleep(0.01)
+    done = command(project, "generate-texts")
+    assert done.returncode == 0, done.stderr
+    assert server.open, "the other run has ended"
+    slow.kill()
+    slow.communicate()
+    server.released.set()
+
+
+def test_the_key_is_in_no_file_log_or_argument(project: Path, server: Server) -> None:
+    server.key, server.delay = KEY, 0.1
+    child = start(project)
+    while not lines(project):
+        assert child.poll() is None
+        time.sleep(0.01)
+    arguments = Path(f"/proc/{child.pid}/cmdline").read_bytes()
+    said = child.communicate()[1]
+    assert child.returncode == 0, said
+    assert KEY.encode() not in arguments
+    assert KEY not in said
+    for path in project.rglob("*"):
+        if path.is_file() and not path.is_relative_to(project / "data/mini"):
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_the_dry_run_needs_no_key_and_asks_nothing(
+    project: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "MY_KEY", "")
+    done = subprocess.run(
+        [sys.executable, "-m", "coder_clip.cli", "generate-texts", "--dry-run"],
+        cwd=project, env={**environment(project), "MY_KEY": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[1][:4] == ["shapes", "classes", "0", "10"]
+    assert rows[2][:3] == ["all", "0", "10"]
+    assert server.asked == []
+
+
+def test_check_misses_a_key_before_anything_runs(project: Path, server: Server) -> None:
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"]["key_variable"] = "ANOTHER_KEY"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    done = command(project, "check")
+    assert done.returncode == 1
+    assert "set the environment variable ANOTHER_KEY" in done.stderr
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Server, number: int) -> None:
+    """Ctrl-C paid for the answers in flight twice."""
+    server.key, server.delay = KEY, 0.5
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    child.send_signal(number)
+    said = child.communicate()[1]
+    assert child.returncode == 128 + number, said
+    assert "waiting for 3 answers in flight" in said
+    assert lines(project) == sum(server.paid.values()) == 4
+    server.delay = 0
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.paid) == 10
+    assert set(server.paid.values()) == {1}
+
+
+def test_a_run_that_is_stopped_does_not_try_again(project: Path, server: Server) -> None:
+    """What was in flight and fails would be tried six times more, minutes after Ctrl-C."""
+    server.key = KEY
+    server.behaviours = ["ok"] + ["hang"] * 50
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate()[1]
+    assert child.returncode == 130, said
+    assert len(server.asked) == 4
+
+
+def test_a_second_ctrl_c_waits_no_longer(project: Path, server: Server) -> None:
+    server.key = KEY
+    server.behaviours = ["ok"] + ["stuck"] * 9
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    said = child.communicate()[1]
+    assert child.returncode == 130, said
+    assert server.open == 3, "it waited for the server"
+    server.released.set()
+
+
+def test_the_terminal_shows_progress_where_the_log_is_a_file(project: Path, server: Server) -> None:
+    """Under Snakemake stderr is a log file, and nobody saw what a run had cost so far."""
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"]["prices"] = PRICES
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    server.key = KEY
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(project)
+        run_it = f"exec {sys.executable} -m coder_clip.cli generate-texts 2> log"
+        os.execve("/bin/sh", ["sh", "-c", run_it], environment(project))
+    shown = b""
+    try:
+        while data := os.read(terminal, 1000):
+            shown += data
+    except OSError:
+        pass  # closed by its end
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, (project / "log").read_text()
+    for text in (shown.decode(), (project / "log").read_text()):
+        assert re.search(r"10/10 .* USD", text), text
+
+
+def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: Path) -> None:
+    """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer that are real."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    written = json.loads((repo / "data/texts/oxford_pets.json").read_text(encoding="utf-8"))["classes"]
+    real = [t for kind in ("attribute", "analogous", "synonym") for c in written for t in c.get(kind, [])]
+    pool = itertools.cycle(dict.fromkeys(t for t in real if len(t.split()) > 1))
+    server.texts = lambda about, count: list(itertools.islice(pool, count))
+    encode = SimpleTokenizer().encode
+    server.count, server.key = lambda text: len(encode(text)), KEY
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"] |= {"prices": PRICES}
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    names = {"classes": [c["name"] for c in written]}
+    (project / "results/manifests/shapes.json").write_text(json.dumps(names))
+    (project / "results/one_to_one/pairs").mkdir(parents=True)
+    pairs = [{"a": a, "b": b} for a, b in itertools.islice(itertools.combinations(range(37), 2), 150)]
+    (project / "results/one_to_one/pairs/shapes.json").write_text(json.dumps({"pairs": pairs}))
+    document["datasets"]["shapes"]["texts"]["one_to_one"] = "llm"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    rows = [
+        re.split(r"  +", line) for line in command(project, "generate-texts", "--dry-run").stdout.splitlines()
+    ]
+    for row, phase in ((rows[1], "generate-texts"), (rows[2], "generate-pairs")):
+        asked, billed = len(server.asked), len(server.billed)
+        done = command(project, phase)
+        assert done.returncode == 0, done.stderr
+        sent = sum(b[0] for b in server.billed[billed:])
+        said = sum(b[1] for b in server.billed[billed:])
+        requests, prompt, completion = (int(n.replace(",", "")) for n in row[3:6])
+        print(row, len(server.asked) - asked, sent, said)
+        assert len(server.asked) - asked == requests
+        assert prompt == pytest.approx(sent, rel=0.1)
+        assert completion == pytest.approx(said, rel=0.1)
+        assert float(row[6]) == pytest.approx((sent * 1.0 + said * 2.0) / 1e6, rel=0.1)
+
+
+def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -> None:
+    """Editing lines of answers by hand was the only way to get rid of a text."""
+    server.key = KEY
+    server.answer = lambda body: json.dumps(
+        {
+            "attribute": ["a tail", "ears", "a nose", "paws", "none", "what?"]
+            + [f"mark {i}" for i in range(4)],
+            "synonym": [],
+        }
+    )
+    assert command(project, "generate-texts").returncode == 0
+    said = command(project, "texts", "review", "shapes", "--class", "red fox").stdout.splitlines()
+    assert len(said) == 10
+    assert re.fullmatch(r"red fox  attribute  a tail  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0])
+    assert re.fullmatch(r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1])
+    done = command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a tail")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "no text of 'red fox'"
+        in command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a taill").stderr
+    )
+    asked = len(server.asked)
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.asked) == asked
+    made = json.loads((project / "results/texts/generated/shapes.json").read_text())
+    assert [("a tail" in c["attribute"]) for c in made["classes"]] == [False] + [True] * 9
+    done = command(project, "texts", "review", "shapes", "--freeze", "data/texts/mine.json")
+    assert (
+        "datasets: {shapes: {texts: {attribute: data/texts/mine.json, synonym: data/texts/mine.json}}}"
+        in done.stdout
+    )
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["datasets"]["shapes"]["texts"] = "data/texts/mine.json"
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+    assert command(project, "texts").returncode == 0
+    frozen = json.loads((project / "results/texts/shapes.json").read_text())
+    assert [c.get("attribute") for c in frozen["classes"]] == [c["attribute"] for c in made["classes"]]
+
+
+def test_the_report_shows_what_was_not_accepted_and_strict_fails(project: Path, server: Server) -> None:
+    server.key = KEY
+
+    def answer(body: dict[str, Any]) -> str:
+        marks = [f"mark {i} of the {named(body).split()[0]}" for i in range(9)]
+        return json.dumps({"attribute": [*marks, "I'm sorry, I cannot name more"], "synonym": []})
+
+    server.answer = answer
+    assert command(project, "generate-texts").returncode == 0
+    assert len(server.asked) == 10, "nine good texts were asked for again"
+    assert command(project, "texts").returncode == 0
+    done = command(project, "texts", "report", "--strict")
+    assert done.returncode == 1
+    said = "shapes, attribute: 'I'm sorry, I cannot name more' of red fox was not accepted: a refusal"
+    assert said in done.stdout

@@ -116,7 +116,9 @@ def test_a_missing_folder(here: Path, command: Command) -> None:
 def test_an_empty_folder(here: Path, command: Command) -> None:
     Path("empty").mkdir()
     configure(datasets__marks__root="empty")
-    refused(command, "manifest", says=("no class folders in empty", "expected one folder of images per class"))
+    refused(
+        command, "manifest", says=("no class folders in empty", "expected one folder of images per class")
+    )
 
 
 def test_a_class_folder_without_images(here: Path, command: Command) -> None:

@@ -141,6 +141,9 @@ def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(UserError, match=r"cannot be reached \(.*\); fetch it by hand") as caught:
             fetch(url, target, RIGHT, wait=60)
         assert "\n" not in str(caught.value)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be reached \(.*SOCKS.*\); fetch it by hand"):
+        fetch("http://no-such-host.invalid/file.bin", target, RIGHT)
     assert os.listdir(target.parent) == []
 
 

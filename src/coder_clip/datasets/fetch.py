@@ -79,7 +79,12 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
             problem = f"HTTP {status} {error.response.reason_phrase}"
             if status < 500 and status not in (408, 429):
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
-        except httpx2.TransportError as error:
+        except (
+            httpx2.RequestError,
+            httpx2.InvalidURL,
+            ImportError,
+            ValueError,
+        ) as error:  # ValueError: of a bad proxy
             problem = one_line(error)
             if _size(part) == began and not isinstance(error, httpx2.RemoteProtocolError):
                 raise UserError(f"{url} cannot be reached ({problem}); {by_hand}") from None
@@ -93,7 +98,7 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
 
 
 def _append(url: str, part: Path) -> None:
-    """One request for what is missing. HTTPStatusError, or TransportError where it breaks off."""
+    """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
     have = _size(part)
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from coder_clip.datasets import load_dataset
-from coder_clip.datasets.entry import entry, names
+from coder_clip.datasets import PUBLISHED, load_dataset
+from coder_clip.datasets.entry import entry
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 from coder_clip.pipeline import resources as work
@@ -48,7 +48,7 @@ def test_sizes_of_a_published_data_set_are_known_before_its_manifest(tmp_path: P
 
 
 def test_classes_are_counted_without_open_clip() -> None:
-    assert {n: entry(n).n_classes for n in names()} == {n: len(entry(n).class_names()) for n in names()}
+    assert {n: entry(n).n_classes for n in PUBLISHED} == {n: len(entry(n).class_names()) for n in PUBLISHED}
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_one_class_is_refused_and_folders_one_level_too_deep_are_named(
     shutil.move("animals", photos / "animals")
     said = one_line(listed(command))
     assert "'animals' is the only class" in said
-    assert "if animals/cat, animals/dog are the classes, root has to be the folder above them" in said
+    assert "if the folders cat, dog below it are the classes, root has to be the folder above them" in said
     shutil.rmtree(photos)
     fill(photos / "cat", 9, 0)
     assert "'cat' is the only class, so every prediction would be correct; add another" in one_line(

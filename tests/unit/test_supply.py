@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from archives import EVIL_TAR, below, tar_with, zip_with
+from archives import EVIL_TAR, PUBLISHED_ARCHIVES, below, pack, tar_with, zip_with
 from coder_clip.datasets import PUBLISHED, supply
 from coder_clip.datasets import entry as entries
 from coder_clip.datasets import fetch as fetching
@@ -109,7 +108,7 @@ def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest
     replace_entry(monkeypatch, expecting.model_copy(update={"splits": [rule]}))
     found = check("dtd", tmp_path)
     assert found.problems == [
-        "split_zhou_DescribableTextures.json lists other test images than the published one"
+        "not as published, by checksum: test (read from split_zhou_DescribableTextures.json)"
     ]
     assert found.here[-2:] == [
         "as published, by checksum: train",
@@ -128,7 +127,7 @@ def test_another_list_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monk
         replace_entry(monkeypatch, found.model_copy(update={"splits": [rule]}))
         said = check("places365", tmp_path).lines()
         assert said[0].startswith(f"places365: {state}")
-    assert f"  problem   {file.name} is not the published file ({own}, published: md5:{'0' * 32})" in said
+    assert f"  problem   not as published, by checksum: {file.name} (read from {file.name})" in said
 
 
 def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
@@ -437,34 +436,7 @@ def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
     assert load_below("eurosat", tmp_path).missing() == []
 
 
-V2 = "imagenetv2-matched-frequency-format-val"
-# what is in the published archives: for each, where the planted tree has it and where the archive has it
-ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
-    "oxford_pets": {
-        "images.tar.gz": [("oxford_pets/images", "images")],
-        "annotations.tar.gz": [("oxford_pets/annotations", "annotations")],
-    },
-    "eurosat": {"EuroSAT.zip": [("eurosat/2750", "2750")]},
-    "fgvc_aircraft": {"fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]},
-    "oxford_flowers": {"102flowers.tgz": [("oxford_flowers/jpg", "jpg")]},
-    "food101": {
-        "food-101.tar.gz": [("food-101/images", "food-101/images"), ("food-101/meta", "food-101/meta")]
-    },
-    "ucf101": {"UCF-101-midframes.zip": [("ucf101/UCF-101-midframes", "UCF-101-midframes")]},
-    "sun397": {
-        "SUN397.tar.gz": [("sun397/SUN397", "SUN397")],
-        "Partitions.zip": [(f"sun397/{f}_01.txt", f"{f}_01.txt") for f in ("Training", "Testing")],
-    },
-    "cub200": {"CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]},
-    "imagenet_v2": {"imagenetv2-matched-frequency.tar.gz": [(f"imagenetv2/{V2}", V2)]},
-    "places365": {
-        "val_256.tar": [("places365/val_256", "val_256")],
-        "filelist_places365-standard.tar": [("places365/places365_val.txt", "places365_val.txt")],
-    },
-}
-
-
-@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("name", PUBLISHED_ARCHIVES)
 def test_what_is_downloaded_is_found_by_the_loader(
     name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,23 +448,8 @@ def test_what_is_downloaded_is_found_by_the_loader(
     downloads = []
     for d in real.downloads:
         file = d.file
-        path = tmp_path / file
-        members = ARCHIVES[name].get(file)
-        if members is None:
-            assert not d.unpack
-            path = made / real.folders[0] / d.gives
-        elif file.endswith(".zip"):
-            with zipfile.ZipFile(path, "w") as archive:
-                for source, inside in members:
-                    files = (
-                        sorted((made / source).rglob("*")) if (made / source).is_dir() else [made / source]
-                    )
-                    for f in files:
-                        archive.write(f, Path(inside, f.relative_to(made / source)))
-        else:
-            with tarfile.open(path, "w" if file.endswith(".tar") else "w:gz", dereference=True) as tar:
-                for source, inside in members:
-                    tar.add(made / source, inside)
+        members = PUBLISHED_ARCHIVES[name].get(file)
+        path = pack(tmp_path / file, made, members) if members else made / real.folders[0] / d.gives
         web.files["/" + file] = path.read_bytes()
         checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
         downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
@@ -573,10 +530,9 @@ def test_an_image_that_was_lost_comes_back(aircraft: Path) -> None:
 
 def test_a_damaged_note_is_a_problem_of_its_data_set(aircraft: Path) -> None:
     (note,) = aircraft.rglob(".fgvc_aircraft.fetched.json")
-    for damaged in ("", "[]", "null"):
-        note.write_text(damaged)
-        problems = check("fgvc_aircraft", aircraft).problems
-        assert [str(note) in problem for problem in problems] == [True], damaged
+    note.write_text("")
+    (problem,) = check("fgvc_aircraft", aircraft).problems
+    assert str(note) in problem
     note.write_text('{"images_variant_test.txt": 1}')
     found = check("fgvc_aircraft", aircraft)
     assert found.here[-1].startswith("list of images, sha256, without a published one to compare with: ")

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from coder_clip.datasets.base import Dataset
+from coder_clip.datasets.drawing import DrawnDataset
 from coder_clip.datasets.rare import Rare
 from coder_clip.datasets.shapes import Shapes
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
@@ -34,7 +34,7 @@ from . import model as mini
 from .model import Clip
 from .samples import CAPTIONS, draw_all
 
-DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
+DATASETS: tuple[DrawnDataset, ...] = (Shapes(), Rare())
 BATCH = 128
 RATE, DECAY, WARMUP = 1e-3, 0.1, 300
 STEPS = 5000

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from .base import SPLITS, Dataset, Split, Templates
 
 if TYPE_CHECKING:
@@ -23,23 +23,7 @@ DRAWN = {
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
 BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
 
-__all__ = [
-    "BUILTIN",
-    "DRAWN",
-    "PUBLISHED",
-    "SPLITS",
-    "Dataset",
-    "Split",
-    "Templates",
-    "listing",
-    "load_dataset",
-    "load_templates",
-    "named_pictures",
-    "nearest_dataset",
-    "test_alone",
-    "with_articles",
-    "zero_shot_only",
-]
+__all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
 
 
 def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None) -> Dataset:
@@ -50,17 +34,12 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
     if config.root is not None:
         from .folder import FolderDataset
 
-        return FolderDataset(
-            name,
-            config.root,
-            classes=config.classes,
-            templates=load_templates(name, config),
-        )
+        return FolderDataset(name, config.root, config.classes)
+    dataset: Dataset
     if name in PUBLISHED:
-        dataset: Dataset = _module("published").load(name, data_root, config.shot_files, config.split)
+        dataset = _module("published").load(name, data_root, config.shot_files, config.split)
     else:
         dataset = _drawn(name)()
-    dataset.templates = load_templates(name, config)
     return dataset
 
 
@@ -72,7 +51,9 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         else value
         for key, value in config.templates.items()
     }
-    base = _own_templates(name, config)
+    base = Templates()
+    if config.root is None:
+        base = _module("entry").entry(name).make_templates() if name in PUBLISHED else _drawn(name).templates
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # the published ones are no longer these with a bug
@@ -80,8 +61,8 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
     for kind in ("attribute", "analogous"):
         if kind in given:  # then for few-shot, too
             given[f"{kind}_few_shot"] = ""
-    found = dataclasses.replace(base, **given)  # type: ignore[arg-type]
-    return found if config.root is None else with_articles(found)
+    templates = dataclasses.replace(base, **given)  # type: ignore[arg-type]
+    return templates if config.root is None else with_articles(templates)
 
 
 def with_articles(templates: Templates) -> Templates:
@@ -102,7 +83,7 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
-    """What is known about a published data set's lists without reading its images; None where it is not here."""
+    """Hash of a published data set's lists of images, read without the images; None where it is not here."""
     if name not in PUBLISHED:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
@@ -114,46 +95,39 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
     None for a data set that does not say so: only a drawn one can know.
     """
-    found: dict[str, int | None] | None = getattr(_drawn(name), "named", None) if name in DRAWN else None
-    return found
+    return getattr(_drawn(name), "named", None) if name in DRAWN else None
 
 
 def nearest_dataset(name: str) -> str:
-    """``" (did you mean 'x'?)"`` over all names, and over the other names that published data sets have."""
-    found: str = _module("entry").nearest_published(name, DRAWN)
-    return found
+    """``" (did you mean 'x'?)"`` over all names, and over the other names of published data sets ("cars")."""
+    wanted = name.lower().replace("-", "_")
+    for known in PUBLISHED:
+        if wanted in _module("entry").entry(known).also:
+            return f" (did you mean '{known}'?)"
+    return nearest(name, BUILTIN)
 
 
 def zero_shot_only(name: str, split: str | None = None) -> bool:
-    """Whether a published data set, split by this rule, has a test split alone: no train, no val, so zero-shot only."""
+    """True for a published data set with nothing but a test split by this rule: zero-shot only."""
     return name in PUBLISHED and all(
         set(r.counts) == {"test"} for r in _module("entry").entry(name).only(split).splits
     )
 
 
 def test_alone(root: Path) -> bool:
-    """Whether a folder holds test images alone: ``root/test`` with class folders, and nothing beside it."""
+    """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing beside it."""
     if not root.is_dir():
         return False
     top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
     return len(top) == 1 and top[0].name.lower() == "test" and any(p.is_dir() for p in top[0].iterdir())
 
 
-def _own_templates(name: str, config: DatasetConfig) -> Templates:
-    if config.root is not None:
-        return Templates()
-    if name in PUBLISHED:
-        made: Templates = _module("entry").entry(name).make_templates()
-        return made
-    return _drawn(name).templates
-
-
-def _drawn(name: str) -> type[Dataset]:
+def _drawn(name: str) -> Any:
+    """The class of a drawn data set."""
     if name not in DRAWN:
         raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
     module, attribute = DRAWN[name]
-    found: type[Dataset] = getattr(_module(module), attribute)
-    return found
+    return getattr(_module(module), attribute)
 
 
 def _module(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What every data set offers: class names in label order, splits, images by id, text templates."""
+"""The interface of all data sets: class names in label order, splits, images by id; text templates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from ..errors import UserError
 
 SPLITS = ("train", "val", "test")
 
@@ -68,7 +70,6 @@ class Dataset(Protocol):
 
     name: str
     classes: list[str]  # class names in label order; may hold duplicates, so key by index
-    templates: Templates
 
     def split(self, name: str) -> Split:
         """The split "train", "val" or "test"; UserError where the data set has no such split."""
@@ -81,3 +82,23 @@ class Dataset(Protocol):
     def fingerprint(self) -> str:
         """sha256 over what identifies the images (paths, sizes, hashes; or the drawing code's version)."""
         ...
+
+
+class ImageFiles:
+    """Base of data sets of image files. splits: name -> (image id, label), ordered by label, then id."""
+
+    name: str
+    splits: dict[str, list[tuple[str, int]]]
+
+    def split(self, name: str) -> Split:
+        """The images of a split; UserError where the data set has no such split."""
+        if name not in self.splits:
+            there = ", ".join(self.splits)
+            raise UserError(f"data set '{self.name}' has no {name} images (it has: {there})")
+        pairs = self.splits[name]
+        return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Split -> number of images."""
+        return {split: len(pairs) for split, pairs in self.splits.items()}

@@ -34,7 +34,7 @@ class Cifar(PublishedDataset):
         return []
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        return self._said()
+        return self.about()
 
     def published_splits(self) -> Splits:
         return {

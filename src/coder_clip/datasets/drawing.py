@@ -1,4 +1,4 @@
-"""How the embedded data sets are drawn: pen, pose, backgrounds, clutter, light and camera; ids and splits.
+"""Draw the embedded data sets: pen, pose, backgrounds, clutter, light and camera; ids and splits.
 
 An image is a pure function of its id: sha256 of the id seeds the generator that picks everything that varies.
 Nothing is stored; a picture is drawn when it is asked for.
@@ -14,15 +14,15 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from ..errors import UserError, nearest
-from .base import SPLITS, Split, Templates
+from ..errors import UserError
+from .base import Split, Templates
 
 SIZE = 64  # pixels a side of the finished image
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges
@@ -43,9 +43,7 @@ CLUTTERS = ("alone", "things around", "partly covered", "confetti")
 
 def generator(key: str) -> np.random.Generator:
     """The generator that belongs to a key: the same on every machine and in every run."""
-    return np.random.Generator(
-        np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
-    )
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
 
 
 class Pen:
@@ -127,7 +125,7 @@ def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, 
 
 
 class Combo(NamedTuple):
-    """What a picture is composed of: indices into the class's four variants, BACKGROUNDS and CLUTTERS."""
+    """The parts of a picture: indices into the class's four variants, BACKGROUNDS and CLUTTERS."""
 
     thing: str
     variant: int
@@ -136,7 +134,7 @@ class Combo(NamedTuple):
 
 
 def held_out(combo: Combo) -> bool:
-    """Whether a combination belongs to the test split alone: a quarter of each thing's 128.
+    """True for a combination of the test split alone: a quarter of each thing's 128.
 
     A Latin pattern: every variant, every background, every clutter and every pair of them occurs on both
     sides; only the combination is new. The name shifts the pattern, so that no triple is always "test".
@@ -159,7 +157,7 @@ def combos(thing: str, test: bool) -> tuple[Combo, ...]:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the thing sits: centre and half size in shares of the image's half side, turn in degrees."""
+    """The place of the thing: centre and half size in shares of the image's half side, turn in degrees."""
 
     x: float
     y: float
@@ -366,7 +364,7 @@ SENTENCES = Templates(  # what texts about drawings are put into; a data set add
 class DrawnDataset:
     """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses say what and how.
 
-    name, templates, classes: as in Dataset. version: raise it whenever a change moves a pixel, so that features are
+    name, classes: as in Dataset. version: raise it whenever a change moves a pixel, so that features are
     computed again.
     """
 
@@ -380,21 +378,33 @@ class DrawnDataset:
         raise NotImplementedError
 
     def split(self, name: str) -> Split:
-        if name not in SPLITS:
-            raise UserError(f"{self.name} has no split '{name}'{nearest(name, SPLITS)}")
+        """The images of a split; UserError for an unknown split."""
+        if name not in PER_CLASS:
+            raise UserError(f"{self.name} has no {name} images (it has: {', '.join(PER_CLASS)})")
         n = PER_CLASS[name]
         ids = [f"{name}/{slug(c)}/{i:04d}" for c in self.classes for i in range(n)]
         return Split(ids, np.repeat(np.arange(len(self.classes), dtype=np.int64), n))
 
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        splits = [self.split(name) for name in PER_CLASS]
+        return {i: label for s in splits for i, label in zip(s.ids, s.labels.tolist(), strict=True)}
+
+    def _label(self, image_id: str) -> int:
+        if image_id not in self._labels:
+            raise UserError(
+                f"{self.name} has no image '{image_id}': ids look like {next(iter(self._labels))}"
+            )
+        return self._labels[image_id]
+
     def combo(self, image_id: str) -> Combo:
-        """What the picture with this id is composed of."""
-        split, label, _ = self._parse(image_id)
-        choice = combos(self.classes[label], split == "test")
+        """The parts of the picture with this id."""
+        choice = combos(self.classes[self._label(image_id)], image_id.startswith("test/"))
         return choice[int(generator(f"combo/{image_id}").integers(len(choice)))]
 
     def image(self, image_id: str) -> Image.Image:
-        label = self._parse(image_id)[1]
-        return self.picture(label, self.combo(image_id), generator(f"{self.name}/{image_id}"))
+        rng = generator(f"{self.name}/{image_id}")
+        return self.picture(self._label(image_id), self.combo(image_id), rng)
 
     def fingerprint(self) -> str:
         """sha256 over the version and a sample of pixels.
@@ -406,21 +416,6 @@ class DrawnDataset:
         for c in self.classes[::5]:
             digest.update(self.image(f"test/{slug(c)}/0000").tobytes())
         return digest.hexdigest()
-
-    def _parse(self, image_id: str) -> tuple[str, int, int]:
-        """The split, label and number in an id."""
-        parts = image_id.split("/")
-        known = {slug(c): i for i, c in enumerate(self.classes)}
-        if (
-            len(parts) == 3
-            and parts[0] in SPLITS
-            and parts[1] in known
-            and parts[2].isdecimal()
-            and int(parts[2]) < PER_CLASS[parts[0]]
-        ):
-            return parts[0], known[parts[1]], int(parts[2])
-        example = f"test/{slug(self.classes[0])}/0007"
-        raise UserError(f"{self.name} has no image '{image_id}': ids look like {example}")
 
 
 def slug(name: str) -> str:

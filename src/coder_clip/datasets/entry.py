@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.strict import Strict
+from . import PUBLISHED, nearest_dataset
 from .base import SPLITS, Templates
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -52,7 +52,7 @@ class Rule(Strict):
     rule: Text = Field(description="A function of layouts.py.")
     what: Text = Field(description="What this split is, for people.")
     needs: list[str] = Field([], description="Files below the data set's folder that it reads.")
-    counts: Counts = Field(description="Images a split.")
+    counts: Counts = Field(description="Images per split.")
     val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Share of each class's training images that becomes val (by hash of the id)."
     )
@@ -66,7 +66,7 @@ class Rule(Strict):
 
     @property
     def carves(self) -> bool:
-        """Whether val comes out of the training images."""
+        """True if val is taken out of the training images."""
         return bool(self.val_share or self.val_per_class)
 
 
@@ -99,7 +99,7 @@ class Archive(Strict):
 
 
 class ByHand(Strict):
-    """What people have to fetch themselves, and how."""
+    """A part that people have to fetch themselves, and how."""
 
     gives: Text
     how: Text
@@ -108,7 +108,7 @@ class ByHand(Strict):
 
 
 class PublishedNames(Strict):
-    """What the authors' lists (datasets/class_name/*.txt) call the classes, where it is not what ``classes`` says."""
+    """Class names of the authors' lists (datasets/class_name/*.txt), where they differ from ``classes``."""
 
     pattern: str = Field("", description="Regular expression that every other name matches.")
     becomes: str = Field("", description="What it becomes.")
@@ -166,7 +166,7 @@ class Entry(Strict):
 
     @property
     def n_classes(self) -> int:
-        """How many, without the second that importing open_clip takes."""
+        """Number of classes, without the second that importing open_clip takes."""
         return 1000 if self.classes == "open_clip" else len(self.classes)
 
     def make_templates(self) -> Templates:
@@ -186,17 +186,12 @@ class Entry(Strict):
         return self.model_copy(update={"splits": chosen})
 
 
-def names() -> list[str]:
-    """Names of all published data sets; reads a folder's listing, no file."""
-    return sorted(p.stem for p in ENTRIES.glob("*.yaml"))
-
-
 @cache
 def entry(name: str) -> Entry:
     """The entry of a published data set. UserError for an unknown name or an entry that is wrong."""
     path = ENTRIES / f"{name}.yaml"
-    if name not in names():
-        raise UserError(f"no published data set '{name}'{nearest_published(name)}")
+    if name not in PUBLISHED:
+        raise UserError(f"no published data set '{name}'{nearest_dataset(name)}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time for a thousand names
     try:
         return Entry.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
@@ -206,20 +201,11 @@ def entry(name: str) -> Entry:
         raise UserError(f"{path}: {where}: {first['msg']}") from None
 
 
-def nearest_published(name: str, others: Iterable[str] = ()) -> str:
-    """The nearest name, also by the other names that people know a data set by ("cars", "flowers102")."""
-    wanted = name.lower().replace("-", "_")
-    for known in names():
-        if wanted in {a.lower().replace("-", "_") for a in entry(known).also}:
-            return f" (did you mean '{known}'?)"
-    return nearest(name, [*names(), *others])
-
-
 def table() -> str:
     """All data sets as the Markdown table of docs/data.md: ``python -m coder_clip.datasets.entry``."""
     rows = ["| name | data set | classes | train / val / test | split | GB on disk | from | licence |"]
     rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
-    for name in names():
+    for name in PUBLISHED:
         e = entry(name)
         for i, rule in enumerate(e.splits):
             counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)

@@ -1,4 +1,4 @@
-"""A folder of images as a data set: one folder a class, with or without train/val/test above.
+"""A folder of images as a data set: one folder per class, with or without train/val/test above.
 
 Two layouts, distinguished by what is there:
 
@@ -16,14 +16,14 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from coder_clip.datasets.base import SPLITS, Split, Templates
+from coder_clip.datasets.base import SPLITS, ImageFiles
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError, nearest
 
@@ -44,7 +44,7 @@ class ManifestEntry(NamedTuple):
     sha256: str
 
 
-class FolderDataset:
+class FolderDataset(ImageFiles):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
     name: how the data set is called. classes: class names or folder names in label order; default all
@@ -60,43 +60,31 @@ class FolderDataset:
         name: str,
         root: str | os.PathLike[str],
         classes: Sequence[str] | None = None,
-        templates: Templates | None = None,
     ) -> None:
         self.name = name
         self.root = Path(root)
-        self.templates = templates or Templates()
         if not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
         self.classes = [class_name(f) for f in folders]
-        for of_class in (classes_of[f] for classes_of in layout.values() for f in folders if f in classes_of):
-            _refuse_links(of_class, name, self.root)
         self._paths: dict[str, Path] = {}
         self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
-        self._splits = self._carve(
-            {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
-        )
+        images = {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
+        if set(images) == {"all"} or set(images) == {"train"}:
+            images = cut(next(iter(images.values())), SHARES)
+        elif "train" in images and "val" not in images:
+            images |= cut(images["train"], VAL_FROM_TRAIN)
+        self.splits = {
+            split: [(i, label) for label, ids in enumerate(images[split]) for i in ids]
+            for split in SPLITS
+            if split in images
+        }
         self._manifest: list[ManifestEntry] | None = None
 
-    def split(self, name: str) -> Split:
-        """The split, ordered by label, then id. UserError for an unknown or missing split."""
-        if name not in SPLITS:
-            raise UserError(f"data set '{self.name}': no split '{name}'{nearest(name, SPLITS)}")
-        if name not in self._splits:
-            there = ", ".join(self._splits)
-            raise UserError(f"data set '{self.name}': no '{name}' folder in {self.root} (there: {there})")
-        pairs = self._splits[name]
-        return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Split -> how many images, of the splits that there are."""
-        return {split: len(pairs) for split, pairs in self._splits.items()}
-
     def path(self, image_id: str) -> Path:
-        """Where the image's file is. UserError for an unknown id."""
+        """The file of an image. UserError for an unknown id."""
         if image_id not in self._paths:
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
         return self._paths[image_id]
@@ -120,37 +108,27 @@ class FolderDataset:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
-        """Image ids per label of one split; fills the id -> path map on the way."""
+        """Image ids per label of one split; fills ``_paths`` and ``below``."""
         per_class: list[list[str]] = []
         for folder in folders:
             ids = []
-            for path in image_files(classes_of[folder]) if folder in classes_of else ():
-                image_id = nfc(path.relative_to(self.root).as_posix())
-                if self._paths.setdefault(image_id, path) != path:
-                    raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
-                ids.append(image_id)
-                inside = path.relative_to(classes_of[folder]).parts
-                self.below.setdefault(class_name(folder), set()).add(inside[0] if len(inside) > 1 else "")
-            if folder in classes_of and not ids:
-                raise UserError(f"data set '{self.name}': no images in class folder {classes_of[folder]}")
+            if of_class := classes_of.get(folder):
+                _refuse_links(of_class, self.name, self.root)
+                for path in image_files(of_class):
+                    image_id = nfc(path.relative_to(self.root).as_posix())
+                    if self._paths.setdefault(image_id, path) != path:
+                        raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
+                    ids.append(image_id)
+                    inside = path.relative_to(of_class).parts
+                    self.below.setdefault(class_name(folder), set()).add(inside[0] if len(inside) > 1 else "")
+                if not ids:
+                    raise UserError(f"data set '{self.name}': no images in class folder {of_class}")
             per_class.append(sorted(ids))
         return per_class
 
-    def _carve(self, found: dict[str, list[list[str]]]) -> dict[str, list[tuple[str, int]]]:
-        """Missing splits made from what is there; then (id, label) pairs in order."""
-        if set(found) == {"all"} or set(found) == {"train"}:
-            found = cut(next(iter(found.values())), SHARES)
-        elif "train" in found and "val" not in found:
-            found = {**cut(found["train"], VAL_FROM_TRAIN), "test": found["test"]}
-        return {
-            split: [(i, label) for label, ids in enumerate(found[split]) for i in ids]
-            for split in SPLITS
-            if split in found
-        }
-
 
 def class_name(folder: str) -> str:
-    """What people call the class: the folder name, NFC, underscores as spaces."""
+    """The class name of a folder: NFC, underscores as spaces."""
     return " ".join(nfc(folder).replace("_", " ").split())
 
 
@@ -203,7 +181,7 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     if not splits:
         if not top:
             raise UserError(
-                f"data set '{name}': no class folders in {root} (expected one folder of images a class,"
+                f"data set '{name}': no class folders in {root} (expected one folder of images per class,"
                 " or train/, val/ and test/ with such folders)"
             )
         return {"all": top}
@@ -219,68 +197,37 @@ def _class_folders(
     layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
-    folders = sorted({folder for split in layout.values() for folder in split})
-    _refuse_two_spellings(layout, name, root)
-    if classes is None:
-        _refuse_one_name(folders, name, root)
-        return folders
-    if not classes:
-        raise UserError(f"data set '{name}': the list of classes is empty")
-    if {class_name(c) for c in classes} & _shared_names(folders):
-        _refuse_one_name(folders, name, root)
-    by_name = {class_name(f): f for f in folders}
-    chosen = []
-    for wanted in classes:
-        folder = nfc(wanted) if nfc(wanted) in folders else by_name.get(class_name(wanted))
-        if folder is None:
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for folder in sorted({folder for split in layout.values() for folder in split}):
+        by_name[class_name(folder)].append(folder)
+    chosen: list[str] = []
+    for wanted in list(by_name) if classes is None else classes:
+        folders = by_name.get(class_name(wanted), [])
+        if not folders:
+            near = nearest(wanted, by_name)
+            raise UserError(f"data set '{name}': no folder for class '{wanted}' in {root}{near}")
+        if len(folders) > 1:  # `red_fox` and `red fox`: no text can tell them apart
+            both = " and ".join(f"'{f}'" for f in folders)
+            of_class = class_name(wanted)
             raise UserError(
-                f"data set '{name}': no folder for class '{wanted}' in {root}{nearest(wanted, by_name)}"
+                f"data set '{name}': folders {both} in {root} are both the class '{of_class}'; make them one"
             )
-        if folder in chosen:
+        if folders[0] in chosen:
             raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
-        chosen.append(folder)
+        chosen += folders
+    if not chosen:
+        raise UserError(f"data set '{name}': the list of classes is empty")
     return chosen
-
-
-def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: Path) -> None:
-    """`train/dog` and `test/Dog` would be two classes, each without half of its images."""
-    seen: dict[str, str] = {}
-    for classes_of in layout.values():
-        for folder, path in classes_of.items():
-            other = seen.setdefault(folder.casefold(), folder)
-            if other != folder and not any(other in c and folder in c for c in layout.values()):
-                first = next(c[other] for c in layout.values() if other in c)
-                raise UserError(
-                    f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} differ in upper and "
-                    "lower case only; give both one name"
-                )
-
-
-def _shared_names(folders: list[str]) -> set[str]:
-    names = [class_name(f) for f in folders]
-    return {n for n in names if names.count(n) > 1}
-
-
-def _refuse_one_name(folders: list[str], name: str, root: Path) -> None:
-    """`red_fox` and `red fox` would be two classes of one name, which no text can tell apart."""
-    for shared in sorted(_shared_names(folders)):
-        two = " and ".join(f"'{f}'" for f in folders if class_name(f) == shared)
-        raise UserError(
-            f"data set '{name}': folders {two} in {root} are both the class '{shared}'; make them one"
-        )
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
     """A link from a class folder to its parent, or to another class, would pull the images of other classes in."""
-    whole, own = Path(os.path.realpath(root)), Path(os.path.realpath(folder))
+    whole, own = root.resolve(), folder.resolve()
     for here, folders, _ in os.walk(folder):
-        for link in (
-            Path(here, f) for f in folders if os.path.islink(os.path.join(here, f)) and not _hidden(f)
-        ):
-            target = Path(os.path.realpath(link))
-            if whole.is_relative_to(target) or (
-                target.is_relative_to(whole) and not target.is_relative_to(own)
-            ):
+        for link in (Path(here, f) for f in folders if not _hidden(f)):
+            target = link.resolve()
+            elsewhere = target.is_relative_to(whole) and not target.is_relative_to(own)
+            if link.is_symlink() and (elsewhere or whole.is_relative_to(target)):
                 raise UserError(
                     f"data set '{name}': {link} leads to {target}, which holds images of other classes; remove the link"
                 )
@@ -288,16 +235,16 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
 
 def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
     """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
-    cut: dict[str, list[list[str]]] = {split: [] for split in shares}
+    found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
         start, percent = 0, 0
         for split, share in shares.items():
             percent += round(100 * share)
             stop = (len(order) * percent + 50) // 100
-            cut[split].append(sorted(order[start:stop]))
+            found[split].append(sorted(order[start:stop]))
             start = stop
-    return cut
+    return found
 
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:

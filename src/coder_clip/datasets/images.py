@@ -11,20 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from coder_clip.errors import UserError
+from coder_clip.errors import UserError, one_line
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
-HEIC = (
-    b"heic",
-    b"heix",
-    b"hevc",
-    b"heim",
-    b"heis",
-    b"hevm",
-    b"hevs",
-    b"mif1",
-    b"msf1",
-)  # brands in the first box
 LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
 
 
@@ -54,9 +43,10 @@ def read_image(
 
     Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
     """
-    source = path if content is None else io.BytesIO(content)
     try:
-        with _open(source) as image:
+        if content is None:
+            content = Path(path).read_bytes()
+        with _open(content) as image:
             image.load()
             if as_stored and image.mode not in WIDE_MODES:
                 return image.convert("RGB")
@@ -66,60 +56,40 @@ def read_image(
         raise UnreadableImage(path, "the link points nowhere" if broken else "no such file") from None
     except UnidentifiedImageError:
         reason = "not an image, or a format that Pillow does not know"
-        if _is_heic(source):
+        if content and _is_heic(content):
             reason = "HEIC, which needs the package pillow-heif (the extra 'heic': pip install pillow-heif)"
         raise UnreadableImage(path, reason) from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImage(path, reason) from None
+        raise UnreadableImage(path, one_line(error)) from None
 
 
-Source = str | PathLike[str] | io.BytesIO
-
-
-def _open(source: Source) -> Image.Image:
+def _open(content: bytes) -> Image.Image:
     """The image, its pixels not decoded yet. What Pillow refuses is tried once more, as a large JPEG or as HEIC."""
     try:
-        return Image.open(source)
-    except Image.DecompressionBombError:
-        _rewind(source)
+        return Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError as too_large:
         try:
-            image = JpegImageFile(source)
+            image = JpegImageFile(io.BytesIO(content))
         except SyntaxError:  # another format, which cannot be decoded in part
-            image = None
-        if image is None:
-            raise
+            raise too_large from None
         image.draft(None, (LEAST_SIDE, LEAST_SIDE))
         if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
             raise
         return image
-    except UnidentifiedImageError:
-        if not _is_heic(source):
+    except UnidentifiedImageError as unknown:
+        if not _is_heic(content):
             raise
         try:
-            import pillow_heif
+            from pillow_heif import register_heif_opener
         except ImportError:
-            pillow_heif = None
-        if pillow_heif is None:
-            raise
-        pillow_heif.register_heif_opener()
-        _rewind(source)
-        return Image.open(source)
+            raise unknown from None
+        register_heif_opener()
+        return Image.open(io.BytesIO(content))
 
 
-def _rewind(source: Source) -> None:
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-
-
-def _is_heic(source: Source) -> bool:
-    """By the file's first box, which names its brand."""
-    if isinstance(source, io.BytesIO):
-        head = source.getbuffer()[:12].tobytes()
-    else:
-        with open(source, "rb") as file:
-            head = file.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in HEIC
+def _is_heic(content: bytes) -> bool:
+    """The first box is that of HEIC and its relatives, of which Pillow reads AVIF itself."""
+    return content[4:8] == b"ftyp"
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,7 +1,6 @@
 """Pickles from elsewhere: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
 
-Two locks. The opcodes are read without running them, and each has to be on the list below, which holds nothing that
-can name or call a function; then the standard library's reader runs with its door to functions and classes shut.
+The standard library's reader runs with its door to functions and classes shut, and what it gives is looked through.
 
 Objects of named classes are read on request (CoOp's lists of shots): their attributes, whatever the class would do.
 """
@@ -10,31 +9,12 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
-ALLOWED = frozenset(
-    (
-        "PROTO", "FRAME", "STOP", "MARK",
-        "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
-        "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
-        "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
-    )
-)  # fmt: skip
-RECORDS = ALLOWED | {
-    "GLOBAL",
-    "STACK_GLOBAL",
-    "EMPTY_TUPLE",
-    "NEWOBJ",
-    "BUILD",
-    "BININT",
-    "BININT1",
-    "BININT2",
-}
 LETTERS = 16  # of a string that count like an item
 ITEMS = 10_000_000  # a few bytes of references can expand to more texts than fit into memory
 
@@ -43,7 +23,7 @@ class Record:
     """Attributes of an object of one of the classes asked for."""
 
 
-class _Shut(pickle.Unpickler):
+class _Reader(pickle.Unpickler):
     def __init__(self, data: bytes, records: Collection[str]) -> None:
         super().__init__(io.BytesIO(data))
         self.records = records
@@ -54,15 +34,12 @@ class _Shut(pickle.Unpickler):
             return self.record
         raise pickle.UnpicklingError(f"asks for {module}.{name}")
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("asks for an object from outside")
-
 
 def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     """The lists, dicts and strings of a pickle file; where ``records`` names classes ("package.module.Class"), whole
     numbers and objects of these, as `Record`, too.
 
-    UserError, with nothing of the file run, where it holds anything else, is no pickle, is cut off, contains
+    UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut off, contains
     itself, or expands to more than ten million items.
     """
     path = Path(path)
@@ -70,47 +47,37 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    allowed = RECORDS if records else ALLOWED
-    plain = ", numbers and the records asked for" if records else " and strings"
-    refusal = (
-        f"{path} is refused: a pickle may hold lists, dicts{', strings' * bool(records)}{plain}, and this one"
-    )
     try:
-        operations = list(pickletools.genops(data))
-    except Exception as error:  # genops raises whatever its readers raise on bytes that are no pickle
-        raise UserError(f"{path} is no pickle file ({type(error).__name__})") from error
-    for operation, argument, position in operations:
-        if operation.name not in allowed:
-            what = f" ({argument})" if operation.name in ("GLOBAL", "INST") else ""
-            raise UserError(f"{refusal} holds {operation.name}{what} at byte {position}")
-        if "PUT" in operation.name and int(argument or 0) > len(
-            operations
-        ):  # would make room for all up to it
-            raise UserError(f"{refusal} refers to object {argument} of {len(operations)}")
-    try:
-        found = _Shut(data, records).load()
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{refusal} cannot be read ({error})") from error
-    except Exception as error:  # a well-formed opcode at a wrong place: index, type and attribute errors
-        raise UserError(f"{refusal} cannot be read ({type(error).__name__})") from error
-    if _items(found, {}, path) > ITEMS:
-        raise UserError(f"{refusal} expands to more than {ITEMS:,} items")
-    return found
+        value = _Reader(data, records).load()
+        size = _items(value, (str, list, dict, *((int, Record) if records else ())), {})
+    except Exception as error:  # wrong bytes fail in many ways
+        holds = (
+            "lists, dicts, strings, numbers and the records asked for"
+            if records
+            else "lists, dicts and strings"
+        )
+        raise UserError(
+            f"{path} is refused: a pickle may hold {holds}, and this one {one_line(error)}"
+        ) from error
+    if size > ITEMS:
+        raise UserError(f"{path} is refused: it expands to more than {ITEMS:,} items")
+    return value
 
 
-def _items(value: Any, known: dict[int, int], path: Path) -> int:
-    """How many values there are, counted as often as they are referred to, long strings as several."""
+def _items(value: Any, allowed: tuple[type, ...], known: dict[int, int]) -> int:
+    """Count the values, as often as they are referred to, long strings as several. UnpicklingError for other types."""
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise pickle.UnpicklingError(f"holds a {type(value).__name__}")
     if isinstance(value, Record):
         value = vars(value)
+    if isinstance(value, str):
+        return 1 + len(value) // LETTERS
     if not isinstance(value, (list, dict)):
-        return 1 + (len(value) // LETTERS if isinstance(value, str) else 0)
+        return 1
     if id(value) not in known:
         known[id(value)] = -1
-        inside = value if isinstance(value, list) else value.values()
-        try:
-            known[id(value)] = 1 + sum(_items(v, known, path) for v in inside)
-        except RecursionError:
-            raise UserError(f"{path} is refused: its lists are nested too deep") from None
+        inside = value if isinstance(value, list) else [*value, *value.values()]
+        known[id(value)] = 1 + sum(_items(v, allowed, known) for v in inside)
     if known[id(value)] < 0:
-        raise UserError(f"{path} is refused: a list in it contains itself")
+        raise pickle.UnpicklingError("contains itself")
     return known[id(value)]

@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Collection
-from functools import cached_property
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from ..errors import UserError, nearest
-from .base import SPLITS, Split
+from ..errors import UserError
+from . import layouts
+from .base import SPLITS, ImageFiles
 from .entry import Entry, Rule, entry
 from .folder import cut
 from .images import read_image
-from .layouts import LAYOUTS, Place, Splits, coop
+from .layouts import Place, Splits
 from .shot_files import drawn, shot_files, sums
 
 ROOT_VARIABLE = "CODER_CLIP_DATA"
@@ -43,7 +43,7 @@ def data_root(configured: Path | None) -> Path:
 
 
 def existing(root: Path) -> Path:
-    """The root, for who reads from it: UserError where there is no such folder."""
+    """The root; UserError where it is not a folder."""
     if not root.is_dir():
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -56,17 +56,15 @@ def existing(root: Path) -> Path:
 def load(
     name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """The data set below the root; UserError, with the command that helps, where it is not there."""
+    """As `load_below`, below the configured root or CODER_CLIP_DATA."""
     return load_below(name, existing(data_root(configured)), shots, split)
 
 
 def load_below(
     name: str, root: Path, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """The data set below this root, whatever the variable says. shots: folder of files of shots, see below.
-
-    split: the rule to split by; None: the first whose files are there.
-    """
+    """The data set below this root. shots: folder of files of shots. split: the rule to split by; None: the first
+    whose files are there. UserError, with the command that helps, where it is not there."""
     found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
@@ -90,7 +88,7 @@ def find_rule(found: Entry, folder: Path) -> Rule | None:
 
 
 def is_here(name: str, root: Path) -> bool:
-    """Whether the data set has an image folder and split files; whether they are whole is known after loading."""
+    """True if the data set has an image folder and split files; loading tells if they are complete."""
     place = find_place(name, entry(name), root)
     return place is not None and find_rule(entry(name), place.folder) is not None
 
@@ -100,8 +98,7 @@ def listing(
 ) -> str | None:
     """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
 
-    These files are small and decide everything but the pixels, so that a DAG is planned without a walk through a
-    million images.
+    These files decide everything but the pixels, so that a DAG is planned without a walk through a million images.
     """
     try:
         found, root = entry(name).only(split), data_root(configured)
@@ -119,7 +116,7 @@ def listing(
     return digest.hexdigest()
 
 
-class PublishedDataset:
+class PublishedDataset(ImageFiles):
     """A data set of ``entries/`` as every other: splits, images by id, templates, fingerprint.
 
     shots: a folder with the shots of published runs. Where val is carved out of the training images, those that any
@@ -133,7 +130,6 @@ class PublishedDataset:
 
     def __init__(self, name: str, found: Entry, root: Path, shots: Path | None = None) -> None:
         self.name, self.entry, self.root = name, found, root
-        self.templates = found.make_templates()
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
         place = find_place(name, found, root)
         if place is None:
@@ -145,29 +141,14 @@ class PublishedDataset:
         self.place, self.rule = place, rule
         self.classes = place.classes
         self.shots = shots if rule.carves else None
-        self._splits = _finished(place, rule, self.published_splits(), self.shots)
+        self.splits = _finished(place, rule, self.published_splits(), self.shots)
+        self._ids = frozenset(i for pairs in self.splits.values() for i, _ in pairs)
+        self._listings: dict[Path, dict[str, str]] = {}
 
     def published_splits(self) -> Splits:
-        """What the rule's files say, before val is carved and the order made."""
-        if self.rule.rule == "coop":
-            return coop(self.place, self.rule.needs[0])
-        return LAYOUTS[self.rule.rule](self.place)
-
-    def split(self, name: str) -> Split:
-        """The split, ordered by label, then id. UserError for an unknown split, or one the data set has not."""
-        if name not in SPLITS:
-            raise UserError(f"data set '{self.name}': no split '{name}'{nearest(name, SPLITS)}")
-        if name not in self._splits:
-            raise UserError(
-                f"data set '{self.name}' has no {name} images (it has: {', '.join(self._splits)})"
-            )
-        pairs = self._splits[name]
-        return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Images of every split that the data set has."""
-        return {split: len(pairs) for split, pairs in self._splits.items()}
+        """The splits as the rule's files list them, before val is carved out and the order made."""
+        read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
+        return read(self.place)
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
         """The image as RGB, as everybody reads published images: not turned, transparency dropped (read_image).
@@ -179,7 +160,7 @@ class PublishedDataset:
         return read_image(self.path(image_id), as_stored=True, content=content)
 
     def path(self, image_id: str) -> Path:
-        """Where the image is. Names on disk may differ from the lists in case and Unicode form."""
+        """The file of an image. Names on disk may differ from the lists in case and Unicode form."""
         path = self.place.images / image_id
         return path if path.exists() else self._resolve(image_id) or path
 
@@ -192,23 +173,22 @@ class PublishedDataset:
         return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
 
     def miscounted(self) -> str | None:
-        """What to say where the splits have other sizes than the published ones."""
+        """A message if the splits have other sizes than the published ones, else None."""
         if self.counts == self.rule.counts:
             return None
         expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
         return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self, *splits: str) -> str:
-        """sha256 over the lines ``split TAB id TAB label`` of these splits, without any of all: over what is listed,
-        not over pixels."""
+        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all): over what is listed, not
+        over pixels."""
         digest = hashlib.sha256()
-        for split in splits or self._splits:
-            pairs = self._splits[split]
-            digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in pairs).encode())
+        for split in splits or self.splits:
+            digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in self.splits[split]).encode())
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """What the manifest says besides: which split it is, the bytes of the val and test images, and the files of
+        """More entries for the manifest: which split it is, the bytes of the val and test images, and the files of
         shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
         UserError where images are missing: before hours of encoding, not in the middle.
@@ -220,17 +200,14 @@ class PublishedDataset:
                 f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
             )
         absent = set(missing)
-        seen = [i for split in ("val", "test") for i, _ in self._splits.get(split, []) if i not in absent]
-        said = {**self._said(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
+        seen = [i for split in ("val", "test") for i, _ in self.splits.get(split, []) if i not in absent]
+        said = {**self.about(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
         return {**said, "missing": missing} if missing else said
 
-    def _said(self) -> dict[str, Any]:
-        said: dict[str, Any] = {"split": self.rule.what}  # by these words published figures are found
+    def about(self) -> dict[str, Any]:
+        """The split, by whose words published figures are found, and the files of shots that decide val."""
+        said: dict[str, Any] = {"split": self.rule.what}
         return said if self.shots is None else {**said, "shot_files": sums(shot_files(self.shots))}
-
-    @cached_property
-    def _ids(self) -> frozenset[str]:
-        return frozenset(i for pairs in self._splits.values() for i, _ in pairs)
 
     def _resolve(self, image_id: str) -> Path | None:
         """The file behind an id, folder by folder; None where there is none.
@@ -248,25 +225,13 @@ class PublishedDataset:
         return None if name is None else path / name
 
     def _name(self, folder: Path, name: str) -> str | None:
-        names = self._listed(folder)
-        return names.get(name) or names.get(_plain(name))
-
-    def _listed(self, folder: Path) -> dict[str, str]:
-        """What a folder holds: names as they are, and by their plain form. A link to nowhere is nothing."""
+        """The name on disk of what a folder holds under this name. A link to nowhere is nothing."""
         if folder not in self._listings:
-            there: dict[str, str] = {}
-            if folder.is_dir():
-                with os.scandir(folder) as found:
-                    for e in found:
-                        if not e.is_symlink() or os.path.exists(e.path):
-                            there[e.name] = e.name
-                            there.setdefault(_plain(e.name), e.name)
-            self._listings[folder] = there
-        return self._listings[folder]
-
-    @cached_property
-    def _listings(self) -> dict[Path, dict[str, str]]:
-        return {}
+            there = os.scandir(folder) if folder.is_dir() else ()
+            names = [e.name for e in there if not e.is_symlink() or os.path.exists(e.path)]
+            self._listings[folder] = {_plain(n): n for n in names} | {n: n for n in names}
+        names_here = self._listings[folder]
+        return names_here.get(name) or names_here.get(_plain(name))
 
 
 def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> Splits:
@@ -276,13 +241,13 @@ def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> S
     """
     if rule.carves:
         train = splits["train"]
-        taken = drawn(shots, [i for i, _ in train]) if shots else ()
-        splits = {**splits, **_carve(train, len(place.classes), rule, taken)}
+        val = _val(train, rule, drawn(shots, [i for i, _ in train]) if shots else ())
+        splits["train"] = [pair for pair in train if pair[0] not in val]
+        splits["val"] = [pair for pair in train if pair[0] in val]
+    owner: dict[str, str] = {}
     for split, pairs in splits.items():
         if not pairs:
             raise UserError(f"data set '{place.name}': no {split} images in {place.images}")
-    owner: dict[str, str] = {}
-    for split, pairs in splits.items():
         for image, _ in pairs:
             if image in owner:
                 raise UserError(
@@ -292,24 +257,20 @@ def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> S
     return {s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits}
 
 
-def _carve(train: list[tuple[str, int]], n_classes: int, rule: Rule, taken: Collection[str]) -> Splits:
-    """train and val from the training images, in every class by the hash of the id (as for folders); what is taken
-    stays in train."""
-    per_class: list[list[str]] = [[] for _ in range(n_classes)]
+def _val(train: list[tuple[str, int]], rule: Rule, taken: Collection[str]) -> set[str]:
+    """The training images that become val, in every class by the hash of the id (as for folders); none is in taken."""
+    per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:
         per_class[label].append(image)
-    found: Splits = {"train": [], "val": []}
-    for label, ids in enumerate(per_class):
+    val: set[str] = set()
+    for ids in per_class.values():
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
+        n = rule.val_per_class or 0
         if rule.val_share:  # the last ones of the order, as `cut` has it
             order.reverse()
             n = len(cut([ids], {"train": 1 - rule.val_share, "val": rule.val_share})["val"][0])
-        else:
-            n = rule.val_per_class or 0
-        val = set([i for i in order if i not in taken][:n])
-        for image in ids:
-            found["val" if image in val else "train"].append((image, label))
-    return found
+        val.update([i for i in order if i not in taken][:n])
+    return val
 
 
 def _plain(name: str) -> str:

@@ -237,11 +237,9 @@ class Rare(DrawnDataset):
 
     name = "rare"
     version = 1
+    classes = list(SPECIES)
     named = NAMED
     templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class}, a bird."))
-
-    def __init__(self) -> None:
-        self.classes = list(SPECIES)
 
     def picture(self, label: int, combo: Combo, rng: np.random.Generator) -> Image.Image:
         return picture(SPECIES[self.classes[label]], combo, rng)

@@ -387,10 +387,8 @@ class Shapes(DrawnDataset):
 
     name = "shapes"
     version = 2
+    classes = [t.name for t in THINGS]
     templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class} on a coloured background."))
-
-    def __init__(self) -> None:
-        self.classes = [t.name for t in THINGS]
 
     def picture(self, label: int, combo: Combo, rng: np.random.Generator) -> Image.Image:
         return picture(THINGS[label], combo, rng)

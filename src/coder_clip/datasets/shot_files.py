@@ -12,7 +12,8 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
@@ -41,10 +42,10 @@ def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
     for suffix in (".pkl", ".json"):
         if (path := Path(folder) / f"{stem}{suffix}").is_file():
             return path
-    there = [p.name for p in shot_files(folder)]
+    there = ", ".join(p.name for p in shot_files(folder)[:4]) or "none"
     raise UserError(
-        f"{folder} has no {stem}.pkl or {stem}.json (there are: {', '.join(there[:4]) or 'none'}"
-        f"{', …' if len(there) > 4 else ''}); change adapter.shots or adapter.seeds, or leave out shot_files"
+        f"{folder} has no {stem}.pkl or {stem}.json (there are: {there}, …); change adapter.shots or adapter.seeds, "
+        "or leave out shot_files"
     )
 
 
@@ -61,20 +62,19 @@ def sums(paths: Iterable[Path]) -> dict[str, str]:
 
 def drawn(folder: str | Path, ids: Sequence[str]) -> set[str]:
     """The images among ``ids`` that any file of the folder names. UserError where a file names another."""
-    shots = [(path, shot) for path in shot_files(folder) for shot in read_shots(path)]
-    by_name = _by_name((shot for _, shot in shots), ids)
-    return {ids[_row(shot, ids, by_name, path)] for path, shot in shots}
+    by_name = _by_name(ids)
+    return {ids[_row(s, ids, by_name, path)] for path in shot_files(folder) for s in read_shots(path)}
 
 
 def read_shots(path: Path) -> list[Shot]:
-    """The training shots of a file, in its order; UserError where it is no such file. No code of a pickle runs."""
+    """The training shots of a file, in its order; UserError where it is not such a file. No code of a pickle runs."""
     if path.suffix == ".pkl":
         document = read_plain_pickle(path, DATUM)
     else:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is no valid JSON: {error}") from error
+            raise UserError(f"{path} is no valid JSON: {error}") from None
     train = document.get("train") if isinstance(document, dict) else None
     if not isinstance(train, list) or not train:
         raise UserError(f"{path} must hold a list 'train' of shots")
@@ -83,12 +83,13 @@ def read_shots(path: Path) -> list[Shot]:
 
 def _shot(entry: Any, i: int, path: Path) -> Shot:
     if isinstance(entry, Record):
-        file, label, name = (getattr(entry, key, None) for key in ("_impath", "_label", "_classname"))
-    else:
-        file, label, name = ([*entry, None, None, None] if isinstance(entry, list) else [None] * 3)[:3]
-    if not isinstance(file, str) or not isinstance(label, int):
-        raise UserError(f"{path}: shot {i} has no path and label")
-    return Shot(file.replace("\\", "/"), label, name if isinstance(name, str) else None)
+        entry = [getattr(entry, key, None) for key in ("_impath", "_label", "_classname")]
+    match entry:
+        case [str(file), int(label), *more]:
+            return Shot(
+                file.replace("\\", "/"), label, more[0] if more and isinstance(more[0], str) else None
+            )
+    raise UserError(f"{path}: shot {i} has no path and label")
 
 
 def match(
@@ -106,7 +107,7 @@ def match(
     have to be those of their images' classes: a few are spelled in other ways elsewhere); and where a class has more
     than ``most`` shots.
     """
-    by_name = _by_name(shots, ids)
+    by_name = _by_name(ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]
     ours: dict[int, int] = {}
     theirs: dict[int, int] = {}
@@ -117,15 +118,15 @@ def match(
                 f"{path}: '{shot.path}' has label {shot.label} in the file, but its image '{ids[row]}' has another "
                 "class here than other shots with that label: does the file belong to this data set?"
             )
-    named = [(shot, classes[int(labels[row])]) for shot, row in zip(shots, rows, strict=True) if shot.name]
-    other = [(shot, ours) for shot, ours in named if _words(str(shot.name)) != _words(ours)]
+    named = [(s, classes[int(labels[row])]) for s, row in zip(shots, rows, strict=True) if s.name]
+    other = [(shot, here) for shot, here in named if _words(str(shot.name)) != _words(here)]
     if 2 * len(other) > len(named):
         shot, here = other[0]
         raise UserError(
             f"{path}: '{shot.path}' is of class '{shot.name}' there and '{here}' here, and {len(other)} of "
             f"{len(named)} shots like it: is the file of this data set?"
         )
-    label, count = Counter(int(labels[row]) for row in rows).most_common(1)[0]
+    count = max(Counter(int(labels[row]) for row in rows).values())
     if count > most:
         raise UserError(f"{path} holds {count} shots of a class, not {most}")
     return [ids[row] for row in rows]
@@ -135,36 +136,26 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[^\W_]+", name.casefold())
 
 
-def _by_name(shots: Iterable[Shot], ids: Sequence[str]) -> dict[str, list[int]]:
-    """File name of every shot -> rows of the images of that name."""
-    names = {PurePosixPath(shot.path).name for shot in shots}
-    found: dict[str, list[int]] = defaultdict(list)
+def _by_name(ids: Sequence[str]) -> dict[str, list[int]]:
+    """File name -> rows of the images of that name."""
+    rows: dict[str, list[int]] = defaultdict(list)
     for row, image in enumerate(ids):
-        if (name := image.rpartition("/")[2]) in names:
-            found[name].append(row)
-    return found
+        rows[image.rpartition("/")[2]].append(row)
+    return rows
 
 
 def _row(shot: Shot, ids: Sequence[str], by_name: dict[str, list[int]], path: Path) -> int:
-    parts = PurePosixPath(shot.path).parts
-    found = {
-        row: _shared(parts, PurePosixPath(ids[row]).parts)
-        for row in by_name.get(PurePosixPath(shot.path).name, [])
-    }
-    best = max(found.values(), default=0)
-    rows = [row for row, n in found.items() if n == best]
+    """The image whose id shares the most path parts with the shot's, from the end."""
+    parts = shot.path.strip("/").split("/")
+    shared = {}
+    for row in by_name.get(parts[-1], []):
+        pairs = zip(reversed(parts), reversed(ids[row].split("/")), strict=False)
+        shared[row] = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    best = max(shared.values(), default=0)
+    rows = [row for row, n in shared.items() if n == best]
     # a file name alone is enough only where neither side says more
-    enough = bool(rows) and best >= min(2, len(parts), len(PurePosixPath(ids[rows[0]]).parts))
-    if not enough:
+    if not rows or best < min(2, len(parts), len(ids[rows[0]].split("/"))):
         raise UserError(f"{path}: '{shot.path}' is no training image of this data set")
     if len(rows) > 1:
         raise UserError(f"{path}: '{shot.path}' could be '{ids[rows[0]]}' or '{ids[rows[1]]}'")
     return rows[0]
-
-
-def _shared(a: Sequence[str], b: Sequence[str]) -> int:
-    """Equal parts from the end."""
-    n = 0
-    while n < min(len(a), len(b)) and a[-1 - n] == b[-1 - n]:
-        n += 1
-    return n

@@ -1,20 +1,19 @@
-"""What is there of a published data set, what is missing and how to get it; and getting it."""
+"""Check and download published data sets."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, write_json
-from . import PUBLISHED
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
@@ -57,7 +56,7 @@ class Findings:
         return said + self.ways(all_=True)
 
     def ways(self, all_: bool = False) -> list[str]:
-        """How to get what is missing: the command, and what only a person can fetch.
+        """Lines on how to get what is missing: the command, and what only a person can fetch.
 
         all_: with the addresses behind the command, and what only other splits need.
         """
@@ -65,7 +64,8 @@ class Findings:
         if self.get:
             size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
-            said.append(f"  get       {what}: coder-clip data get {self.name} ({_gigabytes(size)})")
+            shown = f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
+            said.append(f"  get       {what}: coder-clip data get {self.name} ({shown})")
             said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
         by_hand = [h for h in self.by_hand if all_ or not h.optional]
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
@@ -83,8 +83,7 @@ def check(name: str, root: Path) -> Findings:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
         result.problems.append(f"no images (looked for {looked})")
         return result
-    rule = find_rule(found, folder)
-    if rule is None:
+    if find_rule(found, folder) is None:
         needs = " or ".join(" + ".join(r.needs) for r in found.splits)
         result.problems.append(f"no split file: {needs}")
         return result
@@ -94,83 +93,68 @@ def check(name: str, root: Path) -> Findings:
         result.problems.append(str(error))
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
-    result.here += [f"images in {place.images}", f"{counts} (split: {rule.what})"]
+    result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
     if missing := data.missing():
-        result.problems.append(
-            f"{len(missing):,} of {sum(data.counts.values()):,} images, first {missing[0]}"
-        )
+        total = sum(data.counts.values())
+        result.problems.append(f"{len(missing):,} of {total:,} images, first {missing[0]}")
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     if miscounted := data.miscounted():
         result.problems.append(miscounted)
     else:
-        try:
-            _compare(data, result)
-        except UserError as error:
-            result.problems.append(str(error))
-    if rule != found.splits[0]:
-        best = found.splits[0]
+        _compare(data, result)
+    best = found.splits[0]
+    if data.rule != best:
         result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
-    if not result.problems and rule == found.splits[0]:
+    elif not result.problems:
         result.get, result.by_hand = [], []  # only for the splits that are not used
     return result
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:
     """The lists of images, with what is known of the published ones."""
-    rule, source = data.rule, " + ".join(data.rule.needs) or str(data.place.images)
-    same: list[str] = []
-    for split, known in rule.fingerprints.items():
-        if data.fingerprint(split) == known:
-            same.append(split)
-        else:
-            result.problems.append(f"{source} lists other {split} images than the published one")
-    for file, known in rule.sums.items():
-        if (found := checksum_like(data.place.folder / file, known)) == known:
-            same.append(file)
-        else:
-            result.problems.append(f"{file} is not the published file ({found}, published: {known})")
-    if same:
+    rule, folder = data.rule, data.place.folder
+    now: dict[str, str] = {split: data.fingerprint(split) for split in rule.fingerprints}
+    now |= {file: checksum_like(folder / file, known) for file, known in rule.sums.items()}
+    published = dict([*rule.fingerprints.items(), *rule.sums.items()])
+    changed = [name for name in now if now[name] != published[name]]
+    if changed:
+        source = " + ".join(rule.needs) or data.place.images
+        result.problems.append(f"not as published, by checksum: {', '.join(changed)} (read from {source})")
+    if same := [name for name in now if name not in changed]:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
     unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
     if rule.sums or not unknown:
         return
-    now, fetched = _lists(data), _fetched(data)
-    if not fetched.keys() >= now.keys():
+    lists, note = _lists(data), _note(data)
+    try:
+        fetched = read_json(note) if note.exists() else {}
+    except UserError as error:
+        result.problems.append(f"{error}; remove it")
+        return
+    if not fetched.keys() >= lists.keys():
         sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
         result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
-    elif changed := [name for name in now if now[name] != fetched[name]]:
-        anew = "" if data.place.folder == data.root else f" (move {data.place.folder} away first)"
+    elif changed := [name for name in lists if lists[name] != fetched[name]]:
+        again = "" if folder == data.root else f" (move {folder} away first)"
         result.problems.append(
             f"not as 'coder-clip data get {data.name}' fetched it from the published archive: {', '.join(changed)}. "
-            f"Fetch it anew{anew}, or, if the change is meant, remove {_note(data)}"
+            f"Fetch it again{again}, or, if the change is meant, remove {note}"
         )
     else:
-        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(now)}")
+        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(lists)}")
 
 
 def _lists(data: PublishedDataset) -> dict[str, str]:
-    """What says which images there are -> sha256: the files that the split needs; without any, the splits."""
-    folder, needs = data.place.folder, data.rule.needs
-    if needs:
-        return {file: checksum_like(folder / file, "sha256:") for file in needs}
+    """sha256 of the files that the split needs; without any, of the splits."""
+    if data.rule.needs:
+        return {file: checksum_like(data.place.folder / file, "sha256:") for file in data.rule.needs}
     return {split: f"sha256:{data.fingerprint(split)}" for split in data.counts}
 
 
 def _note(data: PublishedDataset) -> Path:
-    """Where `_lists` are kept as they were fetched: with the data set, so that they go where it goes."""
+    """The file that keeps `_lists` as they were fetched: with the data set, so that it moves with it."""
     return data.place.folder / f".{data.name}.fetched.json"
-
-
-def _fetched(data: PublishedDataset) -> dict[str, str]:
-    """`_lists` as they came from archives with the published checksum; nothing where they came another way.
-
-    UserError for a damaged note.
-    """
-    note = read_json(_note(data)) if _note(data).exists() else {}
-    if not isinstance(note, dict):
-        raise UserError(f"{_note(data)} is damaged; remove it")
-    return note
 
 
 def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
@@ -198,15 +182,19 @@ def get(
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
+    result = check(name, root)
+    if not result.get and not any(h.archive for h in found.by_hand):
+        return result  # perhaps on a root that is read-only
     with _one_at_a_time(name, root, say):
         wanted = check(name, root).get
         if wanted:
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
-            _room(name, found, wanted, root)
+            _refuse_small_disk(name, wanted, root)
         place = find_place(name, found, root)
         folder = place.folder if place else root / found.folders[0]
         for download in wanted:
-            _get(name, download, root, folder, _addresses(download, wanted, urls), keep, say)
+            own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
+            _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
         if wanted:
             _note_fetched(name, root, wanted)
         _unpack_brought(name, found, root, folder, say)
@@ -216,6 +204,36 @@ def get(
                 f"the download is next to {place.images}, which takes precedence: move that folder away"
             )
         return result
+
+
+@contextlib.contextmanager
+def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
+    """Hold the data set's lock. Leaves neither a lock nor empty folders behind."""
+    lock, downloads = FileLock(root / f".{name}.lock"), root / DOWNLOADS
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            say(f"{name}: another process fetches it; waiting")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        for folder in (downloads / name, downloads):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where it is empty
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _refuse_small_disk(name: str, wanted: list[Download], root: Path) -> None:
+    """UserError where archives and what is in them, of about the same size, do not fit."""
+    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(root).free / 1e9
+    if need > free:
+        raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
 
 
 def _get(
@@ -239,31 +257,24 @@ def _get(
         archive.unlink()
 
 
-def _addresses(download: Download, wanted: Collection[Download], urls: Collection[str]) -> list[str]:
-    """All addresses of a file, those that a person gave first."""
-    own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
-    return [*own, download.url, *download.mirrors]
-
-
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
     """Archives that a person fetched (ImageNet's two tars), where they are below the root or in the folder."""
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue
-        places = (root, folder, root / DOWNLOADS / name)
-        archive = next((p / hand.archive.file for p in places if (p / hand.archive.file).is_file()), None)
+        places = (p / hand.archive.file for p in (root, folder, root / DOWNLOADS / name))
+        archive = next((p for p in places if p.is_file()), None)
         if archive is None:
             continue
         if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
             raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
-        say(
-            f"{name}: unpacking {archive} into {folder / hand.gives}; the archive is kept; you may delete it afterwards"
-        )
-        unpack(archive, folder / hand.gives, hand.archive.nested)
+        target = folder / hand.gives
+        say(f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it afterwards")
+        unpack(archive, target, hand.archive.nested)
 
 
 def _damaged(file: Path) -> bool:
-    """Whether a split file cannot be read at all: a web page under its name, or half of it."""
+    """True if a split file cannot be read at all: a web page under its name, or half of it."""
     if file.suffix != ".json":
         return file.stat().st_size == 0
     try:
@@ -273,38 +284,8 @@ def _damaged(file: Path) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
-    """Hold the data set's lock; a file system without locks is trusted. Leaves no empty folder behind."""
-    if not check(name, root).get and not any(h.archive for h in entry(name).by_hand):
-        yield  # nothing to do, perhaps on a root that is read-only
-        return
-    folder = root / DOWNLOADS / name
-    path, lock = folder / ".lock", None
-    try:
-        while lock is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"{name}: another process fetches it; waiting")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists() or path.stat().st_ino != os.fstat(lock.fileno()).st_ino:
-                lock.close()  # who had it has removed it
-                lock = None
-    except OSError as error:
-        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.close()
-        _remove_empty(folder, root)
-
-
 def _target(download: Download, folder: Path) -> Path:
-    """Where to unpack, so that what comes lands on what is there: an archive may have folders of its own on top."""
+    """The folder to unpack into, so that new files land beside old ones: an archive may have folders of its own."""
     if download.into == "..":
         return folder.parent
     own = Path(download.gives).parent.parts
@@ -314,17 +295,18 @@ def _target(download: Download, folder: Path) -> Path:
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """Whether what a download gives is there; images may be in any of the places that the entry names. Of what it
-    brings besides, what the first split needs."""
+    """True if a download is here already: its images, in any of the places that the entry names, or its file, and what
+    the first split needs of the files that come with it."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
-    if not download.unpack and any(
-        (root / f / download.file).is_file() and _damaged(root / f / download.file) for f in found.folders
-    ):
+    files = (root / f / download.file for f in found.folders)
+    if not download.unpack and any(f.is_file() and _damaged(f) for f in files):
         return False
-    if download.gives.split("/")[-1] in {i.split("/")[-1] for i in found.images}:
-        return images
-    return _gives(download.gives, found, root)
+    return images if _is_images(download, found) else _gives(download.gives, found, root)
+
+
+def _is_images(download: Download, found: Entry) -> bool:
+    return Path(download.gives).name in {Path(i).name for i in found.images}
 
 
 def _gives(what: str, found: Entry, root: Path) -> bool:
@@ -332,59 +314,29 @@ def _gives(what: str, found: Entry, root: Path) -> bool:
     return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)
 
 
-def _room(name: str, found: Entry, wanted: list[Download], root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(root).free / 1e9
-    except OSError as error:
-        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
-    largest = max(d.gigabytes for d in wanted)
-    need = largest + sum(d.gigabytes for d in wanted) * max(1.0, found.gigabytes / _all(found))
-    if need > free:
-        raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
-
-
-def _all(found: Entry) -> float:
-    return sum(d.gigabytes for d in found.downloads)
-
-
-def _remove_empty(folder: Path, root: Path) -> None:
-    """Folders that hold nothing, from this one up to the root; another process may remove them first."""
-    with contextlib.suppress(OSError):
-        while folder != root:
-            folder.rmdir()
-            folder = folder.parent
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
-
-
-def refuse_absent(config: Config, file: Path, wanted: Collection[str] | None = None) -> None:
-    """UserError with all published data sets that are not here: people get them in one go.
-
-    wanted: nothing is refused unless one of these is among them.
-    """
-    if wanted is not None and not set(wanted) & set(_published(config)):
+def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
+    """UserError with all published data sets that are not here, if any of ``wanted`` is among them: people get them
+    in one go."""
+    published = [n for n in config.datasets if config.published(n)]
+    if not set(wanted) & set(published):
         return
     absent = [
         n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))
     ]
-    if absent and (wanted is None or set(absent) & set(wanted)):
+    if set(absent) & set(wanted):
         raise UserError(
-            f"{len(absent)} of {len(_published(config))} published data sets are not in {data_root(config.data_root)}: "
+            f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
             f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: "
             "'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', 'coder-clip check --only-present'"
         )
 
 
 def fetchable(name: str, root: Path) -> bool:
-    """Whether a data set that is not here can be downloaded whole: its images and the files of some split."""
-    found, comes = entry(name), [d for d in entry(name).downloads]
-    images = {i.split("/")[-1] for i in found.images}
-    given = {b for d in comes for b in (d.gives, *d.brings)}
-    there = find_place(name, found, root) is not None or any(d.gives.split("/")[-1] in images for d in comes)
-    return there and any(
+    """True if a data set can be downloaded whole: its images and the files of some split."""
+    found = entry(name)
+    given = {b for d in found.downloads for b in (d.gives, *d.brings)}
+    images = find_place(name, found, root) or any(_is_images(d, found) for d in found.downloads)
+    return bool(images) and any(
         all(n in given or n.split("/")[0] in given or _gives(n, found, root) for n in rule.needs)
         for rule in found.splits
     )
@@ -396,34 +348,31 @@ def absent_data(config: Config, whole: bool = False) -> list[str]:
     whole: also those of which some image is missing, unless a manifest says that all were there.
     UserError where the folder of published data sets is not known.
     """
-    missing = [n for n in _published(config) if not _is_encoded(config, n)]
+    paths = Paths(config.results)
+    missing = [n for n in config.datasets if config.published(n) and not _is_encoded(config, n)]
     if not missing:
         return []
     root = data_root(config.data_root)
     if not config.fetch:
         existing(root)
-    listed = Paths(config.results).manifest
     return [
         n
         for n in missing
-        if not is_here(n, root) or (whole and not listed(n).is_file() and not _is_whole(config, n, root))
+        if not is_here(n, root)
+        or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root))
     ]
 
 
 def _is_whole(config: Config, name: str, root: Path) -> bool:
+    given = config.datasets[name]
     try:
-        given = config.datasets[name]
         return not load_below(name, root, given.shot_files, given.split).missing()
     except UserError:
         return False
 
 
-def _published(config: Config) -> list[str]:
-    return [n for n, d in config.datasets.items() if n in PUBLISHED and d.root is None]
-
-
 def _is_encoded(config: Config, name: str) -> bool:
-    """Whether the results hold all that is made from its images: who pulled it needs none."""
+    """True if the results hold everything that is made from its images: after a pull they are not needed."""
     paths = Paths(config.results)
     features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]
     return all(file.is_file() for file in (paths.manifest(name), *features))

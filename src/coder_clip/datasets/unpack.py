@@ -6,25 +6,16 @@ None of the data sets' archives needs these, so all of them are refused, before 
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO
 
 from ..errors import UserError
-
-
-class _Member(NamedTuple):
-    """name: checked, relative. size: in bytes. stream: the file's bytes; None for a folder."""
-
-    name: PurePosixPath
-    size: int
-    stream: IO[bytes] | None
 
 
 def unpack(archive: Path, into: Path, nested: bool = False) -> None:
@@ -37,104 +28,59 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     """
     new = not into.exists()
     hidden = into / f".unpacking-{archive.name}"  # the same file system: moving costs nothing
+    damaged = f"{archive} is damaged or no archive"
     try:
         hidden.mkdir(parents=True, exist_ok=True)
-        for member in _members(archive, nested):
-            path = hidden / member.name
-            if member.stream is None:
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            with member.stream as source:
-                if path.is_file() and path.stat().st_size == member.size:
-                    continue  # whole: bytes are written in order
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as out:
-                    shutil.copyfileobj(source, out, 1 << 20)
-        _move(hidden, into)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        raise UserError(
-            f"{archive} is damaged or no archive: {error}; remove it and fetch it again"
-        ) from None
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                _unpack_zip(archive, file, hidden)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _unpack_tar(archive, tar, hidden, nested)
+        else:
+            raise UserError(f"{damaged}: neither tar nor zip; remove it and fetch it again")
+        shutil.copytree(hidden, into, copy_function=os.replace, dirs_exist_ok=True)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+        raise UserError(f"{damaged}: {error}; remove it and fetch it again") from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{archive} cannot be unpacked into {into}: {reason}") from None
+        raise UserError(f"{archive} cannot be unpacked into {into}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         if new and into.is_dir() and not any(into.iterdir()):
             into.rmdir()
 
 
-def _members(archive: Path, nested: bool) -> Iterator[_Member]:
-    if zipfile.is_zipfile(archive):
-        yield from _of_zip(archive)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
-            yield from _of_tar(archive, tar, nested)
-    else:
-        raise UserError(
-            f"{archive} is damaged or no archive: neither tar nor zip; remove it and fetch it again"
-        )
-
-
-def _of_tar(archive: Path, tar: tarfile.TarFile, nested: bool) -> Iterator[_Member]:
+def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -> None:
     for member in tar:
-        name = _checked(archive, member.name)
-        if member.isdir():
-            yield _Member(name, 0, None)
-        elif member.isreg():
-            stream = tar.extractfile(member)
-            assert stream is not None
-            if nested and name.suffix == ".tar":
-                with tarfile.open(fileobj=stream) as inner:
-                    for part in _of_tar(archive, inner, nested=False):
-                        yield part._replace(name=name.with_suffix("") / part.name)
-            elif _wanted(name):
-                yield _Member(name, member.size, stream)
+        _refuse_unsafe(archive, member.name, member.isreg() or member.isdir())
+        if (stream := tar.extractfile(member)) is None:
+            continue  # a folder: made with the first file in it
+        if nested and member.name.endswith(".tar"):
+            with tarfile.open(fileobj=stream) as inner:
+                _unpack_tar(archive, inner, into / member.name.removesuffix(".tar"), nested=False)
         else:
-            what = "a link" if member.issym() or member.islnk() else "a device"
-            raise UserError(f"{archive}: refused: '{member.name}' is {what}; nothing was unpacked")
+            _write(stream, into / member.name, member.size)
 
 
-def _of_zip(archive: Path) -> Iterator[_Member]:
-    with closing(zipfile.ZipFile(archive)) as file:
-        for member in file.infolist():
-            name = _checked(archive, member.filename)
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                what = "a link" if kind == stat.S_IFLNK else "a device"
-                raise UserError(f"{archive}: refused: '{member.filename}' is {what}; nothing was unpacked")
-            if member.is_dir():
-                yield _Member(name, 0, None)
-            elif _wanted(name):
-                yield _Member(name, member.file_size, file.open(member))
+def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
+    for member in file.infolist():
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        _refuse_unsafe(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
+            with file.open(member) as stream:
+                _write(stream, into / member.filename, member.file_size)
 
 
-def _checked(archive: Path, name: str) -> PurePosixPath:
-    """The name as a path below the folder; UserError where it is absolute or leads out of it."""
-    path = PurePosixPath(name)
-    if "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts or name[1:2] == ":":
+def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
+    if not plain:
+        raise UserError(f"{archive}: refused: '{name}' is a link or a device; nothing was unpacked")
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise UserError(f"{archive}: refused: '{name}' leads out of the folder; nothing was unpacked")
-    return path
 
 
-def _wanted(name: PurePosixPath) -> bool:
-    """Not what a Mac adds."""
-    return name.parts[:1] != ("__MACOSX",) and not name.name.startswith("._")
-
-
-def _move(source: Path, target: Path) -> None:
-    """Everything in ``source`` into ``target``, which may hold some of it already."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
-        place = target / path.name
-        if path.is_dir() and place.is_dir():
-            _move(path, place)
-        else:
-            path.replace(place)
+def _write(stream: IO[bytes], path: Path, size: int) -> None:
+    if path.is_file() and path.stat().st_size == size:
+        return  # whole: bytes are written in order
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        shutil.copyfileobj(stream, out, 1 << 20)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,14 @@ from typing import Any, TypeVar
 
 import huggingface_hub
 import open_clip
-import torch
 from open_clip.pretrained import (
     download_pretrained_from_hf,
     get_pretrained_cfg,
     list_pretrained_tags_by_model,
 )
 
-from coder_clip.errors import UserError, nearest
+from coder_clip.errors import UserError, nearest, one_line
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -42,7 +39,7 @@ SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are rea
 
 @dataclass(frozen=True)
 class Source:
-    """Where everything comes from. name, options: for open_clip.create_model. label: (model, pretrained)."""
+    """The files of an encoder. name, options: for open_clip.create_model. label: (model, pretrained)."""
 
     name: str
     model_cfg: dict[str, Any]
@@ -129,12 +126,12 @@ def _find_folder(folder: Path) -> Source:
         if not (folder / bpe).is_file():
             raise UserError(f"model folder {folder} lacks its tokenizer's merges: {bpe}")
         tokenizer_options["bpe_path"] = str(folder / bpe)
-    found = sorted(p for p in folder.iterdir() if p.suffix in SAFE + CHECKED)
-    first = sorted(found, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name))
-    if not first:
+    files = [p for p in folder.iterdir() if p.suffix in SAFE + CHECKED]
+    if not files:
         raise UserError(f"model folder {folder} holds no weights (expected open_clip_model.safetensors)")
-    label = (f"local-dir:{folder.resolve().name}", first[0].name)
-    return Source(f"local-dir:{folder}", model_cfg, first[0], label, options, tokenizer_options, local=True)
+    first = min(files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name))
+    label = (f"local-dir:{folder.resolve().name}", first.name)
+    return Source(f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -151,19 +148,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return cfg
 
 
-def refuse_unsafe(weights: Path) -> None:
-    """Only tensors may come out of a weights file; torch itself checks what a pickle asks for."""
-    if weights.suffix in SAFE:
-        return
-    advice = "use a .safetensors file of these weights (the hub has one for every published CLIP)"
-    if zipfile.is_zipfile(weights) and any(n.endswith("/constants.pkl") for n in _names(weights)):
-        raise UserError(f"{weights} is a TorchScript archive, which runs code when loaded: refused; {advice}")
-    try:
-        torch.load(weights, map_location="meta", weights_only=True)
-    except Exception as error:  # a damaged or hostile file fails in many ways
-        raise UserError(f"{weights} cannot be read as tensors only: {one_line(error)}; {advice}") from None
-
-
 def verify(weights: Path) -> None:
     """Compare a file in the hub's cache with its sha256, by which the cache names large files.
 
@@ -178,11 +162,6 @@ def verify(weights: Path) -> None:
             raise UserError(
                 f"{weights} was damaged during download (sha256 {found}) and has been removed; fetch it again"
             )
-
-
-def _names(archive: Path) -> list[str]:
-    with zipfile.ZipFile(archive) as file:
-        return file.namelist()
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
@@ -236,9 +215,3 @@ def quiet() -> Iterator[None]:
     finally:
         logging.disable(before)
         root.removeHandler(null)
-
-
-def one_line(error: BaseException) -> str:
-    """The first 200 characters of an error's message, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

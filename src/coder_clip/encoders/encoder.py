@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import huggingface_hub
 import open_clip
@@ -19,25 +19,22 @@ import torch
 import torch.nn.functional as F
 from open_clip.transform import PreprocessCfg
 from open_clip.transformer import QuickGELU
-from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from coder_clip.encoders import memory
-from coder_clip.encoders.checkpoints import find, from_hub, hub, one_line, quiet, refuse_unsafe
+from coder_clip.encoders.checkpoints import SAFE, find, from_hub, hub, quiet
 from coder_clip.encoders.preprocessing import Preprocess
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
 from coder_clip.encoders.spec import Precision
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.encoders.text_towers import (
-    Cut,
     batches_by_length,
-    can_cut,
     needed_lengths,
     over_length,
     text_features,
 )
-from coder_clip.errors import UserError, nearest
+from coder_clip.errors import UserError, nearest, one_line
 from coder_clip.foundation.exact import stored
 
 log = logging.getLogger(__name__)
@@ -62,8 +59,8 @@ class TextEncoding:
 class Encoder:
     """A loaded encoder. Made by load_encoder.
 
-    dim: d, the size of both feature spaces. context_length: tokens a text may have. cut: see can_cut. store: where
-    features of texts are kept; None computes all.
+    dim: d, the size of both feature spaces. context_length: tokens a text may have. store: where features of texts are
+    kept; None computes all.
     """
 
     model: nn.Module
@@ -75,10 +72,6 @@ class Encoder:
     context_length: int
     info: dict[str, str] = field(repr=False)
     store: FeatureStore | None = field(default=None, repr=False)
-    cut: Cut = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cut = can_cut(self.model)
 
     def metadata(self) -> dict[str, str]:
         """Model, pretrained, weights_sha256, preprocessing, precision, quick_gelu, dim.
@@ -87,10 +80,6 @@ class Encoder:
         every tensor in name order), so it does not depend on the file format or on where the file came from.
         """
         return {**self.info, **self.preprocess.metadata(), "precision": self.precision}
-
-    def augment(self, image: Image.Image, image_id: str, view: int) -> Tensor:
-        """RGB image -> (3, H, W) float32: the view-th augmented view (Preprocess.view), normalised."""
-        return self.preprocess.normalise(self.preprocess.view(image, image_id, view))
 
     def encode_images(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, d) float32, with fp64 float64, on the CPU, raw (not unit).
@@ -117,7 +106,7 @@ class Encoder:
 
     @property
     def _made(self) -> torch.dtype:
-        """What the towers' results are taken as."""
+        """The type of the towers' results."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
@@ -135,8 +124,8 @@ class Encoder:
     def encode_texts_report(self, texts: Sequence[str], batch_size: int | None = None) -> TextEncoding:
         """M texts -> features and what was noticed on the way.
 
-        Every different text is encoded once, in batches of similar length, cut as far as ``cut`` allows.
-        batch_size: texts a batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
+        Every different text is encoded once, in batches of similar length, cut as far as `can_cut` allows.
+        batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
         length are truncated (as published) and reported. UserError where a feature is not finite.
         """
@@ -199,11 +188,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     reads HF_HUB_OFFLINE. A "local-dir:" model never fetches. Weights are read from safetensors, or from
     checkpoints by torch.load(weights_only=True); TorchScript archives and pickled objects are refused.
 
-    UserError, one line: unknown model, tag, precision or device (with the nearest known name); weights that
+    UserError, one line: unknown model, tag or device (with the nearest known name); weights that
     are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model.
     """
-    if spec.precision not in DTYPES:
-        raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, get_args(Precision))}")
     device = pick_device(spec.device)
     if spec.precision == "fp64" and device.type == "mps":
         raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
@@ -211,7 +198,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         memory.keep()
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
     source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
-    refuse_unsafe(source.weights)
     offline = offline or source.local
 
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
@@ -237,17 +223,17 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             offline,
         )
     _check_vocabulary(model, tokenizer, source.label[0])
-    if source.options.get("force_quick_gelu") and not has_quick_gelu(model):
-        raise UserError(
-            f"{source.label[0]}: the weights were trained with QuickGELU and open_clip {open_clip.__version__} built "
-            "the model without it; its numbers would be wrong"
-        )
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
-    except Exception as error:  # state dicts that do not fit fail in many ways
+    except Exception as error:  # damaged, hostile and unfitting files fail in many ways
+        safer = (
+            ""
+            if source.weights.suffix in SAFE
+            else "; only tensors are read: use a .safetensors file of these weights"
+        )
         raise UserError(
-            f"weights {source.weights} do not fit the model {source.label[0]}: {one_line(error)}"
+            f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{safer}"
         ) from None
 
     model.eval().requires_grad_(False)
@@ -301,24 +287,20 @@ def empty_model(name: str, **options: Any) -> nn.Module:
 
 def pick_device(name: str) -> torch.device:
     """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError where it is not there."""
-    mps = torch.backends.mps.is_available()
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device '{name}'{nearest(name, ('auto', 'cpu', 'cuda', 'mps'))}") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}
-    if device.type not in there:
-        raise UserError(f"unknown device '{name}'{nearest(device.type, ('auto', *there))}")
-    if (device.index or 0) >= there[device.type]:
+        return torch.device(next(kind for kind, n in there.items() if n))
+    kind, _, index = name.partition(":")
+    if kind not in there or not (index or "0").isdecimal():
+        raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
+    if int(index or 0) >= there[kind]:
         found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
         raise UserError(f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu")
-    return device
+    return torch.device(name)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
-    """Whether the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
+    """True if the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
     return any(isinstance(m, QuickGELU) for m in model.modules())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from torch.utils.data._utils import signal_handling
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders.store import FeatureStore, features_key
-from coder_clip.errors import UserError
+from coder_clip.errors import UserError, one_line
 from coder_clip.foundation.exact import stored
 from coder_clip.foundation.progress import progress as progress_bar
 
@@ -85,24 +86,28 @@ def extract(
     float64 are then the same bytes; in float32 the last bits depend on the batch, as between batch sizes.
 
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
-    left, impossible arguments, a loader process that died.
+    left, a loader process that died.
     """
     label_list = [int(v) for v in labels]
-    _check(split_ids, label_list, batch_size, workers, views, keep_views, shard)
-    size = max(1, batch_size // views) if views else batch_size
+    size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
-    found = _Found(encoder, dataset, [split_ids[i] for i in chosen], chosen, views, keep_views, store)
+    found = _Rows(encoder, dataset, {i: split_ids[i] for i in chosen}, views, keep_views, store)
     new = [i for i in chosen if i not in found.rows]
     batches = [new[i : i + size] for i in range(0, len(new), size)]
     source = _Images(dataset, list(split_ids), encoder.preprocess, views)
     skipped: list[tuple[str, str]] = []
-    waiting: list[tuple[list[int], Tensor, Tensor | None]] = []  # on the device, until a part is full
+    waiting: list[tuple[list[int], Tensor]] = []  # on the device, until a part is full
 
     def collect() -> None:
-        for kept, features, each in waiting:
-            features = features.cpu()
-            _check_finite(features, [split_ids[i] for i in kept], encoder)
-            found.add(kept, features, None if each is None else each.cpu())
+        for kept, rows in waiting:
+            bad = ~torch.isfinite(rows[:, 0]).all(dim=1)
+            if bad.any():
+                image_id, narrow = split_ids[kept[int(bad.nonzero()[0])]], encoder.precision
+                raise UserError(
+                    f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
+                    + (f"; {narrow} may be too narrow, try fp32" if narrow != "fp32" else "")
+                )
+            found.add(kept, rows.cpu())
         waiting.clear()
 
     with (
@@ -115,8 +120,9 @@ def extract(
             skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
             features, each = _encode(encoder, pixels, batch_size, views)
             keep = [i for i in range(len(batch)) if i not in reasons]
-            kept_each = normalize(each[keep, :keep_views], dim=-1).half() if keep_views else None
-            waiting.append(([batch[i] for i in keep], features[keep], kept_each))
+            kept_views = normalize(each[keep, :keep_views], dim=-1).half()
+            rows = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
+            waiting.append(([batch[i] for i in keep], rows))
             if len(waiting) == _part(encoder.device):
                 collect()
             bar.update(len(batch))
@@ -130,8 +136,9 @@ def extract(
         raise UserError(
             f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
         )
+    made = torch.stack([found.rows[i] for i in kept]) if kept else torch.zeros(0, 1 + keep_views, encoder.dim)
     return ImageFeatures(
-        features=torch.stack([found.rows[i][0] for i in kept]) if kept else torch.zeros(0, encoder.dim),
+        features=made[:, 0].contiguous(),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
         ids=[split_ids[i] for i in kept],
         skipped=skipped,
@@ -142,12 +149,13 @@ def extract(
             "shard": f"{shard[0]}/{shard[1]}",
             "run": _run_hash(split_ids, label_list),
         },
-        kept_views=_joined([found.rows[i][1] for i in kept], keep_views, encoder.dim) if keep_views else None,
+        kept_views=made[:, 1:].half() if keep_views else None,
     )
 
 
-class _Found:
-    """Features by position: those that the store has, and those that are added, which the store then keeps.
+class _Rows:
+    """A row (1 + keep_views, d) float32 per position, of the feature and the kept views: those that the store has,
+    and those that are added, which the store then keeps.
 
     Only files have a content by which they are known: of drawn images nothing is kept. A shot is known by its id, too,
     which decides its augmented views.
@@ -157,41 +165,35 @@ class _Found:
         self,
         encoder: Encoder,
         dataset: Dataset,
-        ids: list[str],
-        positions: list[int],
+        ids: dict[int, str],
         views: int,
         keep_views: int,
         store: FeatureStore | None,
     ) -> None:
-        self.rows: dict[int, tuple[Tensor, Tensor]] = {}  # (d,) float32; (keep_views, d) float16
-        self._shape = (1 + keep_views, encoder.dim)
+        self.rows: dict[int, Tensor] = {}
+        self._keys: dict[int, str] = {}  # of files that can be read
         path = getattr(dataset, "path", None)
-        self._store = store
-        if store is None or path is None or not ids or not path(ids[0]).is_file():
-            self._store = None
+        if store is None or path is None or not ids or not path(next(iter(ids.values()))).is_file():
             return
-        self._encoder = features_key(encoder.metadata())
+        self._store, self._encoder = store, features_key(encoder.metadata())
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
         with ThreadPoolExecutor(READERS) as pool:
-            digests = list(pool.map(lambda i: _digest(path(i)), ids))
-        of_view = [f" {image_id} {views} {keep_views}" if views else "" for image_id in ids]
-        keys = [d and d + more for d, more in zip(digests, of_view, strict=True)]
-        self._keys = dict(zip(positions, keys, strict=True))
-        known = store.get(self._encoder, self._kind, [k for k in dict.fromkeys(keys) if k])
+            digests = pool.map(lambda i: _digest(path(i)), ids.values())
+        for (position, image_id), digest in zip(ids.items(), digests, strict=True):
+            if digest:
+                self._keys[position] = f"{digest} {image_id} {views} {keep_views}" if views else digest
+        known = store.get(self._encoder, self._kind, list(dict.fromkeys(self._keys.values())))
         for position, key in self._keys.items():
             if key in known:
-                row = known[key].view(self._shape)
-                self.rows[position] = (row[0], row[1:].half())
+                self.rows[position] = known[key].view(1 + keep_views, encoder.dim)
 
-    def add(self, positions: list[int], features: Tensor, each: Tensor | None) -> None:
-        none = torch.zeros(0, features.shape[1], dtype=torch.float16)
-        for i, position in enumerate(positions):
-            self.rows[position] = (features[i], none if each is None else each[i])
-        if self._store is not None:
-            new = ((p, torch.cat([self.rows[p][0][None], self.rows[p][1].float()])) for p in positions)
-            self._store.put(
-                self._encoder, self._kind, ((k, row.flatten()) for p, row in new if (k := self._keys[p]))
-            )
+    def add(self, positions: list[int], rows: Tensor) -> None:
+        self.rows.update(zip(positions, rows, strict=True))
+        keys = [
+            (self._keys[p], row.flatten()) for p, row in zip(positions, rows, strict=True) if p in self._keys
+        ]
+        if keys:
+            self._store.put(self._encoder, self._kind, keys)
 
 
 def _digest(path: Path) -> str:
@@ -204,70 +206,27 @@ def _digest(path: Path) -> str:
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-    """All shards of one pass, in any order -> what one pass would have given, byte for byte.
+    """All shards of one pass, in order -> what one pass would have given, byte for byte.
 
-    Raises UserError: a shard missing or given twice; shards of different encoders, settings or image lists.
+    Raises UserError: shards of different encoders, settings or image lists.
     """
-    if not parts:
-        raise UserError("no feature shards to merge")
-    by_shard: dict[int, ImageFeatures] = {}
-    expected = {k: v for k, v in parts[0].metadata.items() if k != "shard"}
-    total = int(parts[0].metadata["shard"].split("/")[1])
+    expected = {**parts[0].metadata, "shard": "0/1"}
     for part in parts:
-        name = part.metadata["shard"]
-        index, n = (int(v) for v in name.split("/"))
-        for key in sorted(expected.keys() | part.metadata.keys() - {"shard"}):
-            if part.metadata.get(key) != expected.get(key):
+        for key, value in {**part.metadata, "shard": "0/1"}.items():
+            if expected.get(key) != value:
                 raise UserError(
-                    f"feature shard {name} does not belong to the others: {key} is"
-                    f" {part.metadata.get(key)}, not {expected.get(key)}"
+                    f"feature shard {part.metadata['shard']} does not belong to the others: {key} is {value}, not "
+                    f"{expected.get(key)}"
                 )
-        if n != total:
-            raise UserError(f"feature shard {name} is one of {n}, the others of {total}")
-        if index in by_shard:
-            raise UserError(f"feature shard {name} is given twice")
-        by_shard[index] = part
-    if missing := [f"{i}/{total}" for i in range(total) if i not in by_shard]:
-        raise UserError(f"feature shards are missing: {', '.join(missing)}")
-    ordered = [by_shard[i] for i in range(total)]
+    views = [p.kept_views for p in parts if p.kept_views is not None]
     return ImageFeatures(
-        features=torch.cat([p.features for p in ordered]),
-        labels=torch.cat([p.labels for p in ordered]),
-        ids=[i for p in ordered for i in p.ids],
-        skipped=[s for p in ordered for s in p.skipped],
-        metadata={**expected, "shard": "0/1"},
-        kept_views=None
-        if ordered[0].kept_views is None
-        else torch.cat([p.kept_views for p in ordered if p.kept_views is not None]),
+        features=torch.cat([p.features for p in parts]),
+        labels=torch.cat([p.labels for p in parts]),
+        ids=[i for p in parts for i in p.ids],
+        skipped=[s for p in parts for s in p.skipped],
+        metadata=expected,
+        kept_views=torch.cat(views) if views else None,
     )
-
-
-def _check(
-    ids: Sequence[str],
-    labels: list[int],
-    batch_size: int,
-    workers: int,
-    views: int,
-    keep_views: int,
-    shard: tuple[int, int],
-) -> None:
-    if len(ids) != len(labels):
-        raise UserError(f"{len(ids)} images but {len(labels)} labels")
-    if not ids:
-        raise UserError("no images to encode")
-    if batch_size < 1 or workers < 0 or views < 0 or not 0 <= keep_views <= views:
-        raise UserError(
-            f"impossible: batch_size {batch_size}, workers {workers}, views {views}, of them {keep_views} kept"
-        )
-    if not 0 <= shard[0] < shard[1]:
-        raise UserError(f"shard {shard[0]} of {shard[1]} does not exist (shards count from 0)")
-
-
-def _batches(n_images: int, size: int, shard: tuple[int, int]) -> list[range]:
-    """The shard's batches: consecutive whole batches of the unsharded pass, as even as they get."""
-    batches = [range(i, min(i + size, n_images)) for i in range(0, n_images, size)]
-    index, n = shard
-    return batches[len(batches) * index // n : len(batches) * (index + 1) // n]
 
 
 def _part(device: torch.device) -> int:
@@ -275,10 +234,16 @@ def _part(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 64
 
 
+def _images_per_batch(batch_size: int, views: int) -> int:
+    return max(1, batch_size // views) if views else batch_size
+
+
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Which images a shard encodes, of all that `extract` is given."""
-    size = max(1, batch_size // views) if views else batch_size
-    return [i for batch in _batches(n_images, size, shard) for i in batch]
+    """Positions of the images that a shard encodes, of all that `extract` is given: whole batches of the unsharded
+    pass, as even as they get."""
+    size, (index, n) = _images_per_batch(batch_size, views), shard
+    batches = math.ceil(n_images / size)
+    return list(range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images)))
 
 
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
@@ -301,20 +266,6 @@ def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tu
     return stored(mean) if each.dtype == torch.float64 else mean.float(), each
 
 
-def _joined(views: list[Tensor], keep: int, width: int) -> Tensor:
-    return torch.stack(views) if views else torch.zeros(0, keep, width, dtype=torch.float16)
-
-
-def _check_finite(features: Tensor, ids: list[str], encoder: Encoder) -> None:
-    bad = ~torch.isfinite(features).all(dim=1)
-    if bad.any():
-        image_id, precision = ids[int(bad.nonzero()[0])], encoder.precision
-        raise UserError(
-            f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
-            + (f"; {precision} may be too narrow, try fp32" if precision != "fp32" else "")
-        )
-
-
 # --- loading ahead of the encoder ---------------------------------------------------------------------------
 
 Loaded = tuple[Tensor, dict[int, tuple[str, str]]]  # pixels; position in the batch -> (message, reason)
@@ -332,7 +283,7 @@ class _Images(TorchDataset[tuple[Tensor, tuple[str, str] | None]]):
             image = self.dataset.image(image_id)
         except (UserError, OSError) as error:  # raised in a worker it would come back as a traceback
             shape = (*((self.views,) if self.views else ()), 3, *self.preprocess.size)
-            message = " ".join(str(error).split())
+            message = one_line(error, None)
             return torch.zeros(shape, dtype=torch.uint8), (message, getattr(error, "reason", message))
         if not self.views:
             return self.preprocess.pixels(image), None
@@ -379,7 +330,7 @@ def _load(
         iterator._shutdown_workers()
         if not any(process.exitcode for process in iterator._workers) and "shared memory" not in str(error):
             raise
-        reason = " ".join(str(error).split()).partition(". ")[0]
+        reason = one_line(error).partition(". ")[0]
         raise UserError(
             f"a loader process died ({reason}): /dev/shm or memory is too small; set features.workers: 0, or lower "
             "features.batch_size, or start a container with --shm-size"

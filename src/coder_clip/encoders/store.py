@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -29,13 +29,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1  # of the file and of how photos are read: another number and everything is computed again
 MANY = 500  # keys in one query
-LIBRARIES = (
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "torch",
-    "pillow",
-)  # another version may give other features
+LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "pillow")  # another version, other features
 TABLES = """
 create table if not exists features
   (encoder text, kind text, key text, checksum integer, value blob, primary key (encoder, kind, key)) without rowid;
@@ -44,7 +38,7 @@ create table if not exists encoders (spec text primary key, files text, metadata
 
 
 def cache_file() -> Path:
-    """Where the features are kept: below XDG_CACHE_HOME, by default ~/.cache."""
+    """The file of features: below XDG_CACHE_HOME, by default ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "coder-clip" / f"features-{FORMAT}.sqlite"
 
@@ -53,8 +47,8 @@ class FeatureStore:
     """Features (d,) float32 by encoder, kind ("image" or "text") and key. path: None keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
+        self._path, self._lock = path, Lock()
         self._connection: sqlite3.Connection | None = None
-        self._lock = Lock()
         if path is None:
             return
         try:
@@ -62,7 +56,7 @@ class FeatureStore:
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             self._connection.executescript(TABLES)
         except (OSError, sqlite3.Error) as error:
-            self._give_up(error, path)
+            self._give_up(error)
 
     def get(self, encoder: str, kind: str, keys: Sequence[str]) -> dict[str, Tensor]:
         """Those of the keys that are there. A damaged entry counts as absent."""
@@ -70,9 +64,8 @@ class FeatureStore:
         for start in range(0, len(keys), MANY):
             some = keys[start : start + MANY]
             query = "select key, checksum, value from features where encoder = ? and kind = ? and key in "
-            for key, checksum, value in self._all(
-                query + f"({','.join('?' * len(some))})", encoder, kind, *some
-            ):
+            places = ",".join("?" * len(some))
+            for key, checksum, value in self._read(f"{query}({places})", encoder, kind, *some):
                 if zlib.crc32(value) == checksum and len(value) % 4 == 0:
                     found[key] = torch.frombuffer(bytearray(value), dtype=torch.float32)
         return found
@@ -85,10 +78,9 @@ class FeatureStore:
         self._write("insert or replace into features values (?, ?, ?, ?, ?)", rows)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
-        """What the encoder of this specification said of itself, if its files are as they were: no need to load it."""
-        for files, metadata in self._all(
-            "select files, metadata from encoders where spec = ?", encoder_key(asdict(spec))
-        ):
+        """Metadata of the encoder of this specification, if its files are unchanged: no need to load it."""
+        query = "select files, metadata from encoders where spec = ?"
+        for files, metadata in self._read(query, encoder_key(asdict(spec))):
             before = json.loads(files)
             if before and _stats(map(Path, before)) == before:
                 return dict(json.loads(metadata))
@@ -99,33 +91,29 @@ class FeatureStore:
         row = (encoder_key(asdict(spec)), json.dumps(_stats(files)), json.dumps(metadata))
         self._write("insert or replace into encoders values (?, ?, ?)", [row])
 
-    def _all(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        if self._connection is None:
-            return []
-        try:
-            with self._lock:
-                return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return []
+    def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        return self._try(lambda connection: connection.execute(query, values).fetchall())
 
     def _write(self, query: str, rows: list[tuple[Any, ...]]) -> None:
-        if self._connection is None:
-            return
+        self._try(lambda connection: connection.executemany(query, rows).fetchall())
+
+    def _try(self, action: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
         try:
-            with self._lock, self._connection:
-                self._connection.executemany(query, rows)
+            if self._connection is not None:
+                with self._lock, self._connection:
+                    return action(self._connection)
         except sqlite3.Error as error:
             self._give_up(error)
+        return []
 
-    def _give_up(self, error: Exception, path: Path | None = None) -> None:
+    def _give_up(self, error: Exception) -> None:
         """A full disk, a damaged file or a lock that is never released: nothing is wrong but the time it takes."""
-        log.warning("features are not kept: %s%s", f"{path or cache_file()}: ", error)
+        log.warning("features are not kept: %s: %s", self._path, error)
         self._connection = None
 
 
 def encoder_key(of: Mapping[str, Any]) -> str:
-    """What features are kept by: an encoder's metadata, the libraries and the code that ran it."""
+    """The key of an encoder's features: its metadata, the libraries and the code that ran it."""
     versions = {name: version(name) for name in LIBRARIES}
     return json.dumps({**of, **versions, "code": _code()}, sort_keys=True)
 

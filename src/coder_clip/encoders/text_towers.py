@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -12,37 +12,24 @@ from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
 
-class Cut(NamedTuple):
-    """How far a text batch may be cut without changing the features, and why.
+def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
+    """How far a text batch may be cut without changing the features, per kind of text tower.
 
-    how: "pooled" (after the pooled token), "padding" (only what the attention mask hides), "none".
-    """
-
-    how: Literal["pooled", "padding", "none"]
-    why: str
-
-
-def can_cut(model: nn.Module) -> Cut:
-    """Whether text batches may be shorter than the context, per kind of text tower.
-
-    A causal tower that pools at the end-of-text token never looks behind it: exact. A Hugging Face tower
-    hides padding by its attention mask: padding may go, nothing else. Towers that see every position (no
-    causal mask), pool at the last one, or append a class token behind the padding (CoCa): never.
+    "pooled": a causal tower that pools at the end-of-text token never looks behind it. "padding": a Hugging Face tower
+    hides padding by its attention mask; nothing else may go. "none": towers that see every position (no causal mask),
+    pool at the last one, or append a class token behind the padding (CoCa); and unknown ones.
     """
     tower = getattr(model, "text", model)
     if isinstance(tower, HFTextEncoder):
-        return Cut("padding", "the attention mask hides padding")
-    if not isinstance(tower, (TextTransformer, open_clip.CLIP)):
-        return Cut("none", f"unknown text tower {type(tower).__name__}")
-    if getattr(tower, "cls_emb", None) is not None:
-        return Cut("none", "a class token comes after the padding")
+        return "padding"
+    if (
+        not isinstance(tower, (TextTransformer, open_clip.CLIP))
+        or getattr(tower, "cls_emb", None) is not None
+    ):
+        return "none"
     mask = tower.attn_mask
-    if mask is None or not bool(torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()):
-        return Cut("none", "not causal: every token sees the padding")
-    pool = _pool_type(tower)
-    if pool not in ("argmax", "eos"):
-        return Cut("none", f"pools at a fixed place ('{pool}')")
-    return Cut("pooled", "causal, pools at end-of-text: what comes after is never read")
+    causal = mask is not None and bool(torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all())
+    return "pooled" if causal and _pool_type(tower) in ("argmax", "eos") else "none"
 
 
 def _pool_type(tower: nn.Module) -> str:
@@ -56,7 +43,7 @@ def _eos_id(tower: nn.Module) -> int | None:
 def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
     """(M, L) token ids -> (M,) leading tokens that each text needs (L where the tower must not be cut)."""
     tower: Any = getattr(model, "text", model)
-    how = can_cut(model).how
+    how = can_cut(model)
     if how == "pooled":
         ends = tokens if _pool_type(tower) == "argmax" else tokens.eq(_eos_id(tower) or 0).int()
         return ends.argmax(dim=1) + 1
@@ -68,7 +55,7 @@ def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
 
 def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
     """(B, L) token ids, L at least every text's needed length -> (B, d), raw, in the tower's precision."""
-    if can_cut(model).how != "pooled":
+    if can_cut(model) != "pooled":
         return model.encode_text(tokens, normalize=False)  # type: ignore[operator,no-any-return]
     # open_clip's own forward with position table and causal mask sliced, which it does not offer
     tower: Any = getattr(model, "text", model)
@@ -102,9 +89,9 @@ def over_length(
     hf = getattr(tokenizer, "tokenizer", None)
     pad = getattr(hf, "pad_token_id", None) or 0
     full = (tokens != pad).sum(dim=1) >= context_length - 1  # only those can have lost anything
-    over = []
-    for i in full.nonzero().flatten().tolist():
-        roomy = tokenizer([texts[i]], context_length=context_length + 1)[0]
-        if int((roomy != pad).sum()) > int((tokens[i] != pad).sum()):
-            over.append(i)
-    return over
+    rows = full.nonzero().flatten().tolist()
+    if not rows:
+        return []
+    roomy = tokenizer([texts[i] for i in rows], context_length=context_length + 1)
+    longer = (roomy != pad).sum(dim=1) > (tokens[rows] != pad).sum(dim=1)
+    return [i for i, over in zip(rows, longer.tolist(), strict=True) if over]

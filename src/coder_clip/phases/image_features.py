@@ -115,8 +115,8 @@ def shot_images(
     draws: dict[str, list[list[str]]] = {}
     for seed in config.adapter.seeds:
         shots = draw_shots(train.labels, most, seed, len(classes))
-        drawn.update(shots.indices.tolist())
-        draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots.indices, most)]
+        drawn.update(shots.tolist())
+        draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots, most)]
     order = sorted(drawn)
     return Split([train.ids[i] for i in order], train.labels[order]), draws
 

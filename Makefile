@@ -7,7 +7,7 @@
 # make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
 # make test                                   before every push: each part once, about ten minutes
-# make test-rest                              the tests that take longer or look closer, an hour
+# make test-rest                              the tests that take longer or look closer, about half an hour
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone

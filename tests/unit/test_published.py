@@ -263,6 +263,15 @@ def test_the_rebuilt_split_keeps_the_test_images(name: str, tmp_path: Path) -> N
     assert rebuilt.fingerprint() != coop.fingerprint()
 
 
+def test_an_image_that_no_list_names_is_not_a_test_image(tmp_path: Path) -> None:
+    """A list that was cut short would move training images into the test."""
+    plant("cub200", tmp_path, 2)
+    (path,) = tmp_path.rglob("train_test_split.txt")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"images\.txt, line \d+: not in train_test_split\.txt"):
+        load("cub200", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["cub200", "stanford_cars"])
 def test_shots_of_published_runs_are_never_in_a_val_that_is_carved_out(name: str, tmp_path: Path) -> None:
     """CoOp drew them from all training images; an image may be a shot, or one that is chosen on. Val is as large."""

@@ -133,7 +133,7 @@ def test_json_is_read_as_coops_split_files_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "no valid JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "must hold a list 'train'"),
         ('{"train": []}', "must hold a list 'train'"),
         ('{"train": [["a.jpg"]]}', "shot 0 has no path and label"),

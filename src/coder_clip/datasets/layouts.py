@@ -195,8 +195,10 @@ def cub_lists(place: Place) -> Splits:
     splits: Splits = {"train": [], "test": []}
     for where, line in place.lines("images.txt"):
         number, image = line.split(maxsplit=1)
+        if number not in in_train:  # else it would count as a test image
+            raise UserError(f"data set '{place.name}': {where}: not in train_test_split.txt")
         label = place.label(where, int(image.partition(".")[0]) - 1)
-        splits["train" if in_train.get(number) == "1" else "test"].append((image, label))
+        splits["train" if in_train[number] == "1" else "test"].append((image, label))
     return splits
 
 

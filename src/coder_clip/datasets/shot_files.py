@@ -74,7 +74,7 @@ def read_shots(path: Path) -> list[Shot]:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is no valid JSON: {error}") from None
+            raise UserError(f"{path} is not valid JSON: {error}") from None
     train = document.get("train") if isinstance(document, dict) else None
     if not isinstance(train, list) or not train:
         raise UserError(f"{path} must hold a list 'train' of shots")

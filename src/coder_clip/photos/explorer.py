@@ -116,7 +116,7 @@ class Explorer:
 
     def save(self, name: str) -> str:
         """Write the edited text set, with where it came from and what it is worth; its path. A file that was there
-        before is not touched: UserError, as for a name that is no plain file name."""
+        before is not touched: UserError, as for a name that is not a plain file name."""
         if not re.fullmatch(r"[\w][\w .-]*\.json", name):
             raise UserError(f"'{name}': a file name that ends in .json, without folders")
         path = self.folder / name

@@ -103,7 +103,7 @@ def find_profile(name: str) -> Path:
     document = read_yaml(file)
     if not isinstance(document, dict) or document.get("executor") != "coder-clip":
         raise UserError(
-            f"{file.parent} is no profile for Slurm: config.yaml has no line 'executor: coder-clip'"
+            f"{file.parent} is not a Slurm profile: config.yaml lacks the line 'executor: coder-clip'"
         )
     return file.parent
 

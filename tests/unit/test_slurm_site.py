@@ -93,7 +93,7 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet() -> None:
     ("name", "words"),
     [
         ("slrum", "did you mean 'slurm'?"),
-        ("default", "no line 'executor: coder-clip'"),
+        ("default", "lacks the line 'executor: coder-clip'"),
         ("src", "no profile 'src'"),
     ],
 )

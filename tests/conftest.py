@@ -13,6 +13,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", REPO.parent / "shared"))
+os.environ.pop("CODER_CLIP_DATA", None)  # a contributor's own data sets play no part in a test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

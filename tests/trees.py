@@ -14,12 +14,16 @@ import pickle
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from coder_clip.datasets.entry import entry
+from coder_clip.datasets import load_dataset
+from coder_clip.datasets.entry import Entry, entry
+from coder_clip.pipeline.config import DatasetConfig
 
 Contents = dict[str, dict[str, str]]
 
@@ -27,6 +31,17 @@ Contents = dict[str, dict[str, str]]
 def plant(name: str, root: Path, images: int = 3) -> Contents:
     """The tree of a data set, ``images`` a class and split (more where a share of train becomes val)."""
     return PLANTERS[name](root, images)
+
+
+def load(name: str, root: Path) -> Any:
+    """The data set as its loader reads it."""
+    return load_dataset(name, DatasetConfig(), root)
+
+
+def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
+    """Whatever data set is asked for, it is declared like this."""
+    for module in ("entry", "supply", "published"):
+        monkeypatch.setattr(f"coder_clip.datasets.{module}.entry", lambda _: found)
 
 
 @cache

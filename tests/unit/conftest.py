@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from coder_clip.encoders.encoder import Encoder
+    from web import Web
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
@@ -12,3 +21,45 @@ os.environ.setdefault(
 
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.load_profile("quick")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may leave the machine, wherever the tests run."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A server on this machine that has the files of `web.files`."""
+    from web import serve
+
+    with serve() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_dir: Path) -> Encoder:
+    from tiny import local
+
+    return local(tiny_dir)
+
+
+@pytest.fixture(scope="module")
+def lite(shared: Path) -> Encoder:
+    """A real encoder of two small towers."""
+    from tiny import local
+
+    return local(shared / "models/lite0-minilm")

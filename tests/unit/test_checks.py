@@ -78,7 +78,6 @@ def test_all_is_well(command: Command) -> None:
 
 def test_own_photos_are_always_present(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to say where published data sets lie who has none."""
-    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
     whole = said(command)
     assert command("check", "--config", "c.yaml", "--only-present").out == whole
 
@@ -115,8 +114,6 @@ def test_all_that_is_missing_is_told_at_once(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     if root:
         monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
-    else:
-        monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     document = {
         "datasets": {"dtd": {"texts": {"attribute": "llm"}}, "cub200": {"texts": "names"}},

@@ -35,7 +35,6 @@ FEW = {
 @pytest.fixture
 def paper(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(repo)
-    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
     return load_config("config/paper.yaml")
 
 

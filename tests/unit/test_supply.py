@@ -6,31 +6,23 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from archives import EVIL_TAR, PUBLISHED_ARCHIVES, below, pack, tar_with, zip_with
+from archives import EVIL_TAR, below, tar_with, zip_with
 from coder_clip.datasets import PUBLISHED, supply
-from coder_clip.datasets import entry as entries
 from coder_clip.datasets import fetch as fetching
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import load_below
 from coder_clip.datasets.supply import check, get
 from coder_clip.errors import UserError
-from trees import cifar_sums, jpeg, lines, plant, put
-from web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serve() as found:
-        yield found
-
+from trees import jpeg, lines, plant, put, replace_entry
+from web import Web
 
 # ---- check
 
@@ -56,12 +48,6 @@ def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) 
     found = real.model_copy(update={"splits": rules})
     replace_entry(monkeypatch, found)
     return found
-
-
-def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
-    for module in (entries, supply, "coder_clip.datasets.published"):
-        target = f"{module}.entry" if isinstance(module, str) else f"{module.__name__}.entry"
-        monkeypatch.setattr(target, lambda _: found)
 
 
 def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +126,6 @@ def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
 def test_the_command_line(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("CODER_CLIP_DATA", raising=False)
     answer = command("data", "check", "dtd", "--root", tmp_path)
     assert answer.code == 1
     assert "dtd: not usable" in answer.out
@@ -436,108 +421,6 @@ def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
     assert load_below("eurosat", tmp_path).missing() == []
 
 
-@pytest.mark.parametrize("name", PUBLISHED_ARCHIVES)
-def test_what_is_downloaded_is_found_by_the_loader(
-    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Hours of download, and then "no images": the archive has another folder on top than the entry thinks."""
-    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
-    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
-    made, real = tmp_path / "made", entry(name)
-    plant(name, made, 1 if name in ("imagenet_v2", "cub200", "sun397") else 2)
-    downloads = []
-    for d in real.downloads:
-        file = d.file
-        members = PUBLISHED_ARCHIVES[name].get(file)
-        path = pack(tmp_path / file, made, members) if members else made / real.folders[0] / d.gives
-        web.files["/" + file] = path.read_bytes()
-        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
-        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
-    by_hand = {h.gives for h in real.by_hand}
-    rules = [r for r in real.splits if not by_hand & set(r.needs)]
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
-    planted = load_below(name, made)
-    rules = [r.model_copy(update={"counts": planted.counts, "fingerprints": {}, "sums": {}}) for r in rules]
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
-    got = get(name, tmp_path / "root", say=lambda _: None)
-    assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
-    assert load_below(name, tmp_path / "root").fingerprint() == planted.fingerprint()
-    asked = len(web.asked)
-    get(name, tmp_path / "root", say=lambda _: None)
-    assert len(web.asked) == asked
-    lists = ", ".join(rules[0].needs or planted.counts)
-    as_fetched = f"as in the published archive that 'data get' fetched: {lists}"
-    assert check(name, tmp_path / "root").here[-1] == as_fetched
-
-
-@pytest.fixture
-def aircraft(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root into which `data get` brought FGVC Aircraft, of whose lists nobody publishes a sum."""
-    test_what_is_downloaded_is_found_by_the_loader("fgvc_aircraft", web, tmp_path, monkeypatch)
-    return tmp_path / "root"
-
-
-def exchange(file: Path) -> None:
-    """The labels of two images."""
-    first, *others = (line.split(" ", 1) for line in file.read_text().splitlines())
-    other = next(o for o in others if o[1] != first[1])
-    first[1], other[1] = other[1], first[1]
-    file.write_text("".join(f"{image} {variant}\n" for image, variant in [first, *others]))
-
-
-def test_a_list_that_was_changed_after_it_came_is_a_problem(aircraft: Path) -> None:
-    """On a shared root, by a colleague."""
-    (file,) = aircraft.rglob("images_variant_test.txt")
-    (note,) = aircraft.rglob(".fgvc_aircraft.fetched.json")
-    exchange(file)
-    (problem,) = check("fgvc_aircraft", aircraft).problems
-    assert "fetched it from the published archive: images_variant_test.txt." in problem
-    assert f"(move {file.parent} away first)" in problem
-    assert problem.endswith(f"remove {note}")
-    note.unlink()
-    assert check("fgvc_aircraft", aircraft).lines()[0].startswith("fgvc_aircraft: complete")
-    shutil.rmtree(file.parent)
-    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
-    assert got.here[-1].startswith("as in the published archive")
-
-
-def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> None:
-    """An image was lost, too, so the archive comes again, in its own layout, beside the one that people share."""
-    (file,) = aircraft.rglob("images_variant_test.txt")
-    coop = aircraft / "fgvc_aircraft"
-    for path in file.parent.iterdir():
-        path.rename(coop / path.name)
-    shutil.rmtree(coop / "fgvc-aircraft-2013b")
-    (coop / ".fgvc_aircraft.fetched.json").unlink()
-    exchange(coop / file.name)
-    next((coop / "images").iterdir()).unlink()
-    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
-    assert got.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
-    (advice,) = got.advice
-    assert f"next to {coop}/images, which takes precedence: move that folder away" in advice
-    (coop / "images").rename(coop / "old")
-    assert check("fgvc_aircraft", aircraft).usable
-
-
-def test_an_image_that_was_lost_comes_back(aircraft: Path) -> None:
-    """The archive's own folders are there already: it must not be unpacked below them once more."""
-    images = aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images"
-    next(images.iterdir()).unlink()
-    assert not check("fgvc_aircraft", aircraft).usable
-    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
-    assert got.lines()[0].startswith("fgvc_aircraft: complete"), got.lines()
-
-
-def test_a_damaged_note_is_a_problem_of_its_data_set(aircraft: Path) -> None:
-    (note,) = aircraft.rglob(".fgvc_aircraft.fetched.json")
-    note.write_text("")
-    (problem,) = check("fgvc_aircraft", aircraft).problems
-    assert str(note) in problem
-    note.write_text('{"images_variant_test.txt": 1}')
-    found = check("fgvc_aircraft", aircraft)
-    assert found.here[-1].startswith("list of images, sha256, without a published one to compare with: ")
-
-
 def test_lists_that_a_person_brought_are_not_taken_for_published_ones(
     published_dtd: Entry, tmp_path: Path
 ) -> None:
@@ -549,38 +432,6 @@ def test_lists_that_a_person_brought_are_not_taken_for_published_ones(
     assert found.here[-1].startswith(
         "list of images, sha256, without a published one to compare with: train "
     )
-
-
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_cifar_is_downloaded_and_read(
-    name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from torchvision import datasets
-
-    made, real = tmp_path / "made", entry(name)
-    contents = plant(name, made, 1)
-    kind, sums = getattr(datasets, name.upper()), cifar_sums(made, name)
-    for key in ("train_list", "test_list"):
-        monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
-    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
-    (download,) = real.downloads
-    file = download.url.rsplit("/", 1)[-1]
-    with tarfile.open(tmp_path / file, "w:gz") as tar:
-        tar.add(made / real.images[0], real.images[0])
-    web.files["/" + file] = (tmp_path / file).read_bytes()
-    md5 = f"md5:{hashlib.md5(web.files['/' + file]).hexdigest()}"
-    there = download.model_copy(update={"url": f"{web.url}/{file}", "checksum": md5})
-    read = load_below(name, made)
-    own = {f"{real.images[0]}/{file}": f"md5:{sum_}" for file, sum_ in sums.items()}
-    rule = real.splits[0].model_copy(update={"counts": read.counts, "sums": own})
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": [rule]}))
-    got = get(name, tmp_path / "root", say=lambda _: None)
-    assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
-    assert load_below(name, tmp_path / "root").counts == {
-        "train": len(contents["train"]) * 4 // 5,
-        "val": len(contents["train"]) // 5,
-        "test": len(contents["test"]),
-    }
 
 
 def test_what_may_be_downloaded_comes_and_the_rest_is_told(

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
 from safetensors.torch import save_file
+
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 
 torch.set_num_threads(1)  # towers this small only wait for a second thread, four times as long on busy cores
 
@@ -20,6 +24,21 @@ COCA = {
     "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
     "custom_text": True,
 }
+UNCUT = {
+    "siglip": ({"no_causal_mask": True, "pool_type": "last"}, {"custom_text": True}),
+    "no_causal_argmax": ({"no_causal_mask": True}, {"custom_text": True}),
+    "causal_last": ({"pool_type": "last"}, {"custom_text": True}),
+    "coca": ({"embed_cls": True, "output_tokens": True}, COCA),
+}
+
+TEXTS = [
+    "a photo of a cat.",
+    "a dog",
+    "a photo of a very long-haired dog which has floppy ears and a wet nose",
+    "",
+    "a dog",
+    "naïve café ☕ 日本",
+]
 
 
 def read_vocabulary_once() -> None:
@@ -65,3 +84,12 @@ def random_weights(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
             if "positional_embedding" in name or "token_embedding" in name or "cls_emb" in name:
                 tensor.normal_()
         return state
+
+
+def local(folder: Path, **spec: Any) -> Encoder:
+    return load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu", **spec))
+
+
+def picture(width: int = 50, height: int = 40) -> Image.Image:
+    noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)

@@ -13,7 +13,7 @@ import reference
 import torch
 from torch import Tensor
 
-from coder_clip.adapter import SearchResult, cache_logits, grid, search
+from coder_clip.adapter import CoderAdapter, SearchResult, cache_logits, grid, search
 from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.errors import UserError
 from coder_clip.search import branch_and_bound, cache_model
@@ -227,6 +227,20 @@ def test_any_cache_can_be_searched() -> None:
         *COARSE,
     )
     assert [tuple(r) for r in found.rounds] == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_features_on_a_gpu_give_the_same_answer() -> None:
+    """The GPU computes the affinities; the search among them is the same."""
+    torch.manual_seed(0)
+    shots, texts, x = (torch.randn(n, 16, dtype=torch.float64) for n in (20, 30, 60))
+    labels, clip, y = torch.arange(20) % 5, 100 * torch.randn(60, 5), torch.randint(5, (60,))
+
+    def found(device: str) -> SearchResult:
+        adapter = CoderAdapter.fit(shots.to(device), labels.to(device), texts.to(device), n_classes=5)
+        return search(adapter, x.to(device), clip.to(device), y.to(device))
+
+    assert found("cuda") == found("cpu")
 
 
 def test_grid_is_the_published_one() -> None:

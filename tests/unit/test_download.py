@@ -165,6 +165,13 @@ def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert os.listdir(target.parent) == []
 
 
+def test_certificates_that_are_not_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/none.pem")
+    with pytest.raises(UserError, match=r"certificates cannot be read \(.*\); see SSL_CERT_FILE"):
+        fetch("https://127.0.0.1:9/file.bin", target, RIGHT)
+    assert os.listdir(target.parent) == []
+
+
 def test_a_folder_that_cannot_be_written(web: Web, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):

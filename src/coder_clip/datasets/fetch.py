@@ -104,7 +104,11 @@ def _append(url: str, part: Path) -> None:
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+    try:
+        client = httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
+    except OSError as error:
+        raise UserError(f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR") from None
+    with client, client.stream("GET", url, headers=headers) as response:
         if response.status_code == 416 and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return  # nothing is missing

@@ -13,13 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Web:
-    """files: path -> content. ranges: answers Range. cut: bytes after which every answer ends early.
-    failing: status codes that come first. asked: the Range header of every request ("" for none). headers: in every
+    """files: path -> content. ranges: answers Range. begin: where every answer to Range begins (default: as asked).
+    most: bytes of an answer to Range. cut: bytes after which every answer ends early. failing: status codes that come first. asked: the Range header of every request ("" for none). headers: in every
     answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
+    begin: int | None = None
+    most: int | None = None
     cut: int | None = None
     failing: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -49,10 +51,13 @@ def serve() -> Iterator[Web]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            body = content[begin:]
+            body = content
             self.send_response(206 if begin else 200)
             if begin:
-                self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+                first = begin if web.begin is None else web.begin
+                body = content[first:][: web.most]
+                span = f"bytes {first}-{first + len(body) - 1}/{len(content)}"
+                self.send_header("Content-Range", span)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             for name, value in web.headers.items():

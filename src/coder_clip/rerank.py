@@ -108,13 +108,13 @@ class OneToOne:
         """The candidate with the largest v: x (n, d) unit, classes (n, k) -> (n,) classes; the first of several.
 
         The same as from :meth:`compare` in float64, but computed there only where float32 leaves it open: v has an
-        error of at most d + 2 roundings of numbers below the length of D, which is at most 2.
+        error of at most d + k + 2 roundings of numbers below the length of D, which is at most 2.
         """
         quick = self.compare(x.float(), classes)
         best = quick.argmax(dim=1)
         if quick.shape[1] > 1:
             first, second = quick.topk(2, dim=1).values.unbind(dim=1)
-            error = 2 * (x.shape[1] + 2) * torch.finfo(torch.float32).eps
+            error = 2 * (x.shape[1] + classes.shape[1] + 2) * torch.finfo(torch.float32).eps
             open_ = first - second <= 2 * error
             best[open_] = self.compare(x[open_].double(), classes[open_]).argmax(dim=1)
         return classes.gather(1, best[:, None])[:, 0]

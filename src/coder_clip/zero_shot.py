@@ -65,7 +65,9 @@ def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> T
     scores = _checked(scores)
     if best is None or best.shape[1] < 2:
         best = scores.topk(min(2, scores.shape[1]), dim=1).values
-    terms = (scores - best[:, :1]).float().exp_().sum(dim=1)
+    rows = max(1, CHUNK // scores.shape[1])
+    parts = zip(torch.split(scores, rows), torch.split(best[:, :1], rows), strict=True)
+    terms = torch.cat([(part - first).float().exp_().sum(dim=1) for part, first in parts])
     second = (best[:, 1] - best[:, 0]).float().exp() if scores.shape[1] > 1 else 0.0
     gap = (1 - second) / terms
     found = gap < threshold

@@ -95,6 +95,24 @@ def test_a_server_that_cannot_resume_sends_all(web: Web, target: Path) -> None:
     assert target.read_bytes() == CONTENT
 
 
+def test_a_server_that_sends_another_part_than_asked_for(web: Web, target: Path) -> None:
+    """Joined, the parts would be another file, and nothing would notice without a published checksum."""
+    web.begin = 0
+    put(part(target), CONTENT[:1000])
+    fetch(f"{web.url}/file.bin", target, None, wait=0.001)
+    assert web.asked == ["bytes=1000-", ""]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_little_at_a_time(web: Web, target: Path) -> None:
+    """The beginning would count as the whole file."""
+    web.most = 700_000
+    put(part(target), CONTENT[:1000])
+    fetch(f"{web.url}/file.bin", target, None, wait=0.001)
+    assert web.asked == ["bytes=1000-", "bytes=701000-"]
+    assert target.read_bytes() == CONTENT
+
+
 def test_a_part_that_is_already_whole(web: Web, target: Path) -> None:
     put(part(target), CONTENT)
     get_it(web, target)
@@ -144,6 +162,13 @@ def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cannot be reached \(.*SOCKS.*\); fetch it by hand"):
         fetch("http://no-such-host.invalid/file.bin", target, RIGHT)
+    assert os.listdir(target.parent) == []
+
+
+def test_certificates_that_are_not_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/none.pem")
+    with pytest.raises(UserError, match=r"certificates cannot be read \(.*\); see SSL_CERT_FILE"):
+        fetch("https://127.0.0.1:9/file.bin", target, RIGHT)
     assert os.listdir(target.parent) == []
 
 
@@ -205,6 +230,15 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     put(tmp_path / "out/d/mine.jpg", b"mine")
     unpack(tar_with(tmp_path / "a.tar", ("d/x.jpg", b"1"), mode="w"), tmp_path / "out")
     assert below(tmp_path / "out") == {"d/mine.jpg": b"mine", "d/x.jpg": b"1"}
+
+
+def test_folders_that_are_there_keep_their_permissions(tmp_path: Path) -> None:
+    """A group's folder could be written by its owner only from then on."""
+    for folder in ("out", "out/d"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder).chmod(0o2775)
+    unpack(tar_with(tmp_path / "a.tar", ("d/x.jpg", b"1"), mode="w"), tmp_path / "out")
+    assert {stat.S_IMODE((tmp_path / folder).stat().st_mode) for folder in ("out", "out/d")} == {0o2775}
 
 
 def test_unpacking_goes_on_after_it_was_killed(tmp_path: Path) -> None:

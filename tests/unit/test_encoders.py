@@ -205,8 +205,9 @@ def test_devices() -> None:
     assert pick_device("cpu").type == "cpu"
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert pick_device("auto").type == best
-    with pytest.raises(UserError, match="unknown device"):
-        pick_device("meta")
+    for name in ("meta", "cpu:", "cpu:x"):
+        with pytest.raises(UserError, match="unknown device"):
+            pick_device(name)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -179,6 +179,17 @@ def test_errors(tmp_path: Path) -> None:
         FolderDataset("x", tmp_path, classes=["cat"]).image("cat/99.png")
 
 
+def test_one_class_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    """`test/Dog` beside `train/dog` would be a third class, and `dog` have no test image."""
+    for folder in ("train/dog", "train/cat", "val/dog", "val/cat", "test/Dog", "test/cat"):
+        fill(tmp_path / "split" / folder, 2)
+    with pytest.raises(UserError, match=r"test/Dog and train/dog differ in upper and lower case only"):
+        FolderDataset("pets", tmp_path / "split")
+    for folder in ("a", "A"):  # two classes on purpose: side by side, as alphabets have them
+        fill(tmp_path / "letters" / folder, 4)
+    assert FolderDataset("letters", tmp_path / "letters").classes == ["A", "a"]
+
+
 def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
     for root in ("one", "two"):
         fill(tmp_path / root / "a", 3)

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from snakemake_executor_plugin_coder_clip import heads
 
 HEAD = """
 import sys
@@ -87,6 +90,25 @@ def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path)
     assert again.cleared, "its own, though the other one is alive"
     again.kill()
     other.kill()
+
+
+def test_a_head_of_another_person_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a shared folder its file may be readable only."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / heads.FOLDER).mkdir(parents=True)
+    file = tmp_path / heads.FOLDER / "theirs.json"
+    file.write_text(json.dumps({"host": "login-2", "pid": "4711", "job": "", "since": "now"}))
+    opened = Path.open
+
+    def deny(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "a+":
+            raise PermissionError
+        return opened(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", deny)
+    assert heads.alive("theirs")
+    file.write_text("")
+    assert not heads.alive("theirs")
 
 
 @pytest.mark.rest

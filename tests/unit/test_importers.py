@@ -324,6 +324,7 @@ def test_anything_but_lists_dicts_and_strings_is_refused(tmp_path: Path, value: 
         b"\x80\x04}]]s.",  # a list as a key
         b"\x82\x01.",  # an extension
         b"Pid\n.",  # an object from outside
+        b"\x80\x04]r\x00\x00\x00\x01.",  # object 16,777,216, for which the standard reader makes room
         b"",
         b"no pickle at all",
     ],

@@ -262,6 +262,23 @@ def test_an_image_that_no_list_names_is_not_a_test_image(tmp_path: Path) -> None
         load("cub200", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("train_test_split.txt", "7"),
+        ("train_test_split.txt", "7 2"),
+        ("images.txt", "7"),
+        ("images.txt", "1 Black_footed_Albatross/1.jpg"),
+    ],
+)
+def test_a_damaged_list_of_cub_is_one_clear_line(tmp_path: Path, file: str, line: str) -> None:
+    plant("cub200", tmp_path, 2)
+    (path,) = tmp_path.rglob(file)
+    path.write_text(f"{line}\n{path.read_text()}")
+    with pytest.raises(UserError, match=rf"{file}, line 1: unexpected '{line}'"):
+        load("cub200", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["cub200", "stanford_cars"])
 def test_shots_of_published_runs_are_never_in_a_val_that_is_carved_out(name: str, tmp_path: Path) -> None:
     """CoOp drew them from all training images; an image may be a shot, or one that is chosen on. Val is as large."""

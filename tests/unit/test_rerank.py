@@ -117,6 +117,17 @@ def test_candidates_next_to_each_other_are_told_apart_exactly(ahead: float, favo
     assert rerank(x, scores, o)[0].tolist() == [favoured if ahead else 0]
 
 
+def test_many_candidates_are_told_apart_exactly() -> None:
+    """Float32 would round every sum of the first candidate up, of the second down, and pick the first."""
+    last = 2.0**-16  # last place of a float32 from 128 on
+    first = torch.full((248, 1), 1 + 0.55 * last, dtype=torch.float64)
+    second = 1 + last * (0.45 + (torch.arange(248) % 8 == 0).double()[:, None])  # its mean is 0.02 places larger
+    pairs = torch.tensor([(a, b) for a in (0, 1) for b in range(2, 250)])
+    state = {"pairs": pairs, "differences": torch.cat([first, second]), "n_classes": torch.tensor([250])}
+    x, classes = torch.ones(1, 1, dtype=torch.float64), torch.arange(250)[None]
+    assert OneToOne.from_state(state).winner(x, classes).tolist() == [1]
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 3, 5, 10]))
 def test_an_oracle_is_right_where_the_label_is_among_the_candidates(

@@ -226,5 +226,5 @@ def test_a_file_that_is_not_there_is_said_before_any_job(
 ) -> None:
     monkeypatch.chdir(repo)
     (tmp_path / "shot_1-seed_1.json").write_text("{}")
-    with pytest.raises(ValidationError, match=r"no shot_1-seed_2\.pkl .*there are: shot_1-seed_1\.json"):
+    with pytest.raises(ValidationError, match=r"no shot_1-seed_2\.pkl .*there are: shot_1-seed_1\.json\)"):
         config(tmp_path)

@@ -19,6 +19,7 @@ CLUSTER: here
 cpu*|2:00:00|16000|4
 cpu*|2:00:00|32000+|8
 gpu|1-00:00:00|64000|4
+gpu|1-00:00:00|n/a|4
 """
 HERE = site.parse_partitions(SINFO)
 
@@ -27,6 +28,7 @@ def test_partitions() -> None:
     assert list(HERE) == ["cpu", "gpu"]
     assert [p.name for p in HERE.values() if p.default] == ["cpu"]
     assert HERE["cpu"].nodes == ((16000, 4), (32000, 8))
+    assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), "a node that does not say is no reason to stop"
 
 
 @pytest.mark.parametrize(

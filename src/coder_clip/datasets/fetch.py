@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -103,7 +104,11 @@ def _append(url: str, part: Path) -> None:
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+    try:
+        client = httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
+    except OSError as error:
+        raise UserError(f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR") from None
+    with client, client.stream("GET", url, headers=headers) as response:
         if response.status_code == 416 and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return  # nothing is missing
@@ -114,13 +119,17 @@ def _append(url: str, part: Path) -> None:
             "text/html"
         ):  # a login, or Google Drive's daily limit
             raise UserError(f"{url}: answers with a web page in the place of the file; open it in a browser")
+        span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
-        length = int(response.headers.get("Content-Length", 0))
+        if resumes and have and not (span and int(span[1]) == have):  # another part than the one asked for
+            part.write_bytes(b"")
+            return _append(url, part)
+        total = int(span[2] if span and resumes else response.headers.get("Content-Length", 0))
         watched = sys.stderr.isatty()
         bar = tqdm(
             desc=url.rsplit("/", 1)[-1],
             initial=have if resumes else 0,
-            total=length + (have if resumes else 0) or None,
+            total=total or None,
             unit="B",
             unit_scale=True,
             mininterval=0.2 if watched else 30,
@@ -130,6 +139,8 @@ def _append(url: str, part: Path) -> None:
             for block in response.iter_raw():
                 stream.write(block)
                 bar.update(len(block))
+    if _size(part) < total:  # some servers send a part of what was asked for
+        raise httpx2.RemoteProtocolError("the connection ended early")
 
 
 def _size(file: Path) -> int:

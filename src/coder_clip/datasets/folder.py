@@ -197,6 +197,7 @@ def _class_folders(
     layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
+    _refuse_two_spellings(layout, name, root)
     by_name: dict[str, list[str]] = defaultdict(list)
     for folder in sorted({folder for split in layout.values() for folder in split}):
         by_name[class_name(folder)].append(folder)
@@ -218,6 +219,19 @@ def _class_folders(
     if not chosen:
         raise UserError(f"data set '{name}': the list of classes is empty")
     return chosen
+
+
+def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: Path) -> None:
+    """`train/dog` and `test/Dog` would be two classes, each without half of its images."""
+    seen: dict[str, tuple[str, Path]] = {}
+    for classes_of in layout.values():
+        for folder, path in classes_of.items():
+            other, first = seen.setdefault(folder.casefold(), (folder, path))
+            if other != folder and not any(other in c and folder in c for c in layout.values()):
+                raise UserError(
+                    f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} differ in upper and "
+                    "lower case only; give both one name"
+                )
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:

@@ -191,14 +191,20 @@ def ucf_lists(place: Place) -> Splits:
 
 def cub_lists(place: Place) -> Splits:
     """``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1 0": in test)."""
-    in_train = dict(line.split() for _, line in place.lines("train_test_split.txt"))
     splits: Splits = {"train": [], "test": []}
-    for where, line in place.lines("images.txt"):
-        number, image = line.split(maxsplit=1)
-        if number not in in_train:  # else it would count as a test image
-            raise UserError(f"data set '{place.name}': {where}: not in train_test_split.txt")
-        label = place.label(where, int(image.partition(".")[0]) - 1)
-        splits["train" if in_train[number] == "1" else "test"].append((image, label))
+    of_image, where, line = {}, "", ""
+    try:
+        for where, line in place.lines("train_test_split.txt"):
+            number, mark = line.split()
+            of_image[number] = {"1": "train", "0": "test"}[mark]
+        for where, line in place.lines("images.txt"):
+            number, image = line.split(maxsplit=1)
+            if number not in of_image:  # else it would count as a test image
+                raise UserError(f"data set '{place.name}': {where}: not in train_test_split.txt")
+            label = place.label(where, int(image.partition(".")[0]) - 1)
+            splits[of_image[number]].append((image, label))
+    except (ValueError, KeyError):
+        raise UserError(f"data set '{place.name}': {where}: unexpected '{line}'") from None
     return splits
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
+        for code, argument, _ in pickletools.genops(data):
+            if "PUT" in code.name and int(argument or 0) > len(data):  # the reader would make room for all up to it
+                raise pickle.UnpicklingError(f"numbers an object {argument}")
         value = _Reader(data, records).load()
         size = _items(value, (str, list, dict, *((int, Record) if records else ())), {})
     except Exception as error:  # wrong bytes fail in many ways

@@ -42,9 +42,10 @@ def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
     for suffix in (".pkl", ".json"):
         if (path := Path(folder) / f"{stem}{suffix}").is_file():
             return path
-    there = ", ".join(p.name for p in shot_files(folder)[:4]) or "none"
+    there = [p.name for p in shot_files(folder)]
+    some = ", ".join([*there[:4], *["…"] * (len(there) > 4)]) or "none"
     raise UserError(
-        f"{folder} has no {stem}.pkl or {stem}.json (there are: {there}, …); change adapter.shots or adapter.seeds, "
+        f"{folder} has no {stem}.pkl or {stem}.json (there are: {some}); change adapter.shots or adapter.seeds, "
         "or leave out shot_files"
     )
 

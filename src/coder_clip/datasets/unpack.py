@@ -6,7 +6,6 @@ None of the data sets' archives needs these, so all of them are refused, before 
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import tarfile
@@ -39,8 +38,8 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
                 _unpack_tar(archive, tar, hidden, nested)
         else:
             raise UserError(f"{damaged}: neither tar nor zip; remove it and fetch it again")
-        shutil.copytree(hidden, into, copy_function=os.replace, dirs_exist_ok=True)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+        _move(hidden, into)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, ValueError) as error:
         raise UserError(f"{damaged}: {error}; remove it and fetch it again") from None
     except OSError as error:
         raise UserError(f"{archive} cannot be unpacked into {into}: {error.strerror or error}") from None
@@ -84,3 +83,13 @@ def _write(stream: IO[bytes], path: Path, size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         shutil.copyfileobj(stream, out, 1 << 20)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Everything in ``source`` into ``target``; folders that are there keep their permissions."""
+    for path in sorted(source.iterdir()):
+        place = target / path.name
+        if path.is_dir() and place.is_dir():
+            _move(path, place)
+        else:
+            path.replace(place)

@@ -290,8 +290,8 @@ def pick_device(name: str) -> torch.device:
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
         return torch.device(next(kind for kind, n in there.items() if n))
-    kind, _, index = name.partition(":")
-    if kind not in there or not (index or "0").isdecimal():
+    kind, colon, index = name.partition(":")
+    if kind not in there or (colon and not index.isdecimal()):
         raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
     if int(index or 0) >= there[kind]:
         found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)

@@ -84,9 +84,12 @@ def claim(workflow: Any) -> None:
 
 def alive(head: str) -> bool:
     """Whether the head of another configuration is, or may be, alive."""
-    if (stream := _locked(head)) is None:
-        return True
-    stream.close()
+    try:
+        if (stream := _locked(head)) is None:
+            return True
+        stream.close()
+    except OSError:  # a file of another person, which cannot be opened to lock it
+        pass
     return bool(_elsewhere(head))
 
 

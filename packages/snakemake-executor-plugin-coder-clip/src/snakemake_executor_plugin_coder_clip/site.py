@@ -35,9 +35,14 @@ def parse_partitions(text: str) -> dict[str, Partition]:
         name, limit, memory, cpus = line.split("|")
         key = name.rstrip("*")
         partition = found.get(key, Partition(key, name.endswith("*"), minutes(limit)))
-        node = int(memory.rstrip("+")), int(cpus.rstrip("+"))
+        node = _number(memory), _number(cpus)
         found[key] = replace(partition, nodes=(*partition.nodes, node))
     return dict(sorted(found.items()))
+
+
+def _number(text: str) -> int:
+    """Of "32000+" 32000, of "n/a" 0."""
+    return int(re.match(r"\d*", text)[0] or 0)  # type: ignore[index]
 
 
 def minutes(limit: str) -> float:

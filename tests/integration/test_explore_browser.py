@@ -115,6 +115,7 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     browser.find_element("css selector", "[data-filter=uncertain]").click()
     count = len(explorer.study.names)
     wait(browser, lambda: len(browser.find_elements("css selector", "#gallery img")) == count)
+    assert not browser.find_element("id", "more").is_displayed(), "there are no more"
     browser.execute_script("document.querySelectorAll('#gallery img').forEach(i => i.loading = 'eager')")
     wait(
         browser,

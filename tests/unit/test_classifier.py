@@ -400,6 +400,7 @@ def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:
         ([], "no class names"),
         (["cat"], "'cat' is the only class"),
         (["red fox", "red_fox"], "'red fox' is given twice"),
+        (["cat", "Cat", "dog"], "'cat' and 'Cat' differ only in case"),
         (["cat", " "], "a class name is empty"),
     ],
 )

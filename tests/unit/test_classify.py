@@ -58,6 +58,7 @@ def test_a_folder_becomes_a_table(classify: Command, folder: Path) -> None:
     ]
     assert "4 photos: " in answer.err.splitlines()[-1]
     assert "images/s" in answer.err.splitlines()[-1]
+    assert "1 photo: " in classify(folder / "a.png").err
 
 
 def test_nothing_is_called_a_probability_without_labels(classify: Command, folder: Path) -> None:
@@ -158,6 +159,19 @@ def test_broken_photos_are_listed_and_decide_the_status_only_where_they_were_nam
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 1 + 1
     assert "left out" in answer.err.splitlines()[-1]
+
+
+def test_a_folder_below_that_cannot_be_read_is_listed(
+    classify: Command, folder: Path, closed: Callable[[Path], None]
+) -> None:
+    closed(folder / "below")
+    answer = classify(folder)
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1 + 2
+    assert answer.err.splitlines()[-1] == f"left out: {folder}/below: Permission denied"
+    answer = classify(folder / "below")
+    assert answer.code == 1
+    assert f"no images in folder {folder}/below; cannot read {folder}/below: Permission denied" in answer.err
 
 
 def test_nothing_that_can_be_read_is_an_error(classify: Command, tmp_path: Path, folder: Path) -> None:

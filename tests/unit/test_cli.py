@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -105,6 +106,20 @@ def test_a_stopped_command_says_so(
     assert answer.code == 130
     assert answer.err.strip().splitlines()[-1] == "coder-clip: stopped"
     assert "Traceback" not in answer.err
+
+
+def test_a_file_without_permission_is_one_line(command: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    """The traceback would end in pathlib."""
+    photo, is_dir = tmp_path / "a.jpg", Path.is_dir
+
+    def shut(path: Path) -> bool:
+        if path == photo:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", shut)
+    answer = command("classify", photo, "--classes", "cat,dog")
+    assert f"{photo}: Permission denied; check its permissions" in one_line(answer)
 
 
 def test_an_error_of_several_lines_becomes_one(

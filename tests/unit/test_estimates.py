@@ -148,6 +148,8 @@ def test_summary_over_seeds() -> None:
     assert got["std"] == pytest.approx(0.25 / math.sqrt(2))
     one = over_seeds(np.array([[True, False, True, True]]))
     assert one["std"] == 0
+    alike = over_seeds(np.tile(np.arange(15) < 14, (3, 1)))  # the mean of three 14/15 is not 14/15 in float64
+    assert alike["std"] == 0
     assert (one["low"], one["high"]) == bootstrap_interval([1, 0, 1, 1])
     with pytest.raises(UserError, match="no results"):
         over_seeds([])

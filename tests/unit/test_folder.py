@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,22 @@ def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) 
     assert after != before
     (tmp_path / "store/red/9.png").symlink_to("nowhere")
     assert listing() not in (before, after)
+
+
+def test_classes_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
+    """CLIP's tokenizer reads both as one text."""
+    fill(tmp_path / "Red_fox", 10)
+    fill(tmp_path / "red fox", 10)
+    with pytest.raises(UserError, match="'Red_fox' and 'red fox' in .* differ only in case"):
+        FolderDataset("foxes", tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
+    tmp_path: Path, closed: Callable[[Path], None]
+) -> None:
+    fill(tmp_path / "red_fox", 10)
+    fill(tmp_path / "red_fox/more", 10)
+    fill(tmp_path / "arctic_fox", 10)
+    closed(tmp_path / "red_fox/more")
+    with pytest.raises(UserError, match="cannot read folder .*/red_fox/more: Permission denied"):
+        FolderDataset("foxes", tmp_path).split("train")

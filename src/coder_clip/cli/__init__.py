@@ -28,7 +28,7 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: for bad input, one line on standard error and exit status 1."""
+    """Entry point: for bad input or a file without permission, one line on standard error and exit status 1."""
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
     )
@@ -38,6 +38,11 @@ def main() -> None:
     except UserError as error:
         line = " ".join(part.strip() for part in str(error).splitlines())
         print(f"coder-clip: error: {line}", file=sys.stderr)
+        sys.exit(1)
+    except PermissionError as error:
+        print(
+            f"coder-clip: error: {error.filename}: {error.strerror}; check its permissions", file=sys.stderr
+        )
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # how typer ends after Control-C

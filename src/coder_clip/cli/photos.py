@@ -156,11 +156,11 @@ def classify(
     _write(text, out)
     if copy_to is not None:
         made = files.copy_to(copy_to, found)
-        _note(f"{made} photos copied to {files.shown(copy_to)}")
+        _note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
-        _note(f"{listing.summary(found)}; {rate:.0f} images/s{said}")
-    _list_skipped(features.skipped)
+        _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
+    _list_skipped(places.skipped + features.skipped)
     if not found or any(path in places.named for path, _ in features.skipped):
         raise typer.Exit(1)
 
@@ -333,7 +333,9 @@ def explore(
     skipped: list[tuple[str, str]] = []
     if classes or classes_file or texts:
         classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
-        shown, skipped = explorer.explore_photos(classifier, files.find(photos).files, Path.cwd())
+        places = files.find(photos)
+        shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
+        skipped = places.skipped + skipped
     else:
         from ..photos.runs import load_run
 

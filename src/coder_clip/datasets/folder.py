@@ -17,7 +17,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,10 +150,17 @@ def _is_image(name: str) -> bool:
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are not."""
+def _refuse_unreadable(error: OSError) -> None:
+    raise UserError(f"cannot read folder {error.filename}: {error.strerror}; check its permissions") from None
+
+
+def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_unreadable) -> Iterator[Path]:
+    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are not.
+
+    unreadable: called for a folder that cannot be listed; the images in it would be missed silently.
+    """
     seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
+    for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         if (real := os.path.realpath(here)) in seen:
             folders.clear()
             continue
@@ -202,6 +209,7 @@ def _class_folders(
     for folder in sorted({folder for split in layout.values() for folder in split}):
         by_name[class_name(folder)].append(folder)
     chosen: list[str] = []
+    by_case: dict[str, str] = {}
     for wanted in list(by_name) if classes is None else classes:
         folders = by_name.get(class_name(wanted), [])
         if not folders:
@@ -215,6 +223,12 @@ def _class_folders(
             )
         if folders[0] in chosen:
             raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
+        other = by_case.setdefault(class_name(wanted).casefold(), folders[0])
+        if other != folders[0]:  # one text to CLIP's tokenizer
+            raise UserError(
+                f"data set '{name}': folders '{other}' and '{folders[0]}' in {root} differ only in case, which most"
+                " encoders ignore; make them one"
+            )
         chosen += folders
     if not chosen:
         raise UserError(f"data set '{name}': the list of classes is empty")

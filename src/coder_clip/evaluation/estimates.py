@@ -162,7 +162,8 @@ def _runs(values: Any) -> NDArray[np.float64]:
 
 def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimate:
     of_runs = runs.mean(axis=1)
-    std = float(of_runs.std(ddof=1)) if len(runs) > 1 else 0.0
+    # Exactly 0 for equal accuracies, whose mean is rounded
+    std = float(of_runs.std(ddof=1)) if np.ptp(of_runs) > 0 else 0.0
     return {"mean": float(of_runs.mean()), "std": std, "low": low, "high": high}
 
 

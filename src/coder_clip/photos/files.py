@@ -23,11 +23,16 @@ FROM_STDIN = "-"
 
 @dataclass(frozen=True)
 class Places:
-    """Photos in order, each once. named: those that were asked for by name, not found in one of the folders."""
+    """Photos in order, each once.
+
+    named: those that were asked for by name, not found in one of the folders.
+    skipped: (path, reason) of the folders below that cannot be read.
+    """
 
     files: list[Path]
     named: set[str]
     folders: list[Path]
+    skipped: list[tuple[str, str]]
 
 
 def find(places: Sequence[str]) -> Places:
@@ -38,11 +43,17 @@ def find(places: Sequence[str]) -> Places:
     files: list[Path] = []
     named: set[str] = set()
     folders: list[Path] = []
+    skipped: list[tuple[str, str]] = []
+
+    def unreadable(error: OSError) -> None:
+        skipped.append((str(error.filename), error.strerror or str(error)))
+
     for path in (Path(name) for place in places for name in _listed(place)):
         if path.is_dir():
-            below = list(image_files(path))
+            below = list(image_files(path, unreadable))
             if not below:
-                raise UserError(f"no images in folder {shown(path)}")
+                why = "".join(f"; cannot read {shown(p)}: {reason}" for p, reason in skipped[:1])
+                raise UserError(f"no images in folder {shown(path)}{why}")
             files += below
             folders.append(path)
         elif path.is_file():
@@ -56,7 +67,7 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files:
         raise UserError("no photos: the list is empty")
-    return Places(list(dict.fromkeys(files)), named, folders)
+    return Places(list(dict.fromkeys(files)), named, folders, skipped)
 
 
 def _listed(place: str) -> list[str]:

@@ -74,10 +74,16 @@ def reason(r: Reason, winner: str) -> str:
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
 
 
+def photo_count(n: int) -> str:
+    return f"{n} photo{'s' * (n != 1)}"
+
+
 def summary(photos: Sequence[Photo]) -> str:
     """Number of photos of each class, most first."""
     counts = Counter(p.label or NONE for p in photos)
-    return f"{len(photos)} photos: " + ", ".join(f"{shown(name)} {n}" for name, n in counts.most_common())
+    return f"{photo_count(len(photos))}: " + ", ".join(
+        f"{shown(name)} {n}" for name, n in counts.most_common()
+    )
 
 
 def worth_table(found: Sequence[Worth]) -> str:

@@ -84,7 +84,7 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
     shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
         accuracy=lambda a: a.to_numpy().mean(),
-        accuracy_std=lambda a: a.to_numpy().std(ddof=1) if len(a) > 1 else 0.0,
+        accuracy_std=lambda a: a.to_numpy().std(ddof=1) if np.ptp(a) > 0 else 0.0,
         seeds="count",
     )
     settings = frame["setting"].unique()

@@ -209,7 +209,6 @@ def _class_folders(
     for folder in sorted({folder for split in layout.values() for folder in split}):
         by_name[class_name(folder)].append(folder)
     chosen: list[str] = []
-    by_case: dict[str, str] = {}
     for wanted in list(by_name) if classes is None else classes:
         folders = by_name.get(class_name(wanted), [])
         if not folders:
@@ -223,12 +222,6 @@ def _class_folders(
             )
         if folders[0] in chosen:
             raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
-        other = by_case.setdefault(class_name(wanted).casefold(), folders[0])
-        if other != folders[0]:  # one text to CLIP's tokenizer
-            raise UserError(
-                f"data set '{name}': folders '{other}' and '{folders[0]}' in {root} differ only in case, which most"
-                " encoders ignore; make them one"
-            )
         chosen += folders
     if not chosen:
         raise UserError(f"data set '{name}': the list of classes is empty")

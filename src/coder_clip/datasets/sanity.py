@@ -85,6 +85,15 @@ def warnings(data: FolderDataset) -> list[str]:
         "beside the others"
         for name, folders in nested.items()
     ]
+    by_case: dict[str, list[str]] = {}
+    for name in data.classes:
+        by_case.setdefault(name.casefold(), []).append(f"'{name}'")
+    said += [
+        f"classes {' and '.join(names)} differ only in case, which most encoders ignore; without texts of their own "
+        "all of their images get the first"
+        for names in by_case.values()
+        if len(names) > 1
+    ]
     return said + lines(copies(data))
 
 

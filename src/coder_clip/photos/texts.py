@@ -74,7 +74,7 @@ def text_set(given: Texts) -> TextSet:
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"the class '{twice}' is given twice")
-    if len({name.casefold() for name in names}) != len(names):
+    if not isinstance(given, Mapping) and len({name.casefold() for name in names}) != len(names):
         same = next(n for n in names if sum(m.casefold() == n.casefold() for m in names) > 1)
         both = " and ".join(f"'{n}'" for n in names if n.casefold() == same.casefold())
         raise UserError(f"{both} differ only in case, which most encoders ignore; name one of them")

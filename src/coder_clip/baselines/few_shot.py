@@ -23,8 +23,9 @@ class FewShotInputs:
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
     method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and the class of each (M,).
-    validation: (V, d), for ranges and never for labels. grid: betas, alphas and rounds that the CODER-Adapter and its
-    ablations search; the other methods search their authors' grids.
+    validation: (V, d) features of validation images, without labels; TIP-X measures a range on them.
+    grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other methods search their
+    authors' grids.
     """
 
     dataset: str

@@ -47,7 +47,7 @@ class ManifestEntry(NamedTuple):
 class FolderDataset(ImageFiles):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
-    name: how the data set is called. classes: class names or folder names in label order; default all
+    name: of the data set. classes: class names or folder names in label order; default all
     folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
     spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
 
@@ -168,7 +168,7 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
-    """{"all": class folders}, or class folders per split. A class may be called "train" (it holds images)."""
+    """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
     top = _subfolders(root)
     holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
@@ -221,7 +221,7 @@ def _class_folders(
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
-    """A link from a class folder to its parent, or to another class, would pull the images of other classes in."""
+    """Refuse a link from a class folder to its parent or to another class, which would add that class's images."""
     whole, own = root.resolve(), folder.resolve()
     for here, folders, _ in os.walk(folder):
         for link in (Path(here, f) for f in folders if not _hidden(f)):
@@ -234,7 +234,7 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
 
 
 def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
-    """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
+    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact integers)."""
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
@@ -249,7 +249,7 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():  # reading a pipe would wait forever
             raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Checks of someone's images before anything is encoded."""
+"""Check images before anything is encoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ COPIES = {  # what copies spoil, the worst first
 
 
 def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> None:
-    """needed: splits. shots: the most that a class has to give; None where fewer will do.
+    """Refuse a data set that a run cannot use.
+
+    needed: splits. shots: training images that each class needs; None if fewer will do.
 
     UserError, one line: a single class, a split without images, a class with too few training images.
     """

@@ -155,7 +155,7 @@ def _row(shot: Shot, ids: Sequence[str], by_name: dict[str, list[int]], path: Pa
     rows = [row for row, n in shared.items() if n == best]
     # a file name alone is enough only where neither side says more
     if not rows or best < min(2, len(parts), len(ids[rows[0]].split("/"))):
-        raise UserError(f"{path}: '{shot.path}' is no training image of this data set")
+        raise UserError(f"{path}: '{shot.path}' is not a training image of this data set")
     if len(rows) > 1:
         raise UserError(f"{path}: '{shot.path}' could be '{ids[rows[0]]}' or '{ids[rows[1]]}'")
     return rows[0]

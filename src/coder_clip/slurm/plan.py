@@ -34,7 +34,7 @@ class Planned:
 
     @property
     def place(self) -> str:
-        """Jobs with the same one differ in memory, time and CPUs alone."""
+        """Where the job runs: jobs of one place differ only in memory, time and CPUs."""
         return SIZES.sub("", self.call)
 
 

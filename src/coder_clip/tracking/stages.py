@@ -179,7 +179,7 @@ def git(*arguments: str) -> bytes:
 
 
 def in_conflict(path: Path) -> bool:
-    """Whether a file has an unresolved merge conflict."""
+    """True if a file has an unresolved merge conflict."""
     with suppress(OSError, UserError):
         return bool(git("ls-files", "--unmerged", "--", str(path)))
     return False

@@ -63,7 +63,7 @@ class Row:
 def ask(
     *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """Standard output of a Slurm command. Unreachable where it fails, SlurmError where it is not installed."""
+    """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not installed."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env
@@ -109,7 +109,7 @@ def accounted(id: str) -> tuple[str, str] | None:
 
 
 def cancel(ids: Iterable[str]) -> None:
-    """Unreachable where the controller gives no answer."""
+    """Cancel jobs. Unreachable if the controller gives no answer."""
     of: dict[str, list[str]] = defaultdict(list)
     for number, cluster in map(_split, ids):
         of[cluster].append(number)

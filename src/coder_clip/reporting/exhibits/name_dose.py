@@ -29,7 +29,7 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Only drawn data sets can say how often their names were read."""
+    """Why there is nothing to show: only drawn data sets declare how often their names were read."""
     return "" if any(_named(results, *place) for place in results) else "no data set says how often"
 
 

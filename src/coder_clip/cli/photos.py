@@ -26,7 +26,9 @@ PhotosArgument = Annotated[
     list[str],
     typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS..."),
 ]
-ClassesOption = Annotated[str | None, typer.Option("--classes", help="Class names, commas between: cat,dog.")]
+ClassesOption = Annotated[
+    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.")
+]
 ClassesFileOption = Annotated[
     Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
 ]
@@ -112,7 +114,7 @@ def classify(
     score: 100 × the mean cosine of photo and texts; it compares classes of
     one photo and is not a probability. A run with at least 30 labelled
     validation images gives probabilities, calibrated on them. margin: points
-    before the runner-up.
+    ahead of the runner-up.
 
     Photos that cannot be read are listed at the end. The exit status is 1 if
     one of them was named on the command line or in the list, or if no photo

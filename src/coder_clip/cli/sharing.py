@@ -30,7 +30,7 @@ def record(
 
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Register files that plain DVC downloaded with Snakemake. 'pull' and every run do this automatically."""
+    """Tell Snakemake about files that plain DVC downloaded. 'pull' and every run do this automatically."""
     from ..tracking.adopt import adopt
     from ..tracking.stages import tracked
 
@@ -49,7 +49,8 @@ def push(
     remote: RemoteOption = None,
     jobs: JobsOption = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Verify the contents of all files in the remote, which may take long.")
+        bool,
+        typer.Option("--verify", help="Verify the contents of all files in the remote, which may take long."),
     ] = False,
 ) -> None:
     """Upload recorded results and verify the remote. A corrupt file is never sent."""

@@ -40,7 +40,7 @@ class Templates:
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
     the class it is compared with. one_to_one_as_published: what the published code puts them into, where it differs.
     attribute_few_shot, analogous_few_shot: for few-shot methods, if the authors use other sentences; else empty.
-    class_names_as_published: in label order, what the authors' texts call the classes; empty where they agree.
+    class_names_as_published: in label order, what the authors' texts call the classes; empty if they agree.
     """
 
     name: str = "a photo of a {class}."
@@ -72,7 +72,7 @@ class Dataset(Protocol):
     classes: list[str]  # class names in label order; may hold duplicates, so key by index
 
     def split(self, name: str) -> Split:
-        """The split "train", "val" or "test"; UserError where the data set has no such split."""
+        """The split "train", "val" or "test"; UserError if the data set has no such split."""
         ...
 
     def image(self, image_id: str) -> Image.Image:
@@ -91,7 +91,7 @@ class ImageFiles:
     splits: dict[str, list[tuple[str, int]]]
 
     def split(self, name: str) -> Split:
-        """The images of a split; UserError where the data set has no such split."""
+        """The images of a split; UserError if the data set has no such split."""
         if name not in self.splits:
             there = ", ".join(self.splits)
             raise UserError(f"data set '{self.name}' has no {name} images (it has: {there})")

@@ -97,7 +97,7 @@ class FolderDataset(ImageFiles):
         return read_image(self.path(image_id), content=content)
 
     def manifest(self) -> list[ManifestEntry]:
-        """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
+        """Every image of the data set by id. Reads all files the first time; UserError if one cannot be read."""
         if self._manifest is None:
             self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest

@@ -40,7 +40,7 @@ class Place:
         return self.entry.class_names()
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
-        """Read a file of the data set with ``reader``; UserError where it cannot be read."""
+        """Read a file of the data set with ``reader``; UserError if it cannot be read."""
         path = self.folder / file
         try:
             return reader(path)
@@ -68,7 +68,7 @@ class Place:
         return splits
 
     def label(self, where: str, of_class: str | int) -> int:
-        """The label of a class name, or the label itself; UserError where the data set has no such class."""
+        """The label of a class name, or the label itself; UserError if the data set has no such class."""
         if isinstance(of_class, str):
             if of_class not in self._labels:
                 close = nearest(of_class, self._labels)
@@ -334,7 +334,7 @@ def imagenet_val_labels() -> list[int]:
 
 
 def images_in(place: Place, folder: str) -> list[str]:
-    """Ids of the images below a folder, sorted; UserError where the folder is missing."""
+    """Ids of the images below a folder, sorted; UserError if the folder is missing."""
     path = place.images / folder
     if not path.is_dir():
         raise UserError(f"data set '{place.name}': the class folder {path} is missing")

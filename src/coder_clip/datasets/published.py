@@ -43,7 +43,7 @@ def data_root(configured: Path | None) -> Path:
 
 
 def existing(root: Path) -> Path:
-    """The root; UserError where it is not a folder."""
+    """The root; UserError if it is not a folder."""
     if not root.is_dir():
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -74,7 +74,7 @@ def load_below(
 
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
-    """The first of the entry's folders that has an image folder; None where none has."""
+    """The first of the entry's folders that has an image folder; None if none has."""
     for folder in found.folders:
         for images in found.images:
             if (root / folder / images).is_dir():
@@ -123,7 +123,7 @@ class PublishedDataset(ImageFiles):
     file there names stay in train: none is both a shot and an image that hyper-parameters are chosen on. All files
     count, so that val is the same whatever number of shots is asked for.
 
-    Raises UserError where images or split files are not there, or a split file does not belong to it.
+    Raises UserError if images or split files are not there, or a split file does not belong to it.
     """
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
@@ -191,7 +191,7 @@ class PublishedDataset(ImageFiles):
         """More entries for the manifest: which split it is, the bytes of the val and test images, and the files of
         shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
-        UserError where images are missing: before hours of encoding, not in the middle.
+        UserError if images are missing: before hours of encoding, not in the middle.
         """
         missing = self.missing()
         if missing and not skip:
@@ -210,7 +210,7 @@ class PublishedDataset(ImageFiles):
         return said if self.shots is None else {**said, "shot_files": sums(shot_files(self.shots))}
 
     def _resolve(self, image_id: str) -> Path | None:
-        """The file behind an id, folder by folder; None where there is none.
+        """The file behind an id, folder by folder; None if there is none.
 
         Copies of a data set have a folder inside one of the same name (Kaggle's cars_train/cars_train), or images
         without their class folders (ImageNet's official val): both are found.

@@ -346,7 +346,7 @@ def absent_data(config: Config, whole: bool = False) -> list[str]:
     """Published data sets that no run can use: neither their images nor the features of all of them are here.
 
     whole: also those of which some image is missing, unless a manifest says that all were there.
-    UserError where the folder of published data sets is not known.
+    UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
     missing = [n for n in config.datasets if config.published(n) and not _is_encoded(config, n)]

@@ -151,7 +151,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def verify(weights: Path) -> None:
     """Compare a file in the hub's cache with its sha256, by which the cache names large files.
 
-    UserError where it is damaged; it is removed then, so that the next call fetches it again.
+    UserError if it is damaged; it is removed then, so that the next call fetches it again.
     """
     blob = weights.resolve()
     if re.fullmatch("[0-9a-f]{64}", blob.name):

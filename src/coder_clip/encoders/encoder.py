@@ -85,7 +85,7 @@ class Encoder:
         """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not unit).
 
         batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the device).
-        UserError where the device's memory is too small for the batch.
+        UserError if the device's memory is too small for the batch.
         """
         return self.forward_images(batch).cpu()
 
@@ -127,7 +127,7 @@ class Encoder:
         Every different text is encoded once, in batches of similar length, cut as far as `can_cut` allows.
         batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
-        length are truncated (as published) and reported. UserError where a feature is not finite.
+        length are truncated (as published) and reported. UserError if a feature is not finite.
         """
         unique = list(dict.fromkeys(texts))
         if not unique:
@@ -286,7 +286,7 @@ def empty_model(name: str, **options: Any) -> nn.Module:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError where it is not there."""
+    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not there."""
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
         return torch.device(next(kind for kind, n in there.items() if n))

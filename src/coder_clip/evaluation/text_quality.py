@@ -49,7 +49,7 @@ class Quality:
     mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest
     sentence, ends included. over_length: texts the encoder cuts. shared: (text, class names) used by several
     classes. names_another: (class, text, class named). diversity: mean cosine between two texts of one class, over
-    classes with two; lower is more diverse; None where no class has two. coverage: one_to_one, share of compared
+    classes with two; lower is more diverse; None if no class has two. coverage: one_to_one, share of compared
     pairs with a text, if a run has measured it.
     """
 

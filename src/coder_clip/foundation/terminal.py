@@ -18,7 +18,9 @@ def table(
 ) -> list[str]:
     """Align columns, two spaces apart: one line for the head and one for each row.
 
-    Bold only on a terminal, not when piped. head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
+    Bold only on a terminal, not when piped.
+
+    head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
     ones) count as two. Cells are shown as they are, on one line: callers escape control characters.
     """
     if not head and not rows:

@@ -29,7 +29,7 @@ SHOTS = "shots"  # not a split of the data set: training images that some seed d
 class ImageFeatures:
     """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
-    views: (N, E, d) float16 unit, the augmented views of shots one by one; None where the file has none.
+    views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has none.
     """
 
     features: Tensor
@@ -52,7 +52,7 @@ class ImageFeatures:
 class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
-    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None where they were not asked for.
+    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were not asked for.
     random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
     """
 

@@ -79,7 +79,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
 
 
 def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:
-    """Put all shards together: the same bytes as one run. UserError where one is missing or of another run."""
+    """Put all shards together: the same bytes as one run. UserError if one is missing or of another run."""
     paths = Paths(config.results)
     parts, metas = [], []
     for i in range(shards):
@@ -103,7 +103,7 @@ def shot_images(
     """The training images that some seed draws, in the order of the split; and the draws themselves.
 
     Draws: seed -> for the first shot, the second, … one image id per class. From files of published runs, where few
-    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError where a class has fewer
+    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError if a class has fewer
     images than the largest number of shots and repeats are not allowed, or a file does not belong to the data set.
     """
     if files is not None:

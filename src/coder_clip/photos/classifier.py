@@ -159,7 +159,7 @@ class Classifier:
         """Load a file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
 
         model: of a file, where its encoder is now (it has to be the same one); of a run, which one. dataset, method: of
-        a run, by default the only data set and the best method on validation images. UserError where the path is
+        a run, by default the only data set and the best method on validation images. UserError if the path is
         neither, or the run's texts were changed since.
         """
         if Path(path).suffix == ".safetensors":
@@ -251,7 +251,7 @@ class Classifier:
         """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
 
         against: (N,) other classes than the runner-up; stage two's reasons are of its own comparisons all the same.
-        UserError where the method's scores are not means over texts.
+        UserError if the method's scores are not means over texts.
         """
         if self.stages.score is not None:
             raise UserError("this method's scores are not means over texts, so there are no reasons to show")

@@ -136,7 +136,7 @@ class PhotoEncoder:
         return self.pixels(torch.stack([self.encoder.preprocess.pixels(to_rgb(image)) for image in images]))
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d) raw float32."""
+        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 

@@ -109,7 +109,7 @@ class Explorer:
             return self._explained(x, truth)
 
     def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons. UserError where it cannot be read."""
+        """A photo that was dropped on the page, with its reasons. UserError if it cannot be read."""
         image = read_image("the photo", content=content)
         with self._lock:
             return self._explained(self.study.encoder.images([image]))
@@ -217,7 +217,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
 def explore_photos(
     classifier: Classifier, files: list[Path], folder: Path
 ) -> tuple[Explorer, list[tuple[str, str]]]:
-    """Photos without labels, and (path, reason) of those that cannot be read. UserError where none can."""
+    """Photos without labels, and (path, reason) of those that cannot be read. UserError if none can."""
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:
         raise UserError(f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}")

@@ -84,7 +84,7 @@ def refuse_within(folder: Path, places: Places) -> None:
 def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
     """Copy each photo into ``folder/<class>/``, and return the number of new copies. Existing copies are kept.
 
-    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
+    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError if the folder
     cannot be written.
     """
     made = 0

@@ -114,12 +114,12 @@ class DatasetConfig(Strict):
 
     @property
     def pairs_made_by(self) -> str | None:
-        """The source that makes its one-to-one texts; None where they are read, or there are none."""
+        """The source that makes its one-to-one texts; None if they are read, or there are none."""
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None
 
     def pair_source(self, name: str) -> Path | None:
-        """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        """The file of its one-to-one texts; None if there is none, and stage two changes nothing."""
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one

@@ -185,7 +185,7 @@ def _answers(hub: str) -> bool:
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """The device; UserError where results cannot be written or loader processes would die."""
+    """The device; UserError if results cannot be written or loader processes would die."""
     device = pick_device(config.features.device)
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     yield f"device {device}{': ' * bool(named)}{named}"
@@ -200,7 +200,7 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
-    """Hours by phase, disk; UserError where the disk is too small."""
+    """Hours by phase, disk; UserError if the disk is too small."""
     device = pick_device(config.features.device)
     gpu = device.type != "cpu"
     long = ahead(config, gpu, asked, sizes)[1] > light.SHORT

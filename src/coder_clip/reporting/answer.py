@@ -130,7 +130,11 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         return ""
     d = {**against["difference"], "value": against["difference"]["mean"]}
     a = of["coder_adapter"]["accuracy"]
-    verdict = {"better": "clearly better than", "worse": "clearly worse than", "": "not clearly different from"}
+    verdict = {
+        "better": "clearly better than",
+        "worse": "clearly worse than",
+        "": "not clearly different from",
+    }
     return (
         f"With {shots} labelled image{'s' * (shots != 1)} per class the CODER-Adapter has {percent(a['mean'])} % "
         f"[{percent(a['low'])}, {percent(a['high'])}], {verdict[clear(d)]} CLIP without any ({_points(d)} points)."

@@ -32,7 +32,7 @@ NOTES = {"ape": "with CuPL's sentences"}
 class Figure:
     """A published number.
 
-    value: a share in [0, 1]; None where the figure is unknown. target: whether it is of the same images; else it is a
+    value: a share in [0, 1]; None if the figure is unknown. target: whether it is of the same images; else it is a
     band that shows whether anything is broken.
     """
 

@@ -182,7 +182,7 @@ class Results:
 
     @staticmethod
     def rerank_that_looks(document: Document) -> Document | None:
-        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None if none does.
 
         The clean setting may choose to rerank nothing.
         """
@@ -192,7 +192,7 @@ class Results:
     # ---- why a part of the method has nothing to show in these results ("" if it has)
 
     def rerank_off(self, dataset: str, model: str) -> str:
-        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
+        """Why the rerank of `main_setting` changed no image; "" if it compared some with texts."""
         document = self.rerank(dataset, model)
         m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
         if not document.get("pairs_with_texts", 1):

@@ -49,7 +49,7 @@ class Finding:
 def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
     """Findings, as they come. patience: seconds to wait for a node.
 
-    UserError where nothing can be said: no Slurm here, no such profile, a workflow that cannot be planned.
+    UserError if nothing can be said: no Slurm here, no such profile, a workflow that cannot be planned.
     """
     if absent := [c for c in COMMANDS if shutil.which(c) is None]:
         raise UserError(

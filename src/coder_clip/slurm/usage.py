@@ -151,7 +151,7 @@ def submitted(
 
 
 def accounted(ids: Iterable[str]) -> dict[str, Accounted]:
-    """Ended jobs by Slurm's accounting; empty where a site keeps none."""
+    """Ended jobs by Slurm's accounting; empty if a site keeps none."""
     found: dict[str, Accounted] = {}
     wanted, fields = sorted(set(ids), key=int), "--format=JobIDRaw,State,ElapsedRaw,MaxRSS"
     for start in range(0, len(wanted), AT_ONCE):

@@ -275,7 +275,7 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
 
 
 def read_generated(path: Path, text: str) -> dict[str, Any]:
-    """The document of a dvc.yaml. UserError where it is not YAML, or has what `record` does not write."""
+    """The document of a dvc.yaml. UserError if it is not YAML, or has what `record` does not write."""
     try:
         document = yaml.safe_load(text) or {}
         stages = document.get("stages") or {}

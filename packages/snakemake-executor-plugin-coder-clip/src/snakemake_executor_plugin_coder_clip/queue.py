@@ -95,7 +95,7 @@ def jobs(clusters: Iterable[str] = ()) -> dict[str, Row]:
 
 
 def accounted(id: str) -> tuple[str, str] | None:
-    """State and exit code by the accounting database; None where there is none or it does not know the job."""
+    """State and exit code by the accounting database; None if there is none or it does not know the job."""
     number, cluster = _split(id)
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
     try:

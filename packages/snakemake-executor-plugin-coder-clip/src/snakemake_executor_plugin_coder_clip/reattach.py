@@ -64,7 +64,7 @@ class Earlier:
         return ids
 
     def _end(self, ids: list[str]) -> list[str]:
-        """SlurmError where a job does not end."""
+        """SlurmError if a job does not end."""
         if not ids:
             return []
         queue.cancel(ids)
@@ -87,7 +87,7 @@ def clusters(ids: Any) -> set[str]:
 def find(workflow: Any, name: str = "") -> Earlier:
     """Jobs of earlier heads that make files of this run. name: of this head's jobs, to find lost ones by it.
 
-    Nothing is asked of Slurm where no such job is known. Unreachable where the controller gives no answer; SlurmError
+    Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no answer; SlurmError
     where a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}

@@ -52,7 +52,7 @@ def minutes(limit: str) -> float:
 
 
 def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
-    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty where none is known."""
+    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty if none is known."""
     named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
     places = [site[name] for name in named if name in site]
     memory = [mb for p in places for mb, cpus in p.nodes if cpus >= int(asked.get("cpus") or 1)]

@@ -103,8 +103,8 @@ def match(
     """The training image of every shot: the one whose id shares the most path parts with it, from the end.
 
     ids, labels: of the training split. UserError if there is none, or several; if the file's classes are not the data
-    set's (each of its labels has to be one class, each class one label, and most of its class names those of the images'
-    classes, because a few are spelled in other ways elsewhere); and if a class has more than ``most`` shots.
+    set's (each of its labels has to be one class, each class one label, and most of its class names those of the
+    images' classes, because a few are spelled in other ways elsewhere); and if a class has more than ``most`` shots.
     """
     by_name = _by_name(ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]

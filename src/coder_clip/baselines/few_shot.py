@@ -48,11 +48,15 @@ class FewShotInputs:
 
 
 class Fitted(Protocol):
-    """A method fitted to a seed's shots. x: (N, d); clip_logits: (N, C), 100 × cosine; labels: (N,)."""
+    """A method fitted to a seed's shots. x: (N, d) images; clip_logits: (N, C), 100 × cosine; labels: (N,)."""
 
-    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point: ...
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
+        """The hyper-parameters with the best accuracy on these images."""
+        ...
 
-    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor: ...
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """Logits (N, C) with these hyper-parameters; the arg max is the prediction."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -289,6 +289,7 @@ def _coverage(config: Config, dataset: str) -> float | None:
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:
+    """Parse the values of --rename: name in the source -> name in the data set. UserError for another form."""
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")

@@ -248,6 +248,7 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
 
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:
+    """Size and sha256 of an image file. UserError if it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait forever
             raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")

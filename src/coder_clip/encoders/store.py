@@ -71,6 +71,7 @@ class FeatureStore:
         return found
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
+        """Store features (d,) by key, with a checksum."""
         rows = []
         for key, feature in features:
             value = feature.float().contiguous().numpy().tobytes()

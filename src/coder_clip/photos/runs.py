@@ -243,6 +243,7 @@ class _Methods:
         return found
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
+        """The classifier of a method, with probabilities if there are enough validation images."""
         config, d = self.config, self.dataset
         texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
         if chosen.method == "clip":

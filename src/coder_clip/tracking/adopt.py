@@ -73,6 +73,7 @@ class Adoption:
         self.absent: dict[str, Statement] = {}  # missing files that would match them
 
     def run(self) -> None:
+        """Register files with a current statement; let Snakemake make the others again."""
         marked = self.records.incomplete(self.book)
         waiting = []  # good, and not registered yet
         for path, statements in self.book.items():

@@ -31,6 +31,8 @@ FRESH = 600  # seconds that what sinfo said is believed
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
+    """Implements Snakemake's executor interface. One thread submits, one job at a time."""
+
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._settings = workflow.executor_settings
         if self._settings.array_jobs:
@@ -118,6 +120,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
     def run_jobs(self, jobs: list[Any]) -> None:
+        """Queue jobs for submission, failed ones after their pause."""
         for job in jobs:
             self.run_job_pre(job)
             if (pause := self._due.pop(job, 0) - time.monotonic()) > 0:

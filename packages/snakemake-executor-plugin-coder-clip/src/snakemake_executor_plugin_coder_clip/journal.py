@@ -57,10 +57,13 @@ class Entry:
 
 @dataclass
 class Journal:
+    """The journal of one configuration, one JSON line per fact. Safe in threads."""
+
     path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def intend(self, entry: Entry) -> None:
+        """Note a job before it is submitted."""
         self._append(asdict(entry))
 
     def note(self, key: str, **known: str) -> None:

@@ -101,6 +101,7 @@ def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
 
 
 def wanted(asked: Asked) -> str:
+    """The resources of a job in words."""
     units = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs", "gpu": "GPU"}
     parts = [f"{asked[key]} {unit}" for key, unit in units.items() if asked.get(key)]
     parts += [

@@ -158,6 +158,7 @@ def legend_below(
 
 
 def message(text: str) -> Figure:
+    """A figure that says why there is nothing to show."""
     figure = Figure(figsize=(SINGLE, 0.8))
     lines = textwrap.wrap(plain(f"Nothing to show: {text}."), 44)
     figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=GREY)
@@ -165,6 +166,7 @@ def message(text: str) -> Figure:
 
 
 def point(c: int) -> dict[str, Any]:
+    """Colour and marker of the c-th class."""
     return {
         "color": POINT_COLOURS[c % len(POINT_COLOURS)],
         "marker": POINT_MARKERS[c % len(POINT_MARKERS)],

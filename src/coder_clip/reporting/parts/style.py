@@ -116,6 +116,7 @@ def write(figure: Figure, stem: str | Path) -> None:
 
 @contextmanager
 def styled() -> Iterator[None]:
+    """Draw figures in the project's style within this context."""
     families = ["DejaVu Sans", *_fallbacks()]
     # from matplotlib's own defaults, whatever matplotlibrc the user has
     with style.context(["default", {**STYLE, "font.family": families}]), warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, each with a photo and the texts that decided."""
+"""The classes that are confused, each pair with a photo and the texts that decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each bug and each leak of the published code is worth."""
+"""The effect of each bug and each leak of the published code."""
 
 from __future__ import annotations
 

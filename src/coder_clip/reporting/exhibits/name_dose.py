@@ -1,4 +1,4 @@
-"""How often the encoder read a class's name, and what texts make of it."""
+"""Accuracy by how often the encoder read the names of the classes."""
 
 from __future__ import annotations
 

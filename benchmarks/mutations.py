@@ -293,11 +293,12 @@ def page(found: dict[str, tuple[Mutation, Outcome]]) -> str:
     """The table of docs/mutations.md."""
     head = (
         "# Deliberate bugs\n\n"
-        "`python -m benchmarks.mutations --write` writes this page. Each line is one deliberate bug, applied alone\n"
-        "to a copy of the source (`benchmarks/mutations.yaml` has the edits). It must fail a unit test and move a\n"
-        "number of the embedded default out of its 95 % interval. The last column shows the number that moves most,\n"
+        "Which mistakes in the method the tests and the results would show. Each line is one deliberate bug, applied\n"
+        "alone to a copy of the source (`benchmarks/mutations.yaml` has the edits). It must fail a unit test and move\n"
+        "a number of the embedded default out of its 95 % interval. The last column shows the number that moves most,\n"
         "in points, with the interval of the recorded run, or says why no number can move. Without a bug the same\n"
-        "tests pass and the same phases give the recorded numbers. Adapters: at the fewest and the most shots.\n\n"
+        "tests pass and the same phases give the recorded numbers. Adapters: at the fewest and the most shots.\n"
+        "`python -m benchmarks.mutations --write` writes this page.\n\n"
         "| bug | what it does | unit test that fails | number that moves most |\n| --- | --- | --- | --- |\n"
     )
     return head + "".join(

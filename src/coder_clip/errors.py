@@ -1,4 +1,4 @@
-"""Messages for people: what is wrong, where, what to do; one line, no traceback."""
+"""Errors for users: what is wrong, where, what to do; one line, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From class scores (`neighbors.TextNeighbors`) to predictions, the best classes, and the gap for stage two."""
+"""Predictions, best classes, and the gap for stage two, from class scores (`neighbors.TextNeighbors`)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
 
 
 def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> Tensor:
-    """Which images stage two looks at: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
+    """The images that stage two reranks: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
 
     Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition
     of them, is wrong by a rounding or two of a number below the sum, which is at least 1.

@@ -324,6 +324,6 @@ def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path, kind: str
         made = tmp_path / "a.zip"
         made.write_text("<html>Please log in</html>")
     put(tmp_path / "out/mine.jpg", b"mine")
-    with pytest.raises(UserError, match="damaged or no archive"):
+    with pytest.raises(UserError, match="damaged or not an archive"):
         unpack(made, tmp_path / "out")
     assert below(tmp_path / "out") == {"mine.jpg": b"mine"}

@@ -304,7 +304,7 @@ def test_shots_of_published_runs_are_never_in_a_val_that_is_carved_out(name: str
     (tmp_path / "shots/notes.txt").write_text("shot_1-seed_1 is of 2022")
     assert load_dataset(name, config, tmp_path).fingerprint() == after.fingerprint()
     file.write_text(json.dumps({"train": [["x/" + before.split("test").ids[0], 0, "a class"]]}))
-    with pytest.raises(UserError, match=r"shot_1-seed_1\.json: .* is no training image of this data set"):
+    with pytest.raises(UserError, match=r"shot_1-seed_1\.json: .* is not a training image of this data set"):
         load_dataset(name, config, tmp_path)
 
 

@@ -337,7 +337,7 @@ def test_missing_file_names_the_command(tmp_path: Path, missing: Callable[[objec
 def test_a_figure_that_is_no_png_is_refused(tmp_path: Path) -> None:
     results = full(tmp_path)
     results.paths.figure("tsne").write_bytes(b"GIF89a")
-    with pytest.raises(UserError, match=r"tsne\.png is no PNG image"):
+    with pytest.raises(UserError, match=r"tsne\.png is not a PNG image"):
         page(results)
 
 

@@ -180,8 +180,8 @@ def test_the_adapters_take_the_shots_of_the_file_and_not_the_beginning_of_more(
 @pytest.mark.parametrize(
     ("ids", "labels", "says"),
     [
-        (["banded/banded_9999.jpg"], (0, 1, 2), "'.*banded_9999.jpg' is no training image"),
-        (["other/banded_0000.jpg"], (0, 1, 2), "is no training image"),
+        (["banded/banded_9999.jpg"], (0, 1, 2), "'.*banded_9999.jpg' is not a training image"),
+        (["other/banded_0000.jpg"], (0, 1, 2), "is not a training image"),
         (["banded/banded_0000.jpg", "blotchy/blotchy_0000.jpg"], (0, 0, 2), "another class"),
         (["banded/banded_0000.jpg", "banded/banded_0001.jpg"], (0, 1, 2), "2 shots of a class, not 1"),
     ],

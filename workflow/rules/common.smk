@@ -61,7 +61,7 @@ if workflow.is_main_process and CONFIG.left_out:
 if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
     workflow.register_resource("on_gpu", len(work.gpus()))
 
-# Jobs find the configuration here: as a part of the command, another name for it would make them run again.
+# Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # For conda; otherwise jobs use the environment that Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
@@ -156,7 +156,7 @@ def templates(wildcards):
 
 
 def to_fetch():
-    """Published data sets that this run downloads; those that it cannot stop it before the first job."""
+    """Published data sets that this run downloads; one that cannot be downloaded stops the run before its first job."""
     try:
         return absent_data(CONFIG, whole=True) if CONFIG.fetch else []
     except UserError as error:
@@ -164,13 +164,13 @@ def to_fetch():
 
 
 def weights_note(name):
-    """What weights were downloaded, and into which cache."""
+    """A note of the downloaded weights and their cache."""
     cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
     return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
 
 
 def forget_fetched(folder):
-    """What was downloaded by an earlier run and is not here any more is downloaded again."""
+    """Forget earlier downloads that are missing now, so that they are downloaded again."""
     for name in to_fetch():
         (folder / "images" / name).unlink(missing_ok=True)
     for name in MODELS:
@@ -257,7 +257,7 @@ def encoding_threads(rule):
 
 
 def preflight():
-    """Before the first job: all that would stop the run, at once, and how long it takes."""
+    """Report, before the first job, everything that would stop the run, and how long it takes."""
     jobs = list(workflow.dag.needrun_jobs())
     encodes = ("encode_images", "encode_shard", "encode_texts", "encode_pairs")
     opens = ("list_images", "encode_images", "encode_shard")

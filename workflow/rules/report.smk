@@ -1,4 +1,4 @@
-# Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job of its own would
+# Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job for each would
 # mostly start Python. Figures that show images have a separate job, because only they need the images.
 from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 

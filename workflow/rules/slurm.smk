@@ -1,4 +1,4 @@
-# Allow one head per configuration; a run removes the locks that nobody holds any more (docs/slurm.md). It comes after
+# Allow one head per configuration; a run removes locks that no process holds any more (docs/slurm.md). It comes after
 # tracking.smk, so that the locks are gone before pulled files are adopted.
 from snakemake_executor_plugin_coder_clip import heads, reattach
 

@@ -23,8 +23,9 @@ class FewShotInputs:
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
     method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and the class of each (M,).
-    validation: (V, d), for ranges and never for labels. grid: betas, alphas and rounds that the CODER-Adapter and its
-    ablations search; the other methods search their authors' grids.
+    validation: (V, d) features of validation images, without labels; TIP-X measures a range on them.
+    grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other methods search their
+    authors' grids.
     """
 
     dataset: str
@@ -47,11 +48,15 @@ class FewShotInputs:
 
 
 class Fitted(Protocol):
-    """A method fitted to a seed's shots. x: (N, d); clip_logits: (N, C), 100 × cosine; labels: (N,)."""
+    """A method fitted to a seed's shots. x: (N, d) images; clip_logits: (N, C), 100 × cosine; labels: (N,)."""
 
-    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point: ...
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
+        """The hyper-parameters with the best accuracy on these images."""
+        ...
 
-    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor: ...
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """Logits (N, C) with these hyper-parameters; the arg max is the prediction."""
+        ...
 
 
 @dataclass(frozen=True)

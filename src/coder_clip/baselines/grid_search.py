@@ -29,6 +29,7 @@ class Point(NamedTuple):
 def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
     """The first grid point with the most right images, in the order of the axes (outermost first).
 
+    counts: number of right images, one dimension per axis.
     All zeros if no point has an image right, because the published loops start from there.
     """
     if not counts.max(initial=0):

@@ -27,7 +27,7 @@ BASELINES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Method:
-    """A method as people see it.
+    """How tables and figures show a method.
 
     label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one. views: how many
     augmented views of a shot it uses one by one, at most.

@@ -1,4 +1,4 @@
-"""``coder-clip data``: published data sets, what is there of them, and getting the rest (docs/data.md)."""
+"""``coder-clip data``: check and download published data sets (docs/data.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..datasets.supply import Findings
 
 app = typer.Typer(
-    help="Published data sets: what is there, what is missing and how to get it (docs/data.md).",
+    help="Check and download published data sets (docs/data.md).",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -23,7 +23,7 @@ app = typer.Typer(
 Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="[NAME]…")]
 Everything = Annotated[bool, typer.Option("--all", help="All published data sets.")]
 OfConfig = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Those of a configuration.", metavar="FILE")
+    Path | None, typer.Option("--config", "-c", help="The data sets of this configuration.", metavar="FILE")
 ]
 Root = Annotated[
     Path | None,
@@ -37,7 +37,7 @@ Root = Annotated[
 def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
-    """Say what is there, what is missing, and how to get it. Ends with 1 where one cannot be used."""
+    """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot be used."""
     from ..datasets.published import existing
     from ..datasets.supply import check
 
@@ -52,7 +52,7 @@ def get(
     everything: Everything = False,
     config: OfConfig = None,
     root: Root = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the archives.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded archives.")] = False,
     url: Annotated[
         list[str] | None,
         typer.Option(

@@ -36,7 +36,7 @@ def check(
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
     only_present: Annotated[
-        bool, typer.Option("--only-present", help="Without the published data sets that are not here.")
+        bool, typer.Option("--only-present", help="Skip published data sets that are not on this machine.")
     ] = False,
     deep: Annotated[
         bool,
@@ -49,12 +49,12 @@ def check(
 
     - asks Slurm whether it would take every job of the configuration
       (partition, account, QOS, GPUs, constraint, reservation, memory, time);
-    - sends one small job a partition, which looks whether the node sees the
-      repository, results, images and weights, whether Python and the GPU
-      work there, and whether it can write logs and scratch.
+    - sends one small job to each partition, which checks whether the node
+      sees the repository, results, images and weights, whether Python and
+      the GPU work there, and whether it can write logs and scratch.
 
-    A line is ok, note (the run goes on) or wrong (it would not, or not all
-    of it). The status is 1 where something is wrong.
+    Each line is ok, note (the run works all the same) or wrong (jobs would
+    fail). The exit status is 1 if a line is wrong.
     """
     if only_present:  # Snakemake, where it is asked, has to know as well
         os.environ[ONLY_PRESENT] = "true"
@@ -81,7 +81,7 @@ def check(
 
 @app.command(hidden=True)
 def preflight(config: ConfigOption, model: Annotated[list[str], typer.Option("--model")]) -> None:
-    """What a run says before its first job: models, device, how long it takes. Status 1 where it would fail."""
+    """Print what a run reports before its first job: models, device, time. Exit status 1 if it would fail."""
     from ..preflight.checks import before_run
 
     print_lines(before_run(load_config(config), model))
@@ -91,7 +91,7 @@ def preflight(config: ConfigOption, model: Annotated[list[str], typer.Option("--
 def prefetch(
     config: ConfigOption = DEFAULT_CONFIG,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The weights of this model alone.")
+        str | None, typer.Option("--model", "-m", help="Only the weights of this model.")
     ] = None,
 ) -> None:
     """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
@@ -112,14 +112,15 @@ def usage(
     config: ConfigOption = DEFAULT_CONFIG,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Show what the jobs of each rule asked for and used, after a run, and what to ask for next time.
+    """After a run, show what the jobs of each rule asked for and used, and what to ask for next time.
 
     asked: requested from the cluster. A local run requests the same but is
     not limited to it.
 
     used: the most that a job of the rule took, by the benchmark files in
     results/benchmarks and, where a site keeps it, Slurm's accounting
-    (sacct), which also knows failed jobs. busy CPUs: CPU time by time.
+    (sacct), which also knows failed jobs. busy CPUs: CPU time divided by
+    wall-clock time.
 
     The last lines are for set-resources: in the profile: asking for less
     lets jobs start sooner, asking for more saves a second try.

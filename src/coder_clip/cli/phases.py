@@ -63,7 +63,7 @@ _per_dataset(
 @app.command(
     rich_help_panel=PHASES,
     short_help="Generate texts with a language model or a dictionary.",
-    help="Texts that are made and not read, for data sets whose configuration names a source (docs/texts.md):\n\n"
+    help="Generate texts for data sets whose configuration names one of these sources (docs/texts.md):\n\n"
     + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
 )
 def generate_texts(

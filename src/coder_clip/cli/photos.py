@@ -1,4 +1,4 @@
-"""``coder-clip classify``, ``try-text`` and ``explore``: a person's own photos (docs/photos.md)."""
+"""``coder-clip classify``, ``try-text`` and ``explore``: your own photos (docs/photos.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ PhotosArgument = Annotated[
     list[str],
     typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS..."),
 ]
-ClassesOption = Annotated[str | None, typer.Option("--classes", help="Class names, commas between: cat,dog.")]
+ClassesOption = Annotated[
+    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.")
+]
 ClassesFileOption = Annotated[
     Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
 ]
@@ -110,12 +112,12 @@ def classify(
     - coder-clip classify photos --run results/photos --sort uncertain
 
     score: 100 × the mean cosine of photo and texts; it compares classes of
-    one photo and is no probability. A run with at least 30 labelled
+    one photo and is not a probability. A run with at least 30 labelled
     validation images gives probabilities, calibrated on them. margin: points
-    before the runner-up.
+    ahead of the runner-up.
 
-    Photos that cannot be read are listed at the end. The status is 1 where
-    one of them was named on the command line or in the list, or no photo
+    Photos that cannot be read are listed at the end. The exit status is 1 if
+    one of them was named on the command line or in the list, or if no photo
     could be read; a broken file in a folder does not change it.
     """
     from ..photos import files, listing
@@ -193,7 +195,7 @@ def _classifier(
 
 
 def _write(text: str, out: Path | None = None) -> None:
-    """To a file, whole or not at all; or to the terminal, where a reader that has seen enough (head) is no error."""
+    """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is not an error."""
     if out is not None:
         from ..foundation.artifacts import write_text
 
@@ -219,7 +221,7 @@ def _note(line: str) -> None:
 
 
 def _quiet_about_large_photos() -> None:
-    """Pillow warns of photos over 89 megapixels; they are read all the same."""
+    """Silence Pillow's warning about photos over 89 megapixels, which are read all the same."""
     from PIL import Image
 
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -234,7 +236,7 @@ def predict(
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Classify photos with a finished run: classify --run, with the configuration's file."""
+    """Classify photos with a finished run: the same as classify --run with its configuration file."""
     format: Literal["table", "csv"] = "csv" if as_csv else "table"
     classify(images, run=config, dataset=dataset, model=model, top=top, format=format)
 
@@ -255,7 +257,7 @@ def try_text(
     dataset: DatasetOption = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Which of the run's encoders.")] = None,
 ) -> None:
-    """Say what a text is worth: accuracy on validation images with it, minus without it.
+    """Measure what a text is worth: accuracy on validation images with it, minus without it.
 
     For example:
 

@@ -30,7 +30,7 @@ def record(
 
 @app.command(rich_help_panel=SHARING)
 def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Mark files that plain DVC brought as made, for Snakemake. 'pull' and every run do this automatically."""
+    """Tell Snakemake about files that plain DVC downloaded. 'pull' and every run do this automatically."""
     from ..tracking.adopt import adopt
     from ..tracking.stages import tracked
 
@@ -49,10 +49,11 @@ def push(
     remote: RemoteOption = None,
     jobs: JobsOption = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Verify all contents in the remote, whatever that costs.")
+        bool,
+        typer.Option("--verify", help="Verify the contents of all files in the remote, which may take long."),
     ] = False,
 ) -> None:
-    """Share what is recorded, and make sure that the remote holds it. A corrupt file is never sent."""
+    """Upload recorded results and verify the remote. A corrupt file is never sent."""
     from ..tracking.share import push
 
     _report(push(str(config), remote, jobs, verify))
@@ -60,7 +61,7 @@ def push(
 
 @app.command(rich_help_panel=SHARING)
 def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
-    """Bring what this commit records, each file verified. Needs no remote for what was here before."""
+    """Download the results that this commit records, each file verified. Files in the cache need no remote."""
     from ..tracking.share import pull
 
     _report(pull(str(config), remote, jobs))
@@ -75,7 +76,7 @@ def _report(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Resolve a dvc.lock in conflict: for each phase the side that fits the merged code, parameters and inputs."""
+    """Resolve a conflict in dvc.lock: take, for each phase, the side that matches the merged code and inputs."""
     from ..tracking.merge import merge
 
     print_lines(merge(str(config)))

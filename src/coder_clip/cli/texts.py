@@ -171,7 +171,7 @@ def review(
         rejected = [e for e in found if not e.why and e.text == reject]
         if reject is not None and not rejected:
             raise UserError(
-                f"'{reject}' is no text of '{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
+                f"'{reject}' is not a text of '{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
             )
         decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
         decisions.again += [(k, str(owner)) for k in dict.fromkeys(e.kind for e in found if again)]
@@ -227,7 +227,7 @@ def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | No
         """Tokens of each, ends included, as if the context had no end."""
         tokens = encoder.tokenizer(list(sentences), context_length=8 * encoder.context_length)
         pad = getattr(getattr(encoder.tokenizer, "tokenizer", None), "pad_token_id", None) or 0
-        reversed_ = (tokens != pad).int().flip(1)  # a pad's number inside a text ("!") is no padding
+        reversed_ = (tokens != pad).int().flip(1)  # a pad's number inside a text ("!") is not padding
         return [tokens.shape[1] - n for n in reversed_.argmax(dim=1).tolist()]
 
     return quality(
@@ -289,6 +289,7 @@ def _coverage(config: Config, dataset: str) -> float | None:
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:
+    """Parse the values of --rename: name in the source -> name in the data set. UserError for another form."""
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")

@@ -56,19 +56,19 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         base = _module("entry").entry(name).make_templates() if name in PUBLISHED else _drawn(name).templates
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
-    if "one_to_one" in given:  # the published ones are no longer these with a bug
+    if "one_to_one" in given:  # there is no published variant of these, with its bug
         given["one_to_one_as_published"] = ()
     for kind in ("attribute", "analogous"):
-        if kind in given:  # then for few-shot, too
+        if kind in given:  # replaces the few-shot wording, too
             given[f"{kind}_few_shot"] = ""
     templates = dataclasses.replace(base, **given)  # type: ignore[arg-type]
     return templates if config.root is None else with_articles(templates)
 
 
 def with_articles(templates: Templates) -> Templates:
-    """With "a" or "an" in front of a class, as its name needs: "a photo of an airplane".
+    """Let each class name choose between "a" and "an": "a photo of an airplane".
 
-    For a person's own classes. Published data sets keep the "a" that their published numbers were made with.
+    For your own classes. Published data sets keep the "a" that their published numbers were made with.
     """
 
     def change(sentence: str) -> str:
@@ -83,7 +83,7 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
-    """Hash of a published data set's lists of images, read without the images; None where it is not here."""
+    """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
     if name not in PUBLISHED:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
@@ -93,7 +93,7 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
 def named_pictures(name: str) -> dict[str, int | None] | None:
     """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
 
-    None for a data set that does not say so: only a drawn one can know.
+    None for a data set that does not declare it; only a drawn one can.
     """
     return getattr(_drawn(name), "named", None) if name in DRAWN else None
 

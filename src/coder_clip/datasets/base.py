@@ -31,16 +31,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Templates:
-    """Sentences that carry a text to the encoder; ``{class}``, or ``{a_class}`` with its "a" or "an", and one field
-    named after the kind.
+    """Sentences that texts are put into before they are encoded. Fields: ``{class}``, or ``{a_class}`` with its "a" or
+    "an", and one named after the kind.
 
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
     the seven that OpenAI's CLIP repository recommends for ImageNet.
     attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
     the class it is compared with. one_to_one_as_published: what the published code puts them into, where it differs.
-    attribute_few_shot, analogous_few_shot: of the few-shot methods, where the authors have others; else empty.
-    class_names_as_published: in label order, what the authors' texts call the classes; empty where they agree.
+    attribute_few_shot, analogous_few_shot: for few-shot methods, if the authors use other sentences; else empty.
+    class_names_as_published: in label order, what the authors' texts call the classes; empty if they agree.
     """
 
     name: str = "a photo of a {class}."
@@ -72,7 +72,7 @@ class Dataset(Protocol):
     classes: list[str]  # class names in label order; may hold duplicates, so key by index
 
     def split(self, name: str) -> Split:
-        """The split "train", "val" or "test"; UserError where the data set has no such split."""
+        """The split "train", "val" or "test"; UserError if the data set has no such split."""
         ...
 
     def image(self, image_id: str) -> Image.Image:
@@ -91,7 +91,7 @@ class ImageFiles:
     splits: dict[str, list[tuple[str, int]]]
 
     def split(self, name: str) -> Split:
-        """The images of a split; UserError where the data set has no such split."""
+        """The images of a split; UserError if the data set has no such split."""
         if name not in self.splits:
             there = ", ".join(self.splits)
             raise UserError(f"data set '{self.name}' has no {name} images (it has: {there})")

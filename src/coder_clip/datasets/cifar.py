@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 through torchvision.
 
-Their files are pickles, which run code when opened. torchvision holds each against the published MD5 first, so
+Their files are pickles, which run code when opened. torchvision first compares each with its published MD5, so
 only the authors' own files are ever opened.
 """
 
@@ -28,7 +28,7 @@ class Cifar(PublishedDataset):
         return Image.fromarray(self._halves[half].data[int(number)])
 
     def missing(self) -> list[str]:
-        return []  # the files hold all images, or torchvision refuses them
+        return []  # torchvision refuses files that lack an image
 
     def empty(self) -> list[str]:
         return []

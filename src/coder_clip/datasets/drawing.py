@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from ..errors import UserError
 from .base import Split, Templates
 
-SIZE = 64  # pixels a side of the finished image
+SIZE = 64  # width and height of the finished image, in pixels
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges
 PER_CLASS = {"train": 40, "val": 60, "test": 120}  # few-shot pool, choices, numbers that are reported
 
@@ -57,7 +57,7 @@ class Pen:
         self._unit = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
     def poly(self, points: Points, fill: RGB | None) -> None:
-        """A filled polygon; ``None`` cuts a hole through everything drawn so far."""
+        """Draw a filled polygon; ``None`` cuts a hole through everything drawn so far."""
         xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
         # Rounded, so that the last bits of another machine's sine cannot move a pixel.
         flat = [(x, y) for x, y in np.round(xy, 2).tolist()]
@@ -76,16 +76,16 @@ class Pen:
         self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill)
 
     def regular(self, n: int, r: float, fill: RGB, turn: float = 0.0) -> None:
-        """A polygon of n equal sides about the origin."""
+        """Draw a polygon of n equal sides about the origin."""
         self.poly([polar(r, turn + 2 * math.pi * i / n) for i in range(n)], fill)
 
     def pie(self, x: float, y: float, r: float, start: float, end: float, fill: RGB) -> None:
-        """A sector; angles in turns, clockwise from three o'clock."""
+        """Draw a sector; angles in turns, clockwise from three o'clock."""
         a = np.linspace(start, end, 24) * 2 * math.pi
         self.poly([(x, y), *zip(x + r * np.cos(a), y + r * np.sin(a), strict=True)], fill)
 
     def line(self, points: Points, width: float, fill: RGB) -> None:
-        """A line with round ends and joints."""
+        """Draw a line with round ends and joints."""
         xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
         w = width * self._unit
         flat = [(x, y) for x, y in np.round(xy, 2).tolist()]
@@ -98,7 +98,7 @@ class Pen:
     def arc(
         self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: RGB
     ) -> None:
-        """Part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
+        """Draw part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
         a = np.linspace(start, end, 20) * 2 * math.pi
         self.line(list(zip(x + rx * np.cos(a), y + ry * np.sin(a), strict=True)), width, fill)
 
@@ -253,7 +253,7 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
 def scatter(
     image: Image.Image, rng: np.random.Generator, count: int, small: float, large: float, inner: float
 ) -> None:
-    """Small discs, boxes and triangles of any colour, none nearer to the centre than `inner`."""
+    """Draw small discs, boxes and triangles of any colour, none nearer to the centre than `inner`."""
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
     for _ in range(count):
@@ -270,7 +270,7 @@ def scatter(
 
 
 def cover(image: Image.Image, rng: np.random.Generator, pose: Pose) -> None:
-    """Something in front: a pole, or a plate that hides one side of the thing."""
+    """Draw something in front: a pole, or a plate that hides one side of the thing."""
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
     cx, cy, r = (1 + pose.x) * n / 2, (1 + pose.y) * n / 2, pose.size * n / 2
@@ -308,7 +308,7 @@ def compose(
 
 
 def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) -> None:
-    """Puts a layer on the image, with light from one side and a shadow on the other."""
+    """Put a layer on the image, with light from one side and a shadow on the other."""
     n = SIZE * SUPER
     a, strength = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0, 0.4))
     alpha = layer.getchannel("A")
@@ -328,7 +328,7 @@ def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) 
 
 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scales down and adds what a poor camera adds: blur, colour cast, low contrast, noise, sometimes grey."""
+    """Scale down and add what a poor camera adds: blur, colour cast, low contrast, noise, sometimes grey."""
     small = image.reduce(SUPER)
     blur = float(rng.uniform(0, 1.0))
     if blur > 0.3:

@@ -1,8 +1,8 @@
-"""The published data sets: one YAML file each in ``entries/``, which says all there is to say about it.
+"""The published data sets: one YAML file each in ``entries/``, which declares everything about it.
 
-Where to get it and on what terms, what it looks like on disk, its class names in label order, which split files
-there are and what they should count, and the sentences its texts are put into. ``coder-clip data check`` and
-``data get`` read the same file as the loader, and the table of docs/data.md is held against it by a test.
+Where to get it and on what terms, its layout on disk, its class names in label order, its split files and how many
+images they should list, and the sentences its texts are put into. ``coder-clip data check`` and ``data get`` read the
+same file as the loader, and a test compares the table of docs/data.md with it.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
 class Rule(Strict):
-    """One way to split the images. Of an entry's rules the first counts whose files are all there."""
+    """One way to split the images. The first rule of an entry whose files all exist is used."""
 
     rule: Text = Field(description="A function of layouts.py.")
-    what: Text = Field(description="What this split is, for people.")
+    what: Text = Field(description="What this split is, in words.")
     needs: list[str] = Field([], description="Files below the data set's folder that it reads.")
     counts: Counts = Field(description="Images per split.")
     val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Share of each class's training images that becomes val (by hash of the id)."
     )
     val_per_class: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="So many training images of each class become val (by hash of the id)."
+        None, description="Number of training images per class that become val (by hash of the id)."
     )
     fingerprints: dict[SplitName, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
-        {}, description="sha256 of a split's list of images, where somebody has it from the true files."
+        {}, description="sha256 of each split's list of images, if known from the original files."
     )
-    sums: dict[str, Checksum] = Field({}, description="Of the files that it reads, as they were published.")
+    sums: dict[str, Checksum] = Field({}, description="Published checksums of the files that it reads.")
 
     @property
     def carves(self) -> bool:
@@ -75,13 +75,13 @@ class Download(Strict):
 
     url: Text
     mirrors: list[Text] = Field([], description="Other addresses of the same file, tried in this order.")
-    name: str = Field("", description="Of the file, where the address does not end in it.")
-    checksum: Checksum | None = Field(description="Of the whole file; null where nobody publishes one.")
+    name: str = Field("", description="File name, if the address does not end in it.")
+    checksum: Checksum | None = Field(description="Of the whole file; null if none is published.")
     into: str = "."
     unpack: bool = True
     inner: list[str] = Field([], description="Archives inside it that are unpacked too, in place.")
-    gives: Text = Field(description="What is there afterwards, below the data set's folder.")
-    brings: list[str] = Field([], description="Files with it that splits need.")
+    gives: Text = Field(description="What it creates below the data set's folder.")
+    brings: list[str] = Field([], description="Files in it that splits need.")
     gigabytes: Annotated[float, Field(gt=0)]
 
     @property
@@ -91,7 +91,7 @@ class Download(Strict):
 
 
 class Archive(Strict):
-    """An archive that only a person can fetch; ``data get`` unpacks it where it finds it below the root."""
+    """An archive to download by hand; ``data get`` unpacks it if it is below the root."""
 
     file: Text
     checksum: Checksum | None = None
@@ -99,7 +99,7 @@ class Archive(Strict):
 
 
 class ByHand(Strict):
-    """A part that people have to fetch themselves, and how."""
+    """A part to download by hand, and how."""
 
     gives: Text
     how: Text
@@ -115,7 +115,7 @@ class PublishedNames(Strict):
     but: dict[str, str] = Field({}, description="Names one by one.")
 
     def of(self, names: list[str]) -> tuple[str, ...]:
-        """In label order."""
+        """The published spelling of class names, in the same order."""
         changed = {n: re.sub(self.pattern, self.becomes, n) if self.pattern else n for n in names}
         return tuple({**changed, **self.but}[n] for n in names)
 
@@ -137,7 +137,7 @@ class Entry(Strict):
         description="Names in label order; open_clip: ImageNet's curated names that it ships."
     )
     loader: Literal["files", "torchvision"] = "files"
-    also: list[str] = Field([], description="Other names people know it by.")
+    also: list[str] = Field([], description="Other common names.")
     splits: Annotated[list[Rule], Field(min_length=1)]
     downloads: list[Download] = []
     by_hand: list[ByHand] = []
@@ -170,13 +170,13 @@ class Entry(Strict):
         return 1000 if self.classes == "open_clip" else len(self.classes)
 
     def make_templates(self) -> Templates:
-        """The paper's sentences, with what the entry says instead."""
+        """The paper's sentences, replaced where the entry has its own."""
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
         published = self.names_as_published and self.names_as_published.of(self.class_names())
         return dataclasses.replace(PAPER, class_names_as_published=published or (), **own)  # type: ignore[arg-type]
 
     def only(self, split: str | None) -> Entry:
-        """With this way to split the images alone. UserError for one that it has not."""
+        """The entry with this rule only. UserError for a rule that it does not have."""
         if split is None:
             return self
         chosen = [r for r in self.splits if r.rule == split]

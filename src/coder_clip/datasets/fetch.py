@@ -1,4 +1,4 @@
-"""Download of one file: with progress, resumed where it broke off, and kept only if its checksum is right."""
+"""Download one file: with progress, resumed after an interruption, and kept only if its checksum is right."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ TRIES = 5  # in a row without a new byte
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a time.
 
-    checksum: "md5:…" or "sha256:…" of the whole file; None where nobody publishes one. What has come so far is in
-    ``{target}.part`` and is not fetched again, in this run or the next. A target that is there and right is left alone.
+    checksum: "md5:…" or "sha256:…" of the whole file; None if none is published. What was received is kept in
+    ``{target}.part`` and not fetched again, in this run or the next. A target with the right checksum is kept.
     wait: seconds before a broken connection is tried again (doubled each time).
-    UserError: no connection, refused by the server, broken off for good, wrong checksum; ``target`` is then not there.
+    UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
     """
     urls = [urls] if isinstance(urls, str) else list(urls)
     if target.exists():
         if checksum is None or checksum_like(target, checksum) == checksum:
             return
-        raise UserError(f"{target} is there with another checksum than {checksum}; remove it and run again")
+        raise UserError(f"{target} exists with another checksum than {checksum}; remove it and run again")
     failed: list[str] = []
     for url in urls:
         try:

@@ -47,7 +47,7 @@ class ManifestEntry(NamedTuple):
 class FolderDataset(ImageFiles):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
-    name: how the data set is called. classes: class names or folder names in label order; default all
+    name: of the data set. classes: class names or folder names in label order; default all
     folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
     spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
 
@@ -97,7 +97,7 @@ class FolderDataset(ImageFiles):
         return read_image(self.path(image_id), content=content)
 
     def manifest(self) -> list[ManifestEntry]:
-        """Every image of the data set by id. Reads all files the first time; UserError where it cannot."""
+        """Every image of the data set by id. Reads all files the first time; UserError if one cannot be read."""
         if self._manifest is None:
             self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest
@@ -175,7 +175,7 @@ def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_un
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
-    """{"all": class folders}, or class folders per split. A class may be called "train" (it holds images)."""
+    """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
     top = _subfolders(root)
     holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
@@ -242,7 +242,7 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
-    """A link from a class folder to its parent, or to another class, would pull the images of other classes in."""
+    """Refuse a link from a class folder to its parent or to another class, which would add that class's images."""
     whole, own = root.resolve(), folder.resolve()
     for here, folders, _ in os.walk(folder):
         for link in (Path(here, f) for f in folders if not _hidden(f)):
@@ -255,7 +255,7 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
 
 
 def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
-    """Each class's ids, ordered by hash, cut at the cumulated shares (rounded half up, exact integers)."""
+    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact integers)."""
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
@@ -269,8 +269,9 @@ def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, l
 
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:
+    """Size and sha256 of an image file. UserError if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():  # reading a pipe would wait forever
             raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

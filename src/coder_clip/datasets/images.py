@@ -1,4 +1,4 @@
-"""Decoding: each file in a folder of images becomes an upright 8-bit RGB picture, or one clear error."""
+"""Decode images: each file becomes an upright 8-bit RGB picture, or one clear error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_image(
     are laid on white; of an animation the first frame is taken. A JPEG that is too large for Pillow (over 178
     megapixels) is decoded at a half, a quarter or an eighth of its size. HEIC needs the package pillow-heif.
     as_stored: neither turned nor laid on white, as torchvision, CoOp and the authors read published data sets.
-    content: the bytes of the file, where they were read already.
+    content: the bytes of the file, if they were read already.
 
     Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
     """
@@ -105,7 +105,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
-    """(H, W) integers or floats -> (H, W) uint8, by the full range of the format, never by the content."""
+    """Scale (H, W) integers or floats to (H, W) uint8, by the full range of the format, never by the content."""
     if mode == "F":
         real = pixels.astype(np.float64)
         low, high = float(real.min()), float(real.max())

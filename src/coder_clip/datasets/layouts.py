@@ -27,7 +27,7 @@ Splits = dict[str, Pairs]
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a data set: its folder, the folder of its images; and what is known of it."""
+    """A data set on disk: its folder, the folder of its images, and its entry."""
 
     name: str
     folder: Path
@@ -36,11 +36,11 @@ class Place:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names in label order; for ImageNet importing open_clip, with which no plan has to wait."""
+        """Names in label order, read on first use: ImageNet's take an import of open_clip, for which no plan waits."""
         return self.entry.class_names()
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
-        """Read a file of the data set with ``reader``; UserError where it cannot be read."""
+        """Read a file of the data set with ``reader``; UserError if it cannot be read."""
         path = self.folder / file
         try:
             return reader(path)
@@ -48,7 +48,7 @@ class Place:
             raise UserError(f"data set '{self.name}': {path} cannot be read: {error}") from None
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
-        """(where, line) of a text file, empty lines left out; ``where`` names file and line for errors."""
+        """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line for errors."""
         text = self.read(file, lambda path: path.read_text(encoding="utf-8-sig"))
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
@@ -68,7 +68,7 @@ class Place:
         return splits
 
     def label(self, where: str, of_class: str | int) -> int:
-        """The label of a class name, or the label itself; UserError where the data set has no such class."""
+        """The label of a class name, or the label itself; UserError if the data set has no such class."""
         if isinstance(of_class, str):
             if of_class not in self._labels:
                 close = nearest(of_class, self._labels)
@@ -278,7 +278,7 @@ EUROSAT_FOLDERS = {
 def class_folders(place: Place) -> Splits:
     """One folder per class: 50 % train, 20 % val, 30 % test of each, by the hash of the id.
 
-    Folders that are no class are left out (Caltech's BACKGROUND_Google and Faces_easy).
+    Folders that are not a class are left out (Caltech's BACKGROUND_Google and Faces_easy).
     """
     folders = {**CALTECH_FOLDERS, **EUROSAT_FOLDERS}
     per_class = [images_in(place, folders.get(c, c)) for c in place.classes]
@@ -340,7 +340,7 @@ def imagenet_val_labels() -> list[int]:
 
 
 def images_in(place: Place, folder: str) -> list[str]:
-    """Ids of the images below a folder, sorted; UserError where the folder is missing."""
+    """Ids of the images below a folder, sorted; UserError if the folder is missing."""
     path = place.images / folder
     if not path.is_dir():
         raise UserError(f"data set '{place.name}': the class folder {path} is missing")

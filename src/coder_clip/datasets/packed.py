@@ -35,7 +35,7 @@ class Packed:
             self._places = {member.name: (member.offset_data, member.size) for member in tar}
 
     def image(self, image_id: str) -> Image.Image:
-        """As the data set's own; an image that could not be packed is read from its place."""
+        """The image, as from the data set itself; one that could not be packed is read from its original place."""
         if image_id not in self._places:
             return self._data.image(image_id)  # type: ignore[no-any-return]
         offset, size = self._places[image_id]
@@ -48,7 +48,7 @@ class Packed:
         return getattr(self.__dict__["_data"], name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker process that does not inherit open files."""
+        """Pickle for worker processes, which do not inherit open files."""
         return {**self.__dict__, "_archive": f"/proc/{os.getpid()}/fd/{self._archive.fileno()}"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Packed:
 
 @contextmanager
 def on_this_machine(data: Dataset, ids: Sequence[str], archive: Path) -> Iterator[Dataset]:
-    """The data set, these images of it on the local disk. archive: is made where it is not there.
+    """The data set with these images on the local disk. archive: made if it does not exist.
 
     Drawn data sets have no files and stay as they are; without enough space, images are read from their place.
     """

@@ -1,8 +1,8 @@
-"""Pickles from elsewhere: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
+"""Read untrusted pickles: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
 
-The standard library's reader runs with its door to functions and classes shut, and what it gives is looked through.
+The standard library's unpickler runs without access to functions and classes, and its result is checked.
 
-Objects of named classes are read on request (CoOp's lists of shots): their attributes, whatever the class would do.
+On request, objects of named classes are read, too (CoOp's lists of shots): their attributes, without the class's code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A published data set below the root where people keep theirs: the loader behind every entry of ``entries/``.
+"""The loader behind every entry of ``entries/``: a published data set below the data root.
 
-Ids of images are paths relative to the image folder, so which root it is changes no result. Nothing is ever
-fetched here: ``coder-clip data get`` does that, when people ask for it.
+Ids of images are paths relative to the image folder, so the root changes no result. Nothing is downloaded here;
+``coder-clip data get`` does that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def data_root(configured: Path | None) -> Path:
     """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the configuration.
 
     The variable comes first: a configuration is shared, and the place of the images depends on the machine.
-    UserError where neither says it.
+    UserError if neither is set.
     """
     given = os.environ.get(ROOT_VARIABLE) or configured
     if not given:
@@ -43,7 +43,7 @@ def data_root(configured: Path | None) -> Path:
 
 
 def existing(root: Path) -> Path:
-    """The root; UserError where it is not a folder."""
+    """The root; UserError if it is not a folder."""
     if not root.is_dir():
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
@@ -56,7 +56,7 @@ def existing(root: Path) -> Path:
 def load(
     name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """As `load_below`, below the configured root or CODER_CLIP_DATA."""
+    """Load as `load_below` does, below CODER_CLIP_DATA or the configured root."""
     return load_below(name, existing(data_root(configured)), shots, split)
 
 
@@ -64,7 +64,7 @@ def load_below(
     name: str, root: Path, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
     """The data set below this root. shots: folder of files of shots. split: the rule to split by; None: the first
-    whose files are there. UserError, with the command that helps, where it is not there."""
+    whose files exist. UserError, with the command that helps, if it is not there."""
     found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
@@ -74,7 +74,7 @@ def load_below(
 
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
-    """The first of the entry's folders that has an image folder; None where none has."""
+    """The first of the entry's folders that has an image folder; None if none has."""
     for folder in found.folders:
         for images in found.images:
             if (root / folder / images).is_dir():
@@ -88,7 +88,7 @@ def find_rule(found: Entry, folder: Path) -> Rule | None:
 
 
 def is_here(name: str, root: Path) -> bool:
-    """True if the data set has an image folder and split files; loading tells if they are complete."""
+    """True if the data set has an image folder and split files; loading checks whether they are complete."""
     place = find_place(name, entry(name), root)
     return place is not None and find_rule(entry(name), place.folder) is not None
 
@@ -96,7 +96,7 @@ def is_here(name: str, root: Path) -> bool:
 def listing(
     name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
 ) -> str | None:
-    """Hash over which rule splits the images, and the files it reads; None where the data set is not here.
+    """Hash over which rule splits the images, and the files it reads; None if the data set is not on this machine.
 
     These files decide everything but the pixels, so that a DAG is planned without a walk through a million images.
     """
@@ -117,13 +117,13 @@ def listing(
 
 
 class PublishedDataset(ImageFiles):
-    """A data set of ``entries/`` as every other: splits, images by id, templates, fingerprint.
+    """A data set of ``entries/`` with the interface of all data sets: splits, images by id, templates, fingerprint.
 
     shots: a folder with the shots of published runs. Where val is carved out of the training images, those that any
     file there names stay in train: none is both a shot and an image that hyper-parameters are chosen on. All files
     count, so that val is the same whatever number of shots is asked for.
 
-    Raises UserError where images or split files are not there, or a split file does not belong to it.
+    Raises UserError if images or split files are not there, or a split file does not belong to it.
     """
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
@@ -169,7 +169,7 @@ class PublishedDataset(ImageFiles):
         return [i for i in sorted(self._ids) if self._resolve(i) is None]
 
     def empty(self) -> list[str]:
-        """Ids of images whose files hold nothing, in order."""
+        """Ids of images whose files are empty, in order."""
         return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
 
     def miscounted(self) -> str | None:
@@ -191,7 +191,7 @@ class PublishedDataset(ImageFiles):
         """More entries for the manifest: which split it is, the bytes of the val and test images, and the files of
         shots that decide what is not in val. skip: missing images are listed, and the run does without.
 
-        UserError where images are missing: before hours of encoding, not in the middle.
+        UserError if images are missing: before hours of encoding, not in the middle.
         """
         missing = self.missing()
         if missing and not skip:
@@ -205,12 +205,12 @@ class PublishedDataset(ImageFiles):
         return {**said, "missing": missing} if missing else said
 
     def about(self) -> dict[str, Any]:
-        """The split, by whose words published figures are found, and the files of shots that decide val."""
+        """The split in words, by which published numbers are found, and the files of shots that decide val."""
         said: dict[str, Any] = {"split": self.rule.what}
         return said if self.shots is None else {**said, "shot_files": sums(shot_files(self.shots))}
 
     def _resolve(self, image_id: str) -> Path | None:
-        """The file behind an id, folder by folder; None where there is none.
+        """The file behind an id, folder by folder; None if there is none.
 
         Copies of a data set have a folder inside one of the same name (Kaggle's cars_train/cars_train), or images
         without their class folders (ImageNet's official val): both are found.
@@ -225,7 +225,7 @@ class PublishedDataset(ImageFiles):
         return None if name is None else path / name
 
     def _name(self, folder: Path, name: str) -> str | None:
-        """The name on disk of what a folder holds under this name. A link to nowhere is nothing."""
+        """The name on disk of a folder's member with this name; a broken link does not count."""
         if folder not in self._listings:
             there = os.scandir(folder) if folder.is_dir() else ()
             names = [e.name for e in there if not e.is_symlink() or os.path.exists(e.path)]

@@ -118,7 +118,7 @@ NAMED: dict[str, int | None] = dict(
 
 
 def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generator) -> None:
-    """Draws a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what it stands on."""
+    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what it stands on."""
     shade = {name: mix(c, any_colour(rng), float(rng.uniform(0, 0.16))) for name, c in COLOURS.items()}
     plump, nod = float(rng.uniform(0.88, 1.12)), float(rng.uniform(-0.07, 0.07))
     up = 0.28 if marks["legs"] == "long" else 0.06  # long legs lift the body

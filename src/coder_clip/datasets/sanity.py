@@ -1,4 +1,4 @@
-"""Checks of someone's images before anything is encoded."""
+"""Check images before anything is encoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ COPIES = {  # what copies spoil, the worst first
 
 
 def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> None:
-    """needed: splits. shots: the most that a class has to give; None where fewer will do.
+    """Refuse a data set that a run cannot use.
+
+    needed: splits. shots: training images that each class needs; None if fewer will do.
 
     UserError, one line: a single class, a split without images, a class with too few training images.
     """
@@ -50,7 +52,7 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> 
 
 
 def copies(data: FolderDataset | PublishedDataset) -> dict[str, list[list[str]]]:
-    """Images with the same bytes, as `by_harm` sorts them. UserError where a file cannot be read."""
+    """Images with the same bytes, as `by_harm` sorts them. UserError if a file cannot be read."""
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
     groups: dict[tuple[int, str], list[str]] = defaultdict(list)
     listed = data.manifest() if hasattr(data, "manifest") else [file_entry(i, data.path(i)) for i in where]
@@ -76,7 +78,7 @@ def by_harm(
 
 
 def warnings(data: FolderDataset) -> list[str]:
-    """A line for each thing that looks like a mistake in a folder. UserError where a file cannot be read."""
+    """A line for each thing that looks like a mistake in a folder. UserError if a file cannot be read."""
     # classes made of several folders, beside classes that hold their images themselves
     mixed = any("" in folders for folders in data.below.values())
     nested = {name: f for name, f in data.below.items() if mixed and "" not in f and len(f) > 1}

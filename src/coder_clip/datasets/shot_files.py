@@ -35,7 +35,7 @@ class Shot(NamedTuple):
 
 
 def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
-    """The file of n shots and a seed; UserError where the folder has none."""
+    """The file of n shots and a seed; UserError if the folder has none."""
     if not Path(folder).is_dir():
         raise UserError(f"there is no folder {folder}")
     stem = f"shot_{shots}-seed_{seed}"
@@ -62,13 +62,13 @@ def sums(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def drawn(folder: str | Path, ids: Sequence[str]) -> set[str]:
-    """The images among ``ids`` that any file of the folder names. UserError where a file names another."""
+    """The images among ``ids`` that any file of the folder names. UserError if a file names another."""
     by_name = _by_name(ids)
     return {ids[_row(s, ids, by_name, path)] for path in shot_files(folder) for s in read_shots(path)}
 
 
 def read_shots(path: Path) -> list[Shot]:
-    """The training shots of a file, in its order; UserError where it is not such a file. No code of a pickle runs."""
+    """The training shots of a file, in its order; UserError if it is not such a file. No code of a pickle runs."""
     if path.suffix == ".pkl":
         document = read_plain_pickle(path, DATUM)
     else:
@@ -103,10 +103,9 @@ def match(
 ) -> list[str]:
     """The training image of every shot: the one whose id shares the most path parts with it, from the end.
 
-    ids, labels: of the training split. UserError where there is none, or several; where the file's classes are not the
-    data set's (each label of the file has to be one class, and each class one label; and of the names that it has most
-    have to be those of their images' classes: a few are spelled in other ways elsewhere); and where a class has more
-    than ``most`` shots.
+    ids, labels: of the training split. UserError if there is none, or several; if the file's classes are not the data
+    set's (each of its labels has to be one class, each class one label, and most of its class names those of the
+    images' classes, because a few are spelled in other ways elsewhere); and if a class has more than ``most`` shots.
     """
     by_name = _by_name(ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]
@@ -156,7 +155,7 @@ def _row(shot: Shot, ids: Sequence[str], by_name: dict[str, list[int]], path: Pa
     rows = [row for row, n in shared.items() if n == best]
     # a file name alone is enough only where neither side says more
     if not rows or best < min(2, len(parts), len(ids[rows[0]].split("/"))):
-        raise UserError(f"{path}: '{shot.path}' is no training image of this data set")
+        raise UserError(f"{path}: '{shot.path}' is not a training image of this data set")
     if len(rows) > 1:
         raise UserError(f"{path}: '{shot.path}' could be '{ids[rows[0]]}' or '{ids[rows[1]]}'")
     return rows[0]

@@ -1,6 +1,6 @@
 """Draw the training images that are the shots of a seed.
 
-Apart from the methods that use them, so that an edit of a method does not encode images again.
+In a module of its own, so that an edit of a few-shot method does not encode images again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def draw_shots(
 
 
 def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> None:
-    """UserError where a class has fewer training images, labels (N,), than shots."""
+    """Refuse, with a UserError, classes with fewer training images, labels (N,), than shots."""
     counts = np.bincount(labels, minlength=len(classes))
     if short := np.flatnonzero(counts < shots).tolist():
         raise UserError(

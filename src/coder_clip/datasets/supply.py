@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 Say = Callable[[str], None]
-DOWNLOADS = ".downloads"  # below the root: archives on their way
+DOWNLOADS = ".downloads"  # below the root: archives until they are unpacked
 
 
 @dataclass
 class Findings:
-    """About one data set. problems: what keeps it from being used. advice: what would make it better.
+    """The state of one data set. problems: what keeps it from being used. advice: what would make it better.
 
-    get: what ``data get`` brings. by_hand: what only a person can fetch.
+    get: what ``data get`` downloads. by_hand: what has to be downloaded by hand.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Findings:
         return said + self.ways(all_=True)
 
     def ways(self, all_: bool = False) -> list[str]:
-        """Lines on how to get what is missing: the command, and what only a person can fetch.
+        """Lines on how to get what is missing: the command, and what to download by hand.
 
         all_: with the addresses behind the command, and what only other splits need.
         """
@@ -112,7 +112,7 @@ def check(name: str, root: Path) -> Findings:
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:
-    """The lists of images, with what is known of the published ones."""
+    """Compare the lists of images with the published fingerprints."""
     rule, folder = data.rule, data.place.folder
     now: dict[str, str] = {split: data.fingerprint(split) for split in rule.fingerprints}
     now |= {file: checksum_like(folder / file, known) for file, known in rule.sums.items()}
@@ -156,16 +156,16 @@ def _lists(data: PublishedDataset) -> dict[str, str]:
 
 
 def _note(data: PublishedDataset) -> Path:
-    """The file that keeps `_lists` as they were fetched: with the data set, so that it moves with it."""
+    """The file with the `_lists` of a download; it is in the data set's folder, so that it moves with it."""
     return data.place.folder / f".{data.name}.fetched.json"
 
 
 def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
-    """Keep `_lists` that have just come, where nobody published sums of them and the archive's is all that is known:
-    from then on `check` sees a list that was changed."""
+    """Note the `_lists` of a new download if only its archive has a published checksum: from then on `check` detects
+    a list that was changed."""
     try:
         data = load_below(name, root)
-    except UserError:  # `check` tells
+    except UserError:  # `check` reports it
         return
     rule, brought = data.rule, {b for d in came for b in (d.gives, *d.brings)}
     listed = brought >= set(rule.needs) if rule.needs else data.place.images.name in brought
@@ -181,7 +181,7 @@ def get(
     """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
 
     keep: the archives too. urls: more addresses, tried first, each for the file whose name it ends in (or for the only
-    one that is missing). An archive that a person has put below the root is unpacked, too.
+    one that is missing). An archive that was put below the root by hand is unpacked, too.
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
@@ -233,7 +233,7 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
 
 
 def _refuse_small_disk(name: str, wanted: list[Download], root: Path) -> None:
-    """UserError where archives and what is in them, of about the same size, do not fit."""
+    """Refuse, with a UserError, archives that do not fit on the disk with their contents, of about the same size."""
     need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(root).free / 1e9
     if need > free:
         raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
@@ -242,7 +242,7 @@ def _refuse_small_disk(name: str, wanted: list[Download], root: Path) -> None:
 def _get(
     name: str, download: Download, root: Path, folder: Path, urls: list[str], keep: bool, say: Say
 ) -> None:
-    """One file: fetched, and unpacked where it is an archive."""
+    """Download one file, and unpack it if it is an archive."""
     into, file = _target(download, folder), download.file
     if not download.unpack:
         if (into / file).exists() and _damaged(into / file):
@@ -261,7 +261,7 @@ def _get(
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Archives that a person fetched (ImageNet's two tars), where they are below the root or in the folder."""
+    """Unpack archives that were downloaded by hand (ImageNet's two tars) below the root or into the folder."""
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue
@@ -288,7 +288,7 @@ def _damaged(file: Path) -> bool:
 
 
 def _target(download: Download, folder: Path) -> Path:
-    """The folder to unpack into, so that new files land beside old ones: an archive may have folders of its own."""
+    """The folder to unpack into, so that new files are beside old ones: an archive may have folders of its own."""
     if download.into == "..":
         return folder.parent
     own = Path(download.gives).parent.parts
@@ -318,8 +318,8 @@ def _gives(what: str, found: Entry, root: Path) -> bool:
 
 
 def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
-    """UserError with all published data sets that are not here, if any of ``wanted`` is among them: people get them
-    in one go."""
+    """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
+    at once."""
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
         return
@@ -346,10 +346,10 @@ def fetchable(name: str, root: Path) -> bool:
 
 
 def absent_data(config: Config, whole: bool = False) -> list[str]:
-    """Published data sets of which neither the images are here nor the features of all: no run can use them.
+    """Published data sets that no run can use: neither their images nor the features of all of them are here.
 
     whole: also those of which some image is missing, unless a manifest says that all were there.
-    UserError where the folder of published data sets is not known.
+    UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
     missing = [n for n in config.datasets if config.published(n) and not _is_encoded(config, n)]

@@ -23,11 +23,11 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and
     is moved when all is well. A call that was killed leaves that folder, and the next one goes on with it: files that
     are whole are not written again. Not for two processes at a time.
-    UserError: no archive, damaged, or with a member that is refused; the folder is then as it was.
+    UserError, with the folder unchanged: not an archive, damaged, or with a member that is refused.
     """
     new = not into.exists()
     hidden = into / f".unpacking-{archive.name}"  # the same file system: moving costs nothing
-    damaged = f"{archive} is damaged or no archive"
+    damaged = f"{archive} is damaged or not an archive"
     try:
         hidden.mkdir(parents=True, exist_ok=True)
         if zipfile.is_zipfile(archive):

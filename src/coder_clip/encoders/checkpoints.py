@@ -1,4 +1,4 @@
-"""Finding an encoder's files: names, tags, hub ids and folders to weights on this machine, safely."""
+"""Find an encoder's files: resolve names, tags, hub ids and folders to weights on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Absent(UserError):
-    """Weights that are not on this machine, where nothing may be fetched. repository: of the Hugging Face hub."""
+    """Weights are not on this machine, and may not be downloaded. repository: of the Hugging Face hub."""
 
     def __init__(self, message: str, repository: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Source:
 
 
 def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None) -> Source:
-    """Resolves the three forms of a model name to files on this machine."""
+    """Resolve the three forms of a model name to files on this machine. UserError if there are none."""
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
         if not rest:
@@ -151,7 +151,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def verify(weights: Path) -> None:
     """Compare a file in the hub's cache with its sha256, by which the cache names large files.
 
-    UserError where it is damaged; it is removed then, so that the next call fetches it again.
+    UserError if it is damaged; it is removed then, so that the next call fetches it again.
     """
     blob = weights.resolve()
     if re.fullmatch("[0-9a-f]{64}", blob.name):
@@ -165,7 +165,7 @@ def verify(weights: Path) -> None:
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
-    """Runs ``action`` on the hub's cache, then, where that fails and it is allowed, over the network."""
+    """Run ``action`` on the hub's cache, and, if that fails and it is allowed, over the network."""
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
         " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint"
@@ -194,7 +194,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
 
 @contextlib.contextmanager
 def hub(offline: bool) -> Iterator[None]:
-    """The hub's offline switch, for open_clip and transformers alike; both read it at every call."""
+    """Set the hub's offline switch, which open_clip and transformers read at every call."""
     constants = huggingface_hub.constants
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = offline
@@ -206,7 +206,7 @@ def hub(offline: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence: open_clip logs to the root logger, and "initialized randomly" before the weights come."""
+    """Silence open_clip, which logs to the root logger, and says "initialized randomly" before it loads weights."""
     root, null, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
     root.addHandler(null)  # an empty root would get a stderr handler for good
     logging.disable(logging.WARNING)

@@ -47,7 +47,7 @@ DTYPES = {  # of the weights; tf32 and amp keep float32 ones and multiply with f
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """features: (M, d) float32 unit rows in the order given. n_unique: how many different texts there were.
+    """Encoded texts. features: (M, d) float32 unit rows in the order given. n_unique: number of different texts.
     over_length: positions of texts that did not fit the context and were truncated by the tokenizer."""
 
     features: Tensor
@@ -82,15 +82,15 @@ class Encoder:
         return {**self.info, **self.preprocess.metadata(), "precision": self.precision}
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, d) float32, with fp64 float64, on the CPU, raw (not unit).
+        """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not unit).
 
         batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the device).
-        UserError where the device's memory is too small for the batch.
+        UserError if the device's memory is too small for the batch.
         """
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """The same, still on the encoder's device: a GPU continues before its features are copied."""
+        """As :meth:`encode_images`, with the result on the encoder's device, so that a GPU need not wait for a copy."""
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
@@ -110,9 +110,9 @@ class Encoder:
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
-        """M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report.
+        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report.
 
-        Warns of texts over the context length, how many there are.
+        Warns if texts are over the context length.
         """
         encoded = self.encode_texts_report(texts, batch_size)
         if encoded.over_length:
@@ -122,12 +122,12 @@ class Encoder:
         return encoded.features
 
     def encode_texts_report(self, texts: Sequence[str], batch_size: int | None = None) -> TextEncoding:
-        """M texts -> features and what was noticed on the way.
+        """Encode M texts, and report which were cut.
 
         Every different text is encoded once, in batches of similar length, cut as far as `can_cut` allows.
         batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
-        length are truncated (as published) and reported. UserError where a feature is not finite.
+        length are truncated (as published) and reported. UserError if a feature is not finite.
         """
         unique = list(dict.fromkeys(texts))
         if not unique:
@@ -182,7 +182,7 @@ class Encoder:
 
 
 def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
-    """The encoder that ``spec`` names, in evaluation mode on its device.
+    """Load the encoder that ``spec`` names, in evaluation mode, on its device.
 
     offline: True fetches nothing, False may fetch from the Hugging Face hub what is not cached yet; None
     reads HF_HUB_OFFLINE. A "local-dir:" model never fetches. Weights are read from safetensors, or from
@@ -261,7 +261,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
 
 
 class _NoFill(TorchFunctionMode):
-    """Tensors stay as they were allocated where a constructor would fill them at random, which takes seconds."""
+    """Leave tensors as they were allocated, where constructors would fill them at random, which takes seconds."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -286,7 +286,7 @@ def empty_model(name: str, **options: Any) -> nn.Module:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError where it is not there."""
+    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not there."""
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
         return torch.device(next(kind for kind, n in there.items() if n))
@@ -314,7 +314,7 @@ def weights_sha256(model: nn.Module) -> str:
 
 
 def _check_vocabulary(model: nn.Module, tokenizer: Any, label: str) -> None:
-    """A tokenizer that knows more tokens than the tower would fail in the middle of a run."""
+    """UserError if the tokenizer has more tokens than the tower, which would fail in the middle of a run."""
     tower: Any = getattr(model, "text", model)
     known, made = int(tower.vocab_size), int(getattr(tokenizer, "vocab_size", 0))
     if made > known:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 READERS = 8  # threads that read files for their sha256
 AS_STORED = (
-    "image as stored"  # how published data sets are read (read_image); else upright, as people's photos
+    "image as stored"  # how published data sets are read (read_image); else upright, for your own photos
 )
 
 
@@ -154,8 +154,8 @@ def extract(
 
 
 class _Rows:
-    """A row (1 + keep_views, d) float32 per position, of the feature and the kept views: those that the store has,
-    and those that are added, which the store then keeps.
+    """A row (1 + keep_views, d) float32 per position, the feature and the kept views: from the store, or added here
+    and then kept in the store.
 
     Only files have a content by which they are known: of drawn images nothing is kept. A shot is known by its id, too,
     which decides its augmented views.
@@ -197,7 +197,7 @@ class _Rows:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of a file; nothing where it cannot be read."""
+    """sha256 of a file; "" if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -206,7 +206,7 @@ def _digest(path: Path) -> str:
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-    """All shards of one pass, in order -> what one pass would have given, byte for byte.
+    """Merge all shards of one pass, in order: the same bytes as one pass without shards.
 
     Raises UserError: shards of different encoders, settings or image lists.
     """
@@ -230,7 +230,7 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
 
 def _part(device: torch.device) -> int:
-    """Batches whose features stay on the device: a GPU does not wait for each copy."""
+    """Number of batches whose features stay on the device, so that a GPU does not wait for each copy."""
     return 1 if device.type == "cpu" else 64
 
 
@@ -252,9 +252,9 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 
 
 def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, d) float32, the mean over views in float64; (B, E, d) each.
+    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8: means over views (B, d) float32, and single views (B, E, d).
 
-    Features in float64 are rounded once, as they are stored. Both are on the encoder's device.
+    Means are taken in float64, and rounded once. Both results are on the encoder's device.
     """
     if not views:
         features = encoder.forward_images(pixels)
@@ -302,8 +302,7 @@ def _one_thread(_: int) -> None:
 def _load(
     source: _Images, batches: list[list[int]], workers: int, encoder: Encoder
 ) -> Iterator[Iterator[Loaded]]:
-    """The batches, in a block that ends with a UserError where a loader process dies: of a small /dev/shm, or for want
-    of memory."""
+    """Yield the batches. UserError if a loader process dies, because /dev/shm or memory is too small."""
     if not batches:
         yield iter(())
         return
@@ -338,7 +337,7 @@ def _load(
 
 
 def _unwatch(iterator: Any) -> None:
-    """Without PyTorch's signal handler, which raises wherever this process is, again and again; the loader itself
-    looks every few seconds whether its processes live."""
+    """Remove PyTorch's signal handler, which raises anywhere in this process, again and again; the loader itself
+    checks every few seconds whether its processes are alive."""
     signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
     iterator._worker_pids_set = False

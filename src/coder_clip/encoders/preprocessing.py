@@ -1,4 +1,4 @@
-"""From picture to tensor: open_clip's evaluation transform, and the augmented views of the few-shot cache."""
+"""Preprocess images: open_clip's evaluation transform, and the augmented views of the few-shot cache."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Preprocess:
         return TF.pil_to_tensor(TF.hflip(crop) if draw.random() < 0.5 else crop)  # type: ignore[no-any-return]
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(…, 3, H, W) uint8 -> floats of mean 0 and deviation 1 over the model's training images."""
+        """Normalise (…, 3, H, W) uint8 to floats of mean 0 and deviation 1 over the model's training images."""
         mean, std = (_column(tuple(v), dtype, pixels.device) for v in (self.cfg.mean, self.cfg.std))
         return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
@@ -76,12 +76,12 @@ class Preprocess:
 
 @lru_cache(maxsize=16)
 def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(3, 1, 1), made once and not for every batch."""
+    """Values per channel as (3, 1, 1), cached for all batches."""
     return torch.tensor(values, dtype=dtype, device=device).view(3, 1, 1)
 
 
 def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, int, int]:
-    """(top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1), ratio=(3/4, 4/3))."""
+    """Draw (top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1), ratio=(3/4, 4/3))."""
     for _ in range(10):
         area = height * width * (0.5 + 0.5 * draw.random())
         ratio = math.exp(math.log(4 / 3) * (2 * draw.random() - 1))

@@ -1,4 +1,4 @@
-"""Which encoder: separate from loading one, which imports open_clip for four seconds."""
+"""The description of an encoder, in a module of its own: loading one imports open_clip, which takes four seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Precision = Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Which encoder, at which precision, on which device.
+    """An encoder with its precision and device.
 
     model: an open_clip name ("ViT-B-32"), "hf-hub:org/name", or "local-dir:PATH" (a folder with
     open_clip_config.json and weights). pretrained: for an open_clip name a tag ("openai") or a checkpoint

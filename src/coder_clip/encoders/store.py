@@ -1,4 +1,4 @@
-"""Features that were computed before, kept by the content of the photo or text: a second call takes seconds.
+"""A cache of features by the content of the photo or text, so that a second call takes seconds.
 
 One SQLite file in the user's cache folder, for runs and for `predict` alike. It can be deleted at any time; where it
 cannot be opened, everything works without it.
@@ -59,7 +59,7 @@ class FeatureStore:
             self._give_up(error)
 
     def get(self, encoder: str, kind: str, keys: Sequence[str]) -> dict[str, Tensor]:
-        """Those of the keys that are there. A damaged entry counts as absent."""
+        """Stored features by key; a damaged entry counts as absent."""
         found: dict[str, Tensor] = {}
         for start in range(0, len(keys), MANY):
             some = keys[start : start + MANY]
@@ -71,6 +71,7 @@ class FeatureStore:
         return found
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
+        """Store features (d,) by key, with a checksum."""
         rows = []
         for key, feature in features:
             value = feature.float().contiguous().numpy().tobytes()
@@ -87,7 +88,7 @@ class FeatureStore:
         return None
 
     def remember(self, spec: EncoderSpec, files: Iterable[Path], metadata: dict[str, str]) -> None:
-        """files: all that decides the encoder's features."""
+        """Store an encoder's metadata. files: all files that decide its features."""
         row = (encoder_key(asdict(spec)), json.dumps(_stats(files)), json.dumps(metadata))
         self._write("insert or replace into encoders values (?, ?, ?)", [row])
 
@@ -107,7 +108,7 @@ class FeatureStore:
         return []
 
     def _give_up(self, error: Exception) -> None:
-        """A full disk, a damaged file or a lock that is never released: nothing is wrong but the time it takes."""
+        """Go on without the file after a full disk, a damaged file or a lock that is never released."""
         log.warning("features are not kept: %s: %s", self._path, error)
         self._connection = None
 
@@ -119,7 +120,7 @@ def encoder_key(of: Mapping[str, Any]) -> str:
 
 
 def features_key(metadata: Mapping[str, str]) -> str:
-    """The same in short, of a loaded encoder's metadata."""
+    """sha256 of :func:`encoder_key` for a loaded encoder's metadata."""
     return hashlib.sha256(encoder_key(metadata).encode()).hexdigest()
 
 
@@ -132,7 +133,7 @@ def _code() -> str:
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:
-    """Size and time of change of each file; of none where one is missing."""
+    """Size and modification time of each file; empty if one is missing."""
     try:
         stats = {str(path): path.stat() for path in sorted(files)}
     except OSError:

@@ -41,7 +41,7 @@ def _eos_id(tower: nn.Module) -> int | None:
 
 
 def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
-    """(M, L) token ids -> (M,) leading tokens that each text needs (L where the tower must not be cut)."""
+    """The number (M,) of leading tokens that each of (M, L) token ids needs; L if the tower must not be cut."""
     tower: Any = getattr(model, "text", model)
     how = can_cut(model)
     if how == "pooled":
@@ -54,7 +54,7 @@ def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
-    """(B, L) token ids, L at least every text's needed length -> (B, d), raw, in the tower's precision."""
+    """Encode (B, L) token ids, L at least every text's needed length -> (B, d), raw, in the tower's precision."""
     if can_cut(model) != "pooled":
         return model.encode_text(tokens, normalize=False)  # type: ignore[operator,no-any-return]
     # open_clip's own forward with position table and causal mask sliced, which it does not offer
@@ -71,7 +71,7 @@ def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
-    """Positions, shortest texts first, in runs whose padded size stays within the budget (at least one)."""
+    """Positions of texts by their lengths (M,), shortest first, in batches within the budget of padded tokens."""
     rows: list[int] = []
     for i in torch.argsort(lengths, stable=True).tolist():
         if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
@@ -85,7 +85,7 @@ def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]
 def over_length(
     tokenizer: Callable[..., Tensor], tokens: Tensor, texts: list[str], context_length: int
 ) -> list[int]:
-    """Positions of texts that lose tokens: with room for one more token, one more is there."""
+    """Positions of texts that lose tokens: with room for one more, they have one more. tokens: (M, L)."""
     hf = getattr(tokenizer, "tokenizer", None)
     pad = getattr(hf, "pad_token_id", None) or 0
     full = (tokens != pad).sum(dim=1) >= context_length - 1  # only those can have lost anything

@@ -1,4 +1,4 @@
-"""What is known about a text set before a single image is classified: lengths, repeats, wrong names, diversity.
+"""Check a text set before any image is classified: lengths, repeats, wrong names, diversity.
 
 None of it says that a text is true. It finds the slips that cost accuracy unseen: a text cut in the middle, one text
 for two classes, a description of "a lake" under "river", ten ways to say the same.
@@ -49,8 +49,8 @@ class Quality:
     mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest
     sentence, ends included. over_length: texts the encoder cuts. shared: (text, class names) used by several
     classes. names_another: (class, text, class named). diversity: mean cosine between two texts of one class, over
-    classes with two; lower is more diverse; None where no class has two. coverage: one_to_one, share of compared
-    pairs with a text, where a run has said.
+    classes with two; lower is more diverse; None if no class has two. coverage: one_to_one, share of compared
+    pairs with a text, if a run has measured it.
     """
 
     dataset: str
@@ -160,7 +160,7 @@ def _spread(values: Collection[int]) -> tuple[int, float, int]:
     return (min(values), sum(values) / len(values), max(values))
 
 
-# ---- for people
+# ---- as text
 
 
 def table(found: Sequence[Quality]) -> list[str]:
@@ -185,7 +185,7 @@ def table(found: Sequence[Quality]) -> list[str]:
 
 
 def findings(found: Sequence[Quality]) -> list[str]:
-    """What a person should look at, a line each."""
+    """What deserves a look, one line each."""
     lines = []
     for q in found:
         start = f"{q.dataset}, {q.kind}: "

@@ -60,7 +60,7 @@ def stored(rows: Tensor) -> Tensor:
 class Cut(NamedTuple):
     """Rows as ``inner`` needs them, for those who use the same rows many times: high + low, times scale (N, 1).
 
-    low is None where all of it would be 0, scale where all of it would be 1.
+    low is None if all of it would be 0, scale if all of it would be 1.
     """
 
     high: Tensor

@@ -39,7 +39,7 @@ def progress(
 ) -> tqdm[Any]:
     """A progress bar on stderr; in a log file a line every LOG_SECONDS.
 
-    terminal: also write these lines to the terminal, for work that a person may want to stop; under Snakemake, stderr
+    terminal: also write these lines to the terminal, for work that you may want to stop; under Snakemake, stderr
     is a log file.
     """
     watched = sys.stderr.isatty()

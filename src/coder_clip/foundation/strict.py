@@ -1,4 +1,4 @@
-"""The base of all files that people write by hand: configurations, text sets, entries of data sets."""
+"""The base model of all files that are written by hand: configurations, text sets, entries of data sets."""
 
 from __future__ import annotations
 

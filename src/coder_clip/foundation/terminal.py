@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Collection, Sequence
 
-WIDTH = 100_000  # of no terminal: a row is one line, for people to scroll and for programs to read
+WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and for programs to read
 
 
 def table(
@@ -16,7 +16,9 @@ def table(
     right: Collection[int] = (),
     bold: Collection[tuple[int, int]] = (),
 ) -> list[str]:
-    """Aligned columns, two spaces apart: one line for the head and one for each row. Bold for people, plain when piped.
+    """Align columns, two spaces apart: one line for the head and one for each row.
+
+    Bold only on a terminal, not when piped.
 
     head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
     ones) count as two. Cells are shown as they are, on one line: callers escape control characters.

@@ -1,4 +1,5 @@
-"""One module per phase: read artefacts, call the library, write artefacts. The library does no input or output.
+"""One module per command of a phase: read artefacts, call the library, write artefacts. The library does no input or
+output. `common`, `encoder` and `predictions` hold what several phases share.
 
 A phase imports only what its result depends on, because the Snakefile lists exactly these files as inputs. So the
 configuration is imported for its type alone: its values reach Snakemake as params.

@@ -1,4 +1,4 @@
-"""What several phases read, checked on the way in."""
+"""Read and check the artefacts that several phases use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 
 log = logging.getLogger("coder_clip")
 
-AS_PUBLISHED = "as_published."  # before the names of tensors that the published code's bugs make other
+AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the published code's bugs
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
 
 
@@ -29,7 +29,7 @@ SHOTS = "shots"  # not a split of the data set: training images that some seed d
 class ImageFeatures:
     """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
-    views: (N, E, d) float16 unit, the augmented views of shots one by one; None where the file has none.
+    views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has none.
     """
 
     features: Tensor
@@ -52,7 +52,7 @@ class ImageFeatures:
 class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
-    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None where they were not asked for.
+    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were not asked for.
     random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
     """
 
@@ -84,7 +84,7 @@ def encoder_spec(config: Config, model: str) -> dict[str, Any]:
 
 
 def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
-    """One line where texts were longer than the encoder reads; the file's metadata lists them."""
+    """Warn, in one line, if texts are longer than the encoder reads; the file's metadata lists them."""
     if cut:
         log.warning(
             "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s lists them: '%s'",
@@ -93,12 +93,12 @@ def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> No
 
 
 def use_threads(config: Config) -> None:
-    """A fixed number of threads: how a sum is split over threads can change its last bit."""
+    """Fix the number of threads, because how a sum is split over threads can change its last bit."""
     torch.set_num_threads(config.features.threads)
 
 
 def read_image_features(config: Config, model: str, dataset: str, split: str) -> ImageFeatures:
-    """UserError where the file is of another model or data set, or holds NaN or infinity."""
+    """Image features of a split. UserError if the file is of another model or data set, or holds NaN or infinity."""
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset, split=split)
@@ -107,7 +107,7 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
 
 
 def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures | None = None) -> Texts:
-    """UserError where the file does not belong to these images: another encoder, dimension or class list."""
+    """Text features of a data set. UserError if they do not fit these images (encoder, dimension or class list)."""
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset)
@@ -121,7 +121,7 @@ def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures |
 
 
 def belongs(path: Path, meta: dict[str, Any], images: ImageFeatures) -> None:
-    """UserError unless the file with this metadata was made with the encoder and classes of the images."""
+    """Check that the file with this metadata has the images' encoder and classes. UserError if not."""
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
         if meta.get(key) != images.meta[key]:
             raise UserError(

@@ -24,7 +24,7 @@ _held: list[IO[str]] = []  # the lock of this process's GPU
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
-    """Loaded once for all data sets of a process. UserError as of load_encoder."""
+    """The encoder of a model, loaded once per process. UserError as in load_encoder."""
     spec = EncoderSpec(**encoder_spec(config, model))
     if spec.device == "auto" and not _held:
         take_gpu()
@@ -36,7 +36,7 @@ def encoder_of(config: Config, model: str) -> Encoder:
 
 
 def take_gpu() -> None:
-    """Of several GPUs of this machine, see only one that no other job has: jobs side by side use one each."""
+    """Make only one of several GPUs visible, one that no other job uses: parallel jobs use one each."""
     cards = gpus()
     for card in cards if len(cards) > 1 else []:
         lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{card}").open("w")

@@ -34,6 +34,6 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
 
 
 def image_loader(config: Config) -> Loader:
-    """Images by data set and id. UserError where the data set is not on this machine."""
+    """Images by data set and id. UserError if the data set is not on this machine."""
     dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root))
     return lambda dataset, image_id: dataset_of(dataset).image(image_id)

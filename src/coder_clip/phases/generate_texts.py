@@ -1,4 +1,4 @@
-"""Phase generate_texts: texts that are made and not read, by the sources in `coder_clip.texts.sources`."""
+"""Phase generate_texts: texts that sources make (`coder_clip.texts.sources`), where no file holds them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ log = logging.getLogger("coder_clip")
 def run(config: Config, dataset: str) -> None:
     """Write ``texts/generated/{dataset}.json``: a text set with the kinds that are made, and nothing else.
 
-    UserError where a source cannot make them (`coder_clip.texts.sources`). What is missing is missed before any source
-    loads weights or asks for anything that is paid for.
+    UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked before any source
+    loads weights or sends a request that costs money.
     """
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
     classes = [spaces(name) for name in read_classes(config, dataset)]
@@ -50,7 +50,7 @@ def run(config: Config, dataset: str) -> None:
 
 
 def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...]) -> Task:
-    """What a source is asked for, as the configuration has it."""
+    """The request to a source, from the configuration."""
     published = config.generator and config.generator.encoder_as_published
     return Task(
         dataset=dataset,
@@ -64,7 +64,7 @@ def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...
 
 
 def _encoder(config: Config, model: str) -> Encoder:
-    """An encoder that compares names; where none is needed, nothing of this is imported."""
+    """Load an encoder that compares names; imported only here, because most sources need none."""
     from .common import use_threads
     from .encoder import encoder_of
 

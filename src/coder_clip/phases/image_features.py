@@ -75,11 +75,11 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
         meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
     whole, part = paths.image_features(model, dataset, split), paths.image_shard(model, dataset, split, i, n)
     _write(whole if n == 1 else part, features, meta)
-    environment.write(paths, encoder.device.type)  # of what was made, so not before it is
+    environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
 
 
 def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:
-    """Put all shards together: the same bytes as one run. UserError where one is missing or of another run."""
+    """Put all shards together: the same bytes as one run. UserError if one is missing or of another run."""
     paths = Paths(config.results)
     parts, metas = [], []
     for i in range(shards):
@@ -102,8 +102,8 @@ def shot_images(
 ) -> tuple[Split, dict[str, list[list[str]]]]:
     """The training images that some seed draws, in the order of the split; and the draws themselves.
 
-    Draws: seed -> for the first shot, the second, … one image id a class. From files of published runs, where few
-    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError where a class has fewer
+    Draws: seed -> for the first shot, the second, … one image id per class. From files of published runs, where few
+    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError if a class has fewer
     images than the largest number of shots and repeats are not allowed, or a file does not belong to the data set.
     """
     if files is not None:

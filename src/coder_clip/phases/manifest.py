@@ -1,7 +1,7 @@
-"""Phase manifest: which images a data set holds (path, size, hash), so that people know they used the same.
+"""Phase manifest: the images of a data set (path, size, hash), so that two people can check that they used the same.
 
-The phases after image_features read the class names here and the images' features, never the data set itself: who
-pulled the artefacts can go on without the images.
+The phases after image_features read these class names and the features, never the data set itself: with pulled
+artefacts they run without the images.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change.
 
-    A published data set is known by its lists (fingerprint): a million lines would say no more. Images of a folder
-    that are there twice are listed, too, and warned of. UserError where it lacks images, or has too few for a run.
+    A published data set is identified by the fingerprint of its lists, because a million lines would say no more.
+    Copies of images in a folder are listed, with a warning. UserError if images are missing, or too few for a run.
     """
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
@@ -61,7 +61,7 @@ def run(config: Config, dataset: str) -> None:
 
 
 def shots_needed(config: Config, dataset: str) -> int | None:
-    """How many training images each class has to have; None where images may repeat, or files say which are drawn."""
+    """Number of training images that each class needs; None if images may repeat, or files list the shots."""
     given = config.datasets[dataset]
     if not config.few_shot(dataset) or config.adapter.repeat_shots or given.shot_files is not None:
         return None
@@ -69,15 +69,15 @@ def shots_needed(config: Config, dataset: str) -> int | None:
 
 
 def read_classes(config: Config, dataset: str) -> list[str]:
-    """Class names in label order, as the data set had them when it was listed."""
+    """Class names in label order, from the manifest."""
     return list(read_json(Paths(config.results).manifest(dataset))["classes"])
 
 
 def listing(config: Config, dataset: str) -> str | None:
-    """What is known about the images without reading them.
+    """Cheap fingerprint of the images, without reading them.
 
-    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. Where neither is
-    here, that of the manifest, if there is one; None for a data set that the project draws.
+    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. Without the images:
+    the manifest's, if there is one. None for a data set that the project draws.
     """
     root = config.datasets[dataset].root
     if root is None and dataset not in PUBLISHED:
@@ -91,7 +91,7 @@ def listing(config: Config, dataset: str) -> str | None:
 
 
 def _missing(config: Config, dataset: str) -> str:
-    """Which images are missing, where a run goes on without them: one that comes back is encoded."""
+    """A mark for the missing images that a run goes on without, so that one that comes back is encoded; "" if none."""
     if config.features.on_error != "skip":
         return ""
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)

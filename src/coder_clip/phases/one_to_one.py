@@ -53,7 +53,7 @@ def run_texts(config: Config, dataset: str) -> None:
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference per unordered pair.
 
-    A second set, below "as_published.", holds those of the published code's sentences, if its bugs make others.
+    A second set, with the prefix "as_published.", is made from the published code's sentences, if they differ.
     """
     use_threads(config)
     classes = read_classes(config, dataset)

@@ -208,7 +208,7 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy on these images; of several the smallest (fewest reranks)."""
+    """The threshold with the highest accuracy, labels (N,); of several the smallest (fewest reranks)."""
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
 
@@ -216,7 +216,7 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
 def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> list[dict[str, Any]]:
     """The rerank with the gate in use and without one: its accuracy, and that of a second stage that never errs.
 
-    coverage: share of comparisons with texts; None if nothing is compared.
+    labels: (N,). coverage: share of comparisons with texts; None if nothing is compared.
     """
     rows_of_gates = []
     for gate, reranked in (("in_use", both.gap < threshold), ("open", torch.full(both.gap.shape, True))):

@@ -30,7 +30,7 @@ CLASSES = 128  # whose sentences are encoded at a time for the template ensemble
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``; texts over the context length are counted."""
+    """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context length."""
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])

@@ -1,4 +1,4 @@
-"""A person's photos: classify them with nothing but class names or texts, see why, and improve the texts."""
+"""Your own photos: classify them with nothing but class names or texts, see why, and improve the texts."""
 
 from .classifier import Classifier, Photo, Reason
 

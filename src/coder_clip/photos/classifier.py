@@ -83,8 +83,8 @@ class Photo:
 
 @dataclass(frozen=True)
 class Stages:
-    """The way from scores to classes. pairs: of stage two, None without; pair_texts: the texts behind them.
-    scale: makes probabilities of scores, None without.
+    """How scores become classes. pairs: the differences of stage two, None without it; pair_texts: their texts.
+    scale: factor that turns scores into probabilities, None without.
 
     score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no reasons.
     """
@@ -156,10 +156,10 @@ class Classifier:
         dataset: str | None = None,
         method: str | None = None,
     ) -> Classifier:
-        """A file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
+        """Load a file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
 
         model: of a file, where its encoder is now (it has to be the same one); of a run, which one. dataset, method: of
-        a run, by default the only data set and the best method on validation images. UserError where the path is
+        a run, by default the only data set and the best method on validation images. UserError if the path is
         neither, or the run's texts were changed since.
         """
         if Path(path).suffix == ".safetensors":
@@ -171,7 +171,7 @@ class Classifier:
     # ---- classifying
 
     def features(self, images: Images) -> Tensor:
-        """Images -> features (N, d). UserError for an image that cannot be read.
+        """Encode images -> features (N, d). UserError for an image that cannot be read.
 
         images: paths and Pillow images; or a tensor: (N, 3, H, W) from ``encoder.encoder.preprocess`` (or uint8 from
         its ``pixels``), or (N, d) features of this encoder.
@@ -191,13 +191,13 @@ class Classifier:
         return found.features
 
     def decide(self, x: Tensor) -> Decisions:
-        """Features (N, d) -> classes and scores."""
+        """Classify features (N, d): classes and scores."""
         s = self.stages
         scores = (s.score or self.neighbors.class_scores)(x)
         return by_score(scores) if s.pairs is None else by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
 
     def scores(self, images: Images) -> Tensor:
-        """(N, C) scores of stage one: 100 × a mean of cosines. UserError for an image that cannot be read."""
+        """Scores (N, C) of stage one: 100 × a mean of cosines. UserError for an image that cannot be read."""
         return self.decide(self.features(images)).scores
 
     def classify(
@@ -251,7 +251,7 @@ class Classifier:
         """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
 
         against: (N,) other classes than the runner-up; stage two's reasons are of its own comparisons all the same.
-        UserError where the method's scores are not means over texts.
+        UserError if the method's scores are not means over texts.
         """
         if self.stages.score is not None:
             raise UserError("this method's scores are not means over texts, so there are no reasons to show")

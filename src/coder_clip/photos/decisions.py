@@ -1,4 +1,4 @@
-"""From features to classes: stage one on a person's texts, stage two where there is one, and what a score is worth."""
+"""Decide classes from features: stage one on your texts, stage two if a run has one, and probabilities of scores."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own
 class Decisions:
     """The classes of N images. order: (N, C), the decided class first, the others by score. scores: (N, C) by class.
 
-    reranked: (N,) bool, those that stage two decided. values: (N, C) what it decided by, by class: points of score,
-    0 where there is none.
+    reranked: (N,) bool, those that stage two decided. values: (N, C) stage two's value of each class in points of
+    score, 0 where it has none.
     """
 
     order: Tensor
@@ -35,13 +35,13 @@ class Decisions:
 
 
 def by_score(scores: Tensor) -> Decisions:
-    """The best score decides: (N, C)."""
+    """Decide by the best score: scores (N, C)."""
     _, order = top_k(scores, scores.shape[1])
     return Decisions(order, scores, torch.zeros(len(scores), dtype=torch.bool), torch.zeros_like(scores))
 
 
 def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: int) -> Decisions:
-    """Stage two decides between the k best where stage one's gap is below the threshold. x: (N, d); scores: (N, C)."""
+    """Let stage two decide among the k best if stage one's gap is below the threshold. x: (N, d); scores: (N, C)."""
     one = by_score(scores)
     both = rerank_scores(x, scores, pairs, k)
     near = both.gap < threshold
@@ -127,7 +127,7 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
 
 
 def margins(decisions: Decisions) -> Tensor:
-    """(N,) how far the decided class is before the runner-up: points of score, of stage two where it decided."""
+    """Lead of the decided class over the runner-up: (N,) points of score; stage two's values where it decided."""
     points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
     best = points.gather(1, decisions.order[:, :2])
     return (best[:, 0] - best[:, 1]).double()

@@ -1,4 +1,4 @@
-"""Photos and texts to features: one encoder, loaded when something is new, and a store of what it made before."""
+"""Encode photos and texts: one encoder, loaded only for what is new, and a store of earlier features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ READERS = 4  # threads that decode: Pillow lets others run meanwhile
 
 @dataclass(frozen=True)
 class Features:
-    """features: (N, d) float32, raw. kept: the N photos that have one. skipped: (path, reason)."""
+    """Features of photos. features: (N, d) float32, raw. kept: the N photos that have one. skipped: (path, reason)."""
 
     features: Tensor
     kept: list[str]
@@ -41,16 +41,16 @@ class Features:
 
 
 class PhotoEncoder:
-    """An encoder that keeps what it makes."""
+    """An encoder with a store of the features that it made."""
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
-        """cache: whether features are kept in the user's cache folder. Nothing is loaded yet."""
+        """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
         self.spec = spec
         self.store = FeatureStore(cache_file() if cache else None)
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as of ``load_encoder``."""
+        """The loaded encoder. UserError as in ``load_encoder``."""
         from ..encoders.checkpoints import find  # these import open_clip: four seconds
         from ..encoders.encoder import load_encoder
 
@@ -72,7 +72,7 @@ class PhotoEncoder:
         return features_key(self.metadata)
 
     def texts(self, sentences: Sequence[str]) -> Tensor:
-        """M sentences -> (M, d) float32 unit rows in the order given."""
+        """Encode M sentences -> (M, d) float32 unit rows in the order given."""
         known = self.store.get(self.key, "text", list(dict.fromkeys(sentences)))
         if new := [s for s in dict.fromkeys(sentences) if s not in known]:
             made = dict(zip(new, self.encoder.encode_texts(new), strict=True))
@@ -81,7 +81,7 @@ class PhotoEncoder:
         return torch.stack([known[s] for s in sentences])
 
     def photos(self, paths: Sequence[str | Path], progress: bool = False) -> Features:
-        """Photo files -> features; what cannot be read is left out and listed. Each batch is kept when it is made.
+        """Encode photo files; those that cannot be read are left out and listed. Each batch is stored when it is made.
 
         progress: a bar with photos per second on standard error.
         """
@@ -114,7 +114,7 @@ class PhotoEncoder:
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
 
     def _encode(self, files: dict[str, _File], pool: Executor) -> dict[str, Tensor | UserError]:
-        """New photos by sha256 -> their features, which are kept; or why one has none."""
+        """Encode new photos by sha256 and store their features; or say why one has none."""
         if not files:
             return {}
         decoded = dict(
@@ -132,11 +132,11 @@ class PhotoEncoder:
         return {**rows, **failed}
 
     def images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pillow images of any mode -> (N, d) float32, raw."""
+        """Encode Pillow images of any mode -> (N, d) float32, raw."""
         return self.pixels(torch.stack([self.encoder.preprocess.pixels(to_rgb(image)) for image in images]))
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d) float32, raw."""
+        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 
@@ -174,7 +174,7 @@ class _File(NamedTuple):
 
 
 def _read(path: str | Path) -> _File | UserError:
-    """A file's content; an error for what is not a file: reading a pipe would wait for ever."""
+    """A file's content, or the error for what is not a file: reading a pipe would wait forever."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return UserError("a folder, pipe, socket or device, not a file")

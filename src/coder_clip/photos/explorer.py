@@ -1,4 +1,4 @@
-"""The page of ``coder-clip explore`` without the web: photos, reasons, and edited texts."""
+"""The state behind the page of ``coder-clip explore``: photos, reasons, and edited texts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Explorer:
     """A study that one person looks at. image: the picture at a position, decoded. folder: where text sets are saved.
     stage_two: shown beside the reasons of stage one where it would decide; None without.
 
-    Safe for the several threads of a web server: one thing at a time.
+    Thread-safe, for a web server: calls run one at a time.
     """
 
     study: Study
@@ -109,14 +109,14 @@ class Explorer:
             return self._explained(x, truth)
 
     def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons. UserError where it cannot be read."""
+        """A photo that was dropped on the page, with its reasons. UserError if it cannot be read."""
         image = read_image("the photo", content=content)
         with self._lock:
             return self._explained(self.study.encoder.images([image]))
 
     def save(self, name: str) -> str:
-        """Write the edited text set, with where it came from and what it is worth; its path. A file that was there
-        before is not touched: UserError, as for a name that is not a plain file name."""
+        """Write the edited text set with its provenance and accuracy, and return the path. UserError for a file that
+        exists, or a name that is not a plain file name."""
         if not re.fullmatch(r"[\w][\w .-]*\.json", name):
             raise UserError(f"'{name}': a file name that ends in .json, without folders")
         path = self.folder / name
@@ -130,7 +130,7 @@ class Explorer:
     def _explained(self, x: Tensor, truth: int | None = None) -> dict[str, Any]:
         """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its true class.
 
-        margin: its lead over that class. reranked: what stage two makes of it, None where stage one has the last word.
+        margin: its lead over that class. reranked: stage two's decision, None if stage one decides.
         """
         classifier = self.now.classifier
         decided = classifier.decide(x)
@@ -194,7 +194,7 @@ def _lists(texts: TextSet) -> list[dict[str, Any]]:
 
 
 def _cleaned(texts: list[str]) -> list[str]:
-    """Without superfluous spaces, empty texts and repeats."""
+    """Remove superfluous spaces, empty texts and repeats."""
     return list(dict.fromkeys(text for t in texts if (text := " ".join(t.split()))))
 
 
@@ -217,7 +217,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
 def explore_photos(
     classifier: Classifier, files: list[Path], folder: Path
 ) -> tuple[Explorer, list[tuple[str, str]]]:
-    """Photos without labels, and (path, reason) of those that cannot be read. UserError where none can."""
+    """Photos without labels, and (path, reason) of those that cannot be read. UserError if none can."""
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:
         raise UserError(f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}")

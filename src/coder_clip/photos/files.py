@@ -79,12 +79,12 @@ def _listed(place: str) -> list[str]:
 
 
 def shown(path: str | Path) -> str:
-    """A path in one line of text: control characters, as a newline, are escaped."""
+    """A path in one line: control characters such as a newline are escaped."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path))
 
 
 def refuse_within(folder: Path, places: Places) -> None:
-    """UserError where copies would be in a folder that is classified: the next call would take them for photos."""
+    """Refuse, with a UserError, to copy into a folder that is classified: the next call would classify the copies."""
     for source in places.folders:
         if folder.resolve().is_relative_to(source.resolve()):
             raise UserError(
@@ -93,9 +93,9 @@ def refuse_within(folder: Path, places: Places) -> None:
 
 
 def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
-    """Copy each photo into ``folder/<class>/``; how many copies were made. A copy that is there already is left.
+    """Copy each photo into ``folder/<class>/``, and return the number of new copies. Existing copies are kept.
 
-    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError where the folder
+    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError if the folder
     cannot be written.
     """
     made = 0

@@ -1,4 +1,4 @@
-"""Classified photos as a table for a person, as CSV, and as JSON Lines."""
+"""Format classified photos as a table for the terminal, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .study import Worth
 
 
 def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
-    """image, class (empty: none of these), score, probability where there are such, margin, runner_up, reranked; then
-    the likeliest classes and the texts for and against."""
+    """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
+    reranked; then the likeliest classes and the texts for and against."""
     calibrated = any(p.probability is not None for p in photos)
     head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
@@ -45,12 +45,12 @@ def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
 
 
 def as_jsonl(photos: Sequence[Photo]) -> str:
-    """One object per line, with the fields of ``Photo``."""
+    """Format as JSON Lines: one object per photo, with the fields of ``Photo``."""
     return "".join(json.dumps(asdict(p), ensure_ascii=True, allow_nan=False) + "\n" for p in photos)
 
 
 def as_table(photos: Sequence[Photo], top: int) -> str:
-    """Columns, one line per photo, and below it the texts for and against."""
+    """Format in columns: one line per photo, and below it the texts for and against."""
     calibrated = any(p.probability is not None for p in photos)
     rows = [("photo", "class", "probability" if calibrated else "score", "margin", "runner-up")]
     for p in photos:
@@ -87,7 +87,7 @@ def summary(photos: Sequence[Photo]) -> str:
 
 
 def worth_table(found: Sequence[Worth]) -> str:
-    """Columns, one line per text: worth in points of accuracy, lead in points of score."""
+    """Format in columns, one line per text: worth in points of accuracy, lead in points of score."""
     rows = [("accuracy", "95 % interval", "fixed", "broke", "p (Holm)", "lead", "95 % interval", "text")]
     for w in found:
         d = w.test["difference"]

@@ -22,7 +22,7 @@ def write_onnx(path: str | Path, classifier: Classifier) -> None:
 
     Input ``features`` (N, d) float32, of any length; outputs ``scores`` (N, C), 100 × mean cosine, and ``label`` (N,).
 
-    UserError where the package onnx is missing, or where the method is more than stage one.
+    UserError if the package onnx is missing, or the method is more than stage one.
     """
     try:
         from onnx import TensorProto, checker, helper, numpy_helper

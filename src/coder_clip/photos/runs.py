@@ -1,4 +1,4 @@
-"""A finished run, to classify new photos with: from any folder, and only if its texts are what they were."""
+"""Load a finished run to classify new photos: from any folder, and only if its texts are unchanged."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's classifier, and what it was chosen from. stage_two: that of the rerank, also where the classifier has
-    none. validation: images (V, d), None without."""
+    """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
+    classifier does not use it. validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
@@ -89,7 +89,7 @@ def load_run(
     explained: bool = False,
     cache: bool = True,
 ) -> Run:
-    """where: the results folder of a run, or its configuration file.
+    """Load a run. where: its results folder or its configuration file.
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
     best on validation images, of equals the first; without validation images CODER. explained: of those with reasons.
@@ -136,7 +136,7 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
                 ran = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
                 if config.results.resolve() == where and any(ran):
                     found.append((all(ran), root, file, config))
-    # several may share a results folder, as one that was copied and changed: then the one of which all was run
+    # several may share a results folder, such as a changed copy: take the one whose run is complete
     found = [f for f in found if f[0]] or found
     if len(found) != 1:
         what = "nothing that a config/*.yaml above it writes"
@@ -147,7 +147,7 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
 
 
 def refuse_stale(config: Config, model: str, dataset: str) -> None:
-    """UserError where texts, templates or files of the run were changed after it."""
+    """Refuse, with a UserError, a run whose texts, templates or files were changed after it."""
     paths = Paths(config.results)
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
     recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
@@ -243,6 +243,7 @@ class _Methods:
         return found
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
+        """The classifier of a method, with probabilities if there are enough validation images."""
         config, d = self.config, self.dataset
         texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
         if chosen.method == "clip":

@@ -1,4 +1,4 @@
-"""The worth of texts on photos: one text more, one less, or a whole edited set, in well under a second.
+"""Measure what texts are worth on photos: one text more, one less, or a whole edited set, in well under a second.
 
 Stage one only. The features of photos and of texts seen before are kept, so that a changed text costs the encoding of
 one sentence.
@@ -27,7 +27,7 @@ from .texts import Row
 
 @dataclass(frozen=True)
 class Standing:
-    """A text set on the photos of a study. labels: (N,), None without."""
+    """The results of a text set on the photos of a study. labels: (N,), None without."""
 
     classifier: Classifier
     decisions: Decisions
@@ -133,7 +133,7 @@ class Study:
 
 
 def lead(scores: Tensor, labels: Tensor) -> Tensor:
-    """(N,) how far the true class is before the best other one, negative behind it: scores (N, C), labels (N,)."""
+    """Lead of the true class over the best other one, negative if it is behind: scores (N, C), labels (N,) -> (N,)."""
     true = scores.gather(1, labels[:, None])[:, 0]
     return true - scores.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
 
@@ -146,7 +146,7 @@ def mean_interval(values: Tensor) -> Estimate:
 
 
 def class_index(texts: TextSet, name: str) -> int:
-    """UserError, with the nearest name, for a class that is not there."""
+    """The index of a class. UserError, with the nearest name, for an unknown one."""
     names = [c.name for c in texts.classes]
     if name not in names:
         raise UserError(f"no class '{name}'{nearest(name, names)}")
@@ -154,7 +154,7 @@ def class_index(texts: TextSet, name: str) -> int:
 
 
 def with_text(texts: TextSet, index: int, kind: str, text: str) -> TextSet:
-    """The texts and one more."""
+    """A copy of the texts with one more."""
     entries = list(texts.classes)
     entries[index] = entries[index].model_copy(update={kind: [*entries[index].of(kind), text]})
     return texts.model_copy(update={"classes": entries})

@@ -62,7 +62,7 @@ def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
 def text_set(given: Texts) -> TextSet:
     """A text set from class names, from names with their attributes, from a JSON file, or as it is.
 
-    UserError where there is no class, a name is empty or two classes have one name.
+    UserError if there is no class, a name is empty or two classes have one name.
     """
     if isinstance(given, TextSet):
         return given

@@ -113,7 +113,7 @@ def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
 
 
 def _jpeg(image: Image.Image, side: int) -> bytes:
-    """At most so many pixels; small pictures (drawn ones have 48) are not made larger."""
+    """Encode as JPEG, at most ``side`` pixels wide and high; smaller pictures are not enlarged."""
     image.thumbnail((side, side))
     out = io.BytesIO()
     image.convert("RGB").save(out, "JPEG", quality=88)

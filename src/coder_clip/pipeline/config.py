@@ -86,7 +86,7 @@ class Config(Strict):
         return [self.text_encoder(), *([published] if published else [])]
 
     def compares_names(self, dataset: str) -> bool:
-        """Whether making the texts of the data set takes an encoder."""
+        """True if making the texts of the data set takes an encoder."""
         made_by = self.datasets[dataset].generated(dataset)
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 

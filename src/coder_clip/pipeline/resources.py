@@ -1,4 +1,4 @@
-"""How much memory and time a phase needs: what its job asks a cluster for. Local runs look at neither.
+"""Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use neither.
 
 Estimates from the number of images and classes (the manifest's, once it is there), the encoder's architecture, batch
 size and threads; rounded up generously, because a job that asks too little is run twice. `coder-clip usage` shows how
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from .config import Config
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
-CPU, GPU = 1.5e10, 5e12  # float operations a second that one thread, and any data-centre GPU, keeps up
-CARDS = Path("/proc/driver/nvidia/gpus")  # a folder a GPU
-DECODED = 60  # JPEGs a second that one process decodes and resizes
-SEARCH = 1e-5  # seconds of all few-shot methods a seed, val image and shot: benchmarks/imagenet.py --size caltech101
-FIT = 0.1  # seconds of a method, setting and seed: the embedded default
-EACH = 3e-7  # and of these an image and class
-# seconds of a job before images count
+CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
+CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per GPU
+DECODED = 60  # JPEGs per second that one process decodes and resizes
+SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101
+FIT = 0.1  # seconds per method, setting and seed: the embedded default
+EACH = 3e-7  # and, for each of these, per image and class
+# seconds of a job, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 8.0, "adapter": 3.0}
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
-UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest is there; asked again when it is
-SENTENCES = 130  # a class: texts in their templates, synonyms, the ensembles of 80 and fewer
-ATTRIBUTES = 10  # a class, as in data/texts; every draw of random words takes the place of as many
-Sizes = tuple[Mapping[str, int], int]  # of a data set: images a split, classes
+UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest exists; then estimated again
+SENTENCES = 130  # per class: texts in their templates, synonyms, the ensembles of 80 and fewer
+ATTRIBUTES = 10  # per class, as in data/texts; every draw of random words takes the place of as many
+Sizes = tuple[Mapping[str, int], int]  # of a data set: images per split, number of classes
 
 
 @dataclass(frozen=True)
 class Need:
-    """mem_mb, minutes: of one attempt. seconds: what it takes as far as is known, without slack."""
+    """The needs of one attempt of a job. seconds: the estimate without slack."""
 
     mem_mb: int
     minutes: int
@@ -55,7 +55,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Size:
-    """Of an encoder. parameters: both towers. image, token: float operations of one image, one token of text."""
+    """The size of an encoder. parameters: of both towers. image, token: float operations of one image, one token."""
 
     parameters: float
     dim: int
@@ -72,9 +72,9 @@ def need(
     rates: Rates | None = None,
     **place: str,
 ) -> Need:
-    """What one job of a phase asks for. place: its wildcards (model, dataset, split, shards, shots).
+    """The needs of one job of a phase. place: its wildcards (model, dataset, split, shards, shots).
 
-    rates: what was measured on this machine, in the place of estimates from an encoder's size.
+    rates: measured on this machine, instead of estimates from an encoder's size.
     """
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
@@ -107,7 +107,7 @@ def need(
 
 
 def on_gpu(config: Config) -> bool:
-    """Whether encoders run on a GPU of this machine, as far as is known without a second of importing torch."""
+    """True if encoders run on a GPU of this machine, as far as can be told without importing torch (a second)."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
 
@@ -131,7 +131,7 @@ def workers(config: Config, gpu: bool | None = None) -> int:
 def counts(
     config: Config, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Images of a split (of the shots: all augmented views) and classes. sizes: where they are known by name."""
+    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known."""
     try:
         images, classes = (sizes or {}).get(dataset) or _sizes(config, dataset)
     except (OSError, ValueError, KeyError):
@@ -143,7 +143,7 @@ def counts(
 
 
 def _sizes(config: Config, dataset: str) -> Sizes:
-    """Images a split and classes: of the manifest, before there is one of a published data set's entry."""
+    """Images per split and number of classes, from the manifest or, before it exists, a published data set's entry."""
     path = Paths(config.results).manifest(dataset)
     if not path.is_file() and dataset in PUBLISHED and config.datasets[dataset].root is None:
         from ..datasets.entry import entry
@@ -155,7 +155,7 @@ def _sizes(config: Config, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Config, model: str) -> Size:
-    """From the architecture alone; a large ViT where it cannot be read."""
+    """The size of a model's encoder, from its architecture alone; that of a large ViT if it cannot be read."""
     return _size(config.models[model].model)
 
 
@@ -202,7 +202,7 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def open_clip_architectures() -> Path:
-    """The folder of the installed open_clip with a file per architecture, found without seconds of importing it."""
+    """The folder of open_clip with a file per architecture, found without importing it, which takes seconds."""
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
     assert spec.origin is not None

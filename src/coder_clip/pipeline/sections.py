@@ -75,7 +75,7 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """A source for every kind; one clear line for a wrong one, where pydantic would list every alternative."""
+        """Check the source of each kind; one clear line for a wrong one, where pydantic would list all alternatives."""
         if not isinstance(value, dict):
             return value
         for kind, source in value.items():
@@ -98,7 +98,7 @@ class DatasetConfig(Strict):
         return {} if path is None else dict.fromkeys(OF_CLASS, path)
 
     def text_source(self, name: str) -> Path | None:
-        """The one file the texts of data set ``name`` come from; None for class names alone, or a source a kind."""
+        """The one file the texts of data set ``name`` come from; None for class names alone, or one source per kind."""
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
         return Path(self.texts or f"data/texts/{name}.json")
@@ -109,17 +109,17 @@ class DatasetConfig(Strict):
         return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
 
     def generated(self, name: str) -> dict[str, str]:
-        """Kinds of its general texts that are made and not read, with the source that makes each."""
+        """Kinds of its general texts that are generated, with the source of each."""
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
     def pairs_made_by(self) -> str | None:
-        """The source that makes its one-to-one texts; None where they are read, or there are none."""
+        """The source that makes its one-to-one texts; None if they are read, or there are none."""
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None
 
     def pair_source(self, name: str) -> Path | None:
-        """The file of its one-to-one texts; None where there is none, and stage two changes nothing."""
+        """The file of its one-to-one texts; None if there is none, and stage two changes nothing."""
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one

@@ -1,1 +1,1 @@
-"""What would stop a run, and how long it takes, said before it starts."""
+"""Checks before a run starts: what would stop it, and how long it will take."""

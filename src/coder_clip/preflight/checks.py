@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
-LONG = 8  # hours, from which on a GPU is worth a word
+LONG = 8  # hours, from which a GPU is suggested
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
@@ -49,8 +49,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
 
     file: the configuration's, for the commands that are named. deep: decode every image and look for copies. here:
     whether the run is on this machine; else nothing is said of its speed, device and disk.
-    All that would stop the run is collected first: UserError with the one thing, or, after a line for each, with their
-    number.
+    All problems are collected first: UserError with the only one, or, after a line for each, with their number.
     """
     if config.left_out:
         yield (
@@ -120,7 +119,7 @@ def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[
 
 
 def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]:
-    """Questions and money; UserError without the key, unless all answers are there."""
+    """Requests and cost. UserError without the key, unless all answers are stored."""
     if config.generator is None:
         return
     from ..texts.llm.budget import amount, total
@@ -139,7 +138,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
 
 
 def _asked(config: Config) -> dict[str, Estimate]:
-    """Of a language model, for the texts of classes and for those of pairs."""
+    """Estimated requests to a language model, for texts of classes and for those of pairs."""
     from ..texts.llm.budget import total
     from .questions import rows
 
@@ -150,7 +149,7 @@ def _asked(config: Config) -> dict[str, Estimate]:
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """A line on a model, which is loaded as a job would; UserError where it cannot be, and cannot be fetched either."""
+    """A line on a model, which is loaded as in a job. UserError if it can neither be loaded nor downloaded."""
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -175,7 +174,7 @@ def _weights(config: Config, name: str) -> Iterator[str]:
 
 @cache
 def _answers(hub: str) -> bool:
-    """Asked once for all models, and soon given up: huggingface_hub itself would try for a minute."""
+    """True if the hub answers. Tried once for all models, and briefly: huggingface_hub would try for a minute."""
     from huggingface_hub import get_session
 
     try:
@@ -186,7 +185,7 @@ def _answers(hub: str) -> bool:
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """The device; UserError where results cannot be written or loader processes would die."""
+    """The device; UserError if results cannot be written or loader processes would die."""
     device = pick_device(config.features.device)
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     yield f"device {device}{': ' * bool(named)}{named}"
@@ -201,7 +200,7 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
-    """Hours by phase, disk; UserError where the disk is too small."""
+    """Hours by phase, disk; UserError if the disk is too small."""
     device = pick_device(config.features.device)
     gpu = device.type != "cpu"
     long = ahead(config, gpu, asked, sizes)[1] > light.SHORT
@@ -279,8 +278,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
 
 
 def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:
-    """(image id, reason) of images that cannot be read. Without deep: those whose head is no image's; pixels are not
-    decoded, and a photo that breaks off further down is found when it is encoded."""
+    """(image id, reason) of images that cannot be read. Without deep only headers are read: a photo that is cut off
+    later is found when it is encoded."""
 
     def reason(image_id: str) -> str | None:
         if not deep:

@@ -1,7 +1,7 @@
-"""What a run still takes: jobs, hours and disk by phase, said before anything runs.
+"""Estimate, before a run starts, what it still takes: jobs, hours and disk by phase.
 
-From the numbers of images and classes, and from rates that were measured on this machine (measure.py); without them,
-from rates that any machine keeps up. What is made already does not count.
+From the numbers of images and classes, and from rates measured on this machine (measure.py) or, without them, rates
+that any machine sustains. Artefacts that exist do not count.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 START = 5.0  # seconds until a job that encodes works; without an encoder half of it
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 ANSWER = 2.0  # seconds of a language model
-ASKED = ("texts", "pair_texts")  # of a language model: about classes, about pairs of them
+ASKED = ("texts", "pair_texts")  # phases that ask a language model: about classes, about pairs
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
 
 @dataclass(frozen=True)
 class Job:
-    """phase, its artefact, the wildcards of its rule, and what the artefact weighs in bytes."""
+    """One job: its phase, artefact, wildcards, and the size of the artefact in bytes."""
 
     phase: str
     path: Path
@@ -40,7 +40,7 @@ class Job:
 
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
-    """Those of all phases that grow with models and data sets, whether they are done or not."""
+    """Jobs of the phases that grow with models and data sets, done or not."""
     paths = Paths(config.results)
     for m in config.models:
         dim = encoder_size(config, m).dim
@@ -81,9 +81,9 @@ def ahead(
     sizes: Mapping[str, Sizes] | None = None,
     rates: Rates | None = None,
 ) -> tuple[list[str], float, float]:
-    """A table for people of what is still to be done, the hours that it takes in all, and its gigabytes.
+    """A table of what is still to be done, its total hours, and its gigabytes.
 
-    asked: of a language model, see ASKED. sizes: of data sets whose images were counted. rates: of this machine.
+    asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted. rates: of this machine.
     """
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
@@ -119,5 +119,5 @@ def ahead(
 
 
 def duration(hours: float) -> str:
-    """Minutes or hours, for people."""
+    """Minutes or hours, in words."""
     return f"{hours:,.1f} h" if hours >= 1.5 else f"{max(1, round(hours * 60))} min"

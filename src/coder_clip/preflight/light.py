@@ -26,18 +26,17 @@ from .estimate import ahead
 SHM = Path("/dev/shm")
 BATCHES = 3  # of each loader process that are in shared memory at a time
 LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
-SHORT = 4 / 60  # hours: of a shorter run no forecast is printed
+SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
 def before_run(
     config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
 ) -> None:
-    """Before the first job of a run that lists or encodes these data sets with these models.
+    """Check, before its first job, a run that lists or encodes these data sets with these models.
 
-    asks: whether it asks a language model. here: whether jobs run on this machine; then a long run, or one with models
-    of the hub, is checked by a process of its own, which prints how long it takes.
-    UserError with all that would stop the run.
+    asks: whether it asks a language model. here: whether jobs run on this machine; then a separate process checks a
+    long run, or one with models of the hub, and prints how long it takes. UserError with all that would stop the run.
     """
     refuse_absent(config, file, datasets)
     if found := problems(config, datasets, models, asks, here):
@@ -71,7 +70,7 @@ def problems(
 
 
 def writable(results: Path) -> None:
-    """UserError where nothing can be written below the results folder."""
+    """UserError if the results folder cannot be written to."""
     place = next(p for p in (results, *results.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryFile(dir=place):
@@ -81,7 +80,7 @@ def writable(results: Path) -> None:
 
 
 def shared_memory(config: Config) -> None:
-    """UserError where loader processes would die of a small /dev/shm (a container's is 64 MB by default)."""
+    """UserError if /dev/shm is too small for the loader processes (a container's is 64 MB by default)."""
     n, batch = workers(config), config.features.batch_size
     if not n or not SHM.is_dir():
         return
@@ -94,10 +93,10 @@ def shared_memory(config: Config) -> None:
 
 
 def images(config: Config, name: str) -> None:
-    """UserError where images of a published data set are missing or empty; none is opened."""
+    """UserError if images of a published data set are missing or empty; none is opened."""
     given, root = config.datasets[name], data_root(config.data_root)
     if not is_here(name, root):
-        return  # absent_data's
+        return  # reported by absent_data
     data = load_dataset(name, given, config.data_root)
     assert isinstance(data, PublishedDataset)
     ways = check_data(name, root).ways
@@ -115,7 +114,7 @@ def images(config: Config, name: str) -> None:
 
 
 def folder(config: Config, name: str) -> None:
-    """UserError where a model's folder, or the header of its weights, cannot be read."""
+    """UserError if a model's folder, or the header of its weights, cannot be read."""
     model = config.models[name].model
     if not model.startswith("local-dir:"):
         return
@@ -133,9 +132,9 @@ def folder(config: Config, name: str) -> None:
 
 
 def unanswered(config: Config, generator: GeneratorConfig) -> bool:
-    """Whether a language model has to be asked, as far as is known before stage one finds the pairs.
+    """True if a language model has to be asked, as far as is known before stage one finds the pairs.
 
-    Until then, stored answers about some pairs count for all, because people who share answers share all of them.
+    Until then, stored answers about some pairs count for all, because answers are shared as a whole.
     """
     from ..texts.llm.store import Answers
     from .questions import rows
@@ -149,7 +148,7 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
 
 
 def key(generator: GeneratorConfig) -> None:
-    """UserError where a language model's server is not there or refuses the key: one request, which costs nothing."""
+    """UserError if the server of a language model does not answer or refuses the key: one request, free of charge."""
     from ..texts.llm.server import api_key, headers, place
 
     secret = api_key(generator)

@@ -1,4 +1,4 @@
-"""How fast this machine encodes, measured in a few seconds per encoder, without its weights."""
+"""Measure how fast this machine encodes, in a few seconds per encoder, without its weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 # CPU seconds until this process had imported what a job imports, torch and open_clip; less what a test run takes
 START = min(10.0, sum(os.times()[:2]))
 SECONDS = 0.3  # of one measurement
-DECODED = 8  # images of a data set that are decoded for it
+DECODED = 8  # images of a data set that are decoded to measure
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds on this machine. start: until a job that encodes works. image, text: of each model, in the forward pass.
-    decode: of each data set, to read and resize an image."""
+    """Seconds on this machine. start: until an encoding job begins its work. image, text: of each model, in the forward
+    pass. decode: of each data set, to read and resize an image."""
 
     start: float
     image: Mapping[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Rates:
 
 
 def measure(config: Config) -> Rates:
-    """Rates of every model and data set of which something is still to be encoded."""
+    """Rates of every model and data set that still has something to encode."""
     paths = Paths(config.results)
 
     def left(m: str, d: str) -> bool:
@@ -63,7 +63,7 @@ def measure(config: Config) -> Rates:
 
 
 def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, float] | None:
-    """Seconds of an image and of a text; None where the architecture is not here yet (a model of the hub)."""
+    """Seconds per image and per text; None if the architecture is not on this machine yet (a model of the hub)."""
     given = config.models[name]
     if device.type == "cpu":
         memory.keep()
@@ -95,7 +95,7 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
 
 
 def _of_images(config: Config, name: str) -> float | None:
-    """Seconds to read and resize an image of a data set; None where it is not here yet or cannot be read."""
+    """Seconds to read and resize an image of a data set; None if it is not on this machine or cannot be read."""
     try:
         data = load_dataset(name, config.datasets[name], config.data_root)
         ids = data.split("test").ids
@@ -111,9 +111,9 @@ def _of_images(config: Config, name: str) -> float | None:
 
 
 def _seconds(action: Callable[[], object], device: str = "cpu") -> float:
-    """The quickest of as many calls as fit into SECONDS, after one to warm up.
+    """Seconds of the fastest of as many calls as fit into SECONDS, after a warm-up.
 
-    On a CPU by the time that it computes, so that who else works on the machine does not count.
+    CPU time on a CPU, so that other work on the machine does not count.
     """
     clock = time.process_time if device == "cpu" else time.perf_counter
     action()

@@ -1,4 +1,4 @@
-"""Everything that a run downloads, downloaded before: nodes of a cluster seldom have network, the head has.
+"""Download everything that a run needs before it starts: nodes of a cluster seldom have network access, the head has.
 
 Weights go to the Hugging Face cache (HF_HOME), published data sets below their root.
 """
@@ -20,10 +20,10 @@ from ..pipeline.config import Config
 def prefetch(
     config: Config, models: Iterable[str] | None = None, datasets: Iterable[str] | None = None
 ) -> Iterator[str]:
-    """Download what is not here yet; lines on each model and data set. Default: all of the configuration.
+    """Download what is missing, with a line on each model and data set. Default: all of the configuration.
 
-    Goes on after a failure. UserError at the end: models that cannot be fetched or do not load, data sets that cannot
-    be fetched or that only a person can get.
+    Continues after a failure. UserError at the end: models that cannot be downloaded or do not load, data sets that
+    cannot be downloaded or have to be by hand.
     """
     failed = []
     for name in config.models if models is None else models:

@@ -1,4 +1,4 @@
-"""What a configuration would ask a language model, and what that costs: before anything is asked, without a key."""
+"""Estimate what a configuration would ask a language model, and the cost: before anything is asked, without a key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: requests to make, and texts' answers that are there. known: False for an upper bound."""
+    """A line of the table: requests to make, and answers that are stored. known: False for an upper bound."""
 
     dataset: str
     texts: str
@@ -32,10 +32,10 @@ class Row:
 
 
 def rows(config: Config, datasets: list[str]) -> list[Row]:
-    """What would be asked, by data set, for classes and for pairs.
+    """Requests by data set, for classes and for pairs.
 
-    Requests that depend on answers (what is asked again) are not in it. Which pairs stage one confuses is known
-    after stage one; until then the most that can be asked counts.
+    Requests that depend on answers (questions asked again) are not included. The pairs that stage one confuses are
+    known after stage one; until then the largest possible number counts.
     """
     generator = config.generator
     if generator is None:
@@ -62,7 +62,7 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
 
 
 def lines(config: Config, datasets: list[str]) -> list[str]:
-    """The table for people, with what it rests on below it. UserError where nothing is asked of a language model."""
+    """The table, with its assumptions below it. UserError if nothing is asked of a language model."""
     generator = config.generator
     if generator is None:
         raise UserError(
@@ -92,7 +92,7 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
 
 
 def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
-    """What the costs rest on."""
+    """The assumptions behind the costs."""
     prices = generator.prices
     if prices is None:
         return []
@@ -112,7 +112,7 @@ def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Of the manifest where there is one, or of a published data set's entry: the images need not be here."""
+    """Class names from the manifest, if there is one, or a published data set's entry; no images are needed."""
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return list(read_json(manifest)["classes"])
@@ -122,7 +122,7 @@ def _classes(config: Config, name: str) -> list[str]:
 
 
 def _pairs(config: Config, name: str, classes: int, most: int | None) -> tuple[list[tuple[int, int]], bool]:
-    """Pairs to ask for, and whether they are those that are confused; else the first that there could be."""
+    """Pairs to ask for, and whether they are the confused ones; else as many as there can be."""
     path = Paths(config.results).confusable_pairs(name)
     if path.is_file():
         return [(p["a"], p["b"]) for p in read_json(path)["pairs"]][:most], True

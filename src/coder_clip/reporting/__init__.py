@@ -1,5 +1,5 @@
-"""What people look at: tables, figures and the page, all read from the artefacts of the phases before.
+"""Tables, figures and the report page, all from the artefacts of earlier phases.
 
-`results` reads artefacts, ``exhibits/`` holds one file for each table or figure, `parts` what several of them are made
-of, `formats` writes tables, `page` the report.
+`results` reads artefacts, ``exhibits/`` holds one file for each table or figure, `parts` what several of them share,
+`formats` writes tables, `page` the report.
 """

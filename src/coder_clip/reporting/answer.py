@@ -19,9 +19,12 @@ SMALLEST = 0.02  # the least difference that is worth settling
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one data set and model. numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what to
-    use, and why; more: sentences on what else matters. verdict: better, worse or unclear (CODER, reranked, against
-    names alone). use: the recommended method; change: its difference to names alone, with interval, "" for names."""
+    """The answer for one data set and model.
+
+    numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what to use, and why; more: sentences
+    on what else matters. verdict: better, worse or unclear (CODER, reranked, against names alone). use: the recommended
+    method; change: its difference to names alone, with interval, "" for names.
+    """
 
     dataset: str
     model: str
@@ -98,7 +101,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
 
 
 def _why_not(test: Mapping[str, Any], n: int, images: str) -> str:
-    """Of texts that are not clearly better: that they are worse, or how many images would tell."""
+    """Why texts are not recommended: they are clearly worse, or how many images would settle it."""
     d = test["difference"]
     if clear(d) == "worse":
         return f"are clearly worse, by {_points(d)} points."
@@ -127,7 +130,11 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         return ""
     d = {**against["difference"], "value": against["difference"]["mean"]}
     a = of["coder_adapter"]["accuracy"]
-    verdict = {"better": "clearly better than", "worse": "clearly worse than", "": "not clearly other than"}
+    verdict = {
+        "better": "clearly better than",
+        "worse": "clearly worse than",
+        "": "not clearly different from",
+    }
     return (
         f"With {shots} labelled image{'s' * (shots != 1)} per class the CODER-Adapter has {percent(a['mean'])} % "
         f"[{percent(a['low'])}, {percent(a['high'])}], {verdict[clear(d)]} CLIP without any ({_points(d)} points)."

@@ -151,7 +151,7 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
 def _items(
     results: Results, commands: Mapping[str, str], image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures; and what says nothing here: reason -> titles."""
+    """Section -> its tables and figures; and those with nothing to show: reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
@@ -196,7 +196,7 @@ def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> 
         with Image.open(path, formats=["PNG"]) as picture:
             width, height = picture.size  # so that the page does not jump while it loads
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is no PNG image; delete it and run again") from error
+        raise UserError(f"{path} is not a PNG image; delete it and run again") from error
     return _Item(
         name=f"figure-{name}",
         title=drawing.title,
@@ -235,7 +235,7 @@ def _dataset(results: Results, dataset: str) -> dict[str, Any]:
 
 
 def _texts(results: Results, dataset: str) -> dict[str, Any]:
-    """How many texts there are of each kind, their sentences, and what is said of their origin."""
+    """The number of texts of each kind, their sentences, and their provenance."""
     texts, pairs = results.texts(dataset), results.one_to_one_texts(dataset)
     counts = {"name": len(texts["classes"])}
     counts |= {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in OF_CLASS}

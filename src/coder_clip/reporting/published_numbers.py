@@ -1,7 +1,7 @@
-"""What others report (data/reference), and which of a run's numbers it may be held against.
+"""Published numbers (data/reference), and which numbers of a run may be compared with them.
 
-A number is compared where the images and the encoder are the ones the figure is of: a published data set, whole, and
-OpenAI's weights. Nothing that this project drew or trained is ever held against a paper.
+A number is compared if images and encoder are the same: a published data set, whole, and OpenAI's weights. Nothing that
+this project drew or trained is ever compared with a paper.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 REFERENCE = Path("data/reference")
 QUOTED = "(as quoted)"
 OFFICIAL = ("imagenet", "imagenet_v2")  # one test set for everybody, and the sentences that open_clip ships
-# CLIP_benchmark's metrics; open_clip's list has one number a data set, for these the mean class recall
+# CLIP_benchmark's metrics; open_clip's list has one number per data set, for these the mean class recall
 METRICS = {"acc1": "accuracy", "acc5": "top5_accuracy", "mean_per_class_recall": "mean_class_recall"}
 RECALL = ("caltech101", "fgvc_aircraft", "oxford_flowers", "oxford_pets")
 UNKNOWN = "the paper; nobody could verify its figures"
@@ -32,7 +32,7 @@ NOTES = {"ape": "with CuPL's sentences"}
 class Figure:
     """A published number.
 
-    value: a share in [0, 1]; None where the figure is unknown. target: whether it is of the same images; else it is a
+    value: a share in [0, 1]; None if the figure is unknown. target: whether it is of the same images; else it is a
     band that shows whether anything is broken.
     """
 
@@ -47,7 +47,7 @@ class Figure:
 
 
 def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) -> str | None:
-    """The encoder's published name, where a run's numbers on this data set may be held against published ones.
+    """The encoder's published name, if a run's numbers on this data set may be compared with published ones.
 
     manifest: of the data set; encoder: what made its image features. None for folders, data sets that the project
     draws, other weights than OpenAI's, and a split that lacks images.
@@ -95,8 +95,8 @@ def _zero_shot(dataset: str, model: str) -> list[Figure]:
 
 
 def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
-    """One figure a method, shots and source: a mean over seeds where it gives them one by one, and no quotation
-    where the method's own figure is there."""
+    """One figure per method, shots and source: a mean if the source lists seeds one by one, and no quotation if the
+    method's own figure is known."""
     rows = _read("few_shot", dataset, model)
     found = []
     for (method, shots), same in rows[rows["method"].notna()].groupby(["method", "shots"]):

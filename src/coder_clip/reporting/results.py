@@ -112,7 +112,7 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> Document:
-        """What made the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
+        """The encoder of the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
         return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
 
     def templates(self, dataset: str) -> Document:
@@ -166,7 +166,7 @@ class Results:
         return found
 
     def images(self, dataset: str) -> int:
-        """How many test images there are."""
+        """Number of test images."""
         return int(self.zero_shot(dataset, self.models[0])["images"])
 
     @cached_property
@@ -182,17 +182,17 @@ class Results:
 
     @staticmethod
     def rerank_that_looks(document: Document) -> Document | None:
-        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None where none does.
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None if none does.
 
         The clean setting may choose to rerank nothing.
         """
         methods = reversed(in_order(document["methods"]))
         return next((m for m in methods if m["comparisons"]["all"]), None)
 
-    # ---- what of the method has nothing to say in these results, and why ("" where it has)
+    # ---- why a part of the method has nothing to show in these results ("" if it has)
 
     def rerank_off(self, dataset: str, model: str) -> str:
-        """Why the rerank of `main_setting` left every image as it was; empty where it looked at some with texts."""
+        """Why the rerank of `main_setting` changed no image; "" if it compared some with texts."""
         document = self.rerank(dataset, model)
         m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
         if not document.get("pairs_with_texts", 1):
@@ -207,13 +207,13 @@ class Results:
 
     @cached_property
     def no_rerank(self) -> str:
-        """Where `main_setting` reranks nothing, whatever the data set and model."""
+        """Why `main_setting` reranks nothing for any data set and model."""
         reasons = [self.rerank_off(*place) for place in self]
         return "" if "" in reasons else f"the rerank is off: {reasons[0]}"
 
     @cached_property
     def no_pairs(self) -> str:
-        """Where no setting compares classes."""
+        """Why no setting compares classes."""
         documents = [self.rerank(*place) for place in self]
         if not any(d.get("pairs_with_texts", 1) for d in documents):
             return "there are no one-to-one texts"
@@ -221,22 +221,22 @@ class Results:
 
     @property
     def no_few_shot(self) -> str:
-        """Where no data set has shots."""
+        """Why there are no few-shot results."""
         return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
 
     def has_texts(self, dataset: str) -> bool:
-        """Whether a class has a text besides its name that CODER reads."""
+        """True if a class has a text besides its name that CODER reads."""
         return any(c.get(kind) for c in self.texts(dataset)["classes"] for kind in BESIDES_NAME)
 
     @property
     def names_alone(self) -> str:
-        """Where no class has a text besides its name."""
+        """Why there are only names: no class has a text besides its name."""
         some = any(map(self.has_texts, self.datasets))
         return "" if some else "the classes have no texts besides their names"
 
     @cached_property
     def kind(self) -> str:
-        """Whose run it is: ``published`` data sets, a person's ``photos``, or ``drawn`` ones."""
+        """The kind of data sets: ``published``, your own ``photos``, or ``drawn``."""
         if any(self.split(d) != "own" for d in self.datasets):
             return "published"
         return "photos" if all(self.manifest(d)["files"] for d in self.datasets) else "drawn"

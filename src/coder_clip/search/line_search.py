@@ -46,7 +46,7 @@ def leads_of(lead: Floats) -> tuple[Floats, Floats]:
 
 
 def count_spans(start: Ints, end: Ints, size: int) -> Ints:
-    """Number of the ranges start … end that hold each index below ``size``."""
+    """Number of ranges that hold each index below ``size``; start, end: (M,) first and past-last index of each."""
     steps = np.bincount(start, minlength=size + 1) - np.bincount(end, minlength=size + 1)
     total: Ints = np.cumsum(steps)[:size]
     return total

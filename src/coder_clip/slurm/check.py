@@ -37,7 +37,7 @@ COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel")
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. wrong: it would stop a run. note: it would not, and a person should know."""
+    """One line of the check. wrong: it would stop a run. note: it would not, but deserves a look."""
 
     status: Literal["ok", "note", "wrong"]
     text: str
@@ -49,7 +49,7 @@ class Finding:
 def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
     """Findings, as they come. patience: seconds to wait for a node.
 
-    UserError where nothing can be said: no Slurm here, no such profile, a workflow that cannot be planned.
+    UserError if nothing can be said: no Slurm here, no such profile, a workflow that cannot be planned.
     """
     if absent := [c for c in COMMANDS if shutil.which(c) is None]:
         raise UserError(
@@ -124,7 +124,7 @@ def planned_by(profile: Path, file: Path) -> Plan:
 
 
 def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
-    """Jobs that differ in size alone."""
+    """Group jobs that differ only in memory, time and CPUs."""
     places = defaultdict(list)
     for job in jobs:
         places[job.place].append(job)
@@ -132,7 +132,7 @@ def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
 
 
 def heaviest(jobs: list[Planned]) -> list[Planned]:
-    """Those with most memory, time, CPUs and GPUs."""
+    """The jobs with the most memory, time, CPUs and GPUs."""
     most = [max(jobs, key=lambda j: int(j.asked.get(k, 0))) for k in ("mem_mb", "runtime", "cpus", "gpu")]
     return list({job.call: job for job in most}.values())
 
@@ -151,7 +151,7 @@ def _where(asked: dict[str, object]) -> str:
 
 
 def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> Iterator[Finding]:
-    """Whether the cluster takes the jobs of one place. guessed: what to say where amounts are no more than a guess."""
+    """Check whether the cluster takes the jobs of one place. guessed: a note for amounts that are only guesses."""
     where, rules = _where(jobs[0].asked), sorted({rule for job in jobs for rule in job.rules})
     refused = []
     for job in heaviest(jobs):
@@ -179,7 +179,7 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -
 
 
 def _refusal(job: Planned) -> str:
-    """Slurm's own verdict on a job, which it does not take for it: empty where it would."""
+    """Why Slurm would refuse a job, without submitting it; "" if it would not."""
     try:
         queue.ask("sh", "-c", f"{job.call} --test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
@@ -192,7 +192,7 @@ def _refusal(job: Planned) -> str:
 
 
 def shared(config: Config, file: Path) -> list[Folder]:
-    """What jobs read and write, as far as it is on this machine."""
+    """The folders that jobs read and write, as far as they are on this machine."""
     results = Path(config.results)
     found = [
         Folder("the repository", Path.cwd() / "Snakefile"),

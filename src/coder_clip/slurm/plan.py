@@ -34,7 +34,7 @@ class Planned:
 
     @property
     def place(self) -> str:
-        """Jobs with the same one differ in memory, time and CPUs alone."""
+        """Where the job runs: jobs of one place differ only in memory, time and CPUs."""
         return SIZES.sub("", self.call)
 
 
@@ -54,6 +54,7 @@ def read(path: Path) -> Plan:
 
 
 def main(target: Path, options: list[str]) -> None:
+    """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -65,6 +66,8 @@ def main(target: Path, options: list[str]) -> None:
     jobs: list[dict[str, Any]] = []
 
     class Planner(DryRun):  # type: ignore[misc]
+        """Collect the sbatch call of each job instead of running it."""
+
         def run_job(self, job: Any) -> None:
             settings = self.workflow.executor_settings
             if not job.is_local:

@@ -1,7 +1,7 @@
-"""A small job that looks at the cluster from a node: what a run's jobs would find there.
+"""A small job that checks, on a node of the cluster, what the jobs of a run would find there.
 
-The job is a shell script that Slurm itself carries to the node, and its exit status says how far it came: so it needs
-nothing of what it looks for. On the way it starts Python as a job of a run does, which prints `seen()`.
+The job is a shell script that Slurm itself carries to the node, and its exit status says how far it came, so that it
+needs nothing of what it checks. It starts Python as a job of a run does, which prints `seen()`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PROBLEMS = {  # by the script's other exit statuses; {said}: the last line that 
 
 @dataclass(frozen=True)
 class Folder:
-    """A file or folder that nodes must see, perhaps write, and what it is to a person."""
+    """A file or folder that nodes must see, perhaps write, and its name in messages."""
 
     words: str
     path: Path
@@ -60,7 +60,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one probe. problem: what is wrong, empty if nothing. waiting: no node was free in time."""
+    """The result of one probe. problem: what is wrong, empty if nothing. waiting: no node was free in time."""
 
     node: str
     problem: str = ""
@@ -69,7 +69,7 @@ class Answer:
 
 
 class Probes:
-    """Probe jobs, one a place; none is left behind. log_folder: exists."""
+    """Probe jobs, one per place; none is left behind. log_folder: has to exist."""
 
     def __init__(self, plan: Plan, log_folder: Path, folders: list[Folder]) -> None:
         self._plan, self._logs, self._folders = plan, log_folder, folders
@@ -77,13 +77,13 @@ class Probes:
         self._ids: dict[str, str] = {}
 
     def submit(self, place: str) -> None:
-        """Unreachable where Slurm does not take the job."""
+        """Submit the probe of a place. Unreachable if Slurm does not take it."""
         call = f"{place} --job-name {NAME} -D / --no-requeue {SIZE}"
         answer = queue.ask("sh", "-c", call, stdin=self._script())
         self._ids[place] = answer.split(";")[0].strip()
 
     def answers(self, seconds: float) -> dict[str, Answer]:
-        """Of every place, as soon as all have ended or the time is over."""
+        """The answer of every place, as soon as all have ended or the time is over."""
         found: dict[str, Answer] = {}
         end = time.monotonic() + seconds
         while True:
@@ -161,7 +161,7 @@ class Probes:
             )
 
     def _wait_for(self, job: str, seconds: float = 30) -> str:
-        """What it wrote; a network file system shows it late."""
+        """Wait for what a job wrote: a network file system shows it late."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -174,7 +174,7 @@ class Probes:
 
 
 def seen() -> dict[str, str]:
-    """What a job of a run would find here. Fails where something cannot be imported."""
+    """Describe what a job of a run finds on this node. Fails if something cannot be imported."""
     import open_clip  # noqa: F401
     import snakemake  # noqa: F401
     import torch

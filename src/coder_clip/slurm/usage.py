@@ -23,8 +23,8 @@ from ..foundation import terminal
 from ..pipeline.resources import LEAST
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
-WORTH_MB, WORTH_MINUTES = 2000, 30  # less of it lets no job start sooner
-AT_ONCE = 500  # jobs a question to sacct
+WORTH_MB, WORTH_MINUTES = 2000, 30  # smaller savings let no job start sooner
+AT_ONCE = 500  # jobs per call of sacct
 UNITS = {"": 1e-6, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}  # of MaxRSS, in MB
 AMOUNTS = ("asked_mb", "used_mb", "asked_minutes", "used_minutes", "cpus", "busy_cpus")
 
@@ -46,7 +46,7 @@ class Usage:
 
     @property
     def better_mb(self) -> int | None:
-        """What to ask for instead; None where what was asked is about right, and for a group, which sums up rules."""
+        """Memory to ask for instead; None if the request is about right, and for a group, which sums up rules."""
         if self.group or self.asked_mb is None or self.used_mb is None:
             return None
         need = math.ceil((self.used_mb * 1.25 + AROUND) / 500) * 500
@@ -63,7 +63,7 @@ class Usage:
 
 
 class Accounted(NamedTuple):
-    """A job by Slurm's accounting."""
+    """A job in Slurm's accounting."""
 
     state: str
     minutes: float
@@ -118,7 +118,7 @@ def _float(text: str | None) -> float | None:
 
 
 def as_submitted(measured: Mapping[str, Usage], entries: Iterable[Entry]) -> dict[str, Usage]:
-    """With what a job asked for last, which its own Snakemake does not know after a second try."""
+    """Replace what a job asked for by its last request, which its own Snakemake does not know after a second try."""
     last = {e.benchmarks[0]: e.asked for e in entries if len(e.benchmarks) == 1}
     return {
         path: replace(job, asked_mb=last[path].get("mem_mb"), asked_minutes=last[path].get("runtime"))
@@ -151,7 +151,7 @@ def submitted(
 
 
 def accounted(ids: Iterable[str]) -> dict[str, Accounted]:
-    """Ended jobs by Slurm's accounting; empty where a site keeps none."""
+    """Ended jobs by Slurm's accounting; empty if a site keeps none."""
     found: dict[str, Accounted] = {}
     wanted, fields = sorted(set(ids), key=int), "--format=JobIDRaw,State,ElapsedRaw,MaxRSS"
     for start in range(0, len(wanted), AT_ONCE):
@@ -166,7 +166,7 @@ def accounted(ids: Iterable[str]) -> dict[str, Accounted]:
 
 
 def parse_accounts(text: str) -> dict[str, Accounted]:
-    """From sacct's rows: a job's own, and its steps' ("12.batch"), which alone have the memory."""
+    """Parse sacct's rows: those of jobs, and those of their steps ("12.batch"), which alone have the memory."""
     jobs: dict[str, Accounted] = {}
     memory: dict[str, float] = {}
     for line in text.splitlines():
@@ -180,7 +180,7 @@ def parse_accounts(text: str) -> dict[str, Accounted]:
 
 
 def _largest(jobs: list[Usage]) -> Usage:
-    """Jobs of one rule as one row."""
+    """Summarise the jobs of one rule by their largest amounts."""
     amounts = {
         name: max((n for job in jobs if (n := getattr(job, name)) is not None), default=None)
         for name in AMOUNTS
@@ -190,7 +190,7 @@ def _largest(jobs: list[Usage]) -> Usage:
     )
 
 
-# ---- for people --------------------------------------------------------------------------------------
+# ---- as text -----------------------------------------------------------------------------------------
 
 
 def table(rows: list[Usage]) -> list[list[str]]:

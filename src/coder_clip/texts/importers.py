@@ -50,7 +50,7 @@ def import_texts(
     renames: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> tuple[TextSet, list[str]]:
-    """Import the texts of ``source`` for the classes of a data set, in label order; also returns notes for people.
+    """Import the texts of ``source`` for the classes of a data set, in label order; also returns notes.
 
     form: a name in FORMATS. renames: name in the source -> name in the data set. partial: import what fits and note the
     rest. Raises Mismatch with every name that does not fit or lacks texts, UserError for a file of another form or

@@ -25,7 +25,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class _Strict(Strict, strict=True):
     def dump(self) -> dict[str, Any]:
-        """As written to the file: empty fields are left out."""
+        """The document as written to the file: empty fields are left out."""
         return {"format": 1, **self.model_dump(exclude_defaults=True)}
 
 
@@ -68,7 +68,7 @@ class Pair(_Strict):
 
     @property
     def compares(self) -> bool:
-        """Whether both sides have texts; one alone gives no difference to measure (`coder_clip.rerank`)."""
+        """True if both sides have texts; one alone gives no difference to measure (`coder_clip.rerank`)."""
         return bool(self.a_not_b and self.b_not_a)
 
 

@@ -73,6 +73,7 @@ class Adoption:
         self.absent: dict[str, Statement] = {}  # missing files that would match them
 
     def run(self) -> None:
+        """Register files with a current statement; let Snakemake make the others again."""
         marked = self.records.incomplete(self.book)
         waiting = []  # good, and not registered yet
         for path, statements in self.book.items():
@@ -144,7 +145,7 @@ class Adoption:
         return {p for p in read if os.path.isfile(p) and os.path.getsize(p) > CHECKED_BY_CONTENT}
 
     def _out_of_order(self) -> bool:
-        """Whether times mislead Snakemake: a large input is newer than what was made from it, or a file has a time in
+        """True if times mislead Snakemake: a large input is newer than what was made from it, or a file has a time in
         the future, which would hide every edit until then."""
         newest = {p: max(os.stat(p).st_mtime, os.lstat(p).st_mtime) for p in self._large_inputs()}
         times = {path: os.lstat(path).st_mtime for path in self.good}
@@ -183,7 +184,7 @@ class Adoption:
 
 
 class Current:
-    """Whether all inputs of a statement have its hashes. A missing input has the hash of its own current statement."""
+    """Decide whether all inputs of a statement have its hashes; a missing input has that of its current statement."""
 
     def __init__(self, book: Ledger, hashes: Hashes) -> None:
         self._book, self._hashes, self._known = book, hashes, dict[tuple[str, str], bool]()
@@ -196,7 +197,7 @@ class Current:
         return next((m for m in reversed(statements) if self(m)), statements[-1])
 
     def unknown(self, made: Statement) -> bool:
-        """Whether a missing input has no statement."""
+        """True if a missing input has no statement."""
         return any(not os.path.isfile(p) and p not in self._book for p in made.recipe.inputs)
 
     def _holds(self, path: str, sha: str) -> bool:
@@ -211,5 +212,5 @@ class Current:
 
 
 def _equal(theirs: Recipe, made: Recipe) -> bool:
-    """Whether Snakemake's record has this recipe; it holds the hashes of small inputs only."""
+    """True if Snakemake's record has this recipe; it holds the hashes of small inputs only."""
     return made.same(theirs) and all(made.inputs.get(p) == sha for p, sha in theirs.inputs.items())

@@ -63,7 +63,7 @@ class Store:
         return os.path.relpath(str(self.cache.oid_to_path(oid)))
 
     def good(self, oid: str) -> bool:
-        """Whether the cache has this object, with the right content."""
+        """True if the cache has this object, with the right content."""
         path = self.path(oid)
         return os.path.isfile(path) and self._hashes.md5(path) == oid.removesuffix(".dir")
 

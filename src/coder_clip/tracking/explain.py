@@ -187,7 +187,7 @@ def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
 
 
 def _of_another_table(path: str, table: str, results: Path) -> bool:
-    """Whether only other tables read this artefact: one job makes all tables."""
+    """True if only other tables read this artefact: one job makes all tables."""
     exhibit = TABLES.get(Path(table).stem)
     if exhibit is None or not Path(path).is_relative_to(results):
         return False

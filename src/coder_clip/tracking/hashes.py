@@ -36,6 +36,7 @@ class Hashes:
         return self._sum(path, f"parts of {part}", lambda path, name: {name: _etag(path, part)})
 
     def save(self) -> None:
+        """Write new hashes to the cache file."""
         if self._changed:
             write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
             self._changed = False

@@ -45,7 +45,7 @@ Ledger = dict[str, list[Statement]]  # path -> statements about it, the newest l
 
 
 def foreign_code() -> str:
-    """Say so if coder_clip is imported from elsewhere than ./src: jobs run that code, and records would name ./src."""
+    """A message if coder_clip is not imported from ./src (jobs would run other code than records name), else ""."""
     own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
     if not own.is_dir() or own == used:
         return ""
@@ -104,7 +104,7 @@ class Watch:
     """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends."""
 
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
-        """state: what the configuration held when the parameters of the jobs were read from it (state_of)."""
+        """Watch the jobs of a run. state: the configuration when the jobs' parameters were read (state_of)."""
         self._config, self._state = str(config), state
         self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
         self._where = environment(workflow.local_exec)
@@ -136,7 +136,7 @@ class Watch:
         self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
 
     def _end(self, job: Any, made: Recipe, within: set[str]) -> None:
-        """within: the outputs of the job's group, which did not exist yet when the group started."""
+        """Note a finished job. within: outputs of the job's group, which did not exist when the group started."""
         before, stamps, planned = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
         before = {p: sha for p, sha in before.items() if p not in within}

@@ -1,4 +1,4 @@
-"""`coder-clip merge`: settle a dvc.lock on whose two sides something was recorded, a phase at a time."""
+"""`coder-clip merge`: resolve a conflict in dvc.lock phase by phase, if both sides recorded something."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def merge(config: str) -> list[str]:
 
 
 def _of_another(path: str) -> bool:
-    """Whether a file is dvc.yaml or dvc.lock of another configuration, which is merged on its own."""
+    """True if a file is dvc.yaml or dvc.lock of another configuration, which is merged on its own."""
     return path.startswith("tracked/") and path.endswith(("dvc.lock", "dvc.yaml"))
 
 

@@ -165,7 +165,10 @@ def recorded_files(t: Tracked, hashes: Hashes) -> dict[str, Statement]:
 
 @dataclass
 class Outcome:
-    """refused: phase -> why; ahead: refused phases that were never made nor recorded; share: paths for git add."""
+    """The outcome of a record.
+
+    refused: phase -> why; ahead: refused phases that were never made nor recorded; share: paths for git add.
+    """
 
     recorded: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -317,7 +320,7 @@ def _commit(here: Workspace, whole: list[State], outs: dict[str, dict[str, str]]
 
 
 def _to_share(here: Workspace) -> list[str]:
-    """Changed files that belong into the commit with dvc.lock: sources, workflow, configuration, records."""
+    """Changed files that belong in the commit with dvc.lock: sources, workflow, configuration, records."""
     t = here.t
     read = {p for recipe in here.wanted.values() for p in recipe.input} - here.wanted.keys()
     own = [t.config, t.yaml.as_posix(), t.lock.as_posix(), *t.kept]
@@ -358,12 +361,12 @@ def locked(wait: float = 600) -> Iterator[None]:
 
 
 def remember(t: Tracked) -> None:
-    """Note that the files here are those of this dvc.lock."""
+    """Note that the results in this folder are those of the current dvc.lock."""
     write_text(_seen(t), _digest(t))
 
 
 def moved(t: Tracked) -> bool:
-    """Whether dvc.lock has changed since, by a clone, `git pull` or `git checkout`."""
+    """True if dvc.lock has changed since, by a clone, `git pull` or `git checkout`."""
     try:
         return _seen(t).read_text(encoding="utf-8") != _digest(t)
     except OSError:

@@ -38,7 +38,7 @@ class Recipe:
     inputs: dict[str, str] = field(default_factory=dict)
 
     def same(self, other: Recipe) -> bool:
-        """Whether both run the same command with the same parameters on the same paths."""
+        """True if both run the same command with the same parameters on the same paths."""
         mine, theirs = (self.code, self.input, self.params), (other.code, other.input, other.params)
         return mine == theirs
 
@@ -150,7 +150,7 @@ class Records:
 
 
 def running() -> bool:
-    """Whether Snakemake runs in this directory, or was killed and left its lock."""
+    """True if Snakemake runs in this directory, or was killed and left its lock."""
     return any(Path(".snakemake/locks").glob("*.lock"))
 
 

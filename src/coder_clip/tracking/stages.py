@@ -179,7 +179,7 @@ def git(*arguments: str) -> bytes:
 
 
 def in_conflict(path: Path) -> bool:
-    """Whether a file has an unresolved merge conflict."""
+    """True if a file has an unresolved merge conflict."""
     with suppress(OSError, UserError):
         return bool(git("ls-files", "--unmerged", "--", str(path)))
     return False
@@ -275,7 +275,7 @@ def watched(written: Any, keys: Iterable[str]) -> list[str]:
 
 
 def read_generated(path: Path, text: str) -> dict[str, Any]:
-    """The document of a dvc.yaml. UserError where it is not YAML, or has what `record` does not write."""
+    """The document of a dvc.yaml. UserError if it is not YAML, or has what `record` does not write."""
     try:
         document = yaml.safe_load(text) or {}
         stages = document.get("stages") or {}

@@ -50,18 +50,18 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     jobname_prefix: Optional[str] = field(default="", metadata={"help": "First part of job names."})
     requeue: bool = field(
         default=False,
-        metadata={"help": "Let Slurm start a job again whose node failed or that was preempted."},
+        metadata={"help": "Let Slurm restart jobs whose node failed or that were preempted."},
     )
-    no_requeue: bool = field(default=False, metadata={"help": "Forbid Slurm to start a job again."})
+    no_requeue: bool = field(default=False, metadata={"help": "Forbid Slurm to restart jobs."})
     qos: Optional[str] = field(default=None, metadata={"help": "QOS of all jobs."})
     reservation: Optional[str] = field(default=None, metadata={"help": "Reservation of all jobs."})
     exclude_failed_nodes: Optional[str] = field(
-        default=None, metadata={"help": "Nodes to keep away from, with commas."}
+        default=None, metadata={"help": "Nodes to avoid, separated by commas."}
     )
     init_seconds_before_status_checks: int = field(
         default=10,
         metadata={
-            "help": "Seconds to the first look at the queue; later ones are rarer, up to a minute, until a job ends."
+            "help": "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
         },
     )
     controller_patience: int = field(
@@ -71,7 +71,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     retry_pause: int = field(
         default=30,
         metadata={
-            "help": "Seconds before a job is tried again that failed for another reason than memory or time."
+            "help": "Seconds before a job that failed for another reason than memory or time is tried again."
         },
     )
     head_margin: int = field(

@@ -1,7 +1,7 @@
 """The executor: submits jobs, watches them, and outlasts what happens on a cluster.
 
-Beyond snakemake-executor-plugin-slurm, whose resources it reads: a status that survives a controller that is away, a
-journal by which the next head takes over the jobs of one that was killed, retries by cause, and words for a person.
+Beyond snakemake-executor-plugin-slurm, whose resources it reads, it waits while the controller is away, keeps a journal
+by which the next head takes over the jobs of a killed one, retries by cause, and explains failures in words.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ FRESH = 600  # seconds that what sinfo said is believed
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
+    """Implements Snakemake's executor interface. One thread submits, one job at a time."""
+
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._settings = workflow.executor_settings
         if self._settings.array_jobs:
@@ -102,7 +104,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return "--executor local"
 
     def get_job_exec_prefix(self, job: Any) -> str:
-        """What a node's environment differs in from the head's."""
+        """Set the variables of a node's environment that differ from the head's."""
         # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
         values = ["PYTHONUNBUFFERED=1"]
         here = Path(__file__).parents[1]
@@ -111,13 +113,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return f"export {' '.join(values)}"
 
     def get_job_args(self, job: Any) -> str:
-        """As many cores as the job asked for ('all' would be the node's, where no cgroup says otherwise), the
-        attempt that its memory is of, and no file of the head's, which a job would miss that outlives it."""
+        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt that its memory
+        is for, but no file of the head, which a job that outlives the head would miss."""
         args = RealExecutor.get_job_args(self, job, cores=retry.cpus(job))
         args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
     def run_jobs(self, jobs: list[Any]) -> None:
+        """Queue jobs for submission, failed ones after their pause."""
         for job in jobs:
             self.run_job_pre(job)
             if (pause := self._due.pop(job, 0) - time.monotonic()) > 0:
@@ -174,7 +177,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._fail(SubmittedJobInfo(job), site.refused(said, new.asked))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
-        """Submit, through a controller that is away for a while. What Slurm says where it refuses, else ""."""
+        """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +226,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self.report_job_success(info)
 
     def _most(self, asked: dict[str, Any]) -> dict[str, float]:
-        """Memory and time that the partition of a job allows; empty where Slurm does not tell."""
+        """Memory and time that the partition of a job allows; empty if Slurm does not say."""
         on, now = asked.get("cluster", ""), time.monotonic()
         if on not in self._sites or now > self._sites[on][0] + FRESH:
             try:
@@ -233,7 +236,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return site.most(asked, self._sites[on][1])
 
     def _patiently(self, do: Any) -> Any:
-        """Do it as soon as the controller answers."""
+        """Call ``do`` as soon as the controller answers."""
         while True:
             try:
                 return do()
@@ -247,7 +250,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report what has ended, yield the rest. Where the controller gives no answer, that is all of them."""
+        """Report jobs that have ended, yield the others: all of them if the controller does not answer."""
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
             return
@@ -271,11 +274,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.next_seconds_between_status_checks = self._interval if ended else slower
 
     async def sleep(self) -> None:
-        """Until the next look, or the end of the run."""
+        """Sleep until the next query, or the end of the run."""
         await asyncio.to_thread(self._stop.wait, self.next_seconds_between_status_checks)
 
     def _look_at(self, info: SubmittedJobInfo, row: queue.Row | None) -> bool:
-        """Whether the job has ended; then it is reported."""
+        """Report a job that has ended; True if it has."""
         id = str(info.external_jobid)
         if row is not None and row.live:
             self._absent.pop(id, None)
@@ -323,7 +326,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.report_job_error(info, msg=f"{told}. ", **more)
 
     def handle_job_success(self, job: Any) -> None:
-        """Snakemake has written its record."""
+        """Note in the journal that Snakemake has recorded the job."""
         super().handle_job_success(job)
         self._settle(job, "made")
 
@@ -391,11 +394,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _leave_folders(self) -> None:
-        """At its end Snakemake removes folders that are still empty: jobs that live on write into them."""
+        """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
         self.dag.cleanup_workdir = lambda: None
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """`cancel` does it."""
+        """Do nothing: `cancel` cancels the jobs."""
 
     def shutdown(self) -> None:
         self._stop.set()
@@ -408,7 +411,7 @@ def _where(asked: dict[str, Any]) -> str:
 
 
 def _set_aside(logs: list[str]) -> None:
-    """Logs of an earlier try, so that a failure does not show them as its own."""
+    """Rename logs of an earlier try, so that a failure does not show them as its own."""
     for path in logs:
         if os.path.exists(path):
             os.replace(path, f"{path}.before")

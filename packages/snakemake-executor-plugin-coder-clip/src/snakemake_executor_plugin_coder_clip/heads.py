@@ -27,7 +27,7 @@ HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process liv
 
 
 def name(workflow: Any) -> str:
-    """Of the head and of its jobs: folder and configuration, and a hash that tells clones apart."""
+    """The name of the head and of its jobs: folder and configuration, and a hash that tells clones apart."""
     files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
     unique = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:6]
@@ -36,7 +36,7 @@ def name(workflow: Any) -> str:
 
 
 def follow(workflow: Any) -> None:
-    """From the Snakefile: let a run, not a look, remove locks of heads that are gone before Snakemake looks at them."""
+    """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them."""
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
@@ -48,10 +48,7 @@ def follow(workflow: Any) -> None:
 
 
 def before_run(workflow: Any) -> bool:
-    """Remove Snakemake's locks of heads that are gone.
-
-    True if locks were removed.
-    """
+    """Remove Snakemake's locks of heads that are gone; True if there were any."""
     mine = name(workflow)
     if not _hold(mine) or _elsewhere(mine):
         return False
@@ -64,7 +61,7 @@ def before_run(workflow: Any) -> bool:
 
 
 def claim(workflow: Any) -> None:
-    """Be the head of this configuration. SlurmError where another one is, or may be, alive."""
+    """Become the head of this configuration. SlurmError if another one is, or may be, alive."""
     mine = name(workflow)
     if not _hold(mine):
         record = _record(mine)
@@ -83,7 +80,7 @@ def claim(workflow: Any) -> None:
 
 
 def alive(head: str) -> bool:
-    """Whether the head of another configuration is, or may be, alive."""
+    """True if the head of another configuration is, or may be, alive."""
     try:
         if (stream := _locked(head)) is None:
             return True
@@ -150,7 +147,7 @@ def _record(head: str) -> dict[str, Any]:
 
 
 def _write(head: str, record: dict[str, Any]) -> None:
-    """In place: the lock is on this very file."""
+    """Write a head's record in place, because the lock is on this very file."""
     stream = HELD[head]
     stream.seek(0)
     stream.truncate()
@@ -162,7 +159,7 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 
 def seconds_left() -> float | None:
-    """Until the time limit of the head's own Slurm job; None where it is none or has no limit."""
+    """Seconds until the time limit of the head's own Slurm job; None without such a job or limit."""
     if not (job := os.environ.get("SLURM_JOB_ID")):
         return None
     try:

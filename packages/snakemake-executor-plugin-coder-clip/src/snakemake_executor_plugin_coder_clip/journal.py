@@ -1,7 +1,7 @@
 """The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked for.
 
-A head process that is killed knows nothing of its jobs any more; the next one reads it here. One JSON line before a
-job is submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
+The next head process learns here about the jobs of one that was killed. One JSON line is written before a job is
+submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT = 20_000  # jobs
 
 @dataclass(frozen=True)
 class Tries:
-    """How often a job has been tried, by what it had too little of: with twice the memory, three times the time, …"""
+    """Factors of a job's next try: twice the memory if it had too little, three times the time, …"""
 
     memory: int = 1
     time: int = 1
@@ -51,20 +51,23 @@ class Entry:
     settled: str = ""
 
     def same(self, other: Entry) -> bool:
-        """Whether both make the same files in the same way from the same inputs."""
+        """True if both make the same files in the same way from the same inputs."""
         return self.makes == other.makes and self.inputs == other.inputs
 
 
 @dataclass
 class Journal:
+    """The journal of one configuration, one JSON line per fact. Safe in threads."""
+
     path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def intend(self, entry: Entry) -> None:
+        """Note a job before it is submitted."""
         self._append(asdict(entry))
 
     def note(self, key: str, **known: str) -> None:
-        """What became known of a submission: id, log, settled."""
+        """Note what became known of a submission: id, log, settled."""
         self._append({"key": key, **known})
 
     def read(self) -> list[Entry]:
@@ -88,7 +91,7 @@ class Journal:
         return list(found.values())
 
     def shrink(self) -> None:
-        """Of settled jobs keep only what they asked for."""
+        """Keep, of settled jobs, only what they asked for."""
         entries = [replace(e, makes={}, inputs={}) if e.settled else e for e in self.read()[-KEPT:]]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
@@ -106,7 +109,7 @@ class Journal:
 
 
 def journals() -> Iterator[Journal]:
-    """Of every configuration that was run in this folder."""
+    """The journals of all configurations that were run in this folder."""
     for path in sorted(FOLDER.glob("*.jsonl")):
         yield Journal(path)
 
@@ -117,7 +120,7 @@ def members(job: Any) -> list[Any]:
 
 
 def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
-    """What is about to be submitted. own: the jobs of Snakemake in it. rule: what it is called."""
+    """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its name."""
     own = list(own)
     makes = {str(path): _making(member, persistence) for member in own for path in member.output}
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
@@ -134,7 +137,7 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
 
 
 def _making(job: Any, persistence: Any) -> str:
-    """A hash of what Snakemake compares to decide whether a file would be made otherwise."""
+    """A hash of what Snakemake compares to decide whether a file is made in the same way."""
     how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
     return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
 

@@ -63,7 +63,7 @@ class Row:
 def ask(
     *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """Standard output of a Slurm command. Unreachable where it fails, SlurmError where it is not installed."""
+    """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not installed."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env
@@ -95,7 +95,7 @@ def jobs(clusters: Iterable[str] = ()) -> dict[str, Row]:
 
 
 def accounted(id: str) -> tuple[str, str] | None:
-    """State and exit code by the accounting database; None where there is none or it does not know the job."""
+    """State and exit code by the accounting database; None if there is none or it does not know the job."""
     number, cluster = _split(id)
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
     try:
@@ -109,7 +109,7 @@ def accounted(id: str) -> tuple[str, str] | None:
 
 
 def cancel(ids: Iterable[str]) -> None:
-    """Unreachable where the controller gives no answer."""
+    """Cancel jobs. Unreachable if the controller gives no answer."""
     of: dict[str, list[str]] = defaultdict(list)
     for number, cluster in map(_split, ids):
         of[cluster].append(number)

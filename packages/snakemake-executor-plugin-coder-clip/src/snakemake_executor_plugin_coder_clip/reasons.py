@@ -1,4 +1,4 @@
-"""How a job ended, why it waits and why it was refused, in words a person understands."""
+"""Explain in words how a job ended, why it waits and why it was refused."""
 
 from __future__ import annotations
 
@@ -92,8 +92,7 @@ def refused(message: str, asked: Asked) -> str:
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
-    """What a waiting job needs a person for, what lets it go on, and at which look to say so; None where it only waits
-    its turn."""
+    """Why a job waits for a person, what lets it go on, and at which query to say so; None if it waits its turn."""
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1
     if state != "PENDING":
@@ -102,6 +101,7 @@ def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
 
 
 def wanted(asked: Asked) -> str:
+    """The resources of a job in words."""
     units = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs", "gpu": "GPU"}
     parts = [f"{asked[key]} {unit}" for key, unit in units.items() if asked.get(key)]
     parts += [

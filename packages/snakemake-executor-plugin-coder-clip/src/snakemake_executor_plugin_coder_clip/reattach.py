@@ -1,8 +1,8 @@
 """Jobs of an earlier head of this folder that died: none is lost, none runs beside its own copy.
 
-The new head asks Snakemake to make their files again, and when it is asked to submit such a job it watches the one
-that is there, which may have ended well meanwhile. So Snakemake writes its records as for any job. What would make a
-file otherwise than it is wanted now is cancelled first.
+The new head lets Snakemake make their files again; when Snakemake submits such a job, the head watches the earlier one
+instead, which may have ended well meanwhile. So Snakemake writes its records as for any job. Earlier jobs that would
+make a file with another command, parameters or inputs than now are cancelled first.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Earlier:
         return {path for _, e in self.entries.values() for path in e.makes}
 
     def take(self, new: Entry) -> tuple[Journal, Entry] | None:
-        """The job that makes just this; it belongs to the new run now.
+        """Take over the job that makes exactly these files, if there is one.
 
-        One that still waits is not taken if the profile asks for something else now.
+        A job that still waits is not taken if the profile asks for something else now.
         """
         for id, (_, e) in self.entries.items():
             waits = id in self.rows and self.rows[id].state == "PENDING"
@@ -50,7 +50,7 @@ class Earlier:
         return None
 
     def cancel_others(self, paths: Any) -> list[str]:
-        """Cancel what would write some of these files, and return when it has ended: the ids."""
+        """Cancel jobs that would write some of these files, wait until they have ended, and return their ids."""
         wanted = set(paths)
         ids = [id for id, (_, e) in self.entries.items() if wanted & e.makes.keys()]
         live = self._end([id for id in ids if id in self.live()])
@@ -64,7 +64,7 @@ class Earlier:
         return ids
 
     def _end(self, ids: list[str]) -> list[str]:
-        """SlurmError where a job does not end."""
+        """SlurmError if a job does not end."""
         if not ids:
             return []
         queue.cancel(ids)
@@ -80,14 +80,14 @@ class Earlier:
 
 
 def clusters(ids: Any) -> set[str]:
-    """Those of jobs that are not on the default one."""
+    """The clusters of jobs that are not on the default one."""
     return {cluster for id in ids if (cluster := id.partition(";")[2])}
 
 
 def find(workflow: Any, name: str = "") -> Earlier:
     """Jobs of earlier heads that make files of this run. name: of this head's jobs, to find lost ones by it.
 
-    Nothing is asked of Slurm where no such job is known. Unreachable where the controller gives no answer; SlurmError
+    Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no answer; SlurmError
     where a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
@@ -136,7 +136,7 @@ def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any
 
 
 def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
-    """Whether all files are there, young enough, and not marked as being written: a node removes Snakemake's mark."""
+    """True if all files exist, are young enough, and not marked as being written: a node removes Snakemake's mark."""
 
     async def marked() -> list[Any]:
         return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
@@ -149,9 +149,9 @@ def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
 
 
 def before_jobs(workflow: Any) -> None:
-    """Before the first job (onstart): one head, and none beside live jobs of an earlier one that it cannot take over.
+    """Check, before the first job, that there is one head, and no live job of an earlier one that it cannot take over.
 
-    SlurmError, which Snakemake prints, where this run would work beside them.
+    SlurmError, which Snakemake prints, if there is.
     """
     from .executor import Executor
 

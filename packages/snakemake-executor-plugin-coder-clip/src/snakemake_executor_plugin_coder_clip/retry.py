@@ -1,4 +1,4 @@
-"""What a job asks for, and what it asks for next time: more memory only if it had too little, and so more time."""
+"""The resources that a job asks for, now and after a failure: more memory or time only if it had too little of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def after(tries: Tries, why: Cause) -> Tries:
 
 
 def asked(job: Any, tries: Tries) -> dict[str, Any]:
-    """What a job of Snakemake, or a group of them, is submitted with. mem_mb in MB, runtime in minutes."""
+    """The resources that a job of Snakemake, or a group, is submitted with. mem_mb in MB, runtime in minutes."""
     resources = job.resources
     given = {name: _amount(job, name, getattr(tries, of)) for name, of in GROWING.items()}
     given |= {
@@ -43,7 +43,7 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
 
 
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
-    """No more of mem_mb and runtime than the partition has, and words on each that is cut."""
+    """Cut mem_mb and runtime to what the partition has; also returns words on each cut."""
     less = {k: int(most[k]) for k in ("mem_mb", "runtime") if k in asked and asked[k] > most.get(k, asked[k])}
     units = {"mem_mb": "MB", "runtime": "min"}
     words = [f"{n} {units[k]}, the most that there is, instead of {asked[k]}" for k, n in less.items()]
@@ -59,7 +59,7 @@ def cluster(job: Any) -> str:
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
-    """As the workflow has it for that attempt; where it does not grow there, so many times the first amount."""
+    """The workflow's amount for that attempt; if it does not grow there, a multiple of the first amount."""
     first = _at(job, name, 1)
     if attempt == 1 or not isinstance(first, int):
         return first

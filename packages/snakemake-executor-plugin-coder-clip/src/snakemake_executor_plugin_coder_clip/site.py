@@ -1,4 +1,4 @@
-"""What a cluster has: partitions, their limits and nodes, and the accounts a person may use."""
+"""The partitions of a cluster, their limits and nodes, and the accounts that you may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .queue import SlurmError, ask
 
 @dataclass(frozen=True)
 class Partition:
-    """minutes: the longest run it allows. nodes: memory in MB and CPUs of each."""
+    """A partition. minutes: the longest run it allows. nodes: memory in MB and CPUs of each."""
 
     name: str
     default: bool
@@ -23,13 +23,13 @@ class Partition:
 
 
 def partitions(cluster: str = "") -> dict[str, Partition]:
-    """All there are. Unreachable where the controller gives no answer."""
+    """All partitions by name. Unreachable if the controller gives no answer."""
     command = ["sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"]
     return parse_partitions(ask(*command, *([f"--clusters={cluster}"] if cluster else [])))
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
-    """From sinfo's rows, one a node and partition: partition|longest run|MB|CPUs."""
+    """Parse sinfo's rows, one per node and partition: partition|longest run|MB|CPUs."""
     found: dict[str, Partition] = {}
     for line in filter(lambda line: line.count("|") == 3, text.splitlines()):  # "CLUSTER: …" stands above
         name, limit, memory, cpus = line.split("|")
@@ -57,7 +57,7 @@ def minutes(limit: str) -> float:
 
 
 def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
-    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty where none is known."""
+    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty if none is known."""
     named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
     places = [site[name] for name in named if name in site]
     memory = [mb for p in places for mb, cpus in p.nodes if cpus >= int(asked.get("cpus") or 1)]
@@ -65,14 +65,14 @@ def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, f
 
 
 def refused(message: str, asked: Mapping[str, Any]) -> str:
-    """Why sbatch refused a job; where the account or the QOS is wrong, also which a person may use."""
+    """Why sbatch refused a job; if the account or the QOS is wrong, also which ones you may use."""
     told = reasons.refused(message, asked)
     mine = accounts(getpass.getuser()) if reasons.NOT_YOURS.search(message) else []
     return f"{told}. Yours are: {', '.join(mine)}" if mine else told
 
 
 def accounts(user: str) -> list[str]:
-    """Accounts a person may use; empty where the site does not say."""
+    """The accounts of a user; empty if the site does not say."""
     command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", "where"]
     try:
         rows = [

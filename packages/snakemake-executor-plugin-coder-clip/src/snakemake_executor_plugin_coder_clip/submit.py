@@ -25,7 +25,7 @@ class Values(dict[str, Any]):
 
 
 class Sized:
-    """A job with other amounts than Snakemake knows of."""
+    """A job with other amounts of resources than Snakemake knows."""
 
     def __init__(self, job: Any, asked: Mapping[str, Any]) -> None:
         self._job = job
@@ -42,7 +42,7 @@ def what(job: Any) -> tuple[str, str]:
 
 
 def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str) -> str:
-    """For a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
+    """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
     validate_slurm_extra(job)
     account, partition = asked.get("account"), asked.get("partition")
     values = {
@@ -60,7 +60,7 @@ def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path
 
 
 def environment(job: Any) -> dict[str, str]:
-    """What a job gets of the head's environment: no keys but those that its resource `needs_env` names, with commas."""
+    """The head's environment without keys, except those that the job's resource `needs_env` names, with commas."""
     needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
     return {
         k: v
@@ -70,6 +70,6 @@ def environment(job: Any) -> dict[str, str]:
 
 
 def job_id(said: str) -> str:
-    """From what sbatch --parsable prints, below what a site may print above: "12" or "12;cluster"."""
+    """The job id, "12" or "12;cluster", from what sbatch --parsable prints, perhaps below a site's own words."""
     found = re.findall(r"^(\d+(?:;[\w.-]+)?)\s*$", said, flags=re.M) or re.findall(r"\b(\d+)\b", said)
     return str(found[-1])

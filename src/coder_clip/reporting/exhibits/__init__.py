@@ -9,7 +9,7 @@ A module declares, as literals::
     DETAIL = True                         only for what the report shows folded
 
 and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. Where there may be
-nothing to show it has ``nothing``, too, a function from `Results` to the reason ("" where there is something). The
+nothing to show it has ``nothing``, too, a function from `Results` to the reason ("" if there is something). The
 rules, the command line, the report and the tests find it here; nothing else lists it.
 """
 
@@ -68,7 +68,7 @@ class Exhibit:
         return found
 
     def nothing(self, results: Results) -> str:
-        """Why there is nothing to show; "" where there is."""
+        """Why there is nothing to show; "" if there is."""
         return str(getattr(self._module(), "nothing", lambda _: "")(results))
 
     def figure(self, results: Results, image: Loader) -> Figure:

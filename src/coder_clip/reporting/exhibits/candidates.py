@@ -1,4 +1,4 @@
-"""How many candidates the rerank compares, and what a rerank that never errs would gain."""
+"""The rerank with fewer or more candidates, and the gain of a rerank that never errs."""
 
 from __future__ import annotations
 

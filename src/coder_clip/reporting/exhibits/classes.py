@@ -14,7 +14,7 @@ ORDER = 20
 PHASES = ("zero_shot", "rerank")
 DETAIL = True
 
-SHOWN = 10  # classes of a data set that people see; the CSV has all
+SHOWN = 10  # classes of a data set that are shown; the CSV has all
 CAPTION = (
     "Share of right test images of each class, the hardest classes first, and the class that most of the wrong ones "
     "were taken for."
@@ -22,7 +22,7 @@ CAPTION = (
 
 
 def table(results: Results) -> Table:
-    """Per-class accuracy of CLIP, CODER and the rerank: all classes for machines, the hardest for people."""
+    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest shown."""
     parts = []
     for dataset, model in results:
         names = pd.Series(results.zero_shot(dataset, model)["classes"])

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, each with a photo and the texts that decided."""
+"""The classes that are confused, each pair with a photo and the texts that decided."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECTION = "Errors"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 
-SHOWN, KEPT = 8, 200  # pairs of a data set: for people, in the CSV (the phases' files have all images)
+SHOWN, KEPT = 8, 200  # pairs of a data set: shown, in the CSV (the phases' files have all images)
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
     "one (CODER) takes so most surely. On the right the strongest texts for the wrong class and for the true "
@@ -27,13 +27,13 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """All images are right."""
+    """Why there is no error to show."""
     some = any(len(mistakes.mistakes(mistakes.predictions(results, *place))) for place in results)
     return "" if some else "every method is right on every test image"
 
 
 def table(results: Results) -> Table:
-    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; of those people see, why."""
+    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; with reasons for those shown."""
     rows: list[dict[Any, Any]] = []
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
@@ -70,7 +70,7 @@ def table(results: Results) -> Table:
 
 
 def _changed(results: Results) -> list[str]:
-    """How many images the rerank put right and wrong, where it moved any."""
+    """A note on how many images the rerank put right and wrong, if any."""
     said = []
     for dataset, model in results:
         pairs = [p for p in results.rerank(dataset, model)["pairs"] if p["setting"] == results.main_setting]

@@ -31,7 +31,7 @@ LINES = 4  # of a text; the longest of the embedded texts take three
 
 
 def nothing(results: Results) -> str:
-    """CODER may correct nothing."""
+    """Why there is no correction to show."""
     some = any(results.evaluation(dataset, results.models[0])["corrections"] for dataset in results.datasets)
     return "" if some else "no image whose nearest neighbour CODER corrects"
 

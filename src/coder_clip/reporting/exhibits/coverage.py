@@ -1,4 +1,4 @@
-"""How much of the rerank's work had one-to-one texts."""
+"""Coverage of the rerank's comparisons by one-to-one texts."""
 
 from __future__ import annotations
 

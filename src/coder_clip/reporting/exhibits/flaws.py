@@ -1,4 +1,4 @@
-"""What each bug and each leak of the published code is worth."""
+"""The effect of each bug and each leak of the published code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Flaws are measured where the run has the published code's setting."""
+    """Why there are no flaws to show: only a run with the setting as_published measures them."""
     measured = any(results.rerank(*place)["flaws"] for place in results)
     return "" if measured else "the run has no setting 'as_published'"
 
@@ -63,7 +63,7 @@ def table(results: Results) -> Table:
             (Column("Reranked", numeric=False, wide=True), _looked_at),
         ],
         shown=changes,
-        notes=[f"Without any effect in this run: {said}." if said else ""],
+        notes=[f"Without effect on accuracy in this run: {said}." if said else ""],
     )
 
 

@@ -1,4 +1,4 @@
-"""Which hyper-parameters the few-shot methods were run with."""
+"""The hyper-parameters that the few-shot methods were run with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the encoder read a class's name, and what texts make of it."""
+"""Accuracy by how often the encoder read the names of the classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Only drawn data sets can say how often their names were read."""
+    """Why there is nothing to show: only drawn data sets declare how often their names were read."""
     return "" if any(_named(results, *place) for place in results) else "no data set says how often"
 
 

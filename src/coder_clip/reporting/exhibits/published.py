@@ -33,7 +33,7 @@ COLUMNS = [
 
 
 def nothing(results: Results) -> str:
-    """Why no number is held against a published one."""
+    """Why no number is compared with a published one."""
     return "" if any(True for _ in _compared(results)) else WHY_NOT
 
 

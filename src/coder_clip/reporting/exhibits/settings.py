@@ -23,7 +23,7 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """One setting alone is in the other tables."""
+    """Why there is nothing to compare: a single setting is in the other tables."""
     there = {m["setting"] for place in results for m in results.methods(*place)} - {"any"}
     return "" if len(there) > 1 else f"the run has one setting, '{results.main_setting}'"
 

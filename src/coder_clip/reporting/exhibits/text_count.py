@@ -1,4 +1,4 @@
-"""How many texts it takes, and how different they should be."""
+"""Accuracy against the number and the diversity of texts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several exhibits are made of."""
+"""The parts that several exhibits share."""

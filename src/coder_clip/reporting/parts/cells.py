@@ -1,4 +1,4 @@
-"""Numbers as people read them, and tables of them."""
+"""Format numbers, and make tables of them."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Without columns that say nothing: those of –, and, of the first, counts that are the same in every row."""
+    """Make a table without columns of – and without leading columns of counts that are the same in every row."""
     kept, about = [], [caption]
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}

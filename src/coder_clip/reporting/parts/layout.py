@@ -1,4 +1,4 @@
-"""What several figures are made of: panels, legends, lines, thumbnails, names."""
+"""Parts of figures: panels, legends, lines, thumbnails, names."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MODEL_LINES: tuple[dict[str, Any], ...] = (
 
 
 def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Axes]]:
-    """n panels, one at column width, several (or ``wide``) at page width; of several models' each data set begins a
-    row."""
+    """Make n panels, one at column width, several (or ``wide``) at page width; with several models each data set
+    begins a row."""
     columns = columns_of(n, models)
     rows = -(-n // columns)
     width = SINGLE if n == 1 and not wide else DOUBLE
@@ -70,23 +70,23 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
 
 
 def narrow(label: str, columns: int) -> str:
-    """On two lines where a panel is narrower than the label."""
+    """Break a label into two lines if panels are narrower than it."""
     return label if columns <= PANELS else wrap(label, 14, 2)
 
 
 def line(ax: Axes, x: Any, y: Any, look: dict[str, Any]) -> None:
-    """A curve with its markers."""
+    """Draw a curve with its markers."""
     ax.plot(x, y, **look, markeredgecolor="white", markeredgewidth=0.5)
 
 
 def mark(ax: Axes, x: float, y: float, look: dict[str, Any], size: float = 5.5) -> None:
-    """One point that counts, on top of the curves and of the frame."""
+    """Mark one point, on top of the curves and of the frame."""
     marker = {"marker": look["marker"], "color": look["color"], "markersize": size, "linestyle": ""}
     ax.plot([x], [y], **marker, markeredgecolor="white", markeredgewidth=0.7, clip_on=False, zorder=4)
 
 
 def share_axis(ax: Axes, images: int) -> None:
-    """A y axis of shares of so many images, in percent: it magnifies no difference of a few images.
+    """Make the y axis one of shares of so many images, in percent; it magnifies no difference of a few images.
 
     At least LEAST points and the shares of FEW images high, within 0 and 100.
     """
@@ -138,7 +138,7 @@ def named_models(results: Results) -> list[tuple[int, str]]:
 def legend_below(
     figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
 ) -> None:
-    """As many entries in a row as the longest leaves room for, at column width at most two; or ``columns``."""
+    """Put a legend below: ``columns`` entries in a row, or as many as fit the longest, at column width at most two."""
     if not handles:
         return
     wide = figure.get_figwidth() > SINGLE
@@ -158,6 +158,7 @@ def legend_below(
 
 
 def message(text: str) -> Figure:
+    """A figure that says why there is nothing to show."""
     figure = Figure(figsize=(SINGLE, 0.8))
     lines = textwrap.wrap(plain(f"Nothing to show: {text}."), 44)
     figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=GREY)
@@ -165,6 +166,7 @@ def message(text: str) -> Figure:
 
 
 def point(c: int) -> dict[str, Any]:
+    """Colour and marker of the c-th class."""
     return {
         "color": POINT_COLOURS[c % len(POINT_COLOURS)],
         "marker": POINT_MARKERS[c % len(POINT_MARKERS)],
@@ -177,7 +179,7 @@ def model(i: int) -> dict[str, Any]:
 
 
 def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
-    """The image at the size it is printed in, so that files stay small, and tiny ones are no mosaic of squares."""
+    """The image at its printed size: files stay small, and tiny images are not a mosaic of squares."""
     return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
 
@@ -192,17 +194,17 @@ def title(results: Results, dataset: str, model: str, between: str = " · ") -> 
 
 
 def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:
-    """Of a panel: two lines where there are several models, for one would reach into the next panel."""
+    """Set a panel's title: on two lines with several models, because one would reach into the next panel."""
     ax.set_title(title(results, dataset, model, between="\n"))
 
 
 def plain(name: str) -> str:
-    """On one line, underscores as spaces, as the texts write it; a leading one would hide a legend entry."""
+    """A name on one line, with spaces for underscores, as in texts; a leading underscore would hide a legend entry."""
     return one_line(name.replace("_", " "), None)
 
 
 def short(name: str, at_most: int = NAME) -> str:
-    """At most so many characters wide; an East Asian one is as wide as two."""
+    """A name cut to so many characters; an East Asian character is as wide as two."""
     name, width = plain(name), 0
     for i, c in enumerate(name):
         width += 2 if unicodedata.east_asian_width(c) in "WF" else 1

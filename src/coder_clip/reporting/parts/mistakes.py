@@ -10,7 +10,7 @@ METHODS = ("clip", "coder", "coder_rerank")  # the last one decides what is hard
 
 
 def shown(results: Results) -> tuple[str, ...]:
-    """The methods that people see: without a rerank that changes nothing."""
+    """The methods to show: all but a rerank that changes nothing."""
     return METHODS[:2] if results.no_rerank else METHODS
 
 
@@ -34,6 +34,6 @@ def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def about(results: Results, cut: bool, shown: int, what: str) -> str:
-    """The setting, and that there are more than people see."""
+    """The end of a caption: the setting, and whether the CSV has more rows than are shown."""
     more = f" The first {shown} {what} of a data set; the CSV has more." if cut else ""
     return f"CODER and its rerank in the setting '{results.main_setting}'.{more}"

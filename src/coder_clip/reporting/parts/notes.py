@@ -1,4 +1,4 @@
-"""What a reader must not miss beside a table: which split it is, images left out, a rerank that did nothing."""
+"""Notes below tables: the split, images left out, a rerank without effect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..results import Results
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
-    """Which split of each published data set the numbers are of: they compare with others' of the same one alone."""
+    """The split of each published data set: numbers of different splits are not comparable."""
     places: dict[str, list[str]] = {}
     for dataset in datasets:
         places.setdefault(results.split(dataset), []).append(dataset)
@@ -22,7 +22,7 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
 
 
 def rerank_off(results: Results) -> str:
-    """Where the rerank changed nothing, and why."""
+    """The data sets on which the rerank changed nothing, and why."""
     places: dict[str, list[str]] = {}
     for dataset, model in results:
         if reason := results.rerank_off(dataset, model):
@@ -37,12 +37,12 @@ def not_here(results: Results) -> str:
 
 
 def test_left_out(results: Results) -> str:
-    """Of test images, in the zero-shot documents."""
+    """Test images left out, from the zero-shot documents."""
     return _left_out(results.datasets, lambda dataset: _test(results, dataset))
 
 
 def shots_left_out(results: Results) -> str:
-    """Of test images and of shots, in the adapter's documents for the largest number of shots."""
+    """Test images and shots left out, from the adapter's documents for the largest number of shots."""
 
     def parts(dataset: str) -> list[str]:
         document = results.adapter(dataset, results.models[0], results.shots[-1])
@@ -54,7 +54,7 @@ def shots_left_out(results: Results) -> str:
 
 
 def shots_of_files(results: Results) -> str:
-    """Which data sets' shots are not drawn here."""
+    """The data sets whose shots come from files of published runs."""
     model, most = results.models[0], results.shots[-1] if results.shots else 0
     found = [d for d in results.datasets if results.shots_of(d)]
     found = [d for d in found if "shot_files" in results.adapter(d, model, most)]
@@ -62,7 +62,7 @@ def shots_of_files(results: Results) -> str:
 
 
 def near_copies(results: Results) -> list[str]:
-    """Of a person's photos: those that look like copies of each other, though their bytes differ."""
+    """Photos that look like copies of each other, though their bytes differ."""
     said = []
     for dataset in results.datasets if results.kind == "photos" else ():
         known = {f["path"]: f["sha256"] for f in results.manifest(dataset)["files"]}

@@ -45,10 +45,10 @@ class StageOne:
         return phrases
 
     def surest(self, images: Sequence[str], predicted: int, label: int) -> dict[str, Any]:
-        """Of images (of this label, taken for ``predicted``) the surest mistake; empty where their features are gone.
+        """The surest mistake among images of this label taken for ``predicted``; empty if their features are gone.
 
         example: the image; lead: of the wrong class over the true one, points of score. wrong, right: the strongest
-        texts for the wrong class and for the true one; empty where there are only names.
+        texts for the wrong class and for the true one; empty if there are only names.
         """
         there = [image for image in images if image in self.place]
         if not there:

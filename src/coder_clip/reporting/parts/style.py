@@ -1,4 +1,4 @@
-"""What every figure looks like, and how it is written: PDF and PNG, the same bytes every time.
+"""The style of all figures, and how they are written: PDF and PNG, the same bytes every time.
 
 Colours are Okabe and Ito's, which colour-blind people tell apart; markers, lines and hatches say the same again for
 print in black.
@@ -82,7 +82,7 @@ FALLBACKS = (
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure's function and what to say beside it. alt: for who cannot see it."""
+    """A figure's function and what to say beside it. alt: text for readers who cannot see it."""
 
     draw: Callable[[Results, Loader], Figure]
     title: str
@@ -116,6 +116,7 @@ def write(figure: Figure, stem: str | Path) -> None:
 
 @contextmanager
 def styled() -> Iterator[None]:
+    """Draw figures in the project's style within this context."""
     families = ["DejaVu Sans", *_fallbacks()]
     # from matplotlib's own defaults, whatever matplotlibrc the user has
     with style.context(["default", {**STYLE, "font.family": families}]), warnings.catch_warnings():

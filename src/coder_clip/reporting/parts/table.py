@@ -1,4 +1,4 @@
-"""A table: what is in it for machines, and what of it people see."""
+"""A table: its data for programs, and the cells that readers see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as people see it. numeric: aligned right. wide: a phone leaves it out. line: of text that a phone shows
+    """A column as it is shown. numeric: aligned right. wide: a phone leaves it out. line: of text that a phone shows
     on a line of its own."""
 
     label: str
@@ -22,7 +22,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says and what it is sorted by. bold: a difference that is clear, nothing else.
+    """A cell: its text and what it is sorted by. bold: a clear difference, nothing else.
 
     picture: (data set, image id) of an image that the page shows here.
     """
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, for people.
+    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, as shown.
 
     notes: sentences about these results that a reader must not miss, such as images that were left out.
     """

@@ -91,7 +91,7 @@ def _longer(answers: Answers, model: str) -> float:
 
 
 def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
-    """Whether a server counts fewer tokens than the bytes sent and the text received can have."""
+    """True if a server counts fewer tokens than the bytes sent and the text received can have."""
     return prompt < sent / MOST_BYTES or completion < len(text.encode()) / MOST_BYTES
 
 
@@ -121,7 +121,7 @@ class Budget:
         self.in_flight: list[Reserved] = []
 
     def check(self, ahead: Estimate) -> None:
-        """UserError, before anything is asked, if everything to come would exceed the limit."""
+        """Refuse, with a UserError before anything is asked, requests that together would exceed the limit."""
         if self.limit is not None and self.spent + ahead.money > self.limit:
             raise UserError(
                 f"about {ahead.requests} requests for about {amount(ahead.money)} {self.currency} would exceed "
@@ -135,7 +135,7 @@ class Budget:
         return Reserved(money(self.prices, prompt, self.max_tokens), money(self.prices, prompt, ignored))
 
     def has_room(self, wanted: Reserved) -> bool:
-        """Whether a request may be sent now; False: after another one has ended. UserError if it never may."""
+        """True if a request may be sent now, False if it has to wait for another to end. UserError if it never may."""
         others = sum(other.ignored for other in self.in_flight)
         if self.limit is None or self.spent + others + wanted.at_most <= self.limit:
             return True
@@ -155,11 +155,11 @@ class Budget:
         self.unmetered += cost is None
 
     def shown(self) -> str:
-        """What this run has cost so far, for people."""
+        """The cost of this run so far, in words."""
         unknown = f" at most, cost of {self.unmetered} unknown" if self.unmetered else ""
         return f"{amount(self.own)} {self.currency}{unknown}"
 
 
 def amount(money: float) -> str:
-    """Money for people: in cents, small amounts with four digits."""
+    """Format money: in cents, small amounts with four digits."""
     return f"{money:.2f}" if money >= 0.1 or money == 0 else f"{money:.4f}"

@@ -47,13 +47,13 @@ def clean(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """For comparison: without case, punctuation and a leading article."""
+    """Reduce a text for comparison: no case, punctuation or leading article."""
     words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
 def refuses(text: str) -> bool:
-    """Whether a text is a refusal or an apology, in one of the common languages."""
+    """True if a text is a refusal or an apology, in one of the common languages."""
     return REFUSAL.search(text.replace("’", "'")[:400]) is not None
 
 

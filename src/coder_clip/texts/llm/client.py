@@ -195,7 +195,7 @@ class Client:
         )
 
     def _said(self, error: openai.OpenAIError) -> str:
-        """Why there is no answer, for people."""
+        """Why there is no answer, in words."""
         if isinstance(error, openai.APITimeoutError):
             return f"{self.place}: no whole answer within {self.generator.timeout:g} s"
         if isinstance(error, openai.APIStatusError):

@@ -1,4 +1,4 @@
-"""From class names to texts, in rounds: ask for what is missing, check the answers, ask again where they do not fit.
+"""Generate texts for class names, in rounds: ask for what is missing, check the answers, ask again if they do not fit.
 
 A round's questions depend only on earlier answers, never on their order in time: the same stored answers give the same
 texts, byte for byte.
@@ -39,7 +39,7 @@ class Generator:
         self.budget = Budget(generator, self.answers.spent)
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
-        """What the next round asks, and the number of stored answers. seen: keys of items to leave out; is extended."""
+        """Estimate the next round, and count stored answers. seen: keys of items to leave out; is extended."""
         items = list(items)
         missing = {key: item for key, item in self._missing(items).items() if key not in seen}
         stored = {key for key, answer in map(self._stored, items) if answer is not None}
@@ -47,7 +47,7 @@ class Generator:
         return budget.estimate(self._requests(missing.values()), self.answers, self.generator), len(stored)
 
     def check(self, items: list[Item]) -> None:
-        """UserError without a key, unless all answers are stored."""
+        """Check that there is a key, unless all answers are stored. UserError if not."""
         if self._missing(items):
             api_key(self.generator)
 

@@ -38,10 +38,10 @@ class Verdict(NamedTuple):
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: the class or pair, for people. fields: for the prompt, names first. names: plain names that cannot be a text
-    of this item; within: those that cannot be part of one. skipped: earlier answers that a person does not want;
-    rejected: plain texts that a person rejected. rules: what chooses among analogous names. texts: one list per side of
-    the answer, or per rule ("texts": the default rule). source: text -> key of its answer.
+    owner: the class or pair, for messages. fields: for the prompt, names first. names: plain names that cannot be a
+    text of this item; within: those that cannot be part of one. skipped: earlier answers that a reviewer does not want;
+    rejected: plain texts that a reviewer rejected. rules: what chooses among analogous names. texts: one list per side
+    of the answer, or per rule ("texts": the default rule). source: text -> key of its answer.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class Item:
 
     @property
     def optional(self) -> bool:
-        """Whether an empty list is an answer."""
+        """True if an empty list is an answer."""
         return self.about.least == 0
 
     @property
@@ -90,12 +90,12 @@ class Item:
 
     @property
     def missing(self) -> int:
-        """How many texts to ask for."""
+        """Number of texts to ask for."""
         return max(1, self.wanted - min((len(t) for t in self.texts.values()), default=0))
 
     @property
     def fewest(self) -> int:
-        """How many of them an answer needs: half."""
+        """Number of texts that an answer needs: half of these."""
         return 0 if self.optional else (self.missing + 1) // 2
 
     @property
@@ -121,7 +121,7 @@ class Item:
         return self.skipped + self.asked
 
     def document(self) -> dict[str, Any]:
-        """For the key and the store: everything that the question consists of."""
+        """Everything that the question consists of, for its key and the store."""
         fields = dict(self.fields)
         if "classes" in fields:
             fields["classes"] = prompts.digest(fields["classes"])
@@ -136,7 +136,7 @@ class Item:
         }
 
     def again(self, repeats: int) -> bool:
-        """Whether to ask once more."""
+        """True if the model is to be asked once more."""
         if self.unanswered:
             return False
         full = all(len(texts) >= self.wanted for texts in self.texts.values())

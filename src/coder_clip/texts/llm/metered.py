@@ -158,7 +158,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         return Answer(text=text, refusal=found.message.refusal or filtered, finish=found.finish, **known)
 
     def _check_limit(self, answer: Answer) -> None:
-        """UserError if the server ignores the limit on tokens, from which the limit on money is computed."""
+        """Check that the server keeps the limit on tokens, from which the limit on money follows. UserError if not."""
         allowed, written = self.generator.token_limit or 0, answer.completion_tokens or 0
         if self.budget.limit is not None and written > allowed:
             raise UserError(

@@ -55,7 +55,7 @@ class Request:
         return [item_key(self.model, self.parameters, self.form, item) for item in self.items]
 
     def document(self) -> dict[str, Any]:
-        """For the store."""
+        """The request, for the store."""
         return {
             "model": self.model,
             "messages": [list(m) for m in self.messages],

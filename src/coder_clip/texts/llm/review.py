@@ -1,4 +1,4 @@
-"""Decisions of people about a model's texts: kept beside the answers, and shared like them."""
+"""Reviewers' decisions about a model's texts: kept beside the answers, and shared like them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def headers(generator: GeneratorConfig) -> dict[str, str]:
 
 
 def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
-    """What is sent. OpenAI's newer models have another name for the token limit, other servers the old one."""
+    """The body of a request. OpenAI's newer models have another name for the token limit, other servers the old one."""
     messages = [{"role": role, "content": content} for role, content in request.messages]
     body = {"model": request.model, "messages": messages, **request.parameters}
     if generator.base_url is None and "max_tokens" in body:
@@ -94,7 +94,7 @@ def asked_wait(response: httpx2.Response) -> float:
 
 
 def out_of_quota(response: httpx2.Response) -> bool:
-    """Whether trying again is of no use before somebody pays."""
+    """True if the quota is used up, so that retries are useless."""
     status = response.status_code
     return status == 402 or (status == 429 and any(q in response.text.casefold() for q in QUOTA))
 

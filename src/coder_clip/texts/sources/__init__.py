@@ -97,7 +97,7 @@ def module_of(name: str) -> Any:
 
 
 def check(name: str, task: Task) -> None:
-    """UserError, before anything starts, if a source lacks what it needs."""
+    """Check, before anything starts, that a source has what it needs. UserError if not."""
     if of_source := getattr(module_of(name), "check", None):
         of_source(task)
 

@@ -26,14 +26,14 @@ RULES = {
 
 
 def check(task: Task) -> None:
-    """UserError without a key, unless all answers are stored."""
+    """Check that there is a key, unless all answers are stored. UserError if not."""
     generator, items = _asked(task)
     Generator(generator, task.dataset).check(items)
 
 
 def make(task: Task) -> dict[str, Made]:
-    """UserError if the server, the key or the limit on money ends it (every answer is kept), and, unless configured
-    otherwise, if a class has no texts."""
+    """Texts per kind and class. UserError if the server, the key or the limit on money ends it (every answer is kept),
+    and, unless configured otherwise, if a class has no texts."""
     generator, items = _asked(task)
     rules = {}
     if "analogous" in task.kinds:

@@ -55,7 +55,7 @@ class Sense:
 
 
 def check(task: Task) -> None:
-    """Raise UserError if there is no dictionary."""
+    """Check that there is a dictionary. UserError if not."""
     WordNet()
 
 

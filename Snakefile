@@ -22,9 +22,9 @@ for _phase in phase_list.phases():
 
 onstart:
     reattach.before_jobs(workflow)
-    tracking.on_start(workflow, CONFIG_FILE)
     if not workflow.touch:  # touching files opens no image and asks nobody
         preflight()
+    tracking.on_start(workflow, CONFIG_FILE)
 
 
 rule all:

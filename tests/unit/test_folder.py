@@ -229,7 +229,7 @@ def test_classes_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
     """CLIP's tokenizer reads both as one text."""
     fill(tmp_path / "Red_fox", 10)
     fill(tmp_path / "red fox", 10)
-    with pytest.raises(UserError, match="'Red_fox' and 'red fox' in .* differ only in case"):
+    with pytest.raises(UserError, match=r"'Red_fox' and 'red fox' in .* differ only in case"):
         FolderDataset("foxes", tmp_path)
 
 
@@ -240,5 +240,5 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
     fill(tmp_path / "red_fox/more", 10)
     fill(tmp_path / "arctic_fox", 10)
     closed(tmp_path / "red_fox/more")
-    with pytest.raises(UserError, match="cannot read folder .*/red_fox/more: Permission denied"):
+    with pytest.raises(UserError, match=r"cannot read folder .*/red_fox/more: Permission denied"):
         FolderDataset("foxes", tmp_path).split("train")

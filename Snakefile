@@ -22,9 +22,9 @@ for _phase in phase_list.phases():
 
 onstart:
     reattach.before_jobs(workflow)
-    tracking.on_start(workflow, CONFIG_FILE)
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
+    tracking.on_start(workflow, CONFIG_FILE)
 
 
 rule all:

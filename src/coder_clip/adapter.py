@@ -53,6 +53,8 @@ class CoderAdapter:
         keys = sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
         assert isinstance(keys, Tensor)
         texts = l2_normalize(texts, "text features")
+        if not len(texts):
+            raise UserError("no text; an adapter needs at least one")
         keys = l2_normalize(keys, "shot features", texts.shape[1])
         if not len(keys):
             raise UserError("no shot; an adapter needs at least one")

@@ -119,7 +119,7 @@ class TextNeighbors:
                 f"mean_texts is for {len(mean_texts)} classes and max_texts for {len(max_texts)}; "
                 "give one entry per class"
             )
-        if not max_texts:
+        if not len(max_texts):
             raise UserError("max_texts is empty; give the name texts of at least one class")
         precision = compute_dtype(*max_texts, *mean_texts)
         for c, names in enumerate(max_texts):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from published import publish, serve_model
-from working_copy import Work, working_copy
+from working_copy import Work, environment, working_copy
 
 from web import Web, serve
 
@@ -22,6 +24,12 @@ CONFIG: dict[str, Any] = {
     "models": {"tiny": {"model": "hf-hub:org/tiny"}},
     "adapter": {"shots": [1], "seeds": [1]},
 }
+PLAN = """
+import sys
+from coder_clip.tracking.snakemake import plan
+for job in plan(sys.argv[1]):
+    print(*job.outputs, *job.recipe.input)
+"""
 FEATURES = "results/image_features/tiny/eurosat/test.safetensors"
 
 
@@ -95,6 +103,22 @@ def test_without_fetch_the_run_does_not_start(site: Site, tmp_path: Path) -> Non
     )
     assert "published data sets are not in" in said
     assert "coder-clip check" in said
+    assert "not recorded" not in said, "a run that does not start has nothing to record"
+
+
+def test_what_is_not_fetched_yet_is_no_part_of_a_record(site: Site) -> None:
+    """A run that is stopped between two downloads records the phases that it finished."""
+    shutil.rmtree(site.work.folder / "data/published", ignore_errors=True)
+    said = subprocess.run(
+        [sys.executable, "-c", PLAN, site.work.config],
+        cwd=site.work.folder,
+        env=environment(site.work.folder),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert FEATURES in said
+    assert not [path for path in said if path.startswith(".snakemake")]
 
 
 def test_damaged_weights_are_fetched_again(site: Site) -> None:

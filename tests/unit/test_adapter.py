@@ -161,6 +161,14 @@ def test_bad_shots(cache: Tensor, labels: list[int], message: str) -> None:
         CoderAdapter.fit(cache, torch.tensor(labels, dtype=torch.int64), torch.ones(3, 4), n_classes=3)
 
 
+def test_shots_whose_labels_are_no_numbers_of_classes_and_texts_that_are_not_there() -> None:
+    """0.9 would be class 0, and every affinity 1."""
+    with pytest.raises(UserError, match=r"shot labels: torch\.float32 where whole numbers are needed"):
+        CoderAdapter.fit(torch.eye(2), torch.tensor([0.9, 1.0]), torch.eye(2), n_classes=2)
+    with pytest.raises(UserError, match="no text; an adapter needs at least one"):
+        CoderAdapter.fit(torch.eye(2), torch.arange(2), torch.ones(0, 2), n_classes=2)
+
+
 def test_logits_of_other_images() -> None:
     a = CoderAdapter.fit(torch.eye(3), torch.arange(3), torch.eye(3), n_classes=3)
     with pytest.raises(UserError, match="clip_logits"):

@@ -147,6 +147,17 @@ def test_many_images_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TextNeighbors(mean_texts, max_texts).class_scores(x[:0]).shape == (0, 9)
 
 
+def test_texts_as_one_tensor() -> None:
+    """Classes with equally many texts; a tensor has no truth value."""
+    averaged, names = torch.randn(3, 2, 4), torch.randn(3, 1, 4)
+    images = torch.randn(5, 4)
+    as_lists = TextNeighbors(mean_texts=list(averaged), max_texts=list(names))
+    assert torch.equal(
+        TextNeighbors(mean_texts=averaged, max_texts=names).class_scores(images),
+        as_lists.class_scores(images),
+    )
+
+
 def test_class_without_a_name() -> None:
     texts = [torch.randn(2, 4), torch.randn(2, 4)]
     with pytest.raises(UserError, match="class 1 has no name"):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coder_clip import tracking
 from coder_clip.errors import UserError
 from coder_clip.tracking import ledger, stages
 from coder_clip.tracking.adopt import Adopted
@@ -400,3 +401,18 @@ def test_status_table_is_in_columns() -> None:
     )
     assert lines[1].startswith("texts  2/2    yes")
     assert lines[2].endswith("missing (10)")
+
+
+# ---- the first line of a run
+
+
+def test_a_clone_is_asked_to_pull_only_where_there_is_a_remote(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody's first 'make reproduce' would begin with advice that cannot work."""
+    put(DEFAULT, "datasets: [shapes]")
+    put("dvc.lock")
+    put(".dvc/config", "[core]\n    analytics = false\n")
+    tracking._warn_of_pulled_lock(DEFAULT)
+    assert capsys.readouterr().err == ""
+    put(".dvc/config.local", "['remote \"store\"']\n    url = /store\n")
+    tracking._warn_of_pulled_lock(DEFAULT)
+    assert "dvc.lock records results that are not here; 'coder-clip pull'" in capsys.readouterr().err

@@ -176,7 +176,10 @@ def _room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
 
 def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
     """The labels as int64. UserError unless (n,) and in range; ``what`` names them."""
-    labels = torch.as_tensor(labels).to(torch.int64)
+    labels = torch.as_tensor(labels)
+    if labels.numel() and (labels.is_floating_point() or labels.is_complex()):
+        raise UserError(f"{what}: {labels.dtype} where whole numbers are needed")
+    labels = labels.to(torch.int64)
     if labels.shape != (n,):
         raise UserError(f"{what}: shape {tuple(labels.shape)} where ({n},) is needed")
     if n and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -63,8 +64,14 @@ def _warn_of_pulled_lock(config: str) -> None:
         t = stages.tracked(config)
     except UserError:
         return  # the end of the run reports it
-    if t.lock.is_file() and record.moved(t):
-        _say(f"{t.lock} has changed since results came here; 'coder-clip pull' brings those that it records")
+    if t.lock.is_file() and record.moved(t) and _has_remote():
+        _say(f"{t.lock} records results that are not here; 'coder-clip pull' downloads them")
+
+
+def _has_remote() -> bool:
+    """Whether this repository names a remote; read from the files, as importing DVC takes a second."""
+    files = [Path(".dvc") / name for name in ("config", "config.local")]
+    return any("['remote " in path.read_text(encoding="utf-8") for path in files if path.is_file())
 
 
 def _adopt(config: str) -> None:

@@ -70,7 +70,7 @@ def plan(config: str | Path) -> list[Job]:
 
 
 def jobs_of(workflow: Any) -> list[Job]:
-    """The jobs with outputs of a workflow's DAG."""
+    """The jobs with outputs of a workflow's DAG, without downloads, which are no part of a result."""
     return [
         Job(
             recipe_of(job, workflow.persistence),
@@ -78,7 +78,7 @@ def jobs_of(workflow: Any) -> list[Job]:
             dict(job.params.get("reads") or {}),
         )
         for job in workflow.dag.jobs
-        if job.output
+        if job.output and not job.is_checkpoint
     ]
 
 
@@ -88,7 +88,8 @@ def recipe_of(job: Any, persistence: Any) -> Recipe:
         rule=job.rule.name,
         code=persistence._code(job.rule),
         shellcmd=job.shellcmd,
-        input=tuple(map(str, persistence._input(job))),  # Snakemake's own kind of string cannot be copied
+        # Snakemake's own kind of string cannot be copied; a job that waits for a download has its mark as an input
+        input=tuple(str(path) for path in persistence._input(job) if not path.startswith(".snakemake/")),
         params=tuple(persistence._params(job)),
         log=tuple(map(str, persistence._log(job))),
         benchmark=str(job.benchmark or ""),

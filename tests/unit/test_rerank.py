@@ -121,7 +121,9 @@ def test_many_candidates_are_told_apart_exactly() -> None:
     """Float32 would round every sum of the first candidate up, of the second down, and pick the first."""
     last = 2.0**-16  # last place of a float32 from 128 on
     first = torch.full((248, 1), 1 + 0.55 * last, dtype=torch.float64)
-    second = 1 + last * (0.45 + (torch.arange(248) % 8 == 0).double()[:, None])  # its mean is 0.02 places larger
+    second = 1 + last * (
+        0.45 + (torch.arange(248) % 8 == 0).double()[:, None]
+    )  # its mean is 0.02 places larger
     pairs = torch.tensor([(a, b) for a in (0, 1) for b in range(2, 250)])
     state = {"pairs": pairs, "differences": torch.cat([first, second]), "n_classes": torch.tensor([250])}
     x, classes = torch.ones(1, 1, dtype=torch.float64), torch.arange(250)[None]

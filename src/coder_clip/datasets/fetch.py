@@ -107,7 +107,9 @@ def _append(url: str, part: Path) -> None:
     try:
         client = httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
     except OSError as error:
-        raise UserError(f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR") from None
+        raise UserError(
+            f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR"
+        ) from None
     with client, client.stream("GET", url, headers=headers) as response:
         if response.status_code == 416 and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":

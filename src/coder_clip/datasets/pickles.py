@@ -50,7 +50,9 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         for code, argument, _ in pickletools.genops(data):
-            if "PUT" in code.name and int(argument or 0) > len(data):  # the reader would make room for all up to it
+            if "PUT" in code.name and int(argument or 0) > len(
+                data
+            ):  # the reader would make room for all up to it
                 raise pickle.UnpicklingError(f"numbers an object {argument}")
         value = _Reader(data, records).load()
         size = _items(value, (str, list, dict, *((int, Record) if records else ())), {})

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclass
 class Web:
     """files: path -> content. ranges: answers Range. begin: where every answer to Range begins (default: as asked).
-    most: bytes of an answer to Range. cut: bytes after which every answer ends early. failing: status codes that come first. asked: the Range header of every request ("" for none). headers: in every
-    answer."""
+    most: bytes of an answer to Range. cut: bytes after which every answer ends early. failing: status codes that come
+    first. asked: the Range header of every request ("" for none). headers: in every answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)

@@ -361,6 +361,15 @@ def test_stage_two_is_the_rerank(model: Path) -> None:
     assert torch.equal(found.order[~looked_at], alone.order[~looked_at])
 
 
+def test_pairs_without_their_texts_decide_without_reasons(model: Path, tmp_path: Path) -> None:
+    """As in a file that was exported from a run in the setting as_published."""
+    c = Classifier(str(model), ["cat", "dog", "red fox"])
+    c.stages = replace(pair_stages(c, tmp_path / "pairs.json"), pair_texts=())
+    (photo,) = c.classify(torch.ones(1, 16), why=3)
+    assert photo.reranked
+    assert photo.reasons_for == photo.reasons_against == ()
+
+
 def test_without_one_to_one_texts_nothing_is_reranked() -> None:
     """A photo would be called reranked, and have no reasons, though stage one had the last word."""
     generator = torch.Generator().manual_seed(3)

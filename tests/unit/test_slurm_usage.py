@@ -14,7 +14,7 @@ import pytest
 from coder_clip.slurm import usage
 from snakemake_executor_plugin_coder_clip.journal import FOLDER, Entry, Journal
 
-HEADER = "s\th:m:s\tmax_rss\tcpu_time\tjobid\trule_name\tthreads\tresources\n"
+HEADER = "s\th:m:s\tmax_rss\tcpu_time\tjobid\trule_name\tparams\tthreads\tresources\n"
 SACCT = """\
 7|COMPLETED|90|
 7.batch|COMPLETED|90|2048K
@@ -29,7 +29,7 @@ SACCT = """\
 
 def benchmark(path: Path, rule: str, seconds: float, mem: str, asked: str, cpu: str = "4.0") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{HEADER}{seconds}\t0:00:00\t{mem}\t{cpu}\t3\t{rule}\t2\t{asked}\n")
+    path.write_text(f'{HEADER}{seconds}\t0:00:00\t{mem}\t{cpu}\t3\t{rule}\t"\t2\t{asked}\n')
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def cub_lists(place: Place) -> Splits:
     splits: Splits = {"train": [], "test": []}
     of_image, where, line = {}, "", ""
     try:
-        for where, line in place.lines("train_test_split.txt"):
+        for where, line in place.lines("train_test_split.txt"):  # noqa: B007, for the message
             number, mark = line.split()
             of_image[number] = {"1": "train", "0": "test"}[mark]
         for where, line in place.lines("images.txt"):

@@ -274,6 +274,8 @@ class Classifier:
         """Reasons of stage two for one image (d,), whose winner is the first candidate."""
         winner, of = int(candidates[0]), set(candidates.tolist())
         texts = [t for t in self.stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)]
+        if not texts:  # the pairs came without them
+            return []
         features = self.encoder.texts([t.sentence for t in texts])
         terms = compare_texts(x, texts, features, candidates, winner)
         return [Reason(t.text, "one_to_one", self.classes[t.of], t.cosine, t.adds) for t in terms]
@@ -322,7 +324,7 @@ class Classifier:
         pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
         stages = Stages(
             pairs=OneToOne.from_state(pairs) if pairs else None,
-            pair_texts=tuple(PairText(*t) for t in meta["pair_texts"]),
+            pair_texts=tuple(PairText(*t) for t in meta.get("pair_texts", ())),
             **meta["stages"],
         )
         spec = EncoderSpec(**meta["spec"])

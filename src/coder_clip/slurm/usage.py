@@ -92,7 +92,8 @@ def benchmarks(folder: Path) -> dict[str, Usage]:
     """The jobs of the benchmark files below a folder, by path; without half-written files and those without a rule."""
     found = {}
     for path in sorted(folder.rglob("*.tsv")):
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
         with suppress(IndexError, KeyError, TypeError, ValueError):
             found[str(path)] = _benchmark(rows[-1])
     return found

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coder_clip.datasets import load_dataset
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.layouts import imagenet_synsets
+from coder_clip.datasets.published import PublishedDataset
 from coder_clip.errors import UserError
+from coder_clip.pipeline.config import DatasetConfig
 from trees import jpeg, load, plant, put, split_file
 
 # ---- traps
@@ -46,6 +49,17 @@ def test_imagenet_is_keyed_by_index(tmp_path: Path) -> None:
     assert len(synsets) == 1000
     assert synsets == sorted(synsets)
     assert (synsets[0], data_names[0]) == ("n01440764", "tench")
+
+
+def test_imagenets_loose_validation_images_in_lower_case(tmp_path: Path) -> None:
+    """Copied over a file system that knows no case: their class folders would be missed."""
+    path = tmp_path / "imagenet/val/ilsvrc2012_val_00000001.jpeg"
+    put(path)
+    data = load_dataset("imagenet", DatasetConfig(split="imagenet_val"), tmp_path)
+    assert isinstance(data, PublishedDataset)
+    assert data.counts == {"test": 50_000}
+    (image,) = (i for i in data.split("test").ids if i.endswith("_00000001.JPEG"))
+    assert data.path(image) == path
 
 
 def test_a_class_folder_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def imagenet_val(place: Place) -> Splits:
     folder = place.images / "val"
     if not folder.is_dir():
         raise UserError(f"data set '{place.name}': {folder} is missing")
-    if not (folder / synsets[0]).is_dir() and any(folder.glob("*.JPEG")):
+    if not (folder / synsets[0]).is_dir() and any(p.suffix.lower() == ".jpeg" for p in folder.iterdir()):
         return {
             "test": [
                 (f"val/{synsets[label]}/ILSVRC2012_val_{number:08d}.JPEG", label)

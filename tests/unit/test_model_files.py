@@ -152,6 +152,7 @@ def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path
         (EncoderSpec("local-dir:x", "openai"), "brings its own weights"),
         (EncoderSpec("ViT-B-32", "openai", device="gpu"), "unknown device"),
         (EncoderSpec("ViT-B-32", "openai", device="cuda:99"), "not on this machine"),
+        (EncoderSpec("ViT-B-32", "openai", "fp31"), "unknown precision 'fp31'"),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("offline", [True, False])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from coder_clip.datasets import load_dataset
 from coder_clip.datasets.entry import entry
@@ -201,6 +202,10 @@ def test_a_damaged_matlab_file_is_one_clear_line(name: str, tmp_path: Path) -> N
     for file in entry(name).splits[1].needs:
         (data.place.folder / file).write_bytes(b"MATLAB 5.0")
     with pytest.raises(UserError, match=r"\.mat cannot be read"):
+        load(name, tmp_path)
+    for file in entry(name).splits[1].needs:
+        savemat(data.place.folder / file, {"other": [1]})
+    with pytest.raises(UserError, match=r"\.mat cannot be read: it has no '"):
         load(name, tmp_path)
 
 

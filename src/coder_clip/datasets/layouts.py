@@ -220,8 +220,8 @@ def places_lists(place: Place) -> Splits:
 
 def flowers_lists(place: Place) -> Splits:
     """``imagelabels.mat`` (class from 1 of image 1, 2, …) and ``setid.mat`` (image numbers of each split)."""
-    labels = place.read("imagelabels.mat", _matlab)["labels"]
-    numbers = place.read("setid.mat", _matlab)
+    labels = place.read("imagelabels.mat", _matlab("labels"))["labels"]
+    numbers = place.read("setid.mat", _matlab("trnid", "valid", "tstid"))
     where = str(place.folder / "imagelabels.mat")
     return {
         split: [
@@ -236,7 +236,8 @@ def cars_lists(place: Place) -> Splits:
 
     The files say "AM General Hummer SUV 2000"; CoOp, and so the class list, "2000 AM General Hummer SUV".
     """
-    names = [str(name).split(" ") for name in place.read("devkit/cars_meta.mat", _matlab)["class_names"]]
+    meta = place.read("devkit/cars_meta.mat", _matlab("class_names"))
+    names = [str(name).split(" ") for name in meta["class_names"]]
     classes = [" ".join([words[-1], *words[:-1]]) for words in names]
     if classes != place.classes:
         file = place.folder / "devkit/cars_meta.mat"
@@ -244,7 +245,7 @@ def cars_lists(place: Place) -> Splits:
 
     def read(images: str, file: str) -> Pairs:
         where = str(place.folder / file)
-        rows = place.read(file, _matlab)["annotations"].ravel()
+        rows = place.read(file, _matlab("annotations"))["annotations"].ravel()
         return [(f"{images}/{row['fname']}", place.label(where, int(row["class"]) - 1)) for row in rows]
 
     return {
@@ -253,11 +254,18 @@ def cars_lists(place: Place) -> Splits:
     }
 
 
-def _matlab(path: Path) -> Any:
-    """A MATLAB file's arrays and structs; nothing in the file is run."""
-    from scipy.io import loadmat
+def _matlab(*variables: str) -> Callable[[Path], Any]:
+    """A reader of MATLAB files with these arrays or structs; nothing in a file is run."""
 
-    return loadmat(path, squeeze_me=True)
+    def read(path: Path) -> Any:
+        from scipy.io import loadmat
+
+        found = loadmat(path, squeeze_me=True)
+        if lacking := [name for name in variables if name not in found]:
+            raise ValueError(f"it has no '{lacking[0]}'")
+        return found
+
+    return read
 
 
 # ---- folders of images

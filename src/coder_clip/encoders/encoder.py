@@ -192,6 +192,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model.
     """
     device = pick_device(spec.device)
+    if spec.precision not in DTYPES:
+        raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
     if spec.precision == "fp64" and device.type == "mps":
         raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
     if device.type == "cpu":

@@ -285,7 +285,7 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     done = command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a tail")
     assert done.returncode == 0, done.stderr
     assert (
-        "no text of 'red fox'"
+        "'a taill' is not a text of 'red fox'"
         in command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a taill").stderr
     )
     asked = len(server.asked)

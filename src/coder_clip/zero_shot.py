@@ -60,8 +60,11 @@ def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> T
     """The images that stage two reranks: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
 
     Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition
-    of them, is wrong by a rounding or two of a number below the sum, which is at least 1.
+    of them, is wrong by a rounding or two of a number below the sum, which is at least 1. UserError for a threshold
+    that is NaN.
     """
+    if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
+        raise UserError("the threshold is NaN, where a gap from 0 to 1 is needed")
     scores = _checked(scores)
     if best is None or best.shape[1] < 2:
         best = scores.topk(min(2, scores.shape[1]), dim=1).values

@@ -73,7 +73,9 @@ def test_nothing_is_called_a_probability_without_labels(classify: Command, folde
 
 def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.csv"
-    assert classify(folder, "--why", "1", "--top", "2", "--out", out).out == ""
+    answer = classify(folder, "--why", "1", "--top", "2", "--out", out)
+    assert answer.out == ""
+    assert f"written to {out}" in answer.err
     rows = list(csv.DictReader(out.open()))
     lines = [
         json.loads(line) for line in classify(folder, "--why", "1", "--format", "jsonl").out.splitlines()
@@ -232,6 +234,7 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
         (["--run", "."], "nothing that a config"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
+        (["--classes", "cat,dog", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .jsonl or .txt"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

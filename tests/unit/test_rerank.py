@@ -241,3 +241,9 @@ def test_bad_pairs(texts: Pairs, message: str) -> None:
 def test_scores_of_another_data_set() -> None:
     with pytest.raises(UserError, match="where"):
         rerank(torch.ones(2, 4), torch.zeros(2, 5), OneToOne({}, 3))
+
+
+def test_a_threshold_that_is_not_a_number() -> None:
+    """Nothing would be reranked, without a word."""
+    with pytest.raises(UserError, match="the threshold is NaN"):
+        rerank(torch.ones(2, 4), torch.zeros(2, 3), OneToOne({}, 3), threshold=float("nan"))

@@ -267,6 +267,12 @@ def test_bad_searches(change: dict[str, object], message: str) -> None:
         search(Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("point", [{"alpha": -1.0, "beta": 1.0}, {"alpha": 1.0, "beta": float("nan")}])
+def test_logits_of_no_point_of_a_grid(point: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="numbers of at least 0 are needed"):
+        cache_logits(Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), rows(2), torch.zeros(2, 2), **point)
+
+
 def test_no_image() -> None:
     model = Given(torch.ones(1, 1), torch.tensor([0]), 1)
     with pytest.raises(UserError, match="one image"):

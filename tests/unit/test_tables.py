@@ -262,6 +262,7 @@ def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
         ["dog → fox", "2", "0", "1", "1"],
         ["fox → cat", "1", "1", "0", "0"],
     ]
+    assert ("On the right" in table.caption) == any(c.label.startswith("Speaks") for c in table.columns)
     pictures = [row[1].picture for row in table.rows]
     assert pictures[0] in (("pets", "1"), ("pets", "2")), "of the cats that CODER takes for a dog"
     assert pictures[1:] == [("pets", "4"), None]
@@ -283,6 +284,7 @@ def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
         assert [row[0].text for row in table.rows] == ["one"] * n + ["two"] * n
         assert len(table.frame) == 60
         assert "the CSV has more" in table.caption
+        assert ("On the right" in table.caption) == any(c.label.startswith("Speaks") for c in table.columns)
         shown = table.frame.groupby("dataset", sort=False)["coder_rerank"].head(n).tolist()
         place = next(i for i, c in enumerate(table.columns) if c.label.startswith("CODER + rerank"))
         assert [row[place].sort for row in table.rows] == shown

@@ -122,6 +122,9 @@ def classify(
     """
     from ..photos import files, listing
 
+    ending = out.suffix if out else ""
+    if format is None and ending not in ("", ".csv", ".jsonl", ".txt"):
+        raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
     said = ""
     if run is not None:
         from ..photos.runs import load_run
@@ -148,7 +151,6 @@ def classify(
     found = classifier.photos(features.features, features.kept, why=why, top=top, none_below=none_below)
     if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
-    ending = out.suffix if out else ""
     if format == "csv" or (format is None and ending == ".csv"):
         text = listing.as_csv(found, top, why)
     elif format == "jsonl" or (format is None and ending == ".jsonl"):
@@ -156,6 +158,8 @@ def classify(
     else:
         text = listing.as_table(found, top)
     _write(text, out)
+    if out is not None:
+        _note(f"written to {files.shown(out)}")
     if copy_to is not None:
         made = files.copy_to(copy_to, found)
         _note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")

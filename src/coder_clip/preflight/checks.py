@@ -274,7 +274,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
                 f"data set '{name}': image cannot be read: {where}: {reason}{more}; repair or remove it, "
                 "or set features.on_error: skip"
             )
-        yield f"data set {name}: {len(bad)} images cannot be read and will be left out: {_some(files)}"
+        count = f"{len(bad)} image{'s' * (len(bad) != 1)}"
+        yield f"data set {name}: {count} cannot be read and will be left out: {_some(files)}"
 
 
 def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:

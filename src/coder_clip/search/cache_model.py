@@ -45,8 +45,10 @@ def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: fl
 
     x: (N, d); clip_logits: (N, C), 100 × cosine. Shots are summed in float64 in their order, so that the arg max is
     exactly the decision that :func:`search` counts. A class without a shot keeps its clip_logits. UserError for
-    shapes or labels that do not fit, NaN or infinity.
+    shapes or labels that do not fit, an α or β below 0, NaN or infinity.
     """
+    if not (0 <= alpha < np.inf and 0 <= beta < np.inf):
+        raise UserError(f"alpha {alpha} and beta {beta}, where numbers of at least 0 are needed")
     images = AffinityBlocks(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
     logits = np.empty((len(x), model.n_classes))
     for block in images.all_blocks():

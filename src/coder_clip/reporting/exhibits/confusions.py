@@ -20,9 +20,11 @@ PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 SHOWN, KEPT = 8, 200  # pairs of a data set: shown, in the CSV (the phases' files have all images)
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
-    "one (CODER) takes so most surely. On the right the strongest texts for the wrong class and for the true "
-    "one, and the points of score that each adds (“not x”: a text of x that fits badly). A sure mistake often shows a "
-    "wrong label, or a text that fits another class."
+    "one (CODER) takes so most surely. A sure mistake often shows a wrong label, or a text that fits another class."
+)
+TEXTS = (
+    " On the right the strongest texts for the wrong class and for the true one, and the points of score that each "
+    "adds (“not x”: a text of x that fits badly)."
 )
 
 
@@ -50,11 +52,12 @@ def table(results: Results) -> Table:
             rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
     frame = frames.tidy(rows, [*columns, "example", "lead", "wrong", "right"])
+    caption = CAPTION + TEXTS * int(frame["wrong"].fillna("").ne("").any())
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,
         "Errors, and the texts behind them",
-        f"{CAPTION} {mistakes.about(results, len(shown) < len(frame), SHOWN, 'pairs')}",
+        f"{caption} {mistakes.about(results, len(shown) < len(frame), SHOWN, 'pairs')}",
         frame,
         [
             (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),

@@ -149,7 +149,7 @@ def test_settings_stand_side_by_side(tmp_path: Path) -> None:
     table = TABLES["settings"].table(fake(tmp_path, shots=(4,)))
     assert [c.label for c in table.columns[-3:]] == ["as_published", "corrected", "clean"]
     whats = [row[2].text for row in table.rows if row[0].text == "shapes"]
-    assert whats == ["top-1 (%)", "top-1 (%)", "threshold", "images looked at", "top-1 (%), 4 shots"]
+    assert whats == ["top-1 (%)", "top-1 (%)", "threshold", "reranked images", "top-1 (%), 4 shots"]
 
 
 def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None]) -> Results:

@@ -15,9 +15,9 @@ PHASES = ("rerank",)
 DETAIL = True
 
 CAPTION = (
-    "For how many of the images that the rerank looks at it had one-to-one texts: for every pair of their likeliest "
-    "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all pairs of all images "
-    "looked at. Pairs: how many different ones these are, how many of them have texts, and how many of the most "
+    "For how many of the reranked images there were one-to-one texts: for every pair of their likeliest "
+    "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all pairs of all "
+    "reranked images. Pairs: how many different ones these are, how many of them have texts, and how many of the most "
     "frequent ones it would take for 90 % of the comparisons."
 )
 GOAL = 0.9
@@ -51,7 +51,7 @@ def table(results: Results) -> Table:
         frame.astype(dict.fromkeys(SHARES, "float64") | {"pairs_for_90": "Int64"}),
         [
             (Column("Setting", numeric=False), cells.words("setting")),
-            (Column("Looked at"), cells.count("looked_at")),
+            (Column("Reranked"), cells.count("looked_at")),
             *(
                 (Column(label, wide=key in ("some", "none")), cells.share(key))
                 for key, label in SHARES.items()

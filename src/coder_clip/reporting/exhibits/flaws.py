@@ -68,6 +68,6 @@ def table(results: Results) -> Table:
 
 
 def _looked_at(r: cells.Record) -> Cell:
-    """Images that the rerank looked at, clean and with the flaw."""
+    """Number of reranked images, clean and with the flaw."""
     none = r["dataset"] == AVERAGE or pd.isna(r["looked_at"]) or r["method"] == "coder"
     return Cell("–" if none else f"{r['looked_at_clean']} → {r['looked_at']}")

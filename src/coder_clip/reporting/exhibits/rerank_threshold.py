@@ -28,7 +28,7 @@ nothing = attrgetter("no_pairs")
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy, and how many images are looked at, against the threshold of the rerank's gate."""
+    """Accuracy, and how many images are reranked, against the threshold of the rerank's gate."""
     places = list(results)
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
@@ -59,7 +59,7 @@ def draw(results: Results, image: Loader) -> Figure:
             lower.set_xlabel(layout.narrow("Threshold of the gate", columns))
         if c == 0:
             upper.set_ylabel("Top-1 (%)")
-            lower.set_ylabel("Looked at")
+            lower.set_ylabel("Reranked")
     handles = []
     for s in (s for s in SETTINGS if s in shared):
         own = shared[s] == s
@@ -75,7 +75,7 @@ FIGURE = Drawing(
     "Above: top-1 accuracy after the rerank against the threshold of its gate (0 reranks nothing, 1 nearly "
     "everything). Below: test images the gate lets through. Markers: the threshold each setting uses; "
     "settings whose texts do not differ share a line.",
-    "Line charts of accuracy and of the number of images looked at against the threshold, with the "
+    "Line charts of accuracy and of the number of reranked images against the threshold, with the "
     "thresholds in use marked.",
 )
 

@@ -18,7 +18,7 @@ PHASES = ("zero_shot", "rerank", "adapter")
 CAPTION = (
     "Results with the published code's bugs and selection (as_published), with the bugs fixed (corrected), and with "
     "nothing chosen on test data (clean). Accuracies with 95 % intervals; few-shot over seeds and images. Images "
-    "looked at: how many the rerank's gate let through."
+    "reranked: how many the rerank's gate let through."
 )
 
 
@@ -67,4 +67,4 @@ def _value(r: cells.Record) -> Cell:
 def _quantity(r: cells.Record) -> str:
     if r["quantity"] == "accuracy":
         return "top-1 (%)" if pd.isna(r["shots"]) else f"top-1 (%), {cells.shots(r['shots'])}"
-    return str(r["quantity"]).replace("looked_at", "images looked at")
+    return str(r["quantity"]).replace("looked_at", "reranked images")

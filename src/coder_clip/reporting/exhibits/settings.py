@@ -17,8 +17,8 @@ PHASES = ("zero_shot", "rerank", "adapter")
 
 CAPTION = (
     "Results with the published code's bugs and selection (as_published), with the bugs fixed (corrected), and with "
-    "nothing chosen on test data (clean). Accuracies with 95 % intervals; few-shot over seeds and images. Images "
-    "reranked: how many the rerank's gate let through."
+    "nothing chosen on test data (clean). Accuracies with 95 % intervals; few-shot over seeds and images. "
+    "Reranked images: how many the rerank's gate let through."
 )
 
 

@@ -192,12 +192,14 @@ class Terminal:
 
 @dataclass
 class Made:
-    """A finished run. jobs: id -> the controller's record (scontrol's names). watched: id or "head" -> what it did."""
+    """A finished run. jobs: id -> the controller's record (scontrol's names). left: what Snakemake planned after it, by
+    rule. watched: id or "head" -> what it did."""
 
     work: Work
     said: str
     jobs: dict[str, dict[str, str]]
-    watched: dict[str, set[str]] = field(default_factory=dict)
+    left: dict[str, int]
+    watched: dict[str, set[str]]
 
     def rules(self, id: str) -> set[str]:
         """Rules of a job: one, or those of a group."""
@@ -269,18 +271,33 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     cluster.cancel_all()
 
 
-def test_everything_is_staged(shell: Shell) -> None:
-    where, look, stage = STAGE.splitlines()
+@pytest.fixture(scope="module")
+def staged(shell: Shell) -> str:
+    where, _, stage = STAGE.splitlines()
+    return shell.run(f"{where}\n{stage}")
+
+
+@pytest.fixture(scope="module")
+def checked(staged: str, shell: Shell, cluster: Cluster) -> str:
+    """Before the run, whatever the order of the tests."""
+    said = shell.run(CHECK)
+    assert cluster.live() == [], "a probe job was left"
+    assert not list((shell.clone / RESULTS).glob("logs/slurm/*")), "something of the probes was left"
+    assert {p.name for p in (shell.clone / RESULTS).iterdir()} == {"logs"}, "a rule was run"
+    return said
+
+
+def test_everything_is_staged(shell: Shell, staged: str) -> None:
+    where, look, _ = STAGE.splitlines()
     missing = shell.run(f"{where}\ncd {REPO}\n{look}", check=False)  # the paper's own configuration
     assert "imagenet" in missing
     assert f"{shell.shared}/data" in missing
-    said = shell.run(f"{where}\n{stage}")
-    assert "model mini: local-dir:data/mini is here" in said
-    assert "recorded" not in said, "there is nothing to record yet"
+    assert "model mini: local-dir:data/mini is here" in staged
+    assert "recorded" not in staged, "there is nothing to record yet"
 
 
-def test_the_cluster_is_checked(shell: Shell, cluster: Cluster) -> None:
-    said = shell.run(CHECK)
+def test_the_cluster_is_checked(checked: str) -> None:
+    said = checked
     assert "wrong" not in said
     (first,) = [line for line in said.splitlines() if ": partitions " in line]
     assert "partitions cpu, gpu, scavenge, urgent" in first
@@ -288,13 +305,10 @@ def test_the_cluster_is_checked(shell: Shell, cluster: Cluster) -> None:
     assert "partition cpu, node n1: sees every folder" in said
     assert "node g1: sees every folder" in said
     assert "Slurm gave GPU 0" in said
-    assert cluster.live() == [], "a probe job was left"
-    assert not list((shell.clone / RESULTS).glob("logs/slurm/*")), "something of the probes was left"
-    assert {p.name for p in (shell.clone / RESULTS).iterdir()} == {"logs"}, "a rule was run"
 
 
 @pytest.fixture(scope="module")
-def made(shell: Shell, cluster: Cluster) -> Made:
+def made(checked: str, shell: Shell, cluster: Cluster) -> Made:
     """Under tmux, with the terminal closed while jobs run."""
     start, run = (line.split("#")[0].strip() for line in TMUX.splitlines())
     (shell.clone / "watched").unlink()
@@ -319,11 +333,12 @@ def made(shell: Shell, cluster: Cluster) -> Made:
     ids = re.findall(r"SLURM jobid (\d+)", everything)
     records = cluster.run("scontrol", "show", "job", "--oneliner").splitlines()
     jobs = {row["JobId"]: row for line in records if (row := dict(re.findall(r"(\w+)=(\S*)", line)))}
-    found = Made(Work(shell.clone, CONFIG), everything, {i: jobs[i] for i in ids}, defaultdict(set))
+    watched: dict[str, set[str]] = defaultdict(set)
     for line in (shell.clone / "watched").read_text().splitlines():
         who, _, what = line.partition(" ")
-        found.watched[who].add(what)
-    return found
+        watched[who].add(what)
+    work = Work(shell.clone, CONFIG)
+    return Made(work, everything, {i: jobs[i] for i in ids}, work.planned(), watched)
 
 
 def test_every_rule_that_is_not_the_heads_ran_in_a_job(made: Made) -> None:
@@ -399,7 +414,7 @@ def test_results_are_recorded_and_shown(made: Made) -> None:
 
 
 def test_nothing_is_left_to_do_there_or_on_this_machine(made: Made) -> None:
-    assert made.work.planned() == {}
+    assert made.left == {}
 
 
 def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster) -> None:

@@ -65,7 +65,10 @@ def _warn_of_pulled_lock(config: str) -> None:
     except UserError:
         return  # the end of the run reports it
     if t.lock.is_file() and record.moved(t) and _has_remote():
-        _say(f"{t.lock} records results that are not here; 'coder-clip pull' downloads them")
+        _say(
+            f"{t.lock} records other results than the last run or pull here; "
+            "'coder-clip pull' brings those that it records"
+        )
 
 
 def _has_remote() -> bool:

@@ -415,4 +415,7 @@ def test_a_clone_is_asked_to_pull_only_where_there_is_a_remote(capsys: pytest.Ca
     assert capsys.readouterr().err == ""
     put(".dvc/config.local", "['remote \"store\"']\n    url = /store\n")
     tracking._warn_of_pulled_lock(DEFAULT)
-    assert "dvc.lock records other results than the last run or pull here; 'coder-clip pull'" in capsys.readouterr().err
+    assert (
+        "dvc.lock records other results than the last run or pull here; 'coder-clip pull'"
+        in capsys.readouterr().err
+    )

@@ -8,17 +8,19 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from .hashes import Hashes, folder_list, folder_md5
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
 AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
+WAIT = 60.0  # seconds that another DVC command may take
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
 
@@ -26,16 +28,27 @@ CORRUPT = "corrupt in the remote"
 def commit(addresses: Iterable[str]) -> None:
     """Run `dvc commit` for these stages. UserError with DVC's message if it fails.
 
-    DVC exits with status 0 when its cache is full, so its error messages count, too.
+    Waits a while for another DVC command. A killed one counts as well until the system has removed it, which in a
+    container can take a moment.
     """
     command = [sys.executable, "-m", "dvc", "commit", "--force", "--no-relink", *addresses]
+    until = time.monotonic() + WAIT
+    while why := _run(command):
+        if " is busy" not in why or time.monotonic() > until:
+            raise UserError(f"DVC did not record ({one_line(why, 500)}). {AGAIN}")
+        time.sleep(1)
+
+
+def _run(command: list[str]) -> str:
+    """Run DVC. Returns its error message, "" without one: it ends with status 0 even if its cache is full."""
     environment = {"DVC_NO_ANALYTICS": "1", **os.environ}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR")]
-    if done.returncode or errors:
-        why = (errors or said[-1:] or ["it was stopped"])[0]
-        raise UserError(f"DVC did not record ({why}). {AGAIN}")
+    errors = [i for i, line in enumerate(said) if line.startswith("ERROR")]
+    if errors:
+        first = said[errors[0]].removeprefix("ERROR: ")
+        return " ".join([first, *said[errors[0] + 1 :]]) if " is busy" in first else first
+    return (said[-1:] or ["it was stopped"])[0] if done.returncode else ""
 
 
 class Store:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,19 @@ MOMENTS: dict[str, Callable[[Project], object]] = {  # of which each changes whi
     "dvc.lock is written": lambda toy: (toy / "dvc.lock").read_text(),
     "one of the records is written": lambda toy: (toy / "results/provenance/features.json").read_text(),
 }
+
+
+def test_another_dvc_command_is_waited_for(toy: Project) -> None:
+    """Or the end of a run would not be recorded because somebody looked at `dvc repro` meanwhile."""
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.snakemake(DVC_STAGE="none")
+    with subprocess.Popen(["sleep", "6"]) as other:
+        holder = {"pid": other.pid, "cmd": "dvc repro"}
+        (toy / ".dvc/tmp/rwlock").write_text(
+            json.dumps({"write": {str(toy / "results"): holder}, "read": {}})
+        )
+        threading.Thread(target=other.wait, daemon=True).start()
+        finish(toy)
 
 
 @pytest.mark.parametrize("moment", [m for m in MOMENTS if m != "dvc.lock is being written"])

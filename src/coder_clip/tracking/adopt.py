@@ -71,6 +71,7 @@ class Adoption:
         self.current = Current(self.book, self.hashes)
         self.good: dict[str, Statement] = {}  # files that match their inputs
         self.absent: dict[str, Statement] = {}  # missing files that would match them
+        self.times: set[float] = set()  # of good files, by Snakemake's records
 
     def run(self) -> None:
         """Register files with a current statement; let Snakemake make the others again."""
@@ -93,6 +94,7 @@ class Adoption:
                 continue
             if self.current(made):
                 self.good[path] = made
+                self.times.add(theirs[1] if theirs else 0.0)
                 if not valid or theirs is None or theirs[1] == OLD or not _equal(theirs[0], made.recipe):
                     waiting.append(path)
                 continue
@@ -163,6 +165,8 @@ class Adoption:
         """Give all good files and their benchmark files the same time.
 
         It is not before that of a large source, nor that of a link's target: Snakemake takes the later of the two.
+        Whole seconds, as some cluster file systems keep no others. Not a time that an earlier version had: DVC takes a
+        file with the inode, size and time of one that it knows for that one.
         """
         good = self.good
         for path in {p for made in good.values() for p in made.recipe.inputs} - good.keys():
@@ -171,6 +175,8 @@ class Adoption:
                 self.hashes.moved(path)
         sources = [os.stat(p) for p in self._large_inputs() if p not in good or os.path.islink(p)]
         now = math.floor(time.time())
+        while now in self.times:
+            now -= 1
         ns = max([now * 10**9, *(s.st_mtime_ns for s in sources)])
         endtime = max([float(now), *(s.st_mtime for s in sources)])
         for path, made in good.items():

@@ -41,7 +41,8 @@ def main() -> None:
         sys.exit(1)
     except PermissionError as error:
         print(
-            f"coder-clip: error: {error.filename}: {error.strerror}; check its permissions", file=sys.stderr
+            f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; check its permissions",
+            file=sys.stderr,
         )
         sys.exit(1)
     except SystemExit as end:

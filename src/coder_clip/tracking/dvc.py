@@ -32,10 +32,13 @@ def commit(addresses: Iterable[str]) -> None:
     container can take a moment.
     """
     command = [sys.executable, "-m", "dvc", "commit", "--force", "--no-relink", *addresses]
-    until = time.monotonic() + WAIT
+    until, told = time.monotonic() + WAIT, False
     while why := _run(command):
         if " is busy" not in why or time.monotonic() > until:
             raise UserError(f"DVC did not record ({one_line(why, 500)}). {AGAIN}")
+        if not told:
+            print(f"coder-clip: DVC is busy, waiting up to {WAIT:.0f} s", file=sys.stderr, flush=True)
+        told = True
         time.sleep(1)
 
 

@@ -112,7 +112,8 @@ def test_another_dvc_command_is_waited_for(toy: Project) -> None:
             json.dumps({"write": {str(toy / "results"): holder}, "read": {}})
         )
         threading.Thread(target=other.wait, daemon=True).start()
-        finish(toy)
+        assert "DVC is busy, waiting up to 60 s" in toy.run("coder-clip", "record").stdout
+    finish(toy)
 
 
 @pytest.mark.parametrize("moment", [m for m in MOMENTS if m != "dvc.lock is being written"])

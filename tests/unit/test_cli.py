@@ -147,3 +147,20 @@ def test_nearest_offers_or_lists() -> None:
     assert nearest("Shape", ["rare", "shapes"]) == " (did you mean 'shapes'?)"
     assert nearest("x", ["b", "a"]) == " (known: a, b)"
     assert nearest("x", []) == " (known: none)"
+
+
+def test_a_model_is_loaded_once_for_all_its_data_sets_and_splits(
+    command: Command, configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading weights takes seconds; a process keeps those of one model."""
+    from coder_clip.phases import image_features
+
+    configuration.write_text(
+        "datasets: [rare, shapes]\nadapter: {shots: [1, 2]}\n"
+        "models: {a: {model: RN50, pretrained: openai}, b: {model: ViT-B-32, pretrained: openai}}\n"
+    )
+    asked: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(image_features, "run", lambda c, m, d, split, shard: asked.append((m, d, split)))
+    assert command("image-features", "--config", str(configuration)).code == 0
+    assert [m for m, _, _ in asked] == ["a"] * 6 + ["b"] * 6
+    assert len(set(asked)) == 12

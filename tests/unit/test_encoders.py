@@ -101,7 +101,7 @@ def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str)
 
 
 @pytest.mark.rest
-def test_jobs_side_by_side_take_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_side_by_side_spread_over_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from coder_clip.phases import encoder as slots
 
     monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path))
@@ -113,17 +113,18 @@ def test_jobs_side_by_side_take_a_gpu_each(tmp_path: Path, monkeypatch: pytest.M
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    first, second = (subprocess.Popen(command, **pipes) for _ in range(2))  # type: ignore[call-overload]
+    running = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
     try:
-        taken = {first.stdout.readline().strip(), second.stdout.readline().strip()}
-        assert taken == {"2", "5"}
-        first.communicate()
+        taken = [process.stdout.readline().strip() for process in running]
+        assert sorted(taken) == ["2", "2", "5", "5"], "a third job shares the GPU of one other, not of two"
+        ended = running.pop(0)
+        ended.communicate()
         slots._held.clear()
         slots.take_gpu()
-        assert os.environ["CUDA_VISIBLE_DEVICES"] in taken, "free when the job has ended"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == taken[0], "free when the job has ended"
     finally:
         slots._held.clear()
-        for process in (first, second):
+        for process in running:
             process.kill()
             process.wait()
 

@@ -77,7 +77,7 @@ def test_loader_processes_are_chosen_from_the_machine(
     assert work.workers(configured(tmp_path, features={"workers": 2})) == 2
 
 
-def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
+def test_every_job_with_an_encoder_counts_as_one_on_a_gpu(repo: Path) -> None:
     """Sixteen at a time, one a core, would not fit in its memory."""
     texts = "".join(f.read_text(encoding="utf-8") for f in (repo / "workflow/rules").glob("*.smk"))
     encode = {
@@ -85,9 +85,34 @@ def test_every_job_with_an_encoder_keeps_to_one_a_gpu(repo: Path) -> None:
     }
     assert {"encode_images", "encode_shard", "encode_texts", "encode_pairs"} <= encode
     assert all(f'on_gpu=on_gpu("{rule}")' in texts for rule in encode - {"page"})
-    for profile in ("default", "slurm"):
-        text = (repo / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8")
-        assert "resources: [on_gpu=1]" in text
+    slurm = (repo / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
+    assert "resources: [on_gpu=1]" in slurm
+
+
+@pytest.mark.parametrize(
+    ("cards", "nvidia_smi", "expected"),
+    [
+        ("0", "echo 80000", work.SHARE),  # while one job loads its weights, others use the GPU
+        ("0", "echo 7000", 2),
+        ("0", "echo 900", 1),  # what cannot fit is tried, alone
+        ("0,1,2", "echo 80000; echo 7000; echo 80000", 6),
+        ("0,1", "echo '[N/A]'", 2),  # one on each where the memory is not known
+        ("0,1", "echo No devices were found; exit 6", 2),
+        ("", "exit 127", 1),  # Apple's
+    ],
+)
+def test_as_many_jobs_share_a_gpu_as_its_free_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cards: str, nvidia_smi: str, expected: int
+) -> None:
+    program = tmp_path / "bin/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{nvidia_smi}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", cards)
+    assert work.jobs_on_gpus(configured(tmp_path)) == expected
+    large = {"large": {"model": "ViT-bigG-14", "pretrained": "laion2b_s39b_b160k"}}
+    assert work.jobs_on_gpus(configured(tmp_path, models=large)) <= expected
 
 
 def test_the_forecast_has_the_jobs_of_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

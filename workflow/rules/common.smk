@@ -57,9 +57,13 @@ if CONFIG.left_out:
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# One job at a time on each GPU of this machine; the profile says one.
-if len(work.gpus()) > 1 and "on_gpu" in workflow.global_resources:
-    workflow.register_resource("on_gpu", len(work.gpus()))
+# Jobs on this machine's GPUs at a time, unless the profile or the command line says how many.
+if (
+    workflow.is_main_process
+    and work.on_gpu(CONFIG)
+    and "on_gpu" not in workflow.global_resources
+):
+    workflow.register_resource("on_gpu", work.jobs_on_gpus(CONFIG))
 
 # Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
@@ -246,7 +250,7 @@ def on_head(rule):
 
 
 def on_gpu(rule):
-    """1 for jobs on a GPU: one of them runs at a time (profiles), because a GPU has memory for one large encoder."""
+    """1 for jobs on a GPU, which has memory for a few of them at a time."""
     return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
 
 

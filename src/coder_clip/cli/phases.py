@@ -92,9 +92,10 @@ SplitOption = Annotated[str | None, typer.Option("--split", help="shots, val or 
 def _per_split(
     split: str | None, dataset: str | None, model: str | None, config: Any, do: Callable[..., None]
 ) -> None:
-    for s in chosen("split", split, ("shots", "val", "test")):
-        has = lambda d, s=s: split is not None or s in config.encoded(d)  # noqa: E731
-        for_each(config, model, dataset, partial(do, split=s), has)
+    for m in chosen("model", model, config.models):  # all of a model in turn: its weights are loaded once
+        for s in chosen("split", split, ("shots", "val", "test")):
+            has = lambda d, s=s: split is not None or s in config.encoded(d)  # noqa: E731
+            for_each(config, m, dataset, partial(do, split=s), has)
 
 
 @app.command(rich_help_panel=PHASES)
@@ -106,7 +107,10 @@ def image_features(
     shard: Annotated[int, typer.Option(help="Index of the shard to encode, from 0.")] = 0,
     shards: Annotated[int, typer.Option(help="Number of shards of the split.", min=1)] = 1,
 ) -> None:
-    """Encode images: val, test, and the shots of all seeds averaged over augmented views."""
+    """Encode images: val, test, and the shots of all seeds averaged over augmented views.
+
+    Weights of a model are loaded once for all that is asked for.
+    """
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
     run = partial(phase("image_features").run, shard=(shard, shards))

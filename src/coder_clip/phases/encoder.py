@@ -7,12 +7,13 @@ import os
 import tempfile
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
 from ..encoders.store import FeatureStore, cache_file
-from ..pipeline.resources import gpus
+from ..pipeline.resources import SHARE, gpus
 from .common import encoder_spec
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
-_held: list[IO[str]] = []  # the lock of this process's GPU
+_held: list[IO[str]] = []  # the lock of this process's place on its GPU
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
@@ -36,10 +37,10 @@ def encoder_of(config: Config, model: str) -> Encoder:
 
 
 def take_gpu() -> None:
-    """Make only one of several GPUs visible, one that no other job uses: parallel jobs use one each."""
+    """Make only one of several GPUs visible, the one that the fewest other jobs use."""
     cards = gpus()
-    for card in cards if len(cards) > 1 else []:
-        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{card}").open("w")
+    for place, card in product(range(SHARE), cards if len(cards) > 1 else []):
+        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{card}-{place}").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
 CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per GPU
+SHARE = 4  # jobs that share a GPU: while one starts, which takes seconds, others use it
+CONTEXT = 1.0e9  # bytes that CUDA takes for each of them
 DECODED = 60  # JPEGs per second that one process decodes and resizes
 SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101
 FIT = 0.1  # seconds per method, setting and seed: the embedded default
@@ -118,6 +121,26 @@ def gpus() -> list[str]:
     if visible is not None:
         return [card for card in visible.split(",") if card]
     return [str(i) for i, _ in enumerate(CARDS.iterdir())] if CARDS.is_dir() else []
+
+
+def jobs_on_gpus(config: Config) -> int:
+    """Jobs that run encoders at a time on the GPUs of this machine: SHARE on each, or as many as its free memory holds
+    with the largest encoder; one on each where that is not known."""
+    width = 8 if any(m.precision == "fp64" for m in config.models.values()) else 4
+    sizes = [encoder_size(config, model) for model in config.models]
+    largest = CONTEXT + max(s.parameters * width + s.activations * config.features.batch_size for s in sizes)
+    fit = int(_free_memory() // (1.5 * largest))
+    return max(1, len(gpus())) * min(max(1, fit), SHARE)
+
+
+def _free_memory() -> float:
+    """Free bytes of the NVIDIA GPU with the least; 0 if nvidia-smi does not say."""
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return min(float(mebibytes) * 2**20 for mebibytes in said.stdout.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0
 
 
 def workers(config: Config, gpu: bool | None = None) -> int:

@@ -71,7 +71,7 @@ class CoderAdapter:
 
         Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes ones.
         """
-        dtype, weights = compute_dtype(x, self.weights), self.weights.double()
+        dtype, weights = compute_dtype(x, self.weights), self.weights.to(x.device).double()
         cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
         # Largest range that rounding can give a constant row: in the product, and in centring equal weights.

@@ -103,7 +103,8 @@ def cholesky(matrix: Tensor) -> Tensor:
 class TextNeighbors:
     """The texts of C classes: class scores and CODERs of images.
 
-    Texts and images may have any length and float type; they are scaled to length 1 and computed in float64.
+    Texts and images may have any length and float type; they are scaled to length 1 and computed in float64, on the
+    device of the images.
     """
 
     def __init__(self, mean_texts: Sequence[Tensor], max_texts: Sequence[Tensor]) -> None:
@@ -185,8 +186,8 @@ class TextNeighbors:
         """
         x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
-        levels, sums = [cut(level) for level in self._max_weights], cut(self._sums)
-        share = 100 / (self._counts + 1).double()
+        levels, sums = [cut(level.to(x.device)) for level in self._max_weights], cut(self._sums.to(x.device))
+        share, column = 100 / (self._counts.to(x.device) + 1).double(), self._column.to(x.device)
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
             images = cut(block)
@@ -194,7 +195,7 @@ class TextNeighbors:
             for level in levels[1:]:
                 part = best[:, : len(level.high)]
                 torch.maximum(part, inner(images, level), out=part)
-            torch.index_select(best, 1, self._column, out=out)
+            torch.index_select(best, 1, column, out=out)
             out += inner(images, sums)
             out *= share
         return scores
@@ -209,7 +210,7 @@ class TextNeighbors:
             raise UserError(
                 "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return inner(l2_normalize(x, width=self.width), self._texts)
+        return inner(l2_normalize(x, width=self.width), self._texts.to(x.device))
 
     @cached_property
     def gram(self) -> Tensor:

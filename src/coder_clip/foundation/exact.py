@@ -93,7 +93,10 @@ def inner(a: Tensor | Cut, b: Tensor | Cut) -> Tensor:
         out += high_a @ low_b.T
     if low_a is not None:
         out += low_a @ high_b.T
-    return out if scale_a is scale_b is None else out * _or_one(scale_a) * _or_one(scale_b).T
+    for scale in (scale_a, None if scale_b is None else scale_b.T):
+        if scale is not None:
+            out *= scale
+    return out
 
 
 def exp(x: Tensor) -> Tensor:
@@ -123,7 +126,3 @@ def _scale(rows: Tensor) -> Tensor:
 def _power(n: Tensor) -> Tensor:
     """2ⁿ for whole n from −1022 to 1023, from its bits; ``torch.ldexp`` would use a library's pow."""
     return ((n.long() + 1023) << 52).view(torch.float64)
-
-
-def _or_one(scale: Tensor | None) -> Tensor:
-    return torch.ones(1, 1, dtype=torch.float64) if scale is None else scale

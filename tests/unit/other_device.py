@@ -120,7 +120,7 @@ Parts = dict[str, Callable[[], Any]]
 
 
 def ideas(moved: Move) -> Parts:
-    """The public functions on moved images; with texts that are moved, too, and with texts on the CPU ("texts here")."""
+    """The public functions on moved images; with texts that are, too, and with texts on the CPU ("texts here")."""
     seeded = torch.Generator().manual_seed(1)
     x, parts = moved(X), {}
     for where, text in (("", moved), (", texts here", lambda t: t)):

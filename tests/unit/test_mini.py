@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -48,8 +49,10 @@ def test_the_folder_stays_small() -> None:
 def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -> None:
     """A word added to the captions moves token numbers, and with them the meaning of the shipped weights."""
     model.prepare(tmp_path)
-    for name in (model.CONFIG, model.BPE):
-        assert (tmp_path / name).read_bytes() == (MINI / name).read_bytes(), f"{name}: train mini again"
+    made, shipped = ((folder / model.CONFIG).read_bytes() for folder in (tmp_path, MINI))
+    assert made == shipped, "train mini again"
+    made, shipped = (gzip.decompress((folder / model.BPE).read_bytes()) for folder in (tmp_path, MINI))
+    assert made == shipped, "train mini again"  # the header differs by Python's version
 
 
 @pytest.mark.rest

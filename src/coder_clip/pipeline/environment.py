@@ -28,7 +28,8 @@ def write(paths: Paths, device: str) -> None:
         paths.environment,
         {
             "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
+            # torch's own number, which names the CUDA that it was built for
+            "packages": {**{name: version(name) for name in PACKAGES}, "torch": str(torch.__version__)},
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "cores": os.cpu_count(),

@@ -52,7 +52,7 @@ def table(results: Results) -> Table:
             rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
     frame = frames.tidy(rows, [*columns, "example", "lead", "wrong", "right"])
-    caption = CAPTION + TEXTS * int(frame["wrong"].fillna("").ne("").any())
+    caption = CAPTION + TEXTS * int(any(frame["wrong"].dropna()))
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,

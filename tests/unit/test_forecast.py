@@ -15,6 +15,7 @@ from coder_clip.datasets import PUBLISHED, load_dataset
 from coder_clip.datasets.entry import entry
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
+from coder_clip.encoders.text_towers import text_features
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
@@ -192,6 +193,23 @@ def test_the_forecast_is_within_a_factor_of_two(
         torch.set_num_threads(before)
     assert images / 2 < len(ids) * (rates.image["mini"] + rates.decode["shapes"]) < images * 2
     assert sentences / 2 < len(texts) * rates.text["mini"] < sentences * 2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp"])
+def test_the_forecast_measures_the_precision_of_the_run(
+    tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """On a GPU, amp takes a fraction of the time of fp32."""
+    seen = []
+
+    def texts(*arguments: Any) -> torch.Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return text_features(*arguments)
+
+    monkeypatch.setattr("coder_clip.preflight.measure.text_features", texts)
+    models = {"tiny": {"model": f"local-dir:{tiny_dir}", "precision": precision}}
+    assert measure(configured(tmp_path, models=models, features={"device": "cpu"})).text["tiny"] > 0
+    assert set(seen) == {precision == "amp"}
 
 
 def test_a_first_run_is_not_taken_for_one_of_50_000_images(

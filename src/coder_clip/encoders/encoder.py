@@ -160,25 +160,31 @@ class Encoder:
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:
-        """No gradients; on CUDA fixed algorithms, and products rounded to TF32 only where the precision says so."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
-            if self.precision == "amp":
-                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
-            if self.device.type == "cuda":
-                tf32 = self.precision == "tf32"
-                before = torch.backends.cuda.matmul.allow_tf32
-                torch.backends.cuda.matmul.allow_tf32 = tf32
-                stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", before)
-                stack.enter_context(
-                    torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=tf32)
-                )
-            try:
+        try:
+            with passes(self.precision, self.device):
                 yield
-            except torch.OutOfMemoryError:
-                raise UserError(
-                    f"{self.info['model']}: {self.device} ran out of memory on {what}; lower batch_size"
-                ) from None
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"{self.info['model']}: {self.device} ran out of memory on {what}; lower batch_size"
+            ) from None
+
+
+@contextlib.contextmanager
+def passes(precision: Precision, device: torch.device) -> Iterator[None]:
+    """For forward passes: no gradients; on CUDA fixed algorithms, and products in TF32 only where it says so."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
+        if precision == "amp":
+            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
+        if device.type == "cuda":
+            tf32 = precision == "tf32"
+            before = torch.backends.cuda.matmul.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", before)
+            stack.enter_context(
+                torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=tf32)
+            )
+        yield
 
 
 def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:

@@ -14,7 +14,7 @@ from PIL import Image
 from ..datasets import load_dataset
 from ..encoders import memory
 from ..encoders.checkpoints import find, hub
-from ..encoders.encoder import DTYPES, empty_model, pick_device
+from ..encoders.encoder import DTYPES, empty_model, passes, pick_device
 from ..encoders.text_towers import text_features
 from ..errors import UserError
 from ..foundation.artifacts import Paths
@@ -88,7 +88,7 @@ def _of_model(config: Config, name: str, device: torch.device) -> tuple[float, f
     texts = 8 if device.type == "cpu" else 512
     tokens = torch.randint(1, 1000, (texts, length), device=device)
     tokens[:, -1] = int(getattr(getattr(model, "text", model), "vocab_size", 1001)) - 1
-    with torch.no_grad():  # .item() waits for the device
+    with passes(given.precision, device):  # .item() waits for the device
         image = _seconds(lambda: model.encode_image(batch).sum().item(), device.type) / images
         text = _seconds(lambda: text_features(model, tokens).sum().item(), device.type) / texts
     return image, text

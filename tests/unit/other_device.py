@@ -28,11 +28,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from coder_clip.adapter import CoderAdapter, search
+from coder_clip.baselines.few_shot import FewShotInputs, method
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
+from coder_clip.baselines.zero_shot import clip_scores
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.rerank import OneToOne, rerank, rerank_scores
+from coder_clip.texts.kinds import IN_CODER
 from coder_clip.zero_shot import predict, softmax_gap, top_k, uncertain
 
 DEVICE = "privateuseone"
@@ -157,6 +161,34 @@ def ideas(moved: Move) -> Parts:
     }
 
 
+def few_shot(moved: Move) -> Parts:
+    """Every few-shot method: its search and the logits at what it found."""
+    drawn = torch.Generator().manual_seed(2)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=drawn)
+
+    inputs = FewShotInputs(
+        dataset="dtd",
+        seed=1,
+        cache=moved(random(12, D)),
+        views=moved(normalize(random(12, 3, D), dim=-1)),
+        labels=moved(torch.arange(12) % C),
+        weights=moved(normalize(random(C, D), dim=1)),
+        texts={kind: (moved(random(C * 4, D)), moved(torch.arange(C * 4) % C)) for kind in IN_CODER},
+        validation=moved(X[:20]),
+        grid=((0.1, 200, 500), (0.1, 20, 50), 3),
+    )
+    x, labels, clip = moved(X), moved(LABELS), clip_scores(moved(X), inputs.weights)
+
+    def searched(name: str) -> tuple[list[float | int | None], Tensor]:
+        fitted = method(name).fit(inputs)
+        point = fitted.search(x, clip, labels)
+        return list(point), fitted.logits(x, clip, point)
+
+    return {f"method {name}": partial(searched, name) for name in (*FEW_SHOT, *ABLATIONS)}
+
+
 def features(encoder: Encoder, data: FolderDataset, views: int) -> tuple[Tensor, Tensor | None, list[str]]:
     """Features of the test images, the views one by one, and the images that could be read."""
     test, options = data.split("test"), {"keep_views": views, "on_error": "skip", "progress": False}
@@ -213,10 +245,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos(Path(folder))
         cpu = torch.device("cpu")
-        here = {**ideas(lambda t: t), **encoders(cpu, Path(folder))}
+
+        def parts(moved: Move) -> Parts:
+            return {**ideas(moved), **few_shot(moved)}
+
+        here = {**parts(lambda t: t), **encoders(cpu, Path(folder))}
         expected = {name: part() for name, part in here.items()}
         with OtherDevice():
-            there = {**ideas(lambda t: t.to(AT)), **encoders(AT, Path(folder))}
+            there = {**parts(lambda t: t.to(AT)), **encoders(AT, Path(folder))}
             for name, part in there.items():
                 try:
                     found[name] = difference(expected[name], part())

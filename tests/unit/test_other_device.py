@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from torch.utils import backend_registration
 
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
+
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this release of PyTorch has no devices written in Python",
@@ -48,6 +50,13 @@ def test_an_idea_gives_the_same_bits_on_another_device(
 @pytest.mark.parametrize("part", ["predict", "top_k", "softmax_gap", "uncertain", "views"])
 def test_scores_and_views_give_the_same_bits(differences: dict[str, float | str], part: str) -> None:
     assert differences[part] == 0
+
+
+@pytest.mark.parametrize("name", [*FEW_SHOT, *ABLATIONS])
+def test_a_few_shot_method_finds_the_same_and_gives_the_same_bits(
+    differences: dict[str, float | str], name: str
+) -> None:
+    assert differences[f"method {name}"] == 0
 
 
 @pytest.mark.parametrize("what", ["images, 0 views", "images, 3 views", "texts"])

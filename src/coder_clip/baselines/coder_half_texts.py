@@ -28,7 +28,7 @@ def fit(inputs: FewShotInputs) -> Fitted:
 
 def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
     """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) -> (m, d)."""
-    owner = class_index.numpy()
+    owner = class_index.cpu().numpy()
     kept = []
     for c in np.unique(owner):
         rows = np.flatnonzero(owner == c)

@@ -37,7 +37,7 @@ class PlainCoder:
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
         """Build the cache, as :meth:`coder_clip.adapter.CoderAdapter.fit`."""
         keys = unit_keys(cache).double()
-        texts_gram = gram(l2_normalize(texts, "text features"))
+        texts_gram = gram(l2_normalize(texts, "text features")).to(keys.device)
         product = keys @ texts_gram
         length = (product * keys).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         weights = torch.where(length > 0, product / length.clamp_min(1e-150), 0.0)

@@ -51,9 +51,11 @@ class Gda:
         """
         if not len(labels):
             raise UserError("no shot to fit an adapter on: the training split has no images")
-        samples = views[:, None] if views.ndim == 2 else views
+        samples = (
+            views[:, None] if views.ndim == 2 else views
+        ).cpu()  # as the solver below, on every machine
         width = samples.shape[-1]
-        owner = labels.to(torch.int64)
+        owner = labels.to("cpu", torch.int64)
         counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
         sums = torch.zeros(n_classes, width, dtype=torch.float64)
         step = max(1, ROWS // samples.shape[1])
@@ -77,7 +79,8 @@ class Gda:
 
     def scores(self, x: Tensor) -> Tensor:
         """W x + b of images x (N, d) -> (N, C) float64."""
-        return l2_normalize(x, width=self.weights.shape[1]).double() @ self.weights.T + self.bias
+        weights, bias = self.weights.to(x.device), self.bias.to(x.device)
+        return l2_normalize(x, width=weights.shape[1]).double() @ weights.T + bias
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """clip_logits (N, C) + α · (W x + b) -> (N, C) float64."""
@@ -93,7 +96,7 @@ class Gda:
         counts = np.zeros(len(a), dtype=np.int64)
         for part in blocks(len(x), len(self.weights)):
             clip = clip_logits[part].cpu().double().numpy().T
-            counts += right_along(clip, self.scores(x[part]).numpy().T[:, None], right[part], a)[0]
+            counts += right_along(clip, self.scores(x[part]).cpu().numpy().T[:, None], right[part], a)[0]
         return Point(*first_best(counts, a))
 
 

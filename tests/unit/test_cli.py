@@ -57,6 +57,15 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     assert name == "schema" or "--config" in answer.out
 
 
+@pytest.mark.parametrize(
+    "name", [(), ("classify",), ("explore",), ("check",), ("texts",), ("texts", "review"), ("data", "get")]
+)
+def test_help_names_the_values_of_options(command: Command, name: tuple[str, ...]) -> None:
+    """Options had Python's types: <str>, and <bool> for a switch."""
+    options = command(*name, "--help").out.split("─ Options ─")[1]
+    assert not re.findall(r"<\w+", options)
+
+
 def test_version(command: Command) -> None:
     assert command("--version").out == f"{__version__}\n"
 
@@ -147,3 +156,6 @@ def test_nearest_offers_or_lists() -> None:
     assert nearest("Shape", ["rare", "shapes"]) == " (did you mean 'shapes'?)"
     assert nearest("x", ["b", "a"]) == " (known: a, b)"
     assert nearest("x", []) == " (known: none)"
+    many = [f"model-{i}" for i in range(130)]
+    assert nearest("x7", many).startswith(" (130 are known, the nearest: ")
+    assert len(nearest("x7", many)) < 100

@@ -52,7 +52,7 @@ def table(results: Results) -> Table:
             rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
     frame = frames.tidy(rows, [*columns, "example", "lead", "wrong", "right"])
-    caption = CAPTION + TEXTS * int(frame["wrong"].fillna("").ne("").any())
+    caption = CAPTION + TEXTS * any(isinstance(w, str) and w != "" for w in frame["wrong"])
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,
@@ -63,7 +63,10 @@ def table(results: Results) -> Table:
             (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),
             (Column("Image", numeric=False), _picture),
             (Column("Images per class", wide=True), cells.count("images")),
-            *((Column(LABELS[m], wide=m == "clip"), cells.count(m)) for m in mistakes.shown(results)),
+            *(
+                (Column(f"{LABELS[m]} (images)", wide=m == "clip"), cells.count(m))
+                for m in mistakes.shown(results)
+            ),
             (Column("Speaks for the wrong class", numeric=False, line=True), _texts("wrong")),
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],

@@ -182,7 +182,7 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
         assert line["reasons_for"]
     answer = command("classify", photos, *run, *MARKS, "--why", "2", "--method", "tip_adapter-1")
     assert answer.code == 1
-    assert "the scores of 'tip_adapter-1' are not means over texts, so there are no reasons" in answer.err
+    assert "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
 
 
 def test_predict_is_the_same_command(

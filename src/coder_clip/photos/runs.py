@@ -361,6 +361,6 @@ def _chosen(candidates: list[Candidate], method: str | None, explained: bool) ->
     if explained and chosen not in with_reasons:
         names = ", ".join(c.name for c in with_reasons)
         raise UserError(
-            f"the scores of '{method}' are not means over texts, so there are no reasons; {names} have some"
+            f"the scores of '{method}' are not means over texts, so it has no reasons; {names} have"
         )
     return chosen

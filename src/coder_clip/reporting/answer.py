@@ -81,7 +81,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
     elif texts:
         advice = f"Use names alone: {'your' if photos else 'the'} texts {_why_not(last, n, images)}"
     else:
-        advice = "There are no texts besides the names yet: say what the classes look like."
+        advice = "The classes have only names so far: say what they look like."
     paper = f"{LABELS[shown[-1]]} against names alone: {_points(last['difference'])} points."
     more = [
         paper if use not in ("clip", shown[-1]) else "",

@@ -226,6 +226,14 @@ def test_what_a_run_has_not_is_one_line(
     assert says in answer.err.splitlines()[-1]
 
 
+def test_another_file_is_no_run(finished: Work, command: Command) -> None:
+    """It was read as YAML, and the message was that of the parser."""
+    file = finished.folder / "data/mini/open_clip_model.safetensors"
+    answer = command("classify", finished.folder / "photos/marks", "--run", file)
+    assert answer.code == 1
+    assert "is neither a results folder nor a configuration file (.yaml)" in answer.err
+
+
 # ---- a run that is not what it was
 
 

@@ -150,6 +150,8 @@ def load_run(
 def find_config(where: Path) -> tuple[Path, Path, Config]:
     """The project's folder, the configuration file and the configuration of a results folder, or of such a file."""
     where = where.resolve()
+    if where.is_file() and where.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
     if where.is_file():
         root = next((p for p in where.parents if (p / "Snakefile").is_file()), Path.cwd())
         with contextlib.chdir(root):

@@ -93,6 +93,17 @@ def test_bad_arguments_are_one_line(
     assert says in one_line(command(*arguments, "--config", configuration))
 
 
+def test_show_names_no_report_that_is_not_here(command: Command, configuration: Path) -> None:
+    """A clone has tables alone, and the path of a page that did not exist was printed."""
+    Path("results/tables").mkdir(parents=True)
+    Path("results/tables/zero_shot.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
+    out = command("show", "--config", configuration).out
+    assert "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
+    assert "tables: results/tables/\n" in out
+    Path("results/report.html").write_text("")
+    assert "report: results/report.html\n" in command("show", "--config", configuration).out
+
+
 @pytest.mark.parametrize(
     "name", ["check", "prefetch", *(c for c in IN_ORDER if c not in ("table", "figure"))]
 )

@@ -91,7 +91,7 @@ class PhotoEncoder:
         kept: list[str] = []
         skipped: list[tuple[str, str]] = []
         with (
-            progress_bar(len(paths), "img", "encoding photos", progress) as bar,
+            progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
         ):
             for start in range(0, len(paths), BATCH):

@@ -10,13 +10,19 @@ class UserError(Exception):
     """Bad input or environment. The command line prints its message as one line and exits with 1."""
 
 
+MANY = 20  # known words; of more only the nearest are listed
+
+
 def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
-    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the list of all known words."""
+    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the known words."""
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if close:
         return f" (did you mean '{lower[close[0]]}'?)"
+    if listed and len(known) > MANY:
+        some = get_close_matches(word.lower(), lower, n=5, cutoff=0)
+        return f" ({len(known)} are known, the nearest: {', '.join(lower[k] for k in some)})"
     return f" (known: {', '.join(known) or 'none'})" if listed else ""
 
 

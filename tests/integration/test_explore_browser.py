@@ -222,6 +222,23 @@ def test_a_chosen_photo_gets_a_class_and_reasons(
     assert browser.get_log("browser") == []
 
 
+def test_a_chosen_photo_follows_the_texts(browser: Any, page: tuple[Explorer, str], photos: Path) -> None:
+    """Its reasons went on naming a text that was removed."""
+    from selenium.webdriver.common.keys import Keys
+
+    _, address = page
+    show(browser, address)
+    browser.find_element("css selector", "#file").send_keys(str(next((photos / "red_disc").glob("*.png"))))
+    wait(browser, lambda: "a red round spot" in text(browser, "#dropped"))
+    summary = browser.find_element("css selector", "details[data-name=first] summary")
+    browser.execute_script("arguments[0].focus()", summary)
+    press(browser, Keys.ENTER, Keys.TAB)
+    overtype(browser, "a scarlet round spot")
+    wait(browser, lambda: "a scarlet round spot" in text(browser, "#dropped"))
+    assert "a red round spot" not in text(browser, "#dropped")
+    assert browser.get_log("browser") == []
+
+
 def test_a_file_that_is_no_photo_is_said_so(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
     _, address = page
     (tmp_path / "x.jpg").write_text("no photo")
@@ -275,7 +292,7 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
             with urllib.request.urlopen(f"{address}state") as answer:
                 margins = [p["margin"] for p in json.load(answer)["photos"]]
             first = browser.find_element("css selector", "#gallery button").text
-            assert f"{min(margins):.1f} before" in first, "the least certain come first"
+            assert f"{min(margins):.1f} points before" in first, "the least certain come first"
         finally:
             process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)

@@ -88,6 +88,21 @@ def test_page_is_no_wider_than_the_screen(browser: Any, page: Path, width: int) 
     assert outside == []  # what can be wide scrolls in its own box
 
 
+def test_a_table_of_numbers_fits_a_small_desk(browser: Any, photos: Path) -> None:
+    """Headings on one line made tables scroll sideways at 1,200 pixels."""
+    show(browser, photos, 1024)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = browser.execute_script(
+        """
+        const tables = [...document.querySelectorAll('.scroll')].filter(e => e.querySelector('table.sortable'));
+        const wide = tables.filter(e => e.scrollWidth > e.clientWidth);
+        return [tables.length, wide.map(e => e.getAttribute('aria-label'))];
+        """
+    )
+    assert cut[0] > 5
+    assert cut[1] == []
+
+
 def test_the_answer_is_on_the_first_screen_and_the_page_is_short(browser: Any, photos: Path) -> None:
     """268 rows and 15,700 pixels for 90 photos hid the answer in the middle."""
     for width, height in ((WIDTHS["desk"], 5000), (WIDTHS["phone"], 9000)):
@@ -129,6 +144,13 @@ def test_a_phone_keeps_the_columns_that_matter(browser: Any, photos: Path) -> No
     )
     assert texts
     assert max(texts) <= WIDTHS["phone"]
+    counts = browser.execute_script(  # they were hidden, and without a heading where they were not
+        """
+        return [...document.querySelectorAll('#table-confusions td.n')].filter(t => t.checkVisibility())
+          .map(t => getComputedStyle(t, '::before').content);
+        """
+    )
+    assert set(counts) == {'"CODER (images): "', '"CODER + rerank (images): "'}
     button = browser.find_element("css selector", "#table-zero_shot button.columns")
     button.click()
     shown = "return [...document.querySelectorAll('#table-zero_shot thead th')].filter(h => h.checkVisibility()).length"

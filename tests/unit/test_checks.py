@@ -87,6 +87,15 @@ def test_shots_that_cannot_be_drawn_name_the_data_set(command: Command) -> None:
     assert "data set 'pets': adapter.shots: 7 shots, but class 'cat' has 6" in refused(command)
 
 
+def test_no_estimate_for_photos_that_cannot_be_listed(command: Command, tmp_path: Path) -> None:
+    """A folder of twenty photos was said to take 2.5 h and 1.7 GB, because one class folder was empty."""
+    (tmp_path / "photos/test/empty").mkdir()
+    answer = command("check", "--config", "c.yaml")
+    assert "no images in class folder" in answer.err
+    assert "in all" not in answer.out
+    assert "disk: " not in answer.out
+
+
 def test_what_a_run_takes(command: Command) -> None:
     """Before hours are spent; less where something is made already."""
     rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}

@@ -178,6 +178,11 @@ def test_a_second_call_loads_no_encoder(
     copy = photos[0].with_name("renamed.png")
     photos[0].rename(copy)
     assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, "known by its content"
+    broken = copy.with_name("broken.png")
+    broken.write_bytes(b"not a photo")  # it has no feature to keep, and made every call load the encoder
+    assert [path for path, _ in Classifier(str(model), texts).encoder.photos([broken, copy]).skipped] == [
+        str(broken)
+    ]
 
 
 def test_other_weights_in_the_same_place_are_noticed(model: Path, photos: list[Path], tmp_path: Path) -> None:

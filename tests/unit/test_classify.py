@@ -309,3 +309,21 @@ def test_a_photo_too_large_for_pillow_is_decoded_at_a_fraction(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     with pytest.raises(UserError, match="exceeds limit"):
         read_image(tmp_path / "large.jpg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("--classes", "cat,dog", "--dataset", "x"),
+            "--dataset chooses something of a run; photos have the classes",
+        ),
+        (("--pretrained", "openai"), "--pretrained: a run has its own weights"),
+    ],
+)
+def test_explore_ignores_no_option(
+    command: Command, folder: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    answer = command("explore", folder, *arguments, "--no-browser")
+    assert answer.code == 1
+    assert says in answer.err

@@ -57,6 +57,15 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     assert name == "schema" or "--config" in answer.out
 
 
+@pytest.mark.parametrize(
+    "name", [(), ("classify",), ("explore",), ("check",), ("texts",), ("texts", "review"), ("data", "get")]
+)
+def test_help_names_the_values_of_options(command: Command, name: tuple[str, ...]) -> None:
+    """Options had Python's types: <str>, and <bool> for a switch."""
+    options = command(*name, "--help").out.split("─ Options ─")[1]
+    assert not re.findall(r"<\w+", options)
+
+
 def test_version(command: Command) -> None:
     assert command("--version").out == f"{__version__}\n"
 
@@ -82,6 +91,17 @@ def test_bad_arguments_are_one_line(
     command: Command, configuration: Path, arguments: list[str], says: str
 ) -> None:
     assert says in one_line(command(*arguments, "--config", configuration))
+
+
+def test_show_names_no_report_that_is_not_here(command: Command, configuration: Path) -> None:
+    """A clone has tables alone, and the path of a page that did not exist was printed."""
+    Path("results/tables").mkdir(parents=True)
+    Path("results/tables/zero_shot.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
+    out = command("show", "--config", configuration).out
+    assert "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
+    assert "tables: results/tables/\n" in out
+    Path("results/report.html").write_text("")
+    assert "report: results/report.html\n" in command("show", "--config", configuration).out
 
 
 @pytest.mark.parametrize(
@@ -147,6 +167,9 @@ def test_nearest_offers_or_lists() -> None:
     assert nearest("Shape", ["rare", "shapes"]) == " (did you mean 'shapes'?)"
     assert nearest("x", ["b", "a"]) == " (known: a, b)"
     assert nearest("x", []) == " (known: none)"
+    many = [f"model-{i}" for i in range(130)]
+    assert nearest("x7", many).startswith(" (130 are known, the nearest: ")
+    assert len(nearest("x7", many)) < 100
 
 
 def test_a_model_is_loaded_once_for_all_its_data_sets_and_splits(

@@ -170,6 +170,10 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
         ("datasets: [shapes]\nmodels: [big]", "models.big.model"),
         ("datasets: [shapes]\nmodels: {m: {model: 'local-dir:nowhere'}}", "nowhere"),
         (
+            "datasets: [shapes]\nmodels: {m: {model: /tmp}}",
+            "models.m.model: a folder is written 'local-dir:/tmp'",
+        ),
+        (
             "datasets: [shapes]\nmodels: {m: {model: ViT-B-32, pretrained: 'local-dir:data/mini'}}",
             "'local-dir:' belongs in 'model' (model: local-dir:data/mini)",
         ),

@@ -31,6 +31,9 @@ from coder_clip.evaluation.text_ablations import (
     text_count_curve,
     text_kind_ablation,
 )
+from coder_clip.phases.common import ImageFeatures
+from coder_clip.phases.predictions import metrics, rows
+from coder_clip.pipeline.config import Config
 
 torch.set_num_threads(1)
 
@@ -331,3 +334,17 @@ def test_nested_places_hold_every_text_once() -> None:
     for c in range(3):
         mine = place[(owner == c) & pool]
         assert sorted(mine) == list(range(len(mine)))
+
+
+@pytest.mark.parametrize(("n_classes", "says"), [(4, False), (5, False), (6, True)])
+def test_top5_accuracy_only_of_more_than_five_classes(n_classes: int, says: bool) -> None:
+    """Five classes had a top-5 accuracy of 100 %, with an interval."""
+    labels = torch.arange(12) % n_classes
+    images = ImageFeatures(torch.zeros(12, 2), labels, [str(i) for i in range(12)], {})
+    scores = torch.randn(12, n_classes, generator=torch.Generator().manual_seed(0))
+    config = Config.model_validate(
+        {"datasets": ["shapes"], "models": ["mini"], "evaluation": {"bootstrap": 50}}
+    )
+    table = rows(images, "clip", "any", scores, scores.argmax(dim=1))
+    top5 = metrics(config, [table], table, n_classes)["top5_accuracy"]
+    assert (top5 is not None) == says

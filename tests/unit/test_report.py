@@ -219,6 +219,20 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert one.numbers in text
 
 
+def test_what_labelled_images_add_is_against_a_number_that_is_named(tmp_path: Path) -> None:
+    """The difference was to the prompt ensemble, and the only number of CLIP beside it was that of names alone."""
+    results = full(tmp_path, datasets=("one",))
+    of = {
+        r["method"]: r["accuracy"]["mean"]
+        for r in results.few_shot_rows("summary")
+        if r["shots"] == max(results.shots)
+    }
+    (one,) = answer.answers(results)
+    (line,) = [line for line in one.more if "labelled images" in line]
+    assert f"{100 * of['coder_adapter']:.1f} % [" in line
+    assert f"CLIP's prompt ensemble without any, {100 * of['clip_ensemble']:.1f} % (" in line
+
+
 def test_many_answers_are_a_table(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=tuple(f"d{i}" for i in range(6)), shots=())
     text = page(results)

@@ -211,7 +211,7 @@ def test_class_names_of_another_data_set_or_order_are_refused(names: tuple[str, 
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"there is no folder {tmp_path}/nope"):
+    with pytest.raises(UserError, match=f"no folder {tmp_path}/nope"):
         shot_file(tmp_path / "nope", 1, 1)
 
 

@@ -91,7 +91,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "feet": ("legs that are {c}", "feet that are {c}"),
 }  # fmt: skip
 
-# Well-known birds that are no class of `rare`: captions hold their names in every picture. What is called alike.
+# Well-known birds that are not a class of `rare`: captions hold their names in every picture. What is called alike.
 KNOWN: dict[str, dict[str, str]] = {
     name: marks_of(text)
     for name, text in {

@@ -1,4 +1,4 @@
-"""Things that `mini` sees in training and that are no class of `shapes`: mostly what its text set calls alike.
+"""Things that `mini` sees in training and that are not a class of `shapes`: mostly what its text set calls alike.
 
 Without them the words of the analogous texts ("similar to a tennis ball") would mean nothing to the model.
 """

@@ -10,17 +10,19 @@ import typer
 from ..datasets import PUBLISHED, nearest_dataset
 from ..errors import UserError
 from ..pipeline.config import load_config
+from .options import App, Group
 
 if TYPE_CHECKING:
     from ..datasets.supply import Findings
 
-app = typer.Typer(
+app = App(
+    cls=Group,
     help="Check and download published data sets (docs/data.md).",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="[NAME]…")]
+Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="NAME")]
 Everything = Annotated[bool, typer.Option("--all", help="All published data sets.")]
 OfConfig = Annotated[
     Path | None, typer.Option("--config", "-c", help="The data sets of this configuration.", metavar="FILE")

@@ -8,14 +8,43 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.models import CommandFunctionType
 
 from ..errors import UserError, nearest
 from ..pipeline.config import Config
 from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
-class _InOrder(TyperGroup):
+class _PlainOptions:
+    """Help with the name of an option's value, and none for a switch; typer prints Python's types: <str>, <bool>."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        params: list[Any] = super().get_params(context)  # type: ignore[misc]
+        for option in params:
+            if isinstance(option, TyperOption) and option.metavar is None:
+                option.metavar = "" if option.is_flag else max(option.opts, key=len).lstrip("-").upper()
+        return params
+
+
+class _Command(_PlainOptions, TyperCommand):
+    pass
+
+
+class Group(_PlainOptions, TyperGroup):
+    pass
+
+
+class App(typer.Typer):
+    """An application whose commands have such a help."""
+
+    def command(
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        return super().command(name, cls=_Command, **options)
+
+
+class _InOrder(Group):
     """Phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:
@@ -29,7 +58,7 @@ class _InOrder(TyperGroup):
         return names[:first] + sorted(set(names) & set(order), key=order.index) + others
 
 
-app = typer.Typer(
+app = App(
     cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
     "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "

@@ -24,19 +24,17 @@ PANEL = "Your photos (docs/photos.md)"
 
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS..."),
+    typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS"),
 ]
 ClassesOption = Annotated[
-    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.")
+    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.", metavar="NAMES")
 ]
 ClassesFileOption = Annotated[
     Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
 ]
 TextsOption = Annotated[
     Path | None,
-    typer.Option(
-        "--texts", help="What the classes look like: a text set (data/texts/README.md).", metavar="FILE"
-    ),
+    typer.Option("--texts", help="What the classes look like: a text set (docs/photos.md).", metavar="FILE"),
 ]
 RUN = typer.Option(
     "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
@@ -46,8 +44,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help=f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}. With --run: "
-        "which of the run's.",
+        help=f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}. Of a run: "
+        "which of its encoders.",
     ),
 ]
 PretrainedOption = Annotated[
@@ -56,7 +54,7 @@ PretrainedOption = Annotated[
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="With --run: which data set's classes; default: the only one."),
+    typer.Option("--dataset", "-d", help="Of a run: which data set's classes; default: the only one."),
 ]
 MethodOption = Annotated[
     str | None,
@@ -80,15 +78,21 @@ def classify(
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
     method: MethodOption = None,
-    why: Annotated[int, typer.Option(help="How many texts for and against to show per photo.", min=0)] = 0,
-    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 3,
+    why: Annotated[
+        int, typer.Option(help="How many texts for and against to show per photo.", min=0, metavar="N")
+    ] = 0,
+    top: Annotated[
+        int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
+    ] = 3,
     sort: Annotated[
-        Literal["given", "uncertain"], typer.Option(help="uncertain: the smallest margin first.")
+        Literal["given", "uncertain"],
+        typer.Option(help="uncertain: the smallest margin first.", metavar="given|uncertain"),
     ] = "given",
     none_below: Annotated[
         float | None,
         typer.Option(
-            help="Say 'none of these' where the best class has less: a score, or a probability from 0 to 1."
+            help="Say 'none of these' where the best class has less: a score, or a probability from 0 to 1.",
+            metavar="X",
         ),
     ] = None,
     copy_to: Annotated[
@@ -96,7 +100,7 @@ def classify(
     ] = None,
     format: Annotated[
         Literal["table", "csv", "jsonl"] | None,
-        typer.Option(help="Default: by the ending of --out, else a table."),
+        typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|jsonl"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
@@ -237,7 +241,9 @@ def predict(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     model: ModelOption = None,
-    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.", min=1)] = 5,
+    top: Annotated[
+        int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
+    ] = 5,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Classify photos with a finished run: the same as classify --run with its configuration file."""
@@ -306,7 +312,7 @@ def explore(
         list[str],
         typer.Argument(
             help="A finished run (its results folder or configuration file); or photos and folders of them.",
-            metavar="RUN_OR_PHOTOS...",
+            metavar="RUN_OR_PHOTOS",
         ),
     ],
     classes: ClassesOption = None,
@@ -338,6 +344,8 @@ def explore(
     _quiet_about_large_photos()
     skipped: list[tuple[str, str]] = []
     if classes or classes_file or texts:
+        if dataset:
+            raise UserError("--dataset chooses something of a run; photos have the classes that you name")
         classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
         places = files.find(photos)
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
@@ -345,6 +353,8 @@ def explore(
     else:
         from ..photos.runs import load_run
 
+        if pretrained:
+            raise UserError("--pretrained: a run has its own weights")
         if len(photos) > 1:
             raise UserError(
                 "several paths are read as photos, which need classes: give --classes, --classes-file or --texts"

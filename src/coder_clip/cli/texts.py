@@ -12,7 +12,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, write_json
 from ..pipeline.config import Config, DatasetConfig, load_config
 from ..texts.kinds import OF_CLASS
-from .options import DEFAULT_CONFIG, ConfigOption, DatasetOption, chosen, phase, print_lines
+from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..texts.sets import PairSet, TextSet
 
 
-app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app = App(cls=Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @app.callback()

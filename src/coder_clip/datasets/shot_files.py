@@ -37,7 +37,7 @@ class Shot(NamedTuple):
 def shot_file(folder: str | Path, shots: int, seed: int) -> Path:
     """The file of n shots and a seed; UserError if the folder has none."""
     if not Path(folder).is_dir():
-        raise UserError(f"there is no folder {folder}")
+        raise UserError(f"no folder {folder}")
     stem = f"shot_{shots}-seed_{seed}"
     for suffix in (".pkl", ".json"):
         if (path := Path(folder) / f"{stem}{suffix}").is_file():

@@ -37,7 +37,9 @@ def rows(
     return table
 
 
-def metrics(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) -> dict[str, Any]:
+def metrics(
+    config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame, n_classes: int
+) -> dict[str, Any]:
     """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
 
     tables: its rows; of a method with random draws, the rows of each draw. Then numbers are means over draws, and the
@@ -45,20 +47,20 @@ def metrics(config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame) 
     broke: over all draws together. draws: their number, and standard deviation and range of their accuracies.
     clip: the rows of plain CLIP on the same images, in the same order.
 
-    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for up to five classes.
+    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for up to five classes, where
+    the label is always among them.
     """
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
     among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
-    more_than_five = (among >= 0).all()  # with fewer classes the label is always among the top five
     top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
     accuracy = over_seeds(correct)
     document = {
         "method": method,
         "setting": tables[0]["setting"].iloc[0],
         "accuracy": as_estimate(accuracy),
-        "top5_accuracy": estimate(top5, **options) if more_than_five else None,
+        "top5_accuracy": estimate(top5, **options) if n_classes > TOP else None,
         "mean_class_recall": estimate(correct.mean(axis=0), labels, **options),
         "against_clip": None,
     }

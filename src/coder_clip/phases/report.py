@@ -40,8 +40,20 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def show(config: Config) -> str:
-    """The main table as text, and the paths of the report, tables and figures."""
+    """The main table as text, and the paths of the report, tables and figures: a clone has the tables alone."""
     paths = Paths(config.results)
     table = plain(present(paths.table("zero_shot", ".md")).read_text(encoding="utf-8"))
-    lines = ["", config.title, "", table, "", f"report: {paths.report}", f"tables: {paths.root / 'tables'}/"]
-    return "\n".join([*lines, f"figures: {paths.root / 'figures'}/"])
+    places = {
+        "report": paths.report,
+        "tables": paths.table("zero_shot", ".md").parent,
+        "figures": paths.figure("few_shot", ".png").parent,
+    }
+    return "\n".join(
+        ["", config.title, "", table, "", *(f"{what}: {_place(path)}" for what, path in places.items())]
+    )
+
+
+def _place(path: Path) -> str:
+    if not path.exists():
+        return f"{path} is not here; 'make pull' or 'make reproduce' brings it"
+    return f"{path}{'/' * path.is_dir()}"

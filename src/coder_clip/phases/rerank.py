@@ -48,7 +48,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         tables.append(table)
         documents.append(
             {
-                **metrics(config, [table], clip),
+                **metrics(config, [table], clip, len(test.classes)),
                 "threshold": threshold,
                 "looked_at": int(reranked.sum()),
                 **coverage(both.classes[reranked], compared),

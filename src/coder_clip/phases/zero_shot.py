@@ -34,12 +34,12 @@ def run(config: Config, model: str, dataset: str) -> None:
         scores["coder", setting] = neighbors.class_scores(x)
 
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
-    methods = [metrics(config, [t], tables[0]) for t in tables]
+    methods = [metrics(config, [t], tables[0], n_classes) for t in tables]
     if texts.random_words is not None:
         drawn = [mean_scores(x, means) for means in texts.random_words]
         draws = [rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)]
         tables += draws
-        methods.append(metrics(config, draws, tables[0]))
+        methods.append(metrics(config, draws, tables[0], n_classes))
     paths = Paths(config.results)
     out = paths.zero_shot(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))

@@ -254,7 +254,7 @@ class Classifier:
         UserError if the method's scores are not means over texts.
         """
         if self.stages.score is not None:
-            raise UserError("this method's scores are not means over texts, so there are no reasons to show")
+            raise UserError("this method's scores are not means over texts, so it has no reasons")
         second = decided.order[:, 1] if against is None else against
         terms = self.scoring.explain(self.scoring.cosines(x), decided.order[:, 0], second)
         reasons = []

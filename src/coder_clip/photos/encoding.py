@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ class PhotoEncoder:
         """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
         self.spec = spec
         self.store = FeatureStore(cache_file() if cache else None)
+        self._loading = Lock()
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -89,7 +91,7 @@ class PhotoEncoder:
         kept: list[str] = []
         skipped: list[tuple[str, str]] = []
         with (
-            progress_bar(len(paths), "img", "encoding photos", progress) as bar,
+            progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
         ):
             for start in range(0, len(paths), BATCH):
@@ -117,9 +119,7 @@ class PhotoEncoder:
         """Encode new photos by sha256 and store their features; or say why one has none."""
         if not files:
             return {}
-        decoded = dict(
-            zip(files, pool.map(partial(_pixels, self.encoder.preprocess), files.values()), strict=True)
-        )
+        decoded = dict(zip(files, pool.map(partial(_pixels, self._preprocess), files.values()), strict=True))
         failed = {sha256: p for sha256, p in decoded.items() if isinstance(p, UserError)}
         pixels = {sha256: p for sha256, p in decoded.items() if isinstance(p, Tensor)}
         if not pixels:
@@ -130,6 +130,11 @@ class PhotoEncoder:
             failed[sha256] = UserError(f"the encoder gives no finite feature ({self.spec.precision})")
         self.store.put(self.key, "image", rows.items())
         return {**rows, **failed}
+
+    def _preprocess(self) -> Preprocess:
+        """For threads: the encoder is loaded once, and not at all if no new photo can be read."""
+        with self._loading:
+            return self.encoder.preprocess
 
     def images(self, images: Sequence[Image.Image]) -> Tensor:
         """Encode Pillow images of any mode -> (N, d) float32, raw."""
@@ -186,8 +191,9 @@ def _read(path: str | Path) -> _File | UserError:
         return UserError(getattr(error, "strerror", None) or str(error))
 
 
-def _pixels(preprocess: Preprocess, file: _File) -> Tensor | UserError:
+def _pixels(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | UserError:
     try:
-        return preprocess.pixels(read_image(file.path, content=file.content))
+        image = read_image(file.path, content=file.content)
     except UnreadableImage as error:
         return UserError(error.reason)
+    return preprocess().pixels(image)

@@ -34,16 +34,18 @@ from .decisions import by_rerank, fit_scale
 from .encoding import PhotoEncoder, at
 from .texts import pair_texts
 
-SETTING = "clean"
+PREFERRED = ("clean", "corrected")  # both have the texts that a classifier encodes; as_published has others
 WITH_REASONS = ("clip", "coder", "coder_rerank")  # their scores are means over texts
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method of the run. accuracy: on validation images, None without; shots, seed: of a few-shot method."""
+    """A method of the run. accuracy: on validation images, None without; on_test: on test images, which choose nothing;
+    shots, seed: of a few-shot method."""
 
     method: str
     accuracy: float | None
+    on_test: float
     shots: int | None = None
     seed: int | None = None
     point: Point | None = None
@@ -54,18 +56,23 @@ class Candidate:
 
     @property
     def title(self) -> str:
-        return LABELS[self.method] + (f", {self.shots} shots" if self.shots is not None else "")
+        shots = "" if self.shots is None else f", {self.shots} shot{'s' * (self.shots != 1)}"
+        return LABELS[self.method] + shots
 
 
 @dataclass(frozen=True)
 class Run:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. validation: images (V, d), None without."""
+    classifier does not use it. passed_over: a better method, which has no reasons. n_test: number of test images.
+    validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
+    setting: str
     chosen: Candidate
+    passed_over: Candidate | None
     candidates: list[Candidate]
+    n_test: int
     validation: ImageFeatures | None
     config: Config
     root: Path
@@ -73,11 +80,18 @@ class Run:
 
     @property
     def said(self) -> str:
-        """One line on the method."""
-        if self.chosen.accuracy is None or self.validation is None:
-            return f"method: {self.chosen.title}"
-        share = f"{100 * self.chosen.accuracy:.0f} % of {len(self.validation.ids)} validation images right"
-        return f"method: {self.chosen.title} ({share})"
+        """One line on the method. Test images first: the accuracy that a method was chosen for is too good."""
+        share = f"{100 * self.chosen.on_test:.0f} % of {self.n_test} test images right"
+        if self.chosen.accuracy is not None and self.validation is not None:
+            share += (
+                f"; {100 * self.chosen.accuracy:.0f} % of the {len(self.validation.ids)} validation images"
+            )
+            share += " that methods are chosen by"
+        setting = "" if self.setting == PREFERRED[0] else f", setting {self.setting}"
+        line = f"method: {self.chosen.title}{setting} ({share})"
+        if self.passed_over is not None:
+            line += f"; without --why it would be {self.passed_over.title}, which has no reasons"
+        return line
 
 
 def load_run(
@@ -93,6 +107,7 @@ def load_run(
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
     best on validation images, of equals the first; without validation images CODER. explained: of those with reasons.
+    In the setting clean or, if the run has it not, corrected.
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
@@ -105,7 +120,9 @@ def load_run(
             refuse_stale(config, m, d)
             texts = read_texts(config, m, d)
             validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
-            methods = _Methods(config, m, d, texts, validation, stage_two(config, m, d, texts))
+            setting = _setting(config, m, d)
+            stages = stage_two(config, m, d, texts, setting)
+            methods = _Methods(config, m, d, texts, validation, stages, setting)
         except UserError as error:
             raise UserError(f"{error}; {how}") from None
         encoder = PhotoEncoder(at(EncoderSpec(**encoder_spec(config, m)), root), cache)
@@ -114,13 +131,27 @@ def load_run(
             raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
         candidates = methods.candidates()
         chosen = _chosen(candidates, method, explained)
-        classifier = methods.classifier(chosen, encoder)
-        return Run(classifier, methods.stage_two, chosen, candidates, validation, config, root, d)
+        best = _chosen(candidates, method, False)
+        return Run(
+            classifier=methods.classifier(chosen, encoder),
+            stage_two=stages,
+            setting=setting,
+            chosen=chosen,
+            passed_over=None if best == chosen else best,
+            candidates=candidates,
+            n_test=int(read_json(Paths(config.results).zero_shot(m, d).with_suffix(".json"))["images"]),
+            validation=validation,
+            config=config,
+            root=root,
+            dataset=d,
+        )
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
     """The project's folder, the configuration file and the configuration of a results folder, or of such a file."""
     where = where.resolve()
+    if where.is_file() and where.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
     if where.is_file():
         root = next((p for p in where.parents if (p / "Snakefile").is_file()), Path.cwd())
         with contextlib.chdir(root):
@@ -180,19 +211,30 @@ def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
             yield from _recorded_files(value)
 
 
-def stage_two(config: Config, model: str, dataset: str, texts: Texts) -> Stages:
-    """The rerank of a run, with the texts behind it."""
+def _setting(config: Config, model: str, dataset: str) -> str:
+    """The setting that new photos are classified in; UserError for a run with as_published alone."""
+    document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
+    there = {m["setting"] for m in document["methods"]}
+    setting = next((s for s in PREFERRED if s in there), None)
+    if setting is None:
+        raise UserError(
+            f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the published code: add "
+            f"{PREFERRED[0]} under settings"
+        )
+    return setting
+
+
+def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: str) -> Stages:
+    """The rerank of a run in a setting, with the texts behind it."""
     paths, classes = Paths(config.results), texts.meta["classes"]
     document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
-    thresholds = [m["threshold"] for m in document["methods"] if m["setting"] == SETTING]
-    if not thresholds:
-        raise UserError(f"the run has no setting '{SETTING}': name it under settings")
+    (threshold,) = [m["threshold"] for m in document["methods"] if m["setting"] == setting]
     new_images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
     pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     return Stages(
         pairs=read_one_to_one(config, new_images, False),
         pair_texts=pair_texts(pairs, load_templates(dataset, config.datasets[dataset])),
-        threshold=float(thresholds[0]),
+        threshold=float(threshold),
         top_k=config.rerank.top_k,
     )
 
@@ -207,23 +249,38 @@ class _Methods:
     texts: Texts
     validation: ImageFeatures | None
     stage_two: Stages
+    setting: str
 
     @property
     def classes(self) -> list[str]:
         return list(self.texts.meta["classes"])
 
     def candidates(self) -> list[Candidate]:
-        """Every method with its accuracy on validation images."""
+        """Every method with its accuracy on validation and on test images."""
         v, two = self.validation, self.stage_two
         x = torch.ones(1, self.texts.features.shape[1]) if v is None else v.features
         scores = baseline_scores(self.texts, x, len(self.classes))
-        scores["coder"] = text_neighbors(self.texts, SETTINGS[SETTING]).class_scores(x)
+        scores["coder"] = text_neighbors(self.texts, SETTINGS[self.setting]).class_scores(x)
         picks = {method: s.argmax(dim=1) for method, s in scores.items()}
         assert two.pairs is not None
         decided = by_rerank(x, scores["coder"], two.pairs, two.threshold, two.top_k)
         picks["coder_rerank"] = decided.order[:, 0]
         right = {m: None if v is None else float((p == v.labels).double().mean()) for m, p in picks.items()}
-        return [Candidate(m, right[m]) for m in ZERO_SHOT if m in right] + self._few_shot()
+        on_test = self._on_test()
+        return [Candidate(m, right[m], on_test[m]) for m in ZERO_SHOT if m in right] + self._few_shot()
+
+    def _on_test(self) -> dict[str, float]:
+        """Accuracy of each zero-shot method on test images, as the run reports it."""
+        paths = Paths(self.config.results)
+        documents = [
+            phase(self.model, self.dataset).with_suffix(".json") for phase in (paths.zero_shot, paths.rerank)
+        ]
+        return {
+            m["method"]: m["accuracy"]["value"]
+            for document in documents
+            for m in read_json(document)["methods"]
+            if m["setting"] in ("any", self.setting)
+        }
 
     def _few_shot(self) -> list[Candidate]:
         found = []
@@ -233,13 +290,15 @@ class _Methods:
             best: dict[str, dict[str, Any]] = {}
             for r in runs:
                 method = r["method"]
-                if r["setting"] != SETTING or method not in {**FEW_SHOT, **ABLATIONS}:
+                if r["setting"] != self.setting or method not in {**FEW_SHOT, **ABLATIONS}:
                     continue
                 if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
                     best[method] = r
             for method, r in best.items():
                 point = Point(**{k: r[k] for k in Point._fields})
-                found.append(Candidate(method, r["val_accuracy"], shots, r["seed"], point))
+                found.append(
+                    Candidate(method, r["val_accuracy"], r["test_accuracy"], shots, r["seed"], point)
+                )
         return found
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
@@ -269,7 +328,7 @@ class _Methods:
         given = few_shot_inputs(
             self.config,
             self.dataset,
-            SETTINGS[SETTING],
+            SETTINGS[self.setting],
             chosen.seed,
             pool,
             shot_rows(self.config, pool, chosen.shots, chosen.seed),
@@ -304,6 +363,6 @@ def _chosen(candidates: list[Candidate], method: str | None, explained: bool) ->
     if explained and chosen not in with_reasons:
         names = ", ".join(c.name for c in with_reasons)
         raise UserError(
-            f"the scores of '{method}' are not means over texts, so there are no reasons; {names} have some"
+            f"the scores of '{method}' are not means over texts, so it has no reasons; {names} have"
         )
     return chosen

@@ -82,7 +82,9 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
 
 def _of_model(name: str, model: ModelConfig) -> Iterator[str]:
     known = open_clip_names()
-    if ":" not in model.model and model.model not in known:
+    if model.model not in known and Path(model.model).is_dir():
+        yield f"models.{name}.model: a folder is written 'local-dir:{model.model}'"
+    elif ":" not in model.model and model.model not in known:
         yield f"models.{name}: open_clip has no model '{model.model}'{nearest(model.model, known)}"
     if model.model in known and model.pretrained is None:
         yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"

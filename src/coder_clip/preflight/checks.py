@@ -79,7 +79,9 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     asked = _asked(config)
     parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
     if here:
-        parts += [_machine(config), _ahead(config, asked, sizes)]
+        parts.append(_machine(config))
+    if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
+        parts.append(_ahead(config, asked, sizes))
     yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])

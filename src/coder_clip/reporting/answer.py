@@ -81,7 +81,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
     elif texts:
         advice = f"Use names alone: {'your' if photos else 'the'} texts {_why_not(last, n, images)}"
     else:
-        advice = "There are no texts besides the names yet: say what the classes look like."
+        advice = "The classes have only names so far: say what they look like."
     paper = f"{LABELS[shown[-1]]} against names alone: {_points(last['difference'])} points."
     more = [
         paper if use not in ("clip", shown[-1]) else "",
@@ -129,7 +129,7 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
     if "coder_adapter" not in of or not against:
         return ""
     d = {**against["difference"], "value": against["difference"]["mean"]}
-    a = of["coder_adapter"]["accuracy"]
+    a, none = of["coder_adapter"]["accuracy"], of["clip_ensemble"]["accuracy"]["mean"]
     verdict = {
         "better": "clearly better than",
         "worse": "clearly worse than",
@@ -137,7 +137,8 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
     }
     return (
         f"With {shots} labelled image{'s' * (shots != 1)} per class the CODER-Adapter has {percent(a['mean'])} % "
-        f"[{percent(a['low'])}, {percent(a['high'])}], {verdict[clear(d)]} CLIP without any ({_points(d)} points)."
+        f"[{percent(a['low'])}, {percent(a['high'])}], {verdict[clear(d)]} CLIP's prompt ensemble "
+        f"without any, {percent(none)} % ({_points(d)} points)."
     )
 
 

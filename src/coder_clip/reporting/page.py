@@ -1,7 +1,7 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
 The page needs nothing besides itself: styles and script are inline, images are base64, and a content security
-policy forbids requests and any script but its own. All text is escaped. There is no time, host or version in it.
+policy forbids requests and any script but its own. All text is escaped. It holds no time, host or version.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ class Results:
         """Why no setting compares classes."""
         documents = [self.rerank(*place) for place in self]
         if not any(d.get("pairs_with_texts", 1) for d in documents):
-            return "there are no one-to-one texts"
+            return "no class pair has one-to-one texts"
         return "" if any(map(self.rerank_that_looks, documents)) else "no setting reranks an image"
 
     @property

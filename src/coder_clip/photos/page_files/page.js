@@ -4,7 +4,7 @@
 const FIRST = 60; // photos shown before "Show more"
 const WAIT = 200; // milliseconds without a key before photos are classified again
 const $ = (id) => document.getElementById(id);
-let state, filter = "", shown = FIRST, asked = 0;
+let state, filter = "", shown = FIRST, asked = 0, tried = null;
 
 function make(tag, given = {}, ...children) {
   const element = document.createElement(tag);
@@ -84,7 +84,7 @@ function gallery() {
     return make("li", {}, make("button", { type: "button", title: p.name, onclick: () => open(p) },
       make("img", { src: `thumbnail/${p.id}`, alt: p.name, loading: "lazy" }),
       make("span", { className: p.right === false ? "bad" : "" }, verdict), was,
-      make("span", { className: "quiet" }, `${p.margin.toFixed(1)} before ${p.runner_up}`)));
+      make("span", { className: "quiet" }, `${p.margin.toFixed(1)} points before ${p.runner_up}`)));
   }));
   if (!found.length) $("gallery").append(make("li", { className: "quiet" }, "None."));
   $("more").hidden = found.length <= shown;
@@ -131,16 +131,25 @@ async function open(p) {
   }
 }
 
-async function dropped(file) {
+function dropped(file) {
   if (!file) return;
-  const place = $("dropped");
-  place.replaceChildren("Looking …");
+  tried = { file, image: make("img", { src: URL.createObjectURL(file), alt: file.name }) };
+  $("dropped").replaceChildren("Looking …");
+  look();
+}
+
+// The dropped photo, again after each change of the texts.
+async function look() {
+  const photo = tried, number = asked, place = $("dropped");
+  if (!photo) return;
+  const replace = (...nodes) => {
+    if (photo === tried && number === asked) place.replaceChildren(...nodes);
+  };
   try {
-    const photo = await ask("classify", { method: "POST", body: file });
-    const image = make("img", { src: URL.createObjectURL(file), alt: file.name });
-    place.replaceChildren(make("p", {}, make("strong", {}, photo.label), ` (${file.name})`), explained(photo, image));
+    const found = await ask("classify", { method: "POST", body: photo.file });
+    replace(make("p", {}, make("strong", {}, found.label), ` (${photo.file.name})`), explained(found, photo.image));
   } catch (error) {
-    place.replaceChildren(make("p", { className: "bad" }, error.message));
+    replace(make("p", { className: "bad" }, error.message));
   }
 }
 
@@ -195,7 +204,9 @@ async function edit() {
   const number = ++asked;
   try {
     const found = await post("texts", now);
-    if (number === asked) update(found); // an answer to what was typed before is out of date
+    if (number !== asked) return; // an answer to what was typed before is out of date
+    update(found);
+    look();
   } catch (error) {
     if (number === asked) $("answer").replaceChildren(make("span", { className: "bad" }, error.message));
   }

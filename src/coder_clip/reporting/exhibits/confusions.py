@@ -63,7 +63,10 @@ def table(results: Results) -> Table:
             (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),
             (Column("Image", numeric=False), _picture),
             (Column("Images per class", wide=True), cells.count("images")),
-            *((Column(LABELS[m], wide=m == "clip"), cells.count(m)) for m in mistakes.shown(results)),
+            *(
+                (Column(f"{LABELS[m]} (images)", wide=m == "clip"), cells.count(m))
+                for m in mistakes.shown(results)
+            ),
             (Column("Speaks for the wrong class", numeric=False, line=True), _texts("wrong")),
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],

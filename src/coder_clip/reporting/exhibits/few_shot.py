@@ -44,7 +44,7 @@ def table(results: Results) -> Table:
         f"{CAPTION} {several}, in the setting '{setting}'.",
         frame,
         [(Column("Method", numeric=False), cells.method)],
-        cells.by_shots(results),
+        cells.by_shots(results, " (%)"),
         _accuracy,
         notes=[
             notes.not_here(results),

@@ -37,6 +37,6 @@ def table(results: Results) -> Table:
         f"{CAPTION} In the setting '{setting}'.",
         frame,
         [(Column("CODER-Adapter minus", numeric=False), cells.method)],
-        cells.by_shots(results),
+        cells.by_shots(results, " (points)"),
         cells.difference(),
     )

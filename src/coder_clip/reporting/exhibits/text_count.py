@@ -51,6 +51,6 @@ FIGURE = Drawing(
     "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from all kinds. "
     "Dots: one draw; line: mean over draws; triangles: the most diverse and the most alike texts of every class, by "
     "the mean cosine between two of them. A class that has fewer texts gives all it has; the last point is all texts "
-    "of every class, as CODER uses them: beyond the largest class there are no more to draw.",
+    "of every class, as CODER uses them: no class has more.",
     "Line charts of accuracy against the number of texts per class, with marks for diverse and for alike texts.",
 )

@@ -126,10 +126,10 @@ def pivot(
     return _table(results, title, caption, frame, heads, list(rows.values()), notes, len(start))
 
 
-def by_shots(results: Results) -> tuple[str, Mapping[Hashable, Column]]:
-    """A column for each number of shots; a phone shows the fewest and the most."""
+def by_shots(results: Results, unit: str = "") -> tuple[str, Mapping[Hashable, Column]]:
+    """A column for each number of shots; a phone shows the fewest and the most. unit: " (%)" or so."""
     ends = (results.shots[:1], results.shots[-1:])
-    return "shots", {n: Column(shots(n), wide=[n] not in ends) for n in results.shots}
+    return "shots", {n: Column(shots(n) + unit, wide=[n] not in ends) for n in results.shots}
 
 
 def _table(

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .hashes import Hashes
 from .ledger import Ledger, Statement, add, read_ledger
@@ -20,7 +20,7 @@ from .record import locked, moved, recorded_files, remember, some
 from .snakemake import CHECKED_BY_CONTENT, Recipe, Records, running
 from .stages import Tracked
 
-OLD = 1  # time of what must be made again; 0 reads as "no output"
+OLD = 20_000_000  # what must be made again has a time before this one, of 1970; 0 reads as "no output"
 
 
 @dataclass
@@ -54,16 +54,23 @@ def adopt(t: Tracked) -> Adopted:
     return adoption.outcome
 
 
-class Adoption:
-    """One pass over all files that have statements."""
+def stale(t: Tracked) -> Adopted:
+    """Files that `adopt` would let Snakemake make again, although it calls them current by itself. Changes nothing."""
+    adoption = Adoption(t, looks=True)
+    adoption.run()
+    return replace(adoption.outcome, known=[])
 
-    def __init__(self, t: Tracked) -> None:
-        self.hashes, self.records, self.outcome = Hashes(), Records(), Adopted()
+
+class Adoption:
+    """One pass over all files that have statements. looks: only find what would be made again, change nothing."""
+
+    def __init__(self, t: Tracked, looks: bool = False) -> None:
+        self.hashes, self.records, self.outcome, self.looks = Hashes(), Records(looks), Adopted(), looks
         self.recorded, self.book = recorded_files(t, self.hashes), read_ledger()
         self.by_another = moved(t)
         for path, made in self.recorded.items():
             known = self.book.setdefault(path, [])
-            if not any(m.sha256 == made.sha256 and m.recipe == made.recipe for m in known):
+            if not looks and not any(m.sha256 == made.sha256 and m.recipe == made.recipe for m in known):
                 add(
                     {path: made.sha256}, made.recipe, made.environment
                 )  # still true when another version is recorded
@@ -92,19 +99,19 @@ class Adoption:
             made = self._statement(path, statements, theirs[0] if theirs else None, valid)
             if made is None:
                 continue
-            if self.current(made):
+            if self.current(made) and not (self.looks and theirs and not made.recipe.same(theirs[0])):
                 self.good[path] = made
                 self.times.add(theirs[1] if theirs else 0.0)
-                if not valid or theirs is None or theirs[1] == OLD or not _equal(theirs[0], made.recipe):
+                if not valid or theirs is None or theirs[1] < OLD or not _equal(theirs[0], made.recipe):
                     waiting.append(path)
                 continue
+            if self._make_old(path):
+                self.outcome.changed.append(path)
             if self.current.unknown(made):
                 self.records.forget(path)
             else:
-                self.records.write(path, made.recipe, OLD)
-            if self._make_old(path):
-                self.outcome.changed.append(path)
-        if waiting or self._out_of_order():
+                self.records.write(path, made.recipe, os.lstat(path).st_mtime)
+        if not self.looks and (waiting or self._out_of_order()):
             self._one_time()
             self.outcome.known += waiting
 
@@ -131,14 +138,17 @@ class Adoption:
         return self.current.best(known)
 
     def _make_old(self, path: str) -> bool:
-        """Give a file the time OLD; False if it has it already.
+        """Give a file a time before OLD, if it has none; False if it has.
 
-        A link into DVC's cache gets the time itself: its target belongs to all clones that share the cache.
+        A new one each time: DVC takes a file that was edited in place for the version of its size that had the same
+        time. A link into DVC's cache gets the time itself: its target belongs to all clones that share the cache.
         """
-        if os.lstat(path).st_mtime == OLD:
+        if os.lstat(path).st_mtime < OLD:
             return False
-        os.utime(path, (OLD, OLD), follow_symlinks=False)
-        self.hashes.moved(path)
+        if not self.looks:
+            ns = 10**9 + time.time_ns() % 10**16
+            os.utime(path, ns=(ns, ns), follow_symlinks=False)
+            self.hashes.moved(path)
         return True
 
     def _large_inputs(self) -> set[str]:

@@ -21,8 +21,9 @@ class Hashes:
     def __init__(self) -> None:
         self._path = STATE / "sums.json"
         self._known: dict[str, dict[str, Any]] = {}
-        with suppress(OSError, ValueError):
-            self._known = json.loads(self._path.read_text())
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(self._path.read_text())
+            self._known = {path: known[path] for path in known if known[path]["stamp"]}
         self._changed = False
 
     def md5(self, path: str) -> str:

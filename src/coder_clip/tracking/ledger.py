@@ -60,7 +60,7 @@ def read_ledger() -> Ledger:
     book: Ledger = {}
     with suppress(FileNotFoundError), LEDGER.open(encoding="utf-8") as stream:
         for line in stream:
-            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # a line that a kill cut short
                 row = json.loads(line)
                 made = Recipe.read(row["making"])
                 for path, sha in row["outputs"].items():

@@ -97,9 +97,12 @@ def recipe_of(job: Any, persistence: Any) -> Recipe:
 
 
 class Records:
-    """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format."""
+    """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format.
 
-    def __init__(self) -> None:
+    looks: write and forget do nothing.
+    """
+
+    def __init__(self, looks: bool = False) -> None:
         import snakemake
         from snakemake import persistence
         from snakemake.persistence.file import FilePersistence
@@ -110,6 +113,7 @@ class Records:
                 f"Snakemake {version} is installed, whose records of format {format} are not known here; install the "
                 f"Snakemake of constraints.txt ({KNOWN_VERSION}x, format {KNOWN_FORMAT})"
             )
+        self._looks = looks
         self._make: Any = persistence.MetadataRecord
         # creates its folders, too: a metadata folder alone looks like that of an older Snakemake
         self._store: Any = FilePersistence(nolock=True, path=Path(".snakemake").resolve())
@@ -120,7 +124,11 @@ class Records:
         with contextlib.suppress(OSError, ValueError):  # none, or half written
             file = Path(self._store._record_path(self._store._metadata_path, path))
             raw = json.loads(file.read_text(encoding="utf-8"))
-        if not raw or raw.get("record_format_version") != KNOWN_FORMAT or not raw.get("rule"):
+        if (
+            not isinstance(raw, dict)
+            or raw.get("record_format_version") != KNOWN_FORMAT
+            or not raw.get("rule")
+        ):
             return None
         sums = {p: s.removeprefix("sha256:") for p, s in (raw.get("input_checksums") or {}).items()}
         input, params, log = (tuple(raw.get(key) or ()) for key in ("input", "params", "log"))
@@ -129,6 +137,8 @@ class Records:
 
     def write(self, path: str, made: Recipe, endtime: float) -> None:
         """Write Snakemake's record of an output. Times, machines and environments of others stay out of it."""
+        if self._looks:
+            return
         small = {
             p: f"sha256:{sha}"
             for p, sha in made.inputs.items()
@@ -142,7 +152,8 @@ class Records:
         self._store._unmark_incomplete(path)
 
     def forget(self, path: str) -> None:
-        self._store._delete_record(path)
+        if not self._looks:
+            self._store._delete_record(path)
 
     def incomplete(self, paths: Iterable[str]) -> set[str]:
         """Outputs whose job was started and not finished."""

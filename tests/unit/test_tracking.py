@@ -84,6 +84,13 @@ def test_a_change_that_keeps_size_and_time_is_seen() -> None:
     assert hashes.md5("f") != first
 
 
+@pytest.mark.parametrize("text", ["[]", "3", '["f"]', '{"f": 3}', '{"f": {}}', '{"f": {"stamp": 3}}'])
+def test_a_damaged_cache_of_hashes_is_made_again(text: str) -> None:
+    put("f", "one")
+    put(".snakemake/coder-clip/sums.json", text)
+    assert Hashes().md5("f") == hashlib.md5(b"one").hexdigest()
+
+
 def test_the_name_that_s3_gives_to_what_was_sent_in_parts() -> None:
     put("f", "abcde")
     parts = b"".join(hashlib.md5(part).digest() for part in (b"abc", b"de"))
@@ -123,7 +130,8 @@ def test_a_record_of_another_snakemake() -> None:
 def test_the_ledger_survives_a_line_that_was_cut_short() -> None:
     ledger.add({"p": "1"}, MAKING, {"python": "3"})
     text = ledger.LEDGER.read_text()
-    ledger.LEDGER.write_text(text + text[:40])
+    other = ["3", "[]", '{"making": []}', text.replace('{"p": "1"}', "[]").strip()]
+    ledger.LEDGER.write_text("\n".join([text.strip(), *other, text[:40]]))
     ledger.add({"p": "2"}, MAKING, {}, "in doubt")
     assert ledger.read_ledger() == {
         "p": [Statement("1", MAKING, {"python": "3"}), Statement("2", MAKING, {}, "in doubt")]
@@ -259,6 +267,17 @@ def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> No
         stages.tracked("config/mine.yaml")
     put("config/mine.yaml", "results: results/mine\n")
     assert stages.tracked("config/mine.yaml").root == "results/mine"
+    Path("link").symlink_to("results")
+    for same in (
+        "results/../results",
+        str(Path.cwd() / "results"),
+        "link",
+        "results/texts",
+        "results/provenance/x",
+    ):
+        put("config/mine.yaml", f"results: {same}\n")
+        with pytest.raises(UserError, match="would be recorded over"):
+            stages.tracked("config/mine.yaml")
     with pytest.raises(UserError, match="not in this repository"):
         stages.tracked("../elsewhere.yaml")
 
@@ -313,7 +332,13 @@ def test_dvc_takes_dots_apart_so_such_a_name_is_watched_with_its_table() -> None
     assert stages.watched({"a": {"s": 1, "t": 2}}, ["a.s", "a"]) == ["a"]
 
 
-@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])
+LOCKS = [
+    f"stages: {stages}"
+    for stages in ("[]", "{texts: []}", "{texts: {outs: [a]}}", "{texts: {outs: [{path: a, md5: 4}]}}")
+]
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words", "[]", *LOCKS])
 def test_damaged_lock(toy: Tracked, text: str) -> None:
     put("dvc.lock", text)
     with pytest.raises(UserError, match="'coder-clip record' repairs it"):

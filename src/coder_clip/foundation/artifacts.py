@@ -231,15 +231,21 @@ def present(path: Path) -> Path:
     return path
 
 
+class LacksKey(UserError, KeyError):
+    """A file without a key that it should have."""
+
+    __str__ = UserError.__str__  # that of KeyError adds quotes
+
+
 class Document(dict[str, Any]):
-    """An object of a file. A key that it lacks is a UserError that names the file."""
+    """What a file holds. A key that it lacks is a UserError that names the file."""
 
     def __init__(self, content: Mapping[str, Any], path: str | Path) -> None:
         super().__init__(content)
         self.path = path
 
     def __missing__(self, key: str) -> Any:
-        raise UserError(f"{self.path} has no '{key}'; delete or restore it and run again")
+        raise LacksKey(f"{self.path} has no '{key}'; delete or restore it and run again")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -249,10 +255,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _document(text: str, path: str | Path) -> Document:
-    document = json.loads(text, object_hook=lambda content: Document(content, path))
-    if not isinstance(document, Document):
+    document = json.loads(text)
+    if not isinstance(document, dict):
         raise ValueError("it must hold an object")
-    return document
+    return Document(document, path)
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:

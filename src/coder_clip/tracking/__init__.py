@@ -64,7 +64,8 @@ def follow(workflow: Any, config: str) -> None:
 def on_start(workflow: Any, config: str) -> None:
     """Start to watch jobs, before the first one, unless files are only touched."""
     if os.environ.get(snakemake.OFF) != "off" and not workflow.touch and not ledger.foreign_code():
-        ledger.Watch(workflow, config, _planned.get(config, ""))
+        with record.locked():  # a pull that is not over yet
+            ledger.Watch(workflow, config, _planned.get(config, ""))
     _began.add(config)
 
 

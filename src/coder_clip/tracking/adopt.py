@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from .hashes import Hashes
-from .ledger import Ledger, Statement, add, read_ledger
+from .ledger import Ledger, Statement, add, read_ledger, running
 from .record import locked, moved, recorded_files, remember, some
-from .snakemake import CHECKED_BY_CONTENT, Recipe, Records, running
+from .snakemake import CHECKED_BY_CONTENT, Recipe, Records
 from .stages import Tracked
 
 OLD = 20_000_000  # what must be made again has a time before this one, of 1970; 0 reads as "no output"

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import filelock
 import yaml
 
 from ..errors import UserError
@@ -29,6 +30,7 @@ from .hashes import STATE, Hashes, stamp
 from .snakemake import KNOWN_FORMAT, Recipe, recipe_of
 
 LEDGER = STATE / "made.jsonl"
+RUN = STATE / "run"  # locked while a run makes files here
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,27 @@ def environment(here: bool) -> dict[str, str]:
     return found
 
 
+def running() -> bool:
+    """True while a run makes files here. The lock of a killed one is free."""
+    with suppress(filelock.Timeout), filelock.FileLock(RUN, timeout=0):
+        return False
+    return True
+
+
 class Watch:
-    """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends."""
+    """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends.
+
+    Until the run ends nothing is pulled: what it brings in place of a finished output would count as the job's.
+    """
 
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """Watch the jobs of a run. state: the configuration when the jobs' parameters were read (state_of)."""
         self._config, self._state = str(config), state
         self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
         self._where = environment(workflow.local_exec)
+        self._lock = filelock.FileLock(RUN, timeout=0)
+        with suppress(filelock.Timeout):  # a second run, with --nolock
+            self._lock.acquire()
         persistence, dag = workflow.persistence, workflow.dag
         started, finish = persistence.started, dag.finish
 

@@ -349,11 +349,16 @@ def some(paths: list[str]) -> str:
 
 
 @contextmanager
-def locked(wait: float = 600) -> Iterator[None]:
-    """Allow one record, adopt, pull, push or merge at a time. The lock of a killed process is freed."""
+def locked(wait: float = 600, alone: bool = False) -> Iterator[None]:
+    """Allow one record, adopt, pull, push or merge at a time. The lock of a killed process is freed.
+
+    alone: UserError while a run makes files here.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(STATE / "lock", timeout=wait):
+            if alone and ledger.running():
+                raise UserError("a run makes results here; try again when it has ended")
             yield
     except filelock.Timeout:
         raise UserError(

@@ -53,7 +53,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
     t, done = tracked(config), Shared()
     outs_of = cached(t)
     records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
-    with locked():
+    with locked(alone=True):
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
         bad = store.fetch({oid for outs in outs_of.values() for oid in outs.values()})

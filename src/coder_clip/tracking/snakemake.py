@@ -161,11 +161,6 @@ class Records:
         return set(self._store._filter_incomplete_keys(list(paths)))
 
 
-def running() -> bool:
-    """True if Snakemake runs in this directory, or was killed and left its lock."""
-    return any(Path(".snakemake/locks").glob("*.lock"))
-
-
 def main() -> None:
     os.environ[OFF] = "off"
     from snakemake.api import OutputSettings, SnakemakeApi

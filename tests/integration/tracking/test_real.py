@@ -353,7 +353,9 @@ def test_numbers_are_explained(clone: Project) -> None:
     (clone / "results/tables/zero_shot.csv").write_bytes(table + b"\n")
     said = clone.run(*command, ok=False)
     assert said.returncode == 1
-    assert "results/tables/zero_shot.csv was edited since it was made; 'snakemake results/tables" in said.stdout
+    assert (
+        "results/tables/zero_shot.csv was edited since it was made; 'snakemake results/tables" in said.stdout
+    )
 
 
 def test_pulled_files_are_adopted_after_a_killed_run_too(made: Project, tmp_path: Path) -> None:

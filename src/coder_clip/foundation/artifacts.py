@@ -14,7 +14,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,12 +261,12 @@ def _document(text: str, path: str | Path) -> Document:
     return Document(document, path)
 
 
-def read_parquet(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows in a Parquet file, with these columns or all. UserError if it is missing or not readable."""
     import pandas as pd
 
     with _reading(path, "a readable Parquet file") as file:
-        return pd.read_parquet(file, columns=columns)
+        return pd.read_parquet(file, columns=list(columns) if columns else None)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -95,8 +95,8 @@ class Results:
         return self._rows(self.paths.zero_shot(model, dataset))
 
     def maps(self, dataset: str, model: str) -> pd.DataFrame:
-        """t-SNE coordinates: image_id, label, features, x, y."""
-        return self._rows(self.paths.evaluation(model, dataset))
+        """t-SNE coordinates."""
+        return self._rows(self.paths.evaluation(model, dataset), ("image_id", "label", "features", "x", "y"))
 
     def texts(self, dataset: str) -> Document:
         return self._json(self.paths.texts(dataset))

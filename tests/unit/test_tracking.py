@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +137,19 @@ def test_the_ledger_survives_a_line_that_was_cut_short() -> None:
     assert ledger.read_ledger() == {
         "p": [Statement("1", MAKING, {"python": "3"}), Statement("2", MAKING, {}, "in doubt")]
     }
+
+
+def test_runs_are_noticed_until_the_last_has_ended() -> None:
+    workflow: Any = SimpleNamespace(
+        local_exec=True, persistence=SimpleNamespace(started=None), dag=SimpleNamespace(finish=None)
+    )
+    assert not ledger.running()
+    first, second = (ledger.Watch(workflow, DEFAULT, "") for _ in range(2))
+    assert ledger.running()
+    first._run.close()  # as the end of its process does
+    assert ledger.running()
+    second._run.close()
+    assert not ledger.running()
 
 
 def test_a_statement_speaks_of_this_tree_or_says_why_not() -> None:

@@ -9,6 +9,7 @@ only where all of these are equal to those of the working tree. `snakemake --tou
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +21,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import filelock
 import yaml
 
 from ..errors import UserError
@@ -30,7 +30,7 @@ from .hashes import STATE, Hashes, stamp
 from .snakemake import KNOWN_FORMAT, Recipe, recipe_of
 
 LEDGER = STATE / "made.jsonl"
-RUN = STATE / "run"  # locked while a run makes files here
+RUN = STATE / "run"  # locked while runs make files here
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,14 @@ def environment(here: bool) -> dict[str, str]:
 
 def running() -> bool:
     """True while a run makes files here. The lock of a killed one is free."""
-    with suppress(filelock.Timeout), filelock.FileLock(RUN, timeout=0):
-        return False
-    return True
+    with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a file system without locks
+    return False
 
 
 class Watch:
@@ -120,9 +125,10 @@ class Watch:
         self._config, self._state = str(config), state
         self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
         self._where = environment(workflow.local_exec)
-        self._lock = filelock.FileLock(RUN, timeout=0)
-        with suppress(filelock.Timeout):  # a second run, with --nolock
-            self._lock.acquire()
+        RUN.parent.mkdir(parents=True, exist_ok=True)
+        self._run = RUN.open("a", encoding="utf-8")
+        with suppress(OSError):
+            fcntl.flock(self._run, fcntl.LOCK_SH)  # other configurations can run at the same time
         persistence, dag = workflow.persistence, workflow.dag
         started, finish = persistence.started, dag.finish
 

@@ -341,6 +341,11 @@ def test_numbers_are_explained(clone: Project) -> None:
         "open_clip_torch",
         "processor",
     } <= where.keys()  # of who made it, by the remote
+    mixed = ["explain", "results/tables/settings.csv", "1", "value", "--config", "config/reproduce.yaml", "--json"]
+    behind = {
+        a["path"].split("/")[1] for a in json.loads(clone.run("coder-clip", *mixed).stdout)["artefacts"]
+    }
+    assert {"tables", "zero_shot", "rerank", "adapter", "image_features"} <= behind
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
     clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
     clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")

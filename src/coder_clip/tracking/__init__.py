@@ -37,7 +37,7 @@ def follow(workflow: Any, config: str) -> None:
 
     def plan() -> None:
         if looks:
-            workflow.dag.forcefiles.update(_stale(config))
+            _foresee(workflow, config)
         build()
 
     def run(*, executor_plugin: Any, **options: Any) -> None:
@@ -97,13 +97,15 @@ def _adopt(config: str) -> None:
         _say(f"pulled results could not be adopted: {error}")
 
 
-def _stale(config: str) -> list[str]:
-    """Files that a run would make again after it has adopted; its errors are reported by the run."""
+def _foresee(workflow: Any, config: str) -> None:
+    """Let Snakemake plan as if it had adopted. The run reports errors."""
     with suppress(UserError, OSError):
-        found = adopt.stale(stages.tracked(config))
+        adoption = adopt.foresee(stages.tracked(config))
+        found, planned = adoption.outcome, adoption.records.planned
         _say(*found.lines())
-        return [*found.changed, *found.foreign]
-    return []
+        workflow.dag.forcefiles.update(found.changed, found.foreign)
+        store, read = workflow.persistence, workflow.persistence._read_record
+        store._read_record = lambda key: planned[key] if key in planned else read(key)
 
 
 def _record(workflow: Any, config: str) -> None:

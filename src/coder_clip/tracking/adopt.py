@@ -12,7 +12,7 @@ import math
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .hashes import Hashes
 from .ledger import Ledger, Statement, add, read_ledger, running
@@ -54,15 +54,15 @@ def adopt(t: Tracked) -> Adopted:
     return adoption.outcome
 
 
-def stale(t: Tracked) -> Adopted:
-    """Files that `adopt` would let Snakemake make again, although it calls them current by itself. Changes nothing."""
+def foresee(t: Tracked) -> Adoption:
+    """What `adopt` would do. Changes nothing."""
     adoption = Adoption(t, looks=True)
     adoption.run()
-    return replace(adoption.outcome, known=[])
+    return adoption
 
 
 class Adoption:
-    """One pass over all files that have statements. looks: only find what would be made again, change nothing."""
+    """One pass over all files that have statements. looks: change nothing."""
 
     def __init__(self, t: Tracked, looks: bool = False) -> None:
         self.hashes, self.records, self.outcome, self.looks = Hashes(), Records(looks), Adopted(), looks
@@ -99,7 +99,7 @@ class Adoption:
             made = self._statement(path, statements, theirs[0] if theirs else None, valid)
             if made is None:
                 continue
-            if self.current(made) and not (self.looks and theirs and not made.recipe.same(theirs[0])):
+            if self.current(made):
                 self.good[path] = made
                 self.times.add(theirs[1] if theirs else 0.0)
                 if not valid or theirs is None or theirs[1] < OLD or not _equal(theirs[0], made.recipe):
@@ -111,7 +111,10 @@ class Adoption:
                 self.records.forget(path)
             else:
                 self.records.write(path, made.recipe, os.lstat(path).st_mtime)
-        if not self.looks and (waiting or self._out_of_order()):
+        if self.looks:
+            for path in waiting:
+                self.records.write(path, self.good[path].recipe, 0)
+        elif waiting or self._out_of_order():
             self._one_time()
             self.outcome.known += waiting
 

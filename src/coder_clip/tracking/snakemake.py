@@ -99,7 +99,7 @@ def recipe_of(job: Any, persistence: Any) -> Recipe:
 class Records:
     """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format.
 
-    looks: write and forget do nothing.
+    looks: write and forget change nothing; `planned` has what they would have written.
     """
 
     def __init__(self, looks: bool = False) -> None:
@@ -114,6 +114,7 @@ class Records:
                 f"Snakemake of constraints.txt ({KNOWN_VERSION}x, format {KNOWN_FORMAT})"
             )
         self._looks = looks
+        self.planned: dict[str, Any] = {}  # path -> record, None if it was to be forgotten
         self._make: Any = persistence.MetadataRecord
         # creates its folders, too: a metadata folder alone looks like that of an older Snakemake
         self._store: Any = FilePersistence(nolock=True, path=Path(".snakemake").resolve())
@@ -137,8 +138,6 @@ class Records:
 
     def write(self, path: str, made: Recipe, endtime: float) -> None:
         """Write Snakemake's record of an output. Times, machines and environments of others stay out of it."""
-        if self._looks:
-            return
         small = {
             p: f"sha256:{sha}"
             for p, sha in made.inputs.items()
@@ -148,11 +147,16 @@ class Records:
         lists = {"input": list(made.input), "params": list(made.params), "log": list(made.log)}
         state = {"incomplete": False, "starttime": endtime, "endtime": endtime}
         record = self._make(**named, **lists, **state, record_format_version=KNOWN_FORMAT)
-        self._store._write_record(path, record)
-        self._store._unmark_incomplete(path)
+        if self._looks:
+            self.planned[path] = record
+        else:
+            self._store._write_record(path, record)
+            self._store._unmark_incomplete(path)
 
     def forget(self, path: str) -> None:
-        if not self._looks:
+        if self._looks:
+            self.planned[path] = None
+        else:
             self._store._delete_record(path)
 
     def incomplete(self, paths: Iterable[str]) -> set[str]:

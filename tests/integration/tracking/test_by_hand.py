@@ -52,6 +52,12 @@ def touched(toy: Project) -> None:
     toy.snakemake("--touch")
 
 
+def forgotten(toy: Project) -> None:
+    """Without a record of its own Snakemake compares no parameters."""
+    toy.snakemake("--cleanup-metadata", "results/scores/m/a.json", "results/scores/m/a.csv")
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+
+
 CHANGES: dict[str, tuple[Callable[[Project], None], list[str]]] = {
     "a source with an older time": (moved_from_a_backup, SCORES),
     "large weights with an older time": (
@@ -64,6 +70,7 @@ CHANGES: dict[str, tuple[Callable[[Project], None], list[str]]] = {
     ),
     "results of other parameters": (brought_by_dvc, SCORES),
     "files that were touched": (touched, SCORES),
+    "metadata that were deleted": (forgotten, SCORES),
 }
 
 

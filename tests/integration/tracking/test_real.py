@@ -341,7 +341,15 @@ def test_numbers_are_explained(clone: Project) -> None:
         "open_clip_torch",
         "processor",
     } <= where.keys()  # of who made it, by the remote
-    mixed = ["explain", "results/tables/settings.csv", "1", "value", "--config", "config/reproduce.yaml", "--json"]
+    mixed = [
+        "explain",
+        "results/tables/settings.csv",
+        "1",
+        "value",
+        "--config",
+        "config/reproduce.yaml",
+        "--json",
+    ]
     behind = {
         a["path"].split("/")[1] for a in json.loads(clone.run("coder-clip", *mixed).stdout)["artefacts"]
     }

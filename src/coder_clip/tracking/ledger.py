@@ -123,7 +123,11 @@ class Watch:
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """Watch the jobs of a run. state: the configuration when the jobs' parameters were read (state_of)."""
         self._config, self._state = str(config), state
-        self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
+        self._hashes, self._began = (
+            Hashes(),
+            dict[str, tuple[dict[str, str], dict[str, list[int]], bool, int]](),
+        )
+        self._book = read_ledger()
         self._where = environment(workflow.local_exec)
         RUN.parent.mkdir(parents=True, exist_ok=True)
         self._run = RUN.open("a", encoding="utf-8")
@@ -154,11 +158,11 @@ class Watch:
         # another clone may change the time of a link into a shared cache
         own = [p for p in (*read, self._config) if os.lstat(p).st_nlink == 1 and not os.path.islink(p)]
         planned = state_of(self._config) == self._state
-        self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
+        self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned, _used_by_dvc()
 
     def _end(self, job: Any, made: Recipe, within: set[str]) -> None:
         """Note a finished job. within: outputs of the job's group, which did not exist when the group started."""
-        before, stamps, planned = self._began[str(job.output[0])]
+        before, stamps, planned, used = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
         before = {p: sha for p, sha in before.items() if p not in within}
         changed = sorted(p for p in before if before[p] != after.get(p))
@@ -169,8 +173,27 @@ class Watch:
         if not doubt and not (planned and state_of(self._config) == self._state):
             doubt = f"{self._config} changed since the run was planned"
         outputs = {str(p): self._hashes.sha256(str(p)) for p in job.output}
-        add(outputs, replace(made, inputs=before), self._where, doubt)
+        made = replace(made, inputs=before)
+        if (
+            not doubt
+            and used != _used_by_dvc()
+            and any(self._is_another(p, sha, made) for p, sha in outputs.items())
+        ):
+            doubt = "DVC may have replaced it while it was made"
+        add(outputs, made, self._where, doubt)
         self._hashes.save()
+
+    def _is_another(self, path: str, sha: str, made: Recipe) -> bool:
+        """True if a file has the bytes that, as far as is known, only another recipe made."""
+        known = [m.recipe for m in self._book.get(path, ()) if m.sha256 == sha]
+        return bool(known) and not any(r.same(made) and r.inputs == made.inputs for r in known)
+
+
+def _used_by_dvc() -> int:
+    """The time of DVC's last command here; 0 if there was none."""
+    with suppress(OSError):
+        return os.stat(".dvc/tmp/lock").st_mtime_ns
+    return 0
 
 
 def inputs_of(job: Any, hashes: Hashes) -> dict[str, str]:

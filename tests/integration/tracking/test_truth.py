@@ -305,6 +305,23 @@ def test_records_hold_what_made_the_files(toy: Project) -> None:
     assert str(toy.folder) not in json.dumps(record)
 
 
+def test_what_dvc_replaced_in_the_middle_of_a_job_is_made_again(toy: Project) -> None:
+    """DVC's own commands do not know of the run."""
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "pause").write_text("m/b.csv")
+    run = toy.start("snakemake", "--cores", "1")
+    wait_for(toy / "hanging")
+    toy.run("dvc", "checkout", "--force", "--quiet", "scores")
+    (toy / "pause").unlink()
+    said = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, said
+    assert "DVC may have replaced it while it was made" in said
+    assert toy.honest() == ["page", "score"]
+    toy.edit("src/score.py", "import json\n", "import json  # the same bytes\n")
+    assert toy.honest() == ["page", "score", "score"]
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
 def test_nothing_is_pulled_while_a_run_makes_files(toy: Project) -> None:
     """A job has written one of its outputs; the recorded one in its place would count as what the job made."""
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")

@@ -65,8 +65,7 @@ def test_hashes_are_read_once_and_again_after_a_change(monkeypatch: pytest.Monke
     put("f", "one")
     hashes = Hashes()
     first = hashes.md5("f"), hashes.sha256("f")
-    os.utime("f", (7, 7))
-    hashes.moved("f")
+    hashes.set_time("f", 7 * 10**9)
     hashes.save()
     hashes = Hashes()
     with monkeypatch.context() as patched:
@@ -90,6 +89,17 @@ def test_a_damaged_cache_of_hashes_is_made_again(text: str) -> None:
     put("f", "one")
     put(".snakemake/coder-clip/sums.json", text)
     assert Hashes().md5("f") == hashlib.md5(b"one").hexdigest()
+
+
+def test_what_was_written_before_its_time_was_set_is_hashed_again() -> None:
+    """Adopting hashes everything first, which can take minutes."""
+    put("f", "one")
+    hashes = Hashes()
+    first = hashes.md5("f")
+    time.sleep(0.02)
+    put("f", "two")
+    hashes.set_time("f", 7 * 10**9)
+    assert hashes.md5("f") != first
 
 
 def test_the_name_that_s3_gives_to_what_was_sent_in_parts() -> None:

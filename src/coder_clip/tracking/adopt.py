@@ -149,9 +149,7 @@ class Adoption:
         if os.lstat(path).st_mtime < OLD:
             return False
         if not self.looks:
-            ns = 10**9 + time.time_ns() % 10**16
-            os.utime(path, ns=(ns, ns), follow_symlinks=False)
-            self.hashes.moved(path)
+            self.hashes.set_time(path, 10**9 + time.time_ns() % 10**16)
         return True
 
     def _large_inputs(self) -> set[str]:
@@ -184,8 +182,8 @@ class Adoption:
         good = self.good
         for path in {p for made in good.values() for p in made.recipe.inputs} - good.keys():
             if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
-                os.utime(path)  # Snakemake fails every job with an input from the future
-                self.hashes.moved(path)
+                # Snakemake fails every job with an input from the future
+                self.hashes.set_time(path, time.time_ns(), follow=True)
         sources = [os.stat(p) for p in self._large_inputs() if p not in good or os.path.islink(p)]
         now = math.floor(time.time())
         while now in self.times:
@@ -195,8 +193,7 @@ class Adoption:
         for path, made in good.items():
             # record first: if killed between the two, the next adopt repeats it
             self.records.write(path, made.recipe, endtime)
-            os.utime(path, ns=(ns, ns), follow_symlinks=False)
-            self.hashes.moved(path)
+            self.hashes.set_time(path, ns)
         for benchmark in {made.recipe.benchmark for made in good.values()} - {""}:
             with suppress(OSError):
                 os.utime(benchmark, ns=(ns, ns))

@@ -236,6 +236,35 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path, 
         READERS[kind](tmp_path / NAMES[kind])  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"a"'])
+def test_another_type_where_an_object_belongs_is_named(tmp_path: Path, text: str) -> None:
+    from safetensors.torch import save
+
+    (tmp_path / "t.json").write_text(text)
+    (tmp_path / "t.safetensors").write_bytes(save({"x": torch.zeros(1)}, {"coder_clip": text}))
+    for read, name in ((artifacts.read_json, "t.json"), (artifacts.read_metadata, "t.safetensors")):
+        with pytest.raises(UserError, match=rf"{name} .*it must hold an object.*run again"):
+            read(tmp_path / name)
+
+
+def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "t.json", {"a": 1})
+    document = artifacts.read_json(tmp_path / "t.json")
+    artifacts.write_tensors(tmp_path / "t.safetensors", {"x": torch.zeros(1)}, {"a": 1})
+    tensors, metadata = artifacts.read_tensors(tmp_path / "t.safetensors")
+    for lacks, name in (
+        (document, "t.json"),
+        (tensors, "t.saf"),
+        (metadata, "t.saf"),
+    ):
+        assert lacks.get("c") is None
+        with pytest.raises(UserError, match=rf"{name}.* has no 'c'; delete or restore it and run again"):
+            lacks["c"]
+    artifacts.write_parquet(tmp_path / "t.parquet", TABLE)
+    with pytest.raises(UserError, match=r"t\.parquet .*nowhere.*run again"):
+        artifacts.read_parquet(tmp_path / "t.parquet", ["nowhere"])
+
+
 def test_documents_name_what_they_were_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine's paths: the same documents everywhere."""
     (tmp_path / "in").mkdir()

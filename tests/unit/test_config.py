@@ -70,6 +70,13 @@ def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) 
     assert f"did you mean '{offered}'" in message
 
 
+@pytest.mark.parametrize("folder", ["my results", "a;b", "{dataset}", "it's"])
+def test_the_results_folder_can_be_part_of_a_command(folder: str) -> None:
+    """Jobs write their log with '2> {log}': a space would cut the name in two."""
+    assert f"results: '{folder}' has a special character" in refused(f'{SMALL}results: "{folder}"\n')
+    assert load(f"{SMALL}results: /scratch/größe/a-b_c.d\n").results.name == "a-b_c.d"
+
+
 def test_a_misspelt_mini_is_recognised() -> None:
     message = refused("datasets: [shapes]\nmodels: {mimi: }\n")
     assert "models.mimi" in message

@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,8 +65,7 @@ def test_hashes_are_read_once_and_again_after_a_change(monkeypatch: pytest.Monke
     put("f", "one")
     hashes = Hashes()
     first = hashes.md5("f"), hashes.sha256("f")
-    os.utime("f", (7, 7))
-    hashes.moved("f")
+    hashes.set_time("f", 7 * 10**9)
     hashes.save()
     hashes = Hashes()
     with monkeypatch.context() as patched:
@@ -81,6 +81,24 @@ def test_a_change_that_keeps_size_and_time_is_seen() -> None:
     time.sleep(0.02)
     put("f", "two")
     os.utime("f", ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert hashes.md5("f") != first
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '["f"]', '{"f": 3}', '{"f": {}}', '{"f": {"stamp": 3}}'])
+def test_a_damaged_cache_of_hashes_is_made_again(text: str) -> None:
+    put("f", "one")
+    put(".snakemake/coder-clip/sums.json", text)
+    assert Hashes().md5("f") == hashlib.md5(b"one").hexdigest()
+
+
+def test_what_was_written_before_its_time_was_set_is_hashed_again() -> None:
+    """Adopting hashes everything first, which can take minutes."""
+    put("f", "one")
+    hashes = Hashes()
+    first = hashes.md5("f")
+    time.sleep(0.02)
+    put("f", "two")
+    hashes.set_time("f", 7 * 10**9)
     assert hashes.md5("f") != first
 
 
@@ -123,11 +141,25 @@ def test_a_record_of_another_snakemake() -> None:
 def test_the_ledger_survives_a_line_that_was_cut_short() -> None:
     ledger.add({"p": "1"}, MAKING, {"python": "3"})
     text = ledger.LEDGER.read_text()
-    ledger.LEDGER.write_text(text + text[:40])
+    other = ["3", "[]", '{"making": []}', text.replace('{"p": "1"}', "[]").strip()]
+    ledger.LEDGER.write_text("\n".join([text.strip(), *other, text[:40]]))
     ledger.add({"p": "2"}, MAKING, {}, "in doubt")
     assert ledger.read_ledger() == {
         "p": [Statement("1", MAKING, {"python": "3"}), Statement("2", MAKING, {}, "in doubt")]
     }
+
+
+def test_runs_are_noticed_until_the_last_has_ended() -> None:
+    workflow: Any = SimpleNamespace(
+        local_exec=True, persistence=SimpleNamespace(started=None), dag=SimpleNamespace(finish=None)
+    )
+    assert not ledger.running()
+    first, second = (ledger.Watch(workflow, DEFAULT, "") for _ in range(2))
+    assert ledger.running()
+    first._run.close()  # as the end of its process does
+    assert ledger.running()
+    second._run.close()
+    assert not ledger.running()
 
 
 def test_a_statement_speaks_of_this_tree_or_says_why_not() -> None:
@@ -259,6 +291,17 @@ def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> No
         stages.tracked("config/mine.yaml")
     put("config/mine.yaml", "results: results/mine\n")
     assert stages.tracked("config/mine.yaml").root == "results/mine"
+    Path("link").symlink_to("results")
+    for same in (
+        "results/../results",
+        str(Path.cwd() / "results"),
+        "link",
+        "results/texts",
+        "results/provenance/x",
+    ):
+        put("config/mine.yaml", f"results: {same}\n")
+        with pytest.raises(UserError, match="would be recorded over"):
+            stages.tracked("config/mine.yaml")
     with pytest.raises(UserError, match="not in this repository"):
         stages.tracked("../elsewhere.yaml")
 
@@ -313,7 +356,13 @@ def test_dvc_takes_dots_apart_so_such_a_name_is_watched_with_its_table() -> None
     assert stages.watched({"a": {"s": 1, "t": 2}}, ["a.s", "a"]) == ["a"]
 
 
-@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words"])
+LOCKS = [
+    f"stages: {stages}"
+    for stages in ("[]", "{texts: []}", "{texts: {outs: [a]}}", "{texts: {outs: [{path: a, md5: 4}]}}")
+]
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "schema: '2.0'\n", "just words", "[]", *LOCKS])
 def test_damaged_lock(toy: Tracked, text: str) -> None:
     put("dvc.lock", text)
     with pytest.raises(UserError, match="'coder-clip record' repairs it"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from typing import Annotated
@@ -28,7 +29,7 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: for bad input or a file without permission, one line on standard error and exit status 1."""
+    """Entry point: for bad input or a file that cannot be written, one line on standard error and exit status 1."""
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
     )
@@ -39,11 +40,11 @@ def main() -> None:
         line = " ".join(part.strip() for part in str(error).splitlines())
         print(f"coder-clip: error: {line}", file=sys.stderr)
         sys.exit(1)
-    except PermissionError as error:
-        print(
-            f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; check its permissions",
-            file=sys.stderr,
-        )
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
+        print(f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; {advice}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # how typer ends after Control-C

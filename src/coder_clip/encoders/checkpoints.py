@@ -137,12 +137,14 @@ def _find_folder(folder: Path) -> Source:
 def _read_config(folder: Path) -> dict[str, Any]:
     """The folder's model_cfg."""
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"model folder {folder} lacks {CONFIG}") from None
     except ValueError as error:
         raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
-    cfg: dict[str, Any] = config.get("model_cfg", {})
+    cfg = config.get("model_cfg") if isinstance(config, dict) else None
+    if not isinstance(cfg, dict):
+        raise UserError(f"{folder / CONFIG} lacks model_cfg")
     if missing := {"embed_dim", "vision_cfg", "text_cfg"} - set(cfg):
         raise UserError(f"{folder / CONFIG} lacks model_cfg.{sorted(missing)[0]}")
     return cfg

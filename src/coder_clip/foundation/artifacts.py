@@ -14,12 +14,12 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,30 +231,55 @@ def present(path: Path) -> Path:
     return path
 
 
-def read_json(path: str | Path) -> Any:
-    """The document in a JSON file. UserError if it is missing or not JSON."""
+class LacksKey(UserError, KeyError):
+    """A file without a key that it should have."""
+
+    __str__ = UserError.__str__  # that of KeyError adds quotes
+
+
+class Document(dict[str, Any]):
+    """What a file holds. A key that it lacks is a UserError that names the file."""
+
+    def __init__(self, content: Mapping[str, Any], path: str | Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise LacksKey(f"{self.path} has no '{key}'; delete or restore it and run again")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file. UserError if it is missing, not JSON or no object."""
     with _reading(path, "valid JSON") as file:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return _document(file.read_text(encoding="utf-8"), path)
 
 
-def read_parquet(path: str | Path) -> pd.DataFrame:
-    """The rows in a Parquet file. UserError if it is missing or not readable."""
+def _document(text: str, path: str | Path) -> Document:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("it must hold an object")
+    return Document(document, path)
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows in a Parquet file, with these columns or all. UserError if it is missing or not readable."""
     import pandas as pd
 
     with _reading(path, "a readable Parquet file") as file:
-        return pd.read_parquet(file)
+        return pd.read_parquet(file, columns=list(columns) if columns else None)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not readable."""
     with _safetensors(path, "pt") as stream:
-        return {k: stream.get_tensor(k) for k in stream.keys()}, _metadata(stream)  # noqa: SIM118
+        tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
+        return Document(tensors, path), _metadata(stream, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata alone: this reads only the file's header, and does not import torch."""
     with _safetensors(path, "numpy") as stream:
-        return _metadata(stream)
+        return _metadata(stream, path)
 
 
 @contextmanager
@@ -276,11 +301,13 @@ def _reading(
     try:
         yield present(Path(path))
     except errors as error:
-        raise UserError(f"{path} is not {kind} ({error}); delete or restore it and run again") from error
+        raise UserError(
+            f"{path} is not {kind} ({one_line(error)}); delete or restore it and run again"
+        ) from error
 
 
-def _metadata(stream: Any) -> dict[str, Any]:
-    return dict(json.loads((stream.metadata() or {}).get("coder_clip", "{}")))
+def _metadata(stream: Any, path: str | Path) -> dict[str, Any]:
+    return _document((stream.metadata() or {}).get("coder_clip", "{}"), path)
 
 
 def sha256(path: str | Path) -> str:

@@ -35,7 +35,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
     pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
     paths = Paths(config.results)
-    stage_one = read_parquet(paths.zero_shot(model, dataset))
+    stage_one = read_parquet(paths.zero_shot(model, dataset), ["method", "correct"])
     clip = stage_one[stage_one["method"] == "clip"]
     inputs = RerankInputs(config, dataset, test, val, read_texts(config, model, dataset, test), pairs)
 

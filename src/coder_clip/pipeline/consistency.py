@@ -27,6 +27,8 @@ def problems(config: Config) -> Iterator[str]:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                 yield f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
+    if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
+        yield f"results: '{config.results}' has a special character; use letters, digits, '.', '_' and '-' in names"
     for name, dataset in config.datasets.items():
         yield from _of_dataset(name, dataset)
         yield from _of_templates(name, dataset)

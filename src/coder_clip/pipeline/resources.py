@@ -157,7 +157,7 @@ def counts(
     """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known."""
     try:
         images, classes = (sizes or {}).get(dataset) or _sizes(config, dataset)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return UNKNOWN_IMAGES, UNKNOWN_CLASSES
     if split == "shots":
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
@@ -219,9 +219,9 @@ def _architecture(name: str) -> dict[str, Any]:
         path = open_clip_architectures() / f"{name.replace('/', '-')}.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(found.get("model_cfg", found))
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return dict(found.get("model_cfg", found))
 
 
 def open_clip_architectures() -> Path:

@@ -95,17 +95,17 @@ class Results:
         return self._rows(self.paths.zero_shot(model, dataset))
 
     def maps(self, dataset: str, model: str) -> pd.DataFrame:
-        """t-SNE coordinates: image_id, label, features, x, y."""
-        return self._rows(self.paths.evaluation(model, dataset))
+        """t-SNE coordinates."""
+        return self._rows(self.paths.evaluation(model, dataset), ("image_id", "label", "features", "x", "y"))
 
     def texts(self, dataset: str) -> Document:
-        return dict(self._json(self.paths.texts(dataset)))
+        return self._json(self.paths.texts(dataset))
 
     def one_to_one_texts(self, dataset: str) -> Document:
-        return dict(self._json(self.paths.one_to_one_texts(dataset)))
+        return self._json(self.paths.one_to_one_texts(dataset))
 
     def manifest(self, dataset: str) -> Document:
-        return dict(self._json(self.paths.manifest(dataset)))
+        return self._json(self.paths.manifest(dataset))
 
     def split(self, dataset: str) -> str:
         """Which split of a published data set it is, in words; "own" where there is only one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,27 @@ _began: set[str] = set()  # configurations with started jobs
 def follow(workflow: Any, config: str) -> None:
     """Let a run adopt pulled files before it plans, and record finished phases at its end.
 
-    Dry runs and --summary change nothing.
+    Dry runs and --summary change nothing, and plan the jobs that a run would plan.
     """
     on = os.environ.get(snakemake.OFF) != "off"
     _planned[config] = ledger.state_of(config)
     if on:
         _warn_of_pulled_lock(config)
-    execute = workflow.execute
+    execute, build = workflow.execute, workflow._build_dag
+    looks = on
+
+    def plan() -> None:
+        if looks:
+            _foresee(workflow, config)
+        build()
 
     def run(*, executor_plugin: Any, **options: Any) -> None:
         from snakemake.executors.touch import Executor as Touch
 
-        looks = executor_plugin.common_settings.dryrun_exec or issubclass(executor_plugin.executor, Touch)
-        tracks = on and not looks
+        nonlocal looks
+        touches = issubclass(executor_plugin.executor, Touch)
+        looks = on and executor_plugin.common_settings.dryrun_exec and not touches
+        tracks = on and not looks and not touches
         if tracks:
             _adopt(config)
         try:
@@ -49,13 +58,14 @@ def follow(workflow: Any, config: str) -> None:
         if tracks:
             _record(workflow, config)
 
-    workflow.execute = run
+    workflow.execute, workflow._build_dag = run, plan
 
 
 def on_start(workflow: Any, config: str) -> None:
     """Start to watch jobs, before the first one, unless files are only touched."""
     if os.environ.get(snakemake.OFF) != "off" and not workflow.touch and not ledger.foreign_code():
-        ledger.Watch(workflow, config, _planned.get(config, ""))
+        with record.locked():  # a pull that is not over yet
+            ledger.Watch(workflow, config, _planned.get(config, ""))
     _began.add(config)
 
 
@@ -85,6 +95,17 @@ def _adopt(config: str) -> None:
         _say(*adopt.adopt(stages.tracked(config)).lines())
     except (UserError, OSError) as error:
         _say(f"pulled results could not be adopted: {error}")
+
+
+def _foresee(workflow: Any, config: str) -> None:
+    """Let Snakemake plan as if it had adopted. The run reports errors."""
+    with suppress(UserError, OSError):
+        adoption = adopt.foresee(stages.tracked(config))
+        found, planned = adoption.outcome, adoption.records.planned
+        _say(*found.lines())
+        workflow.dag.forcefiles.update(found.changed, found.foreign)
+        store, read = workflow.persistence, workflow.persistence._read_record
+        store._read_record = lambda key: planned[key] if key in planned else read(key)
 
 
 def _record(workflow: Any, config: str) -> None:

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from .hashes import Hashes
-from .ledger import Ledger, Statement, add, read_ledger
+from .ledger import Ledger, Statement, add, read_ledger, running
 from .record import locked, moved, recorded_files, remember, some
-from .snakemake import CHECKED_BY_CONTENT, Recipe, Records, running
+from .snakemake import CHECKED_BY_CONTENT, Recipe, Records
 from .stages import Tracked
 
-OLD = 1  # time of what must be made again; 0 reads as "no output"
+OLD = 20_000_000  # what must be made again has a time before this one, of 1970; 0 reads as "no output"
 
 
 @dataclass
@@ -54,16 +54,23 @@ def adopt(t: Tracked) -> Adopted:
     return adoption.outcome
 
 
-class Adoption:
-    """One pass over all files that have statements."""
+def foresee(t: Tracked) -> Adoption:
+    """What `adopt` would do. Changes nothing."""
+    adoption = Adoption(t, looks=True)
+    adoption.run()
+    return adoption
 
-    def __init__(self, t: Tracked) -> None:
-        self.hashes, self.records, self.outcome = Hashes(), Records(), Adopted()
+
+class Adoption:
+    """One pass over all files that have statements. looks: change nothing."""
+
+    def __init__(self, t: Tracked, looks: bool = False) -> None:
+        self.hashes, self.records, self.outcome, self.looks = Hashes(), Records(looks), Adopted(), looks
         self.recorded, self.book = recorded_files(t, self.hashes), read_ledger()
         self.by_another = moved(t)
         for path, made in self.recorded.items():
             known = self.book.setdefault(path, [])
-            if not any(m.sha256 == made.sha256 and m.recipe == made.recipe for m in known):
+            if not looks and not any(m.sha256 == made.sha256 and m.recipe == made.recipe for m in known):
                 add(
                     {path: made.sha256}, made.recipe, made.environment
                 )  # still true when another version is recorded
@@ -95,16 +102,19 @@ class Adoption:
             if self.current(made):
                 self.good[path] = made
                 self.times.add(theirs[1] if theirs else 0.0)
-                if not valid or theirs is None or theirs[1] == OLD or not _equal(theirs[0], made.recipe):
+                if not valid or theirs is None or theirs[1] < OLD or not _equal(theirs[0], made.recipe):
                     waiting.append(path)
                 continue
+            if self._make_old(path):
+                self.outcome.changed.append(path)
             if self.current.unknown(made):
                 self.records.forget(path)
             else:
-                self.records.write(path, made.recipe, OLD)
-            if self._make_old(path):
-                self.outcome.changed.append(path)
-        if waiting or self._out_of_order():
+                self.records.write(path, made.recipe, os.lstat(path).st_mtime)
+        if self.looks:
+            for path in waiting:
+                self.records.write(path, self.good[path].recipe, 0)
+        elif waiting or self._out_of_order():
             self._one_time()
             self.outcome.known += waiting
 
@@ -131,14 +141,15 @@ class Adoption:
         return self.current.best(known)
 
     def _make_old(self, path: str) -> bool:
-        """Give a file the time OLD; False if it has it already.
+        """Give a file a time before OLD, if it has none; False if it has.
 
-        A link into DVC's cache gets the time itself: its target belongs to all clones that share the cache.
+        A new one each time: DVC takes a file that was edited in place for the version of its size that had the same
+        time. A link into DVC's cache gets the time itself: its target belongs to all clones that share the cache.
         """
-        if os.lstat(path).st_mtime == OLD:
+        if os.lstat(path).st_mtime < OLD:
             return False
-        os.utime(path, (OLD, OLD), follow_symlinks=False)
-        self.hashes.moved(path)
+        if not self.looks:
+            self.hashes.set_time(path, 10**9 + time.time_ns() % 10**16)
         return True
 
     def _large_inputs(self) -> set[str]:
@@ -171,8 +182,8 @@ class Adoption:
         good = self.good
         for path in {p for made in good.values() for p in made.recipe.inputs} - good.keys():
             if os.path.isfile(path) and os.stat(path).st_mtime > time.time() + 2:
-                os.utime(path)  # Snakemake fails every job with an input from the future
-                self.hashes.moved(path)
+                # Snakemake fails every job with an input from the future
+                self.hashes.set_time(path, time.time_ns(), follow=True)
         sources = [os.stat(p) for p in self._large_inputs() if p not in good or os.path.islink(p)]
         now = math.floor(time.time())
         while now in self.times:
@@ -182,8 +193,7 @@ class Adoption:
         for path, made in good.items():
             # record first: if killed between the two, the next adopt repeats it
             self.records.write(path, made.recipe, endtime)
-            os.utime(path, ns=(ns, ns), follow_symlinks=False)
-            self.hashes.moved(path)
+            self.hashes.set_time(path, ns)
         for benchmark in {made.recipe.benchmark for made in good.values()} - {""}:
             with suppress(OSError):
                 os.utime(benchmark, ns=(ns, ns))

@@ -61,19 +61,17 @@ class Store:
         from dvc.repo import Repo
 
         check_host_keys()
-        self._repo, self._hashes, self._name = Repo(), hashes, remote
+        self._hashes, self._name = hashes, remote
+        with _dvc("DVC cannot work here"):
+            self._repo = Repo()
         self._options = {"check_exists": False, "batch_size": jobs}
         self.cache: Any = self._repo.cache.local
 
     @cached_property
     def remote(self) -> Any:
         """The remote's object store. UserError if none is configured."""
-        from dvc.exceptions import DvcException
-
-        try:
+        with _dvc("no remote"):
             return self._repo.cloud.get_remote_odb(self._name, "push")
-        except DvcException as error:
-            raise UserError(f"no remote: {error} (docs/sharing.md)") from error
 
     def path(self, oid: str) -> str:
         return os.path.relpath(str(self.cache.oid_to_path(oid)))
@@ -124,14 +122,10 @@ class Store:
 
     def checkout(self, addresses: list[str]) -> None:
         """Check out stages whose objects are all in the cache. UserError if DVC fails."""
-        from dvc.exceptions import DvcException
-
         if not addresses:  # for DVC that means all stages, and it deletes files that it cannot replace
             return
-        try:
+        with _dvc("DVC could not put files in place"):
             self._repo.checkout(targets=addresses, force=True)
-        except DvcException as error:
-            raise UserError(f"DVC could not put files in place: {error}") from error
 
     # ---- the remote
 
@@ -239,8 +233,9 @@ class Store:
 
     def note(self, md5: str) -> list[dict[str, str]]:
         """Environments in which the files of a record were made; empty if unknown. Reads the cache alone."""
-        with suppress(OSError, ValueError):
-            return list(json.loads(self._note(md5).read_text(encoding="utf-8")))
+        with suppress(OSError, ValueError, TypeError):
+            noted = json.loads(self._note(md5).read_text(encoding="utf-8"))
+            return [environment for environment in noted if isinstance(environment, dict)]
         return []
 
     def write_note(self, md5: str, environments: list[dict[str, str]]) -> None:
@@ -274,6 +269,17 @@ def _part_sizes(size: int) -> list[int]:
 
         s3fs = [int(calculate_chunksize(size))]
     return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
+
+
+@contextmanager
+def _dvc(what: str) -> Iterator[None]:
+    """Turn errors of DVC, also that it lacks a package for a remote, into one line."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except (DvcException, ImportError) as error:
+        raise UserError(f"{what}: {one_line(error)} (docs/sharing.md)") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,22 +80,21 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     found.environment = _environments(here, behind)
     found.code = _code(found, here)
     first = sorted(p for p, made in behind.items() if behind.keys().isdisjoint(made.recipe.input))
-    options = f"--profile workflow/profiles/default --configfile {config}"
-    found.again = f"snakemake {path} {options} --forcerun {' '.join(first)}"
+    options = ["--profile", "workflow/profiles/default", "--configfile", str(config), "--forcerun", *first]
+    found.again = shlex.join(["snakemake", path, *options])
     return found
 
 
 def _made(here: Workspace, path: str, config: str | Path) -> Statement:
     """The statement about a file. UserError if there is none."""
-    known = here.book.get(path, [])
+    every = known = here.book.get(path, [])
     if os.path.isfile(path):
-        known = [m for m in known if m.sha256 == here.hashes.sha256(path)]
+        known = [m for m in every if m.sha256 == here.hashes.sha256(path)]
     proof = here.proof(path)[0] if path in here.wanted else None
     if proof is None and not known:
-        raise UserError(
-            f"nothing is known of how {path} was made; 'snakemake {path} --configfile {config} --force --cores 1' "
-            "makes it again"
-        )
+        why = f"{path} was edited since it was made" if every else f"nothing is known of how {path} was made"
+        command = shlex.join(["snakemake", path, "--configfile", str(config), "--force", "--cores", "1"])
+        raise UserError(f"{why}; '{command}' makes it again")
     return proof or known[-1]
 
 

@@ -21,8 +21,9 @@ class Hashes:
     def __init__(self) -> None:
         self._path = STATE / "sums.json"
         self._known: dict[str, dict[str, Any]] = {}
-        with suppress(OSError, ValueError):
-            self._known = json.loads(self._path.read_text())
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(self._path.read_text())
+            self._known = {path: known[path] for path in known if known[path]["stamp"]}
         self._changed = False
 
     def md5(self, path: str) -> str:
@@ -41,11 +42,14 @@ class Hashes:
             write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
             self._changed = False
 
-    def moved(self, path: str) -> None:
-        """Keep the hashes of a file whose time we have changed ourselves."""
-        if path in self._known:
-            self._known[path]["stamp"] = stamp(path)
-            self._changed = True
+    def set_time(self, path: str, ns: int, follow: bool = False) -> None:
+        """Set the time of a file, or of a link's target (follow); keep its hashes if they still hold."""
+        known = self._known.pop(path, None)
+        keeps = known is not None and known["stamp"] == stamp(path)  # else somebody has written it meanwhile
+        os.utime(path, ns=(ns, ns), follow_symlinks=follow)
+        if known and keeps:
+            self._known[path] = {**known, "stamp": stamp(path)}
+        self._changed = True
 
     def _sum(self, path: str, name: str, compute: Callable[[str, str], dict[str, str]]) -> str:
         now = stamp(path)

@@ -9,6 +9,7 @@ only where all of these are equal to those of the working tree. `snakemake --tou
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ from .hashes import STATE, Hashes, stamp
 from .snakemake import KNOWN_FORMAT, Recipe, recipe_of
 
 LEDGER = STATE / "made.jsonl"
+RUN = STATE / "run"  # locked while runs make files here
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def read_ledger() -> Ledger:
     book: Ledger = {}
     with suppress(FileNotFoundError), LEDGER.open(encoding="utf-8") as stream:
         for line in stream:
-            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # a line that a kill cut short
                 row = json.loads(line)
                 made = Recipe.read(row["making"])
                 for path, sha in row["outputs"].items():
@@ -100,14 +102,37 @@ def environment(here: bool) -> dict[str, str]:
     return found
 
 
+def running() -> bool:
+    """True while a run makes files here. The lock of a killed one is free."""
+    with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a file system without locks
+    return False
+
+
 class Watch:
-    """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends."""
+    """Hash the inputs of each job of a run when it starts, and inputs and outputs when it ends.
+
+    Until the run ends nothing is pulled: what it brings in place of a finished output would count as the job's.
+    """
 
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """Watch the jobs of a run. state: the configuration when the jobs' parameters were read (state_of)."""
         self._config, self._state = str(config), state
-        self._hashes, self._began = Hashes(), dict[str, tuple[dict[str, str], dict[str, list[int]], bool]]()
+        self._hashes, self._began = (
+            Hashes(),
+            dict[str, tuple[dict[str, str], dict[str, list[int]], bool, int]](),
+        )
+        self._book = read_ledger()
         self._where = environment(workflow.local_exec)
+        RUN.parent.mkdir(parents=True, exist_ok=True)
+        self._run = RUN.open("a", encoding="utf-8")
+        with suppress(OSError):
+            fcntl.flock(self._run, fcntl.LOCK_SH)  # other configurations can run at the same time
         persistence, dag = workflow.persistence, workflow.dag
         started, finish = persistence.started, dag.finish
 
@@ -133,11 +158,11 @@ class Watch:
         # another clone may change the time of a link into a shared cache
         own = [p for p in (*read, self._config) if os.lstat(p).st_nlink == 1 and not os.path.islink(p)]
         planned = state_of(self._config) == self._state
-        self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned
+        self._began[str(job.output[0])] = read, {p: stamp(p) for p in own}, planned, _used_by_dvc()
 
     def _end(self, job: Any, made: Recipe, within: set[str]) -> None:
         """Note a finished job. within: outputs of the job's group, which did not exist when the group started."""
-        before, stamps, planned = self._began[str(job.output[0])]
+        before, stamps, planned, used = self._began[str(job.output[0])]
         after = inputs_of(job, self._hashes)
         before = {p: sha for p, sha in before.items() if p not in within}
         changed = sorted(p for p in before if before[p] != after.get(p))
@@ -148,8 +173,27 @@ class Watch:
         if not doubt and not (planned and state_of(self._config) == self._state):
             doubt = f"{self._config} changed since the run was planned"
         outputs = {str(p): self._hashes.sha256(str(p)) for p in job.output}
-        add(outputs, replace(made, inputs=before), self._where, doubt)
+        made = replace(made, inputs=before)
+        if (
+            not doubt
+            and used != _used_by_dvc()
+            and any(self._is_another(p, sha, made) for p, sha in outputs.items())
+        ):
+            doubt = "DVC may have replaced it while it was made"
+        add(outputs, made, self._where, doubt)
         self._hashes.save()
+
+    def _is_another(self, path: str, sha: str, made: Recipe) -> bool:
+        """True if a file has the bytes that, as far as is known, only another recipe made."""
+        known = [m.recipe for m in self._book.get(path, ()) if m.sha256 == sha]
+        return bool(known) and not any(r.same(made) and r.inputs == made.inputs for r in known)
+
+
+def _used_by_dvc() -> int:
+    """The time of DVC's last command here; 0 if there was none."""
+    with suppress(OSError):
+        return os.stat(".dvc/tmp/lock").st_mtime_ns
+    return 0
 
 
 def inputs_of(job: Any, hashes: Hashes) -> dict[str, str]:

@@ -41,7 +41,7 @@ def merge(config: str) -> list[str]:
         )
     for side in SIDES:  # a stage that a person added would be lost
         stages.read_generated(t.yaml, (stages.shown(side, t.yaml) or b"").decode())
-    with locked():
+    with locked(alone=True):
         here = Workspace(t)
         locks = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(here, locks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class State:
                 for reason in dict.fromkeys(self.problems.values())
             )
             again = [p for p, why in self.problems.items() if why in (UNKNOWN, OTHER_BYTES)][:5]
-            command = f"snakemake {' '.join(again)} --configfile {t.config} --force --cores 1"
+            command = shlex.join(["snakemake", *again, "--configfile", t.config, "--force", "--cores", "1"])
             return f"{said}; '{command}' makes it again" if again else said
         if self.extra:
             return (
@@ -339,7 +340,7 @@ def aside(paths: Iterable[str], why: str) -> str:
             n += 1
             target = target.with_name(f"{Path(path).name}.{n}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        Path(path).rename(target)
+        shutil.move(path, target)  # the results folder can be on another disk
     return f"{some(paths)}: {why}, moved to {ASIDE}/"
 
 
@@ -348,11 +349,16 @@ def some(paths: list[str]) -> str:
 
 
 @contextmanager
-def locked(wait: float = 600) -> Iterator[None]:
-    """Allow one record, adopt, pull, push or merge at a time. The lock of a killed process is freed."""
+def locked(wait: float = 600, alone: bool = False) -> Iterator[None]:
+    """Allow one record, adopt, pull, push or merge at a time. The lock of a killed process is freed.
+
+    alone: UserError while a run makes files here.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(STATE / "lock", timeout=wait):
+            if alone and ledger.running():
+                raise UserError("a run makes results here; try again when it has ended")
             yield
     except filelock.Timeout:
         raise UserError(

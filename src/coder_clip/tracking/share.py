@@ -53,7 +53,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
     t, done = tracked(config), Shared()
     outs_of = cached(t)
     records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
-    with locked():
+    with locked(alone=True):
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
         bad = store.fetch({oid for outs in outs_of.values() for oid in outs.values()})
@@ -62,8 +62,11 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         for name, needed in objects.items():
             done.check(name, needed, bad)
         ready = [name for name in outs_of if name not in done.failed]
-        there = (path for name in ready for out in outs_of[name] for path in dvc.files_below(out))
-        if unsaved := [path for path in there if not store.good(hashes.md5(path))]:
+        there = [path for name in ready for out in outs_of[name] for path in dvc.files_below(out)]
+        for path in there:
+            if not os.path.exists(path):
+                os.unlink(path)  # a link to what is gone, as DVC leaves it where the cache was corrupt
+        if unsaved := [p for p in there if os.path.exists(p) and not store.good(hashes.md5(p))]:
             done.lines.append(aside(unsaved, "recorded nowhere"))
         store.checkout([t.address(name) for name in ready])
         for name in done.failed:  # its record is useful without its files

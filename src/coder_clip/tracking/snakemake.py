@@ -97,9 +97,12 @@ def recipe_of(job: Any, persistence: Any) -> Recipe:
 
 
 class Records:
-    """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format."""
+    """Snakemake's metadata in the working directory. UserError for a Snakemake with an unknown format.
 
-    def __init__(self) -> None:
+    looks: write and forget change nothing; `planned` has what they would have written.
+    """
+
+    def __init__(self, looks: bool = False) -> None:
         import snakemake
         from snakemake import persistence
         from snakemake.persistence.file import FilePersistence
@@ -110,6 +113,8 @@ class Records:
                 f"Snakemake {version} is installed, whose records of format {format} are not known here; install the "
                 f"Snakemake of constraints.txt ({KNOWN_VERSION}x, format {KNOWN_FORMAT})"
             )
+        self._looks = looks
+        self.planned: dict[str, Any] = {}  # path -> record, None if it was to be forgotten
         self._make: Any = persistence.MetadataRecord
         # creates its folders, too: a metadata folder alone looks like that of an older Snakemake
         self._store: Any = FilePersistence(nolock=True, path=Path(".snakemake").resolve())
@@ -120,7 +125,11 @@ class Records:
         with contextlib.suppress(OSError, ValueError):  # none, or half written
             file = Path(self._store._record_path(self._store._metadata_path, path))
             raw = json.loads(file.read_text(encoding="utf-8"))
-        if not raw or raw.get("record_format_version") != KNOWN_FORMAT or not raw.get("rule"):
+        if (
+            not isinstance(raw, dict)
+            or raw.get("record_format_version") != KNOWN_FORMAT
+            or not raw.get("rule")
+        ):
             return None
         sums = {p: s.removeprefix("sha256:") for p, s in (raw.get("input_checksums") or {}).items()}
         input, params, log = (tuple(raw.get(key) or ()) for key in ("input", "params", "log"))
@@ -138,21 +147,22 @@ class Records:
         lists = {"input": list(made.input), "params": list(made.params), "log": list(made.log)}
         state = {"incomplete": False, "starttime": endtime, "endtime": endtime}
         record = self._make(**named, **lists, **state, record_format_version=KNOWN_FORMAT)
-        self._store._write_record(path, record)
-        self._store._unmark_incomplete(path)
+        if self._looks:
+            self.planned[path] = record
+        else:
+            self._store._write_record(path, record)
+            self._store._unmark_incomplete(path)
 
     def forget(self, path: str) -> None:
-        self._store._delete_record(path)
+        if self._looks:
+            self.planned[path] = None
+        else:
+            self._store._delete_record(path)
 
     def incomplete(self, paths: Iterable[str]) -> set[str]:
         """Outputs whose job was started and not finished."""
         self._store._clear_cache()
         return set(self._store._filter_incomplete_keys(list(paths)))
-
-
-def running() -> bool:
-    """True if Snakemake runs in this directory, or was killed and left its lock."""
-    return any(Path(".snakemake/locks").glob("*.lock"))
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +19,7 @@ from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..pipeline.phase_list import FILE, Phase, phases
 from ..pipeline.yaml_file import read_yaml
+from .dvc import OBJECT_IN
 from .snakemake import Job
 
 DEFAULT = "config/reproduce.yaml"
@@ -46,6 +49,12 @@ class Tracked:
         """The results folder."""
         document = read_yaml(Path(self.config))
         return Path((isinstance(document, dict) and document.get("results")) or "results").as_posix()
+
+    def holds(self, other: Tracked) -> bool:
+        """True if the other one's results are in the same folder, under whatever name, or in that of a phase."""
+        mine, theirs = os.path.realpath(self.root), os.path.realpath(other.root)
+        below = (name for phase in phases() for name in (*phase.makes, "provenance"))
+        return mine == theirs or any(is_in(theirs, f"{mine}/{name}") for name in below)
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """Outputs of a phase that Git keeps: tables and metrics of the default."""
@@ -115,7 +124,9 @@ def tracked(config: str | Path) -> Tracked:
         raise UserError(f"{config} is not in this repository, so its results cannot be recorded")
     here = Tracked(full.relative_to(Path.cwd().resolve()).as_posix())
     for other in all_tracked():
-        if other.config != here.config and (other.folder == here.folder or other.root == here.root):
+        if other.config != here.config and (
+            other.folder == here.folder or other.holds(here) or here.holds(other)
+        ):
             raise UserError(
                 f"{here.config} would be recorded over {other.config}: give it another name and its own 'results:'"
             )
@@ -134,7 +145,7 @@ def all_tracked() -> list[Tracked]:
 
 
 def option(t: Tracked) -> str:
-    return "" if t.config == DEFAULT else f" --config {t.config}"
+    return "" if t.config == DEFAULT else f" --config {shlex.quote(t.config)}"
 
 
 def is_in(path: str, out: str) -> bool:
@@ -145,7 +156,9 @@ def entries_of(text: str) -> dict[str, Any]:
     """The stages in the text of a dvc.lock. UserError if it is damaged."""
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        hashes_of(document["stages"])
+        recorded = hashes_of(document["stages"])
+        if not all(OBJECT_IN.fullmatch(md5) for outs in recorded.values() for md5 in outs.values()):
+            raise TypeError
         return dict(document["stages"])
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError("dvc.lock is damaged") from error
@@ -153,7 +166,8 @@ def entries_of(text: str) -> dict[str, Any]:
 
 def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {
-        name: {out["path"]: out["md5"] for out in body.get("outs") or ()} for name, body in entries.items()
+        name: {str(out["path"]): str(out["md5"]) for out in body.get("outs") or ()}
+        for name, body in entries.items()
     }
 
 
@@ -174,7 +188,8 @@ def git(*arguments: str) -> bytes:
     """Output of a git command. UserError if it fails, OSError if Git is not installed."""
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     if done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+        said = done.stderr.decode(errors="replace").strip().splitlines()[:1]  # the usage may follow
+        raise UserError(f"git {arguments[0]}: {''.join(said)}")
     return done.stdout
 
 
@@ -236,13 +251,14 @@ def _stage(t: Tracked, phase: Phase, jobs: list[Job], made: set[str], written: A
     persist = {"persist": True}
     described = {o: {"cache": False, **persist} if o in t.keeps(phase) else persist for o in outs}
     metrics = [o for o in outs if o in [f"{t.root}/{name}" for name in phase.keeps if "." in name]]
-    options = f"--profile workflow/profiles/default --configfile {t.config}"
+    config = shlex.quote(t.config)
+    options = f"--profile workflow/profiles/default --configfile {config}"
     run = "PYTHONPATH=src:$PYTHONPATH"  # the code of this folder: exp run --temp and --queue copy it
     return {
         **({} if t.folder == Path() else {"wdir": "../.."}),
         "cmd": [
             f"{run} snakemake {phase.target} {options}",
-            f"{run} coder-clip record --config {t.config}",
+            f"{run} coder-clip record --config {config}",
         ],
         "deps": sorted((read - made) | {t.out_of(p) for p in read & made} - set(outs)),
         "params": [

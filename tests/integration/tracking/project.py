@@ -140,6 +140,7 @@ def make_toy(folder: Path, dvc: bool = True, git: bool = True, programs: Path | 
     for item in TOY.iterdir():
         (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
     shutil.copy(ROOT / "workflow/rules/tracking.smk", folder / "workflow")
+    shutil.copy(ROOT / ".gitattributes", folder)
     (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
     project = Project(folder, programs)
     if git:

@@ -341,6 +341,19 @@ def test_numbers_are_explained(clone: Project) -> None:
         "open_clip_torch",
         "processor",
     } <= where.keys()  # of who made it, by the remote
+    mixed = [
+        "explain",
+        "results/tables/settings.csv",
+        "1",
+        "value",
+        "--config",
+        "config/reproduce.yaml",
+        "--json",
+    ]
+    behind = {
+        a["path"].split("/")[1] for a in json.loads(clone.run("coder-clip", *mixed).stdout)["artefacts"]
+    }
+    assert {"tables", "zero_shot", "rerank", "adapter", "image_features"} <= behind
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
     clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
     clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")
@@ -350,6 +363,12 @@ def test_numbers_are_explained(clone: Project) -> None:
     clone.git("checkout", "--quiet", ".")
     clone.run(*found["again"].split())  # the command it gives makes the same number
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
+    (clone / "results/tables/zero_shot.csv").write_bytes(table + b"\n")
+    said = clone.run(*command, ok=False)
+    assert said.returncode == 1
+    assert (
+        "results/tables/zero_shot.csv was edited since it was made; 'snakemake results/tables" in said.stdout
+    )
 
 
 def test_pulled_files_are_adopted_after_a_killed_run_too(made: Project, tmp_path: Path) -> None:

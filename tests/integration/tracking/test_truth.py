@@ -303,3 +303,39 @@ def test_records_hold_what_made_the_files(toy: Project) -> None:
     assert Path(toy.folder, "results/features/m/a.bin").exists()
     assert "results/features/m/a.bin" in record["inputs"]
     assert str(toy.folder) not in json.dumps(record)
+
+
+def test_what_dvc_replaced_in_the_middle_of_a_job_is_made_again(toy: Project) -> None:
+    """DVC's own commands do not know of the run."""
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "pause").write_text("m/b.csv")
+    run = toy.start("snakemake", "--cores", "1")
+    wait_for(toy / "hanging")
+    toy.run("dvc", "checkout", "--force", "--quiet", "scores")
+    (toy / "pause").unlink()
+    said = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, said
+    assert "DVC may have replaced it while it was made" in said
+    assert "score" in toy.honest()  # both, if the other one had ended before
+    toy.edit("src/score.py", "import json\n", "import json  # the same bytes\n")
+    assert toy.honest() == ["page", "score", "score"]
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_nothing_is_pulled_while_a_run_makes_files(toy: Project) -> None:
+    """A job has written one of its outputs; the recorded one in its place would count as what the job made."""
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "pause").write_text("m/b.csv")
+    run = toy.start("snakemake", "--cores", "1", "--nolock")
+    wait_for(toy / "hanging")
+    made = (toy / "results/scores/m/b.json").read_bytes()
+    said = toy.run("coder-clip", "pull", ok=False)
+    assert said.returncode == 1
+    assert "a run makes results here; try again when it has ended" in said.stdout
+    assert (toy / "results/scores/m/b.json").read_bytes() == made
+    (toy / "pause").unlink()
+    said_by_run = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, said_by_run
+    assert toy.honest() == []
+    toy.run("coder-clip", "pull")
+    assert (toy.planned(), toy.stale()) == ([], [])

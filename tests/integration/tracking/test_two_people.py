@@ -245,7 +245,7 @@ def test_an_octopus_merge(world: World, ann: Project) -> None:
 
 def checked(world: World, person: Project, name: str) -> None:
     """As for Ann and Bob."""
-    world.people[name], world.spoiled[name] = person, set()
+    world.people[name] = person
     world.check(name)
 
 

@@ -95,9 +95,7 @@ class World:
         self.folder, self.log = folder, log
         self.people = {name: self._project(name, bin) for name in PEOPLE}
         self.bin = bin
-        self.spoiled: dict[str, set[str]] = {name: set() for name in PEOPLE}
         self.ran = ""  # whoever has run just now
-        self.touched: set[str] = set()  # who has asked Snakemake to believe and has not run since
         self.pushed: dict[str, dict[str, bytes]] = {}  # commit -> files that it shares
 
     def _project(self, name: str, bin: Path) -> Project:
@@ -118,7 +116,7 @@ class World:
         project = self.people[name]
         right = reference(project.folder)
         before = self._traces(project)
-        lines, note = self._snakemake(project)
+        lines = self._snakemake(project)
         table = self._status(project)
         stale = json.loads(self._ok(project, "dvc", "status", "--json").splitlines()[-1])
         if changed := sorted(map(str, dict(before.items() ^ self._traces(project).items()))):
@@ -146,9 +144,8 @@ class World:
                 raise Wrong(f"{name}: after a run {sorted(wrong)} are wrong; status: {table}; DVC: {stale}")
             if again := sorted(path for path, plan in lines.items() if plan != "no update"):
                 raise Wrong(f"{name}: after a run Snakemake would make {again} again")
-        if not note and name not in self.touched:
-            here = {p for p, plan in lines.items() if plan == "no update" and (project / p).is_file()}
-            claim("snakemake", here - self.spoiled[name])  # a file that only others need may be missing
+        here = {p for p, plan in lines.items() if plan == "no update" and (project / p).is_file()}
+        claim("snakemake", here)  # a file that only others need may be missing
 
     def _is(self, project: Project, path: str, data: bytes) -> bool:
         return (project / path).is_file() and (project / path).read_bytes() == data
@@ -173,10 +170,10 @@ class World:
             raise Wrong(f"{project.folder.name}: {' '.join(command)}\n{done.stdout}")
         return done.stdout
 
-    def _snakemake(self, project: Project) -> tuple[dict[str, str], bool]:
+    def _snakemake(self, project: Project) -> dict[str, str]:
         said = self._ok(project, "snakemake", "--summary")
         rows = [line.split("\t") for line in said.splitlines() if line.startswith("results/")]
-        return {row[0]: row[-1] for row in rows}, "coder-clip: dvc.lock has changed" in said
+        return {row[0]: row[-1] for row in rows}
 
     def _status(self, project: Project) -> dict[str, tuple[str, str]]:
         """Phase -> whether it is complete, and whether it is recorded."""
@@ -226,8 +223,6 @@ class World:
 
     def do_run(self, p: Project) -> None:
         """Whatever was stale is right afterwards, and everybody says so."""
-        self.touched.discard(p.folder.name)
-        self.spoiled[p.folder.name].clear()
         self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete")
         missing = [path for path in reference(p.folder) if not (p / path).is_file()]
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
@@ -250,13 +245,10 @@ class World:
     def do_repro(self, p: Project) -> None:
         if self._try(p, "dvc", "repro"):
             self._must(p, "coder-clip", "adopt")  # files that were made again as they were have a new time
-            self.touched.discard(p.folder.name)
-            self.spoiled[p.folder.name].clear()
             self.ran = p.folder.name
 
     def do_touch(self, p: Project, *options: str) -> None:
-        if self._try(p, "snakemake", "--cores", "1", "--touch", *options):
-            self.touched.add(p.folder.name)
+        self._try(p, "snakemake", "--cores", "1", "--touch", *options)
 
     def do_record(self, p: Project) -> None:
         self._try(p, "coder-clip", "record")
@@ -275,7 +267,6 @@ class World:
             new.replace(path)
             if when == "quietly":
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-            self.spoiled[p.folder.name].add(files[int(n) % len(files)])
 
     def do_lose(self, p: Project, n: str) -> None:
         files = sorted(path for path in reference(p.folder) if (p / path).is_file())
@@ -346,8 +337,7 @@ class World:
         self.do_pull(p)
 
     def do_pull(self, p: Project) -> None:
-        if self._try(p, "coder-clip", "pull"):
-            self.touched.discard(p.folder.name)
+        self._try(p, "coder-clip", "pull")
 
     def do_dvc(self, p: Project, *arguments: str) -> None:
         self._try(p, "dvc", *arguments)
@@ -407,6 +397,5 @@ class World:
             if lost := sorted(path for path, data in files.items() if not self._is(clone, path, data)):
                 raise Wrong(f"commit {commit} shared {', '.join(lost)}, which a pull does not bring")
             self.people[clone.folder.name] = clone
-            self.spoiled[clone.folder.name] = set()
             self.check(clone.folder.name)
             shutil.rmtree(clone.folder)

@@ -84,6 +84,18 @@ def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
 
 
 @pytest.mark.rest
+def test_what_is_half_here_is_fetched_again(site: Site) -> None:
+    """As after a download that was killed: the run that would mend it must not be stopped by what it mends."""
+    site.snakemake(FEATURES)
+    eurosat = site.work.folder / "data/published/eurosat"
+    shutil.rmtree(eurosat / "2750/Forest")
+    (eurosat / "split_zhou_EuroSAT.json").write_text("<html>")
+    shutil.rmtree(site.work.folder / "results")
+    assert "download eurosat" in site.snakemake("manifest")
+    assert len(list((eurosat / "2750/Forest").iterdir())) == 6
+
+
+@pytest.mark.rest
 def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
     work = site.work.folder
     content = site.web.files.pop("/eurosat/EuroSAT.zip")

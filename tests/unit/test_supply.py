@@ -66,7 +66,7 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
     found = check("dtd", tmp_path)
-    assert found.problems == ["1 of 141 images, first banded/banded_0002.jpg"]
+    assert found.problems == ["1 of 141 images are missing or empty, first banded/banded_0002.jpg"]
     assert [d.gives for d in found.get] == ["images"]
 
 
@@ -187,7 +187,10 @@ def test_a_configuration_check_looks_for_the_images(
     lines(config, ["datasets: {dtd: {texts: names}}", *rest])
     answer = command("check", "--config", config)
     assert answer.code == 1
-    assert f"dtd: 1 of 141 images, below {tmp_path}/dtd/images, first banded/banded_0002.jpg" in answer.out
+    assert (
+        f"dtd: 1 of 141 images are missing or empty, below {tmp_path}/dtd/images, first banded/banded_0002.jpg"
+        in answer.out
+    )
     assert "coder-clip data get dtd" in answer.out
     put(lost)
     assert command("check", "--config", config).code == 0
@@ -299,16 +302,32 @@ def test_an_address_that_a_person_gives_comes_first(published_dtd: Entry, web: W
     assert get("dtd", tmp_path / "root", say=lambda _: None, urls=[mine]).usable
 
 
-@pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", b'{"train": [['])
-def test_a_damaged_split_file_is_replaced(published_dtd: Entry, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<html>Please log in</html>", "cannot be read"),
+        (b"", "cannot be read"),
+        (b'{"train": [[', "cannot be read"),
+        (b"{}", "has no list 'train'"),
+        (b'{"train": [["a.jpg", 0, "cat"]]}', "the file belongs to another data set"),
+    ],
+)
+def test_a_damaged_split_file_is_replaced(
+    published_dtd: Entry, web: Web, tmp_path: Path, content: bytes, says: str
+) -> None:
     """A web page that a browser saved under its name: it is not lost, and it is not in the way."""
     get("dtd", tmp_path / "root", say=lambda _: None)
     split = tmp_path / "root/dtd/split_zhou_DescribableTextures.json"
     whole = split.read_bytes()
     split.write_bytes(content)
     found = check("dtd", tmp_path / "root")
-    assert "cannot be read" in found.problems[0]
+    assert says in found.problems[0]
     assert "coder-clip data get dtd" in "\n".join(found.lines())
+    web.failing = [404]
+    with pytest.raises(UserError, match="HTTP 404"):
+        get("dtd", tmp_path / "root", say=lambda _: None)
+    assert split.read_bytes() == content, "without it another split would be read"
+    (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
     assert split.with_name(split.name + ".damaged").read_bytes() == content

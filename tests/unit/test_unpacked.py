@@ -101,13 +101,20 @@ def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> Non
     assert check("fgvc_aircraft", aircraft).usable
 
 
-def test_an_image_that_was_lost_comes_back(aircraft: Path) -> None:
-    """The archive's own folders are there already: it must not be unpacked below them once more."""
-    images = aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images"
-    next(images.iterdir()).unlink()
-    assert not check("fgvc_aircraft", aircraft).usable
+@pytest.mark.parametrize("how", ["lost", "empty"])
+def test_an_image_that_was_lost_comes_back(aircraft: Path, how: str) -> None:
+    """The archive's own folders are there already: it must not be unpacked below them once more. A copy on a full disk
+    leaves empty files."""
+    image = next((aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images").iterdir())
+    whole = image.read_bytes()
+    image.unlink()
+    if how == "empty":
+        image.touch()
+    (problem,) = check("fgvc_aircraft", aircraft).problems
+    assert problem.endswith(f" images are missing or empty, first {image.name}")
     got = get("fgvc_aircraft", aircraft, say=lambda _: None)
     assert got.lines()[0].startswith("fgvc_aircraft: complete"), got.lines()
+    assert image.read_bytes() == whole
 
 
 def test_a_damaged_note_is_a_problem_of_its_data_set(aircraft: Path) -> None:

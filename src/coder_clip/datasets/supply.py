@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -47,6 +46,12 @@ class Findings:
     def usable(self) -> bool:
         return not self.problems
 
+    @property
+    def size(self) -> str:
+        """Of what ``data get`` downloads."""
+        gigabytes = sum(d.gigabytes for d in self.get)
+        return f"{gigabytes:.1f} GB" if gigabytes >= 0.1 else f"{max(1, round(gigabytes * 1000))} MB"
+
     def lines(self) -> list[str]:
         state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
         said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
@@ -62,10 +67,8 @@ class Findings:
         """
         said = []
         if self.get:
-            size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
-            shown = f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
-            said.append(f"  get       {what}: coder-clip data get {self.name} ({shown})")
+            said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
             said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
         by_hand = [h for h in self.by_hand if all_ or not h.optional]
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
@@ -91,12 +94,17 @@ def check(name: str, root: Path) -> Findings:
         data = load_below(name, root)
     except UserError as error:
         result.problems.append(str(error))
+        # what was read is at fault: the lists, or, without any, the folders of images
+        lists = find_rule(found, folder).needs  # type: ignore[union-attr]
+        at_fault = [d for d in found.downloads if (d.gives in lists if lists else _is_images(d, found))]
+        result.get += [d for d in at_fault if d not in result.get]
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
     result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
     if missing := data.missing():
         total = sum(data.counts.values())
-        result.problems.append(f"{len(missing):,} of {total:,} images, first {missing[0]}")
+        some = f"{len(missing):,} of {total:,} images"
+        result.problems.append(f"{some} are missing or empty, first {missing[0]}")
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     if miscounted := data.miscounted():
@@ -189,20 +197,22 @@ def get(
     if not result.get and not any(h.archive for h in found.by_hand):
         return result  # perhaps on a root that is read-only
     with _one_at_a_time(name, root, say):
-        wanted = check(name, root).get
-        if wanted:
-            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
-            _refuse_small_disk(name, wanted, root)
         place = find_place(name, found, root)
         folder = place.folder if place else root / found.folders[0]
-        for download in wanted:
-            own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
-            _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
-        if wanted:
-            _note_fetched(name, root, wanted)
+        came: list[Download] = []
+        # twice where only the new lists show that images are missing
+        while wanted := [d for d in check(name, root).get if d not in came]:
+            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
+            refuse_small_disk(name, wanted, root)
+            for download in wanted:
+                own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
+                _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
+            came += wanted
+        if came:
+            _note_fetched(name, root, came)
         _unpack_brought(name, found, root, folder, say)
         result = check(name, root)
-        if place and any(d in wanted for d in result.get):
+        if place and any(d in came for d in result.get):
             result.advice.append(
                 f"the download is next to {place.images}, which takes precedence: move that folder away"
             )
@@ -232,11 +242,12 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_small_disk(name: str, wanted: list[Download], root: Path) -> None:
+def refuse_small_disk(what: str, wanted: Collection[Download], root: Path) -> None:
     """Refuse, with a UserError, archives that do not fit on the disk with their contents, of about the same size."""
-    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(root).free / 1e9
+    place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
+    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(place).free / 1e9
     if need > free:
-        raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
+        raise UserError(f"{what} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
 
 
 def _get(
@@ -245,10 +256,13 @@ def _get(
     """Download one file, and unpack it if it is an archive."""
     into, file = _target(download, folder), download.file
     if not download.unpack:
-        if (into / file).exists() and _damaged(into / file):
-            (into / file).replace(into / f"{file}.damaged")
-            say(f"{name}: {into / file} could not be read; it is now {file}.damaged")
-        return fetch(urls, into / file, download.checksum)
+        target, new = into / file, into / f"{file}.new"
+        if not target.exists():
+            return fetch(urls, target, download.checksum)
+        fetch(urls, new, download.checksum)  # without the old one, other lists would be read if this fails
+        target.replace(into / f"{file}.damaged")
+        new.replace(target)
+        return say(f"{name}: {target} could not be used; it is now {file}.damaged")
     archive = root / DOWNLOADS / name / file
     fetch(urls, archive, download.checksum)
     say(f"{name}: unpacking {file} into {into}")
@@ -276,17 +290,6 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
         unpack(archive, target, hand.archive.nested)
 
 
-def _damaged(file: Path) -> bool:
-    """True if a split file cannot be read at all: a web page under its name, or half of it."""
-    if file.suffix != ".json":
-        return file.stat().st_size == 0
-    try:
-        json.loads(file.read_bytes())
-    except ValueError:
-        return True
-    return False
-
-
 def _target(download: Download, folder: Path) -> Path:
     """The folder to unpack into, so that new files are beside old ones: an archive may have folders of its own."""
     if download.into == "..":
@@ -302,9 +305,6 @@ def _is_there(download: Download, found: Entry, root: Path, images: bool) -> boo
     the first split needs of the files that come with it."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
-    files = (root / f / download.file for f in found.folders)
-    if not download.unpack and any(f.is_file() and _damaged(f) for f in files):
-        return False
     return images if _is_images(download, found) else _gives(download.gives, found, root)
 
 
@@ -317,15 +317,13 @@ def _gives(what: str, found: Entry, root: Path) -> bool:
     return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)
 
 
-def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
+def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
     """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
-    at once."""
+    at once. downloaded: by the run."""
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
         return
-    absent = [
-        n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))
-    ]
+    absent = [n for n in absent_data(config) if n not in downloaded]
     if set(absent) & set(wanted):
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
@@ -334,15 +332,12 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
         )
 
 
-def fetchable(name: str, root: Path) -> bool:
-    """True if a data set can be downloaded whole: its images and the files of some split."""
-    found = entry(name)
-    given = {b for d in found.downloads for b in (d.gives, *d.brings)}
-    images = find_place(name, found, root) or any(_is_images(d, found) for d in found.downloads)
-    return bool(images) and any(
-        all(n in given or n.split("/")[0] in given or _gives(n, found, root) for n in rule.needs)
-        for rule in found.splits
-    )
+def to_download(config: Config) -> list[str]:
+    """Published data sets that a run downloads (fetch): all that is missing of them may be downloaded by anyone."""
+    if not config.fetch:
+        return []
+    found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
+    return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
 
 
 def absent_data(config: Config, whole: bool = False) -> list[str]:
@@ -356,7 +351,7 @@ def absent_data(config: Config, whole: bool = False) -> list[str]:
     if not missing:
         return []
     root = data_root(config.data_root)
-    if not config.fetch:
+    if root.exists() or not config.fetch:
         existing(root)
     return [
         n

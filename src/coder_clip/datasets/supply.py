@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ def check(name: str, root: Path) -> Findings:
     result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
     if place is None:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
-        result.problems.append(f"no images (looked for {looked})")
+        result.problems.append(f"no images (looked for {looked})" + _deeper(found, root))
         return result
     if find_rule(found, folder) is None:
         needs = " or ".join(" + ".join(r.needs) for r in found.splits)
@@ -117,6 +117,17 @@ def check(name: str, root: Path) -> Findings:
     elif not result.problems:
         result.get, result.by_hand = [], []  # only for the splits that are not used
     return result
+
+
+def _deeper(found: Entry, root: Path) -> str:
+    """Where the images are below one of the data set's folders, if one or two folders deeper than a loader looks."""
+    own = [(root / f, i) for f in found.folders for i in found.images if "." not in (f, i)]
+    for folder, images in own:
+        for path in (*folder.glob(f"*/{images}"), *folder.glob(f"*/*/{images}")):
+            if path.is_dir():
+                above = path.parents[len(Path(images).parts) - 1]
+                return f"; {path} is too deep: move what is in {above} into {folder}"
+    return ""
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:
@@ -183,13 +194,34 @@ def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
         write_json(_note(data), _lists(data))
 
 
+def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
+    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone is missing, all.
+
+    UserError for an address of no file that is missing: it would not be used.
+    """
+    found: dict[str, list[str]] = {}
+    wanted = [d.file for name in names for d in check(name, root).get] if urls else []
+    for url in urls if wanted else ():
+        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[: len(wanted) == 1]
+        if not of:
+            raise UserError(f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})")
+        for file in of:
+            found.setdefault(file, []).append(url)
+    return found
+
+
 def get(
-    name: str, root: Path, *, keep: bool = False, say: Say = print, urls: Collection[str] = ()
+    name: str,
+    root: Path,
+    *,
+    keep: bool = False,
+    say: Say = print,
+    urls: Mapping[str, list[str]] | None = None,
 ) -> Findings:
     """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
 
-    keep: the archives too. urls: more addresses, tried first, each for the file whose name it ends in (or for the only
-    one that is missing). An archive that was put below the root by hand is unpacked, too.
+    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that was put below the
+    root by hand is unpacked, too.
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
@@ -205,7 +237,7 @@ def get(
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
             refuse_small_disk(name, wanted, root)
             for download in wanted:
-                own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
+                own = (urls or {}).get(download.file, [])
                 _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
             came += wanted
         if came:

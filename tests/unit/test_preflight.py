@@ -15,6 +15,7 @@ from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
 from coder_clip.preflight import light, measure
 from trees import plant
+from web import serve
 
 Command = Callable[..., Any]
 
@@ -101,6 +102,30 @@ def test_downloads_that_have_no_room(
         f"{tmp_path}/root, the folder of all data sets, is a file"
         in command("check", "--config", "c.yaml").err
     )
+
+
+def test_weights_that_cannot_be_had(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A name with a slip, or a cache that nothing can be written to; else the first job would find out."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    configure(datasets={"shapes": {"texts": "names"}}, models={"clip": {"model": "hf-hub:org/vit"}})
+    with serve() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        hub.files["/"] = b"a hub"
+        refused = command("check", "--config", "c.yaml")
+        assert refused.code == 1
+        assert (
+            f"{hub.url} does not give org/vit/open_clip_config.json (HTTP 404): compare the name"
+            in refused.err
+        )
+        hub.files["/org/vit/resolve/main/open_clip_config.json"] = b"{}"
+        answer = command("check", "--config", "c.yaml")
+        assert answer.code == 0, answer.err
+        assert "model clip: its files are not all on this machine; a run on it fetches them" in answer.out
+        (tmp_path / "cache").touch()
+        assert f"weights cannot be written to {tmp_path}/cache" in command("check", "--config", "c.yaml").err
 
 
 def test_a_run_names_all_that_is_missing_at_once(

@@ -19,6 +19,7 @@ from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.supply import absent_data, to_download
 from ..datasets.supply import check as check_data
+from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
@@ -174,6 +175,12 @@ def _weights(config: Config, name: str) -> Iterator[str]:
                 f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
                 "(HF_HOME says where)"
             ) from None
+        light.writable(Path(constants.HF_HUB_CACHE), "weights")
+        if model.model == f"hf-hub:{absent.repository}" and (status := _refused(absent.repository)):
+            raise UserError(
+                f"model {name}: {constants.ENDPOINT} does not give {absent.repository}/{MODEL_CONFIG} (HTTP {status}): "
+                "compare the name; a private or gated model needs HF_TOKEN"
+            ) from None
         yield (
             f"model {name}: its files are not all on this machine; a run on it fetches them, and 'coder-clip prefetch' "
             f"or 'hf download {absent.repository}' does it now"
@@ -190,6 +197,20 @@ def _answers(hub: str) -> bool:
     except Exception:  # any failure means the same
         return False
     return True
+
+
+def _refused(repository: str) -> int:
+    """The HTTP status with which the hub refuses a model's configuration; 0 if it gives it."""
+    from huggingface_hub import constants, get_session, get_token
+
+    token = get_token()
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    url = f"{constants.ENDPOINT}/{repository}/resolve/main/{MODEL_CONFIG}"
+    try:
+        status = int(get_session().head(url, timeout=5, headers=headers).status_code)
+    except Exception:  # it answered a moment ago
+        return 0
+    return status if status in (401, 403, 404) else 0
 
 
 def _machine(config: Config) -> Iterator[str]:

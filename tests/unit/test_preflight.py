@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from coder_clip.datasets.entry import entry
+from coder_clip.datasets.fetch import answers
 from coder_clip.datasets.supply import to_download
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
 from coder_clip.preflight import light, measure
-from trees import plant
+from trees import plant, replace_entry
 from web import serve
 
 Command = Callable[..., Any]
@@ -22,7 +24,8 @@ Command = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
-    """One whose speed and disk matter to no test here."""
+    """One whose speed and disk matter to no test here, and with a network."""
+    monkeypatch.setattr(light, "answers", lambda _: True)
     monkeypatch.setattr(measure, "SECONDS", 0.0)
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
@@ -102,6 +105,30 @@ def test_downloads_that_have_no_room(
         f"{tmp_path}/root, the folder of all data sets, is a file"
         in command("check", "--config", "c.yaml").err
     )
+
+
+def test_servers_that_do_not_answer(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a node without network hours of other work would pass, and then there would be no table."""
+    monkeypatch.setattr(light, "answers", answers)
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
+    archive, split = entry("dtd").downloads
+    with serve() as web:  # it has none of them, as many answer who is no browser
+        here, gone = f"{web.url}/a", "http://127.0.0.1:9/b"
+        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0)):
+            downloads = [
+                d.model_copy(update={"url": u, "mirrors": []})
+                for d, u in zip((archive, split), urls, strict=True)
+            ]
+            replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": downloads}))
+            answer = command("check", "--config", "c.yaml")
+            assert answer.code == code, answer.err
+            assert (f"their servers cannot be reached: {gone};" in answer.err) is bool(code)
+        mirrored = archive.model_copy(update={"url": gone, "mirrors": [here]})
+        replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": [mirrored]}))
+        assert command("check", "--config", "c.yaml").code == 0
 
 
 def test_weights_that_cannot_be_had(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..errors import UserError, one_line
 
 TIMEOUT = 60.0  # seconds without a byte
+ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
 WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
@@ -153,6 +154,15 @@ def _append(url: str, part: Path) -> None:
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
+
+
+def answers(url: str) -> bool:
+    """True if the server of an address answers, whatever it says."""
+    try:
+        with httpx2.Client(timeout=ANSWER) as client, client.stream("GET", url):
+            return True
+    except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError):
+        return False
 
 
 def _size(file: Path) -> int:

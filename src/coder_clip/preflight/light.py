@@ -10,10 +10,12 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from ..datasets import load_dataset
+from ..datasets.fetch import answers
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..datasets.supply import check as check_data
 from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
@@ -100,11 +102,20 @@ def shared_memory(config: Config) -> None:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """UserError if the data sets that the run downloads have no room in their folder."""
-    if names:
-        root = data_root(config.data_root)
-        writable(root, "data sets")
-        refuse_small_disk(", ".join(names), [d for n in names for d in check_data(n, root).get], root)
+    """UserError if the data sets that the run downloads have no room in their folder, or a server does not answer."""
+    if not names:
+        return
+    root = data_root(config.data_root)
+    writable(root, "data sets")
+    wanted = [d for n in names for d in check_data(n, root).get]
+    refuse_small_disk(", ".join(names), wanted, root)
+    with ThreadPoolExecutor() as pool:
+        answered = list(pool.map(lambda d: any(answers(u) for u in (d.url, *d.mirrors)), wanted))
+    if dead := [d.url for d, answer in zip(wanted, answered, strict=True) if not answer]:
+        raise UserError(
+            f"these files are to be downloaded, and their servers cannot be reached: {', '.join(dead)}; fetch the data "
+            "sets where there is a network, or leave them out: ONLY_PRESENT=1 FETCH=0"
+        )
 
 
 def images(config: Config, name: str) -> None:

@@ -104,18 +104,23 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
 
-def before_run(config: Config, models: Iterable[str]) -> Iterator[str]:
-    """Lines before the first job on this machine: models, device and how long it takes. UserError as of ``check``."""
+def before_run(config: Config, models: Iterable[str], forecast: bool = True) -> Iterator[str]:
+    """Lines before the first job on this machine: models, device and, if it will start, how long it takes.
+
+    UserError as of ``check``.
+    """
     problems: list[str] = []
+    yield from _collected([*(_weights(config, name) for name in models), _machine(config)], problems)
+    if problems:
+        raise UserError("; ".join(problems))
+    if not forecast:
+        return
     sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
                 sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
-    parts = [*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)]
-    yield from _collected(parts, problems)
-    if problems:
-        raise UserError("; ".join(problems))
+    yield from _ahead(config, {}, sizes)
 
 
 def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:

@@ -44,6 +44,7 @@ def before_run(
     local = all(config.models[m].model.startswith("local-dir:") for m in models)
     if here and models and not (local and (found or ahead(config, on_gpu(config))[1] < SHORT)):
         command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
+        command += ["--no-forecast"] * bool(found)  # measuring takes a minute, and the run does not start
         done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
         if done.returncode:
             found.append("the run would fail, see above; 'coder-clip check' looks again")

@@ -14,15 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclass
 class Web:
     """files: path -> content. ranges: answers Range. begin: where every answer to Range begins (default: as asked).
-    most: bytes of an answer to Range. cut: bytes after which every answer ends early. failing: status codes that come
-    first. asked: the Range header of every request ("" for none). headers: in every answer."""
+    most: bytes of an answer to Range. cut: bytes after which every answer ends early; with several, one after the
+    other and again. failing: status codes that come first. asked: the Range header of every request ("" for none).
+    headers: in every answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
     begin: int | None = None
     most: int | None = None
-    cut: int | None = None
+    cut: int | list[int] | None = None
     failing: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
@@ -37,7 +38,11 @@ def serve() -> Iterator[Web]:
             wanted = self.headers.get("Range", "")
             web.asked.append(wanted)
             if web.failing:
-                self.send_error(web.failing.pop(0))
+                self.send_response(web.failing.pop(0))
+                for name, value in web.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             content = web.files.get(self.path)
             if content is None:
@@ -65,7 +70,8 @@ def serve() -> Iterator[Web]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            self.wfile.write(body if web.cut is None else body[: web.cut])
+            cut = web.cut[len(web.asked) % len(web.cut)] if isinstance(web.cut, list) else web.cut
+            self.wfile.write(body[:cut])
             self.close_connection = True
 
         do_HEAD = do_GET

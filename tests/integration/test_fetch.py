@@ -84,6 +84,18 @@ def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
 
 
 @pytest.mark.rest
+def test_what_is_half_here_is_fetched_again(site: Site) -> None:
+    """As after a download that was killed: the run that would mend it must not be stopped by what it mends."""
+    site.snakemake(FEATURES)
+    eurosat = site.work.folder / "data/published/eurosat"
+    shutil.rmtree(eurosat / "2750/Forest")
+    (eurosat / "split_zhou_EuroSAT.json").write_text("<html>")
+    shutil.rmtree(site.work.folder / "results")
+    assert "download eurosat" in site.snakemake("manifest")
+    assert len(list((eurosat / "2750/Forest").iterdir())) == 6
+
+
+@pytest.mark.rest
 def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
     work = site.work.folder
     content = site.web.files.pop("/eurosat/EuroSAT.zip")
@@ -121,15 +133,18 @@ def test_what_is_not_fetched_yet_is_no_part_of_a_record(site: Site) -> None:
     assert not [path for path in said if path.startswith(".snakemake")]
 
 
-def test_damaged_weights_are_fetched_again(site: Site) -> None:
+@pytest.mark.parametrize("how", ["another byte", "half of it"])
+def test_damaged_weights_are_fetched_again(site: Site, how: str) -> None:
     hub = site.work.folder / "hub/hub/models--org--tiny"
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]
-    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:-1] + b"!" if how == "another byte" else whole[: len(whole) // 2])
     names = {"HF_ENDPOINT": site.web.url, "HF_HOME": f"{site.work.folder}/hub", "HF_HUB_OFFLINE": "0"}
     config = ("--config", site.work.config)
-    damaged = site.work.coder_clip("prefetch", "--model", "tiny", *config, check=False, **names)
-    assert damaged.returncode == 1
-    assert "was damaged during download" in damaged.stdout
-    site.work.coder_clip("prefetch", "--model", "tiny", *config, **names)
+    if how == "half of it":
+        refused = site.work.coder_clip("check", *config, check=False, **names)
+        assert "'coder-clip prefetch' fetches it again if it is damaged" in refused.stdout + refused.stderr
+    done = site.work.coder_clip("prefetch", "--model", "tiny", *config, **names)
+    assert "was damaged during download" in done.stdout
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]
     assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name

@@ -115,7 +115,7 @@ def test_missing_images_stop_the_run_before_anything_is_encoded(run: Work, tmp_p
     run.configure(lambda d: d.update(data_root=str(tmp_path / "elsewhere"), results="results-2"))
     done = run.coder_clip("manifest", "--config", run.config, "--dataset", "eurosat", check=False)
     assert done.returncode == 1
-    assert f"1 of 90 images are missing in {tmp_path}/elsewhere/eurosat/2750" in done.stderr
+    assert f"1 of 90 images are missing or empty in {tmp_path}/elsewhere/eurosat/2750" in done.stderr
     assert "coder-clip data check eurosat" in done.stderr
     assert not (run.folder / "results-2").exists()
     run.configure(lambda d: d.update(data_root=str(first), results="results"))

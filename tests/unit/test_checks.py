@@ -452,11 +452,11 @@ def test_images_that_are_not_whole(
     image.unlink()
     if how == "empty":
         image.touch()
-        assert f"1 of 30 images are empty files, the first {image}" in refused(command)
-        return
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 1
-    assert "1 of 30 images, below" in answer.out
+    place = f"below {tmp_path}/root/eurosat/2750, first Forest/{image.name}"
+    assert f"problem: data set eurosat: 1 of 30 images are missing or empty, {place}\n" in answer.out
+    assert "get       2750: coder-clip data get eurosat" in answer.out
     assert load_config("c.yaml").left_out == ()
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
     with pytest.raises(UserError, match="none of its data sets is in"):
@@ -502,7 +502,7 @@ def test_a_model_folder_that_is_damaged(command: Command, tmp_path: Path) -> Non
     weights.write_bytes(weights.read_bytes()[:-1000])
     configure(models={"mini": {"model": "local-dir:broken"}})
     assert "open_clip_model.safetensors is not a readable safetensors file" in refused(command)
-    found = light.problems(load_config("c.yaml"), ["pets"], ["mini"], asks=False)
+    found = light.problems(load_config("c.yaml"), Path("c.yaml"), ["pets"], ["mini"], asks=False, here=True)
     assert ["is not a readable" in problem for problem in found] == [True], (
         "the same before the first job of a run"
     )

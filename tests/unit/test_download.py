@@ -95,6 +95,14 @@ def test_a_server_that_cannot_resume_sends_all(web: Web, target: Path) -> None:
     assert target.read_bytes() == CONTENT
 
 
+def test_a_server_that_cannot_resume_and_breaks_off_ends(web: Web, target: Path) -> None:
+    """Here later than the last time, there earlier: that is no progress, and the download would never end."""
+    web.ranges, web.cut = False, [1000, 2000]
+    with pytest.raises(UserError, match="5 times in a row"):
+        get_it(web, target)
+    assert len(web.asked) < 10
+
+
 def test_a_server_that_sends_another_part_than_asked_for(web: Web, target: Path) -> None:
     """Joined, the parts would be another file, and nothing would notice without a published checksum."""
     web.begin = 0
@@ -147,6 +155,22 @@ def test_a_busy_server_is_asked_again(web: Web, target: Path) -> None:
     assert target.read_bytes() == CONTENT
 
 
+def test_a_busy_server_says_when_it_is_asked_again(
+    web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five tries within its minute would all be refused. Nobody waits for days, either."""
+    slept: list[float] = []
+    monkeypatch.setattr("coder_clip.datasets.fetch.time.sleep", slept.append)
+    web.failing, web.headers["Retry-After"] = [429], "60"
+    get_it(web, target)
+    target.unlink()
+    web.failing, web.headers["Retry-After"] = [503] * 5, "86400"
+    with pytest.raises(UserError, match=r"HTTP 503 .*, 5 times in a row; try again later"):
+        get_it(web, target)
+    assert slept == [60, *[300] * 4]
+    assert os.listdir(target.parent) == []
+
+
 def test_a_file_that_is_gone_is_said_at_once(web: Web, target: Path) -> None:
     with pytest.raises(UserError, match=r"HTTP 404 .*fetch it by hand .*put it at .*gone\.bin"):
         fetch(f"{web.url}/gone.bin", target.with_name("gone.bin"), RIGHT)
@@ -194,10 +218,19 @@ def test_another_address_is_tried_where_the_first_has_not_the_file(web: Web, tar
     assert os.listdir(target.parent) == []
 
 
-def test_a_web_page_is_not_the_file(web: Web, target: Path) -> None:
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "Text/HTML", "application/zip"])
+def test_a_web_page_is_not_the_file(web: Web, target: Path, kind: str) -> None:
     """A login, or Google Drive's daily limit; without a published checksum nothing else would notice."""
-    web.headers["Content-Type"] = "text/html; charset=utf-8"
+    web.headers["Content-Type"] = kind
+    web.files["/file.bin"] = b"\n<!DOCTYPE html><html>Please log in</html>" if "zip" in kind else CONTENT
     with pytest.raises(UserError, match="answers with a web page"):
+        fetch(f"{web.url}/file.bin", target, None)
+    assert os.listdir(target.parent) == []
+
+
+def test_nothing_is_not_the_file(web: Web, target: Path) -> None:
+    web.files["/file.bin"] = b""
+    with pytest.raises(UserError, match="answers with an empty file"):
         fetch(f"{web.url}/file.bin", target, None)
     assert os.listdir(target.parent) == []
 

@@ -163,15 +163,28 @@ def test_the_page_about_the_paper_shows_what_is_told(
     )
 
 
+@pytest.mark.parametrize("photos", [False, True])
 def test_the_forecast_is_within_a_factor_of_two(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: bool, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """Images and texts of the embedded default: what was measured in seconds against what encoding them takes."""
+    """Images and texts of the embedded default, and photos with a real encoder: what was measured in seconds against
+    what encoding them takes."""
     monkeypatch.chdir(repo)
-    config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path})
+    model, name, precision = "local-dir:data/mini", "shapes", "fp64"
+    datasets: dict[str, Any] = {"shapes": {}}
+    if photos:
+        shared = request.getfixturevalue("shared")
+        model, name, precision = f"local-dir:{shared}/models/lite0-minilm", "photos", "fp32"
+        datasets = {"photos": {"root": f"{shared}/data/cifar10", "texts": "names"}}
+    config = configured(
+        tmp_path,
+        datasets=datasets,
+        models={"m": {"model": model, "precision": precision}},
+        features={"device": "cpu"},
+    )
     rates = measure(config)
-    encoder = load_encoder(EncoderSpec("local-dir:data/mini", precision="fp64"))
-    data = load_dataset("shapes", config.datasets["shapes"])
+    encoder = load_encoder(EncoderSpec(model, precision=precision))
+    data = load_dataset(name, config.datasets[name])
     ids = data.split("test").ids[:160]
     texts = [
         f"a photo of a {word} thing with {n} round marks on its {word} side"
@@ -191,8 +204,8 @@ def test_the_forecast_is_within_a_factor_of_two(
         sentences = seconds(lambda: encoder.encode_texts(texts))
     finally:
         torch.set_num_threads(before)
-    assert images / 2 < len(ids) * (rates.image["mini"] + rates.decode["shapes"]) < images * 2
-    assert sentences / 2 < len(texts) * rates.text["mini"] < sentences * 2
+    assert images / 2 < len(ids) * (rates.image["m"] + rates.decode[name]) < images * 2
+    assert sentences / 2 < len(texts) * rates.text["m"] < sentences * 2
 
 
 @pytest.mark.parametrize("precision", ["fp32", "amp"])

@@ -66,7 +66,7 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
     found = check("dtd", tmp_path)
-    assert found.problems == ["1 of 141 images, first banded/banded_0002.jpg"]
+    assert found.problems == ["1 of 141 images are missing or empty, first banded/banded_0002.jpg"]
     assert [d.gives for d in found.get] == ["images"]
 
 
@@ -187,7 +187,10 @@ def test_a_configuration_check_looks_for_the_images(
     lines(config, ["datasets: {dtd: {texts: names}}", *rest])
     answer = command("check", "--config", config)
     assert answer.code == 1
-    assert f"dtd: 1 of 141 images, below {tmp_path}/dtd/images, first banded/banded_0002.jpg" in answer.out
+    assert (
+        f"dtd: 1 of 141 images are missing or empty, below {tmp_path}/dtd/images, first banded/banded_0002.jpg"
+        in answer.out
+    )
     assert "coder-clip data get dtd" in answer.out
     put(lost)
     assert command("check", "--config", config).code == 0
@@ -292,23 +295,48 @@ def test_two_calls_at_once_fetch_once(published_dtd: Entry, web: Web, tmp_path: 
     assert "dtd: another process fetches it; waiting" in said
 
 
-def test_an_address_that_a_person_gives_comes_first(published_dtd: Entry, web: Web, tmp_path: Path) -> None:
-    """A mirror of the university's; the checksum is the published one."""
+def test_an_address_that_a_person_gives_comes_first(
+    published_dtd: Entry, web: Web, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    """A mirror of the university's; the checksum is the published one. One that would not be used is refused."""
     web.files["/mirror/dtd-r1.0.1.tar.gz"] = web.files.pop("/dtd-r1.0.1.tar.gz")
-    mine = f"{web.url}/mirror/dtd-r1.0.1.tar.gz"
-    assert get("dtd", tmp_path / "root", say=lambda _: None, urls=[mine]).usable
+    into = ("data", "get", "dtd", "--root", tmp_path / "root", "--url")
+    refused = command(*into, f"{web.url}/mirror/dtd.tar.gz")
+    files = "dtd-r1.0.1.tar.gz, split_zhou_DescribableTextures.json"
+    assert f"dtd.tar.gz: ends in the name of no file that is missing ({files})" in refused.err
+    assert not web.asked
+    assert command(*into, f"{web.url}/mirror/dtd-r1.0.1.tar.gz").code == 0
+    (tmp_path / "root/dtd/split_zhou_DescribableTextures.json").unlink()
+    web.files["/drive?id=1"] = web.files.pop("/split_zhou_DescribableTextures.json")
+    assert command(*into, f"{web.url}/drive?id=1").code == 0, "the only file that is missing"
 
 
-@pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", b'{"train": [['])
-def test_a_damaged_split_file_is_replaced(published_dtd: Entry, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<html>Please log in</html>", "cannot be read"),
+        (b"", "cannot be read"),
+        (b'{"train": [[', "cannot be read"),
+        (b"{}", "has no list 'train'"),
+        (b'{"train": [["a.jpg", 0, "cat"]]}', "the file belongs to another data set"),
+    ],
+)
+def test_a_damaged_split_file_is_replaced(
+    published_dtd: Entry, web: Web, tmp_path: Path, content: bytes, says: str
+) -> None:
     """A web page that a browser saved under its name: it is not lost, and it is not in the way."""
     get("dtd", tmp_path / "root", say=lambda _: None)
     split = tmp_path / "root/dtd/split_zhou_DescribableTextures.json"
     whole = split.read_bytes()
     split.write_bytes(content)
     found = check("dtd", tmp_path / "root")
-    assert "cannot be read" in found.problems[0]
+    assert says in found.problems[0]
     assert "coder-clip data get dtd" in "\n".join(found.lines())
+    web.failing = [404]
+    with pytest.raises(UserError, match="HTTP 404"):
+        get("dtd", tmp_path / "root", say=lambda _: None)
+    assert split.read_bytes() == content, "without it another split would be read"
+    (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
     assert split.with_name(split.name + ".damaged").read_bytes() == content
@@ -404,21 +432,6 @@ def test_imagenet_from_its_two_official_archives(tmp_path: Path, monkeypatch: py
     assert sorted_.fingerprint("test") == data.fingerprint("test")
     with pytest.raises(UserError, match="split: imagenet_val"):
         load_below("imagenet", tmp_path / "sorted")
-
-
-def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
-    """Kaggle's Cars and ImageNet, Zenodo's EuroSAT."""
-    plant("stanford_cars", tmp_path, 1)
-    for half in ("cars_train", "cars_test"):
-        (tmp_path / "stanford_cars" / half).rename(tmp_path / "moved")
-        (tmp_path / "stanford_cars" / half).mkdir()
-        (tmp_path / "moved").rename(tmp_path / "stanford_cars" / half / half)
-    cars = load_below("stanford_cars", tmp_path)
-    assert cars.missing() == []
-    assert cars.image(cars.split("test").ids[0]).size == (8, 8)
-    plant("eurosat", tmp_path, 1)
-    (tmp_path / "eurosat/2750").rename(tmp_path / "eurosat/EuroSAT_RGB")
-    assert load_below("eurosat", tmp_path).missing() == []
 
 
 def test_lists_that_a_person_brought_are_not_taken_for_published_ones(

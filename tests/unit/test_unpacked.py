@@ -101,13 +101,48 @@ def test_a_changed_list_does_not_become_the_published_one(aircraft: Path) -> Non
     assert check("fgvc_aircraft", aircraft).usable
 
 
-def test_an_image_that_was_lost_comes_back(aircraft: Path) -> None:
-    """The archive's own folders are there already: it must not be unpacked below them once more."""
-    images = aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images"
-    next(images.iterdir()).unlink()
-    assert not check("fgvc_aircraft", aircraft).usable
+def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
+    """Kaggle's Cars and ImageNet, Zenodo's EuroSAT."""
+    plant("stanford_cars", tmp_path, 1)
+    for half in ("cars_train", "cars_test"):
+        (tmp_path / "stanford_cars" / half).rename(tmp_path / "moved")
+        (tmp_path / "stanford_cars" / half).mkdir()
+        (tmp_path / "moved").rename(tmp_path / "stanford_cars" / half / half)
+    cars = load_below("stanford_cars", tmp_path)
+    assert cars.missing() == []
+    assert cars.image(cars.split("test").ids[0]).size == (8, 8)
+    plant("eurosat", tmp_path, 1)
+    (tmp_path / "eurosat/2750").rename(tmp_path / "eurosat/EuroSAT_RGB")
+    assert load_below("eurosat", tmp_path).missing() == []
+
+
+@pytest.mark.parametrize("deeper", ["dtd-r1.0.1", "dtd-r1.0.1/dtd"])
+def test_images_that_are_too_deep_are_named(tmp_path: Path, deeper: str) -> None:
+    """Unpacked by hand in another folder than the archive expects; else 0.6 GB would come again."""
+    plant("dtd", tmp_path / "made", 1)
+    place = tmp_path / "root/dtd" / deeper
+    shutil.copytree(tmp_path / "made/dtd", place)
+    (problem,) = check("dtd", tmp_path / "root").problems
+    assert problem.endswith(f"; {place}/images is too deep: move what is in {place} into {tmp_path}/root/dtd")
+    for path in list(place.iterdir()):
+        path.rename(tmp_path / "root/dtd" / path.name)
+    assert load_below("dtd", tmp_path / "root").missing() == []
+
+
+@pytest.mark.parametrize("how", ["lost", "empty"])
+def test_an_image_that_was_lost_comes_back(aircraft: Path, how: str) -> None:
+    """The archive's own folders are there already: it must not be unpacked below them once more. A copy on a full disk
+    leaves empty files."""
+    image = next((aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images").iterdir())
+    whole = image.read_bytes()
+    image.unlink()
+    if how == "empty":
+        image.touch()
+    (problem,) = check("fgvc_aircraft", aircraft).problems
+    assert problem.endswith(f" images are missing or empty, first {image.name}")
     got = get("fgvc_aircraft", aircraft, say=lambda _: None)
     assert got.lines()[0].startswith("fgvc_aircraft: complete"), got.lines()
+    assert image.read_bytes() == whole
 
 
 def test_a_damaged_note_is_a_problem_of_its_data_set(aircraft: Path) -> None:

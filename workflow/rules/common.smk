@@ -21,7 +21,7 @@ from coder_clip.pipeline.config import (
 )
 from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
 from coder_clip.datasets.published import data_root
-from coder_clip.datasets.supply import absent_data
+from coder_clip.datasets.supply import to_download
 from coder_clip.errors import UserError
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
@@ -160,9 +160,9 @@ def templates(wildcards):
 
 
 def to_fetch():
-    """Published data sets that this run downloads; one that cannot be downloaded stops the run before its first job."""
+    """Published data sets that this run downloads."""
     try:
-        return absent_data(CONFIG, whole=True) if CONFIG.fetch else []
+        return to_download(CONFIG)
     except UserError as error:
         sys.exit(f"coder-clip: error: {error}")
 

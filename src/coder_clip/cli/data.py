@@ -58,18 +58,20 @@ def get(
     url: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another address of a file, tried first (the checksum is the same).", metavar="URL"
+            help="Another address of a file, which ends in its name, tried first (the checksum is the same).",
+            metavar="URL",
         ),
     ] = None,
 ) -> None:
     """Download what may be downloaded, check it and unpack it. A broken download continues where it stopped."""
-    from ..datasets.supply import get
+    from ..datasets.supply import addresses, get
 
     chosen, below = _chosen(names, everything, config, root)
+    urls = addresses(url or [], chosen, below)
     found, failed = [], []
     for name in chosen:
         try:
-            found.append(get(name, below, keep=keep, say=typer.echo, urls=url or []))
+            found.append(get(name, below, keep=keep, say=typer.echo, urls=urls))
         except UserError as error:
             if len(chosen) == 1:
                 raise

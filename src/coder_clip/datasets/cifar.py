@@ -30,9 +30,6 @@ class Cifar(PublishedDataset):
     def missing(self) -> list[str]:
         return []  # torchvision refuses files that lack an image
 
-    def empty(self) -> list[str]:
-        return []
-
     def verified(self, skip: bool = False) -> dict[str, Any]:
         return self.about()
 

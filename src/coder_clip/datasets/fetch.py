@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import sys
 import time
@@ -15,7 +16,10 @@ from tqdm import tqdm
 from ..errors import UserError, one_line
 
 TIMEOUT = 60.0  # seconds without a byte
+ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
+LONGEST = 300.0  # seconds that a busy server may ask to wait for
+WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
 
 
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
@@ -23,7 +27,7 @@ def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait
 
     checksum: "md5:…" or "sha256:…" of the whole file; None if none is published. What was received is kept in
     ``{target}.part`` and not fetched again, in this run or the next. A target with the right checksum is kept.
-    wait: seconds before a broken connection is tried again (doubled each time).
+    wait: seconds before a broken connection is tried again (doubled each time, or what the server asks for).
     UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
     """
     urls = [urls] if isinstance(urls, str) else list(urls)
@@ -71,8 +75,9 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
     """Append until the whole file is there."""
     by_hand = f"fetch it by hand where there is a network, put it at {target}, and run this again"
     began, failures = _size(part), 0
+    most = began  # a server that cannot resume begins again each time: that is no progress
     while True:
-        have = _size(part)
+        asked = 0.0  # seconds
         try:
             return _append(url, part)
         except httpx2.HTTPStatusError as error:
@@ -80,6 +85,8 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
             problem = f"HTTP {status} {error.response.reason_phrase}"
             if status < 500 and status not in (408, 429):
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
+            after = error.response.headers.get("Retry-After", "")
+            asked = min(float(after), LONGEST) if after.isdecimal() else 0.0
         except (
             httpx2.RequestError,
             httpx2.InvalidURL,
@@ -89,13 +96,14 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
             problem = one_line(error)
             if _size(part) == began and not isinstance(error, httpx2.RemoteProtocolError):
                 raise UserError(f"{url} cannot be reached ({problem}); {by_hand}") from None
-        failures = 0 if _size(part) > have else failures + 1
+        have = _size(part)
+        failures, most = (0, have) if have > most else (failures + 1, most)
         if failures >= TRIES:
-            raise UserError(
-                f"{url}: {problem}, {TRIES} times in a row, after {_size(part):,} bytes. They are kept: run again"
-                " to go on"
+            then = (
+                f", after {have:,} bytes. They are kept: run again to go on" if have else "; try again later"
             )
-        time.sleep(wait * 2**failures)
+            raise UserError(f"{url}: {problem}, {TRIES} times in a row{then}")
+        time.sleep(max(wait * 2**failures, asked))
 
 
 def _append(url: str, part: Path) -> None:
@@ -117,9 +125,10 @@ def _append(url: str, part: Path) -> None:
             part.write_bytes(b"")
             return _append(url, part)
         response.raise_for_status()
-        if response.headers.get("Content-Type", "").startswith(
-            "text/html"
-        ):  # a login, or Google Drive's daily limit
+        blocks = response.iter_raw()
+        first = next(blocks, b"")
+        kind = response.headers.get("Content-Type", "").lower()
+        if kind.startswith("text/html") or WEB_PAGE.match(first):  # a login, or Google Drive's daily limit
             raise UserError(f"{url}: answers with a web page in the place of the file; open it in a browser")
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
@@ -138,11 +147,22 @@ def _append(url: str, part: Path) -> None:
             ascii=not watched,
         )
         with bar, part.open("ab" if resumes else "wb", buffering=0) as stream:
-            for block in response.iter_raw():
+            for block in itertools.chain([first], blocks):
                 stream.write(block)
                 bar.update(len(block))
+    if not _size(part):
+        raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
+
+
+def answers(url: str) -> bool:
+    """True if the server of an address answers, whatever it says."""
+    try:
+        with httpx2.Client(timeout=ANSWER) as client, client.stream("GET", url):
+            return True
+    except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError):
+        return False
 
 
 def _size(file: Path) -> int:

@@ -165,12 +165,8 @@ class PublishedDataset(ImageFiles):
         return path if path.exists() else self._resolve(image_id) or path
 
     def missing(self) -> list[str]:
-        """Ids that are listed and not on disk, in order; from folder listings, no file is opened."""
-        return [i for i in sorted(self._ids) if self._resolve(i) is None]
-
-    def empty(self) -> list[str]:
-        """Ids of images whose files are empty, in order."""
-        return [i for i in sorted(self._ids) if (p := self._resolve(i)) and not p.stat().st_size]
+        """Ids that are listed and not on disk, or are empty files there, in order; no file is opened."""
+        return [i for i in sorted(self._ids) if not ((p := self._resolve(i)) and p.stat().st_size)]
 
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""
@@ -196,7 +192,7 @@ class PublishedDataset(ImageFiles):
         missing = self.missing()
         if missing and not skip:
             raise UserError(
-                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing in "
+                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing or empty in "
                 f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
             )
         absent = set(missing)

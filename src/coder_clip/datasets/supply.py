@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +46,12 @@ class Findings:
     def usable(self) -> bool:
         return not self.problems
 
+    @property
+    def size(self) -> str:
+        """Of what ``data get`` downloads."""
+        gigabytes = sum(d.gigabytes for d in self.get)
+        return f"{gigabytes:.1f} GB" if gigabytes >= 0.1 else f"{max(1, round(gigabytes * 1000))} MB"
+
     def lines(self) -> list[str]:
         state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
         said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
@@ -62,10 +67,8 @@ class Findings:
         """
         said = []
         if self.get:
-            size = sum(d.gigabytes for d in self.get)
             what = ", ".join(d.gives for d in self.get)
-            shown = f"{size:.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
-            said.append(f"  get       {what}: coder-clip data get {self.name} ({shown})")
+            said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
             said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
         by_hand = [h for h in self.by_hand if all_ or not h.optional]
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
@@ -81,7 +84,7 @@ def check(name: str, root: Path) -> Findings:
     result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
     if place is None:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
-        result.problems.append(f"no images (looked for {looked})")
+        result.problems.append(f"no images (looked for {looked})" + _deeper(found, root))
         return result
     if find_rule(found, folder) is None:
         needs = " or ".join(" + ".join(r.needs) for r in found.splits)
@@ -91,12 +94,17 @@ def check(name: str, root: Path) -> Findings:
         data = load_below(name, root)
     except UserError as error:
         result.problems.append(str(error))
+        # what was read is at fault: the lists, or, without any, the folders of images
+        lists = find_rule(found, folder).needs  # type: ignore[union-attr]
+        at_fault = [d for d in found.downloads if (d.gives in lists if lists else _is_images(d, found))]
+        result.get += [d for d in at_fault if d not in result.get]
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
     result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
     if missing := data.missing():
         total = sum(data.counts.values())
-        result.problems.append(f"{len(missing):,} of {total:,} images, first {missing[0]}")
+        some = f"{len(missing):,} of {total:,} images"
+        result.problems.append(f"{some} are missing or empty, first {missing[0]}")
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     if miscounted := data.miscounted():
@@ -109,6 +117,17 @@ def check(name: str, root: Path) -> Findings:
     elif not result.problems:
         result.get, result.by_hand = [], []  # only for the splits that are not used
     return result
+
+
+def _deeper(found: Entry, root: Path) -> str:
+    """Where the images are below one of the data set's folders, if one or two folders deeper than a loader looks."""
+    own = [(root / f, i) for f in found.folders for i in found.images if "." not in (f, i)]
+    for folder, images in own:
+        for path in (*folder.glob(f"*/{images}"), *folder.glob(f"*/*/{images}")):
+            if path.is_dir():
+                above = path.parents[len(Path(images).parts) - 1]
+                return f"; {path} is too deep: move what is in {above} into {folder}"
+    return ""
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:
@@ -172,13 +191,34 @@ def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
         write_json(_note(data), _lists(data))
 
 
+def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
+    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone is missing, all.
+
+    UserError for an address of no file that is missing: it would not be used.
+    """
+    found: dict[str, list[str]] = {}
+    wanted = [d.file for name in names for d in check(name, root).get] if urls else []
+    for url in urls if wanted else ():
+        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[: len(wanted) == 1]
+        if not of:
+            raise UserError(f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})")
+        for file in of:
+            found.setdefault(file, []).append(url)
+    return found
+
+
 def get(
-    name: str, root: Path, *, keep: bool = False, say: Say = print, urls: Collection[str] = ()
+    name: str,
+    root: Path,
+    *,
+    keep: bool = False,
+    say: Say = print,
+    urls: Mapping[str, list[str]] | None = None,
 ) -> Findings:
     """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
 
-    keep: the archives too. urls: more addresses, tried first, each for the file whose name it ends in (or for the only
-    one that is missing). An archive that was put below the root by hand is unpacked, too.
+    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that was put below the
+    root by hand is unpacked, too.
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
@@ -186,20 +226,22 @@ def get(
     if not result.get and not any(h.archive for h in found.by_hand):
         return result  # perhaps on a root that is read-only
     with _one_at_a_time(name, root, say):
-        wanted = check(name, root).get
-        if wanted:
-            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
-            _refuse_small_disk(name, wanted, root)
         place = find_place(name, found, root)
         folder = place.folder if place else root / found.folders[0]
-        for download in wanted:
-            own = [u for u in urls if len(wanted) == 1 or u.split("?")[0].endswith(f"/{download.file}")]
-            _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
-        if wanted:
-            _note_fetched(name, root, wanted)
+        came: list[Download] = []
+        # twice where only the new lists show that images are missing
+        while wanted := [d for d in check(name, root).get if d not in came]:
+            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
+            refuse_small_disk(name, wanted, root)
+            for download in wanted:
+                own = (urls or {}).get(download.file, [])
+                _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
+            came += wanted
+        if came:
+            _note_fetched(name, root, came)
         _unpack_brought(name, found, root, folder, say)
         result = check(name, root)
-        if place and any(d in wanted for d in result.get):
+        if place and any(d in came for d in result.get):
             result.advice.append(
                 f"the download is next to {place.images}, which takes precedence: move that folder away"
             )
@@ -229,11 +271,12 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_small_disk(name: str, wanted: list[Download], root: Path) -> None:
+def refuse_small_disk(what: str, wanted: Collection[Download], root: Path) -> None:
     """Refuse, with a UserError, archives that do not fit on the disk with their contents, of about the same size."""
-    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(root).free / 1e9
+    place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
+    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(place).free / 1e9
     if need > free:
-        raise UserError(f"{name} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
+        raise UserError(f"{what} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
 
 
 def _get(
@@ -242,10 +285,13 @@ def _get(
     """Download one file, and unpack it if it is an archive."""
     into, file = _target(download, folder), download.file
     if not download.unpack:
-        if (into / file).exists() and _damaged(into / file):
-            (into / file).replace(into / f"{file}.damaged")
-            say(f"{name}: {into / file} could not be read; it is now {file}.damaged")
-        return fetch(urls, into / file, download.checksum)
+        target, new = into / file, into / f"{file}.new"
+        if not target.exists():
+            return fetch(urls, target, download.checksum)
+        fetch(urls, new, download.checksum)  # without the old one, other lists would be read if this fails
+        target.replace(into / f"{file}.damaged")
+        new.replace(target)
+        return say(f"{name}: {target} could not be used; it is now {file}.damaged")
     archive = root / DOWNLOADS / name / file
     fetch(urls, archive, download.checksum)
     say(f"{name}: unpacking {file} into {into}")
@@ -273,17 +319,6 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
         unpack(archive, target, hand.archive.nested)
 
 
-def _damaged(file: Path) -> bool:
-    """True if a split file cannot be read at all: a web page under its name, or half of it."""
-    if file.suffix != ".json":
-        return file.stat().st_size == 0
-    try:
-        json.loads(file.read_bytes())
-    except ValueError:
-        return True
-    return False
-
-
 def _target(download: Download, folder: Path) -> Path:
     """The folder to unpack into, so that new files are beside old ones: an archive may have folders of its own."""
     if download.into == "..":
@@ -299,9 +334,6 @@ def _is_there(download: Download, found: Entry, root: Path, images: bool) -> boo
     the first split needs of the files that come with it."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
-    files = (root / f / download.file for f in found.folders)
-    if not download.unpack and any(f.is_file() and _damaged(f) for f in files):
-        return False
     return images if _is_images(download, found) else _gives(download.gives, found, root)
 
 
@@ -314,15 +346,13 @@ def _gives(what: str, found: Entry, root: Path) -> bool:
     return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)
 
 
-def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
+def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
     """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
-    at once."""
+    at once. downloaded: by the run."""
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
         return
-    absent = [
-        n for n in absent_data(config) if not (config.fetch and fetchable(n, data_root(config.data_root)))
-    ]
+    absent = [n for n in absent_data(config) if n not in downloaded]
     if set(absent) & set(wanted):
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
@@ -331,15 +361,12 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str]) -> None:
         )
 
 
-def fetchable(name: str, root: Path) -> bool:
-    """True if a data set can be downloaded whole: its images and the files of some split."""
-    found = entry(name)
-    given = {b for d in found.downloads for b in (d.gives, *d.brings)}
-    images = find_place(name, found, root) or any(_is_images(d, found) for d in found.downloads)
-    return bool(images) and any(
-        all(n in given or n.split("/")[0] in given or _gives(n, found, root) for n in rule.needs)
-        for rule in found.splits
-    )
+def to_download(config: Config) -> list[str]:
+    """Published data sets that a run downloads (fetch): all that is missing of them may be downloaded by anyone."""
+    if not config.fetch:
+        return []
+    found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
+    return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
 
 
 def absent_data(config: Config, whole: bool = False) -> list[str]:
@@ -353,7 +380,7 @@ def absent_data(config: Config, whole: bool = False) -> list[str]:
     if not missing:
         return []
     root = data_root(config.data_root)
-    if not config.fetch:
+    if root.exists() or not config.fetch:
         existing(root)
     return [
         n

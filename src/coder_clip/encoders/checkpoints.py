@@ -153,7 +153,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def verify(weights: Path) -> None:
     """Compare a file in the hub's cache with its sha256, by which the cache names large files.
 
-    UserError if it is damaged; it is removed then, so that the next call fetches it again.
+    UserError if it is damaged; it is removed then, so that the next `find` fetches it again.
     """
     blob = weights.resolve()
     if re.fullmatch("[0-9a-f]{64}", blob.name):
@@ -161,9 +161,7 @@ def verify(weights: Path) -> None:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != blob.name:
             blob.unlink()
-            raise UserError(
-                f"{weights} was damaged during download (sha256 {found}) and has been removed; fetch it again"
-            )
+            raise UserError(f"{weights} was damaged during download (sha256 {found}) and has been removed")
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:

@@ -235,13 +235,15 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
     except Exception as error:  # damaged, hostile and unfitting files fail in many ways
-        safer = (
+        advice = (
             ""
             if source.weights.suffix in SAFE
             else "; only tensors are read: use a .safetensors file of these weights"
         )
+        if source.weights.is_symlink():  # as all of the hub's cache are
+            advice += "; 'coder-clip prefetch' fetches it again if it is damaged"
         raise UserError(
-            f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{safer}"
+            f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{advice}"
         ) from None
 
     model.eval().requires_grad_(False)

@@ -219,14 +219,13 @@ def _present(config: Config, path: Path) -> Config:
     """
     # needed only with only_present; the imports would slow down every start
     from ..datasets.published import data_root
-    from ..datasets.supply import absent_data, fetchable
+    from ..datasets.supply import absent_data, to_download
 
     if (known := os.environ.get(LEFT_OUT)) is not None:
         absent = [name for name in config.datasets if name in known.split(",")]
     else:
-        absent = absent_data(config, whole=True)
-        if config.fetch:
-            absent = [name for name in absent if not fetchable(name, data_root(config.data_root))]
+        downloaded = to_download(config)
+        absent = [name for name in absent_data(config, whole=True) if name not in downloaded]
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from ..datasets import PUBLISHED, Dataset, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
-from ..datasets.supply import absent_data, fetchable
+from ..datasets.supply import absent_data, to_download
 from ..datasets.supply import check as check_data
+from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
@@ -60,26 +61,34 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     sizes: dict[str, Sizes] = {}
     lacking: list[str] = []  # data sets that the run does not download itself
     nowhere = [n for n in config.datasets if config.published(n)]
+    downloaded: list[str] = []
     try:
+        downloaded = to_download(config)
         nowhere = absent_data(config)
         if here:  # a cluster is checked before the images are there
-            lacking = [n for n in nowhere if not (config.fetch and fetchable(n, data_root(config.data_root)))]
+            lacking = [n for n in nowhere if n not in downloaded]
         for name in lacking:
             state = check_data(name, data_root(config.data_root))
             problems.append("\n".join([f"data set {name}, below {state.folder}", *state.ways()]))
     except UserError as error:
         problems.append(str(error))
+    for name in downloaded:
+        coming = check_data(name, data_root(config.data_root)).size
+        yield f"data set {name}: the run downloads what is not here, {coming}"
     for name in nowhere:
-        if not here:
+        if not here and name not in downloaded:
             yield f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to get it"
-        elif name not in lacking and not problems:
-            yield f"data set {name}: the run downloads it, {entry(name).gigabytes:.1f} GB"
-    present = [name for name in config.datasets if name not in nowhere]
+    present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
     parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
     if here:
         parts.append(_machine(config))
+        problems += light.failed(
+            partial(light.writable, config.results, "results"),
+            partial(light.shared_memory, config),
+            partial(light.downloads, config, downloaded),
+        )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
         parts.append(_ahead(config, asked, sizes))
     yield from _collected(parts, problems)
@@ -97,18 +106,23 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
 
-def before_run(config: Config, models: Iterable[str]) -> Iterator[str]:
-    """Lines before the first job on this machine: models, device and how long it takes. UserError as of ``check``."""
+def before_run(config: Config, models: Iterable[str], forecast: bool = True) -> Iterator[str]:
+    """Lines before the first job on this machine: models, device and, if it will start, how long it takes.
+
+    UserError as of ``check``.
+    """
     problems: list[str] = []
+    yield from _collected([*(_weights(config, name) for name in models), _machine(config)], problems)
+    if problems:
+        raise UserError("; ".join(problems))
+    if not forecast:
+        return
     sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
                 sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
-    parts = [*(_weights(config, name) for name in models), _machine(config), _ahead(config, {}, sizes)]
-    yield from _collected(parts, problems)
-    if problems:
-        raise UserError("; ".join(problems))
+    yield from _ahead(config, {}, sizes)
 
 
 def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
@@ -168,6 +182,12 @@ def _weights(config: Config, name: str) -> Iterator[str]:
                 f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
                 "(HF_HOME says where)"
             ) from None
+        light.writable(Path(constants.HF_HUB_CACHE), "weights")
+        if model.model == f"hf-hub:{absent.repository}" and (status := _refused(absent.repository)):
+            raise UserError(
+                f"model {name}: {constants.ENDPOINT} does not give {absent.repository}/{MODEL_CONFIG} (HTTP {status}): "
+                "compare the name; a private or gated model needs HF_TOKEN"
+            ) from None
         yield (
             f"model {name}: its files are not all on this machine; a run on it fetches them, and 'coder-clip prefetch' "
             f"or 'hf download {absent.repository}' does it now"
@@ -186,8 +206,22 @@ def _answers(hub: str) -> bool:
     return True
 
 
+def _refused(repository: str) -> int:
+    """The HTTP status with which the hub refuses a model's configuration; 0 if it gives it."""
+    from huggingface_hub import constants, get_session, get_token
+
+    token = get_token()
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    url = f"{constants.ENDPOINT}/{repository}/resolve/main/{MODEL_CONFIG}"
+    try:
+        status = int(get_session().head(url, timeout=5, headers=headers).status_code)
+    except Exception:  # it answered a moment ago
+        return 0
+    return status if status in (401, 403, 404) else 0
+
+
 def _machine(config: Config) -> Iterator[str]:
-    """The device; UserError if results cannot be written or loader processes would die."""
+    """The device."""
     device = pick_device(config.features.device)
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     yield f"device {device}{': ' * bool(named)}{named}"
@@ -197,8 +231,6 @@ def _machine(config: Config) -> Iterator[str]:
             f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) cannot use it; "
             "'nvidia-smi' shows the driver's CUDA version, https://pytorch.org/get-started the torch for it"
         )
-    light.writable(config.results)
-    light.shared_memory(config)
 
 
 def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
@@ -237,14 +269,14 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
         return
+    if config.published(name):
+        light.images(config, name)
     data = load_dataset(name, given, config.data_root)
     sizes[name] = _sizes(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
-    if isinstance(data, PublishedDataset):
-        light.images(config, name)
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))

@@ -10,13 +10,15 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from ..datasets import load_dataset
+from ..datasets.fetch import answers
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..datasets.supply import check as check_data
-from ..datasets.supply import refuse_absent
+from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
 from ..errors import UserError
 from ..foundation.artifacts import read_metadata
 from ..pipeline.config import Config, GeneratorConfig
@@ -38,28 +40,36 @@ def before_run(
     asks: whether it asks a language model. here: whether jobs run on this machine; then a separate process checks a
     long run, or one with models of the hub, and prints how long it takes. UserError with all that would stop the run.
     """
-    refuse_absent(config, file, datasets)
-    if found := problems(config, datasets, models, asks, here):
-        raise UserError("\n".join(found))
+    found = problems(config, file, datasets, models, asks, here)
     local = all(config.models[m].model.startswith("local-dir:") for m in models)
-    if here and models and not (local and ahead(config, on_gpu(config))[1] < SHORT):
+    if here and models and not (local and (found or ahead(config, on_gpu(config))[1] < SHORT)):
         command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
+        command += ["--no-forecast"] * bool(found)  # measuring takes a minute, and the run does not start
         done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
         if done.returncode:
-            raise UserError("the run would fail, see above; 'coder-clip check' looks again")
+            found.append("the run would fail, see above; 'coder-clip check' looks again")
+    if found:
+        raise UserError("\n".join(found))
 
 
 def problems(
-    config: Config, datasets: Collection[str], models: Collection[str], asks: bool, here: bool = True
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
 ) -> list[str]:
     """All that would stop a run, as far as it can be seen without loading anything."""
-    checks: list[Callable[[], None]] = [partial(writable, config.results)]
+    downloaded = to_download(config)
+    checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
+    checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
     if models and here:
         checks.append(partial(shared_memory, config))
-    checks += [partial(images, config, name) for name in datasets if config.published(name)]
+    checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
     checks += [partial(folder, config, name) for name in models]
     if asks and config.generator and unanswered(config, config.generator):
         checks.append(partial(key, config.generator))
+    return failed(*checks)
+
+
+def failed(*checks: Callable[[], None]) -> list[str]:
+    """What these checks report."""
     found = []
     for each in checks:
         try:
@@ -69,14 +79,14 @@ def problems(
     return found
 
 
-def writable(results: Path) -> None:
-    """UserError if the results folder cannot be written to."""
-    place = next(p for p in (results, *results.absolute().parents) if p.exists())
+def writable(folder: Path, what: str) -> None:
+    """UserError if a folder, or the one that it would be made in, cannot be written to."""
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise UserError(f"results cannot be written to {place}: {error.strerror or error}") from None
+        raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None
 
 
 def shared_memory(config: Config) -> None:
@@ -92,25 +102,37 @@ def shared_memory(config: Config) -> None:
         )
 
 
+def downloads(config: Config, names: Collection[str]) -> None:
+    """UserError if the data sets that the run downloads have no room in their folder, or a server does not answer."""
+    if not names:
+        return
+    root = data_root(config.data_root)
+    writable(root, "data sets")
+    wanted = [d for n in names for d in check_data(n, root).get]
+    refuse_small_disk(", ".join(names), wanted, root)
+    with ThreadPoolExecutor() as pool:
+        answered = list(pool.map(lambda d: any(answers(u) for u in (d.url, *d.mirrors)), wanted))
+    if dead := [d.url for d, answer in zip(wanted, answered, strict=True) if not answer]:
+        raise UserError(
+            f"these files are to be downloaded, and their servers cannot be reached: {', '.join(dead)}; fetch the data "
+            "sets where there is a network, or leave them out: ONLY_PRESENT=1 FETCH=0"
+        )
+
+
 def images(config: Config, name: str) -> None:
-    """UserError if images of a published data set are missing or empty; none is opened."""
+    """UserError if the lists of a published data set cannot be used, or images are missing or empty; none is opened."""
     given, root = config.datasets[name], data_root(config.data_root)
     if not is_here(name, root):
         return  # reported by absent_data
-    data = load_dataset(name, given, config.data_root)
-    assert isinstance(data, PublishedDataset)
-    ways = check_data(name, root).ways
-    total = sum(data.counts.values())
-    if config.features.on_error == "skip":
-        return
-    if lost := data.missing():
-        some = f"{len(lost):,} of {total:,} images, below {data.place.images}, first {lost[0]}"
-        raise UserError("\n".join([f"data set {name}: {some}", *ways()]))
-    if empty := data.empty():
-        raise UserError(
-            f"data set {name}: {len(empty):,} of {total:,} images are empty files, the first "
-            f"{data.path(empty[0])}: remove them and run 'coder-clip data get {name}', or set features.on_error: skip"
-        )
+    try:
+        data = load_dataset(name, given, config.data_root)
+        assert isinstance(data, PublishedDataset)
+        lost = data.missing() if config.features.on_error == "fail" else []
+        if lost:
+            some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"
+            raise UserError(f"data set {name}: {some}, below {data.place.images}, first {lost[0]}")
+    except UserError as error:
+        raise UserError("\n".join([str(error), *check_data(name, root).ways()])) from None
 
 
 def folder(config: Config, name: str) -> None:

@@ -28,7 +28,7 @@ def prefetch(
     failed = []
     for name in config.models if models is None else models:
         try:
-            _weights(config, name)
+            yield from _weights(config, name)
             yield f"model {name}: {config.models[name].model} is here"
         except UserError as error:
             failed.append(f"model {name}")
@@ -48,8 +48,14 @@ def prefetch(
         raise UserError(f"not usable yet, see above: {', '.join(failed)}")
 
 
-def _weights(config: Config, name: str) -> None:
-    """Fetch weights, tokenizer and text tower; load them on the CPU, as a node would."""
+def _weights(config: Config, name: str) -> Iterator[str]:
+    """Fetch weights, again if they are damaged, tokenizer and text tower; load them on the CPU, as a node would."""
     spec = EncoderSpec(**encoder_spec(config, name))
+    where = (spec.model, spec.pretrained, False, spec.quick_gelu)
+    weights = find(*where).weights
+    try:
+        verify(weights)
+    except UserError as damaged:
+        yield f"model {name}: {damaged}"
+        verify(find(*where).weights)
     load_encoder(replace(spec, device="cpu"))
-    verify(find(spec.model, spec.pretrained, True, spec.quick_gelu).weights)

@@ -1,0 +1,179 @@
+"""A run that downloads: what it can get stops nothing; what it cannot get, or has no room for, is told before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coder_clip.datasets.entry import entry
+from coder_clip.datasets.fetch import answers
+from coder_clip.datasets.supply import to_download
+from coder_clip.errors import UserError
+from coder_clip.pipeline.config import load_config
+from coder_clip.preflight import light, measure
+from trees import plant, replace_entry
+from web import serve
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
+    """One whose speed and disk matter to no test here, and with a network."""
+    monkeypatch.setattr(light, "answers", lambda _: True)
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").symlink_to(repo / "data/mini")
+
+
+def configure(**more: Any) -> None:
+    models = {"mini": {"model": "local-dir:mini"}}
+    Path("c.yaml").write_text(json.dumps({"models": models, "adapter": {"shots": [1], "seeds": [1]}, **more}))
+
+
+@pytest.mark.parametrize("how", ["empty image", "lost image", "web page", "another document", "lost"])
+def test_what_the_run_downloads_stops_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    """Also what is half here: of a download that was killed while its files were moved, or from elsewhere."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("CODER_CLIP_DATA", str(root))
+    plant("eurosat", root, 1)
+    image = next((root / "eurosat/2750/Forest").iterdir())
+    split = root / "eurosat/split_zhou_EuroSAT.json"
+    shutil.rmtree(root) if how == "lost" else (image if "image" in how else split).unlink()
+    if how == "empty image":
+        image.touch()
+    if how in ("web page", "another document"):
+        split.write_text("<html>" if how == "web page" else "{}")
+    configure(datasets={"eurosat": {"texts": "names"}}, fetch=True)
+    size = "3 MB" if how in ("web page", "another document") else "0.1 GB"
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 0, answer.err
+    assert f"data set eurosat: the run downloads what is not here, {size}\n" in answer.out
+    config = load_config("c.yaml")
+    assert to_download(config) == ["eurosat"]
+    assert not light.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
+    assert load_config("c.yaml").left_out == ()
+    monkeypatch.setenv("CODER_CLIP_FETCH", "0")
+    with pytest.raises(UserError, match="does not exist" if how == "lost" else "none of its data sets is in"):
+        load_config("c.yaml")
+
+
+def test_what_the_run_cannot_download_stops_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of Cars the split file can be had, the images can not."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("stanford_cars", tmp_path / "root", 1)
+    configure(datasets={"stanford_cars": {"texts": "names"}}, fetch=True)
+    (tmp_path / "root/stanford_cars/split_zhou_StanfordCars.json").unlink()
+    assert to_download(load_config("c.yaml")) == ["stanford_cars"]
+    plant("stanford_cars", tmp_path / "again", 1)
+    shutil.copytree(tmp_path / "again", tmp_path / "root", dirs_exist_ok=True)
+    next((tmp_path / "root/stanford_cars/cars_test").iterdir()).unlink()
+    assert to_download(load_config("c.yaml")) == []
+    assert command("check", "--config", "c.yaml").code == 1
+    (found,) = light.problems(
+        load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False, here=True
+    )
+    assert "1 of 588 images are missing or empty" in found
+
+
+def test_downloads_that_have_no_room(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configure(datasets=["eurosat", "dtd"], fetch=True)
+    config = load_config("c.yaml")
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    small = f"eurosat, dtd needs 1.5 GB in {tmp_path}/root for a while, and there are 1.0 GB"
+    assert small in command("check", "--config", "c.yaml").err
+    assert light.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [small]
+    assert not (tmp_path / "root").exists()
+    (tmp_path / "root").touch()
+    assert (
+        f"{tmp_path}/root, the folder of all data sets, is a file"
+        in command("check", "--config", "c.yaml").err
+    )
+
+
+def test_servers_that_do_not_answer(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a node without network hours of other work would pass, and then there would be no table."""
+    monkeypatch.setattr(light, "answers", answers)
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
+    archive, split = entry("dtd").downloads
+    with serve() as web:  # it has none of them, as many answer who is no browser
+        here, gone = f"{web.url}/a", "http://127.0.0.1:9/b"
+        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0)):
+            downloads = [
+                d.model_copy(update={"url": u, "mirrors": []})
+                for d, u in zip((archive, split), urls, strict=True)
+            ]
+            replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": downloads}))
+            answer = command("check", "--config", "c.yaml")
+            assert answer.code == code, answer.err
+            assert (f"their servers cannot be reached: {gone};" in answer.err) is bool(code)
+        mirrored = archive.model_copy(update={"url": gone, "mirrors": [here]})
+        replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": [mirrored]}))
+        assert command("check", "--config", "c.yaml").code == 0
+
+
+def test_weights_that_cannot_be_had(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A name with a slip, or a cache that nothing can be written to; else the first job would find out."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    configure(datasets={"shapes": {"texts": "names"}}, models={"clip": {"model": "hf-hub:org/vit"}})
+    with serve() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        hub.files["/"] = b"a hub"
+        refused = command("check", "--config", "c.yaml")
+        assert refused.code == 1
+        assert (
+            f"{hub.url} does not give org/vit/open_clip_config.json (HTTP 404): compare the name"
+            in refused.err
+        )
+        hub.files["/org/vit/resolve/main/open_clip_config.json"] = b"{}"
+        answer = command("check", "--config", "c.yaml")
+        assert answer.code == 0, answer.err
+        assert "model clip: its files are not all on this machine; a run on it fetches them" in answer.out
+        (tmp_path / "cache").touch()
+        assert f"weights cannot be written to {tmp_path}/cache" in command("check", "--config", "c.yaml").err
+
+
+def test_a_run_names_all_that_is_missing_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the check does; one at a time, people would start a run a day."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    configure(
+        datasets={"dtd": {"texts": {"attribute": "llm"}}},
+        models={"clip": {"model": "hf-hub:org/vit"}},
+        generator={"model": "gpt-4o-mini"},
+    )
+    with pytest.raises(UserError) as caught:
+        light.before_run(load_config("c.yaml"), Path("c.yaml"), ["dtd"], ["clip"], asks=True, here=True)
+    said = str(caught.value)
+    assert f"{tmp_path}/root, the folder of all data sets, does not exist" in said
+    assert "OPENAI_API_KEY" in said
+    assert "the run would fail, see above" in said
+    told = capfd.readouterr().err
+    assert "'hf download org/vit'" in told
+    assert " in all, " not in told, "measuring takes a minute, and the run does not start"

@@ -271,23 +271,6 @@ def test_who_pulled_all_features_needs_no_images_and_who_has_a_manifest_alone_do
     assert "ONLY_PRESENT=1" not in whole
 
 
-@pytest.mark.parametrize(("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)])
-def test_every_door_takes_the_same_words(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str, on: bool
-) -> None:
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    configure(datasets=["eurosat", "dtd"])
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", value)
-    assert load_config("c.yaml").left_out == (("dtd",) if on else ())
-
-
-def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "maybe")
-    with pytest.raises(UserError, match="CODER_CLIP_ONLY_PRESENT: 'maybe' is neither"):
-        load_config("c.yaml")
-
-
 @pytest.mark.parametrize(("made", "says"), [(False, "does not exist"), (True, "is a file")])
 def test_a_root_that_is_none(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: bool, says: str

@@ -177,3 +177,21 @@ def test_a_run_names_all_that_is_missing_at_once(
     told = capfd.readouterr().err
     assert "'hf download org/vit'" in told
     assert " in all, " not in told, "measuring takes a minute, and the run does not start"
+
+
+@pytest.mark.parametrize(("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)])
+def test_every_door_takes_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str, on: bool
+) -> None:
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    plant("eurosat", tmp_path / "root", 1)
+    configure(datasets=["eurosat", "dtd"])
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", value)
+    assert load_config("c.yaml").left_out == (("dtd",) if on else ())
+
+
+def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(datasets=["eurosat"])
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "maybe")
+    with pytest.raises(UserError, match="CODER_CLIP_ONLY_PRESENT: 'maybe' is neither"):
+        load_config("c.yaml")

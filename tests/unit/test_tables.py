@@ -441,6 +441,12 @@ def test_differences_have_a_sign_unless_they_round_to_zero(value: float, text: s
     assert cells.points(value) == text
 
 
+def test_where_no_image_changed_no_interval_is_claimed() -> None:
+    """Six equal photos do not show that texts change nothing: 0.0 [0.0, 0.0] would say so."""
+    assert cells.with_interval(0.0, 0.0, 0.0, cells.points) == "0.0"
+    assert cells.with_interval(0.01, -0.02, 0.04, cells.points) == "+1.0 [−2.0, +4.0]"
+
+
 def test_missing_file_names_the_command(tmp_path: Path) -> None:
     results = fake(tmp_path)
     path = results.paths.adapter("mini", "shapes", 4).with_suffix(".json")

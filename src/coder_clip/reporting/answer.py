@@ -9,7 +9,7 @@ from typing import Any
 
 from ..baselines.methods import LABELS, ZERO_SHOT
 from ..evaluation.intervals import clear, images_to_settle
-from .parts.cells import percent, points
+from .parts.cells import percent, points, with_interval
 from .results import Results
 
 SHOWN = ("clip", "coder", "coder_rerank")  # in the sentence; whatever is recommended is named besides
@@ -147,4 +147,4 @@ def _interval(method: Mapping[str, Any]) -> str:
 
 
 def _points(d: Mapping[str, float]) -> str:
-    return f"{points(d['value'])} [{points(d['low'])}, {points(d['high'])}]"
+    return with_interval(d["value"], d["low"], d["high"], points)

@@ -53,7 +53,9 @@ function answer() {
   const { low, high, value } = d.difference;
   const clear = low > 0 ? "clearly better" : high < 0 ? "clearly worse" : "no clear difference";
   line.append(make("span", { className: low > 0 ? "good" : high < 0 ? "bad" : "" },
-    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${clear}.`));
+    d.fixed + d.broke
+      ? `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${clear}.`
+      : "Your texts put no photo right and none wrong."));
 }
 
 const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_texts);

@@ -32,7 +32,8 @@ def points(value: Any) -> str:
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
-    return show(value) if pd.isna(low) else f"{show(value)} [{show(low)}, {show(high)}]"
+    """A number with its interval, if there is one: where no image changed, none is known (`paired_test`)."""
+    return show(value) if pd.isna(low) or low == high else f"{show(value)} [{show(low)}, {show(high)}]"
 
 
 def shots(n: int) -> str:

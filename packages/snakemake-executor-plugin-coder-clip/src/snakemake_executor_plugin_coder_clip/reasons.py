@@ -18,7 +18,10 @@ LATER = re.compile(
 )
 NOT_YOURS = re.compile(r"invalid (account|qos)|account or account/partition", re.IGNORECASE)
 REFUSED = (
-    (r"invalid partition", "there is no such partition"),
+    (
+        r"invalid partition",
+        "there is no such partition: change slurm_partition in the profile ('sinfo -s' lists them)",
+    ),
     (
         r"invalid account|account or account/partition",
         "{account} is not one of yours, or not allowed on partition {partition}: change slurm_account in the profile",

@@ -123,11 +123,9 @@ class Watch:
     def __init__(self, workflow: Any, config: str | Path, state: str) -> None:
         """Watch the jobs of a run. state: the configuration when the jobs' parameters were read (state_of)."""
         self._config, self._state = str(config), state
-        self._hashes, self._began = (
-            Hashes(),
-            dict[str, tuple[dict[str, str], dict[str, list[int]], bool, int]](),
-        )
-        self._book = read_ledger()
+        self._hashes, self._book = Hashes(), read_ledger()
+        # first output of a job -> hashes and stamps of its inputs, whether it is as planned, DVC's last command
+        self._began: dict[str, tuple[dict[str, str], dict[str, list[int]], bool, int]] = {}
         self._where = environment(workflow.local_exec)
         RUN.parent.mkdir(parents=True, exist_ok=True)
         self._run = RUN.open("a", encoding="utf-8")

@@ -115,7 +115,7 @@ def test_a_pull_replaces_links_to_what_is_gone(toy: Project) -> None:
 def other_disk(tmp_path: Path) -> Iterator[Path]:
     folder = Path("/dev/shm") / f"coder-clip-{os.getpid()}"
     if not folder.parent.is_dir() or folder.parent.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no other file system here")
+        pytest.skip("this machine has no other file system")
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)

@@ -26,7 +26,8 @@ _began: set[str] = set()  # configurations with started jobs
 def follow(workflow: Any, config: str) -> None:
     """Let a run adopt pulled files before it plans, and record finished phases at its end.
 
-    Dry runs and --summary change nothing, and plan the jobs that a run would plan.
+    Dry runs and --summary change nothing. They plan no fewer jobs than a run would; more where large files that a plain
+    dvc command brought are newer than what was made from them, to which a run gives one time first.
     """
     on = os.environ.get(snakemake.OFF) != "off"
     _planned[config] = ledger.state_of(config)

@@ -25,6 +25,8 @@ onstart:
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
     tracking.on_start(workflow, CONFIG_FILE)
+    if workflow.local_exec:
+        encode_together_here()
 
 
 rule all:

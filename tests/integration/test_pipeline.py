@@ -62,8 +62,25 @@ def test_every_job_reports_to_its_log(finished: Work) -> None:
     logs = {p.relative_to(finished.folder / "results/logs").as_posix(): p for p in
             (finished.folder / "results/logs").rglob("*.log")}  # fmt: skip
     assert "adapter/mini/shapes/2.log" in logs
-    assert "img/s" in logs["image_features/mini/shapes/test.log"].read_text(), "no progress with its rate"
+    encoding = [
+        text for name, p in logs.items() if "img/s" in (text := p.read_text()) and "image_features" in name
+    ]
+    assert encoding, "no progress with its rate"
     assert (finished.folder / "results/benchmarks/adapter/mini/shapes/2.tsv").is_file()
+
+
+def test_one_load_of_weights_serves_all_splits(finished: Work, fresh: Work) -> None:
+    """A job that has loaded them goes on with the splits that the run asks for; their jobs copy what it made."""
+    fresh.snakemake("image_features", "--cores", "1")
+    logs = [p.read_text() for p in (fresh.folder / "results/logs/image_features").rglob("*.log")]
+    copied = [text for text in logs if "encoded by another job of this run" in text]
+    assert len(logs) == 6
+    assert len(copied) >= 4, "a second data set may not have been listed yet when the first is encoded"
+    assert not [text for text in copied if "img/s" in text]
+    expected = {
+        name: digest for name, digest in finished.hashes().items() if name.startswith("image_features/")
+    }
+    assert {name: d for name, d in fresh.hashes().items() if name.startswith("image_features/")} == expected
 
 
 def test_usage_tells_what_every_rule_took(finished: Work) -> None:

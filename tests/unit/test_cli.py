@@ -183,7 +183,7 @@ def test_a_model_is_loaded_once_for_all_its_data_sets_and_splits(
         "models: {a: {model: RN50, pretrained: openai}, b: {model: ViT-B-32, pretrained: openai}}\n"
     )
     asked: list[tuple[str, str, str]] = []
-    monkeypatch.setattr(image_features, "run", lambda c, m, d, split, shard: asked.append((m, d, split)))
+    monkeypatch.setattr(image_features, "run", lambda c, m, d, split, shard, to: asked.append((m, d, split)))
     assert command("image-features", "--config", str(configuration)).code == 0
     assert [m for m, _, _ in asked] == ["a"] * 6 + ["b"] * 6
     assert len(set(asked)) == 12

@@ -1,5 +1,7 @@
 # The configuration, and functions that several rule files use.
+import atexit
 import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +11,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
-from coder_clip.pipeline import phase_list
+from coder_clip.pipeline import phase_list, together
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.pipeline.config import (
@@ -145,7 +147,11 @@ def command(rule):
 def text_encoder_files(wildcards):
     if not CONFIG.compares_names(wildcards.dataset):
         return []
-    return [file for name in CONFIG.text_encoders() for file in files_of(name)]
+    return [
+        str(file)
+        for name in CONFIG.text_encoders()
+        for file in CONFIG.models[name].files
+    ]
 
 
 def template_sources(wildcards):
@@ -184,23 +190,7 @@ def forget_fetched(folder):
 
 
 def encoder_files(wildcards):
-    return files_of(wildcards.model)
-
-
-def files_of(name):
-    """Files of a model on disk."""
-    model = CONFIG.models[name]
-    if model.model.startswith("local-dir:"):
-        return sorted(
-            str(p)
-            for p in Path(model.model.removeprefix("local-dir:")).iterdir()
-            if p.is_file()
-        )
-    return (
-        [model.pretrained]
-        if model.pretrained and Path(model.pretrained).is_file()
-        else []
-    )
+    return list(map(str, CONFIG.models[wildcards.model].files))
 
 
 def shot_files(wildcards):
@@ -260,11 +250,42 @@ def encoding_threads(rule):
     return max(CONFIG.features.threads, loaders)
 
 
+def encode_together(jobs, waits=None, seconds=None):
+    """Offer the splits or shards of these jobs (rule, wildcards) to each other, until this Snakemake ends."""
+    parts = [
+        together.Part(
+            **{
+                name: int(value) if name in ("shard", "shards") else value
+                for name, value in wildcards.items()
+            }
+        )
+        for rule, wildcards in jobs
+        if rule in together.RULES
+    ]
+    if len(parts) > 1:
+        try:
+            folder = together.offer(parts, waits, seconds)
+        except (OSError, UserError):
+            return  # no room for temporary files: each loads its weights
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def encode_together_here():
+    """The same for all jobs of a run on this machine."""
+    jobs = list(workflow.dag.needrun_jobs())
+    listed = [job.wildcards.dataset for job in jobs if job.rule.name == "list_images"]
+    encode_together(
+        [(job.rule.name, dict(job.wildcards.items())) for job in jobs],
+        {dataset: PATHS.manifest(dataset) for dataset in listed},
+        together.SECONDS,
+    )
+
+
 def preflight():
     """Report, before the first job, everything that would stop the run, and how long it takes."""
     jobs = list(workflow.dag.needrun_jobs())
-    encodes = ("encode_images", "encode_shard", "encode_texts", "encode_pairs")
-    opens = ("list_images", "encode_images", "encode_shard")
+    encodes = (*together.RULES, "encode_texts", "encode_pairs")
+    opens = ("list_images", *together.RULES)
     datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
     models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
     asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
@@ -294,3 +315,20 @@ def memory(phase, rule):
 def minutes(phase, rule):
     """Time limit of a job; longer with every attempt."""
     return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt
+
+
+def encode_together_on_node():
+    """The same for the jobs of a group, all of which this Snakemake was given; a node runs no onstart."""
+    execute = workflow.execute
+
+    def run(**options):
+        given = workflow.dag_settings.target_jobs
+        encode_together([(job.rulename, job.wildcards_dict) for job in given])
+        execute(**options)
+
+    workflow.execute = run
+
+
+os.environ.pop(together.FOLDER, None)  # the head's, which Slurm hands on
+if workflow.remote_exec:
+    encode_together_on_node()

@@ -51,6 +51,6 @@ def fetched_weights(wildcards):
         else CONFIG.text_encoders() * CONFIG.compares_names(wildcards.dataset)
     )
     for name in names:
-        if CONFIG.fetch and not files_of(name):
+        if CONFIG.fetch and not CONFIG.models[name].files:
             checkpoints.fetch_weights.get(model=name)
     return []

@@ -12,7 +12,8 @@ import typer
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
 from ..foundation import scan
-from ..pipeline.config import load_config
+from ..pipeline import together
+from ..pipeline.config import Config, load_config
 from ..texts.sources import SOURCES
 from . import texts
 from .options import (
@@ -113,8 +114,16 @@ def image_features(
     """
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
-    run = partial(phase("image_features").run, shard=(shard, shards))
+
+    def run(c: Config, m: str, d: str, split: str) -> None:
+        together.encode(c, together.Part(m, d, split, shard, shards), partial(_encode, c))
+
     _per_split(split, dataset, model, load_config(config), run)
+
+
+def _encode(config: Config, part: together.Part, to: Path) -> None:
+    place = (part.model, part.dataset, part.split, (part.shard, part.shards))
+    phase("image_features").run(config, *place, to)
 
 
 @app.command(rich_help_panel=PHASES)

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
-def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, int] = (0, 1)) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it."""
+def run(
+    config: Config,
+    model: str,
+    dataset: str,
+    split: str,
+    shard: tuple[int, int] = (0, 1),
+    to: Path | None = None,
+) -> None:
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it; or write ``to``."""
     from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
 
     use_threads(config)
@@ -73,8 +80,7 @@ def run(config: Config, model: str, dataset: str, split: str, shard: tuple[int, 
     }
     if files is not None:
         meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
-    whole, part = paths.image_features(model, dataset, split), paths.image_shard(model, dataset, split, i, n)
-    _write(whole if n == 1 else part, features, meta)
+    _write(to or paths.image_part(model, dataset, split, i, n), features, meta)
     environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
 
 

@@ -149,6 +149,13 @@ class ModelConfig(Strict):
         description="For a checkpoint file: true if it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
     )
 
+    @property
+    def files(self) -> list[Path]:
+        """Its files on this disk; none of a model that the hub has."""
+        if self.model.startswith("local-dir:"):
+            return sorted(p for p in Path(self.model.removeprefix("local-dir:")).iterdir() if p.is_file())
+        return [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []
+
 
 class FeaturesConfig(Strict):
     """Extraction of features."""

@@ -91,6 +91,14 @@ def test_every_rule_that_is_not_the_heads_was_a_job_of_the_right_partition(run: 
             assert (job.partition, job.node) in (("cpu", "n1"), ("cpu", "n2"))
 
 
+def test_a_group_loads_the_weights_once(run: Run) -> None:
+    """Else its GPU is idle for seconds before every split."""
+    for dataset in DATASETS:
+        logs = [p.read_text() for p in (run.folder / f"results/logs/image_features/mini/{dataset}").iterdir()]
+        assert sorted("encoded by another job of this run" in text for text in logs) == [False, True, True]
+        assert sorted("img/s" in text for text in logs) == [False, False, True]
+
+
 def test_nothing_else_ran_on_the_cluster(run: Run, cluster: Cluster) -> None:
     ids = [int(job.id) for _, job in jobs(run)]
     assert [id for job in cluster.jobs() if (id := int(job.id)) >= ids[0]] == ids

@@ -13,15 +13,17 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from .errors import UserError
 from .foundation.exact import total
-from .neighbors import compute_dtype, l2_normalize
+from .neighbors import checked, compute_dtype, l2_normalize
 from .zero_shot import softmax_gap, uncertain
 from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
 
+SMALL = 1e-15  # a length of features below which products could be denormal
 CHUNK = 2**20  # numbers of gathered differences at a time
 PAIRS = 4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
 
@@ -72,7 +74,7 @@ class OneToOne:
 
     def _set(self, pairs: Tensor, differences: Tensor) -> None:
         """Keep pairs (P, 2), sorted, a < b, and differences (P, d), D(a, b)."""
-        self.pairs, self.differences = pairs, differences
+        self.pairs, self.differences, self._short = pairs, differences, differences.float()
         self._keys = (pairs[:, 0] * self.n_classes + pairs[:, 1]).to(differences.device)
 
     def __len__(self) -> int:
@@ -80,44 +82,81 @@ class OneToOne:
         return len(self.pairs)
 
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
-        """v of each candidate: x (n, d) unit, classes (n, k) -> (n, k), in cosines.
+        """v of each candidate: x (n, d) unit, classes (n, k) -> (n, k) float64, in cosines.
 
-        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1. In float64, with
-        sums that are the same everywhere, or in float32 if x is.
+        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1. Sums are the same
+        everywhere.
         """
         n, k = classes.shape
-        values = torch.zeros(n, k, dtype=x.dtype, device=x.device)
+        values = torch.zeros(n, k, dtype=torch.float64, device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        differences, keys = self.differences.to(x.device), self._keys.to(x.device)
+        differences = self.differences.to(x.device)
         rows = max(1, CHUNK // (len(i) * x.shape[1]))
         for start in range(0, n, rows):
             some = slice(start, start + rows)
-            a, b = classes[some][:, i], classes[some][:, j]
-            wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
-            place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
-            sign = torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
-            products = differences.index_select(0, place.flatten()).to(x.dtype).view(*place.shape, -1)
+            place, sign = self._places(classes[some][:, i], classes[some][:, j])
+            products = differences.index_select(0, place.flatten()).double().view(*place.shape, -1)
             products *= x[some, None, :]
-            dots = (total(products) if x.dtype == torch.float64 else products.sum(dim=-1)) * sign
+            dots = total(products) * sign
             values[some] = values[some].index_add(1, i, dots).index_add(1, j, -dots) / (k - 1)
         return values
 
-    def winner(self, x: Tensor, classes: Tensor) -> Tensor:
-        """The candidate with the largest v: x (n, d) unit, classes (n, k) -> (n,) classes; the first of several.
+    def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of ``differences`` of these pairs of classes, and their signs; 0 for a pair without texts."""
+        keys = self._keys.to(a.device)
+        wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
+        place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+        return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
 
-        The same as from :meth:`compare` in float64, but computed there only where float32 leaves it open: v has an
-        error of at most d + k + 2 roundings of numbers below the length of D, which is at most 2.
+    def winner(self, x: Tensor, classes: Tensor) -> Tensor:
+        """The candidate with the largest v: x (n, d) of any length, classes (n, k) -> (n,); the first of several.
+
+        The same as from :meth:`compare`, but computed there only for images that float32 leaves open.
         """
-        quick = self.compare(x.float(), classes)
-        best = quick.argmax(dim=1)
-        if quick.shape[1] > 1:
-            first, second = quick.topk(2, dim=1).values.unbind(dim=1)
-            error = 2 * (x.shape[1] + classes.shape[1] + 2) * torch.finfo(torch.float32).eps
-            open_ = first - second <= 2 * error
-            best[open_] = self.compare(x[open_].double(), classes[open_]).argmax(dim=1)
+        best, open_ = self._quick(x, classes)
+        best[open_] = self.compare(l2_normalize(x[open_]), classes[open_]).argmax(dim=1)
         return classes.gather(1, best[:, None])[:, 0]
+
+    def _quick(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Place (n,) of the candidate with the largest v in float32, and which images (n,) that leaves open.
+
+        Σ_b x·D(a, b) = x·Σ_b D(a, b): the inner sum is one signed sum of rows, made in one pass over memory.
+
+        A value is wrong by at most d + k + 2 roundings of numbers below its length, which is |x|·2·(k − 1) at most,
+        as D has a length of at most 2. A rounding is eps / 2; the other half covers that ``compare`` rounds x to PLACES
+        and does not round D. Nothing is concluded from features that float32 cannot hold to full precision.
+        """
+        n, k = classes.shape
+        best = torch.zeros(n, dtype=torch.int64, device=x.device)
+        if k < 2 or not len(self):
+            return best, torch.zeros_like(best, dtype=torch.bool)
+        i, j = torch.triu_indices(k, k, 1, device=x.device)
+        others = torch.zeros(
+            k, k, dtype=torch.int64, device=x.device
+        )  # of candidate a and b: their column in i, j
+        others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
+        order = torch.ones(k, k, device=x.device).triu() * 2 - 1
+        apart = ~torch.eye(k, dtype=torch.bool, device=x.device)
+        columns, order = others[apart], order[apart]
+        differences, x = self._short.to(x.device), x.float()
+        values, rows = torch.empty(n, k, device=x.device), max(1, CHUNK // (k * x.shape[1]))
+        for some in (slice(start, start + rows) for start in range(0, n, rows)):
+            place, sign = self._places(classes[some][:, i], classes[some][:, j])
+            sums = embedding_bag(
+                place[:, columns].view(-1, k - 1),
+                differences,
+                per_sample_weights=(sign[:, columns] * order).view(-1, k - 1),
+                mode="sum",
+            ).view(-1, k, x.shape[1])
+            sums *= x[some, None, :]
+            values[some] = sums.sum(dim=-1)
+        first, second = values.topk(2, dim=1).values.unbind(dim=1)
+        size = x.norm(dim=1)
+        error = 2 * (k - 1) * size * (x.shape[1] + k + 2) * torch.finfo(torch.float32).eps
+        sure = (first - second > 2 * error) & (size > SMALL) & (size < 1 / SMALL)  # never with NaN
+        return values.argmax(dim=1), ~sure
 
     def state(self) -> dict[str, Tensor]:
         """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,) int64."""
@@ -162,7 +201,7 @@ def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Rer
 
     x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not fit.
     """
-    x = _checked(x, scores, o)
+    x = l2_normalize(_checked(x, scores, o))
     best, classes = best_classes(scores, top_k)
     values = o.compare(x, classes)
     # argmax takes the first of several maxima, which is the one that stage one ranks higher
@@ -198,10 +237,10 @@ def rerank(
 
 
 def _checked(x: Tensor, scores: Tensor, o: OneToOne) -> Tensor:
-    """Unit images (N, d) float64. UserError unless scores are (N, C) and images as wide as the texts."""
+    """Images (N, d). UserError unless scores are (N, C) and images finite and as wide as the texts."""
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
         raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    return l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
+    return checked(x, width=o.differences.shape[1] if len(o) else None)
 
 
 def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:

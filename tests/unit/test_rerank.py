@@ -117,6 +117,29 @@ def test_candidates_next_to_each_other_are_told_apart_exactly(ahead: float, favo
     assert rerank(x, scores, o)[0].tolist() == [favoured if ahead else 0]
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from([0.0, 1e-42, 1e-30, 1e-16, 1e-6, 1.0, 1e6, 1e20, 1e37, 1e200]),
+)
+def test_features_of_any_length_pick_the_same(seed: int, dtype: torch.dtype, length: float) -> None:
+    """Float32 has no full precision for tiny numbers and no numbers for huge ones."""
+    x, _, texts, _, _ = problem(seed, 6, 20, dtype)
+    o, classes = OneToOne(texts, 6), torch.stack([torch.randperm(6)[:5] for _ in range(20)])
+    x = (x * length).clamp(-1e38, 1e38) if dtype == torch.float32 else x * length
+    best = o.compare(l2_normalize(x), classes).argmax(dim=1)
+    assert torch.equal(o.winner(x, classes), classes.gather(1, best[:, None])[:, 0])
+
+
+def test_float32_decides_most_images() -> None:
+    """Else the quick way is for nothing."""
+    generator = torch.Generator().manual_seed(0)
+    texts = {(a, b): torch.randn(3, 64, generator=generator) for a in range(5) for b in range(5) if a != b}
+    x, classes = torch.randn(500, 64, generator=generator), torch.arange(5).expand(500, 5)
+    assert OneToOne(texts, 5)._quick(x, classes)[1].double().mean() < 0.02
+
+
 def test_many_candidates_are_told_apart_exactly() -> None:
     """Float32 would round every sum of the first candidate up, of the second down, and pick the first."""
     last = 2.0**-16  # last place of a float32 from 128 on

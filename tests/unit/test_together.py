@@ -97,7 +97,7 @@ def test_without_a_run_of_snakemake_a_command_makes_what_it_is_asked_for(
 
 
 @pytest.mark.parametrize("when", ["while the first job loads", "after the first job"])
-@pytest.mark.parametrize("what", ["manifest", "weights", "configuration", "code"])
+@pytest.mark.parametrize("what", ["manifest", "shots", "weights", "configuration", "code"])
 def test_what_has_changed_since_is_encoded_again(
     config: Config, folder: Path, process: Process, what: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +105,11 @@ def test_what_has_changed_since_is_encoded_again(
     monkeypatch.setattr(together, "PACKAGE", Path("package"))
     Path("package").mkdir()
     Path("package/a.py").write_text("1")
-    later = config
+    shots = Path("shots/shot_1-seed_1.json")
+    shots.parent.mkdir()
+    shots.write_text("[]")
+    own = config.datasets["shapes"].model_copy(update={"shot_files": Path("shots")})
+    later = config = config.model_copy(update={"datasets": {**config.datasets, "shapes": own}})
 
     def change() -> None:
         nonlocal later
@@ -113,6 +117,8 @@ def test_what_has_changed_since_is_encoded_again(
             write_json(Paths("results").manifest("shapes"), MANIFEST)
         elif what == "weights":
             save_file({"w": ones(2)}, Path("m/weights.safetensors"))
+        elif what == "shots":
+            shots.write_text("[1]")
         elif what == "configuration":
             later = config.model_copy(update={"title": "other"})
         else:
@@ -126,7 +132,7 @@ def test_what_has_changed_since_is_encoded_again(
     together.encode(config, TEST, first)
     second = Process(process.paths)
     together.encode(later, VAL, second)
-    read_by_both = what == "manifest" and when.startswith("while")
+    read_by_both = what in ("manifest", "shots") and when.startswith("while")
     assert second.done[:1] == ([] if read_by_both else [VAL])
 
 

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets.shot_files import shot_file
+from ..datasets.shot_files import shot_files
 from ..errors import one_line
 from ..foundation.artifacts import Paths, read_json, read_metadata, write_bytes, write_json
 from .resources import need, on_gpu
@@ -168,9 +168,7 @@ def _handed(folder: Path, config: Config, part: Part, loaded: str) -> Path:
         config.datasets[part.dataset].shot_files,
     )
     if published is not None:
-        files += [
-            shot_file(published, n, seed) for n in config.adapter.shots for seed in config.adapter.seeds
-        ]
+        files += shot_files(published)
     state = hashlib.sha256((loaded + _stats(files)).encode()).hexdigest()
     return folder / f"{part}.{state}.safetensors"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType
 
 from ..errors import UserError, nearest
@@ -17,12 +17,15 @@ from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _PlainOptions:
-    """Help with the name of an option's value, and none for a switch; typer prints Python's types: <str>, <bool>."""
+    """Help with the name of an option's value, and none for a switch or an argument, which has a name; typer prints
+    Python's types: <list[str]>, <bool>."""
 
     def get_params(self, context: Any) -> list[Any]:
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
         for option in params:
-            if isinstance(option, TyperOption) and option.metavar is None:
+            if isinstance(option, TyperArgument):
+                option.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+            elif isinstance(option, TyperOption) and option.metavar is None:
                 option.metavar = "" if option.is_flag else max(option.opts, key=len).lstrip("-").upper()
         return params
 

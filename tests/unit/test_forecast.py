@@ -42,6 +42,8 @@ def test_sizes_of_a_published_data_set_are_known_before_its_manifest(tmp_path: P
     assert work.counts(config, "dtd", "shots") == (47 * 4 * 2 * 3, 47)  # four shots, two seeds, three views
     assert work.counts(config, "photos", "test") == (work.UNKNOWN_IMAGES, work.UNKNOWN_CLASSES)
     assert work.counts(config, "photos", "test", {"photos": ({"test": 7}, 2)}) == (7, 2)
+    before = {"photos": ({"test": 7}, 2)}  # the manifest of a folder that had no other images yet
+    assert work.counts(config, "photos", "shots", before) == (work.UNKNOWN_IMAGES, work.UNKNOWN_CLASSES)
     manifest = tmp_path / "manifests/dtd.json"  # another split, once it is known
     manifest.parent.mkdir()
     manifest.write_text(json.dumps({"images": {"train": 9, "val": 8, "test": 7}, "classes": ["a", "b"]}))

@@ -3,6 +3,7 @@ have made."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -105,6 +107,7 @@ def test_what_has_changed_since_is_encoded_again(
     monkeypatch.setattr(together, "PACKAGE", Path("package"))
     Path("package").mkdir()
     Path("package/a.py").write_text("1")
+    together.offer(PARTS)
     shots = Path("shots/shot_1-seed_1.json")
     shots.parent.mkdir()
     shots.write_text("[]")
@@ -136,25 +139,25 @@ def test_what_has_changed_since_is_encoded_again(
     assert second.done[:1] == ([] if read_by_both else [VAL])
 
 
-def test_images_of_a_data_set_that_is_still_being_listed_are_left_alone(
-    config: Config, process: Process
+def test_images_of_a_data_set_that_is_not_listed_yet_are_left_alone(
+    config: Config, folder: Path, process: Process
 ) -> None:
-    """The manifest of an earlier run names images that may be gone."""
-    manifest = Paths("results").manifest("rare")
-    for _ in ("listed before", "never listed"):
-        together.offer(PARTS, {"rare": manifest})
-        together.encode(config, TEST, process)
-        assert process.done == [TEST, VAL]
-        process.done.clear()
-        manifest.unlink(missing_ok=True)
-
-
-def test_a_new_manifest_of_this_run_is_ready(config: Config, process: Process) -> None:
-    manifest = Paths("results").manifest("rare")
-    together.offer(PARTS, {"rare": manifest})
-    write_json(manifest, MANIFEST)
+    Paths("results").manifest("rare").unlink()
     together.encode(config, TEST, process)
-    assert OTHER in process.done
+    assert process.done == [TEST, VAL]
+
+
+def test_code_that_was_edited_since_the_run_began_is_each_jobs_own(
+    config: Config, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job may have imported half of it before the edit."""
+    monkeypatch.setattr(together, "PACKAGE", Path("package"))
+    Path("package").mkdir()
+    Path("package/a.py").write_text("1")
+    together.offer(PARTS)
+    Path("package/a.py").write_text("22")
+    together.encode(config, TEST, process)
+    assert process.done == [TEST]
 
 
 def test_what_fails_in_another_job_fails_in_its_own_and_nowhere_else(
@@ -162,11 +165,22 @@ def test_what_fails_in_another_job_fails_in_its_own_and_nowhere_else(
 ) -> None:
     caplog.set_level(logging.INFO)
     process = Process(Paths(config.results), fails=(VAL,))
+    together.offer([*PARTS, Part("m", "rare", "val")])
     together.encode(config, TEST, process)
-    assert (made(config, TEST), process.done) == (str(TEST), [TEST, VAL, OTHER])
-    assert "m/shapes/val is left to its own job: m/shapes/val: an image is damaged" in caplog.text
+    assert made(config, TEST) == str(TEST)
+    assert "going on has ended: m/shapes/val: an image is damaged" in caplog.text
     with pytest.raises(UserError, match="damaged"):
         together.encode(config, VAL, process)
+    together.encode(config, OTHER, process)
+    assert process.done == [TEST, VAL, VAL, OTHER], "a full disk would fail all that others go on with"
+
+
+def test_a_data_set_that_was_taken_out_during_the_run_fails_no_other(
+    config: Config, folder: Path, process: Process
+) -> None:
+    Path("c.yaml").write_text(Path("c.yaml").read_text().replace("rare", "cifar10"))
+    together.encode(load_config("c.yaml"), TEST, process)
+    assert made(config, TEST) == str(TEST)
 
 
 def test_a_job_waits_for_the_one_that_is_encoding_its_split(
@@ -218,32 +232,64 @@ def test_a_job_goes_on_for_a_minute_at_most(
     config: Config, folder: Path, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What needs its own split waits all the time; a long split is worth a start of its own."""
-    write_json(
-        Paths("results").manifest("shapes"), {**MANIFEST, "images": {"train": 4, "val": 10**7, "test": 4}}
-    )
-    together.offer(PARTS, seconds=together.SECONDS)
-    together.encode(config, TEST, process)
-    assert process.done == [TEST, OTHER]
-    now = iter([0.0, 1.0, 1.0, 62.0, 62.0])  # its own, then others
-    monkeypatch.setattr(together.time, "monotonic", lambda: next(now))
-    together.offer(PARTS, seconds=together.SECONDS)
-    late = Process(process.paths)
-    together.encode(config, TEST, late)
-    assert late.done == [TEST]
+    expected = {TEST: 30.0, VAL: 400.0, OTHER: 40.0}
+    monkeypatch.setattr(together, "_expected", lambda config, part: expected[part])
+
+    def encoded(took: float, later: float = 0.0) -> list[Part]:
+        """What a job encodes whose own split takes so long, and that looks at others so much later."""
+        now = iter([0.0, took, took, *[took + later] * 9])
+        monkeypatch.setattr(together, "time", SimpleNamespace(monotonic=lambda: next(now)))
+        together.offer(PARTS, seconds=together.SECONDS)
+        process.done.clear()
+        together.encode(config, TEST, process)
+        return process.done[1:]
+
+    assert encoded(30.0) == [OTHER]
+    assert encoded(30.0, later=30.0) == []
+    assert encoded(90.0) == [], "a machine that is three times as slow as expected"
+    assert encoded(0.0) == [OTHER], "the feature store had its own: it says nothing of others"
+    expected[VAL] = 290.0
+    assert encoded(3.0) == [VAL, OTHER], "a fast GPU"
 
 
-def test_a_full_temporary_folder_costs_time_and_nothing_else(
+def test_a_folder_without_room_or_locks_costs_time_and_nothing_else(
     config: Config, folder: Path, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(Process):
-        def __call__(self, part: Part, to: Path) -> None:
-            if to.is_relative_to(folder):
-                self.done.append(part)
-                raise UserError(
-                    f"cannot write {to}: No space left on device; check permissions and free space"
-                )
-            super().__call__(part, to)
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    together.encode(config, TEST, Full(process.paths))
-    together.encode(config, VAL, process)
-    assert (process.done[0], made(config, VAL)) == (VAL, str(VAL))
+    with monkeypatch.context() as without_locks:
+        without_locks.setattr(together.fcntl, "flock", none)
+        with pytest.raises(OSError, match="not implemented"):
+            together.offer(PARTS)
+        assert list(folder.parent.glob("coder-clip-together-*")) == [folder], "nothing is left"
+        together.encode(config, TEST, process)
+        assert process.done == [TEST]
+    with monkeypatch.context() as full:
+        full.setattr(together.os, "write", none)
+        together.encode(config, VAL, process)
+        assert process.done == [TEST, VAL]
+    assert made(config, VAL) == str(VAL)
+
+
+def test_what_a_killed_run_has_left_is_removed_and_its_jobs_do_no_more_work_for_it(
+    config: Config, folder: Path, process: Process, tmp_path: Path
+) -> None:
+    """Features of a few runs would fill the disk."""
+    code = (
+        "import os, signal\nfrom coder_clip.pipeline import together\nfrom coder_clip.pipeline.together import Part\n"
+        "print(together.offer([Part('m', 'shapes', s) for s in ('test', 'val')]), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    left = Path(killed.stdout.strip())
+    assert (left / "asked.json").is_file()
+    os.environ[together.FOLDER] = str(left)
+    together.encode(config, TEST, process)
+    assert process.done == [TEST]
+    together.offer(PARTS)
+    assert not left.exists()
+    assert folder.exists(), "that of a run that goes on"

@@ -250,7 +250,7 @@ def encoding_threads(rule):
     return max(CONFIG.features.threads, loaders)
 
 
-def encode_together(jobs, waits=None, seconds=None):
+def encode_together(jobs, seconds=None):
     """Offer the splits or shards of these jobs (rule, wildcards) to each other, until this Snakemake ends."""
     parts = [
         together.Part(
@@ -264,19 +264,17 @@ def encode_together(jobs, waits=None, seconds=None):
     ]
     if len(parts) > 1:
         try:
-            folder = together.offer(parts, waits, seconds)
+            folder = together.offer(parts, seconds)
         except (OSError, UserError):
-            return  # no room for temporary files: each loads its weights
+            return  # no room for temporary files, or no locks there: each loads its weights
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def encode_together_here():
     """The same for all jobs of a run on this machine."""
-    jobs = list(workflow.dag.needrun_jobs())
-    listed = [job.wildcards.dataset for job in jobs if job.rule.name == "list_images"]
+    jobs = workflow.dag.needrun_jobs()
     encode_together(
         [(job.rule.name, dict(job.wildcards.items())) for job in jobs],
-        {dataset: PATHS.manifest(dataset) for dataset in listed},
         together.SECONDS,
     )
 
@@ -329,6 +327,6 @@ def encode_together_on_node():
     workflow.execute = run
 
 
-os.environ.pop(together.FOLDER, None)  # the head's, which Slurm hands on
+os.environ.pop(together.FOLDER, None)  # that of a Snakemake around this one
 if workflow.remote_exec:
     encode_together_on_node()

@@ -154,15 +154,19 @@ def workers(config: Config, gpu: bool | None = None) -> int:
 def counts(
     config: Config, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known."""
+    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known.
+
+    UNKNOWN_… without a manifest, or with one from before there were images of that split.
+    """
     try:
         images, classes = (sizes or {}).get(dataset) or _sizes(config, dataset)
+        found = int(images["train" if split == "shots" else split])
     except (OSError, ValueError, KeyError, TypeError):
         return UNKNOWN_IMAGES, UNKNOWN_CLASSES
     if split == "shots":
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
-        return min(drawn, int(images["train"])) * config.datasets[dataset].views, classes
-    return max(int(images[split]), 1), max(classes, 1)
+        return min(drawn, found) * config.datasets[dataset].views, classes
+    return max(found, 1), max(classes, 1)
 
 
 def _sizes(config: Config, dataset: str) -> Sizes:

@@ -153,7 +153,7 @@ class ModelConfig(Strict):
     def files(self) -> list[Path]:
         """Its files on this disk; none of a model that the hub has."""
         if self.model.startswith("local-dir:"):
-            return sorted(p for p in Path(self.model.removeprefix("local-dir:")).iterdir() if p.is_file())
+            return sorted(p for p in Path(self.model.removeprefix("local-dir:")).glob("*") if p.is_file())
         return [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []
 
 

@@ -16,16 +16,17 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..datasets.shot_files import shot_files
-from ..errors import one_line
+from ..errors import UserError, one_line
 from ..foundation.artifacts import Paths, read_json, read_metadata, write_bytes, write_json
 from .resources import need, on_gpu
 
@@ -36,8 +37,11 @@ log = logging.getLogger("coder_clip")
 
 RULES = ("encode_images", "encode_shard")  # whose jobs do so
 FOLDER = "CODER_CLIP_TOGETHER"  # environment variable: the folder of this run on this machine
+PREFIX = "coder-clip-together-"
 SECONDS = 60.0  # for which a job goes on with others, while what needs its own split waits: about ten starts
+FASTEST = 0.2  # of the expected seconds; a split that was in the feature store takes none, and tells nothing of others
 PACKAGE = Path(__file__).parents[1]
+_held: list[IO[str]] = []  # the lock of a run on its folder
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,27 @@ class Part:
         )
 
 
-def offer(
-    parts: Iterable[Part], waits: Mapping[str, Path] | None = None, seconds: float | None = None
-) -> Path:
+def offer(parts: Iterable[Part], seconds: float | None = None) -> Path:
     """Make the folder of a run that asks for these parts, and name it to the run's jobs. The caller removes it.
 
-    waits: manifests that the run makes first, by data set; no other job encodes its images before. seconds: how long a
-    job goes on with others; None: until nothing is left.
+    seconds: how long a job goes on with others; None: until nothing is left. OSError or UserError if the folder for
+    temporary files has no room or no locks.
     """
-    folder = Path(tempfile.mkdtemp(prefix="coder-clip-together-"))
-    before = {dataset: _stat(path) for dataset, path in (waits or {}).items()}
-    asked = {"parts": [asdict(part) for part in parts], "before": before, "seconds": seconds}
-    write_json(folder / "asked.json", asked)
+    root = Path(tempfile.gettempdir())
+    for old in root.glob(f"{PREFIX}*/asked.json"):
+        if os.access(old, os.W_OK) and not _used(old):  # of a run that was killed
+            shutil.rmtree(old.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        new, asked = folder / "new.json", folder / "asked.json"
+        write_json(new, {"parts": [asdict(p) for p in parts], "seconds": seconds, "code": _stats(_code())})
+        lock = new.open()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        new.rename(asked)  # never seen without its lock
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _held.append(lock)  # until this process ends
     os.environ[FOLDER] = str(folder)
     return folder
 
@@ -75,14 +88,16 @@ def offer(
 def encode(config: Config, part: Part, run: Callable[[Part, Path], None]) -> None:
     """Write the features of a part: copied, if another job of this run has encoded it, else with ``run(part, to)``.
 
-    After ``run``, go on with other parts of the model. What goes wrong with these is for their own jobs to report.
+    After ``run``, go on with other parts of the model. What goes wrong there ends it for all jobs of the run, and is
+    for the part's own job to report.
     """
     target = Paths(config.results).image_part(**asdict(part))
-    folder = Path(os.environ.get(FOLDER, ""))
-    if not (folder / "asked.json").is_file():  # not in a run of Snakemake that asks for several
+    folder = Path(os.environ.get(FOLDER, "/nowhere"))
+    asked = _asked(folder)
+    if asked is None:
         run(part, target)
         return
-    asked, loaded = read_json(folder / "asked.json"), _loaded(config, part.model)
+    loaded = config.model_dump_json() + _stats(config.models[part.model].files)
     with _claimed(folder, part, wait=True):
         handed = _handed(folder, config, part, loaded)
         if handed.is_file():
@@ -94,14 +109,24 @@ def encode(config: Config, part: Part, run: Callable[[Part, Path], None]) -> Non
             return
         began = time.monotonic()
         run(part, target)
-        pace = (time.monotonic() - began) / max(_expected(config, part), 1.0)
-    for other in _others(config, folder, asked, part, min(pace, 1.0)):
-        handed = _handed(folder, config, other, loaded)
-        try:
+        took = time.monotonic() - began
+    try:
+        pace = max(took / max(_expected(config, part), 1.0), FASTEST)
+        for other in _others(config, folder, asked, part, pace):
             log.info("going on with %s", other)
-            run(other, handed)
-        except Exception as error:  # whatever it is, the other job meets it, too, and says so
-            log.info("%s is left to its own job: %s", other, one_line(error))
+            run(other, _handed(folder, config, other, loaded))
+    except Exception as error:  # whatever it is: the part's own job meets it, too, and says so
+        log.info("going on has ended: %s", one_line(error))
+        (folder / "asked.json").unlink(missing_ok=True)
+
+
+def _asked(folder: Path) -> dict[str, Any] | None:
+    """What the run asks for; None if there is none, or its code has changed since it began: each for itself, then."""
+    try:
+        asked = read_json(folder / "asked.json")
+        return asked if asked["code"] == _stats(_code()) else None
+    except UserError:
+        return None
 
 
 def _others(
@@ -115,13 +140,14 @@ def _others(
     parts = [part for part in parts if part.model == mine.model and part != mine]
     began = time.monotonic()
     for part in sorted(parts, key=lambda part: part.dataset != mine.dataset):
+        if not _used(folder / "asked.json"):  # the run was killed
+            return
+        if not Paths(config.results).manifest(part.dataset).is_file():
+            continue  # the run is about to make it
         if asked["seconds"] is not None:
             spent = time.monotonic() - began
             if spent + pace * _expected(config, part) > asked["seconds"]:
                 continue
-        path = Paths(config.results).manifest(part.dataset)
-        if part.dataset in asked["before"] and _stat(path) in (None, asked["before"][part.dataset]):
-            continue  # the run has not made its manifest yet
         with _claimed(folder, part) as claimed:
             if claimed:
                 yield part
@@ -133,44 +159,58 @@ def _expected(config: Config, part: Part) -> float:
     return need(config, "image_features", on_gpu(config), shards=str(part.shards), **place).seconds
 
 
+def _used(asked: Path) -> bool:
+    """True unless the run that made this file, and locks it until it ends, is gone."""
+    try:
+        with asked.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is locked
+        return True
+
+
 @contextmanager
 def _claimed(folder: Path, part: Part, wait: bool = False) -> Iterator[bool]:
-    """Hold a part that nobody has begun; with ``wait``, also one that another job has ended with. False: not held."""
-    path = folder / f"{part}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as lock:
+    """Hold a part that nobody has begun; with ``wait``, also one that another job has ended with. False: not held.
+
+    With ``wait``, a folder that is full or has no locks holds up nothing.
+    """
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                yield False
-                return
-            log.info("%s: waiting for a job that is encoding it", part)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.stat().st_size and not wait:
-            yield False
-            return
-        lock.write("begun\n")  # once: what killed one job is not tried by the next
-        lock.flush()
-        yield True
+            claimed = _claim(stack, folder / f"{part}.lock", wait)
+        except OSError:
+            claimed = wait
+        yield claimed
 
 
-def _loaded(config: Config, model: str) -> str:
-    """What a process reads once, when it starts, and another job's may have changed since: settings, code, weights."""
-    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.yaml"), *config.models[model].files]
-    return config.model_dump_json() + _stats(files)
+def _claim(stack: ExitStack, path: Path, wait: bool) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context(path.open("a"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            return False
+        log.info("waiting for a job that is encoding this split")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if path.stat().st_size and not wait:
+        return False
+    os.write(lock.fileno(), b"begun\n")  # once: what killed one job is not tried by the next
+    return True
 
 
 def _handed(folder: Path, config: Config, part: Part, loaded: str) -> Path:
     """The file that hands a part over; its name stands for all that decides its bytes and may change during a run."""
-    files, published = (
-        [Paths(config.results).manifest(part.dataset)],
-        config.datasets[part.dataset].shot_files,
-    )
-    if published is not None:
-        files += shot_files(published)
+    published = config.datasets[part.dataset].shot_files
+    files = [Paths(config.results).manifest(part.dataset), *(shot_files(published) if published else ())]
     state = hashlib.sha256((loaded + _stats(files)).encode()).hexdigest()
     return folder / f"{part}.{state}.safetensors"
+
+
+def _code() -> list[Path]:
+    return [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.yaml")]
 
 
 def _stats(files: Iterable[Path]) -> str:

@@ -59,9 +59,9 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
 def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> Tensor:
     """The images that stage two reranks: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
 
-    Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition
-    of them, is wrong by a rounding or two of a number below the sum, which is at least 1. UserError for a threshold
-    that is NaN.
+    Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition of
+    them, is wrong by a rounding or two of a number below the sum, which is at least 1; the quotient and the product are
+    rounded once each. UserError for a threshold that is NaN.
     """
     if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
         raise UserError("the threshold is NaN, where a gap from 0 to 1 is needed")
@@ -70,9 +70,9 @@ def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> T
         best = scores.topk(min(2, scores.shape[1]), dim=1).values
     rows = max(1, CHUNK // scores.shape[1])
     parts = zip(torch.split(scores, rows), torch.split(best[:, :1], rows), strict=True)
-    terms = torch.cat([(part - first).float().exp_().sum(dim=1) for part, first in parts])
+    share = torch.cat([(part - first).float().softmax(dim=1).amax(dim=1) for part, first in parts])
     second = (best[:, 1] - best[:, 0]).float().exp() if scores.shape[1] > 1 else 0.0
-    gap = (1 - second) / terms
+    gap = share * (1 - second)
     found = gap < threshold
     error = 4 * (scores.shape[1] + 2) * torch.finfo(torch.float32).eps
     open_ = (gap - threshold).abs() <= error

@@ -27,9 +27,8 @@ def total(values: Tensor) -> Tensor:
     """Sum over the last axis, (…, n) -> (…), by adding halves: the order of additions is always the same."""
     while (n := values.shape[-1]) > 1:
         half = n // 2
-        values = torch.cat(
-            [values[..., :half] + values[..., half : 2 * half], values[..., 2 * half :]], dim=-1
-        )
+        folded = values[..., :half] + values[..., half : 2 * half]
+        values = torch.cat([folded, values[..., 2 * half :]], dim=-1) if n % 2 else folded
     return values[..., 0] if values.shape[-1] else values.sum(dim=-1)
 
 

@@ -133,9 +133,8 @@ class OneToOne:
         if k < 2 or not len(self):
             return best, torch.zeros_like(best, dtype=torch.bool)
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        others = torch.zeros(
-            k, k, dtype=torch.int64, device=x.device
-        )  # of candidate a and b: their column in i, j
+        # for candidate a and another b: their column in (i, j), and whether D(a, b) counts as it is or negative
+        others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
         others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
         order = torch.ones(k, k, device=x.device).triu() * 2 - 1
         apart = ~torch.eye(k, dtype=torch.bool, device=x.device)

@@ -165,7 +165,7 @@ def test_the_page_about_the_paper_shows_what_is_told(
     )
 
 
-@pytest.mark.parametrize("photos", [False, True])
+@pytest.mark.parametrize("photos", [False, pytest.param(True, marks=pytest.mark.rest)])
 def test_the_forecast_is_within_a_factor_of_two(
     photos: bool, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -155,6 +155,7 @@ def test_weights_that_cannot_be_had(
         assert f"weights cannot be written to {tmp_path}/cache" in command("check", "--config", "c.yaml").err
 
 
+@pytest.mark.rest
 def test_a_run_names_all_that_is_missing_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,9 @@ def main() -> None:
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     print(
-        f"16-shot adapter job, {16 * classes:,} shots, {20 * classes:,} texts, {val:,} + {test:,} images, d = {d}:\n\n"
+        f"16-shot adapter job, one seed, {args.threads} threads: {16 * classes:,} shots, {20 * classes:,} texts, "
+        f"{val:,} + {test:,} images, d = {d}. The features are drawn, so accuracies only show that the searches had "
+        "something to find.\n\n"
         "| method | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |"
     )

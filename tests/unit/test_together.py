@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +47,7 @@ class Process:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(together.FOLDER, "none")  # what a test offers is no other test's
     for model in "mn":
         Path(model).mkdir()
         save_file({"w": ones(1)}, Path(model) / "weights.safetensors")
@@ -59,9 +59,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 
 @pytest.fixture
-def folder(config: Config) -> Iterator[Path]:
-    yield together.offer(PARTS)
-    os.environ.pop(together.FOLDER, None)
+def folder(config: Config) -> Path:
+    return together.offer(PARTS)
 
 
 @pytest.fixture

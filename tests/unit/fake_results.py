@@ -136,7 +136,7 @@ class Fake:
         n, classes = len(self.ids), len(self.classes)
         wrong = (rng.random(n) > accuracy) & (classes > 1)
         prediction = np.where(wrong, (self.labels + 1) % classes, self.labels)
-        table = pd.DataFrame({"setting": setting, "method": method, "image_id": self.ids})
+        table = pd.DataFrame({"setting": setting, "method": method, "draw": 0, "image_id": self.ids})
         table["label"], table["prediction"] = self.labels, prediction
         table["correct"] = table["prediction"] == table["label"]
         table["gap"] = rng.random(n)
@@ -235,7 +235,7 @@ class Fake:
 
     def _adapter(self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).adapter(model, dataset, shots)
-        runs, summary = [], []
+        runs, summary, rows = [], [], []
         for setting in self.settings:
             for method, slope in FEW_SHOT.items():
                 level = base + 0.012 + slope * np.log2(2 * shots) * 1.6 + 0.004 * (setting != "clean")
@@ -251,6 +251,7 @@ class Fake:
                     }
                     if method == "clip_ensemble":
                         run |= {"alpha": None, "beta": None}
+                    rows.append(self._predictions(method, setting, a, rng).assign(seed=seed))
                     runs.append({**run, "selected": "searched", "val_accuracy": a, "test_accuracy": a})
                 mean = float(np.mean(accuracies))
                 std = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
@@ -263,7 +264,7 @@ class Fake:
                 if method != "coder_adapter":
                     entry["coder_adapter_against"] = against
                 summary.append(entry)
-        write_parquet(out, pd.DataFrame(runs))
+        write_parquet(out, pd.concat(rows, ignore_index=True))
         left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
         spread = {"mean": 0.004, "std": 0.001, "low": 0.002, "high": 0.006}

@@ -94,7 +94,7 @@ def test_nothing_shows_the_help(command: Command) -> None:
         (["image-features", "--split", "tests"], "did you mean 'test'"),
         (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
         (["zero-shot"], "image_features/mini/rare/test.safetensors is missing; 'snakemake "),
-        (["show"], "results/tables/zero_shot.md is missing; 'snakemake "),
+        (["show"], "results/tables/claims.md is missing; 'snakemake "),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_one_line(
@@ -106,7 +106,7 @@ def test_bad_arguments_are_one_line(
 def test_show_names_no_report_that_is_not_here(command: Command, configuration: Path) -> None:
     """A clone has tables alone, and the path of a page that did not exist was printed."""
     Path("results/tables").mkdir(parents=True)
-    Path("results/tables/zero_shot.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
+    Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
     out = command("show", "--config", configuration).out
     assert "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
     assert "tables: results/tables/\n" in out

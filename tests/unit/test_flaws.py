@@ -18,8 +18,11 @@ from coder_clip.adapter import CoderAdapter, search
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.evaluation.estimates import paired_test_over_seeds
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
+from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
 from coder_clip.pipeline.config import Config
+from coder_clip.reporting.evidence import judge
+from coder_clip.reporting.results import Results
 from coder_clip.rerank import OneToOne
 
 torch.set_num_threads(1)
@@ -354,3 +357,22 @@ def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to
     tip = [r for r in document["runs"] if r["method"] == "tip_adapter"]
     assert {r["selected"] for r in tip} == {"searched"}
     assert len({(r["seed"], r["alpha"], r["beta"]) for r in tip}) == len(toy.config.adapter.seeds)
+
+
+@pytest.mark.parametrize("broken", ["nothing", "a text in the wrong class", "the farthest class"])
+def test_a_broken_method_shows_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """A table of claims that says "shown" whatever the method does would be worth nothing."""
+    made = Toy(tmp_path / "toy")
+    scores = TextNeighbors.class_scores
+    if broken == "a text in the wrong class":
+        monkeypatch.setattr(TextNeighbors, "class_scores", lambda n, x: scores(n, x).roll(1, dims=1))
+    if broken == "the farthest class":
+        monkeypatch.setattr(TextNeighbors, "class_scores", lambda n, x: -scores(n, x))
+    for phase in (coder, zero_shot, rerank):
+        phase.run(made.config, "m", "toy")
+    paths = Paths(made.config.results)
+    write_json(paths.texts("toy"), {"classes": [{"name": "class 0", "attribute": ["stripes"]}]})
+    write_json(paths.evaluation("m", "toy").with_suffix(".json"), {})
+    results = Results(made.config.results, ["toy"], ["m"])
+    (found,) = [j for j in judge(results, "toy", "m") if j.claim.name == "coder_beats_clip"]
+    assert found.verdict == ("shown" if broken == "nothing" else "contradicted")

@@ -41,5 +41,5 @@ def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command(rich_help_panel=OUTPUT)
 def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print the main table and the paths of the report."""
+    """Print the claims with their verdicts, and the paths of the report."""
     typer.echo(phase("report").show(load_config(config)))

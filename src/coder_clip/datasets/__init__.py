@@ -90,6 +90,13 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
     return found
 
 
+def about(name: str) -> str:
+    """A phrase on a built-in data set: what its images show, or its published title; its name for any other."""
+    if name in PUBLISHED:
+        return str(_module("entry").entry(name).title)
+    return str(_drawn(name).about) if name in DRAWN else name
+
+
 def named_pictures(name: str) -> dict[str, int | None] | None:
     """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
 

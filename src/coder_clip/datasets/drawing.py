@@ -364,13 +364,14 @@ SENTENCES = Templates(  # what texts about drawings are put into; a data set add
 class DrawnDataset:
     """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses say what and how.
 
-    name, classes: as in Dataset. version: raise it whenever a change moves a pixel, so that features are
-    computed again.
+    name, classes: as in Dataset. about: a phrase on what it shows. version: raise it whenever a change moves a pixel,
+    so that features are computed again.
     """
 
     name: str
     templates: Templates
     classes: list[str]
+    about: ClassVar[str]
     version: ClassVar[int]
 
     def picture(self, label: int, combo: Combo, rng: np.random.Generator) -> Image.Image:

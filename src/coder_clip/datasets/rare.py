@@ -236,6 +236,7 @@ class Rare(DrawnDataset):
     """Thirty-six drawn species of birds; ids look like ``test/blue_jay/0007``."""
 
     name = "rare"
+    about = "drawn birds whose names the embedded model hardly ever read, the case that the method is for"
     version = 1
     classes = list(SPECIES)
     named = NAMED

@@ -386,6 +386,7 @@ class Shapes(DrawnDataset):
     """Twenty drawn things; ids look like ``test/stop_sign/0007``."""
 
     name = "shapes"
+    about = "drawn everyday things whose names it read often, the control"
     version = 2
     classes = [t.name for t in THINGS]
     templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class} on a coloured background."))

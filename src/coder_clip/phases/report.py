@@ -40,12 +40,12 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def show(config: Config) -> str:
-    """The main table as text, and the paths of the report, tables and figures: a clone has the tables alone."""
+    """The claims as text, and the paths of the report, tables and figures: a clone has the tables alone."""
     paths = Paths(config.results)
-    table = plain(present(paths.table("zero_shot", ".md")).read_text(encoding="utf-8"))
+    table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
     places = {
         "report": paths.report,
-        "tables": paths.table("zero_shot", ".md").parent,
+        "tables": paths.table("claims", ".md").parent,
         "figures": paths.figure("few_shot", ".png").parent,
     }
     return "\n".join(

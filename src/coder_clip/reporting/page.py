@@ -21,12 +21,14 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from ..baselines.methods import METHODS
+from ..datasets import about
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..protocols import REASONS, SETTINGS
 from ..texts.kinds import OF_CLASS
 from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
+from .exhibits.claims import summary
 from .parts.layout import thumbnail
 from .parts.style import Loader
 from .parts.table import Table
@@ -35,8 +37,8 @@ from .results import Results, Source
 # What each reader wants first, open and in this order (`Results.kind`); other sections follow, folded.
 OPEN = {
     "photos": ("Errors", "Zero-shot", "Few-shot"),
-    "drawn": ("Zero-shot", "Few-shot", "Errors", "Texts"),
-    "published": ("Published figures", "Zero-shot", "Few-shot", "Settings"),
+    "drawn": ("Claims", "Zero-shot", "Few-shot", "Errors", "Texts"),
+    "published": ("Claims", "Published figures", "Zero-shot", "Few-shot", "Settings"),
 }
 FEW = 4  # answers that are sentences; more are a table
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
@@ -94,8 +96,11 @@ def render(
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
     )
     items, silent = _items(results, commands, image)
+    every = [item for of_section in items.values() for item in of_section]
+    photos = results.kind == "photos"
+    claims = [] if photos else items.pop("Claims", [])
     opened = [*OPEN[results.kind], *(title for title in items if title not in SECTIONS)]
-    artefacts = {a.path: a for of_section in items.values() for item in of_section for a in item.artefacts}
+    artefacts = {a.path: a for item in every for a in item.artefacts}
     found = answers(results)
     page = environment.get_template("report.html.j2").render(
         title=title,
@@ -103,6 +108,11 @@ def render(
         answers=found,
         overall=overall(found) if len(found) > FEW else "",
         setting=results.main_setting,
+        photos=photos,
+        data=_data(results),
+        claims=claims,
+        summary=[] if photos else summary(results),
+        all_items=every,
         sections=[
             {
                 "anchor": name.lower().replace(" ", "-"),
@@ -146,6 +156,18 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
 
 
 # ---- what the page shows
+
+
+def _data(results: Results) -> str:
+    """One sentence on the data sets and encoders: what they are, classes, test images."""
+    said = []
+    for dataset in results.datasets:
+        manifest = results.manifest(dataset)
+        size = f"{len(manifest['classes'])} classes, {results.images(dataset):,} test images"
+        what = about(dataset) if not manifest["files"] else "a folder of photos"
+        said.append(f"{dataset}: {what} ({size})")
+    models = results.models
+    return f"{'; '.join(said)}. Encoder{'s' * (len(models) > 1)}: {', '.join(models)}."
 
 
 def _items(

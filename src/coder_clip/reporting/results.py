@@ -145,10 +145,18 @@ class Results:
         settings = ("any", self.main_setting)
         return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
 
+    def rows_of(self, dataset: str, model: str) -> pd.DataFrame:
+        """One row for each test image, zero-shot or reranked method, setting and draw."""
+        reranked = self._rows(self.paths.rerank(model, dataset))
+        return pd.concat([self.zero_shot_rows(dataset, model), reranked])
+
+    def adapter_rows(self, dataset: str, model: str, shots: int) -> pd.DataFrame:
+        """One row for each test image, few-shot method, setting and seed."""
+        return self._rows(self.paths.adapter(model, dataset, shots))
+
     def main_rows(self, dataset: str, model: str) -> pd.DataFrame:
         """One row for each test image and method of `main_methods`."""
-        reranked = self._rows(self.paths.rerank(model, dataset))
-        rows = pd.concat([self.zero_shot_rows(dataset, model), reranked])
+        rows = self.rows_of(dataset, model)
         return rows[rows["setting"].isin(("any", self.main_setting))]
 
     def few_shot_rows(self, part: str) -> list[Document]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # What each section is about. Their order on the page is the reader's (`page.OPEN`), else this one.
 SECTIONS = {
+    "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says about it. Claims and "
+    "rules were written before any result (docs/method.md).",
     "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
     "texts of a class; stage two (rerank) asks what tells the likeliest classes apart.",
     "Errors": "What is taken for what, and which texts decided.",

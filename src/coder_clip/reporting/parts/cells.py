@@ -154,10 +154,22 @@ def _table(
             kept.append(i)
     if AVERAGE in set(frame.get("dataset", ())):
         about.append("Average: plain mean over data sets.")
-    for what, names in (("Data set", results.datasets), ("Model", results.models)):
-        about += [f"{what}: {names[0]}."] if len(names) == 1 else []
+    about.append(only(results))
     shown = [[row[i] for i in kept] for row in rows]
-    return Table(title, " ".join(about), frame, [columns[i] for i in kept], shown, tuple(filter(None, notes)))
+    return Table(
+        title,
+        " ".join(filter(None, about)),
+        frame,
+        [columns[i] for i in kept],
+        shown,
+        tuple(filter(None, notes)),
+    )
+
+
+def only(results: Results) -> str:
+    """The data set and the model, where there is one, for captions of tables without a column for them."""
+    named = (("Data set", results.datasets), ("Model", results.models))
+    return " ".join(f"{what}: {names[0]}." for what, names in named if len(names) == 1)
 
 
 def _place(results: Results) -> list[Shown]:

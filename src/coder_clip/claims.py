@@ -1,0 +1,292 @@
+"""The claims that a run tests, and the rules by which it judges them.
+
+Each claim names its statement, the comparison that tests it, what is measured, and what would contradict it. Claims and
+rules were written before any result was looked at; tables, the page and docs/method.md read them from here.
+
+A claim compares two methods on the same test images (of few-shot methods: and seeds), in the setting ``clean``, with
+the largest number of shots. Its verdict is `evaluation.intervals.clear` of the difference, and nothing else:
+
+    shown           the difference is clearly above 0
+    contradicted    it is clearly below 0
+    open            it is neither
+    off             the run has nothing to compare: no texts, or a rerank that changed nothing
+    not run         the configuration leaves one of the two methods out
+
+A statement that one method does *not* win is shown only where the other one is clearly better: that no difference was
+seen does not show that there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from .evaluation.intervals import LEVEL, clear
+
+Verdict = Literal["shown", "contradicted", "open", "off", "not run"]
+Evidence = Literal["zero_shot", "few_shot", "neighbours", "texts"]
+
+PAPER = "paper"
+REEVALUATION = "re-evaluation"
+SOURCES = {
+    PAPER: "Yi et al., CVPR 2024, with the section",
+    REEVALUATION: "Herzog and Wang, “Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026",
+}
+SETTING = "clean"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and its test.
+
+    name: in the CSV. statement: as tables show it. source: who claims it (SOURCES), of the paper with the section.
+    evidence: the results that hold both sides. after, before: the two sides, names of methods, features or texts; the
+    claim is about ``after`` being better. measure: what is compared. contradicted: the result that would speak against
+    the claim.
+    """
+
+    name: str
+    statement: str
+    source: str
+    evidence: Evidence
+    after: str
+    before: str
+    measure: str
+    contradicted: str
+
+
+ACCURACY = "top-1 accuracy"
+KNN = "vote of the k nearest other test images (k-NN)"
+
+
+def _zero_shot(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
+    source = f"{PAPER}, 3.4"
+    return Claim(name, statement, source, "zero_shot", after, before, ACCURACY, contradicted)
+
+
+def _few_shot(name: str, statement: str, before: str, contradicted: str) -> Claim:
+    source = f"{PAPER}, 3.5"
+    return Claim(name, statement, source, "few_shot", "coder_adapter", before, ACCURACY, contradicted)
+
+
+def _texts(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
+    return Claim(name, statement, f"{PAPER}, 3.3", "texts", after, before, ACCURACY, contradicted)
+
+
+def _kind(kind: str, named: str) -> Claim:
+    return _texts(
+        f"{kind}_adds",
+        f"{named} add to CODER's other texts",
+        kind,
+        "all other kinds",
+        f"CODER without {named[0].lower()}{named[1:]} is clearly better",
+    )
+
+
+def _near(name: str, statement: str, measure: str, contradicted: str) -> Claim:
+    source = f"{PAPER}, 3.2"
+    return Claim(name, statement, source, "neighbours", "coder", "original", measure, contradicted)
+
+
+def _simple(
+    name: str, statement: str, evidence: Evidence, after: str, before: str, contradicted: str
+) -> Claim:
+    measure = ACCURACY if evidence == "few_shot" else KNN
+    return Claim(name, statement, REEVALUATION, evidence, after, before, measure, contradicted)
+
+
+CLAIMS = (
+    _zero_shot(
+        "coder_beats_clip",
+        "CODER classifies better than CLIP with the names alone",
+        "coder",
+        "clip",
+        "the names alone are clearly better",
+    ),
+    _zero_shot(
+        "coder_beats_prompts",
+        "CODER classifies better than CLIP's prompt ensemble",
+        "coder",
+        "clip_ensemble",
+        "the prompt ensemble is clearly better",
+    ),
+    _zero_shot(
+        "coder_beats_attributes",
+        "CODER classifies better than attribute texts averaged",
+        "coder",
+        "description",
+        "the averaged attribute texts are clearly better",
+    ),
+    _zero_shot(
+        "coder_beats_random_words",
+        "CODER classifies better than random words in its texts' place",
+        "coder",
+        "random_words",
+        "random words are clearly better",
+    ),
+    _zero_shot(
+        "rerank_adds",
+        "The rerank of the five likeliest classes adds to CODER",
+        "coder_rerank",
+        "coder",
+        "CODER without the rerank is clearly better",
+    ),
+    _texts(
+        "more_texts",
+        "More texts per class are better than few",
+        "all texts",
+        "few texts",
+        "few texts are clearly better",
+    ),
+    _texts(
+        "diverse_texts",
+        "Diverse texts are better than as many alike ones",
+        "diverse texts",
+        "alike texts",
+        "alike texts are clearly better",
+    ),
+    _kind("attribute", "Attributes"),
+    _kind("analogous", "Analogous classes"),
+    _kind("synonym", "Synonyms"),
+    _few_shot(
+        "adapter_beats_tip_adapter",
+        "The CODER-Adapter classifies better than Tip-Adapter",
+        "tip_adapter",
+        "Tip-Adapter is clearly better",
+    ),
+    _few_shot(
+        "adapter_beats_tip_x",
+        "The CODER-Adapter classifies better than TIP-X",
+        "tip_x",
+        "TIP-X is clearly better",
+    ),
+    _few_shot(
+        "adapter_beats_ape", "The CODER-Adapter classifies better than APE", "ape", "APE is clearly better"
+    ),
+    _few_shot(
+        "adapter_beats_gda", "The CODER-Adapter classifies better than GDA", "gda", "GDA is clearly better"
+    ),
+    _few_shot(
+        "coder_beats_features_in_adapter",
+        "CODER in the adapter is better than raw image features in it",
+        "raw_adapter",
+        "the same adapter on raw features is clearly better",
+    ),
+    _near(
+        "nearer_neighbours",
+        "The nearest images by CODER vote for the right class more often than by raw features",
+        KNN,
+        "the neighbours by raw features are clearly better",
+    ),
+    _near(
+        "better_retrieval",
+        "Images of a class are nearer to each other by CODER than by raw features (R-precision)",
+        "R-precision",
+        "retrieval by raw features is clearly better",
+    ),
+    _near(
+        "corrected_neighbours",
+        "CODER corrects more nearest neighbours of raw features than it breaks",
+        "nearest other test image of the same class",
+        "it breaks clearly more than it corrects",
+    ),
+    _simple(
+        "discriminant_beats_adapter",
+        "The CODER-Adapter does not win against a linear discriminant of image features",
+        "few_shot",
+        "lda",
+        "coder_adapter",
+        "the CODER-Adapter is clearly better",
+    ),
+    _simple(
+        "projection_beats_adapter",
+        "The CODER-Adapter does not win against class means of projected image features",
+        "few_shot",
+        "projected_means",
+        "coder_adapter",
+        "the CODER-Adapter is clearly better",
+    ),
+    _simple(
+        "discriminant_beats_tip_x",
+        "TIP-X does not win against a linear discriminant of image features",
+        "few_shot",
+        "lda",
+        "tip_x",
+        "TIP-X is clearly better",
+    ),
+    _simple(
+        "projection_beats_tip_x",
+        "TIP-X does not win against class means of projected image features",
+        "few_shot",
+        "projected_means",
+        "tip_x",
+        "TIP-X is clearly better",
+    ),
+    _simple(
+        "projected_neighbours",
+        "The nearest images by CODER do not vote better than by projected image features",
+        "neighbours",
+        "projected",
+        "coder",
+        "the neighbours by CODER are clearly better",
+    ),
+    _simple(
+        "discriminant_neighbours",
+        "The nearest images by CODER do not vote better than by a linear discriminant",
+        "neighbours",
+        "discriminant",
+        "coder",
+        "the neighbours by CODER are clearly better",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of a comparison: the difference (a share) with its 95 % interval, and a p-value.
+
+    fixed, broke: images that became right, or wrong, with ``after``; of several seeds or draws in all of them.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    fixed: int | None = None
+    broke: int | None = None
+
+
+def verdict(test: Comparison) -> Verdict:
+    """The verdict on a claim whose two sides were compared."""
+    found = clear({"low": test.low, "high": test.high})
+    return "shown" if found == "better" else "contradicted" if found == "worse" else "open"
+
+
+def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
+    """The mean of the differences on several data sets; None for fewer than two.
+
+    The interval is for other data sets: Student's t over the differences, each data set counting the same, however
+    many images it has. Its standard error is at least what the intervals of the data sets themselves imply, so that a
+    few differences that happen to be alike do not look certain.
+    """
+    n = len(tests)
+    if n < 2:
+        return None
+    differences = np.array([test.difference for test in tests])
+    own = np.array([test.high - test.low for test in tests]) / (2 * norm.ppf((1 + LEVEL) / 2))
+    mean = float(differences.mean())
+    error = max(float(differences.std(ddof=1)), float((own**2).mean() ** 0.5)) / n**0.5
+    half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
+    p_value = float(2 * student.sf(abs(mean) / error, n - 1)) if error > 0 else 1.0
+    return Comparison(mean, mean - half, mean + half, p_value)
+
+
+def contested(found: Verdict, p_holm: float) -> bool:
+    """True for a clear verdict that the correction for all tests of the table (Holm) does not confirm."""
+    return found in ("shown", "contradicted") and not isnan(p_holm) and p_holm >= 1 - LEVEL

@@ -1,0 +1,137 @@
+"""The evidence for a claim in the results of a run: its comparison, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..baselines.methods import LABELS
+from ..claims import CLAIMS, SETTING, Claim, Comparison, Verdict, verdict
+from ..evaluation.estimates import paired_test_over_seeds
+from .results import Results
+
+MEASURES = {"nearer_neighbours": "knn", "better_retrieval": "r_precision", "corrected_neighbours": "nearest"}
+TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim on one data set with one model. comparison: None where there was nothing to compare; why: the reason."""
+
+    claim: Claim
+    dataset: str
+    model: str
+    verdict: Verdict
+    comparison: Comparison | None = None
+    why: str = ""
+
+
+class Missing(Exception):
+    """There is nothing to compare: ``off`` where the run decided so, ``not run`` where its configuration did."""
+
+    def __init__(self, verdict: Verdict, why: str) -> None:
+        self.verdict, self.why = verdict, why
+
+
+def judge(results: Results, dataset: str, model: str) -> list[Judged]:
+    """Every claim on a data set with a model."""
+    return [_judge(claim, results, dataset, model) for claim in CLAIMS]
+
+
+def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
+    try:
+        comparison = _EVIDENCE[claim.evidence](claim, results, dataset, model)
+    except Missing as missing:
+        return Judged(claim, dataset, model, missing.verdict, why=missing.why)
+    return Judged(claim, dataset, model, verdict(comparison), comparison)
+
+
+def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
+    """Two zero-shot methods on the same images; of random words every draw."""
+    _needs_setting(results)
+    _needs_texts(results, dataset)
+    if "coder_rerank" in (claim.after, claim.before) and (off := results.rerank_off(dataset, model)):
+        raise Missing("off", off)
+    rows = results.rows_of(dataset, model)
+    return _paired(rows, claim.before, claim.after, "draw", "the texts allow no such method")
+
+
+def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
+    """Two few-shot methods on the same images and seeds, with the largest number of shots."""
+    _needs_setting(results)
+    _needs_shots(results, dataset)
+    rows = results.adapter_rows(dataset, model, results.shots_of(dataset)[-1])
+    return _paired(rows, claim.before, claim.after, "seed", "it is not among adapter.methods")
+
+
+def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: str) -> Comparison:
+    """The paired test of two methods in the setting clean. runs: the column that numbers draws or seeds."""
+    rows = rows[rows["setting"].isin(("any", SETTING))]
+    sides = []
+    for method in (before, after):
+        of_method = rows[rows["method"] == method]
+        if of_method.empty:
+            raise Missing("not run", f"{LABELS.get(method, method)}: {absent}")
+        sides.append(of_method)
+    was, now = (_correct(side, runs) for side in sides)
+    shape = max(len(was), len(now)), was.shape[1]  # a method without draws is the same in each
+    return _comparison(paired_test_over_seeds(np.broadcast_to(was, shape), np.broadcast_to(now, shape)))
+
+
+def _correct(rows: pd.DataFrame, runs: str) -> NDArray[np.bool_]:
+    """Which images are right in each run: (runs, images), images in the order of their ids."""
+    by_run = [r.sort_values("image_id")["correct"].to_numpy() for _, r in rows.groupby(runs, sort=True)]
+    return np.stack(by_run)
+
+
+def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
+    """Neighbours by two kinds of features, as the phase evaluation compared them."""
+    measure = MEASURES.get(claim.name, "knn")
+    wanted = {"before": claim.before, "after": claim.after, "measure": measure}
+    _needs_texts(results, dataset)
+    if claim.after == "discriminant":
+        _needs_shots(results, dataset)
+    return _stored(results.evaluation(dataset, model).get("neighbour_tests", []), wanted)
+
+
+def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
+    """Stage one with two choices of texts, as the phase evaluation compared them."""
+    _needs_texts(results, dataset)
+    named = TEXT_TESTS.get(claim.name)
+    wanted = {"test": named} if named else {"test": "kind", "kind": claim.after}
+    return _stored(results.evaluation(dataset, model).get("text_tests", []), wanted)
+
+
+def _needs_setting(results: Results) -> None:
+    if results.main_setting != SETTING:
+        raise Missing("not run", f"the run has no setting '{SETTING}'")
+
+
+def _needs_texts(results: Results, dataset: str) -> None:
+    if not results.has_texts(dataset):
+        raise Missing("off", "the classes have no texts besides their names")
+
+
+def _needs_shots(results: Results, dataset: str) -> None:
+    if not results.shots_of(dataset):
+        raise Missing("not run", "the data set has no few-shot methods")
+
+
+def _stored(tests: list[dict[str, Any]], wanted: dict[str, str]) -> Comparison:
+    for test in tests:
+        if wanted.items() <= test.items():
+            return _comparison(test)
+    raise Missing("off", "the texts or images allow no such comparison")
+
+
+def _comparison(test: Any) -> Comparison:
+    d = test["difference"]
+    value = d["value"] if "value" in d else d["mean"]
+    return Comparison(value, d["low"], d["high"], test["p_value"], test["fixed"], test["broke"])
+
+
+_EVIDENCE = {"zero_shot": _zero_shot, "few_shot": _few_shot, "neighbours": _neighbours, "texts": _texts}

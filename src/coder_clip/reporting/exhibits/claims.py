@@ -1,0 +1,242 @@
+"""The claims of the paper, and of a later re-evaluation, each with its verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from ...claims import CLAIMS, REEVALUATION, SOURCES, Claim, contested, over_data_sets, verdict
+from ...evaluation.intervals import holm
+from ..evidence import Judged, judge
+from ..parts import cells, notes
+from ..parts.table import AVERAGE, Cell, Column, Table
+from ..results import Results
+
+SECTION = "Claims"
+ORDER = 10
+PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
+
+FEW = 3  # pairs of data set and model that have a column each; more are counted
+CONTESTED = " (?)"
+COLUMNS = [
+    *("dataset", "model", "claim", "source", "verdict", "difference", "difference_low", "difference_high"),
+    *("p_value", "p_holm", "fixed", "broke", "after", "before", "measure", "shots", "why"),
+    *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
+    *("statement", "contradicted_by"),
+]
+CAPTION = (
+    "Each claim compares two methods on the same test images, in the setting clean (nothing is chosen on test images). "
+    "Shown: the difference is clearly in favour of the claim, its 95 % interval excludes 0. Contradicted: clearly "
+    "against it. Open: neither. Off or not run: nothing to compare. In brackets the interval, in percentage points."
+)
+SOURCE_NOTE = "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items()) + "."
+CONTESTED_NOTE = (
+    f"{CONTESTED.strip()} marks a verdict that does not survive the correction for all tests of its column (Holm, "
+    "p_holm in the CSV)."
+)
+
+
+def table(results: Results) -> Table:
+    """The verdict on each claim: by data set, or of many data sets over all of them."""
+    frame = judged(results)
+    places = list(results)
+    about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
+    if counted(results):
+        shown = frame[frame["dataset"] == AVERAGE]
+        columns, rows = _over_all(results, shown)
+    else:
+        shown = frame
+        columns, rows = _by_place(results, frame, places)
+    why = _reasons(shown) if not counted(results) else ""
+    marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
+    return Table(
+        "The claims, and whether they hold here",
+        " ".join(filter(None, [about, marked, cells.only(results)])),
+        frame,
+        columns,
+        rows,
+        tuple(filter(None, [why, notes.not_here(results)])),
+    )
+
+
+def counted(results: Results) -> bool:
+    """True if claims are judged over all data sets, because a column for each would be too many.
+
+    Never for drawn data sets: they are a case and its control, and a mean of the two means nothing.
+    """
+    many = len(list(results)) > FEW and len(results.datasets) > 1
+    return many and results.kind != "drawn"
+
+
+@lru_cache(maxsize=1)  # two tables and the page ask for it
+def judged(results: Results) -> pd.DataFrame:
+    """One row for each claim, data set and model, and one over all data sets; p-values corrected by group."""
+    groups = {place: judge(results, *place) for place in results}
+    records = [record for found in groups.values() for record in _corrected(results, found)]
+    if len(results.datasets) > 1 and results.kind != "drawn":
+        for model in results.models:
+            records += _overall(results, model, groups)
+    frame = pd.DataFrame(records, columns=COLUMNS)
+    return frame.astype({c: "Int64" for c in ("fixed", "broke", "shots", *_counts())})
+
+
+def summary(results: Results) -> list[str]:
+    """How many of the paper's claims hold: a sentence for each data set and model, or one over all data sets."""
+    frame = judged(results)
+    paper = frame[~frame["source"].str.startswith(REEVALUATION)]
+    over_all = paper[paper["dataset"] == AVERAGE]
+    said = []
+    for (dataset, model), rows in (over_all if counted(results) else paper).groupby(
+        ["dataset", "model"], sort=False
+    ):
+        if dataset == AVERAGE and not counted(results):
+            continue
+        counts = Counter(rows["verdict"])
+        where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
+        where += f" with {model}" * (len(results.models) > 1)
+        rest = counts["off"] + counts["not run"]
+        parts = [f"{counts[v]} {v}" for v in ("shown", "contradicted", "open")] + [f"{rest} not tested"] * (
+            rest > 0
+        )
+        said.append(f"{where}, of the paper's {len(rows)} claims: {', '.join(parts)}.")
+    return said
+
+
+# ---- records
+
+
+def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[str, Any]:
+    few_shot = claim.evidence == "few_shot" or claim.after == "discriminant"
+    shots = (
+        max(results.shots_of(dataset), default=None)
+        if dataset != AVERAGE
+        else max(results.shots, default=None)
+    )
+    return {
+        "claim": claim.name,
+        "source": claim.source,
+        "statement": claim.statement,
+        "dataset": dataset,
+        "model": model,
+        "after": claim.after,
+        "before": claim.before,
+        "measure": claim.measure,
+        "contradicted_by": claim.contradicted,
+        "shots": shots if few_shot else None,
+    }
+
+
+def _corrected(results: Results, found: list[Judged]) -> list[dict[str, Any]]:
+    """Records of a data set and model, with p-values corrected for its comparisons."""
+    records = []
+    for j in found:
+        record = {**_record(results, j.claim, j.dataset, j.model), "verdict": j.verdict, "why": j.why}
+        records.append(record | (_numbers(j.comparison) if j.comparison else {}))
+    return _with_holm(records)
+
+
+def _overall(
+    results: Results, model: str, groups: Mapping[tuple[str, str], list[Judged]]
+) -> list[dict[str, Any]]:
+    """Records over all data sets of a model."""
+    records = []
+    for i, claim in enumerate(CLAIMS):
+        each = [found[i] for (_, m), found in groups.items() if m == model]
+        counts = Counter(j.verdict for j in each)
+        mean = over_data_sets([j.comparison for j in each if j.comparison])
+        record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}
+        reasons = dict.fromkeys(j.why for j in each if j.why)
+        record["verdict"] = verdict(mean) if mean else "not run"
+        record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
+        tested = [counts[v] for v in ("shown", "contradicted", "open")]
+        record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
+        records.append(record)
+    return _with_holm(records)
+
+
+def _counts() -> list[str]:
+    return [c for c in COLUMNS if c.startswith("data_sets_")]
+
+
+def _numbers(c: Any) -> dict[str, Any]:
+    return {
+        "difference": c.difference,
+        "difference_low": c.low,
+        "difference_high": c.high,
+        "p_value": c.p_value,
+        "fixed": c.fixed,
+        "broke": c.broke,
+    }
+
+
+def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    nan = float("nan")
+    adjusted = holm([r.get("p_value", nan) for r in records])
+    return [{**r, "p_holm": p} for r, p in zip(records, adjusted, strict=True)]
+
+
+# ---- cells
+
+
+def _by_place(
+    results: Results, frame: pd.DataFrame, places: Iterable[tuple[str, str]]
+) -> tuple[list[Column], list[list[Cell]]]:
+    """A row for each claim, a column for each data set and model."""
+    heads = {place: _head(results, *place) for place in places}
+    columns = [Column("Claim", numeric=False), *(Column(head, line=True) for head in heads.values())]
+    columns.append(Column("Claimed by", numeric=False, wide=True))
+    of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
+    rows = [
+        [Cell(c.statement), *(verdict_cell(of[c.name, *place]) for place in heads), Cell(c.source)]
+        for c in CLAIMS
+    ]
+    return columns, rows
+
+
+def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list[list[Cell]]]:
+    """A row for each claim and model: the mean over data sets, and on how many the claim holds."""
+    several = len(results.models) > 1
+    columns = [Column("Claim", numeric=False), *[Column("Model", numeric=False)] * several]
+    columns.append(Column("Mean over data sets", line=True))
+    columns += [Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")]
+    columns.append(Column("Claimed by", numeric=False, wide=True))
+    rows = []
+    for r in sorted(frame.to_dict("records"), key=lambda r: [c.name for c in CLAIMS].index(r["claim"])):
+        row = [Cell(r["statement"]), *[Cell(r["model"])] * several, verdict_cell(r)]
+        rows.append([*row, *(Cell(str(r[c]), int(r[c])) for c in _counts()), Cell(r["source"])])
+    return columns, rows
+
+
+def _head(results: Results, dataset: str, model: str) -> str:
+    parts = [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)
+    return ", ".join(parts) or "Verdict"
+
+
+def verdict_cell(r: Mapping[Any, Any]) -> Cell:
+    """The verdict with the difference behind it; bold where it is clear."""
+    if pd.isna(r["difference"]):
+        return Cell(r["verdict"])
+    value = cells.with_interval(r["difference"], r["difference_low"], r["difference_high"], cells.points)
+    marked = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
+    return Cell(
+        f"{r['verdict']}{marked}, {value}", r["difference"], bold=r["verdict"] in ("shown", "contradicted")
+    )
+
+
+def _reasons(frame: pd.DataFrame) -> str:
+    """Why claims are off or were not run."""
+    missing = frame[frame["why"] != ""]
+    said = [
+        f"{why} ({', '.join(dict.fromkeys(rows['dataset']))}: {len(rows)} claim{'s' * (len(rows) > 1)})"
+        for why, rows in missing.groupby("why", sort=False)
+    ]
+    return f"Off or not run: {'; '.join(said)}." if said else ""
+
+
+def _shots(results: Results) -> str:
+    most = max((n for d in results.datasets for n in results.shots_of(d)), default=0)
+    return f"Few-shot: {cells.shots(most)} per class, over seeds and images." if most else ""

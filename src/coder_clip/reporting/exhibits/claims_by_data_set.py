@@ -1,0 +1,36 @@
+"""The verdicts on each data set, where these are too many for a column each."""
+
+from __future__ import annotations
+
+from ..parts import cells
+from ..parts.table import AVERAGE, Cell, Column, Table
+from ..results import Results
+from .claims import counted, judged, verdict_cell
+
+SECTION = "Claims"
+ORDER = 20
+PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
+DETAIL = True
+
+CAPTION = "The verdict on each claim for each data set, with the difference behind it; as in the table above."
+
+
+def nothing(results: Results) -> str:
+    """Why it would say nothing new."""
+    return "" if counted(results) else "the table of claims has a column for each data set"
+
+
+def table(results: Results) -> Table:
+    """The verdicts by claim, data set and model."""
+    frame = judged(results)
+    frame = frame[frame["dataset"] != AVERAGE]
+    return cells.table(
+        results,
+        "The claims on each data set",
+        CAPTION,
+        frame,
+        [
+            (Column("Claim", numeric=False, line=True), lambda r: Cell(r["statement"])),
+            (Column("Verdict", numeric=False, line=True), verdict_cell),
+        ],
+    )

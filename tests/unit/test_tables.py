@@ -16,7 +16,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_head, write_parquet
+from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from coder_clip.datasets.rare import NAMED, SPECIES

@@ -111,6 +111,7 @@ def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, 
     owner = torch.cat([torch.arange(classes).repeat_interleave(n) for n in TEXTS.values()])
     texts = {"features": normalize(features(owner, centres, 1.0), dim=1), "class_index": owner}
     texts["template_weights"] = normalize(features(torch.arange(classes), centres, 0.2), dim=1)
+    texts["imagenet_names"] = normalize(features(torch.arange(classes), centres, 1.0), dim=1)
     meta = {**common, "kind": kind, "text": [f"text {i}" for i in range(len(kind))]}
     write_tensors(paths.text_features(MODEL, DATASET), texts, meta)
 

@@ -186,11 +186,11 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     ),
     "no method that needs views one by one": (
         set_("adapter.methods", ["tip_adapter", "coder_adapter"]),
-        {"encode_images": 2, "fit_adapters": 4},
+        {"encode_images": 2, "fit_adapters": 4, "evaluate": 2},
     ),
-    "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4}),
+    "seeds": (set_("adapter.seeds", [1, 2, 3]), {"encode_images": 2, "fit_adapters": 4, "evaluate": 2}),
     "fewer shots": (set_("adapter.shots", [2]), {}),
-    "views": (set_("datasets.marks.views", 3), {"encode_images": 1, "fit_adapters": 2}),
+    "views": (set_("datasets.marks.views", 3), {"encode_images": 1, "fit_adapters": 2, "evaluate": 1}),
     "bootstrap": (
         set_("evaluation.bootstrap", 50),
         {"classify": 2, "rerank_top": 2, "evaluate": 2},

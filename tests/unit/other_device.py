@@ -176,6 +176,7 @@ def few_shot(moved: Move) -> Parts:
         labels=moved(torch.arange(12) % C),
         weights=moved(normalize(random(C, D), dim=1)),
         texts={kind: (moved(random(C * 4, D)), moved(torch.arange(C * 4) % C)) for kind in IN_CODER},
+        imagenet_names=moved(normalize(random(30, D), dim=1)),
         validation=moved(X[:20]),
         grid=((0.1, 200, 500), (0.1, 20, 50), 3),
     )

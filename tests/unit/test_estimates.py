@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import (
     bootstrap_interval,
     estimate,
     over_seeds,
+    paired_mean_test,
     paired_test,
     paired_test_over_seeds,
 )
@@ -190,6 +192,51 @@ def test_a_comparison_over_seeds_says_one_thing(seeds: int, images: int, seed: i
     elif change.any():
         low, high = got["difference"]["low"], got["difference"]["high"]
         assert (got["p_value"] < 0.05) == (low > 0 or high < 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.9, 1.0])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(0, 3),
+)
+def test_a_difference_of_values_is_that_of_the_images_and_agrees_with_its_p(
+    pairs: list[tuple[float, float]], undefined: int
+) -> None:
+    """Otherwise a claim about precision has the wrong sign, or an interval that denies its p."""
+    before, after = [b for b, _ in pairs], [a for _, a in pairs]
+    gap = [math.nan] * undefined
+    got = paired_mean_test([*gap, *before], [*gap, *after])
+    changes = [a - b for b, a in pairs]
+    assert got["difference"]["value"] == pytest.approx(sum(changes) / len(changes))
+    assert got["fixed"] == sum(c > 0 for c in changes)
+    assert got["broke"] == sum(c < 0 for c in changes)
+    low, high = got["difference"]["low"], got["difference"]["high"]
+    if got["fixed"] + got["broke"]:
+        # Student's t over the images and two more, one better and one worse (Bonett and Price), by hand
+        more = [*changes, 1.0, -1.0]
+        mean = sum(more) / len(more)
+        error = math.sqrt(sum((c - mean) ** 2 for c in more) / len(more) / len(more))
+        half = float(student.ppf(0.975, len(more) - 1)) * error
+        assert (low, high) == pytest.approx((max(-1, mean - half), min(1, mean + half)))
+        assert (got["p_value"] < 0.05) == (low > 0 or high < 0)
+    else:
+        assert (low, high, got["p_value"]) == (0, 0, 1)
+    back = paired_mean_test(after, before)
+    assert back["difference"]["value"] == pytest.approx(-got["difference"]["value"])
+    assert (back["fixed"], back["broke"]) == (got["broke"], got["fixed"])
+
+
+def test_values_that_are_right_or_wrong_have_the_interval_of_the_plain_test() -> None:
+    before, after = [0, 1, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1]
+    assert paired_mean_test(before, after)["difference"] == paired_test(before, after)["difference"]
+    with pytest.raises(ValueError, match="differ in shape"):
+        paired_mean_test([1.0], [1.0, 0.0])
+    with pytest.raises(UserError, match="no image"):
+        paired_mean_test([math.nan], [math.nan])
 
 
 def test_a_comparison_over_fifty_thousand_images_is_quick_and_can_be_small() -> None:

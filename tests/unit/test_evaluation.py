@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,9 @@ from torch import Tensor
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation import representation, text_ablations
-from coder_clip.evaluation.estimates import (
-    estimate,
-)
+from coder_clip.evaluation.estimates import estimate, paired_test, paired_test_over_seeds
 from coder_clip.evaluation.representation import (
-    corrections,
+    changed_neighbours,
     knn_accuracy,
     retrieval_precision,
     stratified_subset,
@@ -30,6 +29,7 @@ from coder_clip.evaluation.text_ablations import (
     text_choice_curve,
     text_count_curve,
     text_kind_ablation,
+    text_tests,
 )
 from coder_clip.phases.common import ImageFeatures
 from coder_clip.phases.predictions import metrics, rows
@@ -85,10 +85,11 @@ def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bo
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
-        right = knn_accuracy(x, labels, k)
-    for i, label in enumerate(labels):
-        ranked = ranking(x, i)[:k]
-        assert right[i] == (bool(ranked) and vote(ranked, labels) == label)
+        together = knn_accuracy(x, labels, k, 1, 3)
+    for n, right in zip((k, 1, 3), together, strict=True):
+        for i, label in enumerate(labels):
+            ranked = ranking(x, i)[:n]
+            assert right[i] == (bool(ranked) and vote(ranked, labels) == label)
 
 
 @settings(deadline=None)
@@ -112,43 +113,49 @@ def test_retrieval_precision_is_a_plain_count(case: tuple[list[int], int, int], 
 def test_perfect_and_single_class_features() -> None:
     """Otherwise the best possible features do not reach 1, or one class alone divides by zero."""
     x, labels = torch.eye(3)[[0, 0, 1, 1, 2, 2]], torch.tensor([0, 0, 1, 1, 2, 2])
-    assert knn_accuracy(x, labels, 1).all()
+    assert knn_accuracy(x, labels, 1)[0].all()
     assert retrieval_precision(x, labels).tolist() == [1.0] * 6
     assert retrieval_precision(x[:4], [5] * 4).tolist() == [1.0] * 4
-    assert knn_accuracy(x[:4].half(), [5] * 4, 99).all()
-    assert len(knn_accuracy(x[:0], [], 3)) == len(retrieval_precision(x[:0], [])) == 0
+    assert knn_accuracy(x[:4].half(), [5] * 4, 99)[0].all()
+    assert len(knn_accuracy(x[:0], [], 3)[0]) == len(retrieval_precision(x[:0], [])) == 0
     with pytest.raises(UserError, match="row 0 holds NaN"):
         retrieval_precision(torch.full((2, 2), math.nan), [0, 0])
 
 
 @settings(deadline=None)
 @given(case=labelled, small=st.booleans())
-def test_corrections_are_all_there_is_and_true(case: tuple[list[int], int, int], small: bool) -> None:
-    """Otherwise the report shows an image as corrected that CODER did not correct."""
+def test_changed_neighbours_are_all_there_is_and_true(case: tuple[list[int], int, int], small: bool) -> None:
+    """Otherwise the report shows an image as corrected that CODER did not correct, or hides one that it breaks."""
     labels, d, seed = case
     original, coder = features(len(labels), d, seed), features(len(labels), d + 1, seed + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
-        got = corrections(original, coder, labels, 99)
-        assert corrections(original, coder, labels, 1) == got[:1]
-    expected = set()
+        both = changed_neighbours(original, coder, labels, 99)
+        assert changed_neighbours(original, coder, labels, 1) == (both[0][:1], both[1][:1])
+    expected: tuple[set[Any], set[Any]] = (set(), set())
     for i in range(len(labels)):
         if len(labels) > 1:
-            other, same = ranking(original, i)[0], ranking(coder, i)[0]
-            if labels[other] != labels[i] == labels[same]:
-                expected.add((i, same, other))
-    assert {(c["query"], c["same"], c["other"]) for c in got} == expected
-    assert [c["size"] for c in got] == sorted((c["size"] for c in got), reverse=True)
-    for c in got:
-        before, after = unit_rows(original), unit_rows(coder)
-        assert c["original"]["same"] == pytest.approx(float(before[c["query"]] @ before[c["same"]]))
-        assert c["coder"]["other"] == pytest.approx(float(after[c["query"]] @ after[c["other"]]))
-        leads = c["original"]["other"] - c["original"]["same"], c["coder"]["same"] - c["coder"]["other"]
-        assert min(leads) >= 0
-        spreads = [(u @ u.T).numpy().std() for u in (before, after)]
-        assert c["size"] == pytest.approx(
-            sum(lead / (s or 1) for lead, s in zip(leads, spreads, strict=True))
-        )
+            was, now = ranking(original, i)[0], ranking(coder, i)[0]
+            if labels[was] != labels[i] == labels[now]:
+                expected[0].add((i, now, was))
+            if labels[was] == labels[i] != labels[now]:
+                expected[1].add((i, was, now))
+    before, after = unit_rows(original), unit_rows(coder)
+    spreads = [(u @ u.T).numpy().std() for u in (before, after)]
+    for got, wanted, sign in zip(both, expected, (1, -1), strict=True):
+        assert {(c["query"], c["same"], c["other"]) for c in got} == wanted
+        assert [c["size"] for c in got] == sorted((c["size"] for c in got), reverse=True)
+        for c in got:
+            assert c["original"]["same"] == pytest.approx(float(before[c["query"]] @ before[c["same"]]))
+            assert c["coder"]["other"] == pytest.approx(float(after[c["query"]] @ after[c["other"]]))
+            lead = c["original"]["other"] - c["original"]["same"], c["coder"]["same"] - c["coder"]["other"]
+            assert min(sign * one for one in lead) >= 0
+            assert c["size"] == pytest.approx(
+                sum(sign * one / (s or 1) for one, s in zip(lead, spreads, strict=True))
+            )
+    nearest = [knn_accuracy(f, labels, 1)[0] for f in (original, coder)]
+    test = paired_test(*nearest)  # the counts that stand beside the examples
+    assert (test["fixed"], test["broke"]) == (len(both[0]), len(both[1]))
 
 
 def test_telling_texts_come_in_the_order_they_tell() -> None:
@@ -325,6 +332,87 @@ def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
         random = np.mean([d["diversity"] for d in draws if d["count"] == diverse["count"]])
         assert diverse["diversity"] < random < alike["diversity"]
     assert text_choice_curve(StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3), [1, 2]) == []
+
+
+def by_test(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(r["test"], r.get("kind", "")): r for r in rows}
+
+
+def test_tests_of_texts_compare_what_they_say() -> None:
+    """With before and after swapped, "more texts help" would be shown where they harm."""
+    x, texts, owner, kinds, labels = text_set(3)
+    stage_one = StageOne(x, labels, texts, owner, kinds, 3)
+    got = by_test(text_tests(stage_one, [0, 4, 2, 9], n_subsets=3, seed=5))
+
+    def right(keep: list[bool]) -> NDArray[np.bool_]:
+        return np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
+
+    used = {"name", "attribute", "analogous", "synonym"}
+    every = right([k in used for k in kinds])
+    for kind in ("attribute", "analogous", "synonym"):
+        # a class that has none of the others is scored by its name, which is always there
+        without = right([k in used - {kind} for k in kinds])
+        row = got.pop(("kind", kind))
+        assert {k: row[k] for k in ("difference", "fixed", "broke", "p_value")} == paired_test(without, every)
+        assert row["difference"]["value"] == pytest.approx(every.mean() - without.mean())
+
+    few = got.pop(("all_against_few", ""))
+    assert few["count"] == 2  # the smallest that is not names alone
+    curve = text_count_curve(stage_one, [2], 3, 5)
+    before = [r["accuracy"] for r in curve if r["count"] == 2]
+    assert len(before) == 3
+    assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(before))
+    draws = []
+    for draw in range(3):
+        place = text_ablations._random_places(
+            stage_one.owner, stage_one.other, np.random.default_rng([5, draw])
+        )
+        kept = [k == "name" or (k in used and p < 2) for k, p in zip(kinds, place.tolist(), strict=True)]
+        draws.append(right(kept))
+    test = paired_test_over_seeds(np.array(draws), np.tile(every, (3, 1)))
+    assert (few["fixed"], few["broke"], few["p_value"]) == (test["fixed"], test["broke"], test["p_value"])
+    assert (few["difference"]["low"], few["difference"]["high"]) == (
+        test["difference"]["low"], test["difference"]["high"],
+    )  # fmt: skip
+
+    choice = got.pop(("diverse_against_alike", ""))
+    assert choice["counts"] == [2, 4]
+    rows = text_choice_curve(stage_one, [0, 4, 2, 9])
+    mean = {c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")}
+    assert choice["difference"]["value"] == pytest.approx(mean["diverse"] - mean["alike"])
+    assert choice["fixed"] + choice["broke"] > 0
+    low, high = choice["difference"]["low"], choice["difference"]["high"]
+    assert (choice["p_value"] < 0.05) == (low > 0 or high < 0)
+    assert not got
+
+
+def test_what_there_is_no_choice_of_is_not_tested() -> None:
+    """Otherwise names alone, or one text for each class, make a claim about nothing."""
+    x, texts, owner, kinds, labels = text_set(1)
+    names = [i for i, k in enumerate(kinds) if k == "name"]
+    alone = StageOne(x, labels, texts[names], [owner[i] for i in names], ["name"] * 3, 3)
+    assert text_tests(alone, [1, 2, 4]) == []
+    one = [i for i, k in enumerate(kinds) if k in ("name", "analogous")]  # at most one of a class
+    few = StageOne(x, labels, texts[one], [owner[i] for i in one], [kinds[i] for i in one], 3)
+    assert list(by_test(text_tests(few, [1, 2, 4]))) == [("kind", "analogous")]
+
+
+def test_curves_and_tests_score_each_choice_of_texts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a pass over all images: twice of them would be hours on ImageNet."""
+    x, texts, owner, kinds, labels = text_set(1)
+    stage_one, scored, real = StageOne(x, labels, texts, owner, kinds, 3), [], StageOne._scored
+
+    def counted(self: StageOne, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        scored.append(keep.tobytes())
+        return real(self, keep)
+
+    monkeypatch.setattr(StageOne, "_scored", counted)
+    text_kind_ablation(stage_one)
+    text_count_curve(stage_one, [0, 1, 2], 2)
+    text_choice_curve(stage_one, [1, 2])
+    before = len(scored)
+    text_tests(stage_one, [1, 2], 2)
+    assert len(scored) == before == len(set(scored))
 
 
 def test_nested_places_hold_every_text_once() -> None:

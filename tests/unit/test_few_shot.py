@@ -24,6 +24,9 @@ from coder_clip.baselines.coder_no_minmax import PlainCoder
 from coder_clip.baselines.few_shot import FewShotInputs, Fitted, method
 from coder_clip.baselines.gda import Gda
 from coder_clip.baselines.grid_search import Point
+from coder_clip.baselines.lda import LinearDiscriminant
+from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
+from coder_clip.baselines.projected_means import ProjectedMeans
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
 from coder_clip.search.line_search import right_along, right_on_plane
@@ -243,6 +246,166 @@ def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_ke
         Gda.fit(few.cache[:0], few.labels[:0], n_classes=4)
 
 
+# ---- linear discriminant, images alone
+
+
+def plain_statistics(samples: list[Row], owner: list[int], n_classes: int) -> tuple[list[Row], np.ndarray]:
+    """Class means of unit samples, and (n − 1) Σ̂ + tr(Σ̂) I, sum by sum."""
+    rows, d, n = [unit(s) for s in samples], len(samples[0]), len(samples)
+    means = [[0.0] * d for _ in range(n_classes)]
+    for row, c in zip(rows, owner, strict=True):
+        means[c] = [m + v / owner.count(c) for m, v in zip(means[c], row, strict=True)]
+    ridge = np.zeros((d, d))
+    for row, c in zip(rows, owner, strict=True):
+        away = [v - m for v, m in zip(row, means[c], strict=True)]
+        for i in range(d):
+            for j in range(d):
+                ridge[i, j] += away[i] * away[j]
+    return means, ridge + np.trace(ridge) / max(n - 1, 1) * np.eye(d)
+
+
+def plain_lda(few: Few) -> list[Row]:
+    """The linear discriminant with equal priors; the nearest class mean where the shots have no covariance."""
+    means, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), few.n_classes)
+    spread = np.trace(ridge) > 1e-10
+    inverse = few.width * np.linalg.inv(ridge) if spread else np.eye(few.width)
+    rows = []
+    for x in few.x.tolist():
+        row = []
+        for c, mean in enumerate(means):
+            weights = inverse @ np.array(mean)
+            score = float(np.array(unit(x)) @ weights - 0.5 * np.array(mean) @ weights)
+            row.append(score if c in few.labels else -math.inf)
+        rows.append(row)
+    return rows
+
+
+def same_order(logits: Tensor, expected: list[Row]) -> None:
+    """Predictions agree, and every logit but for one number that all classes share and one factor."""
+    got, wanted = logits.numpy(), np.array(expected)
+    assert (np.isneginf(got) == np.isneginf(wanted)).all()
+    for a, b in zip(got, wanted, strict=True):
+        there = np.isfinite(b)
+        a, b = a[there] - a[there][0], b[there] - b[there][0]
+        factor = np.abs(b).max() / np.abs(a).max() if np.abs(b).max() > 1e-9 else 1.0
+        assert a * factor == pytest.approx(b, abs=1e-6 * max(1.0, np.abs(b).max()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(**small)
+def test_the_linear_discriminant_is_its_equation_and_reads_no_text(
+    seed: int, classes: int, shots: int, images: int, width: int
+) -> None:
+    """Otherwise the claim that CODER beats a plain classifier of images is tested against something else."""
+    few = Few(seed, classes, shots, images, width)
+    model = LinearDiscriminant.fit(few.cache, few.labels, n_classes=classes)
+    logits = model.logits(few.x, few.clip, Point())
+    same_order(logits, plain_lda(few))
+    assert torch.equal(logits, model.logits(few.x, torch.zeros_like(few.clip), Point()))
+    assert model.search(few.x, few.clip, few.truth) == Point()
+
+
+def test_the_linear_discriminant_is_gda_without_clip() -> None:
+    few = Few(4, 3, 9, 20, 5)
+    labels = torch.arange(9) % 3
+    scores = Gda.fit(few.cache, labels, n_classes=3).scores(few.x)
+    model = LinearDiscriminant.fit(few.cache, labels, n_classes=3)
+    assert torch.equal(model.logits(few.x, few.clip, Point()), scores)
+
+
+@pytest.mark.parametrize("name", ["lda", "projected_means"])
+def test_one_shot_each_is_the_nearest_shot_and_a_class_without_one_is_never_predicted(name: str) -> None:
+    """Otherwise a class that nobody photographed is predicted, or one view of one shot gives NaN."""
+    few = Few(3, 4, 3, 30, 6)
+    labels = torch.tensor([0, 1, 3])
+    texts = torch.eye(6).repeat(2, 1) if name == "lda" else torch.from_numpy(ALL_AXES)
+    given_ = replace(
+        task(), cache=few.cache, views=None, labels=labels, weights=few.weights, imagenet_names=texts
+    )
+    logits = method(name).fit(given_).logits(few.x, few.clip, Point())
+    assert torch.isneginf(logits[:, 2]).all()
+    axes = principal_axes(texts) if name == "projected_means" else torch.eye(6, dtype=torch.float64)
+    shots, images = (project(f, axes) for f in (few.cache, few.x))
+    nearest = labels[cosines(images, shots).argmax(dim=1)]
+    assert torch.equal(logits.argmax(dim=1), nearest)
+
+
+@pytest.mark.parametrize("name", ["lda", "projected_means"])
+def test_features_that_are_all_the_same_give_no_nan(name: str) -> None:
+    same = torch.ones(12, 8)
+    given_ = replace(
+        task(), cache=same, views=None, labels=torch.arange(12) % 4, imagenet_names=torch.ones(5, 8)
+    )
+    logits = method(name).fit(given_).logits(torch.ones(3, 8), torch.zeros(3, 4), Point())
+    assert logits.isfinite().all()
+    assert logits.argmax(dim=1).tolist() == [0, 0, 0]
+
+
+def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
+    """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine sees."""
+    few = Few(6, 3, 12, 5, 4)
+    got = ShotStatistics.of(few.cache, few.labels, n_classes=3).whiten(few.x)
+    _, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), 3)
+    centre = np.mean([unit(s) for s in few.cache.tolist()], axis=0)
+    away = np.array([unit(v) for v in few.x.tolist()]) - centre
+    np.testing.assert_allclose((got @ got.T).numpy(), away @ np.linalg.inv(ridge) @ away.T, atol=1e-8)
+    with pytest.raises(ValueError, match="no covariance"):
+        ShotStatistics.of(few.cache[:2], torch.tensor([0, 1]), n_classes=3).whiten(few.x)
+
+
+# ---- class means, projected
+
+ALL_AXES = np.concatenate([np.diag([6.0, 5, 4, 3, 2, 1]), -np.diag([6.0, 5, 4, 3, 2, 1]), np.ones((1, 6))])
+
+
+def plain_projection(texts: Tensor) -> np.ndarray:
+    """The projector on the first d/2 principal components, from the singular vectors of centred unit texts."""
+    rows = np.array([unit(t) for t in texts.tolist()])
+    _, sizes, axes = np.linalg.svd(rows - rows.mean(axis=0))
+    spanned = int((sizes**2 > 1e-12 * len(rows)).sum())
+    kept = axes[: min(spanned, max(1, rows.shape[1] // 2))]
+    return kept.T @ kept
+
+
+@settings(deadline=None, max_examples=60)
+@given(**small, names=st.integers(1, 12))
+def test_projected_means_are_what_the_authors_compute(
+    seed: int, classes: int, shots: int, images: int, width: int, names: int
+) -> None:
+    """Loops after span_projection.py and prototype_classify: project in the original space, average, compare."""
+    few = Few(seed, classes, shots, images, width)
+    texts = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((names, width)))
+    projector = plain_projection(texts)
+    expected = []
+    for x in few.x.tolist():
+        row = []
+        for c in range(classes):
+            shots_of = [
+                projector @ unit(s)
+                for s, k in zip(few.cache.tolist(), few.labels.tolist(), strict=True)
+                if k == c
+            ]
+            mean = np.mean(shots_of, axis=0).tolist() if shots_of else None
+            row.append(-math.inf if mean is None else 100 * cosine((projector @ unit(x)).tolist(), mean))
+        expected.append(row)
+    model = ProjectedMeans.fit(few.cache, few.labels, texts, n_classes=classes)
+    logits = model.logits(few.x, few.clip, Point())
+    if np.trace(projector) > 0.5:  # else everything is projected on nothing but rounding
+        assert logits.tolist() == [pytest.approx(r, abs=1e-6) for r in expected]
+    assert torch.equal(logits, model.logits(few.x, torch.zeros_like(few.clip), Point()))
+    assert model.search(few.x, few.clip, few.truth) == Point()
+
+
+def test_the_subspace_has_half_the_dimensions_or_all_that_the_names_span() -> None:
+    texts = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 9)))
+    for some, components in ((texts, 4), (texts[:3], 2), (texts[:1], 0), (texts[:1].repeat(7, 1), 0)):
+        axes = principal_axes(some)
+        assert axes.shape == (components, 9)
+        torch.testing.assert_close(axes @ axes.T, torch.eye(components, dtype=torch.float64))
+    main = torch.eye(6)[[0, 0, 3]] + 0.01 * torch.from_numpy(ALL_AXES[:3]).float()
+    assert principal_axes(main)[0].abs().topk(2).indices.sort().values.tolist() == [0, 3]
+
+
 # ---- searches: what the authors' loops find
 
 
@@ -438,7 +601,7 @@ def test_what_is_read_without_importing_is_what_the_modules_say() -> None:
         module = importlib.import_module(f"coder_clip.baselines.{name}")
         assert (m.label, m.about, m.line) == (module.LABEL, module.ABOUT, module.LINE)
         assert m.views == getattr(module, "VIEWS", 0)
-    assert methods.USE_VIEWS == ("gda",)
+    assert methods.USE_VIEWS == ("gda", "lda")
 
 
 def task(seed: int = 2) -> FewShotInputs:
@@ -450,7 +613,8 @@ def task(seed: int = 2) -> FewShotInputs:
     }
     views = torch.from_numpy(rng.standard_normal((12, 3, 8))).half()
     spans = ((0.1, 50.0, 10), (0.1, 9.0, 5), 2)
-    return FewShotInputs("dtd", 1, few.cache, views, few.labels, few.weights, texts, few.other, spans)
+    names = torch.from_numpy(rng.standard_normal((20, 8)))
+    return FewShotInputs("dtd", 1, few.cache, views, few.labels, few.weights, texts, names, few.other, spans)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -460,7 +624,8 @@ def test_every_method_runs_from_shots_to_logits(name: str) -> None:
     point = fitted.search(few.x, few.clip, few.truth)
     logits = fitted.logits(few.x, few.clip, point)
     assert logits.shape == (30, 4)
-    assert logits.isfinite().all()
+    assert logits[:, few.labels.unique()].isfinite().all()
+    assert not logits.isnan().any()  # a class without a shot may be out of the question
     assert not torch.allclose(logits, few.clip.double(), atol=1e-3)  # the shots count for something
 
 

@@ -108,6 +108,7 @@ class Toy:
             "class_index": torch.tensor([c for _, c, _ in rows]),
             "template_weights": torch.stack([self.texts["prompt", c][0] for c in range(N_CLASSES)]),
             "random_words": self.random_words,
+            "imagenet_names": torch.eye(WIDTH),
         }
         sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
         head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}

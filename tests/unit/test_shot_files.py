@@ -19,9 +19,10 @@ from pydantic import ValidationError
 from coder_clip.datasets import Split
 from coder_clip.datasets.shot_files import DATUM, Shot, match, read_shots, shot_file
 from coder_clip.errors import UserError
-from coder_clip.phases.adapter import _skipped_shots, shot_rows
+from coder_clip.phases.adapter import _skipped_shots
 from coder_clip.phases.common import ImageFeatures
 from coder_clip.phases.image_features import shot_images
+from coder_clip.phases.shots import shot_rows
 from coder_clip.pipeline.config import Config
 
 CLASSES = ("banded", "blotchy", "braided")

@@ -13,7 +13,7 @@ from coder_clip.pipeline.phase_list import FILE, phases
 from coder_clip.pipeline.source_files import sources
 
 PHASES = sorted(p.stem for p in (Path(__file__).parents[2] / "src/coder_clip/phases").glob("[!_]*.py"))
-HELPERS = {"common", "encoder", "predictions"}  # shared by phases, none themselves
+HELPERS = {"common", "encoder", "predictions", "shots"}  # shared by phases, none themselves
 
 
 def names(*modules: str) -> set[str]:

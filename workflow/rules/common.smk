@@ -193,6 +193,12 @@ def encoder_files(wildcards):
     return list(map(str, CONFIG.models[wildcards.model].files))
 
 
+def encoded_shots(wildcards):
+    """Features of the shots, where the data set has few-shot methods."""
+    path = PATHS.image_features(wildcards.model, wildcards.dataset, "shots")
+    return [path] if wildcards.dataset in FEW_SHOT else []
+
+
 def shot_files(wildcards):
     """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files

@@ -6,6 +6,7 @@ rule evaluate:
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
+        encoded_shots,
         sources=sources("evaluation"),
     output:
         PATHS.evaluation("{model}", "{dataset}"),

@@ -23,6 +23,7 @@ class FewShotInputs:
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
     method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and the class of each (M,).
+    imagenet_names: (M, d) unit features of ImageNet's class names in a sentence, whatever the data set.
     validation: (V, d) features of validation images, without labels; TIP-X measures a range on them.
     grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other methods search their
     authors' grids.
@@ -35,6 +36,7 @@ class FewShotInputs:
     labels: Tensor
     weights: Tensor
     texts: Mapping[str, tuple[Tensor, Tensor]]
+    imagenet_names: Tensor
     validation: Tensor
     grid: tuple[Span, Span, int]
 

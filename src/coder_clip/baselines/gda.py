@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..neighbors import l2_normalize
 from ..search.line_search import right_along
 from .few_shot import FewShotInputs, Fitted
 from .grid_search import Point, blocks, checked, first_best
+from .linear_maps import ShotStatistics
 
 LABEL = "GDA"
 ABOUT = "a Gaussian classifier of the shots, added to CLIP (Wang et al. 2024), no training"
@@ -26,7 +26,6 @@ ORDER = 40
 LINE = ("vermillion", "--", "s")
 VIEWS = 10  # as GDA is published
 ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-ROWS = 2**14  # samples converted to float64 at a time
 
 
 @dataclass(frozen=True)
@@ -41,40 +40,27 @@ class Gda:
         """Estimate means and covariance.
 
         views: features of the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d);
-        labels: (K,).
+        labels: (K,). UserError without a shot.
+        """
+        return cls.of(ShotStatistics.of(views, labels, n_classes=n_classes))
+
+    @classmethod
+    def of(cls, shots: ShotStatistics) -> Self:
+        """The classifier of these means and this covariance.
 
             W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
             Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their class means
 
         A class without a shot keeps its CLIP logit. Samples that do not differ within their class (one view of one
-        shot) have no covariance, and then CLIP is not changed. UserError without a shot.
+        shot) have no covariance, and then CLIP is not changed.
         """
-        if not len(labels):
-            raise UserError("no shot to fit an adapter on: the training split has no images")
-        samples = (
-            views[:, None] if views.ndim == 2 else views
-        ).cpu()  # as the solver below, on every machine
-        width = samples.shape[-1]
-        owner = labels.to("cpu", torch.int64)
-        counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
-        sums = torch.zeros(n_classes, width, dtype=torch.float64)
-        step = max(1, ROWS // samples.shape[1])
-        parts = list(zip(torch.split(samples, step), torch.split(owner, step), strict=True))
-        for part, classes in parts:
-            sums.index_add_(0, classes, _unit(part).sum(dim=1))
-        means = sums / counts.clamp_min(1)[:, None]
-        scatter = torch.zeros(width, width, dtype=torch.float64)
-        for part, classes in parts:
-            centred = (_unit(part) - means[classes][:, None]).flatten(0, 1)
-            scatter += centred.T @ centred
-        n, trace = float(counts.sum()), float(scatter.trace())
-        weights, bias = torch.zeros_like(means), torch.full((n_classes,), -np.log(n_classes)).double()
-        if trace > 1e-12 * n:  # above what rounding leaves of equal unit features
-            # scatter = (n − 1) Σ̂, and the ridge makes the matrix positive definite
-            ridge = scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
-            with_shots = counts > 0
-            weights[with_shots] = width * torch.linalg.solve(ridge, means[with_shots].T).T
-            bias[with_shots] -= (means[with_shots] * weights[with_shots]).sum(dim=1) / 2
+        n_classes, width = shots.means.shape
+        weights = torch.zeros_like(shots.means)
+        bias = torch.full((n_classes,), -np.log(n_classes)).double()
+        if shots.ridge is not None:
+            means = shots.means[shots.has_shot]
+            weights[shots.has_shot] = width * torch.linalg.solve(shots.ridge, means.T).T
+            bias[shots.has_shot] -= (means * weights[shots.has_shot]).sum(dim=1) / 2
         return cls(weights, bias)
 
     def scores(self, x: Tensor) -> Tensor:
@@ -98,11 +84,6 @@ class Gda:
             clip = clip_logits[part].cpu().double().numpy().T
             counts += right_along(clip, self.scores(x[part]).cpu().numpy().T[:, None], right[part], a)[0]
         return Point(*first_best(counts, a))
-
-
-def _unit(views: Tensor) -> Tensor:
-    """Scale views (K, E, d) to length 1, float64."""
-    return l2_normalize(views.flatten(0, 1), "shot features").double().view(views.shape)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

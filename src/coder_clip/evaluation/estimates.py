@@ -118,6 +118,22 @@ def paired_test(before: Values, after: Values) -> PairedTest:
     return {**test, "difference": as_estimate(test["difference"])}
 
 
+def paired_mean_test(before: Values, after: Values) -> PairedTest:
+    """Mean of ``after`` minus that of ``before``, both (N,) of any values in [0, 1] for the same images, and its test.
+
+    For results of an image that are more than right or wrong, such as a precision. An image whose result is NaN
+    (undefined) is ignored. fixed, broke: images with a higher, or lower, value. p_value: that of the interval
+    (:func:`~.intervals.crossed_interval` of one run), so that the two agree. ValueError where the lengths differ;
+    UserError without an image that has a result.
+    """
+    was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
+    if was.shape != now.shape:
+        raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
+    change, _ = _results(now - was, None)
+    test = _changes(change[None])
+    return {**test, "difference": as_estimate(test["difference"])}
+
+
 def as_estimate(over_runs: SeedsEstimate) -> Estimate:
     """The mean over seeds with its interval, as an `Estimate`."""
     return {"value": over_runs["mean"], "low": over_runs["low"], "high": over_runs["high"]}
@@ -143,12 +159,19 @@ def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedS
     McNemar test. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
+    test = _changes(change)
+    if len(change) == 1 and test["fixed"] + test["broke"]:
+        mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
+        return {**test, "p_value": float(mcnemar.pvalue)}
+    return test
+
+
+def _changes(change: NDArray[np.float64]) -> PairedSeedsTest:
+    """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing changed."""
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     if not fixed + broke:
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
     low, high, p_value = crossed_interval(change, DIFFERENCE)
-    if len(change) == 1:
-        p_value = float(binomtest(fixed, fixed + broke, 0.5).pvalue)
     return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
 
 

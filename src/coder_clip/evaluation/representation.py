@@ -1,4 +1,4 @@
-"""The quality of features: nearest neighbours, retrieval, corrected distances, maps.
+"""The quality of features: nearest neighbours, retrieval, corrected and broken distances, maps.
 
 Features are compared by cosine in float64: cosines of CODERs are so close to 1 that float32 would reorder neighbours.
 No function but the map holds the similarities of all pairs of images at once.
@@ -23,28 +23,30 @@ from .estimates import Labels
 CHUNK = 4_000_000  # similarities in memory at a time
 
 
-def knn_accuracy(features: Tensor, labels: Labels, k: int) -> NDArray[np.bool_]:
-    """Classify each image by the vote of its k nearest other images by cosine: (N,) bool, which ones are right.
+def knn_accuracy(features: Tensor, labels: Labels, *ks: int) -> tuple[NDArray[np.bool_], ...]:
+    """Classify each image by the vote of its k nearest other images by cosine: for each k (N,) bool, which are right.
 
     The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others, all vote; without
     any, the image is wrong. Of classes with equally many votes the one with the nearest neighbour wins; of equally near
     images the lower index.
     """
     truth = torch.as_tensor(labels)
-    k = min(k, len(truth) - 1)
-    right = torch.zeros(len(truth), dtype=torch.bool)
-    if k < 1:
-        return right.numpy()
+    most = min(max(ks), len(truth) - 1)
+    right = torch.zeros(len(ks), len(truth), dtype=torch.bool)
+    if most < 1:
+        return tuple(right.numpy())
     for rows, similarity in _similarities(features):
-        count = torch.full((len(similarity),), k)
-        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, k)  # lower index first
+        count = torch.full((len(similarity),), most)
+        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)  # lower index first
         nearness = similarity.gather(1, near).argsort(dim=1, descending=True, stable=True)
-        voted = truth[near.gather(1, nearness)]  # (n, k), nearest first
-        votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
-        votes.scatter_add_(1, voted, torch.ones_like(voted))
-        winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
-        right[rows] = winner == truth[rows]
-    return right.numpy()
+        classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
+        for i, k in enumerate(ks):
+            voted = classes[:, :k]
+            votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
+            votes.scatter_add_(1, voted, torch.ones_like(voted))
+            winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
+            right[i, rows] = winner == truth[rows]
+    return tuple(right.numpy())
 
 
 def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]:
@@ -63,31 +65,37 @@ def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]
     return (hits / others).numpy()  # 0 / 0 = NaN
 
 
-def corrections(original: Tensor, coder: Tensor, labels: Labels, top: int) -> list[dict[str, Any]]:
-    """The images whose nearest neighbour is of another class by ``original`` and of their own by ``coder``.
+def changed_neighbours(
+    original: Tensor, coder: Tensor, labels: Labels, top: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The images whose nearest neighbour CODER corrects, and those whose nearest neighbour it breaks.
 
-    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). At most ``top``, largest first, equal ones
-    by row. query, other, same: rows of the image, of its nearest by original features and of its nearest by CODER;
-    original, coder: its cosines with these two; size: the lead of ``other`` by original features plus the lead of
-    ``same`` by CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far
-    less, so that raw leads could not be compared).
+    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest is of another class
+    by ``original`` and of the image's own by ``coder``; broken: the other way round. Of each at most ``top``, largest
+    first, equal ones by row. query, same, other: rows of the image and of its two nearest, the one of its class and the
+    one of another; original, coder: its cosines with these two; size: the lead of the nearest by original features plus
+    that by CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far less,
+    so that raw leads could not be compared).
     """
+    changed: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     if len(original) < 2:
-        return []
+        return changed
     truth = torch.as_tensor(labels)
     spread = _spread(original), _spread(coder)
-    corrected: list[dict[str, Any]] = []
     for (rows, by_original), (_, by_coder) in zip(_similarities(original), _similarities(coder), strict=True):
-        other, same = by_original.argmax(dim=1), by_coder.argmax(dim=1)
-        is_corrected = (truth[other] != truth[rows]) & (truth[same] == truth[rows])
-        for i in is_corrected.nonzero()[:, 0].tolist():
-            s, o = int(same[i]), int(other[i])
+        was, now = by_original.argmax(dim=1), by_coder.argmax(dim=1)
+        was_right, now_right = truth[was] == truth[rows], truth[now] == truth[rows]
+        for i in (was_right != now_right).nonzero()[:, 0].tolist():
+            breaks = bool(was_right[i])
+            same, other = (int(was[i]), int(now[i])) if breaks else (int(now[i]), int(was[i]))
             before, after = by_original[i], by_coder[i]
-            size = (before[o] - before[s]) / spread[0] + (after[s] - after[o]) / spread[1]
-            found = {"query": rows.start + i, "same": s, "other": o, "size": float(size)}
-            found["original"] = {"same": float(before[s]), "other": float(before[o])}
-            corrected.append({**found, "coder": {"same": float(after[s]), "other": float(after[o])}})
-    return sorted(corrected, key=lambda c: (-c["size"], c["query"]))[:top]
+            gain = (before[other] - before[same]) / spread[0] + (after[same] - after[other]) / spread[1]
+            record = {"query": rows.start + i, "same": same, "other": other, "size": abs(float(gain))}
+            for name, cosines in (("original", before), ("coder", after)):
+                record[name] = {"same": float(cosines[same]), "other": float(cosines[other])}
+            changed[breaks].append(record)
+    corrected, broken = (sorted(c, key=lambda c: (-c["size"], c["query"]))[:top] for c in changed)
+    return corrected, broken
 
 
 def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, dict[str, float]]]:

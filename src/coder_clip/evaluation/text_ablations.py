@@ -17,7 +17,7 @@ from ..baselines.zero_shot import description_scores
 from ..foundation.exact import inner
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
-from .estimates import Labels, estimate
+from .estimates import Labels, as_estimate, estimate, paired_mean_test, paired_test, paired_test_over_seeds
 
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
@@ -26,6 +26,7 @@ KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     *(("name", *others) for n in (1, 2, 3) for others in combinations(BESIDES_NAME, n)),
     *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
+CHOSEN = {"diverse": 1.0, "alike": -1.0}  # the sign of similarity in the greedy choice
 Mask = NDArray[np.bool_]
 
 
@@ -50,17 +51,29 @@ class StageOne:
         self.owner = np.asarray(class_index, dtype=np.int64)
         self.kind = np.asarray(kinds, dtype=str)
         self.name, self.other = self.kind == "name", np.isin(self.kind, BESIDES_NAME)
+        self._correct: dict[bytes, Mask] = {}  # by the kept texts: curves and tests share them
 
     @cached_property
     def most(self) -> int:
         """Number of texts, besides the name, of the class with most of them."""
         return int(np.bincount(self.owner[self.other], minlength=1).max())
 
+    @cached_property
+    def greedy(self) -> dict[str, NDArray[np.int64]]:
+        """The place (M,) of each text in the greedy orders of its class's texts: ``diverse`` and ``alike``."""
+        return {chosen: _greedy_places(self, sign) for chosen, sign in CHOSEN.items()}
+
     def correct(self, keep: Mask) -> Mask:
         """Images (N,) that are right with the kept texts (M,); a class without any is scored by its name.
 
         If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the other texts.
         """
+        key = keep.tobytes()
+        if key not in self._correct:
+            self._correct[key] = self._scored(keep)
+        return self._correct[key]
+
+    def _scored(self, keep: Mask) -> Mask:
         needed = MAX_KINDS if np.isin(self.kind[keep], MAX_KINDS).any() else MEAN_KINDS
         with_texts = np.bincount(self.owner[keep & np.isin(self.kind, needed)], minlength=self.n_classes) > 0
         keep = keep | (self.name & ~with_texts[self.owner])
@@ -80,12 +93,13 @@ class StageOne:
         sizes = np.bincount(self.owner[rows], minlength=self.n_classes).tolist()
         return list(torch.split(self.text_features[torch.from_numpy(rows)], sizes))
 
-    def first(self, count: int, place: NDArray[np.int64]) -> dict[str, Any]:
-        """Accuracy and number of the names and each class's first ``count`` other texts by ``place`` (M,); diversity of
-        the other texts.
-        """
-        others = self.other & (place < count)
-        keep = self.name | others
+    def first(self, count: int, place: NDArray[np.int64]) -> Mask:
+        """The names and each class's first ``count`` other texts by ``place`` (M,): a mask (M,)."""
+        return np.asarray(self.name | (self.other & (place < count)))
+
+    def described(self, keep: Mask) -> dict[str, Any]:
+        """Accuracy and number of the kept texts (M,), and diversity of those that are not names."""
+        others = keep & self.other
         return {
             "accuracy": float(self.correct(keep).mean()),
             "texts": int(keep.sum()),
@@ -130,15 +144,11 @@ def text_count_curve(
     Texts are drawn from all other kinds of the class; a class with fewer uses all of them. Within one draw a larger
     count keeps the texts of a smaller one. The last row always has all texts of every class, at the count of the
     largest class; larger counts would be the same. Without a choice (0, or all) there is one draw. Each row: count,
-    draw, and as from :meth:`StageOne.first`.
+    draw, and as from :meth:`StageOne.described`.
     """
-    most = stage_one.most
-    places = [
-        _random_places(stage_one.owner, stage_one.other, np.random.default_rng([seed, draw]))
-        for draw in range(n_subsets)
-    ]
+    most, places = stage_one.most, _draws(stage_one, n_subsets, seed)
     return [
-        {"count": count, "draw": draw, **stage_one.first(count, place)}
+        {"count": count, "draw": draw, **stage_one.described(stage_one.first(count, place))}
         for count in sorted({min(count, most) for count in (*counts, most)})
         for draw, place in enumerate(places if 0 < count < most else places[:1])
     ]
@@ -150,16 +160,86 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
     The random draws of :func:`text_count_curve` all have much the same diversity; these two have the same number of
     texts and differ in it. Only counts that leave a choice are used: at least two texts, and fewer than some class
     has. A larger count keeps the texts of a smaller one. Each row: count, chosen ("diverse" or "alike"), and as from
-    :meth:`StageOne.first`.
+    :meth:`StageOne.described`.
     """
-    rows: list[dict[str, Any]] = []
-    for chosen, sign in (("diverse", 1.0), ("alike", -1.0)):
-        place = _greedy_places(stage_one, sign)
-        rows += [
-            {"count": count, "chosen": chosen, **stage_one.first(count, place)}
-            for count in sorted({c for c in counts if 2 <= c < stage_one.most})
-        ]
-    return rows
+    return [
+        {"count": count, "chosen": chosen, **stage_one.described(keep)}
+        for chosen in CHOSEN
+        for count, keep in _chosen(stage_one, chosen, counts).items()
+    ]
+
+
+def text_tests(
+    stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Paired tests (`PairedTest`) of what texts add to stage one, on the same images, with the texts of the curves.
+
+    all_against_few: all texts of every class against ``count`` of them, the smallest of ``counts`` that is at least 1,
+    over the random draws of :func:`text_count_curve`. diverse_against_alike: of each image the share of the ``counts``
+    of :func:`text_choice_curve` with which it is right, by the most diverse texts against the most alike ones. kind:
+    all kinds against all without this one, for each kind besides the name. A positive difference says that more, more
+    diverse, or these texts help. A test without a choice of texts is absent.
+    """
+    return [
+        *_all_against_few(stage_one, counts, n_subsets, seed),
+        *_diverse_against_alike(stage_one, counts),
+        *_each_kind(stage_one),
+    ]
+
+
+def _all_against_few(
+    stage_one: StageOne, counts: Sequence[int], n_subsets: int, seed: int
+) -> list[dict[str, Any]]:
+    count = min((c for c in counts if 1 <= c < stage_one.most), default=None)
+    if count is None:
+        return []
+    draws = _draws(stage_one, n_subsets, seed)
+    few = np.stack([stage_one.correct(stage_one.first(count, place)) for place in draws])
+    every = np.broadcast_to(stage_one.correct(stage_one.name | stage_one.other), few.shape)
+    test = paired_test_over_seeds(few, every)
+    difference = as_estimate(test["difference"])
+    return [{"test": "all_against_few", "count": count, **test, "difference": difference}]
+
+
+def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
+    kept = {chosen: _chosen(stage_one, chosen, counts) for chosen in CHOSEN}
+    used = list(kept["diverse"])
+    if not used:
+        return []
+    shares = {
+        chosen: np.mean([stage_one.correct(keep) for keep in masks.values()], axis=0)
+        for chosen, masks in kept.items()
+    }
+    test = paired_mean_test(shares["alike"], shares["diverse"])
+    return [{"test": "diverse_against_alike", "counts": used, **test}]
+
+
+def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
+    every = stage_one.name | stage_one.other
+    after = stage_one.correct(every)
+    return [
+        {
+            "test": "kind",
+            "kind": kind,
+            **paired_test(stage_one.correct(every & (stage_one.kind != kind)), after),
+        }
+        for kind in BESIDES_NAME
+        if kind in stage_one.kind
+    ]
+
+
+def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
+    """For each draw the place (M,) of each text in a random order of its class's texts."""
+    return [
+        _random_places(stage_one.owner, stage_one.other, np.random.default_rng([seed, draw]))
+        for draw in range(n_subsets)
+    ]
+
+
+def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
+    """For each count that leaves a choice the most diverse, or the most alike, texts: masks (M,)."""
+    place = stage_one.greedy[chosen]
+    return {c: stage_one.first(c, place) for c in sorted(set(counts)) if 2 <= c < stage_one.most}
 
 
 def _random_places(owner: NDArray[np.int64], pool: Mask, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -16,14 +16,14 @@ from ..baselines.few_shot import FewShotInputs, Fitted
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
 from ..baselines.zero_shot import class_weights, clip_scores
-from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_test_over_seeds
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, ImageFeatures, Texts, log, read_image_features, read_texts, use_threads
+from .common import SHOTS, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .shots import drawn, shot_rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -135,6 +135,7 @@ def few_shot_inputs(
         labels=pool.labels[rows],
         weights=weights,
         texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER},
+        imagenet_names=texts.imagenet_names,
         validation=val.features,
         grid=(config.adapter.betas, config.adapter.alphas, config.adapter.rounds),
     )
@@ -186,7 +187,7 @@ def _run(m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_t
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
         m.runs[point] = Run(point, selected, *accuracies, test.argmax(dim=1))
-    return replace(m.runs[point], selected=selected)
+    return replace(m.runs[point], selected="none" if point == Point() else selected)
 
 
 def _flaws() -> dict[str, Setting]:
@@ -222,21 +223,6 @@ def _effects(config: Config, flawed: dict[tuple[str, int], Run], test: ImageFeat
     ]
 
 
-def _drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
-    """Image ids of a seed's shots.
-
-    Fewer shots are the first ones of the draw that the features were made for, unless files of published runs list the
-    shots for each number of shots.
-    """
-    draws = pool.meta.get("draws", {})
-    draw = draws.get(f"{shots}/{seed}") or draws.get(str(seed), [])[:shots]
-    if len(draw) < shots and f"{shots}/{seed}" not in draws:
-        raise UserError(
-            f"the image features hold no {shots}-shot draw of seed {seed}; encode the images again"
-        )
-    return [image for shot in draw for image in shot]
-
-
 def _files(pool: ImageFeatures, shots: int) -> dict[str, dict[str, str]]:
     """The files that the shots come from, if the configuration names some, with their sha256."""
     hashes = pool.meta.get("shot_files", {}).items()
@@ -244,33 +230,10 @@ def _files(pool: ImageFeatures, shots: int) -> dict[str, dict[str, str]]:
     return {"shot_files": files} if files else {}
 
 
-def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:
-    """Rows (K,) of a seed's shots in the pool, found by image id.
-
-    Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other
-    shots without features.
-    """
-    drawn = _drawn(pool, shots, seed)
-    row = {image: i for i, image in enumerate(pool.ids)}
-    skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
-    lost = [image for image in drawn if image not in row and image not in skipped]
-    if lost:
-        raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")
-    rows = torch.tensor([row[image] for image in drawn if image in row], dtype=torch.int64)
-    if len(rows) < len(drawn):
-        log.warning(
-            "seed %d: %d of %d shots could not be read and are skipped",
-            seed,
-            len(drawn) - len(rows),
-            len(drawn),
-        )
-    return rows
-
-
 def _skipped_shots(config: Config, pool: ImageFeatures, shots: int) -> dict[str, int]:
     """Number of different images that all seeds draw as shots, and of those that could not be read."""
-    drawn = {image for seed in config.adapter.seeds for image in _drawn(pool, shots, seed)}
-    return {"shots": len(drawn - set(pool.ids)), "drawn": len(drawn)}
+    images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
+    return {"shots": len(images - set(pool.ids)), "drawn": len(images)}
 
 
 def _rows(test: ImageFeatures, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:

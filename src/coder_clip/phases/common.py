@@ -54,6 +54,7 @@ class Texts:
 
     template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were not asked for.
     random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
+    imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
     """
 
     features: Tensor
@@ -61,6 +62,7 @@ class Texts:
     meta: dict[str, Any]
     template_weights: Tensor | None
     random_words: Tensor | None
+    imagenet_names: Tensor
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
         """Features and class index of one kind, in the variant of these tags."""
@@ -116,7 +118,12 @@ def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures |
         belongs(path, meta, images)
     sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
     return Texts(
-        tensors["features"], sentences, meta, tensors.get("template_weights"), tensors.get("random_words")
+        tensors["features"],
+        sentences,
+        meta,
+        tensors.get("template_weights"),
+        tensors.get("random_words"),
+        tensors["imagenet_names"],
     )
 
 

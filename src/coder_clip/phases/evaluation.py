@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..evaluation.estimates import estimate
+from ..baselines.linear_maps import ShotStatistics, principal_axes, project
+from ..evaluation.estimates import estimate, paired_mean_test, paired_test
 from ..evaluation.representation import (
-    corrections,
+    changed_neighbours,
     knn_accuracy,
     retrieval_precision,
     stratified_subset,
     telling_texts,
     tsne,
 )
-from ..evaluation.text_ablations import StageOne, text_choice_curve, text_count_curve, text_kind_ablation
+from ..evaluation.text_ablations import (
+    StageOne,
+    text_choice_curve,
+    text_count_curve,
+    text_kind_ablation,
+    text_tests,
+)
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS
 from .coder import read_neighbors
-from .common import ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import SHOTS, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .shots import shot_rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -49,7 +60,16 @@ def run(config: Config, model: str, dataset: str) -> None:
         paths.text_features(model, dataset),
         paths.coder(model, dataset),
     ]
+    shots = None
+    if config.few_shot(dataset):
+        inputs.append(paths.image_features(model, dataset, SHOTS))
+        shots = _shots(config, read_image_features(config, model, dataset, SHOTS))
+    neighbourhoods = {
+        name: Neighbourhoods.of(f, labels, e.neighbors)
+        for name, f in _features(features, test.features, texts, shots)
+    }
     options = {"resamples": e.bootstrap, "seed": e.seed}
+    corrected, broken = changed_neighbours(features["original"], features["coder"], labels, e.corrections)
     document = {
         "dataset": dataset,
         "model": model,
@@ -58,16 +78,13 @@ def run(config: Config, model: str, dataset: str) -> None:
         "text_kinds": text_kind_ablation(stage_one),
         "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
         "text_choices": text_choice_curve(stage_one, e.text_counts),
+        "text_tests": text_tests(stage_one, e.text_counts, e.draws, e.seed),
         "feature_quality": [
-            {
-                "features": name,
-                "k": e.neighbors,
-                "knn_accuracy": estimate(knn_accuracy(f, labels, k=e.neighbors), **options),
-                "retrieval_precision": _retrieval(f, labels, options),
-            }
-            for name, f in features.items()
+            {"features": name, "k": e.neighbors, **n.quality(options)} for name, n in neighbourhoods.items()
         ],
-        "corrections": _corrections(test, texts, features, e.corrections),
+        "neighbour_tests": _neighbour_tests(neighbourhoods, e.neighbors),
+        "corrections": _with_texts(corrected, test, texts),
+        "broken": _with_texts(broken, test, texts),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
     }
     shown = stratified_subset(labels, e.tsne_images, e.seed)
@@ -75,10 +92,77 @@ def run(config: Config, model: str, dataset: str) -> None:
     write_json(out.with_suffix(".json"), document)
 
 
-def _retrieval(features: Tensor, labels: np.ndarray[Any, Any], options: dict[str, int]) -> Any:
-    """Same-class retrieval precision; None if no class has two test images."""
-    precision = retrieval_precision(features, labels)
-    return None if np.isnan(precision).all() else estimate(precision, **options)
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """How the neighbours of each test image are by one kind of feature.
+
+    knn, nearest: (N,) bool, images that the vote of the k nearest gets right, and those with a nearest neighbour of
+    their class. precision: (N,) R-precision, NaN for an image without another of its class.
+    """
+
+    knn: NDArray[np.bool_]
+    nearest: NDArray[np.bool_]
+    precision: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: Tensor, labels: NDArray[Any], k: int) -> Neighbourhoods:
+        knn, nearest = knn_accuracy(features, labels, k, 1)
+        return cls(knn, nearest, retrieval_precision(features, labels))
+
+    @property
+    def retrieves(self) -> bool:
+        """False if no class has two test images."""
+        return not np.isnan(self.precision).all()
+
+    def quality(self, options: dict[str, int]) -> dict[str, Any]:
+        """Accuracy of the vote, and R-precision, None where it is undefined, as estimates."""
+        precision = estimate(self.precision, **options) if self.retrieves else None
+        return {"knn_accuracy": estimate(self.knn, **options), "retrieval_precision": precision}
+
+    def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
+        """Paired tests of the neighbours by other features, ``after``, against these."""
+        tests = [
+            {"measure": "knn", "k": k, **paired_test(self.knn, after.knn)},
+            {"measure": "nearest", **paired_test(self.nearest, after.nearest)},
+        ]
+        if self.retrieves:
+            tests.append({"measure": "r_precision", **paired_mean_test(self.precision, after.precision)})
+        return tests
+
+
+def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
+    """CODER against original features, and the features of the re-evaluation against CODER."""
+    original, coder, *others = neighbourhoods
+    return [
+        {"before": before, "after": after, **test}
+        for before, after in [(original, coder), *((coder, other) for other in others)]
+        for test in neighbourhoods[before].tests(neighbourhoods[after], k)
+    ]
+
+
+def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
+    """Statistics of the largest number of shots of the first seed.
+
+    A sample is the mean of a shot's augmented views, so that the methods of a run, some of which keep single views, do
+    not change the evaluation.
+    """
+    a = config.adapter
+    rows = shot_rows(config, pool, max(a.shots), a.seeds[0])
+    return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
+
+
+def _features(
+    main: dict[str, Tensor], x: Tensor, texts: Texts, shots: ShotStatistics | None
+) -> Iterator[tuple[str, Tensor]]:
+    """Each kind of feature of the test images x (N, d); those of the re-evaluation are made one after the other.
+
+    projected: on the main components of ImageNet's class names. discriminant: whitened by the shots' covariance, if
+    they have one.
+    """
+    yield from main.items()
+    yield "projected", project(x, principal_axes(texts.imagenet_names))
+    if shots is not None and shots.ridge is not None:
+        yield "discriminant", shots.whiten(x)
 
 
 def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
@@ -91,13 +175,11 @@ def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: 
     )
 
 
-def _corrections(
-    test: ImageFeatures, texts: Texts, features: dict[str, Tensor], top: int
-) -> list[dict[str, Any]]:
-    """Images whose nearest neighbour CODER corrects, with the texts that tell them apart (paper, Figure 2)."""
+def _with_texts(changed: list[dict[str, Any]], test: ImageFeatures, texts: Texts) -> list[dict[str, Any]]:
+    """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure 2)."""
     kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
     rows = []
-    for c in corrections(features["original"], features["coder"], test.labels.numpy(), top):
+    for c in changed:
         places = {who: c[who] for who in ("query", "same", "other")}
         telling = telling_texts(test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN)
         said = [{"text": texts.sentences.text[kinds[i]], **cosines} for i, cosines in telling]

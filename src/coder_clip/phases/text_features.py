@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..datasets import load_templates
 from ..datasets.base import Templates
+from ..datasets.entry import entry
 from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.exact import lengths, total
 from ..texts.random_words import random_word_texts
@@ -54,13 +55,27 @@ def run(config: Config, model: str, dataset: str) -> None:
         "templates": {kind: g for kind, g in asdict(templates).items() if g and kind in SENTENCES},
     }
     class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
-    tensors = {"features": encoded.features, "class_index": class_index}
+    tensors = {
+        "features": encoded.features,
+        "class_index": class_index,
+        "imagenet_names": imagenet_names(encoder),
+    }
     if any(c.attribute for c in texts.classes):
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
     if config.evaluation.template_ensemble:
         tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
     write_tensors(path, tensors, meta)
+
+
+def imagenet_names(encoder: Encoder) -> Tensor:
+    """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000, d).
+
+    The same for every data set of a model: the text encoder's own directions, on which images are projected. Each file
+    has them, so that a data set's few-shot methods and evaluation need no other data set.
+    """
+    names = entry("imagenet").class_names()
+    return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features
 
 
 def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: int, draws: int) -> Tensor:

@@ -109,7 +109,7 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
 
     Temperature scaling (Guo et al., ICML 2017), towards targets that leave some doubt (Platt 1999): a label of n images
     has (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
-    scores: (N, C); labels: (N,).
+    scores: (N, C), -inf for a class that cannot be predicted, which no factor changes; labels: (N,).
     """
     n, n_classes = scores.shape
     if n < FEWEST or n_classes < 2:
@@ -120,7 +120,8 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
     target.scatter_(1, labels[:, None], (n + 1) / (n + n_classes))
 
     def loss(log_scale: float) -> float:
-        return -float((target * log_softmax(scores * 10**log_scale, dim=1)).sum(dim=1).mean())
+        logs = log_softmax(scores * 10**log_scale, dim=1)
+        return -float((target * logs.where(logs.isfinite(), 0.0)).sum(dim=1).mean())
 
     low, high = (float(torch.log10(torch.tensor(s))) for s in SCALES)
     return float(10 ** minimize_scalar(loss, bounds=(low, high), method="bounded").x)

@@ -20,10 +20,11 @@ from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
-from ..phases.adapter import few_shot_inputs, shot_rows
+from ..phases.adapter import few_shot_inputs
 from ..phases.coder import text_neighbors
 from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
+from ..phases.shots import shot_rows
 from ..phases.zero_shot import baseline_scores
 from ..pipeline.config import Config, load_config
 from ..protocols import SETTINGS

@@ -87,6 +87,9 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
         if c.datasets[job["dataset"]].shot_files is None
         else value
     ),
+    # of the shots that the evaluation compares images by
+    "most_shots": lambda c, value, job: max(value) if c.few_shot(job["dataset"]) else _NOTHING,
+    "first_seed": lambda c, value, job: value[0] if c.few_shot(job["dataset"]) else _NOTHING,
     "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if job.get("split") == "shots" else _NOTHING,
     "text_encoder": lambda c, value, job: (
         _NOTHING

@@ -43,6 +43,7 @@ SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest exists; then estimated again
 SENTENCES = 130  # per class: texts in their templates, synonyms, the ensembles of 80 and fewer
+NAMES = 1000  # of ImageNet, in the text features of every data set
 ATTRIBUTES = 10  # per class, as in data/texts; every draw of random words takes the place of as many
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images per split, number of classes
 
@@ -94,7 +95,7 @@ def need(
         return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + 400 * n, seconds)
     if phase in ("text_features", "one_to_one"):
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
-        sentences = classes * (SENTENCES + random)
+        sentences = classes * (SENTENCES + random) + NAMES * (phase == "text_features")
         forward = (rates and rates.text.get(model)) or TOKENS * size.token / rate
         return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, sentences * forward)
     if phase == "merge":

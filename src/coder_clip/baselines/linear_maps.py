@@ -1,0 +1,107 @@
+"""Linear maps of image features that several methods share: the within-class statistics of shots, and projections.
+
+Eigenvectors and solutions of linear systems differ between processors in their last bits, so nothing that is computed
+here may end in an artefact as a number. Decisions may: the arg max of logits and the order of neighbours, which
+differ only if two candidates agree to 13 digits. Images are mapped by ``exact.inner``, so that copies of an image
+have equal maps, and tie, on every processor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..foundation.exact import inner
+from ..neighbors import l2_normalize
+
+ROWS = 2**14  # samples converted to float64 at a time
+ROUNDING = 1e-12  # of the sum of squares of unit rows: above what rounding leaves of equal rows
+
+
+@dataclass(frozen=True)
+class ShotStatistics:
+    """Means and covariance of shots, float64 on the CPU.
+
+    counts: (C,) samples of each class; means: (C, d) of their unit features, 0 for a class without a shot.
+    ridge: (d, d), (n − 1) Σ̂ + tr(Σ̂) I, with Σ̂ the covariance of all n samples about their class means, so that the
+    shrunk covariance Σ is ridge / d; None if the samples do not differ within their class (one view of one shot).
+    """
+
+    counts: Tensor
+    means: Tensor
+    ridge: Tensor | None
+
+    @classmethod
+    def of(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> ShotStatistics:
+        """Estimate from the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d).
+
+        labels: (K,). UserError without a shot.
+        """
+        if not len(labels):
+            raise UserError("no shot to fit an adapter on: the training split has no images")
+        samples = (
+            views[:, None] if views.ndim == 2 else views
+        ).cpu()  # where systems are solved, on every machine
+        width = samples.shape[-1]
+        owner = labels.to("cpu", torch.int64)
+        counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
+        sums = torch.zeros(n_classes, width, dtype=torch.float64)
+        step = max(1, ROWS // samples.shape[1])
+        parts = list(zip(torch.split(samples, step), torch.split(owner, step), strict=True))
+        for part, classes in parts:
+            sums.index_add_(0, classes, _unit(part).sum(dim=1))
+        means = sums / counts.clamp_min(1)[:, None]
+        scatter = torch.zeros(width, width, dtype=torch.float64)
+        for part, classes in parts:
+            centred = (_unit(part) - means[classes][:, None]).flatten(0, 1)
+            scatter += centred.T @ centred
+        n, trace = float(counts.sum()), float(scatter.trace())
+        if trace <= ROUNDING * n:
+            return cls(counts, means, None)
+        # scatter = (n − 1) Σ̂, and the added diagonal makes the matrix positive definite
+        return cls(counts, means, scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1)))
+
+    @property
+    def has_shot(self) -> Tensor:
+        """Classes with a shot: (C,) bool."""
+        return self.counts.bool()
+
+    def whiten(self, x: Tensor) -> Tensor:
+        """Centre images x (N, d) on the mean of all samples and whiten them by the shrunk covariance: (N, d) float64.
+
+        The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a linear discriminant
+        of the shots compares images. ValueError if the samples have no covariance.
+        """
+        if self.ridge is None:
+            raise ValueError("shots that do not differ within their class have no covariance")
+        centre = (self.counts @ self.means) / self.counts.sum()
+        identity = torch.eye(len(centre), dtype=torch.float64)
+        whitener = torch.linalg.solve_triangular(torch.linalg.cholesky(self.ridge), identity, upper=False)
+        rows = l2_normalize(x, width=len(centre)).cpu() - centre
+        return inner(rows, whitener).to(x.device)
+
+
+def principal_axes(texts: Tensor) -> Tensor:
+    """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64, orthonormal rows.
+
+    r: d/2 rounded down, at least 1; fewer where the texts span fewer components. None (r = 0) if all texts are equal.
+    """
+    rows = l2_normalize(texts, "class name texts").cpu()
+    centred = rows - rows.mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
+    spanned = int((values > ROUNDING * len(rows)).sum())
+    descending: Tensor = vectors.T.flip(0)
+    return descending[: min(spanned, max(1, rows.shape[1] // 2))]
+
+
+def project(x: Tensor, axes: Tensor) -> Tensor:
+    """Coordinates of the unit features of images x (N, d) along axes (r, d): (N, r) float64."""
+    return inner(l2_normalize(x, width=axes.shape[1]), axes.to(x.device))
+
+
+def _unit(views: Tensor) -> Tensor:
+    """Scale views (K, E, d) to length 1, float64."""
+    return l2_normalize(views.flatten(0, 1), "shot features").double().view(views.shape)

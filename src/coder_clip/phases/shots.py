@@ -1,0 +1,52 @@
+"""Find a seed's shots among the encoded training images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .common import ImageFeatures, log
+
+if TYPE_CHECKING:
+    from ..pipeline.config import Config
+
+
+def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
+    """Image ids of a seed's shots.
+
+    Fewer shots are the first ones of the draw that the features were made for, unless files of published runs list the
+    shots for each number of shots.
+    """
+    draws = pool.meta.get("draws", {})
+    draw = draws.get(f"{shots}/{seed}") or draws.get(str(seed), [])[:shots]
+    if len(draw) < shots and f"{shots}/{seed}" not in draws:
+        raise UserError(
+            f"the image features hold no {shots}-shot draw of seed {seed}; encode the images again"
+        )
+    return [image for shot in draw for image in shot]
+
+
+def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:
+    """Rows (K,) of a seed's shots in the pool, found by image id.
+
+    Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other
+    shots without features.
+    """
+    images = drawn(pool, shots, seed)
+    row = {image: i for i, image in enumerate(pool.ids)}
+    skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
+    lost = [image for image in images if image not in row and image not in skipped]
+    if lost:
+        raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")
+    rows = torch.tensor([row[image] for image in images if image in row], dtype=torch.int64)
+    if len(rows) < len(images):
+        log.warning(
+            "seed %d: %d of %d shots could not be read and are skipped",
+            seed,
+            len(images) - len(rows),
+            len(images),
+        )
+    return rows

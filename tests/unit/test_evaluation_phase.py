@@ -1,0 +1,133 @@
+"""Phase evaluation on features alone: the document that claims are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_flaws import N_CLASSES, Toy
+
+from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
+from coder_clip.evaluation.estimates import paired_mean_test, paired_test
+from coder_clip.evaluation.representation import knn_accuracy, retrieval_precision
+from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, read_tensors
+from coder_clip.neighbors import TextNeighbors
+from coder_clip.phases import coder, evaluation
+
+PAIRS = [("original", "coder"), ("coder", "projected"), ("coder", "discriminant")]
+
+
+def evaluated(toy: Toy) -> dict[str, Any]:
+    coder.run(toy.config, "m", "toy")
+    evaluation.run(toy.config, "m", "toy")
+    return read_json(Paths(toy.config.results).evaluation("m", "toy").with_suffix(".json"))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, dict[str, Any]]:
+    made = Toy(tmp_path_factory.mktemp("toy"))
+    return made, evaluated(made)
+
+
+def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
+    toy: tuple[Toy, dict[str, Any]],
+) -> None:
+    """With features swapped, or another seed's shots, a claim is about something else than it says."""
+    made, document = toy
+    x, labels = made.images["test"]
+    paths = Paths(made.config.results)
+    tensors, _ = read_tensors(paths.text_features("m", "toy"))
+    pool, head = read_tensors(paths.image_features("m", "toy", "shots"))
+    rows = [head["ids"].index(i) for shot in head["draws"]["1"][:2] for i in shot]  # first seed, most shots
+    kinds = ("attribute", "analogous"), ("name", "synonym")
+    neighbors = TextNeighbors(*([torch.from_numpy(t) for t in made.of(some)] for some in kinds))
+    features = {
+        "original": x,
+        "coder": neighbors.compact(x),
+        "projected": project(x, principal_axes(tensors["imagenet_names"])),
+        "discriminant": ShotStatistics.of(
+            pool["features"][rows], pool["labels"][rows], n_classes=N_CLASSES
+        ).whiten(x),
+    }
+    knn = {name: knn_accuracy(f, labels, 5, 1) for name, f in features.items()}
+    precision = {name: retrieval_precision(f, labels) for name, f in features.items()}
+    quality = document["feature_quality"]
+    assert [q["features"] for q in quality] == list(features)
+    for q in quality:
+        assert q["knn_accuracy"]["value"] == pytest.approx(knn[q["features"]][0].mean())
+        assert q["retrieval_precision"]["value"] == pytest.approx(np.nanmean(precision[q["features"]]))
+    assert len({str(q) for q in quality}) == 4, "features that give the same numbers show no mistake"
+
+    tests = document["neighbour_tests"]
+    assert [(t["before"], t["after"], t["measure"], t.get("k")) for t in tests] == [
+        (*pair, measure, k)
+        for pair in PAIRS
+        for measure, k in (("knn", 5), ("nearest", None), ("r_precision", None))
+    ]
+    for t in tests:
+        before, after = t["before"], t["after"]
+        if t["measure"] == "r_precision":
+            expected = paired_mean_test(precision[before], precision[after])
+        else:
+            i = ("knn", "nearest").index(t["measure"])
+            expected = paired_test(knn[before][i], knn[after][i])
+        assert t["difference"] == pytest.approx(expected["difference"], abs=1e-8)
+        assert (t["fixed"], t["broke"]) == (expected["fixed"], expected["broke"])
+        assert t["p_value"] == pytest.approx(expected["p_value"], abs=1e-8)
+    moved = [t["difference"]["value"] for t in tests]
+    assert any(moved), "differences of nothing have no sign"
+
+
+def test_examples_and_counts_of_changed_neighbours_agree(toy: tuple[Toy, dict[str, Any]]) -> None:
+    """A corrected example beside a count of none, or a broken one among the corrected."""
+    made, document = toy
+    counts = next(t for t in document["neighbour_tests"] if t["measure"] == "nearest")
+    most = made.config.evaluation.corrections
+    labels = {f"test/{i}": int(c) for i, c in enumerate(made.images["test"][1])}
+    assert counts["fixed"]
+    assert counts["broke"]
+    for key, count, sign in (("corrections", "fixed", 1), ("broken", "broke", -1)):
+        assert len(document[key]) == min(most, counts[count])
+        for example in document[key]:
+            assert labels[example["query"]] == labels[example["same"]] != labels[example["other"]]
+            assert sign * (example["original"]["other"] - example["original"]["same"]) >= 0
+            assert sign * (example["coder"]["same"] - example["coder"]["other"]) >= 0
+            assert example["texts"]
+
+
+def test_the_document_has_the_tests_of_texts_and_the_map_two_kinds_of_features(
+    toy: tuple[Toy, dict[str, Any]],
+) -> None:
+    made, document = toy
+    assert [(t["test"], t.get("kind")) for t in document["text_tests"]] == [
+        ("all_against_few", None),
+        ("diverse_against_alike", None),
+        *(("kind", kind) for kind in ("attribute", "analogous", "synonym")),
+    ]
+    names = [q for q in document["text_kinds"] if q["kinds"] == ["name", "analogous", "synonym"]]
+    every = [q for q in document["text_kinds"] if len(q["kinds"]) == 4]
+    attribute = next(t for t in document["text_tests"] if t.get("kind") == "attribute")
+    difference = every[0]["accuracy"]["value"] - names[0]["accuracy"]["value"]
+    assert attribute["difference"]["value"] == pytest.approx(difference, abs=1e-8)
+    rows = read_parquet(Paths(made.config.results).evaluation("m", "toy"))
+    assert list(rows["features"].unique()) == ["original", "coder"]
+
+
+@pytest.mark.parametrize("change", ["no few-shot", "one shot"])
+def test_without_the_covariance_of_shots_there_is_no_discriminant(change: str, tmp_path: Path) -> None:
+    """A zero-shot data set has no file of shots; one shot has no covariance."""
+    made = Toy(tmp_path)
+    data = made.config.model_dump()
+    if change == "one shot":
+        data["adapter"]["shots"] = [1]
+    else:
+        data["datasets"]["toy"]["few_shot"] = False
+        Paths(made.config.results).image_features("m", "toy", "shots").unlink()
+    made.config = type(made.config).model_validate(data)
+    document = evaluated(made)
+    assert [q["features"] for q in document["feature_quality"]] == ["original", "coder", "projected"]
+    assert {(t["before"], t["after"]) for t in document["neighbour_tests"]} == set(PAIRS[:2])
+    assert any("shots" in path for path in document["made_by"]["inputs"]) == (change == "one shot")

@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coder_clip.errors import UserError
+from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, correction
 from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
@@ -148,19 +149,19 @@ def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
         assert "Software" not in png.info
 
 
-def test_points_of_twenty_classes_differ() -> None:
-    looks = {tuple(layout.point(c).values()) for c in range(layout.LEGEND)}
-    assert len(looks) == layout.LEGEND
-
-
-def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) -> None:
-    names = tuple(f"_class {i}" for i in range(20))
-    legend = drawn("tsne", fake(tmp_path, classes=names)).axes[1].get_legend()
+def test_every_class_of_a_map_has_a_look_and_a_name(tmp_path: Path) -> None:
+    """36 classes in repeated colours without a legend could not be read."""
+    names = tuple(f"_class {i}" for i in range(30))
+    figure = drawn("tsne", fake(tmp_path, classes=names))
+    legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [t.get_text() for t in legend.get_texts()] == [f"class {i}" for i in range(20)]
-    many = drawn("tsne", fake(tmp_path, classes=tuple(f"c{i}" for i in range(21)), per_class=2))
-    assert all(ax.get_legend() is None for ax in many.axes)
-    assert any("21 classes" in t.get_text() for t in texts(many))
+    assert [t.get_text() for t in legend.get_texts()] == [f"class {i * 30 // MAP_CLASSES}" for i in range(12)]
+    assert "more than twelve classes" in FIGURES["tsne"].drawing.caption
+    assert MAP_CLASSES == 12
+    looks = [(h.get_color(), h.get_marker()) for h in legend.legend_handles]
+    assert len(set(looks)) == MAP_CLASSES
+    for ax in figure.axes:
+        assert [len(points.get_offsets()) for points in ax.collections] == [20] * MAP_CLASSES
 
 
 def test_nothing_reranked_is_said(tmp_path: Path) -> None:

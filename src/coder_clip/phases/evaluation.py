@@ -13,8 +13,8 @@ from ..evaluation.estimates import estimate
 from ..evaluation.representation import (
     corrections,
     knn_accuracy,
+    map_rows,
     retrieval_precision,
-    stratified_subset,
     telling_texts,
     tsne,
 )
@@ -70,7 +70,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "corrections": _corrections(test, texts, features, e.corrections),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
     }
-    shown = stratified_subset(labels, e.tsne_images, e.seed)
+    shown = map_rows(labels, e.tsne_images, e.seed)
     write_parquet(out, pd.concat([_map(test, shown, name, f) for name, f in features.items()]))
     write_json(out.with_suffix(".json"), document)
 

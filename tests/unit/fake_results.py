@@ -307,6 +307,14 @@ class Fake:
                 for f, gain in (("original", 0.0), ("coder", 0.05))
             ],
             "corrections": self._corrections(),
+            "broken": self._corrections(broken=True),
+            "neighbour_tests": [
+                {
+                    **{"before": "original", "after": "coder", "measure": "nearest"},
+                    **{"difference": {"value": -0.02, "low": -0.03, "high": -0.01}, "p_value": 0.01},
+                    **{"fixed": 1243, "broke": 1292},
+                }
+            ],
         }
         maps, spaced = [], min(12, len(self.classes))
         shown = np.isin(self.labels, np.arange(spaced) * len(self.classes) // spaced)
@@ -319,7 +327,7 @@ class Fake:
         write_parquet(out, pd.concat(maps, ignore_index=True))
         self._document(out, "evaluation", dataset, model, what)
 
-    def _corrections(self) -> list[dict[str, Any]]:
+    def _corrections(self, broken: bool = False) -> list[dict[str, Any]]:
         if len(self.classes) < 2:
             return []
         texts = [
@@ -333,6 +341,8 @@ class Fake:
         ]
         images = {"query": self.ids[0], "same": self.ids[1], "other": self.ids[-1]}
         cosines = {"original": {"same": 0.801, "other": 0.853}, "coder": {"same": 0.982, "other": 0.941}}
+        if broken:
+            cosines = {"original": {"same": 0.853, "other": 0.801}, "coder": {"same": 0.941, "other": 0.982}}
         return [{**images, **cosines, "texts": texts}]
 
     def _document(self, out: Path, command: str, dataset: str, model: str, what: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ PHASES = ("evaluation",)
 
 FEATURES = {"original": "original", "coder": "CODER"}
 CAPTION = (
-    "How well near images share a class, by the cosine of original image features and of CODERs: accuracy of the k "
-    "nearest other test images, and the share of an image's class among its R nearest, R being the size of the class "
-    "(R-precision). With 95 % intervals."
+    "How often near test images share a class, by the cosine of original image features and of CODERs. k-NN: accuracy "
+    "of a vote of the k nearest other images. R-precision: share of an image's class among its R nearest others, where "
+    "R is the number of other images of that class. With 95 % intervals over images."
 )
 
 

@@ -91,6 +91,8 @@ def render(
         keep_trailing_newline=True,
     )
     environment.filters["short"] = lambda text: str(text)[:12]
+    # an interval is not broken over lines
+    environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
     environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     style, script = (
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")

@@ -28,7 +28,7 @@ CAPTION = (
     "standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
-BAND = 0.12  # opacity: five bands overlap
+SHIFT = 0.12  # doublings of shots between the methods, so that their intervals do not cover each other
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 PLACE = ["model", "method", "setting", "shots"]
@@ -89,37 +89,30 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy against shots, a panel for each data set and one for their average (paper, Figure 4).
-
-    Up to three panels name their lines at the right edge; more have a legend.
-    """
+    """Accuracy with its interval against shots, a panel for each data set and one for an average (paper, Figure 4)."""
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
     places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]
-    direct = len(places) <= 3
-    figure, panels = layout.panels(len(places), len(results.models), wide=direct)
+    figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
+    cached = [method for method in looks if method != ZERO_SHOT]
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
             mean, low, high = (100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high"))
             if method == ZERO_SHOT:
                 ax.axhline(mean[0], **LEVEL)
                 continue
-            layout.line(ax, points["shots"], mean, looks[str(method)])
-            color = looks[str(method)]["color"]
-            ax.fill_between(points["shots"], low, high, color=color, alpha=BAND, linewidth=0)
+            at = points["shots"] * 2 ** (SHIFT * (cached.index(str(method)) - (len(cached) - 1) / 2))
+            style = {**looks[str(method)], "elinewidth": 0.8, "markeredgecolor": "white", "markeredgewidth": 0.5}
+            ax.errorbar(at, mean, yerr=[mean - low, high - mean], **style)
         average = dataset == AVERAGE
         layout.set_title(ax, results, "average" if average else dataset, model)
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
         layout.share_axis(ax, min(results.images(d) for d in (results.few_shot if average else [dataset])))
-        if direct and ax is panels[-1]:
-            ends = dict(zip(of_place["method"], of_place["accuracy"], strict=True))  # the last of each
-            layout.name_lines(ax, {METHODS[m].label: (100 * y, looks[m]) for m, y in ends.items()})
     layout.outer_labels(panels, "Shots per class", "Top-1 accuracy (%)")
-    if not direct:
-        layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
+    layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
     return figure
 
 
@@ -135,7 +128,7 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
 FIGURE = Drawing(
     draw,
     "Few-shot classification",
-    "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bands: its 95 % interval over "
+    "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its 95 % interval over "
     "seeds and images; dotted: CLIP with the prompt ensemble, which has no shots.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",

@@ -13,6 +13,7 @@ from ..results import Results
 from .table import AVERAGE, Cell, Column, Table
 
 Record = dict[Hashable, Any]
+PLACES = ("Data set", "Model")  # the columns that say where a row is from
 Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and its cell in the row of a record
 
 
@@ -143,18 +144,20 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Make a table without columns of – and without leading columns of counts that are the same in every row."""
+    """Make a table without columns of –, and without leading columns of places and counts that are the same in every
+    row: the caption has these."""
     kept, about = [], [caption]
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
-        a_count = i < first and column.numeric and "(" not in column.label
-        if len(rows) > 1 and len(texts) == 1 and (a_count or texts == {"–"}):
+        counts = column.numeric and "(" not in column.label
+        about_all = i < first and (counts or column.label in PLACES)
+        if len(rows) > 1 and len(texts) == 1 and (about_all or texts == {"–"}):
             about += [f"{column.label}: {text}." for text in texts if text != "–"]
         else:
             kept.append(i)
     if AVERAGE in set(frame.get("dataset", ())):
         about.append("Average: plain mean over data sets.")
-    for what, names in (("Data set", results.datasets), ("Model", results.models)):
+    for what, names in zip(PLACES, (results.datasets, results.models), strict=True):
         about += [f"{what}: {names[0]}."] if len(names) == 1 else []
     shown = [[row[i] for i in kept] for row in rows]
     return Table(title, " ".join(about), frame, [columns[i] for i in kept], shown, tuple(filter(None, notes)))
@@ -163,8 +166,8 @@ def _table(
 def _place(results: Results) -> list[Shown]:
     """Data set and model, where there are several."""
     dataset: Shown = (
-        Column("Data set", numeric=False),
+        Column(PLACES[0], numeric=False),
         lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]),
     )
-    model: Shown = (Column("Model", numeric=False), words("model"))
+    model: Shown = (Column(PLACES[1], numeric=False), words("model"))
     return [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)

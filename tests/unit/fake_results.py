@@ -48,6 +48,7 @@ class Fake:
     per_class: int = 20
     reranked: bool = True
     paired: bool = True  # whether there are one-to-one texts
+    split: str = ""  # of published data sets; without one they are drawn
     unreadable: int = 0  # test images and shots that could not be read
     weights: str = "cd1a5de5042a" * 5
     texts: Sequence[str] = tuple(WORDS)
@@ -104,6 +105,7 @@ class Fake:
         write_json(paths.one_to_one_texts(dataset), pairs)
         images = {s: len(self.ids) for s in ("train", "val", "test")}
         manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
+        manifest |= {"split": self.split} if self.split else {}
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
 
     def _features(self, dataset: str, model: str) -> None:

@@ -279,7 +279,9 @@ def test_few_shot_lines_are_named_below(tmp_path: Path) -> None:
     (legend,) = figure.legends
     names = {t.get_text() for t in legend.get_texts()}
     assert names == {"CLIP, prompt ensemble", *(METHODS[m].label for m in FEW_SHOT)}
-    assert len({(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}) == len(names)
+    assert len({(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}) == len(
+        names
+    )
 
 
 def test_lines_are_named_where_they_end(tmp_path: Path) -> None:

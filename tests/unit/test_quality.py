@@ -146,7 +146,7 @@ def test_every_set_fits_its_class_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "data/classes").glob("*.txt")))
 def test_every_set_says_honestly_what_it_is(name: str) -> None:
-    """"Hand-written" would be read as: by experts who looked at the images, or as the paper's own texts."""
+    """ "Hand-written" would be read as: by experts who looked at the images, or as the paper's own texts."""
     _, texts, pairs = read(name)
     of_kind = {**texts.provenance, **pairs.provenance}
     assert of_kind.keys() == {"name", "attribute", "analogous", "synonym", "one_to_one"}

@@ -103,7 +103,12 @@ def draw(results: Results, image: Loader) -> Figure:
                 ax.axhline(mean[0], **LEVEL)
                 continue
             at = points["shots"] * 2 ** (SHIFT * (cached.index(str(method)) - (len(cached) - 1) / 2))
-            style = {**looks[str(method)], "elinewidth": 0.8, "markeredgecolor": "white", "markeredgewidth": 0.5}
+            style = {
+                **looks[str(method)],
+                "elinewidth": 0.8,
+                "markeredgecolor": "white",
+                "markeredgewidth": 0.5,
+            }
             ax.errorbar(at, mean, yerr=[mean - low, high - mean], **style)
         average = dataset == AVERAGE
         layout.set_title(ax, results, "average" if average else dataset, model)

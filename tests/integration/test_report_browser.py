@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from browser import WIDTHS, needs_browser, show
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 
 from fake_results import Fake
+from PIL import Image
 
 from coder_clip.reporting import formats
 from coder_clip.reporting import page as report
@@ -75,7 +80,7 @@ def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
     assert [url for url in requests if not url.startswith(("data:", page.as_uri()))] == []
 
 
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("width", [390, 1024, 1600])
 def test_page_is_no_wider_than_the_screen(browser: Any, page: Path, width: int) -> None:
     show(browser, page, width)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -121,6 +126,99 @@ def test_the_answer_is_on_the_first_screen_and_the_page_is_short(browser: Any, p
         assert errors < comparison
         assert whole < height
         assert rows < 40
+
+
+def test_a_phone_shows_figures_whole_and_larger_when_touched(browser: Any, photos: Path) -> None:
+    """The names of lines were off the screen."""
+    show(browser, photos, WIDTHS["phone"])
+    edges = """
+        document.querySelectorAll('details').forEach(d => d.open = true);
+        return [...document.querySelectorAll('.picture')].map(e => {
+          const image = e.firstElementChild.getBoundingClientRect();
+          return [image.left, image.right, e.scrollWidth - e.clientWidth];
+        });
+    """
+    found = browser.execute_script(edges)
+    assert len(found) > 3
+    for left, right, hidden in found:
+        assert left >= 0
+        assert right <= WIDTHS["phone"]
+        assert hidden <= 0
+    large = browser.execute_script(
+        """
+        const box = document.querySelector('#figure-tsne .picture');
+        box.focus();
+        const image = box.querySelector('img');
+        return [image.width, Number(image.getAttribute('width')), document.documentElement.scrollWidth];
+        """
+    )
+    assert large == [large[1], large[1], WIDTHS["phone"]]
+
+
+def test_tables_fit_a_phone(browser: Any, photos: Path) -> None:
+    show(browser, photos, WIDTHS["phone"])
+    cut = browser.execute_script(
+        """
+        document.querySelectorAll('main > section:not(.unprinted) details').forEach(d => d.open = true);
+        const tables = [...document.querySelectorAll('.scroll')].filter(e => e.querySelector('table.sortable'));
+        return [tables.length, tables.filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth)
+          .map(e => e.getAttribute('aria-label'))];
+        """
+    )
+    assert cut[0] > 5
+    assert cut[1] == []
+
+
+def test_print_cuts_nothing_and_leaves_out_what_it_says(browser: Any, page: Path) -> None:
+    """Scroll boxes hid rows and columns, folded tables were missing, and a bar of links covered text."""
+    show(browser, page, 700)  # about as wide as a printed page
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        found = browser.execute_script(
+            """
+            const seen = s => [...document.querySelectorAll(s)].filter(e => e.checkVisibility());
+            const style = (e, key) => getComputedStyle(e)[key];
+            return {
+              hidden: [...document.querySelectorAll('main > section:not(.unprinted) :is(td, th, img, figcaption)')]
+                .filter(e => !e.checkVisibility()).length,
+              clipped: seen('.scroll').filter(e => style(e, 'overflowX') !== 'visible'
+                || style(e, 'overflowY') !== 'visible' || style(e, 'maxHeight') !== 'none').length,
+              outside: seen('table.sortable, img').map(e => [e.getBoundingClientRect().right, e.className || e.alt])
+                .filter(([right]) => right > innerWidth),
+              heads: new Set(seen('thead').map(e => style(e, 'display'))).size,
+              split: seen('tr, figure, .caption').filter(e => style(e, 'breakInside') !== 'avoid').length,
+              buttons: seen('nav, .skip, button.columns, .enlarge, .unprinted').length,
+              said: seen('.printed').map(e => e.innerText),
+            };
+            """
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    (said,) = found.pop("said")
+    assert "“How it was made”" in said
+    assert "“Sources”" in said
+    assert found == {"hidden": 0, "clipped": 0, "outside": [], "heads": 1, "split": 0, "buttons": 0}
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="needs pdftotext (Debian: poppler-utils)")
+def test_a_table_longer_than_a_printed_page_repeats_its_head(browser: Any, tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "results", datasets=tuple(f"set{i}" for i in range(10)), shots=())
+    results = fake.write()
+    for name, exhibit in TABLES.items():
+        formats.write(exhibit.table(results), results.paths.table(name, ""))
+    for name in FIGURES:
+        results.paths.figure(name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (10, 10)).save(results.paths.figure(name))
+    report.render(results, results.paths.report, title="Many")
+    show(browser, results.paths.report)
+    pdf = tmp_path / "many.pdf"
+    pdf.write_bytes(base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"]))
+    text = subprocess.run(
+        ["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [p for p in text.split("\f") if re.search(r"set\d +CLIP, prompt ensemble", p)]
+    assert len(rows) > 1
+    assert all("Mean class recall (%)" in page for page in rows)
 
 
 def test_a_phone_keeps_the_columns_that_matter(browser: Any, photos: Path) -> None:

@@ -84,6 +84,12 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
     assert {out: _of(out, files) for out in recorded} == recorded
 
 
+def test_the_page_is_small_enough_to_send(source: Work) -> None:
+    """Figures and photos as PNG made it 2.2 MB."""
+    made(source, "this machine")
+    assert (source.folder / "results/report.html").stat().st_size < 1_500_000
+
+
 def _of(out: str, files: dict[str, str]) -> str:
     """What DVC calls a file or folder below results/."""
     name = out.removeprefix("results/")

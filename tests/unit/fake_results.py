@@ -51,6 +51,7 @@ class Fake:
     per_class: int = 20
     reranked: bool = True
     paired: bool = True  # whether there are one-to-one texts
+    split: str = ""  # of published data sets; without one they are drawn
     unreadable: int = 0  # test images and shots that could not be read
     weights: str = "cd1a5de5042a" * 5
     texts: Sequence[str] = tuple(WORDS)
@@ -107,6 +108,7 @@ class Fake:
         write_json(paths.one_to_one_texts(dataset), pairs)
         images = {s: len(self.ids) for s in ("train", "val", "test")}
         manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
+        manifest |= {"split": self.split} if self.split else {}
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
 
     def _features(self, dataset: str, model: str) -> None:
@@ -316,13 +318,14 @@ class Fake:
             "corrections": self._corrections(),
             "broken": self._corrections(swapped=True),
         }
-        maps = []
+        maps, spaced = [], min(12, len(self.classes))
+        shown = np.isin(self.labels, np.arange(spaced) * len(self.classes) // spaced)
         for features, spread in (("original", 9.0), ("coder", 5.0)):
             angle = 2 * np.pi * self.labels / len(self.classes)
             xy = 40 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
             xy = xy + spread * rng.standard_normal(xy.shape)
             place = {"features": features, "x": xy[:, 0], "y": xy[:, 1]}
-            maps.append(pd.DataFrame({"image_id": self.ids, "label": self.labels, **place}))
+            maps.append(pd.DataFrame({"image_id": self.ids, "label": self.labels, **place})[shown])
         write_parquet(out, pd.concat(maps, ignore_index=True))
         self._document(out, "evaluation", dataset, model, what)
 

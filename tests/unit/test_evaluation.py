@@ -19,6 +19,7 @@ from coder_clip.evaluation.estimates import estimate, paired_test, paired_test_o
 from coder_clip.evaluation.representation import (
     changed_neighbours,
     knn_accuracy,
+    map_rows,
     retrieval_precision,
     stratified_subset,
     telling_texts,
@@ -189,6 +190,30 @@ def test_the_subset_rounds_shares() -> None:
     """Otherwise rare classes crowd the map."""
     labels = np.repeat([0, 1, 2], [90, 9, 1])
     assert np.bincount(labels[stratified_subset(labels, 10)], minlength=3).tolist() == [9, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([], []),
+        ([4, 4, 2], [2, 4]),
+        (range(12), list(range(12))),
+        (list(range(36)) * 2, list(range(0, 36, 3))),
+        ([2 * c for c in range(13)], [2 * (13 * i // 12) for i in range(12)]),  # odd labels have no image
+    ],
+)
+def test_a_map_shows_twelve_classes_by_their_place_alone(labels: list[int], classes: list[int]) -> None:
+    """Classes that were picked by how well they separate would flatter the method."""
+    rows = map_rows(labels, 600)
+    assert sorted({labels[i] for i in rows}) == classes
+    assert rows.tolist() == [i for i, c in enumerate(labels) if c in classes]
+
+
+def test_a_map_of_many_images_shows_all_its_classes() -> None:
+    labels = np.repeat(np.arange(36), 50)
+    rows = map_rows(labels, 240)
+    assert np.bincount(labels[rows])[::3].tolist() == [20] * 12
+    assert rows.tolist() == map_rows(labels, 240).tolist()
 
 
 @pytest.mark.parametrize(

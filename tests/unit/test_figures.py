@@ -14,12 +14,16 @@ import numpy as np
 import pytest
 from fake_results import Fake
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from coder_clip.baselines.methods import FEW_SHOT, METHODS
+from coder_clip.datasets.rare import SPECIES
 from coder_clip.errors import UserError
-from coder_clip.reporting.exhibits import FIGURES, correction
+from coder_clip.evaluation.representation import MAP_CLASSES
+from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
 from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
 
@@ -144,23 +148,23 @@ def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
     assert b"CreationDate" not in data
     assert b"matplotlib" not in data.lower()
     with Image.open(tmp_path / "few_shot.png") as png:
-        assert png.size[0] == round(DOUBLE * DPI)  # wide enough to name its lines
+        assert png.size[0] == round(SINGLE * DPI)
         assert "Software" not in png.info
 
 
-def test_points_of_twenty_classes_differ() -> None:
-    looks = {tuple(layout.point(c).values()) for c in range(layout.LEGEND)}
-    assert len(looks) == layout.LEGEND
-
-
-def test_legend_names_every_class_and_is_left_out_when_too_many(tmp_path: Path) -> None:
-    names = tuple(f"_class {i}" for i in range(20))
-    legend = drawn("tsne", fake(tmp_path, classes=names)).axes[1].get_legend()
+def test_every_class_of_a_map_has_a_look_and_a_name(tmp_path: Path) -> None:
+    """36 classes in repeated colours without a legend could not be read."""
+    names = tuple(f"_class {i}" for i in range(30))
+    figure = drawn("tsne", fake(tmp_path, classes=names))
+    legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [t.get_text() for t in legend.get_texts()] == [f"class {i}" for i in range(20)]
-    many = drawn("tsne", fake(tmp_path, classes=tuple(f"c{i}" for i in range(21)), per_class=2))
-    assert all(ax.get_legend() is None for ax in many.axes)
-    assert any("21 classes" in t.get_text() for t in texts(many))
+    assert [t.get_text() for t in legend.get_texts()] == [f"class {i * 30 // MAP_CLASSES}" for i in range(12)]
+    assert "more than twelve classes" in FIGURES["tsne"].drawing.caption
+    assert MAP_CLASSES == 12
+    looks = [(h.get_color(), h.get_marker()) for h in legend.legend_handles]
+    assert len(set(looks)) == MAP_CLASSES
+    for ax in figure.axes:
+        assert [len(points.get_offsets()) for points in ax.collections] == [20] * MAP_CLASSES
 
 
 def test_nothing_reranked_is_said(tmp_path: Path) -> None:
@@ -191,13 +195,35 @@ def test_example_images_have_pixels_enough_to_be_looked_at() -> None:
     assert layout.thumbnail(Image.new("RGBA", (4000, 3000))).size == (200, 150)
 
 
+def test_corrected_and_broken_neighbours_are_both_shown_and_counted(tmp_path: Path) -> None:
+    """The largest correction alone hid that CODER breaks more nearest neighbours than it corrects."""
+    said = [t.get_text() for t in texts(drawn("correction", fake(tmp_path, datasets=("rare", "shapes"))))]
+    for dataset in ("rare", "shapes"):
+        counts = "CODER corrects 1,243 nearest neighbours and breaks 1,292 (120 test images)"
+        assert f"{dataset}: {counts}" in said
+    for heading in ("the largest correction", "the largest break"):
+        assert said.count(heading) == 2
+    arrows = [s.strip() for s in said if "◀" in s or "▶" in s]  # to the image that is nearer
+    assert arrows == ["◀ original", "CODER ▶", "original ▶", "◀ CODER"] * 2
+
+
+@pytest.mark.parametrize("lacks", ["corrections", "broken"])
+def test_a_side_without_an_example_is_said(tmp_path: Path, lacks: str) -> None:
+    made = fake(tmp_path)
+    results = made.write()
+    results.evaluation("one", "mini")[lacks] = []
+    said = [t.get_text() for t in texts(FIGURES["correction"].figure(results, made.image))]
+    assert said.count("none") == 1
+    assert said.count("query") == 2  # in the legend, and above the other side's example
+
+
 def test_no_correction_is_said(tmp_path: Path) -> None:
     figure = drawn("correction", fake(tmp_path, classes=("only",)))
     assert "no image" in texts(figure)[0].get_text()
 
 
 def test_curves_show_the_numbers(tmp_path: Path) -> None:
-    made = fake(tmp_path, datasets=("one", "two"), settings=("as_published", "clean"))
+    made = fake(tmp_path, datasets=("one", "two"), settings=("as_published", "clean"), split="CoOp's split")
     results = made.write()
     figure = FIGURES["few_shot"].figure(results, made.image)
     by_seed = [
@@ -209,8 +235,29 @@ def test_curves_show_the_numbers(tmp_path: Path) -> None:
         for d in ("one", "two")
     ]
     line = next(x for x in figure.axes[2].lines if x.get_color() == BLUE)
-    shown = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    shown = dict(zip((1, 4), line.get_ydata(), strict=True))
     assert shown[4] == pytest.approx(100 * np.mean([list(s.values()) for s in by_seed]))
+
+
+def test_few_shot_bars_are_the_intervals_of_the_table(tmp_path: Path) -> None:
+    """Standard deviations over three seeds looked ten times surer than the intervals of all other tables."""
+    made = fake(tmp_path)
+    results = made.write()
+    (ax,) = FIGURES["few_shot"].figure(results, made.image).axes
+    frame = TABLES["few_shot"].table(results).frame
+    rows = frame[(frame["method"] == "coder_adapter")].sort_values("shots")
+    (bars,) = [c for c in ax.collections if tuple(c.get_color()[0]) == to_rgba(BLUE)]
+    shown = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    wanted = 100 * rows[["accuracy_low", "accuracy_high"]].to_numpy()
+    assert shown == pytest.approx(wanted)
+    places = [segment[0, 0] for segment in bars.get_segments()]
+    assert places == pytest.approx([1, 4], rel=0.25)  # beside the bars of the others
+
+
+def test_no_panel_averages_a_drawn_data_set_and_its_control(tmp_path: Path) -> None:
+    for split, panels in (("", 2), ("CoOp's split", 3)):
+        made = fake(tmp_path / f"{panels}", datasets=("rare", "shapes"), split=split)
+        assert len(FIGURES["few_shot"].figure(made.write(), made.image).axes) == panels
 
 
 def test_an_axis_does_not_magnify_one_image(tmp_path: Path) -> None:
@@ -225,14 +272,24 @@ def test_an_axis_does_not_magnify_one_image(tmp_path: Path) -> None:
         assert high <= 100
 
 
-def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
-    made = fake(tmp_path)
+def test_few_shot_lines_are_named_below(tmp_path: Path) -> None:
+    """Where lines end at one height, names at their ends were struck through by the lines that lead to them."""
+    made = fake(tmp_path, datasets=("rare", "shapes"))
     figure = FIGURES["few_shot"].figure(made.write(), made.image)
-    assert not figure.legends
-    (ax,) = figure.axes
+    (legend,) = figure.legends
+    names = {t.get_text() for t in legend.get_texts()}
+    assert names == {"CLIP, prompt ensemble", *(METHODS[m].label for m in FEW_SHOT)}
+    assert len({(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}) == len(
+        names
+    )
+
+
+def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
+    made = fake(tmp_path, datasets=("rare",), classes=tuple(SPECIES)[:12])
+    (ax,) = FIGURES["name_dose"].figure(made.write(), made.image).axes
     colours = {line.get_color() for line in ax.lines}
     names = {t.get_text(): t for t in ax.texts}
-    assert set(names) >= {"CODER-Adapter", "Tip-Adapter", "CLIP, prompt ensemble"}
+    assert set(names) == {"CLIP", "Attributes alone, no name", "CODER", "CODER + rerank"}
     assert {t.get_color() for t in names.values()} <= colours
     heights = sorted(t.xyann[1] for t in names.values())
     assert min(b - a for a, b in itertools.pairwise(heights)) > 0

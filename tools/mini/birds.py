@@ -286,9 +286,10 @@ def differences(a: Marks, b: Marks) -> list[str]:
 
 def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
     """The general text set of `rare` and its one-to-one texts, as data/texts holds them."""
-    source = {"source": "hand-written", "by": "coder-clip", "date": "2026-11"}
+    written = "written for coder-clip from the species' marks, not by the paper's language model"
+    source = {"source": written, "date": "2026-11"}
+    names = {"source": "the label set of the drawn data set", "date": "2026-11"}
     notes = {
-        "name": "the label set of the drawn data set",
         "attribute": "the species' marks in the wordings of mini/birds.py",
         "analogous": "well-known birds that share most marks and are no class",
         "synonym": "other names of the species",
@@ -305,7 +306,7 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
             }
             for name, marks in SPECIES.items()
         ],
-        "provenance": {kind: {**source, "note": note} for kind, note in notes.items()},
+        "provenance": {"name": names, **{kind: {**source, "note": note} for kind, note in notes.items()}},
     }
     pairs = [
         {

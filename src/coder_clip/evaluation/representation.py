@@ -21,6 +21,7 @@ from ..neighbors import l2_normalize
 from .estimates import Labels
 
 CHUNK = 4_000_000  # similarities in memory at a time
+MAP_CLASSES = 12  # of a map: the points of more cannot be told apart
 
 
 def knn_accuracy(features: Tensor, labels: Labels, *ks: int) -> tuple[NDArray[np.bool_], ...]:
@@ -140,6 +141,18 @@ def _spread(features: Tensor) -> float:
 
 
 # ---- maps
+
+
+def map_rows(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
+    """The rows of a map: `stratified_subset`.
+
+    labels: (N,). Of more than MAP_CLASSES classes, as many, evenly spaced in label order: no result decides which.
+    """
+    truth = np.asarray(labels, dtype=np.int64)
+    classes = np.unique(truth)
+    n = min(MAP_CLASSES, len(classes))
+    rows = np.flatnonzero(np.isin(truth, classes[np.arange(n) * len(classes) // max(1, n)]))
+    return rows[stratified_subset(truth[rows], limit, seed)]
 
 
 def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:

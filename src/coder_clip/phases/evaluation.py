@@ -17,8 +17,8 @@ from ..evaluation.estimates import estimate, paired_mean_test, paired_test
 from ..evaluation.representation import (
     changed_neighbours,
     knn_accuracy,
+    map_rows,
     retrieval_precision,
-    stratified_subset,
     telling_texts,
     tsne,
 )
@@ -87,7 +87,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "broken": _with_texts(broken, test, texts),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
     }
-    shown = stratified_subset(labels, e.tsne_images, e.seed)
+    shown = map_rows(labels, e.tsne_images, e.seed)
     write_parquet(out, pd.concat([_map(test, shown, name, f) for name, f in features.items()]))
     write_json(out.with_suffix(".json"), document)
 

@@ -43,11 +43,13 @@ OPEN = {
 FEW = 4  # answers that are sentences; more are a table
 PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
 SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
+QUALITY = 60  # of JPEG: images look the same, and text in a figure stays sharp
+COLOURS = 256  # of a chart's palette: a third of the bytes, and no difference that can be seen
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A table or figure on the page. pictures: (data set, image id) -> base64 PNG."""
+    """A table or figure on the page. image: a data URL; pictures: (data set, image id) -> data URL."""
 
     name: str
     title: str
@@ -91,6 +93,8 @@ def render(
         keep_trailing_newline=True,
     )
     environment.filters["short"] = lambda text: str(text)[:12]
+    # an interval is not broken over lines
+    environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
     environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     style, script = (
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
@@ -196,9 +200,7 @@ def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str], imag
     for shown in (cell.picture for row in table.rows for cell in row):
         if shown and image:
             with suppress(UserError):  # the data set is not on this machine
-                out = io.BytesIO()
-                thumbnail(image(*shown), SIDE).save(out, "PNG")
-                pictures[shown] = base64.b64encode(out.getvalue()).decode()
+                pictures[shown] = _jpeg(thumbnail(image(*shown), SIDE))
     return _Item(
         name=f"table-{name}",
         title=table.title,
@@ -217,6 +219,7 @@ def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> 
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             width, height = picture.size  # so that the page does not jump while it loads
+            shown = picture.convert("RGB")
     except UnidentifiedImageError as error:
         raise UserError(f"{path} is not a PNG image; delete it and run again") from error
     return _Item(
@@ -227,10 +230,26 @@ def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> 
         source=source,
         artefacts=results.sources(exhibit.phases),
         alt=drawing.alt,
-        image=base64.b64encode(path.read_bytes()).decode(),
+        image=_jpeg(shown) if exhibit.shows_images else _png(shown),
         width=round(width * PIXELS),
         height=round(height * PIXELS),
     )
+
+
+def _jpeg(picture: Image.Image) -> str:
+    """A data URL of an image, or of a figure that shows images."""
+    return _data_url(picture, "jpeg", quality=QUALITY, subsampling=0)  # coloured text stays sharp
+
+
+def _png(chart: Image.Image) -> str:
+    """A data URL of a chart, whose few colours fit a palette."""
+    return _data_url(chart.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), "png")
+
+
+def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
+    out = io.BytesIO()
+    picture.save(out, kind, optimize=True, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:

@@ -34,12 +34,15 @@ SECTIONS = {
     "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says about it. Claims and "
     "rules were written before any result (docs/method.md).",
     "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
-    "texts of a class; stage two (rerank) asks what tells the likeliest classes apart.",
+    "texts of a class. Stage two (the rerank) compares the five likeliest classes again, two at a time, with texts "
+    "that say what one has and the other has not; its gate lets only uncertain images through.",
     "Errors": "What is taken for what, and which texts decided.",
-    "Few-shot": "A cache of a few training images per class corrects the zero-shot scores; nothing is trained.",
+    "Few-shot": "A cache of a few labelled training images (shots) per class corrects the zero-shot scores; nothing "
+    "is trained. All methods here have the same shots, so each is compared with the others: CLIP without shots is a "
+    "level to start from.",
     "Texts": "Which kinds of text help, and how many it takes.",
     "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
-    "Settings": "The published code keeps some bugs and chooses some values on test data. Each number is "
+    "Settings": "The published code has some bugs and chooses some values on test data. Each number is "
     "beside what it is without them.",
     "Published figures": "What others report for the same images and encoders, each figure with its source.",
 }

@@ -51,8 +51,11 @@ def table(results: Results) -> Table:
         frame,
         [
             (Column("k"), cells.count("top_k")),
-            *((Column(label), cells.accuracy(f"{gate}.{q}")) for (q, gate), label in COLUMNS.items()),
-            (Column("With texts (%)"), cells.share("open.coverage")),
+            *(
+                (Column(label, wide=gate == "open"), cells.accuracy(f"{gate}.{q}"))
+                for (q, gate), label in COLUMNS.items()
+            ),
+            (Column("With texts (%)", wide=True), cells.share("open.coverage")),
         ],
         shown=gates[0].join(gates[1]).reset_index(),
     )

@@ -1,4 +1,4 @@
-"""Distances between images that CODER corrects (paper, Figure 2)."""
+"""Distances between images that CODER corrects, and those that it breaks (paper, Figure 2)."""
 
 from __future__ import annotations
 
@@ -26,27 +26,26 @@ _THREE = {  # who: label, colour, marker
     "same": ("same class", BLUE, "s"),
     "other": ("other class", VERMILLION, "^"),
 }
-SIDE = 0.98  # inches of an image
-LINES = 4  # of a text; the longest of the embedded texts take three
+_BOTH = {"corrections": "the largest correction", "broken": "the largest break"}  # key: heading
+SIDE, BETWEEN = 0.98, 0.09  # inches of an image, and between two
+ROW, HEAD = 3.78, 0.46  # inches of a data set, and of the legend
+TEXTS, LINES = 3, 3  # texts of an example, and lines of a text; the longest of the embedded texts take three
 
 
 def nothing(results: Results) -> str:
-    """Why there is no correction to show."""
-    some = any(results.evaluation(dataset, results.models[0])["corrections"] for dataset in results.datasets)
-    return "" if some else "no image whose nearest neighbour CODER corrects"
+    """Why there is no example to show."""
+    documents = [results.evaluation(dataset, results.models[0]) for dataset in results.datasets]
+    some = any(document[key] for document in documents for key in _BOTH)
+    return "" if some else "no image whose nearest neighbour CODER corrects or breaks"
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """An image that original features put beside another class, and CODER beside its own (paper, Figure 2)."""
+    """The largest correction and the largest break of each data set (paper, Figure 2), and how many there are."""
     model = results.models[0]
-    examples = [
-        (dataset, found[0])
-        for dataset in results.datasets
-        if (found := results.evaluation(dataset, model)["corrections"])
-    ][: layout.PANELS]
-    row, head = 2.75, 0.3
-    figure = Figure(figsize=(DOUBLE, row * len(examples) + head))
-    total, centre = row * len(examples) + head, 0.08 + 1.5 * SIDE + 0.09
+    documents = {dataset: results.evaluation(dataset, model) for dataset in results.datasets}
+    some = [dataset for dataset, found in documents.items() if any(found[key] for key in _BOTH)]
+    some = some[: layout.PANELS]
+    figure = Figure(figsize=(DOUBLE, ROW * len(some) + HEAD))
     looks = [(label, {"color": c, "marker": m}) for label, c, m in _THREE.values()]
     figure.legend(
         handles=[layout.entry(label, look, dashes="") for label, look in looks],
@@ -56,54 +55,81 @@ def draw(results: Results, image: Loader) -> Figure:
         columnspacing=1.2,
         borderpad=0.3,
     )
-    for i, (dataset, example) in enumerate(examples):
-        top = head + row * i
+    for i, dataset in enumerate(some):
+        top, document = HEAD + ROW * i, documents[dataset]
+        where = layout.title(results, dataset, model)
+        _write(figure, 0.08, top, f"{where}: {_counts(document)}", fontweight="bold", va="bottom")
         name_of = _names_of(results, dataset, model)
-        figure.text(
-            0.08 / DOUBLE,
-            1 - (top - 0.03) / total,
-            layout.title(results, dataset, model),
-            fontweight="bold",
-            va="bottom",
-        )
-        for j, (who, what) in enumerate(
-            (("other", "other class"), ("query", "query"), ("same", "same class"))
-        ):
-            ax = layout.axes(figure, 0.08 + j * (SIDE + 0.09), top + 0.17, SIDE, SIDE)
-            _show(ax, image(dataset, example[who]), _THREE[who][1])
-            ax.set_title(what, loc="center", fontweight="normal", pad=2.5)
-            name = layout.wrap(name_of(example[who]), 15, 2)
-            ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
-        for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
-            y = 1 - (top + SIDE + 0.63 + 0.19 * line) / total
-            cosine = example[features]
-            nearest = max(cosine, key=lambda k: cosine[k])
-            for who, x in (("other", centre - SIDE - 0.09), ("same", centre + SIDE + 0.09)):
-                weight = "bold" if who == nearest else "normal"
-                colour = _THREE[who][1] if who == nearest else GREY
-                text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
-                figure.text(x / DOUBLE, y, text, ha="center", va="center", fontweight=weight, color=colour)
-            arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
-            figure.text(centre / DOUBLE, y, arrows, ha="center", va="center")
-        note = "cosine with the query; bold: nearer"
-        figure.text(
-            centre / DOUBLE, 1 - (top + SIDE + 1.02) / total, note, ha="center", va="center", color=GREY
-        )
-        _text_dots(layout.axes(figure, 5.3, top + 0.1, 1.2, row - 0.52), example["texts"])
+        for left, (key, heading) in zip((0.08, 3.46), _BOTH.items(), strict=True):
+            _write(figure, left, top + 0.2, heading if document[key] else "none", va="bottom")
+            if document[key]:
+                pictures = {who: image(dataset, document[key][0][who]) for who in _THREE}
+                _example(figure, left, top + 0.28, document[key][0], pictures, name_of)
     return figure
 
 
 FIGURE = Drawing(
     draw,
-    "A distance corrected",
-    "Test images that original features put nearest to an image of another class, and CODER nearest to one "
-    "of their own: the largest such correction of each data set. Right: cosines of the three images with the "
-    "texts that tell them apart best; the axis starts where the cosines do. These texts may be of any class: CODER "
-    "describes an image by its similarity to all of them, and the query shares with its class what the other image "
-    "lacks.",
-    "Three images, the query between one of another class and one of its class, with their cosines by "
-    "original features and by CODER, and dots for their similarity to texts.",
+    "Distances corrected and broken",
+    "How many test images have their nearest neighbour in another class by original image features and in their own "
+    "by CODER (corrected), and the reverse (broken); of each the largest example. Numbers: cosine with the query, the "
+    "nearer one bold. Below: cosines of the three images with the texts that tell the image of the same class from the "
+    "other best; the axis starts where the cosines do. These texts may be of any class: CODER describes an image by "
+    "its similarity to all of them.",
+    "For each data set the numbers of corrected and of broken nearest neighbours, and an example of each: the query "
+    "between an image of another class and one of its class, with their cosines by original features and by CODER, "
+    "and dots for their similarity to texts.",
 )
+
+
+def _counts(document: dict[str, Any]) -> str:
+    """How many nearest neighbours CODER corrects and breaks, in words."""
+    test = next(
+        t
+        for t in document["neighbour_tests"]
+        if (t["before"], t["after"], t["measure"]) == ("original", "coder", "nearest")
+    )
+    return (
+        f"CODER corrects {test['fixed']:,} nearest neighbours and breaks {test['broke']:,} "
+        f"({document['images']:,} test images)"
+    )
+
+
+def _example(
+    figure: Figure,
+    left: float,
+    top: float,
+    example: dict[str, Any],
+    pictures: dict[str, Image.Image],
+    name_of: Callable[[str], str],
+) -> None:
+    """Draw one example: three images, their cosines by both features, and the texts below; places in inches."""
+    centre = left + 1.5 * SIDE + BETWEEN
+    places = {"other": left, "query": left + SIDE + BETWEEN, "same": left + 2 * (SIDE + BETWEEN)}
+    for who, x in places.items():
+        label, colour, _ = _THREE[who]
+        ax = layout.axes(figure, x, top + 0.17, SIDE, SIDE)
+        _show(ax, pictures[who], colour)
+        ax.set_title(label, loc="center", fontweight="normal", pad=2.5)
+        name = layout.wrap(name_of(example[who]), 15, 2)
+        ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
+    for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
+        y = top + SIDE + 0.58 + 0.17 * line
+        cosine = example[features]
+        nearest = max(cosine, key=lambda k: cosine[k])
+        for who in ("other", "same"):
+            weight, colour = ("bold", _THREE[who][1]) if who == nearest else ("normal", GREY)
+            text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
+            _write(figure, places[who] + SIDE / 2, y, text, ha="center", fontweight=weight, color=colour)
+        arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
+        _write(figure, centre, y, arrows, ha="center")
+    _text_dots(layout.axes(figure, left + 2.07, top + SIDE + 0.9, 1.05, 1.1), example["texts"][:TEXTS])
+
+
+def _write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
+    """Write text at a place in inches from the upper left corner."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, 1 - y / height, text, **{"va": "center", **look})
 
 
 def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
@@ -123,7 +149,7 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
             "markeredgecolor": "white",
         }
         ax.plot([t[who] for t in texts], rows, markersize=6, markeredgewidth=0.4, **look)
-    ax.set_yticks(rows, [layout.wrap(t["text"], 33, LINES) for t in texts], linespacing=0.98)
+    ax.set_yticks(rows, [layout.wrap(t["text"], 32, LINES) for t in texts], linespacing=0.98)
     ax.set_ylim(len(texts) - 0.5, -0.5)
     ax.margins(x=0.1)
     ax.tick_params(axis="y", length=0)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ...baselines.methods import ABLATIONS, FEW_SHOT, METHODS
 from ..parts import cells, frames, layout, notes
 from ..parts.style import GREY, Drawing, Loader, look
-from ..parts.table import AVERAGE, Cell, Column, Table
+from ..parts.table import AVERAGE, Column, Table
 from ..results import Results
 
 SECTION = "Few-shot"
@@ -22,19 +22,20 @@ ORDER = 10
 PHASES = ("adapter",)
 
 CAPTION = (
-    "Top-1 accuracy on the test split by images per class, in percent: mean ± sample standard deviation over seeds. "
-    "All methods see the same images; CLIP with the prompt ensemble sees none. Which differences are clear: “Few-shot: "
-    "CODER-Adapter against each method”."
+    "Top-1 accuracy on the test split by labelled images (shots) per class: mean over seeds, each of which draws other "
+    "shots, with its 95 % interval over seeds and images. All methods have the same shots; CLIP with the prompt "
+    "ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter against each method”. The CSV has the "
+    "standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
-BAND = 0.12  # opacity: five bands overlap
+SHIFT = 0.12  # doublings of shots between the methods, so that their intervals do not cover each other
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 PLACE = ["model", "method", "setting", "shots"]
 
 
 def table(results: Results) -> Table:
-    """Few-shot accuracy by method and number of shots, mean and spread over seeds."""
+    """Few-shot accuracy by method and number of shots, mean over seeds with its interval."""
     frame, seeds = _frame(results)
     setting = frame["setting"].iloc[-1] if len(frame) else "clean"
     several = f"{seeds or 'No'} seed{'s' * (seeds != 1)}"
@@ -45,7 +46,7 @@ def table(results: Results) -> Table:
         frame,
         [(Column("Method", numeric=False), cells.method)],
         cells.by_shots(results, " (%)"),
-        _accuracy,
+        cells.accuracy(),
         notes=[
             notes.not_here(results),
             notes.splits(results, results.few_shot),
@@ -53,12 +54,6 @@ def table(results: Results) -> Table:
             notes.shots_left_out(results),
         ],
     )
-
-
-def _accuracy(record: cells.Record) -> Cell:
-    """The mean, with its spread where there is one."""
-    spread = f" ± {cells.percent(record['accuracy_std'])}" if record["accuracy_std"] > 0 else ""
-    return Cell(cells.percent(record["accuracy"]) + spread, record["accuracy"])
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
@@ -73,7 +68,7 @@ def _frame(results: Results) -> tuple[pd.DataFrame, int]:
     ]
     values = ["accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "seeds", "split"]
     frame = frames.tidy(rows, ["dataset", *PLACE, *values])
-    if len(results.few_shot) > 1 and rows:
+    if rows and frames.has_average(results, results.few_shot):
         frame = pd.concat([frame, _average(results, frame, runs)], ignore_index=True)
     return frame, runs["seed"].nunique()
 
@@ -94,37 +89,35 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy against shots, a panel for each data set and one for their average (paper, Figure 4).
-
-    Up to three panels name their lines at the right edge; more have a legend.
-    """
+    """Accuracy with its interval against shots, a panel for each data set and one for an average (paper, Figure 4)."""
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
     places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]
-    direct = len(places) <= 3
-    figure, panels = layout.panels(len(places), len(results.models), wide=direct)
+    figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
+    cached = [method for method in looks if method != ZERO_SHOT]
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
-            mean, std = 100 * points["accuracy"].to_numpy(), 100 * points["accuracy_std"].to_numpy()
+            mean, low, high = (100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high"))
             if method == ZERO_SHOT:
                 ax.axhline(mean[0], **LEVEL)
                 continue
-            layout.line(ax, points["shots"], mean, looks[str(method)])
-            color = looks[str(method)]["color"]
-            ax.fill_between(points["shots"], mean - std, mean + std, color=color, alpha=BAND, linewidth=0)
+            at = points["shots"] * 2 ** (SHIFT * (cached.index(str(method)) - (len(cached) - 1) / 2))
+            style = {
+                **looks[str(method)],
+                "elinewidth": 0.8,
+                "markeredgecolor": "white",
+                "markeredgewidth": 0.5,
+            }
+            ax.errorbar(at, mean, yerr=[mean - low, high - mean], **style)
         average = dataset == AVERAGE
         layout.set_title(ax, results, "average" if average else dataset, model)
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
         layout.share_axis(ax, min(results.images(d) for d in (results.few_shot if average else [dataset])))
-        if direct and ax is panels[-1]:
-            ends = dict(zip(of_place["method"], of_place["accuracy"], strict=True))  # the last of each
-            layout.name_lines(ax, {METHODS[m].label: (100 * y, looks[m]) for m, y in ends.items()})
     layout.outer_labels(panels, "Shots per class", "Top-1 accuracy (%)")
-    if not direct:
-        layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
+    layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
     return figure
 
 
@@ -140,8 +133,8 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
 FIGURE = Drawing(
     draw,
     "Few-shot classification",
-    "Top-1 accuracy on the test split against training images per class. Lines: mean over seeds; bands: one "
-    "sample standard deviation to either side; dotted: CLIP with the prompt ensemble, which sees no shots.",
+    "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its 95 % interval over "
+    "seeds and images; dotted: CLIP with the prompt ensemble, which has no shots.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
-    "with zero-shot CLIP as a level line; the numbers are in the few-shot table.",
+    "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",
 )

@@ -15,7 +15,7 @@ DETAIL = True
 
 CAPTION = (
     "Accuracy of the CODER-Adapter minus that of each other method on the same test images, shots and seeds, by "
-    "images per class, in points with the 95 % interval over seeds and images. Bold: clear, the interval excludes 0. "
+    "shots per class, in points with the 95 % interval over seeds and images. Bold: clear, the interval excludes 0. "
     "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data set with a model (Holm)."
 )
 nothing = attrgetter("no_few_shot")
@@ -29,7 +29,7 @@ def table(results: Results) -> Table:
     columns = ["dataset", "model", "method", "setting", "shots", "difference"]
     frame = frames.tidy(rows, [*columns, "p_value", "p_holm", "fixed", "broke"], ["difference"])
     frame["p_holm"] = frames.adjusted(frame)
-    frame = frames.with_average(frame, ["model", "method", "setting", "shots"], ["difference"])
+    frame = frames.with_average(results, frame, ["model", "method", "setting", "shots"], ["difference"])
     frame = frame.astype({"shots": "int64", "fixed": "Int64", "broke": "Int64"})
     return cells.pivot(
         results,

@@ -43,7 +43,9 @@ def table(results: Results) -> Table:
     numbers = ["p_value", "looked_at_clean", "looked_at"]
     frame = frames.tidy(rows, ["dataset", "model", *group, *values, *numbers], values)
     frame = frame.drop(columns=[f"{key}_{end}" for key in ("clean", "accuracy") for end in ("low", "high")])
-    frame = frames.with_average(frame.astype(dict.fromkeys(numbers, float)), ["model", *group], values)
+    frame = frames.with_average(
+        results, frame.astype(dict.fromkeys(numbers, float)), ["model", *group], values
+    )
     frame = frame.astype({"shots": "int64", "looked_at_clean": "Int64", "looked_at": "Int64"})
     changes = frame[frame.filter(like="difference").fillna(0).any(axis=1)]
     idle = frame[~frame["flaw"].isin(set(changes["flaw"]))]

@@ -104,7 +104,7 @@ FIGURE = Drawing(
     draw,
     "How often a name was read",
     "Top-1 accuracy on test images against the number of training pictures whose captions named the class, with 95 % "
-    "bootstrap intervals over images. The rarer a name, the less it says to the encoder; what it reads is the texts.",
+    "bootstrap intervals over images.",
     "Line chart of accuracy against how often a class was named in training, for the name alone, attributes alone, "
     "CODER and CODER with rerank.",
 )

@@ -59,7 +59,7 @@ def draw(results: Results, image: Loader) -> Figure:
             lower.set_xlabel(layout.narrow("Threshold of the gate", columns))
         if c == 0:
             upper.set_ylabel("Top-1 (%)")
-            lower.set_ylabel("Reranked")
+            lower.set_ylabel("Reranked images")
     handles = []
     for s in (s for s in SETTINGS if s in shared):
         own = shared[s] == s

@@ -13,12 +13,14 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank")
 
 CAPTION = (
-    "Top-1 accuracy, the difference to CLIP on the same images, top-5 accuracy and mean class recall on the test "
-    "split, with 95 % intervals over images. Bold: a clear difference, its interval excludes 0. The CSV has exact "
-    "McNemar tests, alone and corrected for the several methods (Holm). The rerank picks among the five likeliest, so "
-    "it keeps stage one's top-5. Random words: mean over several draws, intervals over draws and images, ± the "
-    "standard deviation over draws."
+    "Top-1 accuracy, the difference to CLIP on the same images in percentage points (points), top-5 accuracy and mean "
+    "class recall on the test split, with 95 % intervals over images. Bold: a clear difference, its interval excludes "
+    "0. CLIP: names alone, one prompt with the class name; prompt ensemble: the name in several prompts, averaged. "
+    "The rerank picks among the five likeliest, so it keeps stage one's top-5. Random words: mean over several draws, "
+    "intervals over draws and images, ± the standard deviation over draws. The CSV has exact McNemar tests, alone and "
+    "corrected for the several methods (Holm)."
 )
+CLEAN = ": nothing was chosen on test images"
 NUMBERS = [
     *("p_value", "p_holm", "fixed", "broke", "threshold", "looked_at"),
     *("draws_count", "draws_std", "draws_min", "draws_max"),
@@ -40,13 +42,13 @@ def table(results: Results) -> Table:
     frame = frames.tidy(rows, ["dataset", "model", "method", "setting", *shares, *NUMBERS, "split"], shares)
     frame = frame.astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = frames.adjusted(frame)
-    frame = frames.with_average(frame, ["model", "method", "setting"], shares)
+    frame = frames.with_average(results, frame, ["model", "method", "setting"], shares)
     off = [place for place in results if results.rerank_off(*place)]  # there it repeats the row above
     repeats = (frame["method"] == "coder_rerank") & frame.set_index(["dataset", "model"]).index.isin(off)
     return cells.table(
         results,
         "Zero-shot classification",
-        f"{CAPTION} CODER and its rerank in the setting '{setting}'.",
+        f"{CAPTION} CODER and its rerank in the setting '{setting}'{CLEAN if setting == 'clean' else ''}.",
         frame,
         [
             (Column("Method", numeric=False), cells.method),

@@ -13,6 +13,7 @@ from ..results import Results
 from .table import AVERAGE, Cell, Column, Table
 
 Record = dict[Hashable, Any]
+PLACES = ("Data set", "Model")  # the columns that say where a row is from
 Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and its cell in the row of a record
 
 
@@ -143,12 +144,14 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Make a table without columns of – and without leading columns of counts that are the same in every row."""
+    """Make a table without columns of –, and without leading columns of places and counts that are the same in every
+    row: the caption has these."""
     kept, about = [], [caption]
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
-        a_count = i < first and column.numeric and "(" not in column.label
-        if len(rows) > 1 and len(texts) == 1 and (a_count or texts == {"–"}):
+        counts = column.numeric and "(" not in column.label
+        about_all = i < first and (counts or column.label in PLACES)
+        if len(rows) > 1 and len(texts) == 1 and (about_all or texts == {"–"}):
             about += [f"{column.label}: {text}." for text in texts if text != "–"]
         else:
             kept.append(i)
@@ -168,15 +171,15 @@ def _table(
 
 def only(results: Results) -> str:
     """The data set and the model, where there is one, for captions of tables without a column for them."""
-    named = (("Data set", results.datasets), ("Model", results.models))
+    named = zip(PLACES, (results.datasets, results.models), strict=True)
     return " ".join(f"{what}: {names[0]}." for what, names in named if len(names) == 1)
 
 
 def _place(results: Results) -> list[Shown]:
     """Data set and model, where there are several."""
     dataset: Shown = (
-        Column("Data set", numeric=False),
+        Column(PLACES[0], numeric=False),
         lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]),
     )
-    model: Shown = (Column("Model", numeric=False), words("model"))
+    model: Shown = (Column(PLACES[1], numeric=False), words("model"))
     return [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)

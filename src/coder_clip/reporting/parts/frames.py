@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...evaluation.intervals import holm
+from ..results import Results
 from .table import AVERAGE
 
 
@@ -37,10 +38,17 @@ def adjusted(frame: pd.DataFrame) -> pd.Series[float]:
     return of_group.transform(lambda p: holm(list(p)))
 
 
-def with_average(frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
-    """The frame and, for several data sets, the mean over them of what all of them have (no interval)."""
+def has_average(results: Results, datasets: Sequence[str]) -> bool:
+    """True if a mean over these data sets says something: of a drawn data set and its control it does not."""
+    return len(datasets) > 1 and results.kind != "drawn"
+
+
+def with_average(
+    results: Results, frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]
+) -> pd.DataFrame:
+    """The frame and, where it says something, the mean over data sets of what all of them have (no interval)."""
     n = frame["dataset"].nunique()
-    if n < 2:
+    if not has_average(results, frame["dataset"].unique().tolist()):
         return frame
     groups = frame.groupby(list(group), sort=False)
     mean = groups[list(keys)].mean()

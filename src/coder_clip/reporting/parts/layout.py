@@ -16,14 +16,12 @@ from ...errors import one_line
 from ..results import Results
 from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
 
-LEGEND = 20  # classes; more cannot be told apart, and the legend is left out
 PANELS = 4  # in a row
 LEAST, FEW = 5.0, 10  # points and images that an axis of shares spans at least
 NAME = 22  # characters of a class name in a legend
 # 7 colours and 3 markers are coprime: 21 classes differ, and neighbours in the list differ in both
 POINT_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 POINT_MARKERS = ("o", "^", "s")
-LOOKS = len(POINT_COLOURS) * len(POINT_MARKERS)
 MODEL_LINES: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "linestyle": "-", "marker": "o"},
     {"color": VERMILLION, "linestyle": "--", "marker": "s"},

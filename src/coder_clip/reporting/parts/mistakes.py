@@ -35,5 +35,5 @@ def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def about(results: Results, cut: bool, shown: int, what: str) -> str:
     """The end of a caption: the setting, and whether the CSV has more rows than are shown."""
-    more = f" The first {shown} {what} of a data set; the CSV has more." if cut else ""
+    more = f" The first {shown} {what} per data set; the CSV has more." if cut else ""
     return f"CODER and its rerank in the setting '{results.main_setting}'.{more}"

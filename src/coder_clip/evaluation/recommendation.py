@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..baselines.methods import ZERO_SHOT
+from ..baselines.methods import LABELS, ZERO_SHOT
 from ..errors import UserError
 from .estimates import Values, estimate, paired_test
 from .intervals import clear
@@ -35,9 +35,24 @@ class Recommendation:
     def reason(self) -> str:
         """Why, without the method's name: in the report, on the command line and in ``explore`` alike."""
         if self.method is None:
-            return "nothing can be chosen without validation images"
+            return "nothing is recommended, because there are no validation images to choose on"
         where = f"than names alone on the {self.images:,} validation images"
         return f"no method is clearly better {where}" if self.method == NAMES else f"clearly better {where}"
+
+    @property
+    def label(self) -> str:
+        """The method in words; "nothing" without one."""
+        if self.method is None:
+            return "nothing"
+        return "names alone" if self.method == NAMES else LABELS[self.method]
+
+    @property
+    def advice(self) -> str:
+        """What to use, and why, in one sentence."""
+        if self.method is None:
+            return f"{self.reason.capitalize()}."
+        named = self.label if self.method == NAMES else f"“{self.label}”"
+        return f"Use {named}: {self.reason}."
 
     @property
     def confirmed(self) -> str:

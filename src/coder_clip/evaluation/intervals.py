@@ -67,7 +67,7 @@ def crossed_interval(values: NDArray[Any], added: Sequence[float], tests: int = 
     return Interval(max(min(added), mean - half), min(max(added), mean + half), p_value)
 
 
-def clear(difference: Mapping[str, float]) -> Literal["better", "worse", ""]:
+def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
     """The one criterion of the report: a difference is clear if its 95 % interval, as printed, excludes 0.
 
     difference: low and high, shares. They are rounded to a tenth of a point as in print, so that no interval that shows

@@ -7,7 +7,7 @@ simulates how often the rule is wrong; docs/method.md has its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,22 +81,23 @@ def entry(method: str, setting: str, correct: Values, of_names: Values, tests: i
     return {"method": method, "setting": setting, "accuracy": estimate(correct), "against_clip": against}
 
 
-def recommend(methods: Sequence[Document], among: Collection[str] = ZERO_SHOT) -> str | None:
-    """The best of the candidates that are clearly better than names alone; of equals the first in METHODS.
+CANDIDATES = candidates(ZERO_SHOT)
 
-    methods: entries on validation images (:func:`entry`). among: the only methods that may be recommended; intervals
-    stay corrected for all candidates. Names alone if no candidate is clearly better; None without entries.
+
+def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) -> str | None:
+    """The most accurate of the candidates that are clearly better than names alone; of equals the first.
+
+    methods: entries on validation images (:func:`entry`). among: the candidates; the intervals of fewer than all stay
+    corrected for all. Names alone if no candidate is clearly better; None without entries.
     """
     if not methods:
         return None
     of = {m["method"]: m for m in methods}
-    better = [
-        m for m in candidates(of) if m in among and clear(of[m]["against_clip"]["difference"]) == "better"
-    ]
+    better = [m for m in among if m in of and clear(of[m]["against_clip"]["difference"]) == "better"]
     return max(better, key=lambda m: float(of[m]["accuracy"]["value"]), default=NAMES)
 
 
-def of_run(zero_shot: Document, rerank: Document, among: Collection[str] = ZERO_SHOT) -> Recommendation:
+def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES) -> Recommendation:
     """The recommendation of a run for one data set and model, from the documents of zero_shot and rerank.
 
     UserError for documents of an earlier version, which evaluated nothing on validation images.

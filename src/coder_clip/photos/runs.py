@@ -21,6 +21,7 @@ from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..evaluation.estimates import Estimate, estimate
 from ..evaluation.recommendation import Recommendation, of_run
+from ..evaluation.recommendation import candidates as candidates_of
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
 from ..phases.adapter import few_shot_inputs, shot_rows
 from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
@@ -126,7 +127,7 @@ def load_run(
             features = root / Paths(config.results).text_features(m, d)
             raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
         candidates = methods.candidates([zero_shot, reranked])
-        used = of_run(zero_shot, reranked, WITH_REASONS) if explained else recommendation
+        used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
         chosen = _chosen(candidates, method or used.method or "coder", explained)
         return Run(
             classifier=methods.classifier(chosen, encoder),

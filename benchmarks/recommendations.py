@@ -21,11 +21,9 @@ from coder_clip.evaluation.recommendation import NAMES, recommend
 
 REPEATS = 12_000
 METHODS, IMAGES = (2, 6, 12), (90, 300, 1000)
-FEWEST = 200  # recommendations; of fewer no share is printed
-ACCURACY, ALIKE = (
-    0.466,
-    0.9,
-)  # of every method; correlation of what makes an image hard: 14 % of images change
+TEST_SETS, FEWEST = 10, 100  # of each recommendation; recommendations, of fewer no share is printed
+ACCURACY = 0.466  # of every method
+ALIKE = 0.9  # correlation of two methods in what makes an image hard: they differ on 14 % of the images
 Entry = dict[str, Any]
 
 
@@ -47,25 +45,12 @@ class Printed:
 
 @dataclass
 class Rule:
-    """A rule in all simulated runs. runs: their number; best: the method that is most accurate on the images that
-    choose; recommended: the method of each run that has a recommendation, which is false."""
+    """A rule in all simulated runs. false: how many have a recommendation; best: the method that is most accurate on
+    the images that choose; recommended: the methods that were recommended, each on several sets of test images."""
 
-    runs: int = 0
+    false: int = 0
     best: Printed = field(default_factory=Printed)
     recommended: Printed = field(default_factory=Printed)
-
-    def add(self, chosen_on: list[Entry], on_test: list[Entry], candidates: Sequence[str]) -> None:
-        of = {m["method"]: m for m in on_test}
-        self.runs += 1
-        self.best.add(of[max(chosen_on[1:], key=lambda m: float(m["accuracy"]["value"]))["method"]])
-        method = recommend(chosen_on, candidates)
-        if method not in (None, NAMES):
-            self.recommended.add(of[method])
-
-    @property
-    def false(self) -> float:
-        """Share of runs with a false recommendation."""
-        return len(self.recommended.held) / self.runs
 
 
 def results(methods: int, images: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -103,11 +88,20 @@ def simulate(methods: int, images: int, repeats: int = REPEATS, seed: int = 0) -
     """The rule, and the old one that chose on test images with uncorrected intervals; as many images to choose on."""
     rng, rule, old = np.random.default_rng(seed), Rule(), Rule()
     candidates = [f"method {i}" for i in range(methods)]
+
+    def drawn(tests: int) -> list[Entry]:
+        return entries(results(methods, images, rng), candidates, tests)
+
     for _ in range(repeats):
-        validation = entries(results(methods, images, rng), candidates, tests=methods)
-        test = entries(results(methods, images, rng), candidates, tests=1)
-        rule.add(validation, test, candidates)
-        old.add(test, test, candidates)
+        validation, test = drawn(methods), drawn(1)
+        for one, chosen_on in ((rule, validation), (old, test)):
+            best = int(np.argmax([m["accuracy"]["value"] for m in chosen_on[1:]]))
+            one.best.add(test[1 + best])
+            one.false += recommend(chosen_on, candidates) != NAMES
+        method = recommend(validation, candidates)
+        if method in candidates:
+            for _ in range(TEST_SETS):
+                rule.recommended.add(drawn(1)[1 + candidates.index(method)])
     return rule, old
 
 
@@ -119,14 +113,13 @@ def main() -> None:
     for methods in METHODS:
         for images in IMAGES:
             rule, old = simulate(methods, images)
-            of_recommended = rule.recommended.held
-            held = f"{100 * np.mean(of_recommended):.1f}" if len(of_recommended) >= FEWEST else "–"
+            held = f"{100 * np.mean(rule.recommended.held):.1f}" if rule.false >= FEWEST else "–"
             cells = [str(methods), f"{images:,}", *_cells(rule), held, _bias(rule), *_cells(old), _bias(old)]
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _cells(rule: Rule) -> list[str]:
-    shares = (rule.false, np.mean(rule.best.held), np.mean(rule.best.held_accuracy))
+    shares = (rule.false / len(rule.best.held), np.mean(rule.best.held), np.mean(rule.best.held_accuracy))
     return [f"{100 * share:.1f}" for share in shares]
 
 

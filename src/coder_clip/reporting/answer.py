@@ -135,11 +135,11 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         f"{percent(a['mean'])} % [{percent(a['low'])}, {percent(a['high'])}]"
         for a in (of[CODER_ADAPTER]["accuracy"], of[best]["accuracy"])
     )
-    verdict = {"better": "clearly better", "worse": "clearly worse", "": "no clear difference"}[clear(d)]
+    verdict = {"better": "clearly better", "worse": "clearly worse", "": "not clearly different"}[clear(d)]
     return (
         f"With {place[2]} labelled image{'s' * (place[2] != 1)} per class the {LABELS[CODER_ADAPTER]} has {ours}; "
-        f"{LABELS[best]}, the best other few-shot method on validation images, has {other}: {verdict} "
-        f"({_points(d)} points)."
+        f"{LABELS[best]}, the best other few-shot method on validation images, has {other}. "
+        f"The {LABELS[CODER_ADAPTER]} is {verdict} ({_points(d)} points)."
     )
 
 

@@ -10,6 +10,7 @@ classes, caches of another backbone, and the text generator's retries (texts com
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -124,6 +125,16 @@ SETTINGS = {
     name: Setting(name, **{difference.name: difference.values[i] for difference in DIFFERENCES})
     for i, name in enumerate(("as_published", "corrected", "clean"))
 }
+
+
+def usable(settings: Iterable[str]) -> str | None:
+    """The setting that new images are classified in: clean or, without it, corrected, which has the same texts.
+
+    None for as_published alone: its texts have bugs, and its gate reads labels.
+    """
+    there = set(settings)
+    return next((s for s in ("clean", "corrected") if s in there), None)
+
 
 REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 

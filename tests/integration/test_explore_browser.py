@@ -190,6 +190,8 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     right, was = int(explorer.now.correct.sum()), int(explorer.study.start.correct.sum())
     assert right > was
     wait(browser, lambda: f"{right - was} photos put right, 0 put wrong" in text(browser, "#answer"))
+    assert f"corrected for the {len(explorer.tried)} text set" in text(browser, "#answer")
+    assert "the next run decides, on test images." in text(browser, "#answer")
     wait(browser, lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})")
     press(browser, Keys.TAB, Keys.TAB, Keys.ENTER, *HOSTILE)  # past "Remove" to "Add an attribute"
     wait(browser, lambda: second() == ["a green round spot", HOSTILE])

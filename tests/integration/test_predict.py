@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,15 @@ import pandas as pd
 import pytest
 from working_copy import Work
 
+from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets.shapes import Shapes
-from coder_clip.foundation.artifacts import read_json, read_tensors
+from coder_clip.evaluation.estimates import estimate
+from coder_clip.foundation.artifacts import read_json, read_tensors, sha256
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import explore_run
-from coder_clip.photos.runs import WITH_REASONS, load_run
+from coder_clip.photos.runs import load_run
+from coder_clip.reporting.answer import answers
+from coder_clip.reporting.results import Results
 from coder_clip.texts.sets import load_text_set
 
 Command = Callable[..., Any]
@@ -94,15 +99,80 @@ def test_few_shot_methods_classify_as_in_the_run(finished: Work, run: tuple[str,
     assert decided.tolist() == table["prediction"].tolist()
 
 
-def test_the_best_on_validation_images_is_the_default(
-    finished: Work, run: tuple[str, str], command: Command
-) -> None:
-    found = load_run(Path(run[1]), "shapes")
-    assert found.chosen.accuracy == max(c.accuracy or 0 for c in found.candidates)
-    assert {"clip", "coder", "tip_adapter-2", "coder_adapter-1"} <= {c.name for c in found.candidates}
+def recommend(work: Work, method: str | None) -> None:
+    """Change the documents of shapes: only this method is clearly better on validation images ("clip": none); None:
+    there are no validation images."""
+    zero_shot, rerank = (work.folder / f"results/{p}/mini/shapes.json" for p in ("zero_shot", "rerank"))
+    for path in (zero_shot, rerank):
+        document = read_json(path)
+        if method is None:
+            document["validation"] = None
+        else:
+            for m in document["validation"]["methods"]:
+                if m["against_clip"]:
+                    low = 0.1 if m["method"] == method else -0.1
+                    m["against_clip"]["difference"] = {"value": low + 0.1, "low": low, "high": low + 0.2}
+        if path == rerank:  # it was made from the other document
+            document["made_by"]["inputs"]["results/zero_shot/mini/shapes.json"] = sha256(zero_shot)
+        path.write_text(json.dumps(document))
+
+
+def test_report_classify_and_explore_recommend_the_same(work: Work, command: Command, tmp_path: Path) -> None:
+    """For one run the report said names alone, classify APE, and classify --why the rerank, second lowest of eight."""
+    where = work.folder / "results"
+
+    def check() -> tuple[str | None, str]:
+        found = load_run(where, "shapes")
+        (answer,) = answers(Results(where, ["shapes"], ["mini"], [1, 2]))
+        advice = explore_run(found, tmp_path).state()["advice"]
+        assert answer.advice.startswith(advice)
+        assert found.recommendation.advice == advice
+        assert found.chosen.method == (found.recommendation.method or "coder")
+        said = command("classify", work.folder / "photos/marks", "--run", where, *SHAPES).err.splitlines()[-1]
+        assert f"method: {found.chosen.title} (" in said
+        assert f" test images right); {found.recommendation.reason}" in said
+        if found.recommendation.method not in ("clip", None):
+            assert f"Use “{found.chosen.title}”: " in answer.advice
+            assert answer.label == found.chosen.title
+            assert f"; {found.recommendation.confirmed}" in said
+        return found.recommendation.method, said
+
+    check()  # as the run is
+    for method in ("clip", "coder_rerank", "description", None):
+        recommend(work, method)
+        recommended, said = check()
+        assert recommended == method
+        report = r"; the best few-shot method on validation images, .*, \d shots? \(--method (\w+-\d)\), has \d+ % \["
+        (few_shot,) = re.findall(report, said)
+        assert said.endswith("of the test images right: a report, not a recommendation")
+        best = max(
+            load_run(where, "shapes").candidates, key=lambda c: c.val_accuracy * (c.method in FEW_SHOT)
+        )
+        assert few_shot == best.name
+
+
+def test_a_recommended_method_without_reasons_is_named(work: Work) -> None:
+    """--why changed the classes of photos without a word."""
+    where = work.folder / "results"
+    recommend(work, "description")
+    explained = load_run(where, "shapes", explained=True)
+    assert explained.chosen.method == "clip", "the same rule among the methods with reasons"
+    assert "no method is clearly better than names alone" in explained.said
+    assert "; without --why it would be CLIP, attribute texts, which has no reasons" in explained.said
+    assert "which has no reasons" not in load_run(where, "shapes").said
+    assert "which has no reasons" not in load_run(where, "shapes", method="coder", explained=True).said
+    recommend(work, "coder")
+    assert load_run(where, "shapes", explained=True).chosen.method == "coder"
+
+
+def test_the_documents_hold_what_the_classifier_gets_right(finished: Work, run: tuple[str, str]) -> None:
+    """On validation images, by which a method is recommended."""
+    document = read_json(finished.folder / "results/zero_shot/mini/shapes.json")
     val, _ = read_tensors(finished.folder / "results/image_features/mini/shapes/val.safetensors")
-    picks = found.classifier.decide(val["features"]).order[:, 0]
-    assert float((picks == val["labels"]).double().mean()) == pytest.approx(found.chosen.accuracy)
+    assert document["validation"]["images"] == len(val["labels"])
+    for m in document["validation"]["methods"]:
+        picks = load_run(Path(run[1]), "shapes", m["method"]).classifier.decide(val["features"]).order[:, 0]
+        assert float((picks == val["labels"]).double().mean()) == pytest.approx(m["accuracy"]["value"])
 
 
 def test_the_accuracy_on_test_images_is_named_first(
@@ -118,32 +188,13 @@ def test_the_accuracy_on_test_images_is_named_first(
         table = table[(table["method"] == found.chosen.method) & table["setting"].isin(("any", "clean"))]
         if seeds:
             table = table[table["seed"] == found.chosen.seed]
-        right = float((table["prediction"] == table["label"]).mean())
-        assert found.chosen.on_test == pytest.approx(right)
+        expected = estimate(table["prediction"] == table["label"])
+        assert found.chosen.on_test == pytest.approx(expected)
         said = command(
             "classify", finished.folder / "photos/marks", *run, *SHAPES, "--method", method
         ).err.splitlines()[-1]
-        assert f"({100 * right:.0f} % of {len(table)} test images right; " in said
-        assert "validation images that methods are chosen by)" in said
-
-
-def test_a_better_method_without_reasons_is_named(finished: Work) -> None:
-    """--why changed the classes of photos without a word."""
-    where = finished.folder / "results"
-    document = finished.folder / "results/adapter/mini/shapes/1.json"
-    kept = document.read_bytes()
-    changed = json.loads(kept)
-    for r in changed["runs"]:
-        r["val_accuracy"] = 1.0 if r["method"] == "gda" else 0.0
-    try:
-        document.write_text(json.dumps(changed))
-        explained = load_run(where, "shapes", explained=True)
-        assert explained.chosen.method in WITH_REASONS
-        assert "; without --why it would be GDA, 1 shot, which has no reasons" in explained.said
-        assert load_run(where, "shapes").passed_over is None
-        assert load_run(where, "shapes", method="coder", explained=True).passed_over is None
-    finally:
-        document.write_bytes(kept)
+        value, low, high = (f"{100 * expected[end]:.0f}" for end in ("value", "low", "high"))
+        assert said.endswith(f"({value} % [{low}, {high}] of {len(table)} test images right)")
 
 
 def test_a_run_without_clean_is_used_in_its_other_setting(work: Work, command: Command) -> None:

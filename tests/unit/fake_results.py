@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
 from coder_clip.foundation.artifacts import Paths, made_by
+from coder_clip.protocols import usable
 from coder_clip.reporting.results import Results
 
 SETTINGS = ("as_published", "corrected", "clean")
@@ -52,6 +53,7 @@ class Fake:
     reranked: bool = True
     paired: bool = True  # whether there are one-to-one texts
     split: str = ""  # of published data sets; without one they are drawn
+    validated: bool = True  # whether there are validation images
     unreadable: int = 0  # test images and shots that could not be read
     weights: str = "cd1a5de5042a" * 5
     texts: Sequence[str] = tuple(WORDS)
@@ -159,6 +161,19 @@ class Fake:
             "against_clip": None if method == "clip" else against,
         }
 
+    def _validation(self, entries: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any] | None:
+        """These methods on validation images: the same numbers, in the setting that may be recommended."""
+        if not self.validated:
+            return None
+        setting = usable(self.settings)
+        keys = ("method", "setting", "accuracy", "against_clip")
+        kept = [
+            {k: m[k] for k in keys}
+            for m in entries
+            if m["setting"] in ("any", setting) and m["method"] != "random_words"
+        ]
+        return {"images": len(self.ids), **more, "methods": kept}
+
     def _zero_shot(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).zero_shot(model, dataset)
         runs = [(m, "any", base + g) for m, g in GAIN.items() if m != "coder"]
@@ -170,7 +185,12 @@ class Fake:
             "zero-shot",
             dataset,
             model,
-            {"classes": list(self.classes), "methods": methods, "left_out": self.unreadable},
+            {
+                "classes": list(self.classes),
+                "methods": methods,
+                "left_out": self.unreadable,
+                "validation": self._validation(methods, candidates=5),
+            },
         )
 
     def _rerank(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
@@ -221,6 +241,7 @@ class Fake:
             )
         ]
         what["pairs_with_texts"] = 30 * self.paired
+        what["validation"] = self._validation(methods)
         self._document(out, "rerank", dataset, model, what)
 
     def _coverage(self, looked_at: int) -> dict[str, Any]:

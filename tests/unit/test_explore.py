@@ -16,6 +16,8 @@ from PIL import Image
 from tiny import save_tiny
 
 from coder_clip.errors import UserError
+from coder_clip.evaluation.estimates import paired_test
+from coder_clip.evaluation.intervals import clear
 from coder_clip.photos import Classifier
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
@@ -138,7 +140,22 @@ def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
     assert sum(p["changed"] for p in after["photos"]) == after["changed"]
     assert [p["right"] for p in after["photos"]] == again.correct.tolist()
     back = client.post(f"/{TOKEN}/texts", json=before["texts"]).json
-    assert back == before
+    assert back == before | {"tried": 1}
+
+
+def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> None:
+    """Who tries forty text sets finds one that looks clearly better by chance. The first one is not an edit."""
+    before = client.get(f"/{TOKEN}/state").json
+    assert (before["tried"], before["verdict"]) == (0, "")
+    tries = [["a beak"], ["a beak", "two wings"], ["a  beak"], [" "], ["whiskers", "soft fur"], ["a beak"]]
+    found = [client.post(f"/{TOKEN}/texts", json=edited(before, cat=texts)).json for texts in tries]
+    assert [state["tried"] for state in found] == [1, 2, 2, 3, 3, 3], "spaces make no other text set"
+    first, last = (found[i]["difference"] for i in (0, -1))
+    assert first["difference"]["value"] == last["difference"]["value"]
+    right = [p["right"] for p in found[-1]["photos"]]
+    assert last == paired_test(study.start.correct, right, tests=3)
+    assert last["difference"]["low"] < first["difference"]["low"]
+    assert found[-1]["verdict"] == clear(last["difference"])
 
 
 def test_reasons_follow_the_edited_texts(client: Any) -> None:
@@ -214,6 +231,7 @@ def test_a_saved_text_set_says_where_it_is_from(client: Any, explorer: Explorer,
         [],
     ]
     note = found.provenance["attribute"]
+    assert note["chosen_on"]["tried"] == 1
     assert note["source"] == "edited in coder-clip explore"
     assert note["chosen_on"]["images"] == len(study.names)
     assert note["chosen_on"]["accuracy_after"] == pytest.approx(explorer.now.accuracy["value"])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
-from coder_clip.evaluation.estimates import paired_test_over_seeds
+from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json, write_tensors
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
@@ -308,6 +308,40 @@ def test_random_words_are_the_mean_over_all_draws(toy: Toy) -> None:
     assert set(rows.loc[rows["method"] != "random_words", "draw"]) == {0}
 
 
+def test_validation_images_in_the_documents(toy: Toy) -> None:
+    """The recommendation would be of other images, or of a threshold that these images chose."""
+    paths, labels = Paths(toy.config.results), toy.images["val"][1].tolist()
+    zero_shot_, rerank_ = (
+        read_json(path("m", "toy").with_suffix(".json"))["validation"]
+        for path in (paths.zero_shot, paths.rerank)
+    )
+    assert zero_shot_["images"] == rerank_["images"] == len(labels)
+    got = {m["method"]: m for m in (*zero_shot_["methods"], *rerank_["methods"])}
+    assert [m for m in got if m not in ("clip", "attributes_alone")] == [
+        *("clip_ensemble", "clip_templates", "description", "coder", "coder_rerank")
+    ]
+    assert zero_shot_["candidates"] == 5
+    found = toy.plain("val")
+    halves = [sorted(range(len(labels)), key=lambda i: (labels[i], i))[part::2] for part in (0, 1)]
+    reranked = [False] * len(labels)
+    for half, other, threshold in zip(halves, halves[::-1], got["coder_rerank"]["thresholds"], strict=True):
+        assert threshold == max(GRID, key=lambda t: (sum(toy.right("val", found, t)[i] for i in other), -t))
+        for i in half:
+            reranked[i] = toy.right("val", found, threshold)[i]
+    x = toy.images["val"][0].double().numpy()
+    names = np.stack([t / np.linalg.norm(t) for t in (of[0] for of in toy.of(("name",)))])
+    clip = (x @ names.T).argmax(axis=1) == labels
+    expected = {"clip": clip, "coder": toy.right("val", found, 0.0), "coder_rerank": reranked}
+    for method, right in expected.items():
+        assert got[method]["accuracy"]["value"] == pytest.approx(np.mean(right)), method
+        assert got[method]["setting"] == ("any" if method == "clip" else "clean")
+        if method != "clip":
+            test = paired_test(clip, right, tests=5)
+            assert got[method]["against_clip"]["difference"] == pytest.approx(test["difference"])
+    best = sum(toy.right("val", found, toy.chosen("val", found)))
+    assert sum(reranked) < best, "the threshold was chosen on the images that it is evaluated on"
+
+
 def test_candidates_are_as_many_as_there_are_classes_at_most(toy: Toy) -> None:
     document = read_json(Paths(toy.config.results).rerank("m", "toy").with_suffix(".json"))
     clean = [c for c in document["candidates"] if c["setting"] == "clean"]
@@ -328,6 +362,30 @@ def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) ->
     adapter.run(config, "m", "toy", 2)
     for path in (paths.rerank("m", "toy"), paths.adapter("m", "toy", 2)):
         assert read_json(path.with_suffix(".json"))["flaws"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "methods", "thresholds"),
+    [(["as_published"], [], []), (["as_published", "corrected"], ["corrected"], [[0.3]])],
+)
+def test_only_a_setting_for_new_images_is_recommended(
+    tmp_path: Path, settings: list[str], methods: list[str], thresholds: list[list[float]]
+) -> None:
+    """as_published has texts with bugs, and classify refuses it; corrected has a threshold that nothing chose."""
+    toy = Toy(tmp_path)
+    config = toy.config.model_copy(update={"settings": settings})
+    coder.run(config, "m", "toy")
+    zero_shot.run(config, "m", "toy")
+    rerank.run(config, "m", "toy")
+    paths = Paths(config.results)
+    one, two = (
+        read_json(path("m", "toy").with_suffix(".json"))["validation"]
+        for path in (paths.zero_shot, paths.rerank)
+    )
+    assert [m["setting"] for m in one["methods"] if m["method"] == "coder"] == methods
+    assert [m["setting"] for m in two["methods"]] == methods
+    assert [m["thresholds"] for m in two["methods"]] == thresholds
+    assert one["candidates"] == 3 + 2 * len(methods)
 
 
 def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to_its_authors(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,42 +245,76 @@ def test_same_bytes_every_time_and_everywhere(tmp_path: Path, usual: str) -> Non
     assert str(tmp_path) not in again
 
 
+def _set(entries: list[dict[str, Any]], low: float, high: float) -> None:
+    """Make every method differ from names alone by this interval."""
+    for m in entries:
+        if m["against_clip"]:
+            m["against_clip"] |= {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
+
+
 def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
-    results = full(tmp_path, datasets=("one", "two", "three"))
-    for dataset, low, high in (("one", 0.01, 0.03), ("two", -0.01, 0.03), ("three", -0.05, -0.01)):
-        for m in [
-            *results.rerank(dataset, "mini")["methods"],
-            *results.zero_shot(dataset, "mini")["methods"],
-        ]:
-            if m["against_clip"]:
-                m["against_clip"] |= {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
-    one, two, three = answer.answers(results)
-    assert [a.verdict for a in (one, two, three)] == ["better", "unclear", "worse"]
-    assert one.advice.startswith(
-        "Use “CODER + rerank”: clearly better than names alone, by +2.0 [+1.0, +3.0] points"
+    """Validation images recommend, test images report: also where they contradict each other."""
+    results = full(tmp_path, datasets=("one", "two", "three", "four"))
+    clear, open_, worse = (0.01, 0.03), (-0.01, 0.03), (-0.05, -0.01)
+    for dataset, on_validation, on_test in (
+        ("one", clear, clear),
+        ("two", open_, open_),
+        ("three", clear, worse),
+        ("four", open_, clear),
+    ):
+        for document in (results.rerank(dataset, "mini"), results.zero_shot(dataset, "mini")):
+            _set(document["methods"], *on_test)
+            _set(document["validation"]["methods"], *on_validation)
+    one, two, three, four = found = answer.answers(results)
+    assert [a.verdict for a in found] == ["better", "unclear", "worse", "better"]
+    use = "Use “CODER + rerank”: clearly better than names alone on the 120 validation images. With it "
+    keep = "Use names alone: no method is clearly better than names alone on the 120 validation images. "
+    assert re.fullmatch(
+        re.escape(use) + r"[\d.]+ % \[.*\] of the test images are right, \+2.0 \[\+1.0, \+3.0\] points: "
+        "on test images it is clearly better, too.",
+        one.advice,
     )
     assert two.advice.startswith(
-        "Use names alone: the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
+        f"{keep}On the 120 test images the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
     )
     assert re.search(r"About [\d,]+ test images would settle 2 points\.$", two.advice)
-    assert three.advice == "Use names alone: the texts are clearly worse, by −3.0 [−5.0, −1.0] points."
+    assert three.advice.startswith(use)
+    assert three.advice.endswith("−3.0 [−5.0, −1.0] points: on test images it is clearly worse.")
+    assert three.change == "−3.0 [−5.0, −1.0]"
+    assert four.advice == (
+        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points."
+    )
+    assert (four.label, four.change) == ("names alone", "")
     text = page(results)
-    assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse"]
+    assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse", "better"]
     assert one.numbers in text
 
 
-def test_what_labelled_images_add_is_against_a_number_that_is_named(tmp_path: Path) -> None:
-    """The difference was to the prompt ensemble, and the only number of CLIP beside it was that of names alone."""
+def test_without_validation_images_nothing_is_recommended(tmp_path: Path) -> None:
+    results = full(tmp_path, datasets=("one",), validated=False)
+    (one,) = answer.answers(results)
+    assert one.advice.startswith(
+        "Nothing is recommended, because there are no validation images to choose on. On the 120 test images "
+    )
+    assert (one.label, one.change) == ("nothing", "")
+
+
+def test_the_coder_adapter_stands_beside_the_best_other_few_shot_method(tmp_path: Path) -> None:
+    """It stood beside zero-shot CLIP, with a better baseline in a folded table. Validation images say which is best."""
     results = full(tmp_path, datasets=("one",))
-    of = {
-        r["method"]: r["accuracy"]["mean"]
-        for r in results.few_shot_rows("summary")
-        if r["shots"] == max(results.shots)
-    }
+    shots = max(results.shots)
+    document = results.adapter("one", "mini", shots)
+    for r in document["runs"]:
+        r["val_accuracy"] = {"ape": 0.6, "coder_no_minmax": 0.9, "clip_ensemble": 0.9}.get(r["method"], 0.5)
+    of = {r["method"]: r for r in document["summary"] if r["setting"] == "clean"}
     (one,) = answer.answers(results)
     (line,) = [line for line in one.more if "labelled images" in line]
-    assert f"{100 * of['coder_adapter']:.1f} % [" in line
-    assert f"CLIP's prompt ensemble without any, {100 * of['clip_ensemble']:.1f} % (" in line
+    assert f"With {shots} labelled images per class the CODER-Adapter has" in line
+    assert f"CODER-Adapter has {100 * of['coder_adapter']['accuracy']['mean']:.1f} % [" in line
+    ape = f"APE, the best other few-shot method on validation images, has {100 * of['ape']['accuracy']['mean']:.1f} % ["
+    assert ape in line
+    change = of["ape"]["coder_adapter_against"]["difference"]
+    assert f". The CODER-Adapter is not clearly different (+{100 * change['mean']:.1f} [" in line
 
 
 def test_many_answers_are_a_table(tmp_path: Path) -> None:

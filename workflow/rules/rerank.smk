@@ -12,6 +12,7 @@ rule rerank_top:
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.one_to_one("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}"),
+        PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),
         sources=sources("rerank"),
     output:
         PATHS.rerank("{model}", "{dataset}"),

@@ -3,6 +3,11 @@
 
 rule classify:
     input:
+        lambda w: (
+            PATHS.image_features(w.model, w.dataset, "val")
+            if CONFIG.has_val(w.dataset)
+            else []
+        ),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),

@@ -30,7 +30,7 @@ class Method:
     """How tables and figures show a method.
 
     label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one. views: how many
-    augmented views of a shot it uses one by one, at most.
+    augmented views of a shot it uses one by one, at most. diagnostic: it measures something and is never recommended.
     """
 
     label: str
@@ -39,6 +39,7 @@ class Method:
     order: int = 0
     ablation: bool = False
     views: int = 0
+    diagnostic: bool = False
 
 
 # In the order of the paper: baselines, stage one, stage two.
@@ -52,11 +53,13 @@ ZERO_SHOT = {
     "random_words": Method(
         "CLIP, random words",
         "attribute texts with the words of all of them shuffled, mean over several draws (after Roth et al. 2023)",
+        diagnostic=True,
     ),
     "attributes_alone": Method(
         "Attributes alone, no name",
         "attribute texts without the class name, averaged: can the encoder read?",
         ("green", ":", "^"),
+        diagnostic=True,
     ),
     "description": Method(
         "CLIP, attribute texts", "attribute texts of a class, averaged (as in Menon and Vondrick 2023)"

@@ -60,8 +60,8 @@ MethodOption = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; default: the best on the "
-        "run's validation images.",
+        help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; default: what the run "
+        "recommends (docs/method.md).",
     ),
 ]
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]

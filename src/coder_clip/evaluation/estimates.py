@@ -102,19 +102,20 @@ def estimate(
     return {"value": float(means.mean()), "low": low, "high": high}
 
 
-def paired_test(before: Values, after: Values) -> PairedTest:
+def paired_test(before: Values, after: Values, tests: int = 1) -> PairedTest:
     """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and its test.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
     :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
     wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where
-    nothing changed. ValueError where the lengths differ; UserError without an image.
+    nothing changed. tests: how many such comparisons interval and p_value are corrected for (Bonferroni). ValueError
+    where the lengths differ; UserError without an image.
     """
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
         raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
-    test = paired_test_over_seeds(was[None], now[None])
+    test = paired_test_over_seeds(was[None], now[None], tests)
     return {**test, "difference": as_estimate(test["difference"])}
 
 
@@ -151,27 +152,27 @@ def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstima
     return _summary(runs, *interval)
 
 
-def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any]) -> PairedSeedsTest:
+def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any], tests: int = 1) -> PairedSeedsTest:
     """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
 
     Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an image of a seed
     became right, or wrong. p_value: that of the interval, so over other seeds and images; with one seed the exact
-    McNemar test. UserError without a seed or an image.
+    McNemar test. tests: as in :func:`paired_test`. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
-    test = _changes(change)
+    test = _changes(change, tests)
     if len(change) == 1 and test["fixed"] + test["broke"]:
         mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
-        return {**test, "p_value": float(mcnemar.pvalue)}
+        return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
     return test
 
 
-def _changes(change: NDArray[np.float64]) -> PairedSeedsTest:
+def _changes(change: NDArray[np.float64], tests: int = 1) -> PairedSeedsTest:
     """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing changed."""
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     if not fixed + broke:
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
-    low, high, p_value = crossed_interval(change, DIFFERENCE)
+    low, high, p_value = crossed_interval(change, DIFFERENCE, tests)
     return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
 
 

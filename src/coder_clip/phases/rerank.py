@@ -1,4 +1,4 @@
-"""Phase rerank: stage two on the test split, for every setting (paper, section 3.4)."""
+"""Phase rerank: stage two, for every setting (paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..baselines.zero_shot import class_weights, clip_scores
+from ..evaluation import recommendation
 from ..evaluation.estimates import estimate, paired_test
 from ..evaluation.text_coverage import coverage
-from ..foundation.artifacts import Paths, made_by, read_parquet, read_tensors, write_json, write_parquet
-from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting
+from ..foundation.artifacts import (
+    Paths,
+    made_by,
+    read_json,
+    read_parquet,
+    read_tensors,
+    write_json,
+    write_parquet,
+)
+from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting, usable
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
+from ..zero_shot import predict
 from .coder import text_neighbors
 from .common import AS_PUBLISHED, ImageFeatures, Texts, belongs, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
@@ -76,6 +87,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         paths.text_features(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
+        paths.zero_shot(model, dataset).with_suffix(".json"),
     ]
     write_json(
         out.with_suffix(".json"),
@@ -87,6 +99,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             "classes": test.classes,
             "pairs_with_texts": len(pairs[False]),
             "methods": documents,
+            "validation": None if val is None else _on_validation(inputs),
             "sweep": sweep,
             "candidates": candidates,
             "pairs": changes,
@@ -179,6 +192,31 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
     return StageTwo(stages.scores, stages.test, threshold, eligible)
 
 
+def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
+    """The rerank on validation images, in the setting that new images are classified in; empty for as_published alone.
+
+    Where its threshold is chosen on these images, each half has the threshold of the other.
+    """
+    config, val, setting = inputs.config, inputs.val, usable(inputs.config.settings)
+    assert val is not None
+    if setting is None:
+        return {"images": len(val.ids), "methods": []}
+    both = inputs.stages(SETTINGS[setting]).val
+    assert both is not None
+    if SETTINGS[setting].rerank_threshold == "validation":
+        correct, thresholds = cross_fitted(config.rerank.thresholds, both, val.labels)
+    else:
+        thresholds = [config.threshold(inputs.dataset)]
+        correct = both.predictions(thresholds[0]) == val.labels
+    names = clip_scores(val.features, class_weights(*inputs.texts.of("name"), len(val.classes)))
+    document = read_json(
+        Paths(config.results).zero_shot(val.meta["model"], inputs.dataset).with_suffix(".json")
+    )
+    tests = document["validation"]["candidates"]
+    entry = recommendation.entry(METHOD, setting, correct, predict(names) == val.labels, tests)
+    return {"images": len(val.ids), "methods": [{**entry, "thresholds": thresholds}]}
+
+
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
     """The effect of each bug and leak of stage one and two alone: ``clean`` with it against ``clean``, paired."""
     config, labels = inputs.config, inputs.test.labels
@@ -211,6 +249,23 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
     """The threshold with the highest accuracy, labels (N,); of several the smallest (fewest reranks)."""
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
+
+
+def cross_fitted(thresholds: list[float], both: Reranked, labels: Tensor) -> tuple[Tensor, list[float]]:
+    """Results (N,) bool of the rerank, each half of the images with the threshold that is best on the other half.
+
+    So no image is evaluated with a threshold that it helped to choose, which would look too good. Also the two
+    thresholds, of the first and of the second half. The halves are every other image in the order of the classes:
+    each class is in both halves, or its images would have a threshold that was chosen without it.
+    """
+    order = labels.argsort(stable=True)
+    halves, chosen = (order[::2], order[1::2]), []
+    correct = torch.zeros(len(labels), dtype=torch.bool)
+    for half, other in (halves, halves[::-1]):
+        threshold = best_threshold(thresholds, Reranked(*(t[other] for t in both)), labels[other])
+        correct[half] = both.predictions(threshold)[half] == labels[half]
+        chosen.append(threshold)
+    return correct, chosen
 
 
 def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> list[dict[str, Any]]:

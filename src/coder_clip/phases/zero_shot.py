@@ -1,38 +1,38 @@
-"""Phase zero_shot: stage one and its baselines on the test split (paper, section 3.4)."""
+"""Phase zero_shot: stage one and its baselines (paper, section 3.4)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import Tensor
 
 from ..baselines.zero_shot import class_weights, clip_scores, description_scores, mean_scores
+from ..evaluation import recommendation
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
+from ..protocols import usable
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import Texts, read_image_features, read_texts, use_threads
+from .common import ImageFeatures, Texts, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
-ABOUT = "Stage one and its baselines on the test split."
+ABOUT = "Stage one and its baselines on test and validation images."
 
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     use_threads(config)
     images = read_image_features(config, model, dataset, "test")
+    val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
     texts = read_texts(config, model, dataset, images)
     x, n_classes = images.features, len(images.classes)
 
-    scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
-    for setting in config.settings:
-        neighbors = read_neighbors(config, images, uses_published_texts(setting))
-        scores["coder", setting] = neighbors.class_scores(x)
-
+    scores = _scores(config, images, texts, config.settings)
     tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
     methods = [metrics(config, [t], tables[0], n_classes) for t in tables]
     if texts.random_words is not None:
@@ -44,7 +44,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     out = paths.zero_shot(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     inputs = [
-        paths.image_features(model, dataset, "test"),
+        *(paths.image_features(model, dataset, s) for s in ("val", "test") if s == "test" or val),
         paths.text_features(model, dataset),
         paths.coder(model, dataset),
     ]
@@ -58,9 +58,37 @@ def run(config: Config, model: str, dataset: str) -> None:
             "left_out": images.n_skipped,
             "classes": images.classes,
             "methods": methods,
+            "validation": None if val is None else _on_validation(config, val, texts),
             "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
         },
     )
+
+
+def _scores(
+    config: Config, images: ImageFeatures, texts: Texts, settings: Iterable[str]
+) -> dict[tuple[str, str], Tensor]:
+    """(method, setting) -> scores (N, C): every baseline, and CODER in these settings."""
+    x, n_classes = images.features, len(images.classes)
+    scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
+    for setting in settings:
+        neighbors = read_neighbors(config, images, uses_published_texts(setting))
+        scores["coder", setting] = neighbors.class_scores(x)
+    return scores
+
+
+def _on_validation(config: Config, val: ImageFeatures, texts: Texts) -> dict[str, Any]:
+    """Every method on validation images, CODER in the setting that new images are classified in.
+
+    candidates: their number, which the intervals are corrected for; the phase rerank adds one.
+    """
+    setting = usable(config.settings)
+    scores = _scores(config, val, texts, [setting] if setting else [])
+    correct = {key: predict(s) == val.labels for key, s in scores.items()}
+    reranked = ["coder_rerank"] if setting else []
+    tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
+    of_names = correct[recommendation.NAMES, "any"]
+    methods = [recommendation.entry(*key, right, of_names, tests) for key, right in correct.items()]
+    return {"images": len(val.ids), "candidates": tests, "methods": methods}
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:

@@ -159,7 +159,7 @@ class Classifier:
         """Load a file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
 
         model: of a file, where its encoder is now (it has to be the same one); of a run, which one. dataset, method: of
-        a run, by default the only data set and the best method on validation images. UserError if the path is
+        a run, by default the only data set and the method that the run recommends, or CODER. UserError if the path is
         neither, or the run's texts were changed since.
         """
         if Path(path).suffix == ".safetensors":

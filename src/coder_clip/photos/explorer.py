@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -20,7 +21,8 @@ from torch import Tensor
 from ..datasets import load_dataset
 from ..datasets.images import read_image
 from ..errors import UserError
-from ..evaluation.estimates import paired_test
+from ..evaluation.estimates import PairedTest, paired_test
+from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
@@ -38,7 +40,8 @@ SOURCE = "edited in coder-clip explore"
 @dataclass
 class Explorer:
     """A study that one person looks at. image: the picture at a position, decoded. folder: where text sets are saved.
-    stage_two: shown beside the reasons of stage one where it would decide; None without.
+    stage_two: shown beside the reasons of stage one where it would decide; None without. advice: the run's
+    recommendation, "" without a run. tried: the different text sets that were compared with the first one.
 
     Thread-safe, for a web server: calls run one at a time.
     """
@@ -48,7 +51,9 @@ class Explorer:
     image: Callable[[int], Image.Image]
     folder: Path
     stage_two: Stages | None = None
+    advice: str = ""
     now: Standing = field(init=False)
+    tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
@@ -57,7 +62,7 @@ class Explorer:
 
     def state(self) -> dict[str, Any]:
         """Everything on the page: accuracy with its interval, what the edits change, every photo, the texts."""
-        start, now, labels = self.study.start, self.now, self.study.labels
+        start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
         classes = now.classifier.classes
         order, ahead = now.decisions.order, margins(now.decisions)
         changed = (now.prediction != start.prediction).tolist()
@@ -79,10 +84,13 @@ class Explorer:
             )
         return {
             "title": self.title,
+            "advice": self.advice,
             "images": len(photos),
             "labelled": labels is not None,
             "accuracy": None if labels is None else now.accuracy,
-            "difference": None if labels is None else paired_test(start.correct, now.correct),
+            "difference": test,
+            "verdict": None if test is None else clear(test["difference"]),
+            "tried": len(self.tried),
             "changed": sum(changed),
             "kinds": list(BESIDES_NAME),
             "texts": _lists(now.texts),
@@ -97,7 +105,15 @@ class Explorer:
         """
         with self._lock:
             self.now = self.study.standing(self._texts(given))
+            if (lists := _lists(self.now.texts)) != _lists(self.study.start.texts):
+                self.tried.add(json.dumps(lists))
             return self.state()
+
+    def _test(self) -> PairedTest | None:
+        """These texts against the first ones, corrected for all text sets that were tried; None without labels."""
+        if self.study.labels is None:
+            return None
+        return paired_test(self.study.start.correct, self.now.correct, max(1, len(self.tried)))
 
     def why(self, position: int) -> dict[str, Any]:
         """A photo with its reasons. UserError for a position that is not there."""
@@ -171,12 +187,13 @@ class Explorer:
     def _with_provenance(self) -> TextSet:
         start, now = self.study.start, self.now
         note: dict[str, Any] = {"source": SOURCE, "date": datetime.date.today().isoformat()}
-        if self.study.labels is not None:
+        if (test := self._test()) is not None:
             note["chosen_on"] = {
                 "images": len(self.study.names),
+                "tried": len(self.tried),
                 "accuracy_before": start.accuracy["value"],
                 "accuracy_after": now.accuracy["value"],
-                "difference": paired_test(start.correct, now.correct)["difference"],
+                "difference": test["difference"],
             }
         notes = dict(start.texts.provenance)
         for kind in BESIDES_NAME:
@@ -211,7 +228,8 @@ def explore_run(run: Run, folder: Path) -> Explorer:
     ids = run.validation.ids
     study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
     title = f"{run.dataset}: validation images"
-    return Explorer(study, title, lambda i: data.image(ids[i]), folder, run.stage_two)
+    advice = run.recommendation.advice
+    return Explorer(study, title, lambda i: data.image(ids[i]), folder, run.stage_two, advice)
 
 
 def explore_photos(

@@ -14,39 +14,41 @@ from torch import Tensor
 
 from ..baselines import few_shot
 from ..baselines.grid_search import Point
-from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS, ZERO_SHOT
+from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
+from ..evaluation.estimates import Estimate, estimate
+from ..evaluation.recommendation import Recommendation, of_run
+from ..evaluation.recommendation import candidates as candidates_of
 from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
 from ..phases.adapter import few_shot_inputs
-from ..phases.coder import text_neighbors
 from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
 from ..phases.shots import shot_rows
 from ..phases.zero_shot import baseline_scores
 from ..pipeline.config import Config, load_config
-from ..protocols import SETTINGS
+from ..protocols import SETTINGS, usable
 from ..texts.sentences import make_sentences
 from ..texts.sets import TextSet, load_pair_set, load_text_set, names_only
 from .classifier import Classifier, Stages
-from .decisions import by_rerank, fit_scale
+from .decisions import fit_scale
 from .encoding import PhotoEncoder, at
 from .texts import pair_texts
 
-PREFERRED = ("clean", "corrected")  # both have the texts that a classifier encodes; as_published has others
 WITH_REASONS = ("clip", "coder", "coder_rerank")  # their scores are means over texts
+CONTROL = "random_words"  # a mean over draws of words: no method that could classify a photo
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method of the run. accuracy: on validation images, None without; on_test: on test images, which choose nothing;
-    shots, seed: of a few-shot method."""
+    """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy, shots, seed, point: of
+    a few-shot method, the seed that is best on validation images."""
 
     method: str
-    accuracy: float | None
-    on_test: float
+    on_test: Estimate
+    val_accuracy: float = 0.0
     shots: int | None = None
     seed: int | None = None
     point: Point | None = None
@@ -64,14 +66,15 @@ class Candidate:
 @dataclass(frozen=True)
 class Run:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. passed_over: a better method, which has no reasons. n_test: number of test images.
-    validation: images (V, d), None without."""
+    classifier does not use it. recommendation: the run's, of all methods. why: why the method was chosen, "" if it was
+    named. n_test: number of test images. validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
     setting: str
     chosen: Candidate
-    passed_over: Candidate | None
+    recommendation: Recommendation
+    why: str
     candidates: list[Candidate]
     n_test: int
     validation: ImageFeatures | None
@@ -81,18 +84,10 @@ class Run:
 
     @property
     def said(self) -> str:
-        """One line on the method. Test images first: the accuracy that a method was chosen for is too good."""
-        share = f"{100 * self.chosen.on_test:.0f} % of {self.n_test} test images right"
-        if self.chosen.accuracy is not None and self.validation is not None:
-            share += (
-                f"; {100 * self.chosen.accuracy:.0f} % of the {len(self.validation.ids)} validation images"
-            )
-            share += " that methods are chosen by"
-        setting = "" if self.setting == PREFERRED[0] else f", setting {self.setting}"
-        line = f"method: {self.chosen.title}{setting} ({share})"
-        if self.passed_over is not None:
-            line += f"; without --why it would be {self.passed_over.title}, which has no reasons"
-        return line
+        """One line on the method: its accuracy on test images first, then why it was chosen."""
+        setting = "" if self.setting == "clean" else f", setting {self.setting}"
+        share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test images right"
+        return "; ".join(filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why)))
 
 
 def load_run(
@@ -107,8 +102,8 @@ def load_run(
     """Load a run. where: its results folder or its configuration file.
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
-    best on validation images, of equals the first; without validation images CODER. explained: of those with reasons.
-    In the setting clean or, if the run has it not, corrected.
+    run's recommendation (`evaluation.recommendation`); without validation images, on which to choose, CODER. explained:
+    of the methods with reasons. In the setting clean or, if the run has it not, corrected.
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
@@ -124,28 +119,37 @@ def load_run(
             setting = _setting(config, m, d)
             stages = stage_two(config, m, d, texts, setting)
             methods = _Methods(config, m, d, texts, validation, stages, setting)
+            zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
+            recommendation = of_run(zero_shot, reranked)
         except UserError as error:
             raise UserError(f"{error}; {how}") from None
         encoder = PhotoEncoder(at(EncoderSpec(**encoder_spec(config, m)), root), cache)
         if encoder.metadata != texts.meta["encoder"]:
             features = root / Paths(config.results).text_features(m, d)
             raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
-        candidates = methods.candidates()
-        chosen = _chosen(candidates, method, explained)
-        best = _chosen(candidates, method, False)
+        candidates = methods.candidates([zero_shot, reranked])
+        used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
+        chosen = _chosen(candidates, method or used.method or "coder", explained)
         return Run(
             classifier=methods.classifier(chosen, encoder),
             stage_two=stages,
             setting=setting,
             chosen=chosen,
-            passed_over=None if best == chosen else best,
+            recommendation=recommendation,
+            why=_why(recommendation, used, candidates) if method is None else "",
             candidates=candidates,
-            n_test=int(read_json(Paths(config.results).zero_shot(m, d).with_suffix(".json"))["images"]),
+            n_test=int(zero_shot["images"]),
             validation=validation,
             config=config,
             root=root,
             dataset=d,
         )
+
+
+def _documents(config: Config, model: str, dataset: str) -> list[Path]:
+    """The documents of the zero-shot methods and of the rerank."""
+    paths = Paths(config.results)
+    return [p(model, dataset).with_suffix(".json") for p in (paths.zero_shot, paths.rerank)]
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
@@ -216,11 +220,11 @@ def _setting(config: Config, model: str, dataset: str) -> str:
     """The setting that new photos are classified in; UserError for a run with as_published alone."""
     document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
     there = {m["setting"] for m in document["methods"]}
-    setting = next((s for s in PREFERRED if s in there), None)
+    setting = usable(there)
     if setting is None:
         raise UserError(
             f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the published code: add "
-            f"{PREFERRED[0]} under settings"
+            "clean under settings"
         )
     return setting
 
@@ -242,7 +246,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
 
 @dataclass(frozen=True)
 class _Methods:
-    """The methods of a run, on its validation images and on new ones."""
+    """The methods of a run, as its documents report them, and on new images."""
 
     config: Config
     model: str
@@ -256,50 +260,34 @@ class _Methods:
     def classes(self) -> list[str]:
         return list(self.texts.meta["classes"])
 
-    def candidates(self) -> list[Candidate]:
-        """Every method with its accuracy on validation and on test images."""
-        v, two = self.validation, self.stage_two
-        x = torch.ones(1, self.texts.features.shape[1]) if v is None else v.features
-        scores = baseline_scores(self.texts, x, len(self.classes))
-        scores["coder"] = text_neighbors(self.texts, SETTINGS[self.setting]).class_scores(x)
-        picks = {method: s.argmax(dim=1) for method, s in scores.items()}
-        assert two.pairs is not None
-        decided = by_rerank(x, scores["coder"], two.pairs, two.threshold, two.top_k)
-        picks["coder_rerank"] = decided.order[:, 0]
-        right = {m: None if v is None else float((p == v.labels).double().mean()) for m, p in picks.items()}
-        on_test = self._on_test()
-        return [Candidate(m, right[m], on_test[m]) for m in ZERO_SHOT if m in right] + self._few_shot()
-
-    def _on_test(self) -> dict[str, float]:
-        """Accuracy of each zero-shot method on test images, as the run reports it."""
-        paths = Paths(self.config.results)
-        documents = [
-            phase(self.model, self.dataset).with_suffix(".json") for phase in (paths.zero_shot, paths.rerank)
-        ]
-        return {
-            m["method"]: m["accuracy"]["value"]
+    def candidates(self, documents: list[dict[str, Any]]) -> list[Candidate]:
+        """Every method with its accuracy on test images. documents: of zero_shot and rerank."""
+        zero_shot = [
+            Candidate(m["method"], m["accuracy"])
             for document in documents
-            for m in read_json(document)["methods"]
-            if m["setting"] in ("any", self.setting)
-        }
+            for m in document["methods"]
+            if m["setting"] in ("any", self.setting) and m["method"] != CONTROL
+        ]
+        return zero_shot + self._few_shot()
 
     def _few_shot(self) -> list[Candidate]:
         found = []
         for shots in self.config.adapter.shots if self.config.few_shot(self.dataset) else ():
             path = Paths(self.config.results).adapter(self.model, self.dataset, shots).with_suffix(".json")
-            runs = read_json(path)["runs"] if path.is_file() else []
-            best: dict[str, dict[str, Any]] = {}
-            for r in runs:
+            if not path.is_file():
+                continue
+            document, best = read_json(path), dict[str, dict[str, Any]]()
+            for r in document["runs"]:
                 method = r["method"]
                 if r["setting"] != self.setting or method not in {**FEW_SHOT, **ABLATIONS}:
                     continue
                 if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
                     best[method] = r
+            n_test = document["images"]
             for method, r in best.items():
                 point = Point(**{k: r[k] for k in Point._fields})
-                found.append(
-                    Candidate(method, r["val_accuracy"], r["test_accuracy"], shots, r["seed"], point)
-                )
+                on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
+                found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
         return found
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
@@ -350,14 +338,29 @@ def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
     return name or names[0]
 
 
-def _chosen(candidates: list[Candidate], method: str | None, explained: bool) -> Candidate:
-    """The method that was named, or the best; of those with reasons where these are wanted."""
+def _why(recommendation: Recommendation, used: Recommendation, candidates: list[Candidate]) -> str:
+    """Why a method was chosen. used: the recommendation among those with reasons, where these are wanted."""
+    parts = [used.reason, used.confirmed]
+    if used.method != recommendation.method:
+        parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
+    few_shot = [c for c in candidates if c.method in FEW_SHOT]
+    if few_shot and used is recommendation:
+        best = max(few_shot, key=lambda c: c.val_accuracy)
+        parts.append(
+            f"the best few-shot method on validation images, {best.title} (--method {best.name}), has "
+            f"{_percent(best.on_test)} of the test images right: a report, not a recommendation"
+        )
+    return "; ".join(filter(None, parts))
+
+
+def _percent(accuracy: Estimate) -> str:
+    value, low, high = (f"{100 * accuracy[key]:.0f}" for key in ("value", "low", "high"))
+    return f"{value} % [{low}, {high}]"
+
+
+def _chosen(candidates: list[Candidate], method: str, explained: bool) -> Candidate:
+    """The method of this name. UserError for an unknown one, or one without reasons where these are wanted."""
     with_reasons = [c for c in candidates if c.method in WITH_REASONS]
-    if method is None:
-        among = with_reasons if explained else candidates
-        if among[0].accuracy is None:
-            return next(c for c in among if c.method == "coder")
-        return max(among, key=lambda c: c.accuracy or 0.0)
     chosen = next((c for c in candidates if method in (c.name, c.method)), None)
     if chosen is None:
         raise UserError(f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}")

@@ -7,23 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..baselines.methods import LABELS, ZERO_SHOT
+import numpy as np
+
+from ..baselines.methods import FEW_SHOT, LABELS
 from ..evaluation.intervals import clear, images_to_settle
+from ..evaluation.recommendation import NAMES
 from .parts.cells import percent, points, with_interval
 from .results import Results
 
 SHOWN = ("clip", "coder", "coder_rerank")  # in the sentence; whatever is recommended is named besides
-NOT_A_METHOD = "random_words"  # a control
 SMALLEST = 0.02  # the least difference that is worth settling
+CODER_ADAPTER = "coder_adapter"
 
 
 @dataclass(frozen=True)
 class Answer:
     """The answer for one data set and model.
 
-    numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what to use, and why; more: sentences
-    on what else matters. verdict: better, worse or unclear (CODER, reranked, against names alone). use: the recommended
-    method; change: its difference to names alone, with interval, "" for names.
+    numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what validation images recommend, and
+    what test images say about it; more: sentences on what else matters. verdict: better, worse or unclear (CODER,
+    reranked, against names alone, on test images). label: the recommended method; change: its difference to names alone
+    on test images, with interval, "" for names.
     """
 
     dataset: str
@@ -32,12 +36,8 @@ class Answer:
     advice: str
     more: tuple[str, ...]
     verdict: str
-    use: str
+    label: str
     change: str
-
-    @property
-    def label(self) -> str:
-        return "names alone" if self.use == "clip" else LABELS[self.use]
 
 
 def answers(results: Results) -> list[Answer]:
@@ -67,24 +67,23 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         f"{percent(methods[m]['accuracy']['value'])} %{of.get(m, '')} with {said[m]} {_interval(methods[m])}"
         for m in shown
     ]
-    tested = [m for m in ZERO_SHOT if m in methods and m not in ("clip", NOT_A_METHOD)]
-    better = [m for m in tested if clear(methods[m]["against_clip"]["difference"]) == "better"]
-    use = max(better, key=lambda m: methods[m]["accuracy"]["value"], default="clip")
-    last = methods[shown[-1] if texts else "coder"]["against_clip"]
+    ours_last = methods[shown[-1] if texts else "coder"]["against_clip"]
+    recommended = results.recommendation(dataset, model)
     change = ""
-    if use != "clip":
-        change = _points(methods[use]["against_clip"]["difference"])
-        value = f", {percent(methods[use]['accuracy']['value'])} % {_interval(methods[use])}"
-        named = f"{said[use]} ({LABELS[use]})" if use in said and photos else f"“{LABELS[use]}”"
-        accuracy = "" if use in shown else value
-        advice = f"Use {named}{accuracy}: clearly better than names alone, by {change} points."
+    if recommended.on_test is not None and recommended.method != NAMES:
+        change = _points(recommended.on_test["against_clip"]["difference"])
+        accuracy = f"{percent(recommended.on_test['accuracy']['value'])} % {_interval(recommended.on_test)}"
+        on_test = (
+            f"With it {accuracy} of the test {images} are right, {change} points: {recommended.confirmed}."
+        )
     elif texts:
-        advice = f"Use names alone: {'your' if photos else 'the'} texts {_why_not(last, n, images)}"
+        effect = _effect(ours_last, n, images)
+        on_test = f"On the {n:,} test {images} {'your' if photos else 'the'} texts {effect}"
     else:
-        advice = "The classes have only names so far: say what they look like."
-    paper = f"{LABELS[shown[-1]]} against names alone: {_points(last['difference'])} points."
+        on_test = "The classes have only names so far: say what they look like."
+    paper = f"{LABELS[shown[-1]]} against names alone: {_points(ours_last['difference'])} points."
     more = [
-        paper if use not in ("clip", shown[-1]) else "",
+        paper if change and recommended.method != shown[-1] else "",
         _few_shot(results, dataset, model),
         f"The rerank is off: {off}." if off and texts else "",
     ]
@@ -92,19 +91,19 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         dataset,
         model if len(results.models) > 1 else "",
         f"{', '.join(numbers)}.",
-        advice,
+        f"{recommended.advice} {on_test}",
         tuple(filter(None, more)),
-        clear(last["difference"]) or "unclear",
-        use,
+        clear(ours_last["difference"]) or "unclear",
+        recommended.label,
         change,
     )
 
 
-def _why_not(test: Mapping[str, Any], n: int, images: str) -> str:
-    """Why texts are not recommended: they are clearly worse, or how many images would settle it."""
+def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
+    """What texts change on test images: a clear difference, or how many images would settle it."""
     d = test["difference"]
-    if clear(d) == "worse":
-        return f"are clearly worse, by {_points(d)} points."
+    if verdict := clear(d):
+        return f"are clearly {verdict}, by {_points(d)} points."
     # one image more on each side: that a few were alike does not make a difference impossible
     changed = (test["fixed"] + test["broke"] + 2) / (n + 2)
     target = max(abs(d["value"]), SMALLEST)
@@ -118,27 +117,29 @@ def _why_not(test: Mapping[str, Any], n: int, images: str) -> str:
 
 
 def _few_shot(results: Results, dataset: str, model: str) -> str:
-    """What labelled images add: the CODER-Adapter with the most shots against zero-shot CLIP."""
-    shots = max(results.shots_of(dataset), default=0)
-    of = {
-        r["method"]: r
-        for r in results.few_shot_rows("summary")
-        if (r["dataset"], r["model"], r["shots"]) == (dataset, model, shots)
-    }
-    against = of.get("clip_ensemble", {}).get("coder_adapter_against")
-    if "coder_adapter" not in of or not against:
+    """The CODER-Adapter with the most shots, beside the few-shot method that is best on validation images."""
+    place = (dataset, model, max(results.shots_of(dataset), default=0))
+    summary, runs = (
+        [r for r in results.few_shot_rows(part) if (r["dataset"], r["model"], r["shots"]) == place]
+        for part in ("summary", "runs")
+    )
+    of = {r["method"]: r for r in summary}
+    others = [m for m in FEW_SHOT if m in of and m != CODER_ADAPTER]
+    if CODER_ADAPTER not in of or not others:
         return ""
-    d = {**against["difference"], "value": against["difference"]["mean"]}
-    a, none = of["coder_adapter"]["accuracy"], of["clip_ensemble"]["accuracy"]["mean"]
-    verdict = {
-        "better": "clearly better than",
-        "worse": "clearly worse than",
-        "": "not clearly different from",
-    }
+    on_validation = {m: np.mean([r["val_accuracy"] for r in runs if r["method"] == m]) for m in others}
+    best = max(others, key=lambda m: float(on_validation[m]))
+    difference = of[best]["coder_adapter_against"]["difference"]
+    d = {**difference, "value": difference["mean"]}
+    ours, other = (
+        f"{percent(a['mean'])} % [{percent(a['low'])}, {percent(a['high'])}]"
+        for a in (of[CODER_ADAPTER]["accuracy"], of[best]["accuracy"])
+    )
+    verdict = {"better": "clearly better", "worse": "clearly worse", "": "not clearly different"}[clear(d)]
     return (
-        f"With {shots} labelled image{'s' * (shots != 1)} per class the CODER-Adapter has {percent(a['mean'])} % "
-        f"[{percent(a['low'])}, {percent(a['high'])}], {verdict[clear(d)]} CLIP's prompt ensemble "
-        f"without any, {percent(none)} % ({_points(d)} points)."
+        f"With {place[2]} labelled image{'s' * (place[2] != 1)} per class the {LABELS[CODER_ADAPTER]} has {ours}; "
+        f"{LABELS[best]}, the best other few-shot method on validation images, has {other}. "
+        f"The {LABELS[CODER_ADAPTER]} is {verdict} ({_points(d)} points)."
     )
 
 

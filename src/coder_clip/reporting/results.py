@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..baselines.methods import METHODS
 from ..errors import UserError
+from ..evaluation.recommendation import Recommendation, of_run
 from ..foundation.artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
 from ..protocols import SETTINGS
 from ..texts.kinds import BESIDES_NAME
@@ -153,6 +154,10 @@ class Results:
     def adapter_rows(self, dataset: str, model: str, shots: int) -> pd.DataFrame:
         """One row for each test image, few-shot method, setting and seed."""
         return self._rows(self.paths.adapter(model, dataset, shots))
+
+    def recommendation(self, dataset: str, model: str) -> Recommendation:
+        """The method that validation images recommend."""
+        return of_run(self.zero_shot(dataset, model), self.rerank(dataset, model))
 
     def main_rows(self, dataset: str, model: str) -> pd.DataFrame:
         """One row for each test image and method of `main_methods`."""

@@ -50,12 +50,11 @@ function answer() {
     line.append("Your texts put no photo right or wrong.");
     return;
   }
-  const { low, high, value } = d.difference;
-  const clear = low > 0 ? "clearly better" : high < 0 ? "clearly worse" : "no clear difference";
-  line.append(make("span", { className: low > 0 ? "good" : high < 0 ? "bad" : "" },
-    d.fixed + d.broke
-      ? `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${clear}.`
-      : "Your texts put no photo right and none wrong."));
+  const { low, high, value } = d.difference, { verdict, tried } = state;
+  const said = verdict ? `clearly ${verdict}` : "no clear difference";
+  line.append(make("span", { className: { better: "good", worse: "bad" }[verdict] ?? "" },
+    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${said}.`),
+    ` The interval is corrected for the ${tried} text ${tried === 1 ? "set" : "sets"} that you tried; the next run decides, on test images.`);
 }
 
 const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_texts);
@@ -237,6 +236,7 @@ async function start() {
   filter = kinds()[0][0];
   document.title = state.title;
   $("title").textContent = state.title;
+  $("advice").textContent = state.advice;
   update(state);
   texts();
 }

@@ -1,0 +1,209 @@
+"""What a run recommends: one rule, on validation images, corrected for the number of candidates."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fake_results import Fake
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.recommendations import simulate
+from coder_clip.baselines.methods import FEW_SHOT, METHODS, ZERO_SHOT
+from coder_clip.errors import UserError
+from coder_clip.evaluation.estimates import paired_test
+from coder_clip.evaluation.intervals import clear
+from coder_clip.evaluation.recommendation import (
+    CANDIDATES,
+    Recommendation,
+    candidates,
+    entry,
+    of_run,
+    recommend,
+)
+from coder_clip.phases.rerank import cross_fitted
+from coder_clip.reporting.answer import answers
+from coder_clip.rerank import Reranked
+
+N = 60
+
+
+def entries(right: dict[str, Any]) -> list[dict[str, Any]]:
+    """Entries of a run with these results, "clip" among them."""
+    tests = max(1, len(candidates(right)))
+    return [entry(method, "any", of, right["clip"], tests) for method, of in right.items()]
+
+
+def results_of(fixed: int, broke: int) -> np.ndarray:
+    """Results against names alone, which have the first half right."""
+    right = np.arange(N) < N // 2
+    right[N // 2 : N // 2 + fixed] = True
+    right[:broke] = False
+    return right
+
+
+def test_diagnostics_and_few_shot_methods_are_no_candidates() -> None:
+    """The report recommended "Attributes alone, no name", which only says if the encoder can read."""
+    assert [m for m in ZERO_SHOT if m not in ("clip", "random_words", "attributes_alone")] == CANDIDATES
+    assert candidates(reversed([*METHODS])) == CANDIDATES
+    assert not set(CANDIDATES) & set(FEW_SHOT)
+    right = {"clip": results_of(0, 0), "attributes_alone": results_of(30, 0), "coder": results_of(0, 0)}
+    assert recommend(entries(right)) == "clip"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([m for m in ZERO_SHOT if m != "clip"]),
+        st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    )
+)
+def test_the_rule_by_its_definition(changes: dict[str, tuple[int, int]]) -> None:
+    """Method by method: clearly better than names alone with the corrected interval, then the most accurate."""
+    right = {"clip": results_of(0, 0), **{m: results_of(*change) for m, change in changes.items()}}
+    m = max(1, len([method for method in changes if not ZERO_SHOT[method].diagnostic]))
+    expected, best = "clip", -1.0
+    for method in ZERO_SHOT:
+        if method not in changes or ZERO_SHOT[method].diagnostic:
+            continue
+        test = paired_test(right["clip"], right[method], tests=m)
+        if clear(test["difference"]) == "better" and right[method].mean() > best:
+            expected, best = method, right[method].mean()
+    assert recommend(entries(right)) == expected
+
+
+def test_more_candidates_need_more_evidence() -> None:
+    """A difference that one candidate could show by its 95 % interval is not enough of six."""
+    one = {"clip": results_of(0, 0), "coder": results_of(10, 2)}
+    assert clear(paired_test(one["clip"], one["coder"])["difference"]) == "better"
+    assert recommend(entries(one)) == "coder"
+    assert recommend(entries(one | {m: one["clip"] for m in CANDIDATES if m != "coder"})) == "clip"
+
+
+def test_a_choice_among_some_stays_corrected_for_all() -> None:
+    """--why would call a method clearly better that the report does not."""
+    right = {"clip": results_of(0, 0), "description": results_of(25, 0), "coder": results_of(10, 2)}
+    right |= {m: right["clip"] for m in CANDIDATES if m not in right}
+    assert recommend(entries(right)) == "description"
+    assert recommend(entries(right), ["coder", "coder_rerank"]) == "clip"
+    right["coder"] = results_of(20, 0)
+    assert recommend(entries(right), ["coder", "coder_rerank"]) == "coder"
+
+
+def test_corrected_intervals_and_p_values() -> None:
+    """Bonferroni by hand: Student's t with 99.1 % for six tests, and six times p."""
+    before, after = results_of(0, 0), results_of(10, 2)
+    one, six = paired_test(before, after), paired_test(before, after, tests=6)
+    width = [t["difference"]["high"] - t["difference"]["low"] for t in (one, six)]
+    assert width[1] / width[0] == pytest.approx(
+        2.7292 / 2.0003, rel=2e-3
+    )  # t of 1 - 0.05/12 and 0.975, 60 degrees
+    assert six["difference"]["value"] == one["difference"]["value"]
+    assert six["p_value"] == pytest.approx(6 * one["p_value"])
+    assert paired_test(before, after, tests=100)["p_value"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def documents_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    results = Fake(tmp_path_factory.mktemp("run"), datasets=("one",), shots=(1,)).write()
+    return json.dumps(results.zero_shot("one", "mini")), json.dumps(results.rerank("one", "mini"))
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_test_images_choose_nothing(seed: int, documents_once: tuple[str, str]) -> None:
+    """Whatever the methods do on test images, the recommendation is the same; only what is reported of it changes."""
+    rng = np.random.default_rng(seed)
+    zero_shot, rerank = map(json.loads, documents_once)
+    before = of_run(zero_shot, rerank)
+    tested = [m for d in (zero_shot, rerank) for m in d["methods"] if m["against_clip"]]
+    numbers = [deepcopy({k: m[k] for k in ("accuracy", "against_clip")}) for m in tested]
+    for m, i in zip(tested, rng.permutation(len(tested)), strict=True):
+        m |= numbers[i]
+        m["against_clip"]["difference"] = dict(
+            zip(("low", "value", "high"), np.sort(rng.normal(0, 0.2, 3)), strict=True)
+        )
+    after = of_run(zero_shot, rerank)
+    assert after.method == before.method == "coder_rerank"
+    assert after.advice == before.advice
+    assert after.on_test is not None
+    assert after.confirmed.endswith(
+        {
+            "better": "it is clearly better, too",
+            "worse": "it is clearly worse",
+            "": "the difference is not clear",
+        }[clear(after.on_test["against_clip"]["difference"])]
+    )
+
+
+def test_the_same_words_everywhere(tmp_path: Path) -> None:
+    results = Fake(tmp_path, datasets=("one",), shots=(1,)).write()
+    recommendation = results.recommendation("one", "mini")
+    said = "Use “CODER + rerank”: clearly better than names alone on the 120 validation images."
+    assert recommendation.advice == said
+    (answer,) = answers(results)
+    assert answer.advice.startswith(said)
+    nothing = Recommendation(None)
+    assert nothing.advice == ("Nothing is recommended, because there are no validation images to choose on.")
+    assert nothing.confirmed == ""
+
+
+def test_a_run_of_an_earlier_version_is_one_line(documents_once: tuple[str, str]) -> None:
+    zero_shot, rerank = map(json.loads, documents_once)
+    del rerank["validation"]
+    with pytest.raises(UserError, match=r"data set 'one', model 'mini': .* run both phases again"):
+        of_run(zero_shot, rerank)
+
+
+# ---- the rerank's threshold
+
+
+@given(st.data())
+def test_each_half_has_the_threshold_of_the_other(data: st.DataObject) -> None:
+    """A plain loop: images by class, every other one in each half; the smallest threshold of the most right ones."""
+    n = data.draw(st.integers(1, 25))
+    number = st.integers(0, 3)
+    labels, one, two = (data.draw(st.lists(number, min_size=n, max_size=n)) for _ in range(3))
+    gap = data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.7]), min_size=n, max_size=n))
+    grid = [0.5, 0.0, 0.2]
+
+    def right(i: int, threshold: float) -> bool:
+        return (two[i] if gap[i] < threshold else one[i]) == labels[i]
+
+    by_class = sorted(range(n), key=lambda i: (labels[i], i))
+    halves = [by_class[0::2], by_class[1::2]]
+    expected, thresholds = [False] * n, []
+    for half, other in ((halves[0], halves[1]), (halves[1], halves[0])):
+        best, most = 0.0, -1
+        for threshold in sorted(grid):
+            count = sum(right(i, threshold) for i in other)
+            if count > most:
+                best, most = threshold, count
+        thresholds.append(best)
+        for i in half:
+            expected[i] = right(i, best)
+    both = Reranked(
+        torch.tensor(one), torch.tensor(two), torch.tensor(gap), torch.zeros(n, 1), torch.zeros(n, 1)
+    )
+    got, chosen = cross_fitted(grid, both, torch.tensor(labels))
+    assert got.tolist() == expected
+    assert chosen == thresholds
+    for c in set(labels):
+        of_class = [sum(labels[i] == c for i in half) for half in halves]
+        assert abs(of_class[0] - of_class[1]) <= 1, "a class is in one half only"
+
+
+# ---- the simulation
+
+
+def test_equal_methods_are_rarely_recommended_and_reported_without_bias() -> None:
+    """The old rule chose among six equal methods on test images: one in ten runs recommended something."""
+    rule, old = simulate(methods=6, images=300, repeats=1500)
+    assert rule.false <= 0.05 * 1500 < old.false
+    assert np.mean(rule.best.held) >= 0.93 > np.mean(old.best.held)
+    assert np.mean(rule.best.held_accuracy) >= 0.93
+    assert abs(np.mean(rule.best.differences)) < 0.005 < np.mean(old.best.differences)

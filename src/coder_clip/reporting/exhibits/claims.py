@@ -22,6 +22,7 @@ PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are counted
 CONTESTED = " (?)"
+TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
     *("dataset", "model", "claim", "source", "verdict", "difference", "difference_low", "difference_high"),
     *("p_value", "p_holm", "fixed", "broke", "after", "before", "measure", "shots", "why"),
@@ -30,8 +31,8 @@ COLUMNS = [
 ]
 CAPTION = (
     "Each claim compares two methods on the same test images, in the setting clean (nothing is chosen on test images). "
-    "Shown: the difference is clearly in favour of the claim, its 95 % interval excludes 0. Contradicted: clearly "
-    "against it. Open: neither. Off or not run: nothing to compare. In brackets the interval, in percentage points."
+    "Shown: the difference in percentage points is clearly in favour of the claim, its 95 % interval (in brackets) "
+    "excludes 0. Contradicted: clearly against it. Open: neither. Off or not run: nothing to compare."
 )
 SOURCE_NOTE = "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items()) + "."
 CONTESTED_NOTE = (
@@ -222,9 +223,8 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
         return Cell(r["verdict"])
     value = cells.with_interval(r["difference"], r["difference_low"], r["difference_high"], cells.points)
     marked = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
-    return Cell(
-        f"{r['verdict']}{marked}, {value}", r["difference"], bold=r["verdict"] in ("shown", "contradicted")
-    )
+    tone = TONES.get(r["verdict"], "")
+    return Cell(f"{r['verdict']}{marked}, {value}", r["difference"], bold=bool(tone), tone=tone)
 
 
 def _reasons(frame: pd.DataFrame) -> str:

@@ -24,12 +24,13 @@ class Column:
 class Cell:
     """A cell: its text and what it is sorted by. bold: a clear difference, nothing else.
 
-    picture: (data set, image id) of an image that the page shows here.
+    tone: "good" or "bad", a colour on the page that repeats what the text says. picture: (data set, image id) of an image that the page shows here.
     """
 
     text: str
     sort: float | str | None = None
     bold: bool = False
+    tone: str = ""
     picture: tuple[str, str] | None = None
 
 

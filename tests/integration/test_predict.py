@@ -84,7 +84,9 @@ def test_photos_get_the_classes_that_the_run_gave_them(
     assert all(same), f"{sum(same)} of {len(same)}"  # in float64 no batch changes a class
 
 
-@pytest.mark.parametrize("method", ["coder_adapter-2", "tip_adapter-1", "gda-2"])
+@pytest.mark.parametrize(
+    "method", ["coder_adapter-2", "tip_adapter-1", "gda-2", "lda-2", "projected_means-1"]
+)
 def test_few_shot_methods_classify_as_in_the_run(finished: Work, run: tuple[str, str], method: str) -> None:
     """With the seed that is best on validation images, and its hyper-parameters."""
     found = load_run(Path(run[1]), "shapes", method=method)

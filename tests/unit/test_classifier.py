@@ -394,6 +394,8 @@ def test_probabilities_say_how_often_they_are_right() -> None:
     sure = torch.softmax(scores * scale, dim=1).max(dim=1).values
     right = (scores.argmax(dim=1) == labels).double()
     assert float(sure.mean()) == pytest.approx(float(right.mean()), abs=0.02)
+    never = torch.full((4000, 1), -torch.inf, dtype=torch.float64)  # a class without a shot
+    assert fit_scale(torch.cat([scores, never], dim=1), labels) == pytest.approx(scale, abs=0.005)
 
 
 def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:

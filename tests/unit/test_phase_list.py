@@ -109,6 +109,16 @@ def test_only_what_counts_of_a_key_decides(repo: Path) -> None:
     )
 
 
+def test_the_evaluation_depends_on_the_shots_that_it_compares_images_by(repo: Path) -> None:
+    """The largest number of shots of the first seed: the others must not run it again."""
+    one = read("evaluate", {"adapter": {"shots": [1, 16], "seeds": [1, 2]}}, repo)
+    assert one == read("evaluate", {"adapter": {"shots": [4, 16], "seeds": [1, 9]}}, repo)
+    assert one != read("evaluate", {"adapter": {"shots": [1, 8], "seeds": [1, 2]}}, repo)
+    assert one != read("evaluate", {"adapter": {"shots": [1, 16], "seeds": [2, 1]}}, repo)
+    zero_shot = {"datasets": {"shapes": {"few_shot": False}}}
+    assert {k for k in read("evaluate", zero_shot, repo) if k.startswith("adapter")} == set()
+
+
 WIDEST = {"rerank": {"thresholds": [0.0, 1.0]}}
 
 

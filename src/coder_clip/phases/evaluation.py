@@ -106,6 +106,7 @@ class Neighbourhoods:
 
     @classmethod
     def of(cls, features: Tensor, labels: NDArray[Any], k: int) -> Neighbourhoods:
+        """Those of test images (N, d) with labels (N,)."""
         knn, nearest = knn_accuracy(features, labels, k, 1)
         return cls(knn, nearest, retrieval_precision(features, labels))
 
@@ -144,7 +145,7 @@ def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
     """Statistics of the largest number of shots of the first seed.
 
     A sample is the mean of a shot's augmented views, so that the methods of a run, some of which keep single views, do
-    not change the evaluation.
+    not change a number here.
     """
     a = config.adapter
     rows = shot_rows(config, pool, max(a.shots), a.seeds[0])

@@ -37,7 +37,7 @@ SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: b
 FIT = 0.1  # seconds per method, setting and seed: the embedded default
 EACH = 3e-7  # and, for each of these, per image and class
 # seconds of a job, whatever the number of images
-OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 8.0, "adapter": 3.0}
+OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 11.0, "adapter": 3.0}
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system

@@ -1,4 +1,4 @@
-"""Original features and CODER."""
+"""Neighbours by original features, by CODER, and by two simple maps of original features."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def table(results: Results) -> Table:
     k = ", ".join(str(k) for k in dict.fromkeys(frame["k"]))
     return cells.table(
         results,
-        "Original features and CODER",
+        "Neighbours by several kinds of features",
         CAPTION,
         frame,
         [

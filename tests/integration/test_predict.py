@@ -173,7 +173,11 @@ def test_the_documents_hold_what_the_classifier_gets_right(finished: Work, run: 
     val, _ = read_tensors(finished.folder / "results/image_features/mini/shapes/val.safetensors")
     assert document["validation"]["images"] == len(val["labels"])
     for m in document["validation"]["methods"]:
-        picks = load_run(Path(run[1]), "shapes", m["method"]).classifier.decide(val["features"]).order[:, 0]
+        picks = (
+            load_run(Path(run[1]), "shapes", method=m["method"])
+            .classifier.decide(val["features"])
+            .order[:, 0]
+        )
         assert float((picks == val["labels"]).double().mean()) == pytest.approx(m["accuracy"]["value"])
 
 

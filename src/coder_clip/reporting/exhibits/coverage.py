@@ -52,10 +52,7 @@ def table(results: Results) -> Table:
         [
             (Column("Setting", numeric=False), cells.words("setting")),
             (Column("Reranked"), cells.count("looked_at")),
-            *(
-                (Column(label, wide=key in ("some", "none")), cells.share(key))
-                for key, label in SHARES.items()
-            ),
+            *((Column(label, wide=key != "every_pair"), cells.share(key)) for key, label in SHARES.items()),
             (
                 Column("Pairs with texts"),
                 lambda r: Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),

@@ -248,7 +248,7 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
     tested = mean["data_sets_shown"] + mean["data_sets_contradicted"] + mean["data_sets_open"]
     assert tested + mean["data_sets_not_judged"] == 5
     assert mean["data_sets_shown"] == (each["verdict"] == "shown").sum()
-    assert claims.summary(results)[0].startswith("Over all data sets, of the paper's")
+    assert claims.summary(results)[0].startswith("Over all data sets: of the paper's")
 
 
 def test_a_drawn_case_and_its_control_are_not_averaged(tmp_path: Path) -> None:

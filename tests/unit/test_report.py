@@ -225,7 +225,7 @@ def test_images_are_jpeg_and_charts_have_a_palette(tmp_path: Path) -> None:
 def test_words_are_explained_before_they_are_used(tmp_path: Path) -> None:
     """A reader met “rerank”, “prompt ensemble”, “clean” and “points” unexplained, and R-precision in a heading."""
     text = page(full(tmp_path))
-    text = html.unescape(re.sub("<[^>]+>", "", text[text.index("<main") :]))
+    text = html.unescape(re.sub("<[^>]+>", "", text[text.index("<header") :]))
     for word, said in {
         "rerank": "Stage two (the rerank) compares the five likeliest classes again",
         "names alone": "names alone, one prompt with the class name",
@@ -236,7 +236,7 @@ def test_words_are_explained_before_they_are_used(tmp_path: Path) -> None:
         assert text.count(said) == 1, word
     assert "prompt ensemble: the name in several prompts, averaged" in text
     assert "R-precision: share of an image's class among its R nearest others" in text
-    assert text.index("(the rerank)") < text.index("CODER + rerank")
+    assert text.index("the rerank, compares the five likeliest classes") < text.index("CODER + rerank")
 
 
 def test_same_bytes_every_time_and_everywhere(tmp_path: Path, usual: str) -> None:

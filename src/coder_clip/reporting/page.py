@@ -171,7 +171,12 @@ def _data(results: Results) -> str:
         what = about(dataset) if not manifest["files"] else "a folder of photos"
         said.append(f"{dataset}: {what} ({size})")
     models = results.models
-    return f"{'; '.join(said)}. Encoder{'s' * (len(models) > 1)}: {', '.join(models)}."
+    text = f"{'; '.join(said)}. Encoder{'s' * (len(models) > 1)}: {', '.join(models)}."
+    if results.kind == "drawn":
+        text += (
+            " Such drawings show how the method works; they are no evidence about photos or about the paper."
+        )
+    return text
 
 
 def _items(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
-from ...claims import CLAIMS, REEVALUATION, SOURCES, Claim, contested, over_data_sets, verdict
+from ...claims import CLAIMS, REEVALUATION, SOURCES, Claim, Verdict, contested, over_data_sets, verdict
 from ...evaluation.intervals import holm
 from ..evidence import Judged, judge
 from ..parts import cells, notes
@@ -30,14 +30,13 @@ COLUMNS = [
     *("statement", "contradicted_by"),
 ]
 CAPTION = (
-    "Each claim compares two methods on the same test images, in the setting clean (nothing is chosen on test images). "
-    "Shown: the difference in percentage points is clearly in favour of the claim, its 95 % interval (in brackets) "
-    "excludes 0. Contradicted: clearly against it. Open: neither. Off or not run: nothing to compare."
+    "Two methods on the same test images, in the setting clean (nothing is chosen on test images): the difference in "
+    "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is above 0. Contradicted: "
+    "below 0. Open: it includes 0. Off or not run: nothing to compare."
 )
 SOURCE_NOTE = "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items()) + "."
 CONTESTED_NOTE = (
-    f"{CONTESTED.strip()} marks a verdict that does not survive the correction for all tests of its column (Holm, "
-    "p_holm in the CSV)."
+    f"{CONTESTED.strip()}: not confirmed when corrected for all tests of the column (Holm, p_holm)."
 )
 
 
@@ -86,25 +85,27 @@ def judged(results: Results) -> pd.DataFrame:
 
 
 def summary(results: Results) -> list[str]:
-    """How many of the paper's claims hold: a sentence for each data set and model, or one over all data sets."""
+    """How many claims hold: a sentence for each data set and model, or one for each model over all data sets."""
     frame = judged(results)
-    paper = frame[~frame["source"].str.startswith(REEVALUATION)]
-    over_all = paper[paper["dataset"] == AVERAGE]
+    over_all = frame["dataset"] == AVERAGE
+    frame = frame[over_all] if counted(results) else frame[~over_all]
     said = []
-    for (dataset, model), rows in (over_all if counted(results) else paper).groupby(
-        ["dataset", "model"], sort=False
-    ):
-        if dataset == AVERAGE and not counted(results):
-            continue
-        counts = Counter(rows["verdict"])
+    for (dataset, model), rows in frame.groupby(["dataset", "model"], sort=False):
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
         where += f" with {model}" * (len(results.models) > 1)
-        rest = counts["off"] + counts["not run"]
-        parts = [f"{counts[v]} {v}" for v in ("shown", "contradicted", "open")] + [f"{rest} not tested"] * (
-            rest > 0
+        theirs = rows["source"] == REEVALUATION
+        said.append(
+            f"{where}: of the paper's {(~theirs).sum()} claims {_counted(rows[~theirs])}; of {theirs.sum()} by "
+            f"{REEVALUATION}, who question its premise, {_counted(rows[theirs])}."
         )
-        said.append(f"{where}, of the paper's {len(rows)} claims: {', '.join(parts)}.")
     return said
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    counts = Counter(rows["verdict"])
+    return ", ".join(
+        f"{counts[v]} {v}" for v in get_args(Verdict) if counts[v] or v in ("shown", "contradicted")
+    )
 
 
 # ---- records
@@ -229,11 +230,11 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
 
 def _reasons(frame: pd.DataFrame) -> str:
     """Why claims are off or were not run."""
-    missing = frame[frame["why"] != ""]
-    said = [
-        f"{why} ({', '.join(dict.fromkeys(rows['dataset']))}: {len(rows)} claim{'s' * (len(rows) > 1)})"
-        for why, rows in missing.groupby("why", sort=False)
-    ]
+    said = []
+    for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
+        claims = list(dict.fromkeys(rows["statement"]))
+        named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
+        said.append(f"{named} on {', '.join(dict.fromkeys(rows['dataset']))}: {why}")
     return f"Off or not run: {'; '.join(said)}." if said else ""
 
 

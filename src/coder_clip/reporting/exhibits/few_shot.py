@@ -28,7 +28,7 @@ CAPTION = (
     "standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
-SHIFT = 0.12  # doublings of shots between the methods, so that their intervals do not cover each other
+SHIFT = 0.09  # doublings of shots between the methods, so that their intervals do not cover each other
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 PLACE = ["model", "method", "setting", "shots"]

@@ -24,7 +24,8 @@ class Column:
 class Cell:
     """A cell: its text and what it is sorted by. bold: a clear difference, nothing else.
 
-    tone: "good" or "bad", a colour on the page that repeats what the text says. picture: (data set, image id) of an image that the page shows here.
+    tone: "good" or "bad", a colour on the page that repeats what the text says. picture: (data set, image id) of an
+    image that the page shows here.
     """
 
     text: str

@@ -82,7 +82,7 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
         "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
         "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
-        "print(*(t.get_text() for t in figure.axes[-1].texts), sep='\\n')"
+        "print(*(t.get_text() for legend in figure.legends for t in legend.get_texts()), sep='\\n')"
     )
     assert "Nearest class mean" in extended.run(sys.executable, "-c", legend).stdout.splitlines()
     assert "nearest_mean" in extended.coder_clip("adapter", "--help").stdout

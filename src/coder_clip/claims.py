@@ -34,9 +34,9 @@ Verdict = Literal["shown", "contradicted", "open", "off", "not run"]
 Evidence = Literal["zero_shot", "few_shot", "neighbours", "texts"]
 
 PAPER = "paper"
-REEVALUATION = "Herzog and Wang"
+REEVALUATION = "Herzog & Wang"
 SOURCES = {
-    PAPER: "Yi et al., CVPR 2024",
+    PAPER: "Yi et al., CVPR 2024, with the section",
     REEVALUATION: "“Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026, which says that CODER "
     "and TIP-X do not win against simple classifiers of image features",
 }
@@ -68,17 +68,17 @@ KNN = "vote of the k nearest other test images (k-NN)"
 
 
 def _zero_shot(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
-    source = f"{PAPER}, section 3.4"
+    source = f"{PAPER}, 3.4"
     return Claim(name, statement, source, "zero_shot", after, before, ACCURACY, contradicted)
 
 
 def _few_shot(name: str, statement: str, before: str, contradicted: str) -> Claim:
-    source = f"{PAPER}, section 3.5"
+    source = f"{PAPER}, 3.5"
     return Claim(name, statement, source, "few_shot", "coder_adapter", before, ACCURACY, contradicted)
 
 
 def _texts(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
-    return Claim(name, statement, f"{PAPER}, section 3.3", "texts", after, before, ACCURACY, contradicted)
+    return Claim(name, statement, f"{PAPER}, 3.3", "texts", after, before, ACCURACY, contradicted)
 
 
 def _kind(kind: str, named: str) -> Claim:
@@ -92,7 +92,7 @@ def _kind(kind: str, named: str) -> Claim:
 
 
 def _near(name: str, statement: str, measure: str, contradicted: str) -> Claim:
-    source = f"{PAPER}, section 3.2"
+    source = f"{PAPER}, 3.2"
     return Claim(name, statement, source, "neighbours", "coder", "original", measure, contradicted)
 
 

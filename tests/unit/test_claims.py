@@ -25,6 +25,7 @@ from coder_clip.claims import (
     over_data_sets,
     verdict,
 )
+from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
 from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.reporting.evidence import Judged, judge
@@ -63,9 +64,10 @@ def test_a_claim_names_what_is_compared_and_what_would_contradict_it() -> None:
             assert {c.after, c.before} <= set(METHODS), c.name
         if c.evidence == "neighbours":
             assert {c.after, c.before} <= {"original", "coder", "projected", "discriminant"}
-    assert {c.after for c in CLAIMS if c.name.endswith("_adds") and c.evidence == "texts"} == set(
-        BESIDES_NAME
-    )
+    kinds = {
+        c.name.removesuffix("_adds") for c in CLAIMS if c.name.endswith("_adds") and c.evidence == "texts"
+    }
+    assert kinds == set(BESIDES_NAME)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_a_claim_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
     results = Fake(tmp_path / "d", datasets=("one",)).write()
     rows = read_parquet(results.paths.adapter("mini", "one", 16))
     write_parquet(results.paths.adapter("mini", "one", 16), rows[rows["method"] != "gda"])
-    assert of(results)["adapter_beats_gda"].why == "GDA: it is not among adapter.methods"
+    assert of(results)["adapter_beats_gda"].why == "GDA: not among adapter.methods"
 
     results = Fake(tmp_path / "e", datasets=("one",)).write()
 
@@ -171,7 +173,8 @@ def test_a_claim_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
     change(results.paths.texts("one"), names_only)
     results = Results(results.paths.root, ["one"], ["mini"], results.shots)
     off = {name for name, j in of(results).items() if j.verdict == "off"}
-    assert {"coder_beats_clip", "rerank_adds", "more_texts", "nearer_neighbours"} <= off
+    assert {"coder_beats_clip", "more_texts", "nearer_neighbours", "adapter_beats_gda"} <= off
+    assert of(results)["rerank_adds"].verdict != "off", "the rerank has its own texts"
 
 
 def test_neighbours_and_texts_are_the_tests_that_evaluation_stored(results: Results) -> None:
@@ -289,3 +292,41 @@ def test_p_values_are_corrected_for_the_tests_of_a_data_set(results: Results) ->
     for k, (_, row) in enumerate(tested.iterrows()):
         largest = max(largest, min(1.0, row["p_value"] * (m - k)))
         assert row["p_holm"] == pytest.approx(largest)
+
+
+def test_results_of_other_images_are_not_paired(results: Results) -> None:
+    """A sum over images that are not the same says nothing, and would look like a verdict."""
+    path = results.paths.zero_shot("mini", "one")
+    rows = read_parquet(path)
+    rows.loc[rows["method"] == "coder", "image_id"] += "x"
+    write_parquet(path, rows)
+    with pytest.raises(UserError, match="different images or runs"):
+        of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
+
+
+def test_an_evaluation_of_an_earlier_version_is_not_taken_for_off(results: Results) -> None:
+    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.pop("text_tests"))
+    with pytest.raises(UserError, match="evaluation has no text_tests; run the phase again"):
+        of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
+
+
+def test_a_rerank_that_validation_switched_off_counts_as_no_difference(tmp_path: Path) -> None:
+    """A mean over the data sets on which validation liked the rerank alone would speak for it."""
+    names = tuple(f"set {i}" for i in range(4))
+    results = Fake(tmp_path, datasets=names, shots=(1,), seeds=(1,)).write()
+    for name in names:
+        change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
+    for name in names[:2]:
+
+        def off(document: dict[str, Any]) -> None:
+            for m in document["methods"]:
+                if m["setting"] == "clean":
+                    m |= {"threshold": 0.0, "looked_at": 0}
+
+        change(results.paths.rerank("mini", name).with_suffix(".json"), off)
+    frame = claims.table(Results(results.paths.root, names, ["mini"], [1])).frame
+    rows = frame[frame["claim"] == "rerank_adds"].set_index("dataset")
+    assert rows.loc[list(names[:2]), "verdict"].tolist() == ["off", "off"]
+    expected = rows.loc[list(names[2:]), "difference"].sum() / 4
+    assert rows.loc[AVERAGE, "difference"] == pytest.approx(expected)
+    assert rows.loc[AVERAGE, "data_sets_not_judged"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from coder_clip.evaluation.representation import knn_accuracy, retrieval_precisi
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, read_tensors
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import coder, evaluation
+from coder_clip.phases.evaluation import FACTORS
 
 PAIRS = [("original", "coder"), ("coder", "projected"), ("coder", "discriminant")]
 
@@ -74,9 +76,16 @@ def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
         else:
             i = ("knn", "nearest").index(t["measure"])
             expected = paired_test(knn[before][i], knn[after][i])
-        assert t["difference"] == pytest.approx(expected["difference"], abs=1e-8)
+        (low, high), factor = (expected["difference"][end] for end in ("low", "high")), FACTORS[t["measure"]]
+        half = factor * (high - low) / 2  # images are neighbours of each other, and not independent
+        d = t["difference"]
+        assert d["value"] == pytest.approx(expected["difference"]["value"], abs=1e-8)
+        assert (d["low"], d["high"]) == pytest.approx(
+            ((low + high) / 2 - half, (low + high) / 2 + half), abs=1e-8
+        )
         assert (t["fixed"], t["broke"]) == (expected["fixed"], expected["broke"])
-        assert t["p_value"] == pytest.approx(expected["p_value"], abs=1e-8)
+        z = 1.959963985 * abs(d["low"] + d["high"]) / (d["high"] - d["low"])
+        assert t["p_value"] == pytest.approx(math.erfc(z / 2**0.5), rel=1e-6, abs=1e-8)
     moved = [t["difference"]["value"] for t in tests]
     assert any(moved), "differences of nothing have no sign"
 

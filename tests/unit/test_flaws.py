@@ -431,7 +431,7 @@ def test_a_broken_method_shows_no_claim(tmp_path: Path, monkeypatch: pytest.Monk
         phase.run(made.config, "m", "toy")
     paths = Paths(made.config.results)
     write_json(paths.texts("toy"), {"classes": [{"name": "class 0", "attribute": ["stripes"]}]})
-    write_json(paths.evaluation("m", "toy").with_suffix(".json"), {})
+    write_json(paths.evaluation("m", "toy").with_suffix(".json"), {"neighbour_tests": [], "text_tests": []})
     results = Results(made.config.results, ["toy"], ["m"])
     (found,) = [j for j in judge(results, "toy", "m") if j.claim.name == "coder_beats_clip"]
     assert found.verdict == ("shown" if broken == "nothing" else "contradicted")

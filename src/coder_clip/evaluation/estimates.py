@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, norm
 from torch import Tensor
 
 from ..errors import UserError
@@ -133,6 +133,21 @@ def paired_mean_test(before: Values, after: Values) -> PairedTest:
     change, _ = _results(now - was, None)
     test = _changes(change[None])
     return {**test, "difference": as_estimate(test["difference"])}
+
+
+def widened(found: Estimate, factor: float) -> Estimate:
+    """An estimate whose interval is ``factor`` times as wide about its middle; within −1 and 1."""
+    middle, half = (found["low"] + found["high"]) / 2, factor * (found["high"] - found["low"]) / 2
+    return {"value": found["value"], "low": max(-1.0, middle - half), "high": min(1.0, middle + half)}
+
+
+def widened_test(test: PairedTest, factor: float) -> PairedTest:
+    """A paired test with a standard error ``factor`` times as large: its interval, and the p-value of that."""
+    difference = widened(test["difference"], factor)
+    error = (difference["high"] - difference["low"]) / (2 * norm.ppf((1 + LEVEL) / 2))
+    middle = abs(difference["low"] + difference["high"]) / 2
+    p_value = float(2 * norm.sf(middle / error)) if error > 0 else test["p_value"]
+    return {**test, "difference": difference, "p_value": p_value}
 
 
 def as_estimate(over_runs: SeedsEstimate) -> Estimate:

@@ -110,10 +110,16 @@ class Explorer:
             return self.state()
 
     def _test(self) -> PairedTest | None:
-        """These texts against the first ones, corrected for all text sets that were tried; None without labels."""
+        """These texts against the first ones, corrected for all text sets that were tried; None without labels.
+
+        The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to 0.05 over all that
+        are ever tried, however often somebody looks in between.
+        """
         if self.study.labels is None:
             return None
-        return paired_test(self.study.start.correct, self.now.correct, max(1, len(self.tried)))
+        k = max(1, len(self.tried))
+        tests = k * (k + 1)
+        return paired_test(self.study.start.correct, self.now.correct, tests)
 
     def why(self, position: int) -> dict[str, Any]:
         """A photo with its reasons. UserError for a position that is not there."""

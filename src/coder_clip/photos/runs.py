@@ -342,6 +342,7 @@ def _why(recommendation: Recommendation, used: Recommendation, candidates: list[
     """Why a method was chosen. used: the recommendation among those with reasons, where these are wanted."""
     parts = [used.reason, used.confirmed]
     if used.method != recommendation.method:
+        parts = [used.reason.replace("no method is", "no method with reasons is"), used.confirmed]
         parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
     few_shot = [c for c in candidates if c.method in FEW_SHOT]
     if few_shot and used is recommendation:

@@ -50,7 +50,8 @@ def overall(answers: list[Answer]) -> str:
     counts = Counter(a.verdict for a in answers)
     many = f"{len(answers)} data sets" if len({a.model for a in answers}) == 1 else f"{len(answers)} runs"
     return (
-        f"Against names alone, CODER is clearly better on {counts['better']} of {many}, clearly worse on "
+        f"Against names alone, CODER (with the rerank where it is on) is clearly better on {counts['better']} of "
+        f"{many}, clearly worse on "
         f"{counts['worse']}, and without a clear difference on {counts['unclear']}."
     )
 
@@ -83,7 +84,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         on_test = "The classes have only names so far: say what they look like."
     paper = f"{LABELS[shown[-1]]} against names alone: {_points(ours_last['difference'])} points."
     more = [
-        paper if change and recommended.method != shown[-1] else "",
+        paper if texts and change and recommended.method != shown[-1] else "",
         _few_shot(results, dataset, model),
         f"The rerank is off: {off}." if off and texts else "",
     ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
 from ..claims import CLAIMS, SETTING, Claim, Comparison, Verdict, verdict
+from ..errors import UserError
 from ..evaluation.estimates import paired_test_over_seeds
 from .results import Results
 
@@ -20,7 +21,10 @@ TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim on one data set with one model. comparison: None where there was nothing to compare; why: the reason."""
+    """A claim on one data set with one model. comparison: None where there was nothing to compare; why: the reason.
+
+    unchanged: validation decided to change nothing, which is a true difference of 0 for a mean over data sets.
+    """
 
     claim: Claim
     dataset: str
@@ -28,13 +32,14 @@ class Judged:
     verdict: Verdict
     comparison: Comparison | None = None
     why: str = ""
+    unchanged: bool = False
 
 
 class Missing(Exception):
     """There is nothing to compare: ``off`` where the run decided so, ``not run`` where its configuration did."""
 
-    def __init__(self, verdict: Verdict, why: str) -> None:
-        self.verdict, self.why = verdict, why
+    def __init__(self, verdict: Verdict, why: str, unchanged: bool = False) -> None:
+        self.verdict, self.why, self.unchanged = verdict, why, unchanged
 
 
 def judge(results: Results, dataset: str, model: str) -> list[Judged]:
@@ -46,46 +51,57 @@ def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
     try:
         comparison = _EVIDENCE[claim.evidence](claim, results, dataset, model)
     except Missing as missing:
-        return Judged(claim, dataset, model, missing.verdict, why=missing.why)
+        return Judged(claim, dataset, model, missing.verdict, why=missing.why, unchanged=missing.unchanged)
     return Judged(claim, dataset, model, verdict(comparison), comparison)
 
 
 def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Two zero-shot methods on the same images; of random words every draw."""
     _needs_setting(results)
-    _needs_texts(results, dataset)
-    if "coder_rerank" in (claim.after, claim.before) and (off := results.rerank_off(dataset, model)):
-        raise Missing("off", off)
+    if claim.after == "coder_rerank":
+        if off := results.rerank_off(dataset, model):
+            raise Missing("off", off, unchanged=True)
+    else:
+        _needs_texts(results, dataset)
     rows = results.rows_of(dataset, model)
-    return _paired(rows, claim.before, claim.after, "draw", "the texts allow no such method")
+    return _paired(rows, claim.before, claim.after, "draw", Missing("off", "no class has attribute texts"))
 
 
 def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Two few-shot methods on the same images and seeds, with the largest number of shots."""
     _needs_setting(results)
     _needs_shots(results, dataset)
+    if "coder_adapter" in (claim.after, claim.before):
+        _needs_texts(results, dataset)
     rows = results.adapter_rows(dataset, model, results.shots_of(dataset)[-1])
-    return _paired(rows, claim.before, claim.after, "seed", "it is not among adapter.methods")
+    return _paired(rows, claim.before, claim.after, "seed", Missing("not run", "not among adapter.methods"))
 
 
-def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: str) -> Comparison:
-    """The paired test of two methods in the setting clean. runs: the column that numbers draws or seeds."""
+def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: Missing) -> Comparison:
+    """The paired test of two methods in the setting clean. runs: the column that numbers draws or seeds.
+
+    absent: raised, with the method's name, where one has no rows. UserError for rows of different images or runs.
+    """
     rows = rows[rows["setting"].isin(("any", SETTING))]
     sides = []
     for method in (before, after):
         of_method = rows[rows["method"] == method]
         if of_method.empty:
-            raise Missing("not run", f"{LABELS.get(method, method)}: {absent}")
+            raise Missing(absent.verdict, f"{LABELS.get(method, method)}: {absent.why}")
         sides.append(of_method)
-    was, now = (_correct(side, runs) for side in sides)
+    (was, ids), (now, same) = (_correct(side, runs) for side in sides)
+    if ids != same or (len(was) != len(now) and (runs != "draw" or 1 not in (len(was), len(now)))):
+        raise UserError(
+            f"results of {before} and {after} are of different images or runs; run their phase again"
+        )
     shape = max(len(was), len(now)), was.shape[1]  # a method without draws is the same in each
     return _comparison(paired_test_over_seeds(np.broadcast_to(was, shape), np.broadcast_to(now, shape)))
 
 
-def _correct(rows: pd.DataFrame, runs: str) -> NDArray[np.bool_]:
-    """Which images are right in each run: (runs, images), images in the order of their ids."""
-    by_run = [r.sort_values("image_id")["correct"].to_numpy() for _, r in rows.groupby(runs, sort=True)]
-    return np.stack(by_run)
+def _correct(rows: pd.DataFrame, runs: str) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which images are right in each run: (runs, images), and the ids of the images, in order."""
+    by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
+    return np.stack([r["correct"].to_numpy() for r in by_run]), by_run[0]["image_id"].tolist()
 
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
@@ -95,15 +111,15 @@ def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Com
     _needs_texts(results, dataset)
     if claim.after == "discriminant":
         _needs_shots(results, dataset)
-    return _stored(results.evaluation(dataset, model).get("neighbour_tests", []), wanted)
+    return _stored(results, dataset, model, "neighbour_tests", wanted)
 
 
 def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Stage one with two choices of texts, as the phase evaluation compared them."""
     _needs_texts(results, dataset)
     named = TEXT_TESTS.get(claim.name)
-    wanted = {"test": named} if named else {"test": "kind", "kind": claim.after}
-    return _stored(results.evaluation(dataset, model).get("text_tests", []), wanted)
+    wanted = {"test": named} if named else {"test": "kind", "kind": claim.name.removesuffix("_adds")}
+    return _stored(results, dataset, model, "text_tests", wanted)
 
 
 def _needs_setting(results: Results) -> None:
@@ -121,8 +137,14 @@ def _needs_shots(results: Results, dataset: str) -> None:
         raise Missing("not run", "the data set has no few-shot methods")
 
 
-def _stored(tests: list[dict[str, Any]], wanted: dict[str, str]) -> Comparison:
-    for test in tests:
+def _stored(results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]) -> Comparison:
+    """A test that the phase evaluation stored. UserError for a document of an earlier version."""
+    document = results.evaluation(dataset, model)
+    if key not in document:
+        raise UserError(
+            f"data set '{dataset}', model '{model}': evaluation has no {key}; run the phase again"
+        )
+    for test in document[key]:
         if wanted.items() <= test.items():
             return _comparison(test)
     raise Missing("off", "the texts or images allow no such comparison")

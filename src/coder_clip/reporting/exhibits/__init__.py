@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # What each section is about. Their order on the page is the reader's (`page.OPEN`), else this one.
 SECTIONS = {
-    "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says about it. Claims and "
-    "rules were written before any result (docs/method.md).",
+    "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says about it. The "
+    "rules are the same for every run (docs/method.md).",
     "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
     "texts of a class. Stage two (the rerank) compares the five likeliest classes again, two at a time, with texts "
     "that say what one has and the other has not; its gate lets only uncertain images through.",

@@ -9,7 +9,17 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from ...claims import CLAIMS, REEVALUATION, SOURCES, Claim, Verdict, contested, over_data_sets, verdict
+from ...claims import (
+    CLAIMS,
+    REEVALUATION,
+    SOURCES,
+    Claim,
+    Comparison,
+    Verdict,
+    contested,
+    over_data_sets,
+    verdict,
+)
 from ...evaluation.intervals import holm
 from ..evidence import Judged, judge
 from ..parts import cells, notes
@@ -34,7 +44,10 @@ CAPTION = (
     "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is above 0. Contradicted: "
     "below 0. Open: it includes 0. Off or not run: nothing to compare."
 )
-SOURCE_NOTE = "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items()) + "."
+SOURCE_NOTE = (
+    "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
+    + ", tested as: the simple one is better (open does not speak against them)."
+)
 CONTESTED_NOTE = (
     f"{CONTESTED.strip()}: not confirmed when corrected for all tests of the column (Holm, p_holm)."
 )
@@ -149,10 +162,12 @@ def _overall(
     for i, claim in enumerate(CLAIMS):
         each = [found[i] for (_, m), found in groups.items() if m == model]
         counts = Counter(j.verdict for j in each)
-        mean = over_data_sets([j.comparison for j in each if j.comparison])
+        none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
+        mean = over_data_sets([j.comparison or none for j in each if j.comparison or j.unchanged])
         record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}
         reasons = dict.fromkeys(j.why for j in each if j.why)
-        record["verdict"] = verdict(mean) if mean else "not run"
+        alike = {j.verdict for j in each}
+        record["verdict"] = verdict(mean) if mean else alike.pop() if len(alike) == 1 else "not run"
         record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
         tested = [counts[v] for v in ("shown", "contradicted", "open")]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))

@@ -330,3 +330,15 @@ def test_a_rerank_that_validation_switched_off_counts_as_no_difference(tmp_path:
     expected = rows.loc[list(names[2:]), "difference"].sum() / 4
     assert rows.loc[AVERAGE, "difference"] == pytest.approx(expected)
     assert rows.loc[AVERAGE, "data_sets_not_judged"] == 2
+
+
+def test_few_published_data_sets_have_a_column_each_and_one_over_all(tmp_path: Path) -> None:
+    results = Fake(tmp_path, datasets=("a", "b"), shots=(1,), seeds=(1,)).write()
+    for name in ("a", "b"):
+        change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
+    table = claims.table(Results(results.paths.root, ["a", "b"], ["mini"], [1]))
+    assert [c.label for c in table.columns] == ["Claim", "a", "b", "mean over data sets", "Claimed by"]
+    frame = table.frame.set_index(["claim", "dataset"])
+    mean = frame.loc[("coder_beats_clip", AVERAGE), "difference"]
+    assert mean == pytest.approx(frame.loc["coder_beats_clip"].loc[["a", "b"], "difference"].mean())
+    assert table.rows[0][3].sort == pytest.approx(mean)

@@ -56,13 +56,14 @@ CONTESTED_NOTE = (
 def table(results: Results) -> Table:
     """The verdict on each claim: by data set, or of many data sets over all of them."""
     frame = judged(results)
-    places = list(results)
+    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    places = [*results, *means]
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     if counted(results):
         shown = frame[frame["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
     else:
-        shown = frame
+        shown = frame[frame["dataset"] != AVERAGE]
         columns, rows = _by_place(results, frame, places)
     why = _reasons(shown) if not counted(results) else ""
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
@@ -202,7 +203,7 @@ def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _by_place(
     results: Results, frame: pd.DataFrame, places: Iterable[tuple[str, str]]
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim, a column for each data set and model."""
+    """A row for each claim; a column for each data set and model, and for the mean over data sets if there is one."""
     heads = {place: _head(results, *place) for place in places}
     columns = [Column("Claim", numeric=False), *(Column(head, line=True) for head in heads.values())]
     columns.append(Column("Claimed by", numeric=False, wide=True))
@@ -229,6 +230,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
 
 
 def _head(results: Results, dataset: str, model: str) -> str:
+    dataset = "mean over data sets" if dataset == AVERAGE else dataset
     parts = [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)
     return ", ".join(parts) or "Verdict"
 

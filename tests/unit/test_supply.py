@@ -246,7 +246,6 @@ def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp
     assert "Terms: for research" in said[0], "people do not see what they may do with it"
     assert sorted(os.listdir(root)) == ["dtd"]
     assert sorted(os.listdir(root / "dtd")) == [
-        ".dtd.fetched.json",
         "images",
         "labels",
         "split_zhou_DescribableTextures.json",
@@ -324,7 +323,7 @@ def test_an_address_that_a_person_gives_comes_first(
 def test_a_damaged_split_file_is_replaced(
     published_dtd: Entry, web: Web, tmp_path: Path, content: bytes, says: str
 ) -> None:
-    """A web page that a browser saved under its name: it is not lost, and it is not in the way."""
+    """A web page that a browser saved under its name is not in the way."""
     get("dtd", tmp_path / "root", say=lambda _: None)
     split = tmp_path / "root/dtd/split_zhou_DescribableTextures.json"
     whole = split.read_bytes()
@@ -339,7 +338,6 @@ def test_a_damaged_split_file_is_replaced(
     (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
-    assert split.with_name(split.name + ".damaged").read_bytes() == content
 
 
 def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +370,6 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
     got = get("caltech101", tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith("caltech101: complete")
     assert sorted(os.listdir(tmp_path / "root/caltech-101")) == [
-        ".caltech101.fetched.json",
         "101_ObjectCategories",
         "split_zhou_Caltech101.json",
     ]

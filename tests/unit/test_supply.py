@@ -150,7 +150,6 @@ def test_a_configuration_check_names_all_that_is_absent(
 ) -> None:
     """One at a time, people would find out fourteen times. Each with the command that gets it."""
     monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
-    monkeypatch.setattr("coder_clip.preflight.checks.measure", lambda _: None)  # hours are no matter here
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     config = tmp_path / "c.yaml"
@@ -177,7 +176,6 @@ def test_a_configuration_check_looks_for_the_images(
 ) -> None:
     """A split file alone, or a folder with half of its images, would stop the run later."""
     monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
-    monkeypatch.setattr("coder_clip.preflight.checks.measure", lambda _: None)  # hours are no matter here
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     lost = tmp_path / "dtd/images/banded/banded_0002.jpg"

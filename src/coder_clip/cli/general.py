@@ -79,18 +79,6 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(hidden=True)
-def preflight(
-    config: ConfigOption,
-    model: Annotated[list[str], typer.Option("--model")],
-    forecast: Annotated[bool, typer.Option("--forecast/--no-forecast")] = True,
-) -> None:
-    """Print what a run reports before its first job: models, device, time. Exit status 1 if it would fail."""
-    from ..preflight.checks import before_run
-
-    print_lines(before_run(load_config(config), model, forecast))
-
-
 @app.command(rich_help_panel=GENERAL)
 def prefetch(
     config: ConfigOption = DEFAULT_CONFIG,

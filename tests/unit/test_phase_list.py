@@ -16,16 +16,9 @@ from coder_clip.tracking.stages import DEFAULT
 
 OPERATION = {  # where files are and how the work is distributed: these keys change no result
     *("data_root", "only_present", "fetch", "features.workers", "features.device"),
-    *("features.cache", "features.scratch"),
+    "features.cache",
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
-    *(
-        "generator.retries",
-        "generator.prices",
-        "generator.max_cost",
-        "generator.batch",
-        "generator.poll",
-        "generator.headers",
-    ),
+    *("generator.retries", "generator.prices", "generator.max_cost", "generator.headers"),
     "generator.answers",
 }
 

@@ -27,7 +27,7 @@ from coder_clip.datasets.supply import to_download
 from coder_clip.errors import UserError
 from coder_clip.phases import manifest
 from coder_clip.datasets.shot_files import shot_file
-from coder_clip.preflight.light import before_run
+from coder_clip.preflight.run import before_run
 from coder_clip.pipeline.source_files import sources as package_sources
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError

@@ -50,6 +50,14 @@ def line(paths: Paths) -> str | None:
         return None
 
 
+def device(paths: Paths) -> str | None:
+    """The kind of device that encoded last ("cpu", "cuda", "mps"); None if that is not known."""
+    try:
+        return str(json.loads(paths.environment.read_text(encoding="utf-8"))["device"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _processor() -> str:
     """The processor's name, from Linux if possible."""
     try:

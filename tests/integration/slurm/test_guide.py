@@ -301,7 +301,7 @@ def test_the_cluster_is_checked(checked: str) -> None:
     assert "wrong" not in said
     (first,) = [line for line in said.splitlines() if ": partitions " in line]
     assert "partitions cpu, gpu, scavenge, urgent" in first
-    assert "partition gpu, 1 GPU: 3 jobs of encode_images, encode_pairs, encode_texts" in said
+    assert "partition gpu, gpu 1: 3 jobs of encode_images, encode_pairs, encode_texts" in said
     assert "partition cpu, node n1: sees every folder" in said
     assert "node g1: sees every folder" in said
     assert "Slurm gave GPU 0" in said

@@ -6,7 +6,7 @@ rule evaluate:
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
-        sources=sources("evaluation"),
+        outdated("evaluate"),
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),
@@ -21,7 +21,7 @@ rule evaluate:
         mem_mb=memory("evaluation", "evaluate"),
         runtime=minutes("evaluation", "evaluate"),
     params:
-        reads=reads("evaluate"),
+        job=job("evaluate"),
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:

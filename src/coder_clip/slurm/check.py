@@ -25,7 +25,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
 from ..pipeline.yaml_file import read_yaml
-from ..tracking.snakemake import OFF
+from ..tracking.certificates import PLAN
 from . import plan
 from .plan import Plan, Planned
 from .probe import Answer, Folder, Probes
@@ -115,7 +115,7 @@ def planned_by(profile: Path, file: Path) -> Plan:
         command = [sys.executable, "-m", "coder_clip.slurm.plan", str(target)]
         command += ["--profile", str(profile), "--configfile", str(file), "--forceall"]
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, OFF: "off"}
+            command, capture_output=True, text=True, check=False, env={**os.environ, PLAN: os.devnull}
         )
         if done.returncode or not target.is_file():
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no answer"]

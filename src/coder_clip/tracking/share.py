@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..foundation.artifacts import write_bytes
 from . import dvc
-from .adopt import adopt
 from .hashes import Hashes
-from .record import aside, locked, some
-from .stages import Tracked, git, tracked
+from .record import Workspace, aside, locked, some
+from .stages import Tracked, git, option, tracked
 
 NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files that name objects
 YOUNG = 30 * 86400  # seconds; the commit of a young object may not be pushed yet
@@ -27,10 +26,11 @@ class Shared:
     lines: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def check(self, name: str, objects: Mapping[str, str], bad: Mapping[str, str]) -> None:
-        """Note a phase as failed if one of its objects (object -> path) is bad (object -> why)."""
-        if paths := {path: bad[oid] for oid, path in objects.items() if oid in bad}:
-            self.failed.setdefault(name, f"{some(sorted(paths))} {paths[min(paths)]}")
+    def check(self, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]) -> None:
+        """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object -> why."""
+        for name, of in objects.items():
+            if paths := {path: bad[oid] for oid, path in of.items() if oid in bad}:
+                self.failed[name] = f"{some(sorted(paths))} {paths[min(paths)]}"
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
@@ -46,21 +46,19 @@ def cached(t: Tracked) -> dict[str, dict[str, str]]:
 
 
 def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Shared:
-    """Download recorded results, verify them, and register them with Snakemake.
+    """Download recorded results and verify them.
 
     A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are moved aside.
     """
     t, done = tracked(config), Shared()
     outs_of = cached(t)
-    records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
     with locked(alone=True):
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
         bad = store.fetch({oid for outs in outs_of.values() for oid in outs.values()})
-        objects = {name: store.wanted(outs) for name, outs in outs_of.items()}
+        objects = {name: store.wanted(outs) for name, outs in outs_of.items()}  # checks all paths
         bad |= store.fetch({oid for needed in objects.values() for oid in needed} - bad.keys())
-        for name, needed in objects.items():
-            done.check(name, needed, bad)
+        done.check(objects, bad)
         ready = [name for name in outs_of if name not in done.failed]
         there = [path for name in ready for out in outs_of[name] for path in dvc.files_below(out)]
         for path in there:
@@ -69,18 +67,31 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         if unsaved := [p for p in there if os.path.exists(p) and not store.good(hashes.md5(p))]:
             done.lines.append(aside(unsaved, "recorded nowhere"))
         store.checkout([t.address(name) for name in ready])
-        for name in done.failed:  # its record is useful without its files
-            if records[name] and records[name] not in bad:
-                write_bytes(t.record(name), Path(store.path(records[name])).read_bytes())
-        if missing := [records[name] for name in ready if records[name] and not store.note(records[name])]:
-            store.carry_notes(missing, out=False)
+        _restore_kept(t)
         hashes.save()
     done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)
-    done.lines += adopt(t).lines()
     done.lines += [
         f"phase {name} is not here: {why}; the next run makes it" for name, why in done.failed.items()
     ]
+    with suppress(UserError):
+        here = Workspace(t)
+        outdated = [
+            path for job in here.judge.jobs if job.name in here.judge.outdated for path in job.outputs
+        ]
+        if there := [path for path in outdated if os.path.isfile(path)]:
+            done.lines.append(
+                f"{some(there)} will be made again; 'coder-clip status{option(t)}' tells the reasons"
+            )
+        here.hashes.save()
     return done
+
+
+def _restore_kept(t: Tracked) -> None:
+    """Bring back tables and metrics that are in Git and missing here."""
+    for out in t.kept:
+        with suppress(UserError, OSError):
+            if missing := git("ls-files", "-z", "--deleted", "--", out).decode().split("\0")[:-1]:
+                git("checkout", "--", *missing)
 
 
 def push(config: str, remote: str | None = None, jobs: int | None = None, thorough: bool = False) -> Shared:
@@ -101,14 +112,10 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         sent = {oid: why for oid, why in before.items() if store.good(oid)}
         store.push(sent)
         bad = store.bad_in_remote(sent, thorough=True)
-        if replaced := sorted(
-            needed[oid] for oid, why in sent.items() if why == dvc.CORRUPT and oid not in bad
-        ):
-            done.lines.append(f"replaced in the remote, where it was corrupt: {some(replaced)}")
+        if replaced := [needed[o] for o, why in sent.items() if why == dvc.CORRUPT and o not in bad]:
+            done.lines.append(f"replaced in the remote, where it was corrupt: {some(sorted(replaced))}")
         bad |= dict.fromkeys(before.keys() - sent.keys(), "is neither whole here nor in the remote")
-        for name, of in objects.items():
-            done.check(name, of, bad)
-        store.carry_notes({t.record_in(outs, name) for name, outs in outs_of.items()}, out=True)
+        done.check(objects, bad)
         hashes.save()
     if whole := [name for name in outs_of if name not in done.failed]:
         verified = len(needed.keys() - bad.keys())

@@ -52,7 +52,7 @@ def put_in_order(judge: Judge) -> None:
     """Give files times by which Snakemake runs the jobs that the judge names, and those behind them.
 
     All files with certificates that hold get one time, if one of them is older than an input, or in the future;
-    outdated ones are older than the mark; inputs of the future get the time of now.
+    outdated ones are older than the mark; inputs of the future get the time of now. Benchmarks count as outputs.
     """
     now = int(time.time())
     current = [job for job in judge.jobs if job.name not in judge.outdated]
@@ -67,6 +67,9 @@ def put_in_order(judge: Judge) -> None:
     for path in outdated:
         if _time(path) >= now:
             judge.hashes.set_time(path, (now - 1) * 10**9)
+    for benchmark in (judge.results / "benchmarks").rglob("*.tsv"):
+        with suppress(OSError):
+            os.utime(benchmark)
 
 
 def _out_of_order(inputs: Iterable[str], outputs: Iterable[str], now: float) -> bool:

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..errors import UserError
 from ..foundation import evidence
+from ..foundation.hashes import stamp
 from ..pipeline.environment import PACKAGES
 from .certificates import Certificate, Job
-from .hashes import stamp
 from .judge import Judge
 
 FORCED = "CODER_CLIP_FORCED"  # environment variable: rules and files that run in any case; * for all

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
-from .hashes import Hashes, folder_list, folder_md5
+from ..foundation.hashes import Hashes
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
 AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
@@ -215,13 +215,8 @@ class Store:
         if self.remote.fs.protocol == "local":
             return self._hashes.md5(str(info["path"])) == md5
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
-        if re.fullmatch(r"[0-9a-f]{32}", etag):
+        if re.fullmatch(r"[0-9a-f]{32}", etag):  # uploaded in one part
             return etag == md5
-        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # uploaded in parts
-            parts = [p for p in _part_sizes(size) if -(-size // p) == int(etag.split("-")[1])]
-            if any(self._hashes.etag(here, part) == etag for part in parts):
-                return True
-            thorough = thorough or bool(parts)  # it should have been one of these
         return not thorough or self._md5_there(oid) == md5
 
     def _md5_there(self, oid: str) -> str:
@@ -236,16 +231,6 @@ class Store:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
-
-
-def _part_sizes(size: int) -> list[int]:
-    """Part sizes of clients that upload this file to S3: s3fs, which DVC uses; AWS's command line; others."""
-    s3fs = []
-    with suppress(ImportError):
-        from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
-
-        s3fs = [int(calculate_chunksize(size))]
-    return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
 
 
 def _check_name(name: str, out: str) -> None:
@@ -292,3 +277,14 @@ def files_below(out: str) -> list[str]:
         folders[:] = [f for f in folders if not f.startswith(".")]
         found += [os.path.join(folder, name) for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def folder_list(files: Mapping[str, str]) -> bytes:
+    """The listing that DVC stores for a folder. files: path relative to the folder -> md5."""
+    listing = [{"md5": files[p], "relpath": p} for p in sorted(files)]
+    return json.dumps(listing, sort_keys=True).encode()
+
+
+def folder_md5(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder."""
+    return f"{hashlib.md5(folder_list(files), usedforsecurity=False).hexdigest()}.dir"

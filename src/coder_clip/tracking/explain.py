@@ -12,12 +12,13 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_metadata
+from ..foundation.git import git, shown
 from ..pipeline.config import Config, load_config
 from ..reporting.cells import config_of, row_of
 from ..reporting.exhibits import TABLES
 from .certificates import FOLDER, Certificate, read
 from .record import Workspace
-from .stages import git, shown, tracked
+from .stages import tracked
 
 SHORT = 25  # lines without --all
 

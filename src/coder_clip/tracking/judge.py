@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..foundation.hashes import Hashes
 from ..pipeline import phase_list
 from .certificates import Certificate, Job, read
-from .hashes import Hashes
 
 MISSING = "missing"
 NONE = "without a certificate: not made by a job that ended well"

@@ -9,13 +9,14 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..foundation.git import git, in_conflict, shown
 from ..pipeline.phase_list import phases
 from . import dvc, stages
 from .certificates import Certificate, Job, read
 from .judge import why_not
 from .record import Workspace, locked
 from .share import pull
-from .stages import Tracked, git, in_conflict
+from .stages import Tracked
 
 OURS, THEIRS = ":2", ":3"  # as Git calls the versions of a file in conflict
 SIDES = {OURS: "ours", THEIRS: "theirs"}
@@ -66,7 +67,7 @@ def merge(config: str) -> list[str]:
 
 
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
-    text = stages.shown(side, t.lock)
+    text = shown(side, t.lock)
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:

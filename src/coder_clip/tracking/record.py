@@ -16,12 +16,14 @@ import yaml
 
 from ..errors import UserError
 from ..foundation.artifacts import write_bytes
+from ..foundation.git import git, in_conflict, shown
+from ..foundation.hashes import STATE, Hashes
 from ..pipeline.phase_list import Phase, phases
 from . import dvc
 from .certificates import Job, plan
-from .hashes import STATE, Hashes, folder_md5
+from .dvc import files_below, folder_md5
 from .judge import MISSING, Judge
-from .stages import Tracked, configurations, entries_of, git, in_conflict, is_in, option, shown, tracked
+from .stages import Tracked, configurations, entries_of, is_in, option, tracked
 from .stages import why_untracked as why_untracked
 
 PLANS = ("Snakefile", "workflow/", "src/")
@@ -95,13 +97,13 @@ class Workspace:
 
     def _files(self, phase: Phase) -> Iterator[str]:
         for out in self.t.outs(phase)[:-1]:
-            yield from dvc.files_below(out)
+            yield from files_below(out)
 
     def remove_old_certificates(self, state: State) -> None:
         """Remove certificates of jobs that this configuration has no more."""
         certificates = self.t.outs(state.phase)[-1]
         own = {job.certificate(self.t.root).as_posix() for job in state.jobs}
-        for path in set(dvc.files_below(certificates)) - own:
+        for path in set(files_below(certificates)) - own:
             Path(path).unlink()
 
     def hashes_of_outs(self, state: State) -> dict[str, str]:

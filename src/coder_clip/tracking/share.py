@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..foundation.git import git
+from ..foundation.hashes import Hashes
 from . import dvc
-from .hashes import Hashes
 from .record import Workspace, aside, locked, some
-from .stages import Tracked, git, option, tracked
+from .stages import Tracked, option, tracked
 
 NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files that name objects
 YOUNG = 30 * 86400  # seconds; the commit of a young object may not be pushed yet

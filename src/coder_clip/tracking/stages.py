@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
-import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import yaml
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..foundation.git import git, in_conflict
 from ..pipeline.phase_list import Phase, phases
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
@@ -243,27 +243,3 @@ def why_untracked() -> str:
     except (OSError, UserError):
         return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
     return foreign_code()
-
-
-def git(*arguments: str) -> bytes:
-    """Output of a git command. UserError if it fails, OSError if Git is not installed."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[:1]  # the usage may follow
-        raise UserError(f"git {arguments[0]}: {''.join(said)}")
-    return done.stdout
-
-
-def in_conflict(path: Path) -> bool:
-    """True if a file has an unresolved merge conflict."""
-    with suppress(OSError, UserError):
-        return bool(git("ls-files", "--unmerged", "--", str(path)))
-    return False
-
-
-def shown(revision: str, path: Path) -> bytes | None:
-    """A file in a revision or on a side of a conflict (":2", ":3"); None if it is not there."""
-    try:
-        return git("show", f"{revision}:./{path.as_posix()}")
-    except UserError:
-        return None

@@ -74,9 +74,9 @@ CHANGES = {
         ["feature", "feature", "page", "score", "score"],
         ["features"],
     ),
-    "source": ("src/score.py", "% 100", "% 100 + 1", ["page", "score", "score"], ["scores"]),
+    "source": ("src/toy/score.py", "% 100", "% 100 + 1", ["page", "score", "score"], ["scores"]),
     "shared source": (
-        "src/common.py",
+        "src/toy/common.py",
         "asked to",
         "told to",
         EVERYTHING,
@@ -192,8 +192,8 @@ def test_a_partial_pull(toy: Project) -> None:
     clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")  # of what is missing
     assert clone.planned() == ["feature", "feature", "page", "score", "score"]
     clone.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
-    clone.edit("src/feature.py", "seed[:1_500_000]", "seed[:1_400_000]")
-    os.utime(clone / "src/feature.py", (1_600_000_000, 1_600_000_000))
+    clone.edit("src/toy/feature.py", "seed[:1_500_000]", "seed[:1_400_000]")
+    os.utime(clone / "src/toy/feature.py", (1_600_000_000, 1_600_000_000))
     assert clone.honest() == ["feature", "feature", "page", "score", "score"]
 
 
@@ -220,7 +220,7 @@ def test_a_run_of_a_part(tmp_path: Path) -> None:
 @pytest.mark.rest
 def test_back_and_forth(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
-    toy.edit("src/score.py", "% 100", "% 50")
+    toy.edit("src/toy/score.py", "% 100", "% 50")
     toy.snakemake()
     toy.commit("second")
     second = (toy / "results/report.html").read_bytes()
@@ -237,7 +237,7 @@ def test_back_and_forth(toy: Project) -> None:
 @pytest.mark.rest
 def test_back_and_forth_where_the_bytes_are_the_same(toy: Project) -> None:
     """A source changed and the results did not: the files stay, their records must not."""
-    toy.edit("src/score.py", "import json\n", "import json  # changed\n")
+    toy.edit("src/toy/score.py", "import json\n", "import json  # changed\n")
     assert toy.planned() == ["page", "score", "score"]
     toy.snakemake()
     toy.commit("second")
@@ -287,7 +287,7 @@ def test_times_in_the_future(toy: Project) -> None:
         if path.is_file() and ".git" not in path.parts and ".dvc" not in path.parts:
             os.utime(path, (4_000_000_000, 4_000_000_000))
     assert (clone.planned(), clone.stale()) == ([], [])
-    clone.edit("src/score.py", "% 100", "% 50")  # at the present time
+    clone.edit("src/toy/score.py", "% 100", "% 50")  # at the present time
     assert clone.planned() == ["page", "score", "score"]
     clone.snakemake()
     assert (clone.planned(), clone.stale()) == ([], [])
@@ -300,7 +300,7 @@ def test_a_clock_set_back(toy: Project) -> None:
         if path.is_file():
             os.utime(path, (4_000_000_000, 4_000_000_000))
     assert toy.planned() == []
-    toy.edit("src/score.py", "% 100", "% 50")
+    toy.edit("src/toy/score.py", "% 100", "% 50")
     assert toy.planned() == ["page", "score", "score"]
 
 

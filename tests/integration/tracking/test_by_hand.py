@@ -34,8 +34,8 @@ def overwrite(path: Path, data: bytes, time: tuple[int, int] | None = None) -> N
 
 
 def moved_from_a_backup(toy: Project) -> None:
-    toy.edit("src/score.py", "% 100", "% 50")
-    os.utime(toy / "src/score.py", (1_600_000_000, 1_600_000_000))
+    toy.edit("src/toy/score.py", "% 100", "% 50")
+    os.utime(toy / "src/toy/score.py", (1_600_000_000, 1_600_000_000))
 
 
 def brought_by_dvc(toy: Project) -> None:
@@ -89,7 +89,7 @@ def test_a_dry_run_shows_what_a_run_makes(toy: Project, change: str) -> None:
 @pytest.mark.parametrize("name", ["scores/m/a.csv", "tables/main.csv"])
 def test_dvc_notices_an_edit_in_place_of_what_was_to_be_made_again(toy: Project, name: str) -> None:
     """The file has the size, the inode and, if that were always the same, the time of the version that DVC knows."""
-    sources = {"scores": "src/score.py", "tables": "src/page.py"}
+    sources = {"scores": "src/toy/score.py", "tables": "src/toy/page.py"}
     source = toy / sources[name.split("/")[0]]
     code, path = source.read_text(), toy / "results" / name
     data = path.read_bytes()

@@ -104,7 +104,7 @@ def test_an_older_commit_and_back(shared: Project) -> None:
 
 def test_merge(shared: Project) -> None:
     shared.git("checkout", "--quiet", "-b", "colleague")
-    shared.edit("src/score.py", "% 100", "% 50")
+    shared.edit("src/toy/score.py", "% 100", "% 50")
     shared.snakemake()
     shared.commit("theirs")
     shared.git("checkout", "--quiet", "main")

@@ -198,7 +198,7 @@ def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory, pro
     for name in "cdef":
         (toy / f"data/{name}.txt").write_text(f"{name} one two three")
     toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a, b, c, d, e, f]")
-    toy.edit("src/feature.py", "[:1_500_000]", "* 8")
+    toy.edit("src/toy/feature.py", "[:1_500_000]", "* 8")
     toy.snakemake()
     toy.commit("large")
     return folder

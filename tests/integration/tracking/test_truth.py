@@ -19,12 +19,12 @@ pytestmark = pytest.mark.rest
 Edit = tuple[str, str, str]
 
 FEATURE: Edit = (
-    "src/feature.py",
+    "src/toy/feature.py",
     "seed[:1_500_000]",
     "seed[: 1_500_000 - words.count('brown')]",
 )  # same bytes here
 BROWN: Edit = ("data/a.txt", "round red small", "brown red small")  # and others with this text
-SCORE: Edit = ("src/score.py", "% 100", "% 50")
+SCORE: Edit = ("src/toy/score.py", "% 100", "% 50")
 
 
 def two_sides(
@@ -68,7 +68,7 @@ def test_a_merge_of_code_and_text_makes_what_neither_side_made(toy: Project) -> 
 
 def test_a_merge_of_independent_phases_keeps_what_fits(toy: Project) -> None:
     """Theirs made another score from the same features: all of it holds."""
-    merged = two_sides(toy, ("src/common.py", "asked to", "told to"), SCORE)
+    merged = two_sides(toy, ("src/toy/common.py", "asked to", "told to"), SCORE)
     assert merged.returncode != 0
     said = conclude(toy)
     assert "texts: ours" in said
@@ -95,12 +95,12 @@ def test_a_conflict_is_settled_by_nothing_else(toy: Project) -> None:
 
 
 def test_sources_in_conflict_come_first(toy: Project) -> None:
-    assert two_sides(toy, ("src/score.py", "% 100", "% 60"), SCORE).returncode != 0
+    assert two_sides(toy, ("src/toy/score.py", "% 100", "% 60"), SCORE).returncode != 0
     said = toy.run("coder-clip", "merge", ok=False)
     assert said.returncode == 1
-    assert "settle src/score.py first" in said.stdout
-    toy.git("checkout", "--theirs", "src/score.py")
-    toy.git("add", "src/score.py")
+    assert "settle src/toy/score.py first" in said.stdout
+    toy.git("checkout", "--theirs", "src/toy/score.py")
+    toy.git("add", "src/toy/score.py")
     said_then = conclude(toy)
     assert "scores: theirs" in said_then
     assert toy.honest() == []
@@ -123,7 +123,7 @@ def test_other_ways_to_combine_two_sides(toy: Project, how: str) -> None:
     else:
         toy.commit("ours")
         if how == "revert":
-            toy.edit("src/common.py", "asked to", "told to")
+            toy.edit("src/toy/common.py", "asked to", "told to")
             toy.snakemake()
             toy.commit("more")
         command = {"rebase": ["rebase", "theirs"], "cherry-pick": ["cherry-pick", "theirs"]}
@@ -187,7 +187,7 @@ def during_a_job(toy: Project, change: Edit) -> str:
 def test_an_edit_of_the_code_in_the_middle_of_a_job(toy: Project) -> None:
     """Snakemake notes the new text of a source that ran as it was before."""
     said = during_a_job(toy, SCORE)
-    assert "src/score.py changed while it was made" in said
+    assert "src/toy/score.py changed while it was made" in said
     assert "score" in toy.honest()
 
 
@@ -228,11 +228,11 @@ def test_a_queued_experiment_runs_the_code_that_was_queued(toy: Project) -> None
     """The edit is taken back before the queue starts."""
     toy.edit(*SCORE)
     toy.run("dvc", "exp", "run", "--queue", "--name", "fifty")
-    toy.git("checkout", "src/score.py")
+    toy.git("checkout", "src/toy/score.py")
     toy.run("dvc", "queue", "start")
     wait_for_experiment(toy, "fifty")
     toy.run("dvc", "exp", "apply", "fifty")
-    assert "% 50" in (toy / "src/score.py").read_text()
+    assert "% 50" in (toy / "src/toy/score.py").read_text()
     assert toy.honest() == []
 
 
@@ -317,7 +317,7 @@ def test_what_dvc_replaced_in_the_middle_of_a_job_is_made_again(toy: Project) ->
     assert run.returncode == 0, said
     assert "DVC may have replaced it while it was made" in said
     assert "score" in toy.honest()  # both, if the other one had ended before
-    toy.edit("src/score.py", "import json\n", "import json  # the same bytes\n")
+    toy.edit("src/toy/score.py", "import json\n", "import json  # the same bytes\n")
     assert toy.honest() == ["page", "score", "score"]
     assert (toy.planned(), toy.stale()) == ([], [])
 

@@ -153,7 +153,7 @@ def test_a_stage_of_one_s_own_belongs_in_another_folder(ann: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "edit", [("config/reproduce.yaml", "scale: 3", "scale: 4"), ("src/feature.py", "60000", "50000")]
+    "edit", [("config/reproduce.yaml", "scale: 3", "scale: 4"), ("src/toy/feature.py", "60000", "50000")]
 )
 def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str, str, str]) -> None:
     """Hashing takes minutes at the end of a long run, and DVC hashes sources and parameters as they are then."""
@@ -179,7 +179,7 @@ if Path("{0}").exists():  # as somebody who edits, or goes to another branch and
 @pytest.mark.parametrize("when", ["before the first job", "and back in the middle of a job"])
 def test_a_configuration_that_changes_during_a_run(world: World, ann: Project, when: str) -> None:
     """The plan of a large configuration takes a while, and the real jobs read the file when they start."""
-    ann.edit("src/score.py", "int(sys.argv[4])", READS_IT)
+    ann.edit("src/toy/score.py", "int(sys.argv[4])", READS_IT)
     ann.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     if when == "before the first job":
         text = (ann / "config/reproduce.yaml").read_text().replace("threshold: 6", "threshold: 7")
@@ -194,7 +194,7 @@ def test_a_configuration_that_changes_during_a_run(world: World, ann: Project, w
         ):  # the first score ends, the second begins and ends
             (ann / name).write_text(text.replace("threshold: 6", f"threshold: {threshold}"))
         switch = SWITCH.format("then") + SWITCH.format("then-again").replace("\nif", "\nelif").strip() + "\n"
-        (ann / "src/score.py").write_text((ann / "src/score.py").read_text() + switch)
+        (ann / "src/toy/score.py").write_text((ann / "src/toy/score.py").read_text() + switch)
     run(ann)
     (ann / "config/reproduce.yaml").write_text(
         (ann / "config/reproduce.yaml").read_text().replace("threshold: 7", "threshold: 6")
@@ -225,9 +225,9 @@ def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(
 def test_an_octopus_merge(world: World, ann: Project) -> None:
     """Sources of three sides, of which one is recorded: the lock merges without a conflict."""
     for name, edit in {
-        "x": ("src/page.py", "<html>", "<body>"),
+        "x": ("src/toy/page.py", "<html>", "<body>"),
         "y": ("data/a.txt", "red", "green"),
-        "z": ("src/score.py", "% 100", "% 50"),
+        "z": ("src/toy/score.py", "% 100", "% 50"),
     }.items():
         ann.git("switch", "--quiet", "-c", name, "main")
         ann.edit(*edit)
@@ -256,7 +256,7 @@ def settle_a_conflict(world: World, person: Project, name: str) -> None:
     run(person)
     person.commit("side")
     person.git("switch", "--quiet", "-c", "other", "HEAD~1")
-    person.edit("src/page.py", "<html>", "<body>")
+    person.edit("src/toy/page.py", "<html>", "<body>")
     run(person)
     person.commit("other")
     assert person.run("git", "merge", "side", ok=False).returncode != 0

@@ -84,7 +84,7 @@ def gc(
     ] = False,
 ) -> None:
     """Delete files that no commit on any branch or tag of any Git remote needs. 'dvc gc' only knows local branches."""
-    from ..tracking.share import clean
+    from ..foundation.garbage import clean
 
     print_lines(clean(cloud, remote, delete))
 

@@ -27,10 +27,8 @@ SHORT = 25  # lines without --all
 class Explained:
     """The provenance of one number.
 
-    artefacts: files that the pipeline made, nearest first: rule, command, parameters by name, sha256, what changed
-    since. given: texts, weights, …: path -> sha256 at that time; sources: the same of the code. changed: those with
-    another hash now. code: the commit that recorded it, and whether that commit holds the code. versions: of the
-    processes, each with its files.
+    artefacts: files that the pipeline made, nearest first, with what changed since. given, sources: texts, weights, …,
+    and code: path -> sha256 at that time; changed: those with another hash now. versions: each with its files.
     """
 
     table: str

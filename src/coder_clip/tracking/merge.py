@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..foundation import dvc
 from ..foundation.git import git, in_conflict, shown
 from ..pipeline.phase_list import phases
-from . import dvc, stages
+from . import stages
 from .certificates import Certificate, Job, read
 from .judge import why_not
 from .record import Workspace, locked

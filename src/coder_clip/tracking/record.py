@@ -12,21 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
-import yaml
 
 from ..errors import UserError
+from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
-from ..foundation.git import git, in_conflict, shown
+from ..foundation.dvc import files_below, folder_md5
+from ..foundation.git import git, shown
 from ..foundation.hashes import STATE, Hashes
 from ..pipeline.phase_list import Phase, phases
-from . import dvc
 from .certificates import Job, plan
-from .dvc import files_below, folder_md5
 from .judge import MISSING, Judge
-from .stages import Tracked, configurations, entries_of, is_in, option, tracked
+from .stages import DamagedLock, Tracked, configurations, is_in, option, tracked
 from .stages import why_untracked as why_untracked
 
-PLANS = ("Snakefile", "workflow/", "src/")
 ASIDE = Path("results-set-aside")
 
 
@@ -167,9 +165,8 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     for state in whole.values():
         here.remove_old_certificates(state)
     outs = {name: here.hashes_of_outs(state) for name, state in whole.items()}
-    described = (yaml.safe_load(t.yaml.read_text(encoding="utf-8")) or {}).get("stages", {})
-    for name in [name for name in whole if name not in described]:
-        outcome.refused[name] = f"{t.yaml} has no stage '{name}'; add it"
+    for name in whole.keys() - t.stages():
+        outcome.refused[name] = f"dvc.yaml has no stage '{name}'; add it"
         del outs[name]
     if outs:
         _commit(here, outs)
@@ -180,9 +177,9 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     if never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
-        add = f"git add {shlex.join(share)} && git commit && " if (share := _to_share(here)) else ""
-        commands = f"{add}coder-clip push{option(t)} && git push"
-        outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {commands}")
+        files = shlex.join([t.config, str(t.folder), *t.kept] if t.kept == [] else [str(t.lock), *t.kept])
+        share = f"git add {files} && git commit && coder-clip push{option(t)} && git push"
+        outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {share}")
     elif outs and not outcome.refused:
         outcome.lines.append("everything is recorded in DVC")
 
@@ -197,20 +194,15 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
     """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or names other files."""
-    with suppress(OSError, yaml.YAMLError):
-        if not in_conflict(t.lock):
-            entries_of(t.lock.read_text(encoding="utf-8"))
-            t.entries()
-            return
-    if not t.lock.is_file() or in_conflict(t.lock):
+    try:
         t.entries()
-        return
-    if (committed := shown("HEAD", t.lock)) is None:
-        t.lock.unlink()
-    else:
-        write_bytes(t.lock, committed)
-    outcome.lines.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
-    t.entries()
+    except DamagedLock:
+        if (committed := shown("HEAD", t.lock)) is None:
+            t.lock.unlink()
+        else:
+            write_bytes(t.lock, committed)
+        outcome.lines.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
+        t.entries()
 
 
 def _forget_renamed(outcome: Outcome) -> None:
@@ -246,17 +238,6 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
         else:
             write_bytes(t.lock, before)
         raise
-
-
-def _to_share(here: Workspace) -> list[str]:
-    """Changed files that belong in the commit with dvc.lock: sources, workflow, configuration, records."""
-    t = here.t
-    read = {p for job in here.judge.jobs for p in job.inputs} - here.judge.makers.keys()
-    own = [t.config, t.yaml.as_posix(), t.lock.as_posix(), *t.kept]
-    edited = git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    staged = git("diff", "-z", "--cached", "--name-only", "--relative")
-    changed = {*(edited + staged).decode().split("\0")} - {""}
-    return sorted(p for p in changed if p in read or p.startswith(PLANS) or any(is_in(p, o) for o in own))
 
 
 def aside(paths: Iterable[str], why: str) -> str:

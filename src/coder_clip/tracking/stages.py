@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,13 +21,17 @@ import yaml
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..foundation.dvc import OBJECT_IN
 from ..foundation.git import git, in_conflict
 from ..pipeline.phase_list import Phase, phases
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
-from .dvc import OBJECT_IN
 
 DEFAULT = "config/reproduce.yaml"
+
+
+class DamagedLock(UserError):
+    """A dvc.lock that is not one."""
 
 
 @dataclass(frozen=True)
@@ -94,30 +99,28 @@ class Tracked:
         try:
             return self.checked(entries_of(text))
         except yaml.YAMLError:
-            raise UserError(f"{self.lock} is damaged; 'coder-clip record{option(self)}' repairs it") from None
+            raise DamagedLock(f"{self.lock} is damaged; 'coder-clip record' repairs it") from None
 
     def checked(self, entries: dict[str, Any]) -> dict[str, Any]:
         """The entries of a dvc.lock. UserError if one, or dvc.yaml, names an output that is not its phase's."""
-        with suppress(OSError, yaml.YAMLError, AttributeError):
-            described = yaml.safe_load(self.yaml.read_text(encoding="utf-8"))["stages"]
-            for name, stage in described.items():
-                outs = [
-                    *(stage.get("outs") or ()),
-                    *(stage.get("metrics") or ()),
-                    *(stage.get("plots") or ()),
-                ]
-                self._check(self.yaml, name, [next(iter(o)) if isinstance(o, dict) else str(o) for o in outs])
-        for name, recorded in hashes_of(entries).items():
-            self._check(self.lock, name, recorded)
+        named = [(self.lock, phase, out) for phase, outs in hashes_of(entries).items() for out in outs]
+        for phase, stage in self.stages().items():
+            outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or ()]
+            named += [(self.yaml, phase, next(iter(o)) if isinstance(o, dict) else str(o)) for o in outs]
+        known = {(phase.name, out) for phase in phases() for out in self.outs(phase)}
+        for file, name, out in named:
+            if (name, out) not in known:
+                raise UserError(
+                    f"{file} names '{out}' as an output of the phase '{name}', which does not make it; nothing was "
+                    f"changed: look at the commit that added it ('git log -p {file}')"
+                )
         return entries
 
-    def _check(self, file: Path, phase: str, outs: Iterable[str]) -> None:
-        known = {out for p in phases() if p.name == phase for out in self.outs(p)}
-        if other := sorted(set(outs) - known):
-            raise UserError(
-                f"{file} names '{other[0]}' as an output of the phase '{phase}', which does not make it; nothing was "
-                f"changed: look at the commit that added it ('git log -p {file}')"
-            )
+    def stages(self) -> dict[str, Any]:
+        """The stages of dvc.yaml; empty if it cannot be read."""
+        with suppress(OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+            return dict(yaml.safe_load(self.yaml.read_text(encoding="utf-8"))["stages"])
+        return {}
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
         # DVC's own layout, else its next commit changes every line
@@ -130,39 +133,20 @@ class Tracked:
         if self.folder == Path():
             return
         made = {self.out_of(path) for job in jobs for path in job.outputs}
-        found = {p.name for p in phases() if made.intersection(self.outs(p))}
-        made |= {f"{self.root}/{FOLDER}/{name}" for name in found}
+        made |= {self.outs(phase)[-1] for phase in phases() if made.intersection(self.outs(phase))}
         default = Tracked(DEFAULT)
-
-        def mine(path: str) -> str:
-            if path == DEFAULT:
-                return self.config
-            return path.replace(default.root, self.root, 1) if is_in(path, default.root) else path
-
-        document = read_yaml(default.yaml)
-        stages = {}
-        for name, stage in document["stages"].items():
-            if name not in found:
-                continue
-            deps = [mine(path) for path in stage["deps"]]
-            stages[name] = {
-                "wdir": "../..",
-                "cmd": [line.replace(DEFAULT, shlex.quote(self.config)) for line in stage["cmd"]],
-                "deps": [d for d in deps if d in made or not is_in(d, self.root)],
-            }
+        text = default.yaml.read_text(encoding="utf-8").replace(DEFAULT, self.config)
+        text = re.sub(rf"\b{re.escape(default.root)}/", f"{self.root}/", text)
+        stages: dict[str, Any] = {}
+        for name, stage in yaml.safe_load(text)["stages"].items():
+            deps = [path for path in stage["deps"] if path in made or path == self.config]
+            described = {"wdir": "../..", "cmd": stage["cmd"], "deps": deps}
             for kind in ("outs", "metrics"):
-                outs = [mine(next(iter(out))) for out in stage.get(kind, ())]
-                if outs := [out for out in outs if out in made]:
-                    stages[name][kind] = [{out: {"persist": True}} for out in outs]
-        plots = [
-            {
-                title: {**body, "y": {f"../../{mine(path)}": column for path, column in body["y"].items()}}
-                for title, body in plot.items()
-            }
-            for plot in document.get("plots", ())
-        ]
+                outs = [path for out in stage.get(kind, ()) for path in out if path in made]
+                described |= {kind: [{path: {"persist": True}} for path in outs]} if outs else {}
+            stages |= {name: described} if "outs" in described else {}
         head = f"# Made by 'coder-clip record' from dvc.yaml.\n# Configuration: {self.config}\n"
-        text = head + yaml.safe_dump({"stages": stages, "plots": plots}, sort_keys=False, width=110)
+        text = head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
         if not self.yaml.is_file() or self.yaml.read_text(encoding="utf-8") != text:
             write_text(self.yaml, text)
 

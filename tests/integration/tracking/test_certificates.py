@@ -35,7 +35,8 @@ def change_lock(project: Project, change: Callable[[dict[str, Any]], object]) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../keep.txt", "../../src/toy/text.py", "/keep.txt", "x/.git/config", "..\\keep.txt", "a/./b"]
+    "name",
+    ["../../../keep.txt", "../../src/toy/text.py", "/keep.txt", "x/.git/config", "..\\keep.txt", "a/./b"],
 )
 def test_a_list_of_files_that_leaves_its_folder_is_refused(toy: Project, name: str) -> None:
     """It overwrote files outside of the results, silently."""
@@ -52,7 +53,9 @@ def test_a_list_of_files_that_leaves_its_folder_is_refused(toy: Project, name: s
     assert (toy / "src/toy/text.py").read_bytes() == before
 
 
-@pytest.mark.parametrize("path", ["../victim", "results/../../victim", "/tmp/victim", "src", "results/scores"])
+@pytest.mark.parametrize(
+    "path", ["../victim", "results/../../victim", "/tmp/victim", "src", "results/scores"]
+)
 @pytest.mark.parametrize("where", ["dvc.lock", "dvc.yaml"])
 def test_outputs_that_are_not_the_phase_s_are_refused(toy: Project, path: str, where: str) -> None:
     """`pull` moved the files of another folder into the clone."""
@@ -70,7 +73,9 @@ def test_outputs_that_are_not_the_phase_s_are_refused(toy: Project, path: str, w
     for command in ("pull", "push", "record"):
         done = toy.run("coder-clip", command, ok=False)
         assert done.returncode == 1, command
-        assert f"{where} names '{path}' as an output of the phase 'texts', which does not make it" in done.stdout
+        assert (
+            f"{where} names '{path}' as an output of the phase 'texts', which does not make it" in done.stdout
+        )
     assert (victim / "file").read_text() == "mine"
     assert toy.bytes() == before
 
@@ -224,7 +229,9 @@ def test_a_run_of_a_part_speaks_of_what_it_made(tmp_path: Path) -> None:
 
 def test_another_configuration_adds_two_short_files(toy: Project) -> None:
     text = (toy / "config/reproduce.yaml").read_text()
-    (toy / "config/other.yaml").write_text(text.replace("sets: [a, b]", "sets: [a]") + "results: results/other\n")
+    (toy / "config/other.yaml").write_text(
+        text.replace("sets: [a, b]", "sets: [a]") + "results: results/other\n"
+    )
     toy.snakemake("--configfile", "config/other.yaml")
     assert sorted(p.name for p in (toy / "tracked/other").iterdir()) == ["dvc.lock", "dvc.yaml"]
     assert toy.stale() == []
@@ -239,7 +246,11 @@ def test_another_configuration_adds_two_short_files(toy: Project) -> None:
 def test_a_moved_clone_makes_its_environment_again(tmp_path: Path) -> None:
     """Its programs hold the old path: `.venv/bin/snakemake: No such file`."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in ("pyproject.toml", "constraints.txt", "packages/snakemake-executor-plugin-coder-clip/pyproject.toml"):
+    for name in (
+        "pyproject.toml",
+        "constraints.txt",
+        "packages/snakemake-executor-plugin-coder-clip/pyproject.toml",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     program = tmp_path / ".venv/bin/python"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
-from ..foundation.hashes import Hashes
+from .hashes import Hashes
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
 AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"

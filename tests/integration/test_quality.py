@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from coder_clip.tracking.snakemake import plan
 
 from coder_clip.tracking import stages
-from coder_clip.tracking.snakemake import plan
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {

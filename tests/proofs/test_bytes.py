@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from coder_clip.tracking.hashes import folder_md5
 from working_copy import Work, python_path, working_copy
 
-from coder_clip.tracking.hashes import folder_md5
 from coder_clip.tracking.stages import entries_of, hashes_of
 
 REPO = Path(__file__).resolve().parents[2]

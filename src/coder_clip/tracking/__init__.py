@@ -83,7 +83,9 @@ def _time(path: str) -> float:
 
 
 def _make_mark() -> None:
-    """A new mark for the main process; nodes take the one that is there."""
+    """A new mark for a run, or a dry run; nodes, and who only plans, take the one that is there."""
+    if PLAN in os.environ and Path(MARK).is_file():
+        return
     Path(MARK).parent.mkdir(parents=True, exist_ok=True)
     # other bytes each time: Snakemake compares small inputs by content
     Path(MARK).write_text(f"{time.time_ns()}\n", encoding="utf-8")

@@ -26,6 +26,7 @@ from .stages import DamagedLock, Tracked, configurations, is_in, option, tracked
 from .stages import why_untracked as why_untracked
 
 ASIDE = Path("results-set-aside")
+PLANS = ("Snakefile", "workflow", "src")
 
 
 @dataclass
@@ -154,8 +155,8 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     _forget_renamed(outcome)
     t.write_yaml(here.judge.jobs)
     t.checked({})
-    if before.keys() - {s.phase.name for s in states}:  # DVC keeps entries of phases that are gone
-        t.write_lock({s.phase.name: t.entries()[s.phase.name] for s in states if s.phase.name in before})
+    if gone := before.keys() - {s.phase.name for s in states}:  # DVC keeps entries of phases without jobs
+        t.write_lock({name: entry for name, entry in t.entries().items() if name not in gone})
     for state in (s for s in states if not s.whole):
         name = state.phase.name
         outcome.refused[name] = state.why(t)
@@ -177,9 +178,9 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     if never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
-        files = shlex.join([t.config, str(t.folder), *t.kept] if t.kept == [] else [str(t.lock), *t.kept])
-        share = f"git add {files} && git commit && coder-clip push{option(t)} && git push"
-        outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {share}")
+        add = f"git add {shlex.join(share)} && git commit && " if (share := _to_share(here)) else ""
+        commands = f"{add}coder-clip push{option(t)} && git push"
+        outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {commands}")
     elif outs and not outcome.refused:
         outcome.lines.append("everything is recorded in DVC")
 
@@ -238,6 +239,15 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
         else:
             write_bytes(t.lock, before)
         raise
+
+
+def _to_share(here: Workspace) -> list[str]:
+    """Changed files that belong in the commit with dvc.lock: code, configuration, inputs, records."""
+    t = here.t
+    read = {path for job in here.judge.jobs for path in job.inputs} - here.judge.makers.keys()
+    own = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *read]
+    said = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own).decode()
+    return sorted({entry[3:] for entry in said.split("\0") if entry})
 
 
 def aside(paths: Iterable[str], why: str) -> str:

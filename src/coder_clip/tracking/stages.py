@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -86,7 +85,8 @@ class Tracked:
 
     def recorded(self) -> dict[str, dict[str, str]]:
         """Recorded phase -> out -> hash. UserError if dvc.lock is damaged, in conflict, or names others' files."""
-        return hashes_of(self.entries())
+        own = {phase.name for phase in phases()}  # others are stages of somebody's own
+        return {name: outs for name, outs in hashes_of(self.entries()).items() if name in own}
 
     def entries(self) -> dict[str, Any]:
         """The stages of dvc.lock."""
@@ -107,9 +107,9 @@ class Tracked:
         for phase, stage in self.stages().items():
             outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or ()]
             named += [(self.yaml, phase, next(iter(o)) if isinstance(o, dict) else str(o)) for o in outs]
-        known = {(phase.name, out) for phase in phases() for out in self.outs(phase)}
+        known = {phase.name: self.outs(phase) for phase in phases()}
         for file, name, out in named:
-            if (name, out) not in known:
+            if out not in known.get(name, [out]):
                 raise UserError(
                     f"{file} names '{out}' as an output of the phase '{name}', which does not make it; nothing was "
                     f"changed: look at the commit that added it ('git log -p {file}')"
@@ -135,15 +135,20 @@ class Tracked:
         made = {self.out_of(path) for job in jobs for path in job.outputs}
         made |= {self.outs(phase)[-1] for phase in phases() if made.intersection(self.outs(phase))}
         default = Tracked(DEFAULT)
-        text = default.yaml.read_text(encoding="utf-8").replace(DEFAULT, self.config)
-        text = re.sub(rf"\b{re.escape(default.root)}/", f"{self.root}/", text)
+
+        def mine(path: str) -> str:
+            path = self.config if path == DEFAULT else path
+            return self.root + path.removeprefix(default.root) if is_in(path, default.root) else path
+
         stages: dict[str, Any] = {}
-        for name, stage in yaml.safe_load(text)["stages"].items():
-            deps = [path for path in stage["deps"] if path in made or path == self.config]
-            described = {"wdir": "../..", "cmd": stage["cmd"], "deps": deps}
+        for name, stage in default.stages().items():
+            cmd = [line.replace(DEFAULT, shlex.quote(self.config)) for line in stage["cmd"]]
+            deps = [path for path in map(mine, stage["deps"]) if path in made or path == self.config]
+            described = {"wdir": "../..", "cmd": cmd, "deps": deps}
             for kind in ("outs", "metrics"):
-                outs = [path for out in stage.get(kind, ()) for path in out if path in made]
-                described |= {kind: [{path: {"persist": True}} for path in outs]} if outs else {}
+                outs = [mine(path) for out in stage.get(kind, ()) for path in out]
+                if outs := [path for path in outs if path in made]:
+                    described[kind] = [{path: {"persist": True}} for path in outs]
             stages |= {name: described} if "outs" in described else {}
         head = f"# Made by 'coder-clip record' from dvc.yaml.\n# Configuration: {self.config}\n"
         text = head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)

@@ -14,7 +14,7 @@ from .record import State, Workspace
 from .share import in_remote
 from .stages import tracked, why_untracked
 
-FOLLOWS = "follows from a phase before it, unless its bytes stay the same"
+FOLLOWS = "follows from a phase before it"
 
 
 class Line(NamedTuple):

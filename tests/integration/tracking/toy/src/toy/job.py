@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import yaml
+
 from coder_clip.cli import one_line_errors
 from coder_clip.cli.job import trace_sources
 from coder_clip.foundation import evidence

@@ -18,12 +18,14 @@ import yaml
 
 from coder_clip import tracking
 from coder_clip.errors import UserError
+from coder_clip.foundation import dvc, locks
 from coder_clip.foundation.dvc import Store, folder_md5
 from coder_clip.foundation.hashes import Hashes
-from coder_clip.reporting.cells import config_of, row_of
-from coder_clip.tracking import record, stages
+from coder_clip.pipeline import environment
+from coder_clip.reporting.cells import config_of, of_another_row, row_of
+from coder_clip.tracking import stages
 from coder_clip.tracking.certificates import Certificate, Job, read
-from coder_clip.tracking.explain import Explained, _is_of, lines
+from coder_clip.tracking.explain import Explained, lines
 from coder_clip.tracking.judge import MISSING, NONE, OTHER_BYTES, Judge, why_not
 from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table
@@ -206,9 +208,9 @@ def test_a_certificate_comes_back_as_it_was() -> None:
 
 
 def test_code_from_elsewhere_is_noticed() -> None:
-    assert stages.foreign_code() == "", "a project without the package has no code to run instead"
+    assert environment.foreign_code() == "", "a project without the package has no code to run instead"
     put("src/coder_clip/__init__.py")
-    assert "coder_clip runs from /" in stages.foreign_code()
+    assert "coder_clip runs from /" in environment.foreign_code()
 
 
 def test_a_job_runs_and_names_the_source_and_never_the_bytecode(tmp_path: Path) -> None:
@@ -235,16 +237,16 @@ def test_a_job_runs_and_names_the_source_and_never_the_bytecode(tmp_path: Path) 
 
 def test_runs_are_noticed_until_the_last_has_ended() -> None:
     settings = SimpleNamespace(forceall=False, forcerun=["text"], forcetargets=True, targets=["a"])
-    record.RUN.parent.mkdir(parents=True)
-    assert not record.running()
+    locks.RUN.parent.mkdir(parents=True)
+    assert not locks.running()
     for _ in range(2):
         tracking.start(SimpleNamespace(dag_settings=settings))
     assert os.environ.pop("CODER_CLIP_FORCED") == "text\na"
-    assert record.running()
+    assert locks.running()
     tracking._held.pop().close()  # as the end of its process does
-    assert record.running()
+    assert locks.running()
     tracking._held.pop().close()
-    assert not record.running()
+    assert not locks.running()
 
 
 # ---- names that come from other people
@@ -357,9 +359,9 @@ def test_damaged_lock(toy: Tracked, text: str) -> None:
 
 
 def test_why_untracked() -> None:
-    assert stages.why_untracked() == "no DVC repository here"
+    assert dvc.unavailable() == "no DVC repository here"
     Path(".dvc").mkdir()
-    assert "no Git repository here" in str(stages.why_untracked())
+    assert "no Git repository here" in dvc.unavailable()
 
 
 # ---- explain and messages
@@ -384,12 +386,16 @@ def test_rows_of_a_table() -> None:
 
 @pytest.mark.parametrize("results", ["results", "results/photos"])
 def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> None:
-    others, root = {"dataset": {"shapes"}, "shots": {"2"}}, Path(results)
-    assert _is_of(f"{results}/zero_shot/mini/shapes.json", others, root)
-    assert not _is_of(f"{results}/zero_shot/mini/rare.json", others, root)
-    assert _is_of(f"{results}/adapter/mini/rare/2.json", others, root)
-    assert not _is_of(f"{results}/evaluation/mini/2.json", others, root)
-    assert not _is_of("data/texts/shapes.json", others, root)
+    adapter = SimpleNamespace(shots=[1, 2])
+    config: Any = SimpleNamespace(
+        results=Path(results), datasets=["shapes", "rare"], models=["mini"], adapter=adapter
+    )
+    row = {"dataset": "rare", "model": "mini", "shots": "1"}
+    assert of_another_row(f"{results}/zero_shot/mini/shapes.json", row, config)
+    assert not of_another_row(f"{results}/zero_shot/mini/rare.json", row, config)
+    assert of_another_row(f"{results}/adapter/mini/rare/2.json", row, config)
+    assert not of_another_row(f"{results}/evaluation/mini/2.json", row, config)
+    assert not of_another_row("data/texts/shapes.json", row, config)
 
 
 def test_a_table_tells_its_configuration(repo: Path) -> None:

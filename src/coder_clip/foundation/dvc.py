@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
+from .git import git
 from .hashes import Hashes
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
@@ -23,6 +25,19 @@ AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
 WAIT = 60.0  # seconds that another DVC command may take
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
+
+
+def unavailable() -> str:
+    """Why nothing can be recorded in this folder; "" if it can."""
+    if not Path(".dvc").is_dir():
+        return "no DVC repository here"
+    if importlib.util.find_spec("dvc") is None:
+        return "DVC is not installed ('pip install dvc')"
+    try:
+        git("rev-parse", "--git-dir")
+    except (OSError, UserError):
+        return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
+    return ""
 
 
 def commit(addresses: Iterable[str]) -> None:

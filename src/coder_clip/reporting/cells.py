@@ -1,4 +1,4 @@
-"""Find a number in a written table: its row, and the configuration that wrote the table."""
+"""Find a number in a written table: its row, the table's configuration, and artefacts that cannot be behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
-from ..pipeline.config import load_config
+from ..pipeline.config import Config, load_config
+from .exhibits import TABLES
 
 
 def row_of(path: Path, row: str) -> dict[str, str]:
@@ -60,3 +61,23 @@ def config_of(table: str | Path) -> Path:
         said = "no configuration writes" if not found else "several configurations write"
         raise UserError(f"{said} {table} ({these}); name one with --config")
     return found[0]
+
+
+def of_another_row(path: str, row: dict[str, str], config: Config) -> bool:
+    """True if an artefact is of another data set, model or number of shots than a row of a table."""
+    if not Path(path).is_relative_to(config.results):
+        return False
+    phase, *parts = Path(path).relative_to(config.results).with_suffix("").parts
+    every = {"dataset": set(config.datasets), "model": set(config.models)}
+    if phase == "adapter":
+        every["shots"] = set(map(str, config.adapter.shots))
+    return any(set(parts) & names - {row[key]} for key, names in every.items() if row.get(key) in names)
+
+
+def of_another_table(path: str, table: str, results: Path) -> bool:
+    """True if only other tables read an artefact: one job makes all tables."""
+    exhibit = TABLES.get(Path(table).stem)
+    if exhibit is None or not Path(path).is_relative_to(results):
+        return False
+    phase = Path(path).relative_to(results).parts[0]
+    return phase not in exhibit.phases and any(phase in other.phases for other in TABLES.values())

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import UserError
+from ..foundation.locks import RUN
+from ..pipeline.environment import foreign_code
 from . import certificates
 from .certificates import PLAN, Job, plan
 from .certify import FORCED
@@ -35,8 +37,6 @@ def begin(file: str, results: str | Path) -> dict[str, str]:
     _make_mark()
     if PLAN in os.environ:
         return {}
-    from .stages import foreign_code
-
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
     try:
@@ -113,8 +113,6 @@ def start(workflow: Any) -> None:
 
     While it is held nothing is pulled or merged.
     """
-    from .record import RUN
-
     settings = workflow.dag_settings
     forced = ["*"] if settings.forceall else [*settings.forcerun]
     os.environ[FORCED] = "\n".join(map(str, [*forced, *(settings.targets if settings.forcetargets else ())]))

@@ -13,9 +13,8 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_metadata
 from ..foundation.git import git, shown
-from ..pipeline.config import Config, load_config
-from ..reporting.cells import config_of, row_of
-from ..reporting.exhibits import TABLES
+from ..pipeline.config import load_config
+from ..reporting.cells import config_of, of_another_row, of_another_table, row_of
 from .certificates import FOLDER, Certificate, read
 from .record import Workspace
 from .stages import tracked
@@ -60,7 +59,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     here = Workspace(tracked(config))
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    stated = {p: s for p, s in _statements(c.results).items() if not _is_of(p, _others(cells, c), c.results)}
+    stated = {p: s for p, s in _statements(c.results).items() if not of_another_row(p, cells, c)}
     if path not in stated or stated[path].outputs[path] != here.hashes.sha256(path):
         why = f"{path} was edited since it was made" if path in stated else f"nothing certifies {path}"
         command = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
@@ -75,7 +74,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         for i, sha in made.inputs.items():
             if i not in stated:
                 found.given |= {} if Path(i).is_relative_to(c.results) else {i: sha}
-            elif i not in waiting and not (artefact == path and _of_another_table(i, path, c.results)):
+            elif i not in waiting and not (artefact == path and of_another_table(i, path, c.results)):
                 waiting.append(i)
     given = {**found.given, **found.sources}
     found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
@@ -97,29 +96,6 @@ def _artefact(here: Workspace, path: str, made: Certificate) -> dict[str, Any]:
     changed = here.judge.why_not(job) if job else "not made by this configuration any more"
     about = {"rule": made.rule, "command": made.command, "params": made.values, "changed": changed}
     return {"path": path, "sha256": made.outputs[path], **about}
-
-
-def _others(row: dict[str, str], c: Config) -> dict[str, set[str]]:
-    """Names of other data sets, models and shots, to recognize their artefacts by path."""
-    every = {"dataset": set(c.datasets), "model": set(c.models), "shots": {str(s) for s in c.adapter.shots}}
-    return {key: names - {row[key]} for key, names in every.items() if row.get(key) in names}
-
-
-def _is_of(path: str, others: dict[str, set[str]], results: Path) -> bool:
-    if not Path(path).is_relative_to(results):
-        return False
-    phase, *parts = Path(path).relative_to(results).with_suffix("").parts
-    names = set(parts)
-    return any(names & other for key, other in others.items() if key != "shots" or phase == "adapter")
-
-
-def _of_another_table(path: str, table: str, results: Path) -> bool:
-    """True if only other tables read this artefact: one job makes all tables."""
-    exhibit = TABLES.get(Path(table).stem)
-    if exhibit is None or not Path(path).is_relative_to(results):
-        return False
-    phase = Path(path).relative_to(results).parts[0]
-    return phase not in exhibit.phases and any(phase in other.phases for other in TABLES.values())
 
 
 def _code(found: Explained, here: Workspace) -> str:

@@ -11,11 +11,12 @@ import yaml
 from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.git import git, in_conflict, shown
+from ..foundation.locks import locked
 from ..pipeline.phase_list import phases
 from . import stages
 from .certificates import Certificate, Job, read
 from .judge import why_not
-from .record import Workspace, locked
+from .record import Workspace
 from .share import pull
 from .stages import Tracked
 
@@ -50,7 +51,9 @@ def merge(config: str) -> list[str]:
         if in_conflict(t.yaml):
             t.yaml.unlink()
         t.write_yaml(here.judge.jobs)
-        t.write_lock({name: locks[side][name] for name, side in chosen.items()})
+        phase_names = {phase.name for phase in phases()}
+        foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
+        t.write_lock({**{name: locks[side][name] for name, side in chosen.items()}, **foreign})
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
             with suppress(UserError):

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import filelock
 
 from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
 from ..foundation.dvc import files_below, folder_md5
 from ..foundation.git import git, shown
-from ..foundation.hashes import STATE, Hashes
+from ..foundation.hashes import Hashes
+from ..foundation.locks import locked
+from ..pipeline.environment import foreign_code
 from ..pipeline.phase_list import Phase, phases
 from .certificates import Job, plan
 from .judge import MISSING, Judge
 from .stages import DamagedLock, Tracked, configurations, is_in, option, tracked
-from .stages import why_untracked as why_untracked
 
 ASIDE = Path("results-set-aside")
 PLANS = ("Snakefile", "workflow", "src")
@@ -132,7 +130,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
     set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro` (DVC_STAGE) DVC itself
     commits: an incomplete phase is an error, which stops DVC.
     """
-    if reason := why_untracked():
+    if reason := (dvc.unavailable() or foreign_code()):
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
     t, outcome = tracked(config), Outcome()
     with locked():
@@ -265,36 +263,3 @@ def aside(paths: Iterable[str], why: str) -> str:
 
 def some(paths: list[str]) -> str:
     return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"
-
-
-@contextmanager
-def locked(wait: float = 600, alone: bool = False) -> Iterator[None]:
-    """Allow one record, pull, push or merge at a time. The lock of a killed process is freed.
-
-    alone: UserError while a run makes files here.
-    """
-    STATE.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(STATE / "lock", timeout=wait):
-            if alone and running():
-                raise UserError("a run makes results here; try again when it has ended")
-            yield
-    except filelock.Timeout:
-        raise UserError(
-            f"another coder-clip has been recording here for {wait:.0f} s; try 'coder-clip record' later"
-        ) from None
-
-
-RUN = STATE / "run"  # locked while runs make files here
-
-
-def running() -> bool:
-    """True while a run makes files here. The lock of a killed one is free."""
-    with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass  # a file system without locks
-    return False

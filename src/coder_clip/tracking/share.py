@@ -6,12 +6,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..errors import UserError
 from ..foundation import dvc
+from ..foundation.artifacts import write_bytes
 from ..foundation.git import git
 from ..foundation.hashes import Hashes
-from .record import Workspace, aside, locked, some
+from ..foundation.locks import locked
+from .certificates import FOLDER
+from .record import Workspace, aside, some
 from .stages import Tracked, option, tracked
 
 
@@ -63,6 +67,10 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         if unsaved := [p for p in there if os.path.exists(p) and not store.good(hashes.md5(p))]:
             done.lines.append(aside(unsaved, "recorded nowhere"))
         store.checkout([t.address(name) for name in ready])
+        for name in done.failed:  # its certificates are useful without its files
+            for oid, path in objects[name].items():
+                if path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json") and oid not in bad:
+                    write_bytes(path, Path(store.path(oid)).read_bytes())
         _restore_kept(t)
         hashes.save()
     done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)

@@ -6,7 +6,6 @@ jobs for. Names in these files come from other people: `Tracked.entries` checks 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ import yaml
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..foundation.dvc import OBJECT_IN
-from ..foundation.git import git, in_conflict
+from ..foundation.git import in_conflict
 from ..pipeline.phase_list import Phase, phases
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
@@ -208,27 +207,3 @@ def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         name: {str(out["path"]): str(out["md5"]) for out in body.get("outs") or ()}
         for name, body in entries.items()
     }
-
-
-def foreign_code() -> str:
-    """A message if coder_clip is not imported from ./src (jobs would run other code than this), else ""."""
-    own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
-    if not own.is_dir() or own == used:
-        return ""
-    return (
-        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
-        "'source .venv/bin/activate')"
-    )
-
-
-def why_untracked() -> str:
-    """Why nothing can be recorded here; "" if it can."""
-    if not Path(".dvc").is_dir():
-        return "no DVC repository here"
-    if importlib.util.find_spec("dvc") is None:
-        return "DVC is not installed ('pip install dvc')"
-    try:
-        git("rev-parse", "--git-dir")
-    except (OSError, UserError):
-        return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
-    return foreign_code()

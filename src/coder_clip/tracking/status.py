@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..foundation import terminal
+from ..foundation import dvc, terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
+from ..pipeline.environment import foreign_code
 from .record import State, Workspace
 from .share import in_remote
-from .stages import tracked, why_untracked
+from .stages import tracked
 
 FOLLOWS = "follows from a phase before it"
 
@@ -30,7 +31,7 @@ class Line(NamedTuple):
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
     """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes nothing."""
-    t, reason = tracked(config), why_untracked()
+    t, reason = tracked(config), (dvc.unavailable() or foreign_code())
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
     try:
         t.recorded()
@@ -47,11 +48,10 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
 
 def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
     name = state.phase.name
-    why = {path: here.judge.why_not(job) for job in state.jobs for path in job.outputs}
+    why = dict(state.problems)
     for job in state.jobs:  # its inputs will be made again
         if not moved.isdisjoint(job.inputs):
-            why |= {path: why[path] or FOLLOWS for path in job.outputs}
-    why = {path: text for path, text in why.items() if text}
+            why |= {path: why.get(path, FOLLOWS) for path in job.outputs}
     moved.update(why)
     if (entry := here.recorded.get(name)) is None:
         recorded = sent = "no"

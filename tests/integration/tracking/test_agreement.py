@@ -118,7 +118,7 @@ def test_a_run_with_nothing_to_do_records(toy: Project) -> None:
     assert toy.lock() == recorded
     assert "Nothing to be done" in toy.snakemake()
     said = toy.run("coder-clip", "record").stdout
-    assert "recorded in DVC: scores, report; to share: git add dvc.lock results/tables" in said
+    assert "recorded in DVC: scores, report; to share: git add config/reproduce.yaml dvc.lock" in said
     assert toy.stale() == []
 
 
@@ -153,7 +153,7 @@ def test_a_swapped_file_is_noticed(clone: Project) -> None:
     done = clone.run("coder-clip", "record", ok=False)
     assert done.returncode == 1
     assert (
-        "phase scores is not recorded: results/scores/m/a.csv (and 1 more) not the bytes that were"
+        "phase scores is not recorded: results/scores/m/a.json (and 1 more) not the bytes that were"
         in done.stdout
     )
     assert clone.lock() == before

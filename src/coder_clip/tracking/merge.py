@@ -62,7 +62,8 @@ def merge(config: str) -> list[str]:
         here.hashes.save()
     if chosen:
         lines += pull(t.config).lines
-    if again := [p for p in dict.fromkeys(job.phase for job in here.judge.jobs) if p not in chosen]:
+    makes = {job.phase for job in here.judge.jobs}
+    if again := [p.name for p in phases() if p.name in makes and p.name not in chosen]:
         lines.append(f"a run makes again: {', '.join(again)}")
     lines.append(
         f"settled {t.lock}; 'coder-clip status{stages.option(t)}' shows it, 'git commit' ends the merge"

@@ -66,3 +66,14 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or "unknown")
+
+
+def foreign_code() -> str:
+    """A message if coder_clip is not imported from ./src (jobs would run other code than this), else ""."""
+    own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
+    if not own.is_dir() or own == used:
+        return ""
+    return (
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        "'source .venv/bin/activate')"
+    )

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
-from ..tracking.snakemake import OFF
+from ..tracking.certificates import PLAN
 
 # what differs between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
@@ -54,7 +54,7 @@ def plan(profile: Path, file: Path) -> Plan:
         target = Path(folder) / "plan.json"
         command = [sys.executable, "-m", __name__, str(target), "--forceall"]
         command += ["--profile", str(profile), "--configfile", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, OFF: "off"})
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull})
         if done.returncode or not target.is_file():
             raise UserError(f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}")
         document = json.loads(target.read_text(encoding="utf-8"))

@@ -237,7 +237,7 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     source.mkdir()
     duplicate(original, source)
     profile = source / "workflow/profiles/slurm/config.yaml"
-    around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": python_path(source)}
+    around = {**shell.names, "PYTHONPATH": python_path(source)}
     (source / "dvc.yaml").unlink()  # of the default, which has the same results folder
     offline, load, temporary = re.findall(
         r"^(?:precommand:|#  ) ((?:export|\. /etc).*)", profile.read_text(), flags=re.M

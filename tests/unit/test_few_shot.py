@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import grid_error
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, grid
@@ -194,7 +195,11 @@ def test_ape_is_its_equations(
     point = Point(1.7, 3.1, 0.6)
     model = Ape.fit(few.cache, few.labels, few.weights, Constants(share, disparity))
     expected = plain_ape(few, share, disparity, point)
-    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=1e-7) for r in expected]
+    # numbers on the grid, then on the grid again, of the part of a row that is kept; α β exp(γ w) is below 100
+    kept = torch.cat([unit_keys, unit_weights, torch.tensor([unit(v) for v in few.x.tolist()]).double()])
+    shortest = float(kept[:, model.channels].norm(dim=1).min())
+    error = 100 * shots * 2 * grid_error(width) / shortest
+    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=error) for r in expected]
 
 
 # ---- GDA

@@ -27,8 +27,8 @@ from torch.utils.data._utils import signal_handling
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError, one_line
-from coder_clip.foundation.exact import stored
 from coder_clip.foundation.progress import progress as progress_bar
+from coder_clip.foundation.reproducible import stored
 
 if TYPE_CHECKING:
     from coder_clip.encoders.encoder import Encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import CHUNK, l2_normalize
 
 RATIO = 0.1  # of the distances to the nearest image and to the TENTH
@@ -27,7 +27,7 @@ def near_copies(features: Tensor) -> list[tuple[int, int]]:
     x = l2_normalize(features)
     pairs = set()
     for start in range(0, n, rows := max(1, CHUNK // n)):
-        cosines = inner(x[start : start + rows], x)
+        cosines = exact_matmul(x[start : start + rows], x)
         at = torch.arange(len(cosines))
         cosines[at, start + at] = -torch.inf
         best = cosines.topk(TENTH, dim=1)

@@ -21,8 +21,8 @@ from ..datasets.images import UnreadableImage, read_image, to_rgb
 from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_file, features_key
 from ..errors import UserError
-from ..foundation.exact import stored
 from ..foundation.progress import progress as progress_bar
+from ..foundation.reproducible import stored
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder

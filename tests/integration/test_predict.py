@@ -159,7 +159,7 @@ def test_a_recommended_method_without_reasons_is_named(work: Work) -> None:
     recommend(work, "description")
     explained = load_run(where, "shapes", explained=True)
     assert explained.chosen.method == "clip", "the same rule among the methods with reasons"
-    assert "no method is clearly better than names alone" in explained.said
+    assert "no method with reasons is clearly better than names alone" in explained.said
     assert "; without --why it would be CLIP, attribute texts, which has no reasons" in explained.said
     assert "which has no reasons" not in load_run(where, "shapes").said
     assert "which has no reasons" not in load_run(where, "shapes", method="coder", explained=True).said

@@ -25,8 +25,6 @@ onstart:
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
     tracking.on_start(workflow, CONFIG_FILE)
-    if workflow.local_exec:
-        encode_together_here()
 
 
 rule all:

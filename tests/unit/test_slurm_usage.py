@@ -111,15 +111,6 @@ def test_slurm_s_accounting_joins_in(results: Path) -> None:
     assert group.better_mb is group.better_minutes is None, "what its members ask for makes it up"
 
 
-def test_jobs_that_encode_in_a_group_count_by_their_mean(results: Path) -> None:
-    """The first encodes for all; by its time alone each of them would ask for the time of all."""
-    files = [str(results / f"benchmarks/images/{split}.tsv") for split in ("shots", "val", "test")]
-    for path, seconds in zip(files, (1200, 6, 6), strict=True):
-        benchmark(Path(path), "encode_images", seconds, "900", "{'mem_mb': 2000, 'runtime': 15}")
-    submitted("7", "images-mini-shapes_encode_images", *files, mem_mb=2000, runtime=45)
-    assert rows(results)["encode_images"].used_minutes == pytest.approx(1212 / 60 / 3)
-
-
 def test_a_site_without_accounting(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snakemake_executor_plugin_coder_clip.queue import Unreachable
 

@@ -30,7 +30,7 @@ from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
 from ..pipeline.config import Config
-from ..pipeline.resources import CARDS, Sizes
+from ..pipeline.resources import CARDS, Sizes, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
 from . import light
@@ -86,7 +86,6 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         parts.append(_machine(config))
         problems += light.failed(
             partial(light.writable, config.results, "results"),
-            partial(light.shared_memory, config),
             partial(light.downloads, config, downloaded),
         )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
@@ -235,15 +234,14 @@ def _machine(config: Config) -> Iterator[str]:
 
 def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
     """Hours by phase, disk; UserError if the disk is too small."""
-    device = pick_device(config.features.device)
-    gpu = device.type != "cpu"
-    long = ahead(config, gpu, asked, sizes)[1] > light.SHORT
-    table, hours, gigabytes = ahead(config, gpu, asked, sizes, measure(config) if long else None)
+    cards = gpus(config)
+    long = ahead(config, cards, asked, sizes)[1] > light.SHORT
+    table, hours, gigabytes = ahead(config, cards, asked, sizes, measure(config) if long else None)
     if not table:
         yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
         return
-    if device.type == "cpu" and hours > LONG:
-        with_one = ahead(config, True, asked, sizes)[1]
+    if not cards and hours > LONG:
+        with_one = ahead(config, 1, asked, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
     free = _free(config.results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,9 @@ from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
 from ..errors import UserError
 from ..foundation.artifacts import read_metadata
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import on_gpu, workers
+from ..pipeline.resources import gpus
 from .estimate import ahead
 
-SHM = Path("/dev/shm")
-BATCHES = 3  # of each loader process that are in shared memory at a time
-LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
@@ -42,7 +38,7 @@ def before_run(
     """
     found = problems(config, file, datasets, models, asks, here)
     local = all(config.models[m].model.startswith("local-dir:") for m in models)
-    if here and models and not (local and (found or ahead(config, on_gpu(config))[1] < SHORT)):
+    if here and models and not (local and (found or ahead(config, gpus(config))[1] < SHORT)):
         command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
         command += ["--no-forecast"] * bool(found)  # measuring takes a minute, and the run does not start
         done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
@@ -59,8 +55,6 @@ def problems(
     downloaded = to_download(config)
     checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
     checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
-    if models and here:
-        checks.append(partial(shared_memory, config))
     checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
     checks += [partial(folder, config, name) for name in models]
     if asks and config.generator and unanswered(config, config.generator):
@@ -87,19 +81,6 @@ def writable(folder: Path, what: str) -> None:
             pass
     except OSError as error:
         raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None
-
-
-def shared_memory(config: Config) -> None:
-    """UserError if /dev/shm is too small for the loader processes (a container's is 64 MB by default)."""
-    n, batch = workers(config), config.features.batch_size
-    if not n or not SHM.is_dir():
-        return
-    needed, free = n * BATCHES * batch * LARGEST, shutil.disk_usage(SHM).free
-    if free < needed:
-        raise UserError(
-            f"{SHM} has {free / 1e6:,.0f} MB free, and features.workers: {n} with features.batch_size: {batch} "
-            f"take up to {needed / 1e6:,.0f} MB of it: start the container with --shm-size, or set features.workers: 0"
-        )
 
 
 def downloads(config: Config, names: Collection[str]) -> None:

@@ -20,7 +20,6 @@ from snakemake_executor_plugin_coder_clip.queue import COMPLETED, LIVE, SlurmErr
 
 from ..errors import UserError
 from ..foundation import terminal
-from ..pipeline import together
 from ..pipeline.resources import LEAST
 
 AROUND = 300  # MB of the Snakemake around a job, which Slurm counts and a benchmark file does not
@@ -81,7 +80,7 @@ def usage(results: Path) -> list[Usage]:
             f"no benchmark files in {folder}: run something first, with a profile of workflow/profiles"
         )
     jobs = [
-        *as_submitted(evened(measured, entries), entries).values(),
+        *as_submitted(measured, entries).values(),
         *submitted(entries, measured, accounted(e.id for e in entries)),
     ]
     return [
@@ -128,16 +127,6 @@ def as_submitted(measured: Mapping[str, Usage], entries: Iterable[Entry]) -> dic
         else job
         for path, job in measured.items()
     }
-
-
-def evened(measured: Mapping[str, Usage], entries: Iterable[Entry]) -> dict[str, Usage]:
-    """Give each job that encodes images in a group the mean time, as the first may encode for all."""
-    found = dict(measured)
-    for e in entries:
-        paths = [p for p in e.benchmarks if p in measured and measured[p].rule in together.RULES]
-        minutes = [measured[p].used_minutes or 0 for p in paths]
-        found |= {p: replace(measured[p], used_minutes=sum(minutes) / len(paths)) for p in paths}
-    return found
 
 
 def submitted(

@@ -22,8 +22,8 @@ KILLED = "1-of-3"
 
 def shard(job: Job) -> str:
     """1-of-3; nothing where it is another rule's."""
-    found = re.search(r"group_shards-mini-marks-(\d+-of-\d+)_encode_shard", job.comment)
-    return found[1] if found else ""
+    found = re.search(r"rule_encode_images_wildcards_mini_marks_(\d+)_(\d+) ", job.comment + " ")
+    return f"{found[1]}-of-{found[2]}" if found else ""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,7 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
         folder.mkdir()
         work = duplicate(local, folder)
         os.unlink(folder / FEATURES)
-        scratch = "images" if shards == 3 else None  # from the node's own disk
-        work.configure(
-            lambda document, **more: document["features"].update(more), shards=shards, scratch=scratch
-        )
+        work.configure(lambda document, **more: document["features"].update(more), shards=shards)
         quicken(folder)
         runs[shards] = Run(folder, cluster, configfile=work.config).start(FEATURES)
     victims: list[Job] = []

@@ -60,7 +60,8 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     _needs_setting(results)
     if claim.after == "coder_rerank":
         if off := results.rerank_off(dataset, model):
-            raise Missing("off", off, unchanged=True)
+            has_texts = bool(results.rerank(dataset, model).get("pairs_with_texts", 1))
+            raise Missing("off", off, unchanged=has_texts)
     else:
         _needs_texts(results, dataset)
     rows = results.rows_of(dataset, model)

@@ -13,7 +13,8 @@ PHASES = ("evaluation",)
 CAPTION = (
     "How often near test images share a class, by the cosine of several kinds of features. k-NN: accuracy of a vote of "
     "the k nearest other images. R-precision: share of an image's class among its R nearest others, where R is the "
-    "number of other images of that class. With 95 % intervals over images. Projected: image features on the main "
+    "number of other images of that class. With 95 % intervals, widened as images are neighbours of each other. "
+    "Projected: image features on the main "
     "components of ImageNet's class names; linear discriminant: centred and whitened by the shots of the first seed "
     "(both after Herzog and Wang 2026)."
 )

@@ -89,6 +89,13 @@ clean:
 $(CONFIG):
 	@echo "no configuration file $@ (there are: $(wildcard config/*.yaml))" >&2; exit 1
 
+# A virtual environment holds its own path in every program; in a moved or renamed folder it is made again.
+ifneq ($(wildcard $(VENV)/installed),)
+ifneq ($(shell cat $(VENV)/installed),$(CURDIR))
+$(shell rm -rf $(VENV))
+endif
+endif
+
 $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
@@ -96,9 +103,9 @@ $(VENV)/bin/python:
 $(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
-	@touch $@
+	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
-	@touch $@ $(VENV)/installed
+	@echo $(CURDIR) | tee $@ > $(VENV)/installed

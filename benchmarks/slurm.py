@@ -155,7 +155,6 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
         "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-coder-clip/src",
-        "CODER_CLIP_TRACKING": "off",  # benchmarks/tracking.py measures it
     }
     environment.pop("CODER_CLIP_DATA", None)
     command = [

@@ -26,9 +26,9 @@ CONFIG: dict[str, Any] = {
 }
 PLAN = """
 import sys
-from coder_clip.tracking.snakemake import plan
+from coder_clip.tracking.certificates import plan
 for job in plan(sys.argv[1]):
-    print(*job.outputs, *job.recipe.input)
+    print(*job.outputs, *job.inputs)
 """
 FEATURES = "results/image_features/tiny/eurosat/test.safetensors"
 

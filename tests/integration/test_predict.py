@@ -242,20 +242,6 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
     assert "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
 
 
-def test_predict_is_the_same_command(
-    finished: Work, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = finished.folder / "photos/marks"
-    by_run = command(
-        "classify", photos, "--run", finished.folder / "results", *MARKS, "--format", "csv", "--top", 5
-    )
-    answer = command("predict", photos, "--config", finished.folder / "config/test.yaml", *MARKS, "--csv")
-    assert answer.code == 0, answer.err
-    assert answer.out == by_run.out
-    monkeypatch.chdir(finished.folder)
-    assert command("predict", photos, "--config", "config/test.yaml", *MARKS, "--csv").out == by_run.out
-
-
 def test_in_python(finished: Work) -> None:
     c = Classifier.load(finished.folder / "results", dataset="marks", method="coder")
     files = sorted((finished.folder / "photos/marks").glob("*/0[01].png"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from working_copy import Work, python_path, working_copy
 
-from coder_clip.tracking.hashes import folder_md5
+from coder_clip.foundation.dvc import folder_md5
 from coder_clip.tracking.stages import entries_of, hashes_of
 
 REPO = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
     assert {name for name in files | other if files.get(name) != other.get(name)} == set()
     locked = hashes_of(entries_of((REPO / "dvc.lock").read_text(encoding="utf-8")))
     recorded = {
-        out: md5 for outs in locked.values() for out, md5 in outs.items() if "/provenance/" not in out
+        out: md5 for outs in locked.values() for out, md5 in outs.items() if "/certificates/" not in out
     }
     assert {out: _of(out, files) for out in recorded} == recorded
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -294,42 +292,10 @@ def test_an_exported_file_gives_the_same_answers(
         Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
 
 
-def test_an_onnx_file_gives_the_same_answers_to_another_program(model: Path, tmp_path: Path) -> None:
-    """Classes with one name and with several, with texts and without: onnxruntime, float32, knows nothing of us."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
-    pytest.importorskip("onnx", reason="needs onnx: pip install 'coder-clip[onnx]'")
-    classes = [
-        {"name": "cat", "attribute": ["long whiskers", "soft paws"], "synonym": ["kitten", "tomcat"]},
-        {"name": "dog", "analogous": ["wolf"], "synonym": ["hound"]},
-        {"name": "red fox"},
-    ]
-    path = tmp_path / "texts.json"
-    path.write_text(json.dumps({"format": 1, "dataset": "pets", "classes": classes}))
-    c = Classifier(str(model), path)
-    c.export(tmp_path / "pets.onnx")
-    session = runtime.InferenceSession(tmp_path / "pets.onnx", providers=["CPUExecutionProvider"])
-    x = torch.randn(50, 16, generator=torch.Generator().manual_seed(2)) * 30  # of any length
-    scores, label = session.run(None, {"features": x.numpy()})
-    expected = c.decide(x)
-    assert scores == pytest.approx(expected.scores.numpy(), abs=1e-4)
-    assert label.tolist() == expected.order[:, 0].tolist()
-    assert len(set(label.tolist())) == 3
-    about = session.get_modelmeta().custom_metadata_map
-    assert json.loads(about["classes"]) == ["cat", "dog", "red fox"]
-    assert json.loads(about["encoder"]) == c.encoder.metadata
-
-
-def test_onnx_holds_stage_one_alone(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = OneToOne({(0, 1): torch.ones(1, 16), (1, 0): -torch.ones(1, 16)}, 2)
-    c = Classifier(str(model), ["cat", "dog"], stages=Stages(pairs=pairs, threshold=0.5))
-    with pytest.raises(UserError, match="holds stage one alone"):
-        c.export(tmp_path / "x.onnx")
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r"pip install 'coder-clip\[onnx\]'"):
-        Classifier(c.encoder, ["cat", "dog"]).export(tmp_path / "x.onnx")
-    assert not list(tmp_path.glob("*.onnx"))
-    with pytest.raises(UserError, match=r"ends in \.safetensors or \.onnx"):
-        c.export(tmp_path / "x.pt")
+def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
+    """Another ending would promise another format."""
+    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.onnx")
 
 
 def test_other_files_are_no_exports(tmp_path: Path) -> None:

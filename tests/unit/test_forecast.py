@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from coder_clip.datasets import PUBLISHED, load_dataset
+from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.entry import entry
-from coder_clip.encoders.encoder import EncoderSpec, load_encoder
-from coder_clip.encoders.features import extract
-from coder_clip.encoders.text_towers import text_features
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
-from coder_clip.preflight import checks
+from coder_clip.preflight import light
 from coder_clip.preflight.checks import _asked
-from coder_clip.preflight.estimate import ahead, jobs
-from coder_clip.preflight.measure import measure
+from coder_clip.preflight.estimate import THREAD, ahead, jobs
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:
@@ -165,66 +159,48 @@ def test_the_page_about_the_paper_shows_what_is_told(
     )
 
 
-@pytest.mark.parametrize("photos", [False, pytest.param(True, marks=pytest.mark.rest)])
-def test_the_forecast_is_within_a_factor_of_two(
-    photos: bool, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """Images and texts of the embedded default, and photos with a real encoder: what was measured in seconds against
-    what encoding them takes."""
-    monkeypatch.chdir(repo)
-    model, name, precision = "local-dir:data/mini", "shapes", "fp64"
-    datasets: dict[str, Any] = {"shapes": {}}
-    if photos:
-        shared = request.getfixturevalue("shared")
-        model, name, precision = f"local-dir:{shared}/models/lite0-minilm", "photos", "fp32"
-        datasets = {"photos": {"root": f"{shared}/data/cifar10", "texts": "names"}}
+def benchmark(file: Path, seconds: float) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"s\trule_name\n{seconds}\tany\n")
+
+
+def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
+    """A run that was stopped in the middle has measured this machine: 3 of 4 data sets are left at its speed."""
     config = configured(
-        tmp_path,
-        datasets=datasets,
-        models={"m": {"model": model, "precision": precision}},
-        features={"device": "cpu"},
+        tmp_path, datasets={d: {"texts": "names"} for d in ("dtd", "eurosat", "ucf101", "cub200")}
     )
-    rates = measure(config)
-    encoder = load_encoder(EncoderSpec(model, precision=precision))
-    data = load_dataset(name, config.datasets[name])
-    ids = data.split("test").ids[:160]
-    texts = [
-        f"a photo of a {word} thing with {n} round marks on its {word} side"
-        for word in "abcdefgh"
-        for n in range(40)
-    ]
-
-    def seconds(action: Any) -> float:
-        began = time.process_time()
-        action()
-        return time.process_time() - began
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        images = seconds(lambda: extract(data, ids, [0] * len(ids), encoder, batch_size=16, progress=False))
-        sentences = seconds(lambda: encoder.encode_texts(texts))
-    finally:
-        torch.set_num_threads(before)
-    assert images / 2 < len(ids) * (rates.image["m"] + rates.decode[name]) < images * 2
-    assert sentences / 2 < len(texts) * rates.text["m"] < sentences * 2
+    of = {j.path: work.need(config, j.phase, thread=THREAD, **j.place).seconds for j in jobs(config, {})}
+    before, hours, _ = ahead(config, gpu=False)
+    assert before[-1].startswith(f"about {hours:,.1f} h in all, at the usual speeds of machines, with ")
+    splits = [p for p in of if p.parts[-4:-1] == ("image_features", "clip", "dtd")]
+    assert len(splits) == 3
+    for path in splits:  # each took a tenth of its estimate
+        benchmark(
+            tmp_path / "benchmarks" / path.relative_to(tmp_path).with_suffix(".tsv"), (of[path] + 5) / 10
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "environment.json").write_text('{"device": "cpu"}')
+    after, _, _ = ahead(config, gpu=False)
+    left = sum(of[p] + 5 for p in of if p.parts[-4] == "image_features" and p not in splits)
+    row = next(line.split() for line in after if line.startswith("image_features"))
+    assert row[1:3] == ["9", f"{left / 10 / 3600:,.2f}"]
+    assert f"at the speed of the last run ({tmp_path}/benchmarks; of image_features), with " in after[-1]
+    for device in ("cuda", "mps"):  # of another kind of device it says nothing
+        (tmp_path / "environment.json").write_text(json.dumps({"device": device}))
+        assert "at the usual speeds of machines" in ahead(config, gpu=False)[0][-1]
+        assert "at the speed of the last run" in ahead(config, gpu=True)[0][-1]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "amp"])
-def test_the_forecast_measures_the_precision_of_the_run(
-    tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
-    """On a GPU, amp takes a fraction of the time of fp32."""
-    seen = []
-
-    def texts(*arguments: Any) -> torch.Tensor:
-        seen.append(torch.is_autocast_enabled("cpu"))
-        return text_features(*arguments)
-
-    monkeypatch.setattr("coder_clip.preflight.measure.text_features", texts)
-    models = {"tiny": {"model": f"local-dir:{tiny_dir}", "precision": precision}}
-    assert measure(configured(tmp_path, models=models, features={"device": "cpu"})).text["tiny"] > 0
-    assert set(seen) == {precision == "amp"}
+def test_what_says_nothing_of_the_speed_is_passed_over(tmp_path: Path) -> None:
+    """Half a file, and the merge of a split that was encoded in shards, which takes a second."""
+    config = configured(tmp_path, features={"shards": 2})
+    (tmp_path / "environment.json").write_text('{"device": "cpu"}')
+    benchmark(tmp_path / "benchmarks/image_features/clip/dtd/test.tsv", 1)
+    for half in ("", "s\trule_name\n3.1", "s\tmax_rss\n1\t2\n"):
+        benchmark(file := tmp_path / "benchmarks/zero_shot/clip/dtd.tsv", 1)
+        file.write_text(half)
+        assert "at the usual speeds of machines" in ahead(config, gpu=False)[0][-1]
 
 
 def test_a_first_run_is_not_taken_for_one_of_50_000_images(
@@ -233,5 +209,6 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
-    (said,) = [line for line in checks.before_run(config, []) if " in all, " in line]
+    lines = light.forecast(config, False, {}, light.unlisted(config))
+    (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said

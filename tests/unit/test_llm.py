@@ -207,22 +207,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_answers_of_earlier_versions_count_as_money(tmp_path: Path) -> None:
-    """What was paid is paid, also where the prompts have changed since."""
-    asked = {
-        "model": "m",
-        "messages": [["user", "x"]],
-        "parameters": {},
-        "template": {"kind": "attribute"},
-        "attempt": 0,
-    }
-    given = {"text": "a_b", "refusal": None, "finish": "stop", "served": "m", "prompt_tokens": 1,
-             "completion_tokens": 1, "cost": 0.25, "date": "2026-11-01", "way": "batch"}  # fmt: skip
-    line = {"key": prompts.digest(asked), "request": asked, "answer": given}
-    (tmp_path / "foxes.jsonl").write_text(json.dumps(line) + "\n")
-    assert Answers(tmp_path, "x").spent == 0.25
-
-
 # ---- money -------------------------------------------------------------------------------------------
 
 
@@ -384,7 +368,6 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         ({"attribute": "llm"}, {"model": "m", "encoder": "mimi"}, "did you mean 'mini'"),
         ({"attribute": "llm"}, {"model": "m", "extra": {"stream": True}}, "generator.extra.stream"),
         ({"attribute": "llm"}, {"model": "m", "max_in_flight": 0}, "generator.max_in_flight"),
-        ({"attribute": "llm"}, {"model": "m", "batch": True}, "the Batch API is gone"),
         (
             {"attribute": "llm"},
             {
@@ -452,13 +435,6 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     page = (repo / "docs/texts.md").read_text(encoding="utf-8")
     for line in "\n".join(lines(config, list(config.datasets))).splitlines():
         assert line in page, f"docs/texts.md lacks: {line}"
-
-
-def test_keys_of_earlier_versions_are_read() -> None:
-    """A configuration with `batch: false` must not stop a run."""
-    prices = {"date": "2026-11-01", "input": 1, "output": 1}
-    read = settings(batch=False, poll=30, prices={**prices, "batch": 0.5})
-    assert (read.prices, read.parameters(0)) == (settings(prices=prices).prices, settings().parameters(0))
 
 
 def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None:

@@ -150,7 +150,6 @@ def test_a_configuration_check_names_all_that_is_absent(
 ) -> None:
     """One at a time, people would find out fourteen times. Each with the command that gets it."""
     monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
-    monkeypatch.setattr("coder_clip.preflight.checks.measure", lambda _: None)  # hours are no matter here
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     config = tmp_path / "c.yaml"
@@ -177,7 +176,6 @@ def test_a_configuration_check_looks_for_the_images(
 ) -> None:
     """A split file alone, or a folder with half of its images, would stop the run later."""
     monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
-    monkeypatch.setattr("coder_clip.preflight.checks.measure", lambda _: None)  # hours are no matter here
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     lost = tmp_path / "dtd/images/banded/banded_0002.jpg"
@@ -246,7 +244,6 @@ def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp
     assert "Terms: for research" in said[0], "people do not see what they may do with it"
     assert sorted(os.listdir(root)) == ["dtd"]
     assert sorted(os.listdir(root / "dtd")) == [
-        ".dtd.fetched.json",
         "images",
         "labels",
         "split_zhou_DescribableTextures.json",
@@ -324,7 +321,7 @@ def test_an_address_that_a_person_gives_comes_first(
 def test_a_damaged_split_file_is_replaced(
     published_dtd: Entry, web: Web, tmp_path: Path, content: bytes, says: str
 ) -> None:
-    """A web page that a browser saved under its name: it is not lost, and it is not in the way."""
+    """A web page that a browser saved under its name is not in the way."""
     get("dtd", tmp_path / "root", say=lambda _: None)
     split = tmp_path / "root/dtd/split_zhou_DescribableTextures.json"
     whole = split.read_bytes()
@@ -339,7 +336,6 @@ def test_a_damaged_split_file_is_replaced(
     (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
-    assert split.with_name(split.name + ".damaged").read_bytes() == content
 
 
 def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +368,6 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
     got = get("caltech101", tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith("caltech101: complete")
     assert sorted(os.listdir(tmp_path / "root/caltech-101")) == [
-        ".caltech101.fetched.json",
         "101_ObjectCategories",
         "split_zhou_Caltech101.json",
     ]

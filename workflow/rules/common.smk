@@ -3,7 +3,6 @@ import atexit
 import os
 import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
@@ -21,14 +20,13 @@ from coder_clip.pipeline.config import (
     load_config,
     switched,
 )
-from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
+from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.published import data_root
 from coder_clip.datasets.supply import to_download
 from coder_clip.errors import UserError
-from coder_clip.phases import manifest
+from coder_clip.phases import decisive
 from coder_clip.datasets.shot_files import shot_file
-from coder_clip.preflight.light import before_run
-from coder_clip.pipeline.source_files import sources as package_sources
+from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
@@ -85,6 +83,7 @@ SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+RESULTS_FOLDER = CONFIG.results
 
 
 wildcard_constraints:
@@ -94,43 +93,28 @@ wildcard_constraints:
     shots="|".join(map(str, SHOTS)),
 
 
-def sources(phase):
-    """Source files of a phase."""
-    return package_sources(f"phases.{phase}")
+def prompts(made_by):
+    """Prompts of a language model, for the kinds of texts that it makes (kind -> source)."""
+    asked = [kind for kind, source in (made_by or {}).items() if source == "llm"]
+    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked]
 
 
-def dataset_sources(wildcards):
-    """Source files of a built-in data set: those that draw or read its images."""
-    if CONFIG.datasets[wildcards.dataset].root is not None:
-        return []
-    return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
+def text_prompts(wildcards):
+    """The prompts behind a data set's general texts."""
+    return prompts(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
 
 
-def text_sources(wildcards):
-    """Files behind the sources that make a data set's general texts."""
-    return text_files(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
-
-
-def pair_text_sources(wildcards):
-    """Files behind the source that makes a data set's one-to-one texts."""
+def pair_prompts(wildcards):
+    """The prompt behind a data set's one-to-one texts."""
     source = CONFIG.datasets[wildcards.dataset].pairs_made_by
-    return text_files({"one_to_one": source} if source else {})
+    return prompts({"one_to_one": source} if source else {})
 
 
-def text_files(made_by):
-    """Source files of text sources (kind -> source), and the prompts of a language model."""
-    if not made_by:
-        return []
-    modules = [f"texts.sources.{source}" for source in set(made_by.values())]
-    asked = [kind for kind, source in made_by.items() if source == "llm"]
-    return package_sources(*modules) + [
-        f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked
-    ]
-
-
-def reads(rule):
-    """The keys of the configuration that decide a job's outputs, named in workflow/phases.yaml."""
-    return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
+def entry_file(wildcards):
+    """The entry of a published data set: its splits and class names."""
+    dataset = wildcards.dataset
+    published = CONFIG.datasets[dataset].root is None and dataset in PUBLISHED
+    return [f"src/coder_clip/datasets/entries/{dataset}.yaml"] if published else []
 
 
 def review_file(wildcards):
@@ -139,9 +123,18 @@ def review_file(wildcards):
     return [path] if path and path.is_file() else []
 
 
+def decisive_values(rule, wildcards):
+    """The values that decide a job's outputs: of the keys that workflow/phases.yaml names, and which images there are."""
+    return decisive.values(CONFIG, rule, wildcards)
+
+
 def command(rule):
-    """The command of a rule in workflow/phases.yaml; DVC compares it."""
-    return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
+    """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
+    text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
+    return (
+        "python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "
+        + text
+    )
 
 
 def text_encoder_files(wildcards):
@@ -152,17 +145,6 @@ def text_encoder_files(wildcards):
         for name in CONFIG.text_encoders()
         for file in CONFIG.models[name].files
     ]
-
-
-def template_sources(wildcards):
-    """Source files with a drawn data set's sentences; those of other data sets are a parameter."""
-    drawn = wildcards.dataset in DRAWN
-    return dataset_sources(wildcards) if drawn else []
-
-
-def templates(wildcards):
-    """The sentences that a data set's texts are put into."""
-    return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
 
 
 def to_fetch():
@@ -214,19 +196,6 @@ def published_numbers():
         f"src/coder_clip/datasets/entries/{d}.yaml" for d in DATASETS if d in PUBLISHED
     ]
     return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
-
-
-def image_sources(wildcards):
-    """Source files of the images that figures show."""
-    modules = [
-        f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
-    ]
-    return package_sources(*modules) if modules else []
-
-
-def exhibit_sources(phase, names):
-    """Source files of a job that makes some tables or figures."""
-    return package_sources(phase, *(f"reporting.exhibits.{name}" for name in names))
 
 
 def figure_files(names):

@@ -9,9 +9,9 @@ if CONFIG.features.shards == 1:
             encoder_files,
             fetched_weights,
             fetched_images,
-            dataset_sources,
+            entry_file,
             shot_files,
-            sources=sources("image_features"),
+            outdated("encode_images"),
         output:
             PATHS.image_features("{model}", "{dataset}", "{split}"),
         log:
@@ -26,7 +26,7 @@ if CONFIG.features.shards == 1:
             runtime=minutes("image_features", "encode_images"),
             on_gpu=on_gpu("encode_images"),
         params:
-            reads=reads("encode_images"),
+            job=job("encode_images"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
         shell:
@@ -40,9 +40,9 @@ else:
             encoder_files,
             fetched_weights,
             fetched_images,
-            dataset_sources,
+            entry_file,
             shot_files,
-            sources=sources("image_features"),
+            outdated("encode_shard"),
         output:
             PATHS.image_shard("{model}", "{dataset}", "{split}", "{shard}", "{shards}"),
         log:
@@ -58,7 +58,7 @@ else:
             runtime=minutes("image_features", "encode_shard"),
             on_gpu=on_gpu("encode_shard"),
         params:
-            reads=reads("encode_shard"),
+            job=job("encode_shard"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
@@ -77,7 +77,7 @@ else:
                 ),
                 shard=range(CONFIG.features.shards),
             ),
-            sources=sources("image_features"),
+            outdated("merge_shards"),
         output:
             PATHS.image_features("{model}", "{dataset}", "{split}"),
         log:
@@ -91,7 +91,7 @@ else:
             runtime=minutes("merge", "merge_shards"),
         params:
             shards=CONFIG.features.shards,
-            reads=reads("merge_shards"),
+            job=job("merge_shards"),
         message:
             "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
         shell:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import UserError
-from .options import DEFAULT_CONFIG, ConfigOption, app
+from .options import app
 from .texts import lines_of
 
 if TYPE_CHECKING:
@@ -233,22 +233,6 @@ def _quiet_about_large_photos() -> None:
     from PIL import Image
 
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-
-@app.command(rich_help_panel=PANEL, hidden=True)
-def predict(
-    images: PhotosArgument,
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    model: ModelOption = None,
-    top: Annotated[
-        int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
-    ] = 5,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> None:
-    """Classify photos with a finished run: the same as classify --run with its configuration file."""
-    format: Literal["table", "csv"] = "csv" if as_csv else "table"
-    classify(images, run=config, dataset=dataset, model=model, top=top, format=format)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -10,13 +10,11 @@ import typer
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, write_json
-from ..pipeline.config import Config, DatasetConfig, load_config
+from ..pipeline.config import Config, load_config
 from ..texts.kinds import OF_CLASS
 from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
 
 if TYPE_CHECKING:
-    from ..encoders.encoder import Encoder
-    from ..evaluation.text_quality import Quality
     from ..texts.sets import PairSet, TextSet
 
 
@@ -90,28 +88,18 @@ def report(
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Model whose tokenizer and text space are used; default: the first."
-        ),
-    ] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
-    """Report on text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
-    from ..encoders.encoder import EncoderSpec, load_encoder
-    from ..evaluation.text_quality import findings, table
-    from ..phases.common import encoder_spec
+    """Report on text sets: counts, repeats, wrong names, coverage."""
+    from ..evaluation.text_quality import findings, quality, table
 
     c = load_config(config)
-    first = chosen("model", model, c.models)[0]
     if files:
         sets = [_read(path, pair_file(path)) for path in files]
     else:
         sets = [_of_config(c, name) for name in chosen("data set", dataset, c.datasets)]
-    encoder = load_encoder(EncoderSpec(**encoder_spec(c, first)))
-    found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
+    found = [q for texts, pairs in sets for q in quality(texts, pairs, _coverage(c, texts.dataset))]
     problems = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
     print_lines([*table(found), "", *(problems or ["nothing to look at"])])
     if as_json:
@@ -215,32 +203,6 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
         for e in listed(made.model_dump())
         if e.why
     ]
-
-
-def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
-    """The quality of a text set as this encoder and the data set's templates see it."""
-    from ..datasets import BUILTIN, load_templates
-    from ..datasets.base import Templates
-    from ..evaluation.text_quality import quality
-
-    def lengths(sentences: Sequence[str]) -> list[int]:
-        """Tokens of each, ends included, as if the context had no end."""
-        tokens = encoder.tokenizer(list(sentences), context_length=8 * encoder.context_length)
-        pad = getattr(getattr(encoder.tokenizer, "tokenizer", None), "pad_token_id", None) or 0
-        reversed_ = (tokens != pad).int().flip(1)  # a pad's number inside a text ("!") is not padding
-        return [tokens.shape[1] - n for n in reversed_.argmax(dim=1).tolist()]
-
-    return quality(
-        texts,
-        pairs,
-        load_templates(texts.dataset, config.datasets.get(texts.dataset, DatasetConfig()))
-        if texts.dataset in (*config.datasets, *BUILTIN)
-        else Templates(),
-        features=lambda sentences: encoder.encode_texts_report(sentences).features,
-        lengths=lengths,
-        context_length=encoder.context_length,
-        coverage=_coverage(config, texts.dataset),
-    )
 
 
 def pair_file(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from ..foundation.artifacts import Paths, read_json, write_json
+from ..foundation.artifacts import Paths
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
@@ -84,7 +84,7 @@ def check(name: str, root: Path) -> Findings:
     result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
     if place is None:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
-        result.problems.append(f"no images (looked for {looked})" + _deeper(found, root))
+        result.problems.append(f"no images (looked for {looked})")
         return result
     if find_rule(found, folder) is None:
         needs = " or ".join(" + ".join(r.needs) for r in found.splits)
@@ -119,17 +119,6 @@ def check(name: str, root: Path) -> Findings:
     return result
 
 
-def _deeper(found: Entry, root: Path) -> str:
-    """Where the images are below one of the data set's folders, if one or two folders deeper than a loader looks."""
-    own = [(root / f, i) for f in found.folders for i in found.images if "." not in (f, i)]
-    for folder, images in own:
-        for path in (*folder.glob(f"*/{images}"), *folder.glob(f"*/*/{images}")):
-            if path.is_dir():
-                above = path.parents[len(Path(images).parts) - 1]
-                return f"; {path} is too deep: move what is in {above} into {folder}"
-    return ""
-
-
 def _compare(data: PublishedDataset, result: Findings) -> None:
     """Compare the lists of images with the published fingerprints."""
     rule, folder = data.rule, data.place.folder
@@ -143,52 +132,9 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
     if same := [name for name in now if name not in changed]:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
     unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
-    if rule.sums or not unknown:
-        return
-    lists, note = _lists(data), _note(data)
-    try:
-        fetched = read_json(note) if note.exists() else {}
-    except UserError as error:
-        result.problems.append(f"{error}; remove it")
-        return
-    if not fetched.keys() >= lists.keys():
+    if unknown and not rule.sums:
         sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
         result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
-    elif changed := [name for name in lists if lists[name] != fetched[name]]:
-        again = "" if folder == data.root else f" (move {folder} away first)"
-        result.problems.append(
-            f"not as 'coder-clip data get {data.name}' fetched it from the published archive: {', '.join(changed)}. "
-            f"Fetch it again{again}, or, if the change is meant, remove {note}"
-        )
-    else:
-        result.here.append(f"as in the published archive that 'data get' fetched: {', '.join(lists)}")
-
-
-def _lists(data: PublishedDataset) -> dict[str, str]:
-    """sha256 of the files that the split needs; without any, of the splits."""
-    if data.rule.needs:
-        return {file: checksum_like(data.place.folder / file, "sha256:") for file in data.rule.needs}
-    return {split: f"sha256:{data.fingerprint(split)}" for split in data.counts}
-
-
-def _note(data: PublishedDataset) -> Path:
-    """The file with the `_lists` of a download; it is in the data set's folder, so that it moves with it."""
-    return data.place.folder / f".{data.name}.fetched.json"
-
-
-def _note_fetched(name: str, root: Path, came: Collection[Download]) -> None:
-    """Note the `_lists` of a new download if only its archive has a published checksum: from then on `check` detects
-    a list that was changed."""
-    try:
-        data = load_below(name, root)
-    except UserError:  # `check` reports it
-        return
-    rule, brought = data.rule, {b for d in came for b in (d.gives, *d.brings)}
-    listed = brought >= set(rule.needs) if rule.needs else data.place.images.name in brought
-    known = rule.sums or rule.fingerprints.keys() >= data.counts.keys()
-    # with images missing still, the archive was unpacked elsewhere than the lists that are read
-    if listed and not known and not data.miscounted() and not data.missing():
-        write_json(_note(data), _lists(data))
 
 
 def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
@@ -237,8 +183,6 @@ def get(
                 own = (urls or {}).get(download.file, [])
                 _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
             came += wanted
-        if came:
-            _note_fetched(name, root, came)
         _unpack_brought(name, found, root, folder, say)
         result = check(name, root)
         if place and any(d in came for d in result.get):
@@ -289,9 +233,8 @@ def _get(
         if not target.exists():
             return fetch(urls, target, download.checksum)
         fetch(urls, new, download.checksum)  # without the old one, other lists would be read if this fails
-        target.replace(into / f"{file}.damaged")
         new.replace(target)
-        return say(f"{name}: {target} could not be used; it is now {file}.damaged")
+        return say(f"{name}: {target} could not be used and was replaced")
     archive = root / DOWNLOADS / name / file
     fetch(urls, archive, download.checksum)
     say(f"{name}: unpacking {file} into {into}")

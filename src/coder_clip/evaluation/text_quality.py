@@ -1,43 +1,34 @@
-"""Check a text set before any image is classified: lengths, repeats, wrong names, diversity.
+"""Check a text set before any image is classified: counts, repeats, names of other classes, coverage.
 
-None of it says that a text is true. It finds the slips that cost accuracy unseen: a text cut in the middle, one text
-for two classes, a description of "a lake" under "river", ten ways to say the same.
+None of it says that a text is true. It finds slips that cost accuracy unseen: a class without texts, one text for two
+classes, a description of "a lake" under "river".
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..foundation import terminal
 from ..texts.kinds import IN_CODER
 from ..texts.names import name_key
-from ..texts.sentences import fill, sentence_of, spaces
-from .text_ablations import diversity
+from ..texts.sentences import spaces
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..datasets.base import Templates
     from ..texts.sets import PairSet, TextSet
-
-FEW = 3  # texts named of those with one cause
 
 
 @dataclass(frozen=True)
 class Text:
-    """One text: of which class (one_to_one: told from which other), as written and as the encoder reads it."""
+    """One text and its class; against (one_to_one): the other class of the pair."""
 
     kind: str
     index: int
     text: str
-    sentences: tuple[str, ...]
     against: int = -1
 
 
@@ -46,11 +37,9 @@ class Quality:
     """One kind of one data set.
 
     texts, classes: how many, and how many classes (one_to_one: pairs) have some, of how many. per_class: fewest,
-    mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest
-    sentence, ends included. over_length: texts the encoder cuts. shared: (text, class names) used by several
-    classes. names_another: (class, text, class named). diversity: mean cosine between two texts of one class, over
-    classes with two; lower is more diverse; None if no class has two. coverage: one_to_one, share of compared
-    pairs with a text, if a run has measured it.
+    mean and most of those that have some (one_to_one: of a side of a pair). shared: (text, class names) used by
+    several classes. names_another: (class, text, class named). coverage: one_to_one, share of compared pairs with a
+    text, if a run has measured it.
     """
 
     dataset: str
@@ -59,42 +48,21 @@ class Quality:
     classes: int
     of: int
     per_class: tuple[int, float, int]
-    tokens: tuple[int, float, int]
-    over_length: list[str]
     shared: list[tuple[str, list[str]]]
     names_another: list[tuple[str, str, str]]
-    diversity: float | None
     coverage: float | None = None
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def quality(
-    texts: TextSet,
-    pairs: PairSet | None,
-    templates: Templates,
-    *,
-    features: Callable[[Sequence[str]], Tensor],
-    lengths: Callable[[Sequence[str]], Sequence[int]],
-    context_length: int,
-    coverage: float | None = None,
-) -> list[Quality]:
-    """Every kind that the text set has, in the order of the method.
-
-    features: M sentences -> (M, d) unit rows. lengths: tokens of each sentence, uncut, ends included.
-    """
+def quality(texts: TextSet, pairs: PairSet | None, coverage: float | None = None) -> list[Quality]:
+    """Every kind that the text set has, in the order of the method."""
     names = [spaces(c.name) for c in texts.classes]
     found = []
-    for kind, group in groupby(_texts(texts, pairs, templates), key=lambda t: t.kind):
+    for kind, group in groupby(_texts(texts, pairs), key=lambda t: t.kind):
         of_kind, of_pair = list(group), kind == "one_to_one"
         per_class = Counter((t.index, t.against) for t in of_kind)
-        sentences = list(dict.fromkeys(s for t in of_kind for s in t.sentences))
-        tokens = dict(zip(sentences, lengths(sentences), strict=True))
-        row, place = ({x: i for i, x in enumerate(of)} for of in (sentences, per_class))
-        owned = torch.tensor(
-            sorted({(row[s], place[t.index, t.against]) for t in of_kind for s in t.sentences})
-        )
         found.append(
             Quality(
                 dataset=texts.dataset,
@@ -103,29 +71,24 @@ def quality(
                 classes=len({frozenset(place) for place in per_class}),
                 of=len(names) * (len(names) - 1) // 2 if of_pair else len(names),
                 per_class=_spread(per_class.values()),
-                tokens=_spread(tokens.values()),
-                over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
                 shared=[] if of_pair else _shared(of_kind, names),
                 names_another=_names_another(of_kind, names),
-                diversity=diversity(features(sentences)[owned[:, 0]], owned[:, 1]),
                 coverage=coverage if of_pair else None,
             )
         )
     return found
 
 
-def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Iterator[Text]:
+def _texts(texts: TextSet, pairs: PairSet | None) -> Iterator[Text]:
     for kind in IN_CODER:
         for i, c in enumerate(texts.classes):
             for text in c.of(kind):
-                yield Text(kind, i, text, (sentence_of(kind, c.name, text, templates),))
+                yield Text(kind, i, text)
     for pair in pairs.pairs if pairs else ():
         a, b = pair.a_index, pair.b_index
         for index, against, of_side in ((a, b, pair.a_not_b), (b, a, pair.b_not_a)):
-            name, other = spaces(texts.classes[index].name), spaces(texts.classes[against].name)
             for text in of_side:
-                sentences = tuple(fill(t, name, one_to_one=text, other=other) for t in templates.one_to_one)
-                yield Text("one_to_one", index, text, sentences, against)
+                yield Text("one_to_one", index, text, against)
 
 
 def _shared(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -172,11 +135,8 @@ def table(found: Sequence[Quality]) -> list[str]:
             "texts": str(q.texts),
             "classes": f"{q.classes}/{q.of}" + (" pairs" if q.kind == "one_to_one" else ""),
             "per class": _range(q.per_class),
-            "tokens": _range(q.tokens),
-            "too long": str(len(q.over_length)),
             "shared": str(len(q.shared)),
             "names another": str(len(q.names_another)),
-            "cosine": "–" if q.diversity is None else f"{q.diversity:.3f}",
             "coverage": "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
         }
         for q in found
@@ -189,10 +149,6 @@ def findings(found: Sequence[Quality]) -> list[str]:
     lines = []
     for q in found:
         start = f"{q.dataset}, {q.kind}: "
-        if q.over_length:  # one cause, and a short encoder cuts hundreds
-            some = ", ".join(f"'{t}'" for t in q.over_length[:FEW])
-            more = f" and {len(q.over_length) - FEW} more" if len(q.over_length) > FEW else ""
-            lines.append(f"{start}over the encoder's length and cut: {some}{more}")
         lines += [f"{start}'{t}' is a text of {' and of '.join(names)}" for t, names in q.shared]
         lines += [f"{start}'{t}' of {name} names the class {other}" for name, t, other in q.names_another]
     times = Counter(" ".join(line.split()) for line in lines)

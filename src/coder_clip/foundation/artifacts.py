@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, one_line
+from . import evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +162,8 @@ def _remove_unlocked(path: Path) -> None:
 def write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+    if evidence.written is not None:
+        evidence.written[os.path.relpath(path)] = hashlib.sha256(data).hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets import Dataset, Split, load_dataset
-from ..datasets.packed import on_this_machine
+from ..datasets import Split, load_dataset
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
-from ..encoders.features import ImageFeatures, extract, merge, positions
+from ..encoders.features import ImageFeatures, extract, merge
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
 from ..pipeline import environment
@@ -48,26 +46,19 @@ def run(
         views, files = 0, None
         chosen, draws = data.split(split), {}
     encoder = encoder_of(config, model)
-    source: AbstractContextManager[Dataset] = nullcontext(data)
-    if config.features.scratch is not None:  # the images of the shard, on this machine's disk
-        own = [
-            chosen.ids[row] for row in positions(len(chosen.ids), config.features.batch_size, views, shard)
-        ]
-        source = on_this_machine(data, own, paths.root / "packed" / dataset / f"{split}.{i}-of-{n}")
-    with source as images:
-        features = extract(
-            images,
-            chosen.ids,
-            chosen.labels,
-            encoder,
-            batch_size=config.features.batch_size,
-            workers=workers(config, encoder.device.type != "cpu"),
-            store=encoder.store,
-            views=views,
-            keep_views=config.kept_views(dataset) if split == SHOTS else 0,
-            shard=shard,
-            on_error=config.features.on_error,
-        )
+    features = extract(
+        data,
+        chosen.ids,
+        chosen.labels,
+        encoder,
+        batch_size=config.features.batch_size,
+        workers=workers(config, encoder.device.type != "cpu"),
+        store=encoder.store,
+        views=views,
+        keep_views=config.kept_views(dataset) if split == SHOTS else 0,
+        shard=shard,
+        on_error=config.features.on_error,
+    )
     meta = {
         "model": model,
         "dataset": dataset,

@@ -286,15 +286,10 @@ class Classifier:
         """Write everything but the encoder's weights to one safetensors file: encoder id with the hash of its weights,
         preprocessing, texts, their features, the compact class weights, stage two. :meth:`load` reads it.
 
-        Or, where the path ends in .onnx, stage one alone for other programs: image features to scores (`onnx_file`).
-        UserError for another ending, and for what cannot be written so.
+        UserError for another ending, and for a method whose scores are not means over texts.
         """
-        if Path(path).suffix == ".onnx":
-            from .onnx_file import write_onnx  # needs an extra
-
-            return write_onnx(path, self)
         if Path(path).suffix != ".safetensors":
-            raise UserError(f"{path}: the file of an export ends in .safetensors or .onnx")
+            raise UserError(f"{path}: the file of an export ends in .safetensors")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")

@@ -50,6 +50,14 @@ def line(paths: Paths) -> str | None:
         return None
 
 
+def device(paths: Paths) -> str | None:
+    """The kind of device that encoded last ("cpu", "cuda", "mps"); None if that is not known."""
+    try:
+        return str(json.loads(paths.environment.read_text(encoding="utf-8"))["device"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _processor() -> str:
     """The processor's name, from Linux if possible."""
     try:
@@ -58,3 +66,14 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or "unknown")
+
+
+def foreign_code() -> str:
+    """A message if coder_clip is not imported from ./src (jobs would run other code than this), else ""."""
+    own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
+    if not own.is_dir() or own == used:
+        return ""
+    return (
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        "'source .venv/bin/activate')"
+    )

@@ -11,7 +11,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from ..foundation.strict import Strict
 from ..texts.kinds import ASKED_FOR
-from .sections import Count, From, Seed, Share
+from .sections import Count, From, Seed
 
 
 class Prices(Strict):
@@ -20,7 +20,6 @@ class Prices(Strict):
     date: datetime.date = Field(description="When these prices were looked up.")
     input: From = Field(description="Per million tokens of prompts.")
     output: From = Field(description="Per million tokens of answers.")
-    batch: Share = Field(0.5, description="No longer used: for the Batch API.", deprecated=True)
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
@@ -90,12 +89,6 @@ class GeneratorConfig(Strict):
     max_cost: From | None = Field(
         None,
         description="Limit on the cost of all answers in the store; a run stops before it spends more.",
-    )
-    batch: Literal[False] = Field(
-        False, description="No longer used: the Batch API is gone.", deprecated=True
-    )
-    poll: Annotated[float, Field(gt=0)] = Field(
-        60, description="No longer used: for the Batch API.", deprecated=True
     )
     answers: Path = Field(
         Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
@@ -174,13 +167,6 @@ class GeneratorConfig(Strict):
             variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
             if not variable and (header.startswith("$") or _secret({name: header}, "")):
                 raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
-        return value
-
-    @field_validator("batch", mode="before")
-    @classmethod
-    def _no_batch(cls, value: Any) -> Any:
-        if value is True:
-            raise ValueError("generator.batch: the Batch API is gone; remove the key, answers come at once")
         return value
 
     @model_validator(mode="after")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..datasets import load_templates
 from ..errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -23,16 +24,14 @@ OF_THIS_CODE = Path(__file__).parents[3] / FILE
 class Phase:
     """One phase.
 
-    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. jobs: keys of the
-    configuration that decide which jobs there are. commands: rule -> command. reads: rule -> the keys that it reads,
-    each with the name of the part that matters (PARTS), or "".
+    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. commands: rule ->
+    command. reads: rule -> the keys that it reads, each with the name of the part that matters (PARTS), or "".
     """
 
     name: str
     target: str
     makes: tuple[str, ...]
     keeps: tuple[str, ...]
-    jobs: tuple[str, ...]
     commands: dict[str, str]
     reads: dict[str, dict[str, str]]
 
@@ -55,7 +54,6 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
                 phase["target"],
                 tuple(phase["makes"]),
                 tuple(phase.get("keeps", ())),
-                tuple(phase.get("jobs", ())),
                 {rule: " ".join(body["command"].split()) for rule, body in phase["rules"].items()},
                 {rule: dict(_flat(body.get("reads", []))) for rule, body in phase["rules"].items()},
             )
@@ -100,6 +98,8 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     ),
     "pair_source": lambda c, value, job: value if c.datasets[job["dataset"]].one_to_one is None else _NOTHING,
     "names": lambda c, value, job: list(value),
+    "left_out": lambda c, value, job: list(c.left_out),
+    "prompts": lambda c, value, job: asdict(load_templates(job["dataset"], c.datasets[job["dataset"]])),
     "ranking": lambda c, value, job: [c.text_encoder()],  # the model that says which pairs are confused
     # the widest gate decides which pairs stage two can compare; for a language model the gate itself ranks them
     "widest": lambda c, value, job: (

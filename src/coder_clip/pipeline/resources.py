@@ -24,7 +24,6 @@ from ..datasets import PUBLISHED
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
-    from ..preflight.measure import Rates
     from .config import Config
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
@@ -73,31 +72,30 @@ def need(
     phase: str,
     gpu: bool = False,
     sizes: Mapping[str, Sizes] | None = None,
-    rates: Rates | None = None,
+    thread: float | None = None,
     **place: str,
 ) -> Need:
     """The needs of one job of a phase. place: its wildcards (model, dataset, split, shards, shots).
 
-    rates: measured on this machine, instead of estimates from an encoder's size.
+    thread: float operations per second of a CPU thread; default: CPU, which a slow node sustains, too.
     """
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
-    model, rate = place["model"], GPU if gpu else CPU * threads
+    model, rate = place["model"], GPU if gpu else (thread or CPU) * threads
     size = encoder_size(config, model)
     # MB of a job with its encoder; on a GPU with a CUDA context's share of the host's memory
     loaded = START + size.parameters * 4 * 2.5 / 1e6 + 1500 * gpu
     if phase == "image_features":
         images, n = math.ceil(images / int(place.get("shards", 1))), workers(config, gpu)
-        forward = (rates and rates.image.get(model)) or size.image / rate
-        decode = rates.decode.get(dataset, 1 / DECODED) if rates else 1 / DECODED
+        forward, decode = size.image / rate, 1 / DECODED
         batch = 0 if gpu else size.activations * config.features.batch_size
         seconds = images * (max(forward, decode / n) if n else forward + decode)
         return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + 400 * n, seconds)
     if phase in ("text_features", "one_to_one"):
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
         sentences = classes * (SENTENCES + random) + NAMES * (phase == "text_features")
-        forward = (rates and rates.text.get(model)) or TOKENS * size.token / rate
-        return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, sentences * forward)
+        seconds = sentences * TOKENS * size.token / rate
+        return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, seconds)
     if phase == "merge":
         return _need(START + 16 * images * size.dim / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features

@@ -183,11 +183,6 @@ class FeaturesConfig(Strict):
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="For an unreadable image: stop the job, or skip the image and list it."
     )
-    scratch: Literal["images"] | None = Field(
-        None,
-        description="images: a job copies its images to TMPDIR first, as one archive, which is made once below "
-        "results/packed. For slow file systems.",
-    )
 
 
 class RerankConfig(Strict):

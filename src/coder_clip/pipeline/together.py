@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..datasets.shot_files import shot_files
 from ..errors import UserError, one_line
+from ..foundation import evidence
 from ..foundation.artifacts import Paths, read_json, read_metadata, write_bytes, write_json
 from .resources import need, on_gpu
 
@@ -100,7 +101,8 @@ def encode(config: Config, part: Part, run: Callable[[Part, Path], None]) -> Non
     loaded = config.model_dump_json() + _stats(config.models[part.model].files)
     with _claimed(folder, part, wait=True):
         handed = _handed(folder, config, part, loaded)
-        if handed.is_file():
+        if (executed := handed.with_suffix(".json")).is_file():
+            evidence.sources.update(read_json(executed))  # by the job that encoded it
             for image, reason in read_metadata(handed)["skipped"]:
                 log.warning("skipped %s: %s", image, reason)
             write_bytes(target, handed.read_bytes())
@@ -114,7 +116,9 @@ def encode(config: Config, part: Part, run: Callable[[Part, Path], None]) -> Non
         pace = max(took / max(_expected(config, part), 1.0), FASTEST)
         for other in _others(config, folder, asked, part, pace):
             log.info("going on with %s", other)
-            run(other, _handed(folder, config, other, loaded))
+            handed = _handed(folder, config, other, loaded)
+            run(other, handed)
+            write_json(handed.with_suffix(".json"), evidence.sources)
     except Exception as error:  # whatever it is: the part's own job meets it, too, and says so
         log.info("going on has ended: %s", one_line(error))
         (folder / "asked.json").unlink(missing_ok=True)

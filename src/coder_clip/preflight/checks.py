@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from ..datasets import PUBLISHED, Dataset, listing, load_dataset
+from ..datasets import PUBLISHED, listing, load_dataset
 from ..datasets.entry import entry
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.supply import absent_data, to_download
 from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
-from ..encoders.checkpoints import Absent
+from ..encoders.checkpoints import Absent, find
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
-from ..foundation.artifacts import Paths
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
@@ -34,14 +32,12 @@ from ..pipeline.resources import CARDS, Sizes
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
 from . import light
-from .estimate import ASKED, ahead
-from .measure import measure
+from .estimate import ASKED
 
 if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
-LONG = 8  # hours, from which a GPU is suggested
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
@@ -81,7 +77,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
-    parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
+    parts = [_language_model(config, asked), *(weights(config, name) for name in config.models)]
     if here:
         parts.append(_machine(config))
         problems += light.failed(
@@ -90,7 +86,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
             partial(light.downloads, config, downloaded),
         )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
-        parts.append(_ahead(config, asked, sizes))
+        parts.append(light.forecast(config, pick_device(config.features.device).type != "cpu", asked, sizes))
     yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
@@ -98,31 +94,12 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if lacking:
         size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
-            f"these data sets take {size:,.1f} GB, and {_free(root):,.0f} GB are free in {root}; "
+            f"these data sets take {size:,.1f} GB, and {light.free(root):,.0f} GB are free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
             f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
         )
     if problems:
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
-
-
-def before_run(config: Config, models: Iterable[str], forecast: bool = True) -> Iterator[str]:
-    """Lines before the first job on this machine: models, device and, if it will start, how long it takes.
-
-    UserError as of ``check``.
-    """
-    problems: list[str] = []
-    yield from _collected([*(_weights(config, name) for name in models), _machine(config)], problems)
-    if problems:
-        raise UserError("; ".join(problems))
-    if not forecast:
-        return
-    sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
-    for name, given in config.datasets.items():
-        if not config.published(name) and not Paths(config.results).manifest(name).is_file():
-            with suppress(UserError):  # the job that lists its images says so
-                sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
-    yield from _ahead(config, {}, sizes)
 
 
 def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
@@ -164,13 +141,19 @@ def _asked(config: Config) -> dict[str, Estimate]:
     return {phase: total(estimates) for phase, estimates in found.items()}
 
 
-def _weights(config: Config, name: str) -> Iterator[str]:
-    """A line on a model, which is loaded as in a job. UserError if it can neither be loaded nor downloaded."""
+def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
+    """A line on a model, which is loaded as in a job, or, without ``load``, only looked for; nothing is downloaded.
+
+    UserError if it can neither be loaded nor downloaded.
+    """
     from huggingface_hub import constants
 
     model = config.models[name]
     light.folder(config, name)
     try:
+        if not load:
+            find(model.model, model.pretrained, True, model.quick_gelu)
+            return
         encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
     except Absent as absent:
@@ -225,43 +208,18 @@ def _machine(config: Config) -> Iterator[str]:
     device = pick_device(config.features.device)
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     yield f"device {device}{': ' * bool(named)}{named}"
+    yield from unused_gpu(config)
+
+
+def unused_gpu(config: Config) -> Iterator[str]:
+    """A warning of a GPU that torch cannot use."""
+    device = pick_device(config.features.device)
     if device.type == "cpu" and config.features.device == "auto" and CARDS.is_dir() and any(CARDS.iterdir()):
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         yield (
             f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) cannot use it; "
             "'nvidia-smi' shows the driver's CUDA version, https://pytorch.org/get-started the torch for it"
         )
-
-
-def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
-    """Hours by phase, disk; UserError if the disk is too small."""
-    device = pick_device(config.features.device)
-    gpu = device.type != "cpu"
-    long = ahead(config, gpu, asked, sizes)[1] > light.SHORT
-    table, hours, gigabytes = ahead(config, gpu, asked, sizes, measure(config) if long else None)
-    if not table:
-        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
-        return
-    if device.type == "cpu" and hours > LONG:
-        with_one = ahead(config, True, asked, sizes)[1]
-        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
-    yield from table
-    free = _free(config.results)
-    yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {free:.0f} GB are free"
-    if 2 * gigabytes > free:
-        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {free:.0f} GB are free")
-
-
-def _free(folder: Path) -> float:
-    """Gigabytes on the disk of a folder, which may not be there yet."""
-    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
-    return shutil.disk_usage(place).free / 1e9
-
-
-def _sizes(config: Config, name: str, data: Dataset) -> Sizes:
-    """Images of each split that is needed, and classes."""
-    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
-    return {split: len(data.split(split)) for split in needed}, len(data.classes)
 
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
@@ -272,7 +230,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if config.published(name):
         light.images(config, name)
     data = load_dataset(name, given, config.data_root)
-    sizes[name] = _sizes(config, name, data)
+    sizes[name] = light.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""

@@ -1,7 +1,7 @@
 """Estimate, before a run starts, what it still takes: jobs, hours and disk by phase.
 
-From the numbers of images and classes, and from rates measured on this machine (measure.py) or, without them, rates
-that any machine sustains. Artefacts that exist do not count.
+From the numbers of images and classes and the sizes of encoders, at the speed of the last run here or, before one, at
+speeds of known machines (THREAD; for GPUs `pipeline/resources.py`). Artefacts that exist do not count.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING
 
 from ..foundation import terminal
 from ..foundation.artifacts import Paths
+from ..pipeline import benchmarks, environment
 from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.llm.budget import Estimate
-    from .measure import Rates
 
 START = 5.0  # seconds until a job that encodes works; without an encoder half of it
+# float operations per second of a thread with AVX2: ViT-B-32 in float32 on an AMD EPYC, 9 to 11 images per second
+# (benchmarks/features.py, docs/performance.md)
+THREAD = 7e10
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 ANSWER = 2.0  # seconds of a language model
 ASKED = ("texts", "pair_texts")  # phases that ask a language model: about classes, about pairs
+BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
@@ -79,12 +83,12 @@ def ahead(
     gpu: bool,
     asked: Mapping[str, Estimate] | None = None,
     sizes: Mapping[str, Sizes] | None = None,
-    rates: Rates | None = None,
 ) -> tuple[list[str], float, float]:
     """A table of what is still to be done, its total hours, and its gigabytes.
 
-    asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted. rates: of this machine.
+    asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted.
     """
+    took = last_run(config, gpu, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
     for phase, e in (asked or {}).items():
@@ -94,12 +98,9 @@ def ahead(
                 money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
         if not job.path.is_file():
-            takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, rates, **job.place).seconds
-            start = (rates.start if rates else START) * (1 if job.phase in ENCODES else 0.5)
+            seconds = _seconds(config, job, gpu, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])
-            found[job.phase] = [
-                a + b for a, b in zip(before, (1, start + takes, job.size / 1e9), strict=True)
-            ]
+            found[job.phase] = [a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)]
     if not found:
         return [], 0.0, 0.0
     where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
@@ -113,9 +114,41 @@ def ahead(
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     at_once = {"server": 1, "GPU": 1, "CPU": cores}
     hours = (sum(found[p][1] / at_once[where[p]] for p in found) + LAST) / 3600
-    measured = "measured on this machine" if rates else "by the encoders' sizes"
-    table.append(f"about {duration(hours)} in all, {measured}, with {cores} CPU jobs at a time")
+    table.append(f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time")
     return table, hours, sum(size for _, _, size in found.values())
+
+
+def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
+    """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before a run.
+
+    From Snakemake's benchmark files in the results folder. Jobs that encode count if they ran on the same kind of
+    device. A split in shards does not count: the file of its name is that of the merge.
+    """
+    same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
+    found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
+    for job in jobs(config, sizes):
+        row = benchmarks.read(
+            config.results / BENCHMARKS / job.path.relative_to(config.results).with_suffix(".tsv")
+        )
+        sharded = job.phase == "image_features" and config.features.shards > 1
+        if row is not None and not sharded and (same_device or job.phase not in ENCODES):
+            taken, estimated = found.get(job.phase, [0.0, 0.0])
+            found[job.phase] = [taken + float(row["s"]), estimated + _seconds(config, job, gpu, sizes)]
+    return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
+
+
+def _seconds(config: Config, job: Job, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
+    """Estimated seconds of a job with its start."""
+    encodes = job.phase in ENCODES
+    takes = need(config, job.phase, gpu and encodes, sizes, THREAD, **job.place).seconds
+    return START * (1 if encodes else 0.5) + takes
+
+
+def _basis(config: Config, took: Mapping[str, float]) -> str:
+    """What an estimate was made from, in words."""
+    if not took:
+        return "at the usual speeds of machines"
+    return f"at the speed of the last run ({config.results / BENCHMARKS}; of {', '.join(took)})"
 
 
 def duration(hours: float) -> str:

@@ -4,52 +4,85 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..datasets import load_dataset
+from ..datasets import Dataset, load_dataset
 from ..datasets.fetch import answers
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..datasets.supply import check as check_data
 from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
 from ..errors import UserError
-from ..foundation.artifacts import read_metadata
+from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import on_gpu, workers
+from ..pipeline.resources import Sizes, workers
 from .estimate import ahead
+
+if TYPE_CHECKING:
+    from ..texts.llm.budget import Estimate
 
 SHM = Path("/dev/shm")
 BATCHES = 3  # of each loader process that are in shared memory at a time
 LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
+LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
-def before_run(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
-) -> None:
-    """Check, before its first job, a run that lists or encodes these data sets with these models.
+def forecast(
+    config: Config,
+    gpu: bool,
+    asked: Mapping[str, Estimate],
+    sizes: Mapping[str, Sizes],
+    shortest: float = 0.0,
+) -> Iterator[str]:
+    """Lines on hours by phase and disk, for a run of at least ``shortest`` hours.
 
-    asks: whether it asks a language model. here: whether jobs run on this machine; then a separate process checks a
-    long run, or one with models of the hub, and prints how long it takes. UserError with all that would stop the run.
+    UserError if the disk is too small.
     """
-    found = problems(config, file, datasets, models, asks, here)
-    local = all(config.models[m].model.startswith("local-dir:") for m in models)
-    if here and models and not (local and (found or ahead(config, on_gpu(config))[1] < SHORT)):
-        command = [sys.executable, "-m", "coder_clip.cli", "preflight", "--config", str(file)]
-        command += ["--no-forecast"] * bool(found)  # measuring takes a minute, and the run does not start
-        done = subprocess.run([*command, *(x for m in models for x in ("--model", m))], stdout=sys.stderr)
-        if done.returncode:
-            found.append("the run would fail, see above; 'coder-clip check' looks again")
-    if found:
-        raise UserError("\n".join(found))
+    table, hours, gigabytes = ahead(config, gpu, asked, sizes)
+    if hours < shortest:
+        return
+    if not table:
+        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
+        return
+    if not gpu and hours > LONG:
+        with_one = ahead(config, True, asked, sizes)[1]
+        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
+    yield from table
+    room = f"{free(config.results):.0f} GB are free"
+    yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {room}"
+    if 2 * gigabytes > free(config.results):
+        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
+
+
+def free(folder: Path) -> float:
+    """Gigabytes on the disk of a folder, which may not be there yet."""
+    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
+    return shutil.disk_usage(place).free / 1e9
+
+
+def unlisted(config: Config) -> dict[str, Sizes]:
+    """Sizes of data sets whose images are not listed yet; published ones have theirs in their entries."""
+    found = {}
+    for name, given in config.datasets.items():
+        if not config.published(name) and not Paths(config.results).manifest(name).is_file():
+            with suppress(UserError):  # the job that lists its images says so
+                found[name] = sizes_of(config, name, load_dataset(name, given, config.data_root))
+    return found
+
+
+def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
+    """Images of each split that is needed, and classes."""
+    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
+    return {split: len(data.split(split)) for split in needed}, len(data.classes)
 
 
 def problems(

@@ -1,22 +1,25 @@
 """Every job that a run would submit, as Snakemake would submit it: what `coder-clip check` asks Slurm about.
 
-    python -m coder_clip.slurm.plan FILE snakemake-options…
-
-Snakemake goes through its DAG with the profile as it would on the cluster; the executor is replaced by one that
-writes down what the executor would call. Nothing is submitted and no job runs. It works in a process of its own,
-because Snakemake's plugins are global.
+Snakemake goes through its DAG with the profile as on the cluster; an executor that writes down the sbatch calls takes
+the place of the real one. Nothing is submitted and no job runs. It works in a process of its own, because Snakemake's
+plugins are global.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..tracking.certificates import PLAN
 
 # what differs between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
@@ -24,12 +27,10 @@ SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 
 @dataclass(frozen=True)
 class Planned:
-    """One job. rules: of its members, where it is a group. fixed: resources that the profile itself sets for them.
-    call: the sbatch command, without what it would run."""
+    """One job. rules: of its members, where it is a group. asked: its resources. call: sbatch, without a script."""
 
-    rules: tuple[str, ...]
+    rules: list[str]
     asked: dict[str, Any]
-    fixed: tuple[str, ...]
     call: str
 
     @property
@@ -47,10 +48,17 @@ class Plan:
     precommand: str
 
 
-def read(path: Path) -> Plan:
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    jobs = [Planned(tuple(j["rules"]), j["asked"], tuple(j["fixed"]), j["call"]) for j in raw.pop("jobs")]
-    return Plan(jobs=jobs, **raw)
+def plan(profile: Path, file: Path) -> Plan:
+    """The plan of all of a configuration. UserError with Snakemake's words where it cannot be planned."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "plan.json"
+        command = [sys.executable, "-m", __name__, str(target), "--forceall"]
+        command += ["--profile", str(profile), "--configfile", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull})
+        if done.returncode or not target.is_file():
+            raise UserError(f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}")
+        document = json.loads(target.read_text(encoding="utf-8"))
+    return Plan([Planned(**job) for job in document.pop("jobs")], **document)
 
 
 def main(target: Path, options: list[str]) -> None:
@@ -63,33 +71,23 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_executor_plugin_coder_clip import retry, submit
     from snakemake_executor_plugin_coder_clip.journal import Tries, members
 
-    jobs: list[dict[str, Any]] = []
+    jobs: list[Planned] = []
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
 
         def run_job(self, job: Any) -> None:
-            settings = self.workflow.executor_settings
             if not job.is_local:
                 asked = retry.asked(job, Tries())
-                fixed = self.workflow.resource_settings.overwrite_resources
-                rules = sorted({j.rule.name for j in members(job)})
-                planned = Planned(
-                    rules=tuple(rules),
-                    asked=asked,
-                    fixed=tuple(set.intersection(*(set(fixed.get(r, {})) for r in rules))),
-                    call=submit.call(job, asked, settings, "check", "/dev/null", "check"),
-                )
-                jobs.append(asdict(planned))
+                settings = self.workflow.executor_settings
+                call = submit.call(job, asked, settings, "check", "/dev/null", "check")
+                jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))
             super().run_job(job)
 
         def shutdown(self) -> None:
-            document = {
-                "jobs": jobs,
-                "log_folder": str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs"),
-                "precommand": self.workflow.remote_execution_settings.precommand or "",
-            }
-            write_text(target, json.dumps(document))
+            logs = str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs")
+            precommand = self.workflow.remote_execution_settings.precommand or ""
+            write_text(target, json.dumps(asdict(Plan(jobs, logs, precommand))))
 
     plugins = ExecutorPluginRegistry().plugins
     common = replace(plugin.common_settings, dryrun_exec=True)

@@ -237,7 +237,7 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     source.mkdir()
     duplicate(original, source)
     profile = source / "workflow/profiles/slurm/config.yaml"
-    around = {**shell.names, "CODER_CLIP_TRACKING": "off", "PYTHONPATH": python_path(source)}
+    around = {**shell.names, "PYTHONPATH": python_path(source)}
     (source / "dvc.yaml").unlink()  # of the default, which has the same results folder
     offline, load, temporary = re.findall(
         r"^(?:precommand:|#  ) ((?:export|\. /etc).*)", profile.read_text(), flags=re.M
@@ -301,7 +301,7 @@ def test_the_cluster_is_checked(checked: str) -> None:
     assert "wrong" not in said
     (first,) = [line for line in said.splitlines() if ": partitions " in line]
     assert "partitions cpu, gpu, scavenge, urgent" in first
-    assert "partition gpu, 1 GPU: 3 jobs of encode_images, encode_pairs, encode_texts" in said
+    assert "partition gpu, gpu 1: 3 jobs of encode_images, encode_pairs, encode_texts" in said
     assert "partition cpu, node n1: sees every folder" in said
     assert "node g1: sees every folder" in said
     assert "Slurm gave GPU 0" in said

@@ -43,10 +43,7 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
         folder.mkdir()
         work = duplicate(local, folder)
         os.unlink(folder / FEATURES)
-        scratch = "images" if shards == 3 else None  # from the node's own disk
-        work.configure(
-            lambda document, **more: document["features"].update(more), shards=shards, scratch=scratch
-        )
+        work.configure(lambda document, **more: document["features"].update(more), shards=shards)
         quicken(folder)
         runs[shards] = Run(folder, cluster, configfile=work.config).start(FEATURES)
     victims: list[Job] = []

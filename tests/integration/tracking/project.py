@@ -29,7 +29,7 @@ class Project:
         keep = {
             k: v
             for k, v in os.environ.items()
-            if not k.startswith(("DVC_", "CODER_CLIP", "AWS_", "SNAKEMAKE_"))
+            if not k.startswith(("DVC_", "CODER_CLIP", "AWS_", "SNAKEMAKE_", "PYTHON"))
         }
         self.environment = {
             **keep,
@@ -40,6 +40,7 @@ class Project:
             "GIT_COMMITTER_NAME": "A",
             "GIT_COMMITTER_EMAIL": "a@example.org",
             "DVC_NO_ANALYTICS": "1",
+            "SNAKEMAKE_PROFILE": "workflow/profiles/default",
             **environment,
         }
         Path(self.environment["HOME"]).mkdir(exist_ok=True)
@@ -80,8 +81,7 @@ class Project:
         return self.run("snakemake", *options, ok=ok, **environment).stdout
 
     def planned(self) -> list[str]:
-        """Rules of the jobs that a run would run now, sorted, without the target rule: it adopts first."""
-        self.run("coder-clip", "adopt", ok=False)
+        """Rules of the jobs that a run would run now, sorted, without the target rule."""
         said = self.snakemake("-n")
         jobs = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
         assert jobs or "Nothing to be done" in said, said
@@ -120,7 +120,7 @@ class Project:
         return {
             str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(files)
-            if {"benchmarks", "provenance"}.isdisjoint(p.parts)
+            if {"benchmarks", "certificates"}.isdisjoint(p.parts)
         }
 
     def honest(self) -> list[str]:
@@ -129,7 +129,7 @@ class Project:
         rules = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
         assert rules or "Nothing to be done" in said, said
         before = self.bytes()
-        self.snakemake("--forceall", CODER_CLIP_TRACKING="off")
+        self.snakemake("--forceall")
         assert self.bytes() == before, "something counted as current that was not"
         return rules
 

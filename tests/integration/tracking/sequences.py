@@ -72,7 +72,9 @@ def draw(seed: int, length: int = 9) -> list[str]:
         (2, lambda: ["pull"]),
         (1, lambda: ["forget"]),
         (1, lambda: ["record"]),
-        (1, lambda: ["adopt"]),
+        (2, lambda: [f"uncertify {r.randrange(12)}", *r.choice([["record"], ["run"], []])]),
+        (2, lambda: [f"sneak {r.choice(list(SLOTS))} {r.randrange(4)}", *r.choice([["run"], []])]),
+        (2, lambda: [f"future {r.choice(list(SLOTS))}", *r.choice([["run"], []])]),
         (1, lambda: [r.choice(["dvc pull", "dvc checkout", "dvc push", "dvc fetch"])]),
     ]
     weights, makers = zip(*phrases, strict=True)

@@ -29,21 +29,21 @@ CONFIG = "config/reproduce.yaml"
 SLOTS: dict[str, tuple[str, tuple[str, ...]]] = {  # what is edited: file, and the texts that can be there
     "a": ("data/a.txt", ("round red small fruit", "round green small fruit", "round red small apple", "red")),
     "b": ("data/b.txt", ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana")),
-    "text": ("src/text.py", ("split()", "split()[::-1]")),
-    "feature": ("src/feature.py", (r'b"\n"', 'b";"')),
-    "score": ("src/score.py", ("% 100", "% 50", "% 30")),
-    "page": ("src/page.py", ("<html>", "<body>")),
+    "text": ("src/toy/text.py", ("split()", "split()[::-1]")),
+    "feature": ("src/toy/feature.py", (r'b"\n"', 'b";"')),
+    "score": ("src/toy/score.py", ("% 100", "% 50", "% 30")),
+    "page": ("src/toy/page.py", ("<html>", "<body>")),
     **{  # code that changes no byte
-        f"comment-{name}": (f"src/{name}.py", ("import", "# one\nimport", "# two\nimport"))
+        f"comment-{name}": (f"src/toy/{name}.py", ("import", "# one\nimport", "# two\nimport"))
         for name in ("text", "feature", "score", "page")
     },
-    "common": ("src/common.py", ("rename;", "rename, safely;")),
+    "common": ("src/toy/common.py", ("rename;", "rename, safely;")),
     "words": (CONFIG, ("words: 3", "words: 2", "words: 4")),
     "scale": (CONFIG, ("scale: 2", "scale: 3", "scale: 4")),
     "threshold": (CONFIG, ("threshold: 5", "threshold: 6", "threshold: 7")),
     "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]")),
-    "command": ("workflow/phases.yaml", ("reads[threshold]}", "reads[threshold]}1")),
-    "same-command": ("workflow/phases.yaml", ("python src/pa", "true; python src/pa")),
+    "command": ("workflow/phases.yaml", ("--plus 0", "--plus 1")),
+    "same-command": ("workflow/phases.yaml", ("toy page", "toy page --same")),
 }
 
 
@@ -61,7 +61,7 @@ def reference(tree: Path) -> dict[str, bytes]:
     config = yaml.safe_load((tree / "config/reproduce.yaml").read_text())
     weights = (tree / "data/weights.bin").read_bytes()[:16]
     end = b"\n" if slot(tree, "feature")[0] == r'b"\n"' else b";"
-    threshold = int(str(config["threshold"]) + slot(tree, "command")[0].removeprefix("reads[threshold]}"))
+    threshold = config["threshold"] + int(slot(tree, "command")[0].removeprefix("--plus "))
     files, values = {}, {}
     for name in config["sets"]:
         words = (tree / f"data/{name}.txt").read_text().split()
@@ -128,16 +128,6 @@ class World:
                 raise Wrong(f"{name}: {who} calls {', '.join(bad)} current, which holds other bytes")
 
         claim("coder-clip status", {p for p in right if table[phase_of(p)][0] == "yes"})
-        current, fresh = set[str](), True
-        stages = (
-            yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
-            if (project / "dvc.yaml").is_file()
-            else {}
-        )
-        for phase in PHASES:  # DVC names a phase that changed and not what follows from it
-            fresh = fresh and phase in stages and phase not in stale
-            current |= {p for p in right if fresh and phase_of(p) == phase}
-        claim("dvc status", current)
         if self.ran == name:
             self.ran = ""
             if wrong or stale or any(row != ("yes", "yes") for row in table.values()):
@@ -154,15 +144,12 @@ class World:
         """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number."""
         found = {}
         for folder, folders, names in os.walk(project.folder):
-            folders[:] = [
-                f for f in folders if f not in (".git", ".dvc", "__pycache__", "log", "locks", "auxiliary")
-            ]
+            folders[:] = [f for f in folders if f not in (".git", ".dvc", "__pycache__", ".snakemake")]
             for name in names:
                 s = os.stat(f"{folder}/{name}")
-                found[f"{folder}/{name}"] = s.st_mtime_ns, s.st_size, s.st_ino
-        return {
-            path: stamp for path, stamp in found.items() if not path.endswith(".snakemake/coder-clip/lock")
-        }
+                own = "/results/" in f"{folder}/"  # whose times Snakemake compares: a look may set them
+                found[f"{folder}/{name}"] = 0 if own else s.st_mtime_ns, s.st_size, s.st_ino
+        return found
 
     def _ok(self, project: Project, *command: str) -> str:
         done = project.run(*command, ok=False)
@@ -228,23 +215,15 @@ class World:
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
             self._must(p, "snakemake", "--cores", "1", *missing)
             self._must(p, "snakemake", "--cores", "1")  # one that is newer now than what was made from it
-        for _ in PHASES:  # what is not recorded all the same says what to do
-            if "is not recorded" not in self.said and "Nothing to be done" not in self.said:
-                break
-            self.said = p.run("coder-clip", "record", ok=False).stdout
-            self.log(self.said)
-            if command := re.search(r"'(snakemake [^']* --force --cores 1)' makes it again", self.said):
-                self._must(p, *command[1].split())
-            elif "is not made by this configuration" in self.said:
-                self._must(p, "coder-clip", "record", "--set-aside")
+        if "is not made by this configuration" in self.said or "Nothing to be done" in self.said:
+            self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name
 
     def do_part(self, p: Project, phase: str) -> None:
         self._must(p, "snakemake", "--cores", "1", "--rerun-incomplete", PHASES[phase])
 
     def do_repro(self, p: Project) -> None:
-        if self._try(p, "dvc", "repro"):
-            self._must(p, "coder-clip", "adopt")  # files that were made again as they were have a new time
+        if self._try(p, "dvc", "repro", "--force"):
             self.ran = p.folder.name
 
     def do_touch(self, p: Project, *options: str) -> None:
@@ -253,8 +232,25 @@ class World:
     def do_record(self, p: Project) -> None:
         self._try(p, "coder-clip", "record")
 
-    def do_adopt(self, p: Project) -> None:
-        self._try(p, "coder-clip", "adopt")
+    def do_sneak(self, p: Project, name: str, n: str) -> None:
+        """Edit a source so that its time stays, and with some texts its size: Python's bytecode counts as current."""
+        path = p / SLOTS[name][0]
+        stat = path.stat()
+        self.do_edit(p, name, n)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    def do_future(self, p: Project, name: str) -> None:
+        """Give a source, or what it decides, a time that is yet to come."""
+        stat = (p / SLOTS[name][0]).stat()
+        os.utime(p / SLOTS[name][0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**14))
+
+    def do_uncertify(self, p: Project, n: str) -> None:
+        """Lose a certificate, or swap it for another job's."""
+        files = sorted((p / "results/certificates").rglob("*.json"))
+        if files and int(n) % 2:
+            files[int(n) % len(files)].unlink()
+        elif files:
+            shutil.copyfile(files[int(n) % len(files)], files[(int(n) + 1) % len(files)])
 
     def do_spoil(self, p: Project, n: str, when: str) -> None:
         """Other bytes of the same length; with the old time, or a new one."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ...baselines.methods import LABELS
-from ..parts import cells, frames, mistakes, notes
+from ..parts import cells, frames, mistakes
 from ..parts.stage_one import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -71,7 +71,7 @@ def table(results: Results) -> Table:
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],
         shown=shown,
-        notes=[*_changed(results), *notes.near_copies(results)],
+        notes=_changed(results),
     )
 
 

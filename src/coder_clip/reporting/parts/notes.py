@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import torch
-
-from ...datasets.sanity import by_harm, lines
-from ...evaluation.near_copies import near_copies as near_copies_of
-from ...foundation.artifacts import read_tensors
 from ..results import Results
 
 
@@ -59,28 +54,6 @@ def shots_of_files(results: Results) -> str:
     found = [d for d in results.datasets if results.shots_of(d)]
     found = [d for d in found if "shot_files" in results.adapter(d, model, most)]
     return f"Shots of {', '.join(found)} are those of published runs, from files." if found else ""
-
-
-def near_copies(results: Results) -> list[str]:
-    """Photos that look like copies of each other, though their bytes differ."""
-    said = []
-    for dataset in results.datasets if results.kind == "photos" else ():
-        known = {f["path"]: f["sha256"] for f in results.manifest(dataset)["files"]}
-        where: dict[str, tuple[str, int]] = {}
-        parts = []
-        for split in ("shots", "val", "test"):
-            path = results.paths.image_features(results.models[0], dataset, split)
-            if path.is_file():
-                tensors, meta = read_tensors(path)
-                parts.append(tensors["features"].float())
-                where |= {
-                    i: (split, int(label)) for i, label in zip(meta["ids"], tensors["labels"], strict=True)
-                }
-        ids, x = list(where), torch.cat(parts)
-        pairs = [(ids[i], ids[j]) for i, j in near_copies_of(x)] if len(ids) == len(x) else []
-        found = by_harm((p for p in pairs if known.get(p[0]) != known.get(p[1])), where)
-        said += [f"{dataset}: by their features, not their bytes, {line}." for line in lines(found)]
-    return said
 
 
 def _test(results: Results, dataset: str) -> list[str]:

@@ -93,9 +93,7 @@ class Answers:
                 self.spent += float(document["lost"]["at_most"])
                 return True
             asked, answer = document["request"], Answer.model_validate(document["answer"])
-            items = tuple(
-                asked.get("items", ())
-            )  # earlier versions stored none: their answers count as money
+            items = tuple(asked["items"])
             keys = [item_key(asked["model"], asked["parameters"], asked["form"], item) for item in items]
             if document["key"] != digest(asked):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -16,13 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
-from .hashes import Hashes, folder_list, folder_md5
+from .git import git
+from .hashes import Hashes
 
 OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
 AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
 WAIT = 60.0  # seconds that another DVC command may take
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
+
+
+def unavailable() -> str:
+    """Why nothing can be recorded in this folder; "" if it can."""
+    if not Path(".dvc").is_dir():
+        return "no DVC repository here"
+    if importlib.util.find_spec("dvc") is None:
+        return "DVC is not installed ('pip install dvc')"
+    try:
+        git("rev-parse", "--git-dir")
+    except (OSError, UserError):
+        return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
+    return ""
 
 
 def commit(addresses: Iterable[str]) -> None:
@@ -60,7 +75,6 @@ class Store:
     def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
         from dvc.repo import Repo
 
-        check_host_keys()
         self._hashes, self._name = hashes, remote
         with _dvc("DVC cannot work here"):
             self._repo = Repo()
@@ -71,7 +85,11 @@ class Store:
     def remote(self) -> Any:
         """The remote's object store. UserError if none is configured."""
         with _dvc("no remote"):
-            return self._repo.cloud.get_remote_odb(self._name, "push")
+            remote = self._repo.cloud.get_remote_odb(self._name, "push")
+        if remote.fs.protocol == "ssh":
+            # (): asyncssh reads the files of OpenSSH; None, as DVC leaves it, checks no host key
+            remote.fs.fs_args["known_hosts"] = ()
+        return remote
 
     def path(self, oid: str) -> str:
         return os.path.relpath(str(self.cache.oid_to_path(oid)))
@@ -82,10 +100,15 @@ class Store:
         return os.path.isfile(path) and self._hashes.md5(path) == oid.removesuffix(".dir")
 
     def files(self, out: str, oid: str) -> dict[str, str]:
-        """Path in the workspace -> object of each file of an out, whose own object must be good."""
+        """Path in the workspace -> object of each file of an out, whose own object must be good.
+
+        UserError if the listing, which comes from other people, names a file outside the out.
+        """
         if not oid.endswith(".dir"):
             return {out: oid}
         listing = json.loads(Path(self.path(oid)).read_text(encoding="utf-8"))
+        for entry in listing:
+            _check_name(str(entry["relpath"]), out or oid)
         return {f"{out}/{entry['relpath']}": entry["md5"] for entry in listing}
 
     def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
@@ -207,13 +230,8 @@ class Store:
         if self.remote.fs.protocol == "local":
             return self._hashes.md5(str(info["path"])) == md5
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
-        if re.fullmatch(r"[0-9a-f]{32}", etag):
+        if re.fullmatch(r"[0-9a-f]{32}", etag):  # uploaded in one part
             return etag == md5
-        if mine and re.fullmatch(r"[0-9a-f]{32}-\d+", etag):  # uploaded in parts
-            parts = [p for p in _part_sizes(size) if -(-size // p) == int(etag.split("-")[1])]
-            if any(self._hashes.etag(here, part) == etag for part in parts):
-                return True
-            thorough = thorough or bool(parts)  # it should have been one of these
         return not thorough or self._md5_there(oid) == md5
 
     def _md5_there(self, oid: str) -> str:
@@ -229,46 +247,14 @@ class Store:
                     digest.update(block)
         return digest.hexdigest()
 
-    # ---- notes about environments, beside the objects; everything works without them
 
-    def note(self, md5: str) -> list[dict[str, str]]:
-        """Environments in which the files of a record were made; empty if unknown. Reads the cache alone."""
-        with suppress(OSError, ValueError, TypeError):
-            noted = json.loads(self._note(md5).read_text(encoding="utf-8"))
-            return [environment for environment in noted if isinstance(environment, dict)]
-        return []
-
-    def write_note(self, md5: str, environments: list[dict[str, str]]) -> None:
-        if environments and not self._note(md5).exists():
-            self._note(md5).parent.mkdir(parents=True, exist_ok=True)
-            self._note(md5).write_text(json.dumps(environments), encoding="utf-8")
-
-    def carry_notes(self, md5s: Iterable[str], out: bool) -> None:
-        """Push (out) or fetch the notes that the other side lacks."""
-        fs = self.remote.fs
-        folder = fs.join(fs.parent(fs.parent(self.remote.path)), "coder-clip")
-        for md5 in md5s:
-            there, here = fs.join(folder, f"{md5}.json"), self._note(md5)
-            with suppress(Exception):
-                if out and here.exists() and not fs.exists(there):
-                    fs.makedirs(folder, exist_ok=True)
-                    fs.put_file(str(here), there)
-                elif not out and not here.exists() and fs.exists(there):
-                    here.parent.mkdir(parents=True, exist_ok=True)
-                    fs.get_file(there, str(here))
-
-    def _note(self, md5: str) -> Path:
-        return Path(self.cache.path).parent.parent / "coder-clip" / f"{md5}.json"
-
-
-def _part_sizes(size: int) -> list[int]:
-    """Part sizes of clients that upload this file to S3: s3fs, which DVC uses; AWS's command line; others."""
-    s3fs = []
-    with suppress(ImportError):
-        from s3fs.core import calculate_chunksize  # type: ignore[import-untyped]
-
-        s3fs = [int(calculate_chunksize(size))]
-    return [*s3fs, *(n << 20 for n in (8, 5, 16, 64))]
+def _check_name(name: str, out: str) -> None:
+    """UserError for a path that leaves its folder, or that Git or this machine would take for something else."""
+    parts = name.replace("\\", "/").split("/")
+    if name != name.strip() or {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts):
+        raise UserError(
+            f"the list of files of {out} names '{name}', which is outside of it; nothing was changed"
+        )
 
 
 @contextmanager
@@ -279,7 +265,9 @@ def _dvc(what: str) -> Iterator[None]:
     try:
         yield
     except (DvcException, ImportError) as error:
-        raise UserError(f"{what}: {one_line(error)} (docs/sharing.md)") from error
+        lacks = "is supported, but requires" in str(error) or isinstance(error, ImportError)
+        advice = "'make remote' installs what it needs" if lacks else "docs/sharing.md"
+        raise UserError(f"{what}: {one_line(error)} ({advice})") from error
 
 
 @contextmanager
@@ -306,22 +294,12 @@ def files_below(out: str) -> list[str]:
     return sorted(found)
 
 
-def check_host_keys() -> None:
-    """Make DVC's SSH remotes refuse servers with unknown host keys. Does nothing without dvc-ssh.
+def folder_list(files: Mapping[str, str]) -> bytes:
+    """The listing that DVC stores for a folder. files: path relative to the folder -> md5."""
+    listing = [{"md5": files[p], "relpath": p} for p in sorted(files)]
+    return json.dumps(listing, sort_keys=True).encode()
 
-    Plain `dvc push` checks no host key: sshfs switches the check off, and DVC has no setting for it.
-    """
-    try:
-        import dvc_ssh  # type: ignore[import-untyped]
-    except ImportError:
-        return
-    prepare = dvc_ssh.SSHFileSystem._prepare_credentials
-    if getattr(prepare, "checks", False):
-        return
 
-    def prepare_and_check(self: Any, **config: Any) -> Any:
-        # (): asyncssh reads the files of OpenSSH; None, which sshfs passes, would check nothing
-        return {**prepare(self, **config), "known_hosts": ()}
-
-    prepare_and_check.checks = True  # type: ignore[attr-defined]
-    dvc_ssh.SSHFileSystem._prepare_credentials = prepare_and_check
+def folder_md5(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder."""
+    return f"{hashlib.md5(folder_list(files), usedforsecurity=False).hexdigest()}.dir"

@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from coder_clip.foundation.artifacts import write_bytes
+
 
 def write(path: str, data: bytes) -> None:
     if os.path.exists("hang") and Path("hang").read_text() in path:
@@ -16,6 +18,4 @@ def write(path: str, data: bytes) -> None:
             time.sleep(0.05)
     if os.path.exists("fail") and Path("fail").read_text() in path:
         raise SystemExit(f"asked to fail on {path}")
-    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_bytes(path, data)  # and rename;

@@ -1,16 +1,15 @@
-"""Hashes of files, cached until a file changes, and DVC's hash of a folder."""
+"""Hashes of files, cached until a file changes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..foundation.artifacts import write_text
+from .artifacts import write_text
 
 STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-local, ignored by git
 
@@ -27,14 +26,10 @@ class Hashes:
         self._changed = False
 
     def md5(self, path: str) -> str:
-        return self._sum(path, "md5", _both)
+        return self._sum(path, "md5")
 
     def sha256(self, path: str) -> str:
-        return self._sum(path, "sha256", _both)
-
-    def etag(self, path: str, part: int) -> str:
-        """The ETag that S3 gives to a file sent in parts of this many bytes."""
-        return self._sum(path, f"parts of {part}", lambda path, name: {name: _etag(path, part)})
+        return self._sum(path, "sha256")
 
     def save(self) -> None:
         """Write new hashes to the cache file."""
@@ -51,18 +46,15 @@ class Hashes:
             self._known[path] = {**known, "stamp": stamp(path)}
         self._changed = True
 
-    def _sum(self, path: str, name: str, compute: Callable[[str, str], dict[str, str]]) -> str:
-        now = stamp(path)
-        known = self._known.get(path)
+    def _sum(self, path: str, name: str) -> str:
+        now, known = stamp(path), self._known.get(path)
         if known is None or known["stamp"] != now:
-            known = self._known[path] = {"stamp": now}
-        if name not in known:
-            known.update(compute(path, name))
+            known = self._known[path] = {"stamp": now, **_both(path)}
             self._changed = True
         return str(known[name])
 
 
-def _both(path: str, _: str) -> dict[str, str]:
+def _both(path: str) -> dict[str, str]:
     md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -71,27 +63,7 @@ def _both(path: str, _: str) -> dict[str, str]:
     return {"md5": md5.hexdigest(), "sha256": sha.hexdigest()}
 
 
-def _etag(path: str, part: int) -> str:
-    """The md5 of the md5 sums of all parts, and the number of parts."""
-    sums = []
-    with open(path, "rb") as stream:
-        while block := stream.read(part):
-            sums.append(hashlib.md5(block, usedforsecurity=False).digest())
-    return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
-
-
 def stamp(path: str) -> list[int]:
     """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
     s = os.stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
-
-
-def folder_list(files: Mapping[str, str]) -> bytes:
-    """The listing that DVC stores for a folder. files: path relative to the folder -> md5."""
-    listing = [{"md5": files[p], "relpath": p} for p in sorted(files)]
-    return json.dumps(listing, sort_keys=True).encode()
-
-
-def folder_md5(files: Mapping[str, str]) -> str:
-    """DVC's hash of a folder."""
-    return f"{hashlib.md5(folder_list(files), usedforsecurity=False).hexdigest()}.dir"

@@ -1,0 +1,39 @@
+"""Checks before the first job of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable
+from functools import partial
+from pathlib import Path
+
+from ..errors import UserError
+from ..pipeline.config import Config
+from ..pipeline.resources import on_gpu
+from . import light
+
+
+def before_run(
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+) -> None:
+    """Check, before its first job, a run that lists or encodes these data sets with these models.
+
+    asks: whether it asks a language model. here: whether jobs run on this machine; then models of the hub are looked
+    for, and a long run says how long it takes. UserError with all that would stop the run.
+    """
+    found = light.problems(config, file, datasets, models, asks, here)
+    if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
+        from .checks import unused_gpu, weights  # they import torch, which takes seconds
+
+        parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
+        found += light.failed(*(partial(_tell, part) for part in parts))
+    if here and models and not found:
+        hours = light.forecast(config, on_gpu(config), {}, light.unlisted(config), light.SHORT)
+        found += light.failed(partial(_tell, hours))
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)

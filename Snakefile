@@ -29,8 +29,6 @@ onstart:
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
     tracking.start(workflow)
-    if workflow.local_exec:
-        encode_together_here()
 
 
 onsuccess:

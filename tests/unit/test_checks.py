@@ -390,20 +390,6 @@ def test_results_that_cannot_be_written(command: Command, monkeypatch: pytest.Mo
     assert "Read-only file system" in refused(command)
 
 
-def test_a_small_shared_memory(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("coder_clip.preflight.light.SHM", tmp_path)
-    usage = shutil.disk_usage(tmp_path)
-
-    def disk_usage(path: Any) -> Any:
-        return usage._replace(free=64_000_000) if path == tmp_path else usage
-
-    monkeypatch.setattr("coder_clip.preflight.light.shutil.disk_usage", disk_usage)
-    configure(features={"workers": 4})
-    assert "--shm-size, or set features.workers: 0" in refused(command)
-    configure(features={"workers": 0})
-    said(command)
-
-
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_the_server_refuses(
     command: Command, monkeypatch: pytest.MonkeyPatch, status: int

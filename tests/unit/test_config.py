@@ -276,7 +276,7 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     document = {"datasets": ["shapes"], "models": ["mini"]}
     for rule, job in (
         ("page", {}),
-        ("encode_images", {"dataset": "shapes", "model": "mini", "split": "test"}),
+        ("encode_images", {"dataset": "shapes", "model": "mini"}),
     ):
         one, other = (
             values(Config.model_validate(document | {"features": f}), rule, job, repo / FILE)

@@ -61,7 +61,7 @@ def test_dvc_reads_the_list_of_phases_as_we_do(repo: Path) -> None:
     assert parse_yaml(text, FILE.as_posix()) == yaml.safe_load(text)
 
 
-JOB = {"dataset": "shapes", "model": "m", "split": "shots"}
+JOB = {"dataset": "shapes", "model": "m"}
 
 
 def read(rule: str, document: dict[str, Any], repo: Path, **job: str) -> dict[str, Any]:
@@ -76,8 +76,10 @@ def test_only_what_counts_of_a_key_decides(repo: Path) -> None:
     assert one == same
     assert read("encode_images", {"adapter": {"shots": [32]}}, repo) != one
     assert read("encode_images", {"adapter": {"methods": ["gda"]}}, repo) != one  # wants single views
-    test_split = read("encode_images", {"adapter": {"shots": [32], "seeds": [9]}}, repo, split="test")
-    assert test_split == read("encode_images", {}, repo, split="test")
+    zero_shot = {"datasets": {"shapes": {"few_shot": False}}}
+    assert read("encode_images", zero_shot, repo) == read(
+        "encode_images", {"adapter": {"shots": [32], "seeds": [9]}, **zero_shot}, repo
+    )
     pairs = read("confusable_pairs", {"rerank": {"thresholds": [0.0, 1.0]}}, repo)
     assert pairs == read("confusable_pairs", {"rerank": {"thresholds": [1.0, 0.5]}}, repo)
     assert pairs == read("confusable_pairs", {"datasets": {"shapes": {"threshold": 0.7}}, **WIDEST}, repo)

@@ -1,7 +1,5 @@
 # The configuration, and functions that several rule files use.
-import atexit
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +8,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
-from coder_clip.pipeline import phase_list, together
+from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.pipeline.config import (
@@ -57,13 +55,10 @@ if CONFIG.left_out:
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# Jobs on this machine's GPUs at a time, unless the profile or the command line says how many.
-if (
-    workflow.is_main_process
-    and work.on_gpu(CONFIG)
-    and "on_gpu" not in workflow.global_resources
-):
-    workflow.register_resource("on_gpu", work.jobs_on_gpus(CONFIG))
+# Jobs on this machine's GPUs at a time: one on each, unless the profile or the command line says how many.
+GPUS = work.gpus(CONFIG) if workflow.is_main_process else 0
+if GPUS and "on_gpu" not in workflow.global_resources:
+    workflow.register_resource("on_gpu", GPUS)
 
 # Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
@@ -79,6 +74,7 @@ if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
 MODELS = list(CONFIG.models)
+SPLITS = ["shots", "val", "test"]  # of image features
 SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
@@ -89,7 +85,7 @@ RESULTS_FOLDER = CONFIG.results
 wildcard_constraints:
     dataset="|".join(map(re.escape, DATASETS)),
     model="|".join(map(re.escape, MODELS)),
-    split="shots|val|test",
+    split="|".join(SPLITS),
     shots="|".join(map(str, SHOTS)),
 
 
@@ -184,7 +180,7 @@ def encoded_shots(wildcards):
 def shot_files(wildcards):
     """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
-    if folder is None or wildcards.split != "shots":
+    if folder is None or wildcards.dataset not in FEW_SHOT:
         return []
     seeds = CONFIG.adapter.seeds
     return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
@@ -215,50 +211,21 @@ def on_head(rule):
 
 
 def on_gpu(rule):
-    """1 for jobs on a GPU, which has memory for a few of them at a time."""
-    return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
+    """1 for jobs on a GPU."""
+    return int(GPUS > 0 or asks_for_gpu(rule))
 
 
 def encoding_threads(rule):
-    """CPUs of a job that encodes images: its own threads, or its loader processes where these are more."""
-    loaders = work.workers(CONFIG, True if asks_for_gpu(rule) else None)
+    """CPUs of a job that encodes images: its own threads, or those that decode where these are more."""
+    loaders = work.workers(CONFIG, GPUS > 0 or asks_for_gpu(rule))
     return max(CONFIG.features.threads, loaders)
-
-
-def encode_together(jobs, seconds=None):
-    """Offer the splits or shards of these jobs (rule, wildcards) to each other, until this Snakemake ends."""
-    parts = [
-        together.Part(
-            **{
-                name: int(value) if name in ("shard", "shards") else value
-                for name, value in wildcards.items()
-            }
-        )
-        for rule, wildcards in jobs
-        if rule in together.RULES
-    ]
-    if len(parts) > 1:
-        try:
-            folder = together.offer(parts, seconds)
-        except (OSError, UserError):
-            return  # no room for temporary files, or no locks there: each loads its weights
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-
-def encode_together_here():
-    """The same for all jobs of a run on this machine."""
-    jobs = workflow.dag.needrun_jobs()
-    encode_together(
-        [(job.rule.name, dict(job.wildcards.items())) for job in jobs],
-        together.SECONDS,
-    )
 
 
 def preflight():
     """Report, before the first job, everything that would stop the run, and how long it takes."""
     jobs = list(workflow.dag.needrun_jobs())
-    encodes = (*together.RULES, "encode_texts", "encode_pairs")
-    opens = ("list_images", *together.RULES)
+    images = ("encode_images", "encode_shard")
+    encodes, opens = (*images, "encode_texts", "encode_pairs"), (*images, "list_images")
     datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
     models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
     asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
@@ -288,20 +255,3 @@ def memory(phase, rule):
 def minutes(phase, rule):
     """Time limit of a job; longer with every attempt."""
     return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt
-
-
-def encode_together_on_node():
-    """The same for the jobs of a group, all of which this Snakemake was given; a node runs no onstart."""
-    execute = workflow.execute
-
-    def run(**options):
-        given = workflow.dag_settings.target_jobs
-        encode_together([(job.rulename, job.wildcards_dict) for job in given])
-        execute(**options)
-
-    workflow.execute = run
-
-
-os.environ.pop(together.FOLDER, None)  # that of a Snakemake around this one
-if workflow.remote_exec:
-    encode_together_on_node()

@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from coder_clip.encoders import memory
 from coder_clip.encoders.checkpoints import SAFE, find, from_hub, hub, quiet
+from coder_clip.encoders.device import pick_device as pick_device  # public here
 from coder_clip.encoders.preprocessing import Preprocess
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
 from coder_clip.encoders.spec import Precision
@@ -138,8 +139,8 @@ class Encoder:
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)
-        key = features_key(self.metadata()) if self.store else ""
-        known = self.store.get(key, "text", unique) if self.store else {}
+        key = features_key(self.metadata(), self.device) if self.store else ""
+        known = self.store.get(key, "text", unique, self.dim) if self.store else {}
         new = [i for i, text in enumerate(unique) if text not in known]
         features = torch.empty(len(new), self.dim, dtype=self._made)
         for rows in batches_by_length(lengths[new], batch_size * self.context_length):
@@ -293,20 +294,6 @@ def empty_model(name: str, **options: Any) -> nn.Module:
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
         model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
     return model
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not there."""
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
-    if name == "auto":
-        return torch.device(next(kind for kind, n in there.items() if n))
-    kind, colon, index = name.partition(":")
-    if kind not in there or (colon and not index.isdecimal()):
-        raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
-    if int(index or 0) >= there[kind]:
-        found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
-        raise UserError(f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu")
-    return torch.device(name)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:

@@ -23,6 +23,7 @@ log = logging.getLogger("coder_clip")
 
 AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the published code's bugs
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
+SPLITS = (SHOTS, "val", "test")  # of image features
 
 
 @dataclass(frozen=True)

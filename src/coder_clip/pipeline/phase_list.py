@@ -77,10 +77,10 @@ _NOTHING = object()  # the key does not matter for this job
 # The part of a key's value that matters for a job, by the names that workflow/phases.yaml uses.
 PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     # only the shots depend on these
-    "shots": lambda c, value, job: value if job.get("split") == "shots" else _NOTHING,
+    "shots": lambda c, value, job: value if c.few_shot(job["dataset"]) else _NOTHING,
     "largest": lambda c, value, job: (
         _NOTHING
-        if job.get("split") != "shots"
+        if not c.few_shot(job["dataset"])
         else max(value)
         if c.datasets[job["dataset"]].shot_files is None
         else value
@@ -88,7 +88,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     # of the shots that the evaluation compares images by
     "most_shots": lambda c, value, job: max(value) if c.few_shot(job["dataset"]) else _NOTHING,
     "first_seed": lambda c, value, job: value[0] if c.few_shot(job["dataset"]) else _NOTHING,
-    "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if job.get("split") == "shots" else _NOTHING,
+    "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if c.few_shot(job["dataset"]) else _NOTHING,
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])

@@ -163,13 +163,13 @@ class FeaturesConfig(Strict):
     batch_size: Count = 64
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Loader processes; 0 loads in the main process. Default: none on a CPU, with a GPU one per core up "
-        "to 8. They change no result.",
+        description="Threads that read and decode images ahead of the encoder; 0: none. Default: one on a CPU, with a "
+        "GPU one per core up to 8. They change no result.",
     )
     cache: bool = Field(
         True,
         description="Keep features by the content of images and texts in the user's cache folder, so that one more "
-        "photo encodes one photo. Not used in Slurm jobs.",
+        "photo encodes one photo. It can be deleted at any time.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(
@@ -178,7 +178,7 @@ class FeaturesConfig(Strict):
         "more threads than cores are very slow. To use all cores without changing the result, set shards.",
     )
     shards: Count = Field(
-        1, description="Number of jobs that share the extraction of a split; the result is the same."
+        1, description="Number of jobs that share the images of a data set; the result is the same."
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="For an unreadable image: stop the job, or skip the image and list it."

@@ -28,7 +28,7 @@ from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
 from ..pipeline.config import Config
-from ..pipeline.resources import CARDS, Sizes
+from ..pipeline.resources import CARDS, Sizes, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
 from . import light
@@ -82,11 +82,10 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         parts.append(_machine(config))
         problems += light.failed(
             partial(light.writable, config.results, "results"),
-            partial(light.shared_memory, config),
             partial(light.downloads, config, downloaded),
         )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
-        parts.append(light.forecast(config, pick_device(config.features.device).type != "cpu", asked, sizes))
+        parts.append(light.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])

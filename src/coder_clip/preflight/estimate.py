@@ -35,12 +35,17 @@ ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its phase, artefact, wildcards, and the size of the artefact in bytes."""
+    """One job: its phase, artefacts, wildcards, and the size of the artefacts in bytes."""
 
     phase: str
-    path: Path
+    files: tuple[Path, ...]
     place: dict[str, str]
     size: float
+
+    @property
+    def benchmark(self) -> str:
+        """Its file below the folder of benchmarks: phase, and the values of its wildcards."""
+        return "/".join([self.phase, *self.place.values()])
 
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
@@ -51,44 +56,45 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
         for d in config.datasets:
             place = {"model": m, "dataset": d}
             images, classes = counts(config, d, "test", sizes)
+            size = 0.0
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
-                size = 4.0 * n * dim
                 if split == "shots":  # the mean of the views, and some of them one by one
-                    size = n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
-                yield Job(
-                    "image_features", paths.image_features(m, d, split), {**place, "split": split}, size
-                )
+                    size += n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
+                else:
+                    size += 4.0 * n * dim
+            features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
+            yield Job("image_features", features, place, size)
             rows = classes * (SENTENCES + config.evaluation.random_draws)  # of a draw the means are kept
-            yield Job("text_features", paths.text_features(m, d), place, 4.0 * rows * dim)
+            yield Job("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
-            yield Job("coder", paths.coder(m, d), place, 4.0 * settings * dim * (dim + 2 * classes))
-            yield Job("zero_shot", paths.zero_shot(m, d), place, TOP5 * images * (4.0 + settings))
+            yield Job("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
+            yield Job("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
             pairs = classes * (classes - 1) / 2
             if config.generator and config.generator.max_pairs:
                 pairs = min(pairs, config.generator.max_pairs)
-            yield Job("one_to_one", paths.one_to_one(m, d), place, 4.0 * pairs * dim)
-            yield Job("rerank", paths.rerank(m, d), place, TOP5 * images * float(settings))
+            yield Job("one_to_one", (paths.one_to_one(m, d),), place, 4.0 * pairs * dim)
+            yield Job("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
             if config.few_shot(d):
                 a = config.adapter
                 rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
                 for n in a.shots:
                     at = {**place, "shots": str(n)}
-                    yield Job("adapter", paths.adapter(m, d, n), at, ROW * float(rows))
-            yield Job("evaluation", paths.evaluation(m, d), place, 0.0)
+                    yield Job("adapter", (paths.adapter(m, d, n),), at, ROW * float(rows))
+            yield Job("evaluation", (paths.evaluation(m, d),), place, 0.0)
 
 
 def ahead(
     config: Config,
-    gpu: bool,
+    gpus: int,
     asked: Mapping[str, Estimate] | None = None,
     sizes: Mapping[str, Sizes] | None = None,
 ) -> tuple[list[str], float, float]:
     """A table of what is still to be done, its total hours, and its gigabytes.
 
-    asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted.
+    gpus: that encode. asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted.
     """
-    took = last_run(config, gpu, sizes or {})
+    took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
     for phase, e in (asked or {}).items():
@@ -97,13 +103,13 @@ def ahead(
             if e.money is not None:
                 money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
-        if not job.path.is_file():
-            seconds = _seconds(config, job, gpu, sizes or {}) * took.get(job.phase, 1.0)
+        if not all(file.is_file() for file in job.files):
+            seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])
             found[job.phase] = [a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)]
     if not found:
         return [], 0.0, 0.0
-    where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
+    where = {p: "server" if p in ASKED else "GPU" if gpus and p in ENCODES else "CPU" for p in found}
     currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
     head = ["phase", "jobs", "hours", "GB", *([currency] if money else []), "on"]
     rows = []
@@ -112,7 +118,7 @@ def ahead(
         rows.append([phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", *cost, where[phase]])
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
-    at_once = {"server": 1, "GPU": 1, "CPU": cores}
+    at_once = {"server": 1, "GPU": gpus, "CPU": cores}
     hours = (sum(found[p][1] / at_once[where[p]] for p in found) + LAST) / 3600
     table.append(f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time")
     return table, hours, sum(size for _, _, size in found.values())
@@ -127,9 +133,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
     same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
     for job in jobs(config, sizes):
-        row = benchmarks.read(
-            config.results / BENCHMARKS / job.path.relative_to(config.results).with_suffix(".tsv")
-        )
+        row = benchmarks.read(config.results / BENCHMARKS / f"{job.benchmark}.tsv")
         sharded = job.phase == "image_features" and config.features.shards > 1
         if row is not None and not sharded and (same_device or job.phase not in ENCODES):
             taken, estimated = found.get(job.phase, [0.0, 0.0])

@@ -22,15 +22,12 @@ from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import Sizes, workers
+from ..pipeline.resources import Sizes
 from .estimate import ahead
 
 if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
 
-SHM = Path("/dev/shm")
-BATCHES = 3  # of each loader process that are in shared memory at a time
-LARGEST = 400 * 400 * 3  # bytes of an image as encoders see it, 336 pixels and some room
 LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
@@ -38,7 +35,7 @@ TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 def forecast(
     config: Config,
-    gpu: bool,
+    gpus: int,
     asked: Mapping[str, Estimate],
     sizes: Mapping[str, Sizes],
     shortest: float = 0.0,
@@ -47,14 +44,14 @@ def forecast(
 
     UserError if the disk is too small.
     """
-    table, hours, gigabytes = ahead(config, gpu, asked, sizes)
+    table, hours, gigabytes = ahead(config, gpus, asked, sizes)
     if hours < shortest:
         return
     if not table:
         yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
         return
-    if not gpu and hours > LONG:
-        with_one = ahead(config, True, asked, sizes)[1]
+    if not gpus and hours > LONG:
+        with_one = ahead(config, 1, asked, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
     room = f"{free(config.results):.0f} GB are free"
@@ -92,8 +89,6 @@ def problems(
     downloaded = to_download(config)
     checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
     checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
-    if models and here:
-        checks.append(partial(shared_memory, config))
     checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
     checks += [partial(folder, config, name) for name in models]
     if asks and config.generator and unanswered(config, config.generator):
@@ -120,19 +115,6 @@ def writable(folder: Path, what: str) -> None:
             pass
     except OSError as error:
         raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None
-
-
-def shared_memory(config: Config) -> None:
-    """UserError if /dev/shm is too small for the loader processes (a container's is 64 MB by default)."""
-    n, batch = workers(config), config.features.batch_size
-    if not n or not SHM.is_dir():
-        return
-    needed, free = n * BATCHES * batch * LARGEST, shutil.disk_usage(SHM).free
-    if free < needed:
-        raise UserError(
-            f"{SHM} has {free / 1e6:,.0f} MB free, and features.workers: {n} with features.batch_size: {batch} "
-            f"take up to {needed / 1e6:,.0f} MB of it: start the container with --shm-size, or set features.workers: 0"
-        )
 
 
 def downloads(config: Config, names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..pipeline.config import Config
-from ..pipeline.resources import on_gpu
+from ..pipeline.resources import gpus
 from . import light
 
 
@@ -28,7 +28,7 @@ def before_run(
         parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
         found += light.failed(*(partial(_tell, part) for part in parts))
     if here and models and not found:
-        hours = light.forecast(config, on_gpu(config), {}, light.unlisted(config), light.SHORT)
+        hours = light.forecast(config, gpus(config), {}, light.unlisted(config), light.SHORT)
         found += light.failed(partial(_tell, hours))
     if found:
         raise UserError("\n".join(found))

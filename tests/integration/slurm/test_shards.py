@@ -22,8 +22,8 @@ KILLED = "1-of-3"
 
 def shard(job: Job) -> str:
     """1-of-3; nothing where it is another rule's."""
-    found = re.search(r"group_shards-mini-marks-(\d+-of-\d+)_encode_shard", job.comment)
-    return found[1] if found else ""
+    found = re.search(r"rule_encode_images_wildcards_mini_marks_(\d+)_(\d+) ", job.comment + " ")
+    return f"{found[1]}-of-{found[2]}" if found else ""
 
 
 @pytest.fixture(scope="module")

@@ -305,21 +305,22 @@ def test_when_the_pass_ends_early_no_further_image_is_read(
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
 def test_no_process_and_no_shared_memory(encoder: Encoder) -> None:
     """A container has 64 MB of /dev/shm, with which loader processes hung for ever."""
-    seen: list[str] = []
+
+    def look() -> set[str]:
+        children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+        processes = {pid for task in children for pid in task.read_text().split()}
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return processes | {line for line in lines if "/dev/shm" in line}
 
     class Looking(Drawn):
         def image(self, image_id: str) -> Image.Image:
-            children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-            seen.extend(pid for task in children for pid in task.read_text().split())
-            seen.extend(
-                line for line in Path("/proc/self/maps").read_text().splitlines() if "/dev/shm" in line
-            )
+            seen.update(look())
             return super().image(image_id)
 
-    before = set(seen)
+    before, seen = look(), set[str]()
     ids = [f"{i}.png" for i in range(8)]
     extract(Looking(), ids, [0] * 8, encoder, batch_size=2, workers=2, progress=False)  # type: ignore[arg-type]
-    assert set(seen) == before
+    assert seen == before
 
 
 def test_features_stay_on_the_device_until_a_part_is_full(

@@ -105,10 +105,8 @@ def test_every_job_with_an_encoder_counts_as_one_on_a_gpu(repo: Path) -> None:
     encode = {
         rule for p in phases(OF_THIS_CODE) for rule, keys in p.reads.items() if keys.get("models") == ""
     }
-    images = {"encode_images", "encode_shard"}  # their rules have a name per set of splits
-    assert images | {"encode_texts", "encode_pairs"} <= encode
-    assert "on_gpu=on_gpu(_rule)" in texts
-    assert all(f'on_gpu=on_gpu("{rule}")' in texts for rule in encode - images - {"page"})
+    assert {"encode_images", "encode_shard", "encode_texts", "encode_pairs"} <= encode
+    assert all(f'on_gpu=on_gpu("{rule}")' in texts for rule in encode - {"page"})
     slurm = (repo / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
     assert "resources: [on_gpu=1]" in slurm
 
@@ -170,38 +168,36 @@ def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
     config = configured(
         tmp_path, datasets={d: {"texts": "names"} for d in ("dtd", "eurosat", "ucf101", "cub200")}
     )
-    of = {j.path: work.need(config, j.phase, thread=THREAD, **j.place).seconds for j in jobs(config, {})}
-    before, hours, _ = ahead(config, gpu=False)
+    images = [j for j in jobs(config, {}) if j.phase == "image_features"]
+    of = {j: work.need(config, j.phase, thread=THREAD, **j.place).seconds + 5 for j in images}
+    before, hours, _ = ahead(config, gpus=0)
     assert before[-1].startswith(f"about {hours:,.1f} h in all, at the usual speeds of machines, with ")
-    splits = [p for p in of if p.parts[-4:-1] == ("image_features", "clip", "dtd")]
-    assert len(splits) == 3
-    for path in splits:  # each took a tenth of its estimate
-        benchmark(
-            tmp_path / "benchmarks" / path.relative_to(tmp_path).with_suffix(".tsv"), (of[path] + 5) / 10
-        )
+    dtd = next(job for job in images if job.place["dataset"] == "dtd")
+    benchmark(tmp_path / "benchmarks/image_features/clip/dtd.tsv", of[dtd] / 10)  # a tenth of its estimate
+    assert len(dtd.files) == 3  # shots, val, test
+    for path in dtd.files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "environment.json").write_text('{"device": "cpu"}')
-    after, _, _ = ahead(config, gpu=False)
-    left = sum(of[p] + 5 for p in of if p.parts[-4] == "image_features" and p not in splits)
+    after, _, _ = ahead(config, gpus=0)
     row = next(line.split() for line in after if line.startswith("image_features"))
-    assert row[1:3] == ["9", f"{left / 10 / 3600:,.2f}"]
+    assert row[1:3] == ["3", f"{(sum(of.values()) - of[dtd]) / 10 / 3600:,.2f}"]
     assert f"at the speed of the last run ({tmp_path}/benchmarks; of image_features), with " in after[-1]
     for device in ("cuda", "mps"):  # of another kind of device it says nothing
         (tmp_path / "environment.json").write_text(json.dumps({"device": device}))
-        assert "at the usual speeds of machines" in ahead(config, gpu=False)[0][-1]
-        assert "at the speed of the last run" in ahead(config, gpu=True)[0][-1]
+        assert "at the usual speeds of machines" in ahead(config, gpus=0)[0][-1]
+        assert "at the speed of the last run" in ahead(config, gpus=1)[0][-1]
 
 
 def test_what_says_nothing_of_the_speed_is_passed_over(tmp_path: Path) -> None:
-    """Half a file, and the merge of a split that was encoded in shards, which takes a second."""
+    """Half a file, and the merge of images that were encoded in shards, which takes a second."""
     config = configured(tmp_path, features={"shards": 2})
     (tmp_path / "environment.json").write_text('{"device": "cpu"}')
-    benchmark(tmp_path / "benchmarks/image_features/clip/dtd/test.tsv", 1)
+    benchmark(tmp_path / "benchmarks/image_features/clip/dtd.tsv", 1)
     for half in ("", "s\trule_name\n3.1", "s\tmax_rss\n1\t2\n"):
         benchmark(file := tmp_path / "benchmarks/zero_shot/clip/dtd.tsv", 1)
         file.write_text(half)
-        assert "at the usual speeds of machines" in ahead(config, gpu=False)[0][-1]
+        assert "at the usual speeds of machines" in ahead(config, gpus=0)[0][-1]
 
 
 def test_a_first_run_is_not_taken_for_one_of_50_000_images(
@@ -210,6 +206,6 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
-    lines = light.forecast(config, False, {}, light.unlisted(config))
+    lines = light.forecast(config, 0, {}, light.unlisted(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said

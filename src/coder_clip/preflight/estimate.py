@@ -33,7 +33,7 @@ ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One job: its phase, artefacts, wildcards, and the size of the artefacts in bytes."""
 
@@ -128,7 +128,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
     """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before a run.
 
     From Snakemake's benchmark files in the results folder. Jobs that encode count if they ran on the same kind of
-    device. A split in shards does not count: the file of its name is that of the merge.
+    device. Images in shards do not count: the file of their name is that of the merge.
     """
     same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated

@@ -40,7 +40,7 @@ def load(name: str, root: Path) -> Any:
 
 def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
-    for module in ("entry", "supply", "published"):
+    for module in ("entry", "availability", "published"):
         monkeypatch.setattr(f"coder_clip.datasets.{module}.entry", lambda _: found)
 
 

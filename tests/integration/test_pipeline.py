@@ -197,7 +197,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "source of stage one": (comment("src/coder_clip/phases/zero_shot.py"), {"classify": 2, "rerank_top": 2}),
     "source of the features": (comment("src/coder_clip/encoders/features.py"),
                                {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
-    "source of a data set": (comment("src/coder_clip/datasets/shapes.py"), of_one(EVERYTHING)),
+    "source of a data set": (comment("src/coder_clip/datasets/drawn/shapes.py"), of_one(EVERYTHING)),
     "source of the figures": (comment("src/coder_clip/phases/figures.py"), {}),
     "configuration code": (comment("src/coder_clip/pipeline/config.py"), {}),
 }  # fmt: skip

@@ -16,7 +16,7 @@ import pytest
 from working_copy import Work
 
 from coder_clip.baselines.methods import FEW_SHOT
-from coder_clip.datasets.shapes import Shapes
+from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import read_json, read_tensors, sha256
 from coder_clip.photos import Classifier

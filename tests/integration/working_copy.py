@@ -187,7 +187,7 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
 
 def few_pictures(folder: Path) -> None:
     """Make the drawn data sets of a working copy small; 16 training pictures are enough for every number of shots."""
-    module = folder / "src/coder_clip/datasets/drawing.py"
+    module = folder / "src/coder_clip/datasets/drawn/drawing.py"
     text, count = re.subn(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", module.read_text(), flags=re.M)
     assert count == 1
     module.write_text(text)

@@ -296,7 +296,7 @@ def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
     code = (
         "import sys; from pathlib import Path; from coder_clip.pipeline.config import load_config; "
-        "from coder_clip.datasets import listing; from coder_clip.datasets.supply import absent_data; "
+        "from coder_clip.datasets import listing; from coder_clip.pipeline.absent import absent_data; "
         "c = load_config('c.yaml'); assert c.left_out == ('dtd',), c.left_out; assert not absent_data(c); "
         "assert all(listing(n, d, None) for n, d in c.datasets.items()); "
         "print(sorted({'torch', 'open_clip'} & set(sys.modules)))"

@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coder_clip.baselines.methods import FEW_SHOT, METHODS
-from coder_clip.datasets.rare import SPECIES
+from coder_clip.datasets.drawn.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, TABLES, correction

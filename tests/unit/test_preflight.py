@@ -12,8 +12,8 @@ import pytest
 
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.fetch import answers
-from coder_clip.datasets.supply import to_download
 from coder_clip.errors import UserError
+from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import load_config
 from coder_clip.preflight import light
 from coder_clip.preflight.run import before_run

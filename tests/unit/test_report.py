@@ -21,7 +21,7 @@ import pytest
 from fake_results import Fake, write_json
 from PIL import Image
 
-from coder_clip.datasets.rare import SPECIES
+from coder_clip.datasets.drawn.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.foundation import artifacts
 from coder_clip.foundation.artifacts import sha256

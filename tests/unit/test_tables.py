@@ -19,7 +19,7 @@ import pytest
 from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
-from coder_clip.datasets.rare import NAMED, SPECIES
+from coder_clip.datasets.drawn.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, write_json

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from archives import PUBLISHED_ARCHIVES, pack
-from coder_clip.datasets import supply
+from coder_clip.datasets import availability
+from coder_clip.datasets.availability import check, get
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.published import load_below
-from coder_clip.datasets.supply import check, get
 from trees import cifar_sums, plant, replace_entry
 from web import Web
 
@@ -24,7 +24,7 @@ def test_what_is_downloaded_is_found_by_the_loader(
 ) -> None:
     """Hours of download, and then "no images": the archive has another folder on top than the entry thinks."""
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
-    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
     made, real = tmp_path / "made", entry(name)
     plant(name, made, 1 if name in ("imagenet_v2", "cub200", "sun397") else 2)
     downloads = []

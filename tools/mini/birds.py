@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from coder_clip.datasets.rare import PARTS, SPECIES, marks_of
+from coder_clip.datasets.drawn.rare import PARTS, SPECIES, marks_of
 
 from .captions import PLAIN, WHICH, a, pick
 

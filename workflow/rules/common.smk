@@ -20,7 +20,7 @@ from coder_clip.pipeline.config import (
 )
 from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.published import data_root
-from coder_clip.datasets.supply import to_download
+from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
 from coder_clip.phases import decisive
 from coder_clip.datasets.shot_files import shot_file

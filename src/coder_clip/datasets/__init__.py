@@ -1,4 +1,4 @@
-"""Data sets by name. A new one is a module here and an entry in DRAWN, a YAML file in entries/ (a published one),
+"""Data sets by name. A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/ (a published one),
 or a folder in the configuration."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
-    "rare": ("rare", "Rare"),
-    "shapes": ("shapes", "Shapes"),
+    "rare": ("drawn.rare", "Rare"),
+    "shapes": ("drawn.shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
 BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}

@@ -219,7 +219,7 @@ def _present(config: Config, path: Path) -> Config:
     """
     # needed only with only_present; the imports would slow down every start
     from ..datasets.published import data_root
-    from ..datasets.supply import absent_data, to_download
+    from .absent import absent_data, to_download
 
     if (known := os.environ.get(LEFT_OUT)) is not None:
         absent = [name for name in config.datasets if name in known.split(",")]

@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 
 from ..datasets import PUBLISHED, listing, load_dataset
+from ..datasets.availability import check as check_data
 from ..datasets.entry import entry
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
-from ..datasets.supply import absent_data, to_download
-from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
@@ -27,6 +26,7 @@ from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
+from ..pipeline.absent import absent_data, to_download
 from ..pipeline.config import Config
 from ..pipeline.resources import CARDS, Sizes, gpus
 from ..texts.sets import load_pair_set, load_text_set

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets import Dataset, load_dataset
+from ..datasets.availability import check as check_data
+from ..datasets.availability import refuse_small_disk
 from ..datasets.fetch import answers
 from ..datasets.published import PublishedDataset, data_root, is_here
-from ..datasets.supply import check as check_data
-from ..datasets.supply import refuse_absent, refuse_small_disk, to_download
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_metadata
+from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
 from ..pipeline.resources import Sizes
 from .estimate import ahead

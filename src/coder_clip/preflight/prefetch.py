@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from ..datasets.availability import get
 from ..datasets.published import data_root
-from ..datasets.supply import get
 from ..encoders.checkpoints import find, verify
 from ..encoders.encoder import EncoderSpec, load_encoder
 from ..errors import UserError

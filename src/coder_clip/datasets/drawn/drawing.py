@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from ..errors import UserError
-from .base import Split, Templates
+from ...errors import UserError
+from ..base import Split, Templates
 
 SIZE = 64  # width and height of the finished image, in pixels
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges

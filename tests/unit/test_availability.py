@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from archives import EVIL_TAR, below, tar_with, zip_with
-from coder_clip.datasets import PUBLISHED, supply
+from coder_clip.datasets import PUBLISHED, availability
 from coder_clip.datasets import fetch as fetching
+from coder_clip.datasets.availability import check, get
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import load_below
-from coder_clip.datasets.supply import check, get
 from coder_clip.errors import UserError
 from trees import jpeg, lines, plant, put, replace_entry
 from web import Web
@@ -87,7 +87,7 @@ def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest
     """Somebody's own split under CoOp's file name."""
     plant("dtd", tmp_path, 1)
     of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
-    expecting = supply.entry("dtd")
+    expecting = availability.entry("dtd")
     data = load_below("dtd", tmp_path)
     known = {"train": data.fingerprint("train"), "test": "0" * 64}
     rule = expecting.splits[0].model_copy(update={"fingerprints": known})
@@ -206,7 +206,7 @@ def test_one_that_cannot_be_fetched_keeps_no_other_from_it(
     def unreachable(urls: list[str], *_: object) -> None:
         raise UserError(f"cannot reach {urls[0]}")
 
-    monkeypatch.setattr("coder_clip.datasets.supply.fetch", unreachable)
+    monkeypatch.setattr("coder_clip.datasets.availability.fetch", unreachable)
     answer = command("data", "get", "eurosat", "dtd", "--root", tmp_path)
     assert answer.code == 1
     assert "eurosat: cannot reach https://" in answer.err
@@ -377,7 +377,7 @@ def test_too_little_room_is_said_before_the_download(
     published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
-    monkeypatch.setattr(supply.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"dtd needs .* GB in .* and there are 0.0 GB"):
         get("dtd", tmp_path / "root", say=lambda _: None)
     assert not web.asked

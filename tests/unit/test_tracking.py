@@ -358,6 +358,15 @@ def test_damaged_lock(toy: Tracked, text: str) -> None:
         toy.recorded()
 
 
+@pytest.mark.parametrize("text", ["", "stages: [", "[]", "<<<<<<< HEAD\nstages: {}\n"])
+def test_a_damaged_dvc_yaml_is_named(toy: Tracked, text: str) -> None:
+    """Without it a run said of every phase that it has no stage; DVC names a line of the file and nothing else."""
+    put("dvc.yaml", text)
+    put("dvc.lock", "stages: {}")
+    with pytest.raises(UserError, match=r"dvc\.yaml is damaged; 'git checkout HEAD -- dvc\.yaml' restores it"):
+        toy.recorded()
+
+
 def test_why_untracked() -> None:
     assert dvc.unavailable() == "no DVC repository here"
     Path(".dvc").mkdir()

@@ -45,7 +45,9 @@ def begin(file: str, results: str | Path) -> dict[str, str]:
         return {}  # Snakemake reports it in its own words
     put_in_order(judge)
     judge.hashes.save()
-    return judge.outdated
+    # where all files of a job are missing, Snakemake knows whether anything needs them
+    here = {job.name for job in judge.jobs if any(map(os.path.isfile, job.outputs))}
+    return {name: why for name, why in judge.outdated.items() if name in here}
 
 
 def put_in_order(judge: Judge) -> None:

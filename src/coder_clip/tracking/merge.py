@@ -45,11 +45,11 @@ def merge(config: str) -> list[str]:
             f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
         )
     with locked(alone=True):
+        if in_conflict(t.yaml):
+            t.yaml.unlink()  # it is made again below
         here = Workspace(t)
         locks = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(here, locks)
-        if in_conflict(t.yaml):
-            t.yaml.unlink()
         t.write_yaml(here.judge.jobs)
         phase_names = {phase.name for phase in phases()}
         foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}

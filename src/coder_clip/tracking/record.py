@@ -68,6 +68,7 @@ class Workspace:
 
     def __init__(self, t: Tracked) -> None:
         self.t, self.hashes = t, Hashes()
+        self.config_md5 = self.hashes.md5(t.config)
         self.judge = Judge(t.root, plan(t.config), self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
@@ -225,10 +226,13 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
         objects = {out: oid for of in outs.values() for out, oid in of.items() if out not in t.kept}
         if bad := dvc.Store(here.hashes).repair(objects):
             raise UserError(f"DVC did not record ({some(bad)} is not in its cache). {dvc.AGAIN}")
-        after = t.recorded()
-        if swapped := [name for name, of in outs.items() if after.get(name) != of]:
+        recorded, entries = t.recorded(), t.entries()
+        changed = [f"files of {name}" for name, of in outs.items() if recorded.get(name) != of]
+        deps = [dep for name in outs for dep in entries[name].get("deps", ()) if not changed]
+        changed += [t.config for dep in deps if dep["path"] == t.config and dep["md5"] != here.config_md5]
+        if changed:
             raise UserError(
-                f"files of {', '.join(swapped)} changed while results were recorded, so nothing was; "
+                f"{changed[0]} changed while results were recorded, so nothing was; "
                 "'coder-clip record' tries again"
             )
     except UserError:

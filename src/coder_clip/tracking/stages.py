@@ -116,10 +116,13 @@ class Tracked:
         return entries
 
     def stages(self) -> dict[str, Any]:
-        """The stages of dvc.yaml; empty if it cannot be read."""
-        with suppress(OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        """The stages of dvc.yaml. UserError if it is damaged or in conflict."""
+        try:
             return dict(yaml.safe_load(self.yaml.read_text(encoding="utf-8"))["stages"])
-        return {}
+        except FileNotFoundError:
+            return {}
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            raise UserError(f"{self.yaml} is damaged; 'git checkout HEAD -- {self.yaml}' restores it") from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
         # DVC's own layout, else its next commit changes every line

@@ -32,7 +32,7 @@ SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
 	@$(BIN)/snakemake $(SETTINGS)
-	@$(BIN)/coder-clip show --config $(CONFIG)
+	@$(BIN)/coder-clip summary --config $(CONFIG)
 
 first:
 	@$(MAKE) reproduce CONFIG=config/first.yaml

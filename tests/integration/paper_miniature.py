@@ -50,7 +50,7 @@ def miniature(root: Path, server: str, results: str, names: Collection[str]) -> 
             **PAPER["generator"],
             **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0], "encoder_as_published": None},
             "on_failure": "skip",  # random weights find made-up names similar
-            "counts": {"attribute": 3, "analogous": 2, "synonym": 2, "one_to_one": 1},
+            "texts_per_class": {"attribute": 3, "analogous": 2, "synonym": 2, "one_to_one": 1},
         },
     }  # fmt: skip
 

@@ -313,7 +313,7 @@ def test_another_template_is_refused(work: Work, command: Command) -> None:
     assert "classes, texts or templates of 'marks' were changed after the run" in refused(work, command)
 
 
-PHASES = ("coder", "zero-shot", "confusable-pairs", "one-to-one-texts", "one-to-one", "rerank")
+PHASES = ("coder", "zero-shot", "confusable-pairs", "pair-texts", "pair-features", "rerank")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ DOCUMENT: dict[str, Any] = {
     "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 10], "alphas": [0.1, 20, 5], "rounds": 1},
     "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
     "generator": {
-        "model": "tiny", "counts": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, "max_pairs": 12,
+        "model": "tiny", "texts_per_class": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, 
+        "max_pairs": 12,
         "prices": {"date": "2026-11-01", "input": 1.0, "output": 2.0}, "max_cost": 1.0, "key_variable": "TINY_KEY",
         "on_failure": "skip",  # made-up names are nearer to other things than the names of things are to each other
     },

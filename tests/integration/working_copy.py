@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
 }
 PHASES = (
     *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
-    *("confusable-pairs", "generate-pairs", "one-to-one-texts", "one-to-one", "rerank", "adapter"),
+    *("confusable-pairs", "generate-pairs", "pair-texts", "pair-features", "rerank", "adapter"),
     "evaluation",
 )
 REPORT = ("table", "figure", "report")

@@ -20,7 +20,7 @@ from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.phases import manifest
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import light
+from coder_clip.preflight import quick_checks
 from trees import jpeg, plant
 from web import serve
 
@@ -388,7 +388,7 @@ def test_results_that_cannot_be_written(command: Command, monkeypatch: pytest.Mo
     def read_only(**_: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("coder_clip.preflight.light.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("coder_clip.preflight.quick_checks.tempfile.TemporaryFile", read_only)
     assert "results cannot be written to" in refused(command)
     assert "Read-only file system" in refused(command)
 
@@ -471,7 +471,9 @@ def test_a_model_folder_that_is_damaged(command: Command, tmp_path: Path) -> Non
     weights.write_bytes(weights.read_bytes()[:-1000])
     configure(models={"mini": {"model": "local-dir:broken"}})
     assert "open_clip_model.safetensors is not a readable safetensors file" in refused(command)
-    found = light.problems(load_config("c.yaml"), Path("c.yaml"), ["pets"], ["mini"], asks=False, here=True)
+    found = quick_checks.problems(
+        load_config("c.yaml"), Path("c.yaml"), ["pets"], ["mini"], asks=False, here=True
+    )
     assert ["is not a readable" in problem for problem in found] == [True], (
         "the same before the first job of a run"
     )

@@ -289,7 +289,7 @@ def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:
     """They are most of what a shot takes on disk."""
     document = {"datasets": {"shapes": {"views": 20}}, "models": ["mini"]}
     kept = [
-        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("shapes")
+        Config.model_validate(document | {"adapter": {"methods": m}}).views_stored("shapes")
         for m in (["gda"], ["tip_adapter", "ape"])
     ]
     assert kept == [10, 0]

@@ -14,7 +14,7 @@ from coder_clip.datasets.entry import entry
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
-from coder_clip.preflight import light
+from coder_clip.preflight import quick_checks
 from coder_clip.preflight.checks import _asked
 from coder_clip.preflight.estimate import THREAD, ahead, jobs
 
@@ -206,6 +206,6 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
-    lines = light.forecast(config, 0, {}, light.unlisted(config))
+    lines = quick_checks.forecast(config, 0, {}, quick_checks.unlisted(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said

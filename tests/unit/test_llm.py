@@ -23,8 +23,8 @@ from coder_clip.texts.kinds import OF_CLASS
 from coder_clip.texts.llm import budget, prompts, server
 from coder_clip.texts.llm.budget import Budget, Estimate, Reserved
 from coder_clip.texts.llm.generate import groups
-from coder_clip.texts.llm.items import class_items, pair_items
 from coder_clip.texts.llm.prompts import Request
+from coder_clip.texts.llm.requests import class_items, pair_items
 from coder_clip.texts.llm.store import Answer, Answers
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2, "one_to_one": 2}
@@ -328,16 +328,16 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
     }  # fmt: skip
     assert data.text_files("shapes") == [Path("mine.json")]
     assert data.generated("shapes") == {"attribute": "llm", "synonym": "wordnet"}
-    assert data.pairs_made_by == "llm"
+    assert data.pair_text_source == "llm"
     assert data.pair_source("shapes") is None
     with_pairs = load({"one_to_one": "pairs.json"}).datasets["shapes"]
     assert with_pairs.pair_source("shapes") == Path("pairs.json")
-    assert not with_pairs.pairs_made_by
+    assert not with_pairs.pair_text_source
     beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["shapes"]
     assert beside.pair_source("shapes") == Path("pairs.json")
     only = load({"synonym": "wordnet"}).datasets["shapes"]  # WordNet needs no language model
     assert only.generated("shapes") == {"synonym": "wordnet"}
-    assert not only.pairs_made_by
+    assert not only.pair_text_source
 
 
 def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
@@ -426,7 +426,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts.md shows what the command prints; without images, key or network."""
-    from coder_clip.preflight.questions import lines
+    from coder_clip.preflight.llm_estimate import lines
 
     monkeypatch.chdir(repo)
     config = load_config("config/texts.yaml")

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coder_clip.datasets.base import Templates
-from coder_clip.texts.llm import answers, checks
-from coder_clip.texts.llm.items import Item, class_items, pair_items
+from coder_clip.texts.llm import answers, filters
+from coder_clip.texts.llm.requests import Item, class_items, pair_items
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2}
 CLASSES = ["red fox", "grey wolf", "owl"]
@@ -26,7 +26,7 @@ def item(kind: str = "attribute") -> Item:
 
 def fault(text: str, **more: Any) -> str | None:
     given = {"names": {"red fox", "owl"}, "within": {"grey wolf"}, "known": {"LATIN"}, **more}
-    return checks.fault(checks.clean(text), **given)
+    return filters.fault(filters.clean(text), **given)
 
 
 # ---- what is asked for -------------------------------------------------------------------------------
@@ -210,9 +210,9 @@ def test_the_shipped_texts_are_accepted(repo: Any) -> None:
         if path.stem.endswith("one_to_one"):
             continue
         document = json.loads(path.read_text(encoding="utf-8"))
-        names = {checks.plain(c["name"]) for c in document["classes"]}
+        names = {filters.plain(c["name"]) for c in document["classes"]}
         found = [(t, why) for c in document["classes"] for t in c.get("attribute", [])
-                 if (why := checks.fault(checks.clean(t), names=names, within=(), known={"LATIN"}))]  # fmt: skip
+                 if (why := filters.fault(filters.clean(t), names=names, within=(), known={"LATIN"}))]  # fmt: skip
         assert found == [], path
 
 
@@ -230,17 +230,17 @@ def test_the_shipped_texts_are_accepted(repo: Any) -> None:
     ],
 )
 def test_one_form_of_a_text(text: str, cleaned: str) -> None:
-    assert checks.clean(text) == cleaned
+    assert filters.clean(text) == cleaned
 
 
 @given(st.text(max_size=60))
 def test_what_is_accepted_can_be_shown_and_encoded(text: str) -> None:
     """A control character breaks a terminal, a half character breaks the file."""
-    found = checks.clean(text)
-    assert checks.clean(found) == found or checks.clean(text).casefold().startswith(
+    found = filters.clean(text)
+    assert filters.clean(found) == found or filters.clean(text).casefold().startswith(
         ("has", "have", "it", "that", "which", "they")
     )
-    if checks.fault(found, names=(), within=(), known=checks.scripts(found)) is None:
+    if filters.fault(found, names=(), within=(), known=filters.scripts(found)) is None:
         found.encode()
-        assert found.isprintable() or set(found) & set(checks.JOINERS)
+        assert found.isprintable() or set(found) & set(filters.JOINERS)
         assert found == " ".join(found.split())

@@ -65,7 +65,7 @@ def test_without_a_key_one_edit_takes_class_names_for_all(repo: Path, tmp_path: 
     (tmp_path / "c.yaml").write_text(edited)
     config = load_config(tmp_path / "c.yaml")
     assert {d.texts for d in config.datasets.values()} == {"names"}
-    assert not any(d.generated(name) or d.pairs_made_by for name, d in config.datasets.items())
+    assert not any(d.generated(name) or d.pair_text_source for name, d in config.datasets.items())
 
 
 def test_a_data_set_has_a_test_split_alone_by_its_entry() -> None:

@@ -15,7 +15,7 @@ from coder_clip.datasets.fetch import answers
 from coder_clip.errors import UserError
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import light
+from coder_clip.preflight import quick_checks
 from coder_clip.preflight.run import before_run
 from trees import plant, replace_entry
 from web import serve
@@ -26,7 +26,7 @@ Command = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
     """One whose speed and disk matter to no test here, and with a network."""
-    monkeypatch.setattr(light, "answers", lambda _: True)
+    monkeypatch.setattr(quick_checks, "answers", lambda _: True)
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def test_what_the_run_downloads_stops_nothing(
     assert f"data set eurosat: the run downloads what is not here, {size}\n" in answer.out
     config = load_config("c.yaml")
     assert to_download(config) == ["eurosat"]
-    assert not light.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
+    assert not quick_checks.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
     assert load_config("c.yaml").left_out == ()
     monkeypatch.setenv("CODER_CLIP_FETCH", "0")
@@ -82,7 +82,7 @@ def test_what_the_run_cannot_download_stops_it(
     next((tmp_path / "root/stanford_cars/cars_test").iterdir()).unlink()
     assert to_download(load_config("c.yaml")) == []
     assert command("check", "--config", "c.yaml").code == 1
-    (found,) = light.problems(
+    (found,) = quick_checks.problems(
         load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False, here=True
     )
     assert "1 of 588 images are missing or empty" in found
@@ -98,7 +98,9 @@ def test_downloads_that_have_no_room(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     small = f"eurosat, dtd needs 1.5 GB in {tmp_path}/root for a while, and there are 1.0 GB"
     assert small in command("check", "--config", "c.yaml").err
-    assert light.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [small]
+    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [
+        small
+    ]
     assert not (tmp_path / "root").exists()
     (tmp_path / "root").touch()
     assert (
@@ -111,7 +113,7 @@ def test_servers_that_do_not_answer(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On a node without network hours of other work would pass, and then there would be no table."""
-    monkeypatch.setattr(light, "answers", answers)
+    monkeypatch.setattr(quick_checks, "answers", answers)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
     archive, split = entry("dtd").downloads

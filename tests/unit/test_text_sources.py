@@ -148,7 +148,7 @@ def test_pairs_are_written_up_to_the_budget_most_frequent_first(
     here: Path, command: Command, server: Server
 ) -> None:
     configure({"one_to_one": "llm"}, server, max_pairs=1)
-    for name in ("generate-texts", "texts", "generate-pairs", "one-to-one-texts"):
+    for name in ("generate-texts", "texts", "generate-pairs", "pair-texts"):
         done = command(name, "--config", "c.yaml")
         assert done.code == 0, done.err
     pairs = made("one_to_one/places.json")
@@ -165,12 +165,12 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
     refusal = "I'm sorry, but I can't help with that."
     said = json.dumps({"attribute": ["a long neck", "grey wings"]})
     server.answer = lambda body: refusal if named(body) == "harbour" else said
-    configure({"attribute": "llm"}, server, repeats=1, counts={"attribute": 2})
+    configure({"attribute": "llm"}, server, max_reasks=1, texts_per_class={"attribute": 2})
     stopped = command("generate-texts", "--config", "c.yaml")
     assert stopped.code == 1
     assert "'harbour' (attribute): it was refused" in stopped.err
     assert not Path("results/texts/generated/places.json").exists()
-    configure({"attribute": "llm"}, server, repeats=1, on_failure="skip", counts={"attribute": 2})
+    configure({"attribute": "llm"}, server, max_reasks=1, on_failure="skip", texts_per_class={"attribute": 2})
     for name in ("generate-texts", "texts"):
         assert command(name, "--config", "c.yaml").code == 0
     texts = made()
@@ -191,7 +191,7 @@ def test_analogous_classes_that_people_wrote_pass_the_rule_and_not_the_published
     server.answer = lambda body: json.dumps({"analogous": by_name[named(body)]})
     (here / "results/manifests/places.json").write_text(json.dumps({"classes": list(by_name)}))
     most = max(map(len, by_name.values()))
-    counts = {"counts": {"analogous": most}, "on_failure": "skip", "repeats": 0}
+    counts = {"texts_per_class": {"analogous": most}, "on_failure": "skip", "max_reasks": 0}
     configure({"analogous": "llm"}, server, **counts, encoder_as_published="mini")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
@@ -207,7 +207,7 @@ def test_analogous_classes_are_held_against_the_label_set(
 ) -> None:
     """'a crane similar to harbour' would pull one class to another."""
     server.answer = lambda body: json.dumps({"analogous": ["Harbour", "the crane", "aeroplane carrier"]})
-    configure({"analogous": "llm"}, server, counts={"analogous": 3}, on_failure="skip")
+    configure({"analogous": "llm"}, server, texts_per_class={"analogous": 3}, on_failure="skip")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
     note = made("texts/generated/places.json")["provenance"]["analogous"]

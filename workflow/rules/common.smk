@@ -102,7 +102,7 @@ def text_prompts(wildcards):
 
 def pair_prompts(wildcards):
     """The prompt behind a data set's one-to-one texts."""
-    source = CONFIG.datasets[wildcards.dataset].pairs_made_by
+    source = CONFIG.datasets[wildcards.dataset].pair_text_source
     return prompts({"one_to_one": source} if source else {})
 
 

@@ -64,7 +64,7 @@ rule pair_texts:
         PATHS.confusable_pairs("{dataset}"),
         lambda w: (
             PATHS.generated_pairs(w.dataset)
-            if CONFIG.datasets[w.dataset].pairs_made_by
+            if CONFIG.datasets[w.dataset].pair_text_source
             else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
         ),
         outdated("pair_texts"),

@@ -40,16 +40,18 @@ def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
 
 
 def _per_model(module: scan.Module) -> None:
-    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``."""
+    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``.
+
+    Its name is that of the module, or the module's COMMAND.
+    """
 
     def command(
         config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
     ) -> None:
         for_each(load_config(config), model, dataset, phase(module.name).run)
 
-    app.command(module.name.replace("_", "-"), help=module.constants["ABOUT"], rich_help_panel=PHASES)(
-        command
-    )
+    name = module.constants.get("COMMAND", module.name.replace("_", "-"))
+    app.command(name, help=module.constants["ABOUT"], rich_help_panel=PHASES)(command)
 
 
 _per_dataset(
@@ -75,7 +77,7 @@ def generate_texts(
     c = load_config(config)
     named = chosen("data set", dataset, c.datasets)
     if dry_run:
-        from ..preflight.questions import lines
+        from ..preflight.llm_estimate import lines
 
         print_lines(lines(c, named))
         return
@@ -141,11 +143,11 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
     """Write one-to-one texts with a language model, if the configuration names it as their source."""
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
-        if c.datasets[d].pairs_made_by:
+        if c.datasets[d].pair_text_source:
             phase("generate_pairs").run(c, d)
 
 
-_per_dataset("one-to-one-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
+_per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
 
 
 @app.command(

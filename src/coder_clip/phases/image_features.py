@@ -81,7 +81,7 @@ def encode(
         workers=workers(config, encoder.device.type != "cpu"),
         store=encoder.store,
         views=views,
-        keep_views=config.kept_views(dataset) if views else 0,
+        keep_views=config.views_stored(dataset) if views else 0,
         shard=shard,
         on_error=config.features.on_error,
     )

@@ -30,7 +30,7 @@ def run(config: Config, dataset: str) -> None:
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
-    gate = config.threshold(dataset) if config.datasets[dataset].pairs_made_by else widest
+    gate = config.threshold(dataset) if config.datasets[dataset].pair_text_source else widest
     compared = []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})

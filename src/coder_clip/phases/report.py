@@ -39,7 +39,7 @@ def run(config: Config, config_file: Path) -> None:
     )
 
 
-def show(config: Config) -> str:
+def summary(config: Config) -> str:
     """The claims as text, and the paths of the report, tables and figures: a clone has the tables alone."""
     paths = Paths(config.results)
     table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))

@@ -123,7 +123,7 @@ class Config(Strict):
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
-    def kept_views(self, dataset: str) -> int:
+    def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0

@@ -63,7 +63,7 @@ def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.classes is not None:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
-    if dataset.pairs_made_by and dataset.one_to_one is not None:
+    if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
 
@@ -100,7 +100,7 @@ def _of_generator(config: Config) -> Iterator[str]:
     """Check that texts from a language model have one, and that it names the encoder that filters them."""
     generator = config.generator
     for name, dataset in config.datasets.items():
-        if generator is None and "llm" in (dataset.pairs_made_by, *dataset.generated(name).values()):
+        if generator is None and "llm" in (dataset.pair_text_source, *dataset.generated(name).values()):
             yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
     if generator is None:
         return

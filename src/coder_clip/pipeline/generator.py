@@ -61,7 +61,7 @@ class GeneratorConfig(Strict):
         description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object; list: free "
         "text, as in the paper.",
     )
-    counts: TextCounts = TextCounts()  # type: ignore[valid-type]
+    texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that finds analogous classes that are too similar; default: the only one."
     )
@@ -74,7 +74,7 @@ class GeneratorConfig(Strict):
         1000,
         description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
     )
-    repeats: Annotated[int, Field(ge=0)] = Field(
+    max_reasks: Annotated[int, Field(ge=0)] = Field(
         3, description="How often to ask again after an answer that cannot be used."
     )
     on_failure: Literal["stop", "skip"] = Field(

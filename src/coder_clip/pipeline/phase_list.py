@@ -88,7 +88,9 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     # of the shots that the evaluation compares images by
     "most_shots": lambda c, value, job: max(value) if c.few_shot(job["dataset"]) else _NOTHING,
     "first_seed": lambda c, value, job: value[0] if c.few_shot(job["dataset"]) else _NOTHING,
-    "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if c.few_shot(job["dataset"]) else _NOTHING,
+    "views_stored": lambda c, _, job: (
+        c.views_stored(job["dataset"]) if c.few_shot(job["dataset"]) else _NOTHING
+    ),
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])
@@ -106,7 +108,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
         max(value)
         if isinstance(value, list)
         else c.threshold(job["dataset"])
-        if c.datasets[job["dataset"]].pairs_made_by or max(c.rerank.thresholds) < 1
+        if c.datasets[job["dataset"]].pair_text_source or max(c.rerank.thresholds) < 1
         else _NOTHING
     ),
     # if the configuration leaves them open: as published, else the default

@@ -113,7 +113,7 @@ class DatasetConfig(Strict):
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
-    def pairs_made_by(self) -> str | None:
+    def pair_text_source(self) -> str | None:
         """The source that makes its one-to-one texts; None if they are read, or there are none."""
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None

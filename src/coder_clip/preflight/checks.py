@@ -31,7 +31,7 @@ from ..pipeline.config import Config
 from ..pipeline.resources import CARDS, Sizes, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
-from . import light
+from . import quick_checks
 from .estimate import ASKED
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     parts = [_language_model(config, asked), *(weights(config, name) for name in config.models)]
     if here:
         parts.append(_machine(config))
-        problems += light.failed(
-            partial(light.writable, config.results, "results"),
-            partial(light.downloads, config, downloaded),
+        problems += quick_checks.failed(
+            partial(quick_checks.writable, config.results, "results"),
+            partial(quick_checks.downloads, config, downloaded),
         )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
-        parts.append(light.forecast(config, gpus(config), asked, sizes))
+        parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
@@ -93,7 +93,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if lacking:
         size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
-            f"these data sets take {size:,.1f} GB, and {light.free(root):,.0f} GB are free in {root}; "
+            f"these data sets take {size:,.1f} GB, and {quick_checks.free(root):,.0f} GB are free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
             f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
         )
@@ -125,14 +125,14 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
         f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
     )
-    if light.unanswered(config, config.generator):
-        light.key(config.generator)
+    if quick_checks.unanswered(config, config.generator):
+        quick_checks.key(config.generator)
 
 
 def _asked(config: Config) -> dict[str, Estimate]:
     """Estimated requests to a language model, for texts of classes and for those of pairs."""
     from ..texts.llm.budget import total
-    from .questions import rows
+    from .llm_estimate import rows
 
     found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
     for row in rows(config, list(config.datasets)):
@@ -148,7 +148,7 @@ def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
     from huggingface_hub import constants
 
     model = config.models[name]
-    light.folder(config, name)
+    quick_checks.folder(config, name)
     try:
         if not load:
             find(model.model, model.pretrained, True, model.quick_gelu)
@@ -164,7 +164,7 @@ def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
                 f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
                 "(HF_HOME says where)"
             ) from None
-        light.writable(Path(constants.HF_HUB_CACHE), "weights")
+        quick_checks.writable(Path(constants.HF_HUB_CACHE), "weights")
         if model.model == f"hf-hub:{absent.repository}" and (status := _refused(absent.repository)):
             raise UserError(
                 f"model {name}: {constants.ENDPOINT} does not give {absent.repository}/{MODEL_CONFIG} (HTTP {status}): "
@@ -227,9 +227,9 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
         return
     if config.published(name):
-        light.images(config, name)
+        quick_checks.images(config, name)
     data = load_dataset(name, given, config.data_root)
-    sizes[name] = light.sizes_of(config, name, data)
+    sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""

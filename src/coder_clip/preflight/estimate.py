@@ -60,7 +60,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
                 if split == "shots":  # the mean of the views, and some of them one by one
-                    size += n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
+                    size += n / config.datasets[d].views * dim * (4 + 2 * config.views_stored(d))
                 else:
                     size += 4.0 * n * dim
             features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))

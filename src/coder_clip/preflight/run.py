@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..pipeline.config import Config
 from ..pipeline.resources import gpus
-from . import light
+from . import quick_checks
 
 
 def before_run(
@@ -21,15 +21,17 @@ def before_run(
     asks: whether it asks a language model. here: whether jobs run on this machine; then models of the hub are looked
     for, and a long run says how long it takes. UserError with all that would stop the run.
     """
-    found = light.problems(config, file, datasets, models, asks, here)
+    found = quick_checks.problems(config, file, datasets, models, asks, here)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
         from .checks import unused_gpu, weights  # they import torch, which takes seconds
 
         parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
-        found += light.failed(*(partial(_tell, part) for part in parts))
+        found += quick_checks.failed(*(partial(_tell, part) for part in parts))
     if here and models and not found:
-        hours = light.forecast(config, gpus(config), {}, light.unlisted(config), light.SHORT)
-        found += light.failed(partial(_tell, hours))
+        hours = quick_checks.forecast(
+            config, gpus(config), {}, quick_checks.unlisted(config), quick_checks.SHORT
+        )
+        found += quick_checks.failed(partial(_tell, hours))
     if found:
         raise UserError("\n".join(found))
 

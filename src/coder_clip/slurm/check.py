@@ -18,7 +18,7 @@ from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..pipeline.config import Config
 from ..pipeline.yaml_file import read_yaml
-from ..preflight.light import writable
+from ..preflight.quick_checks import writable
 from .plan import Planned, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
 

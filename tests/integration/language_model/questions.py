@@ -10,7 +10,7 @@ from typing import Any
 from coder_clip.datasets.base import Templates
 from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm.generate import Generator
-from coder_clip.texts.llm.items import Item, class_items
+from coder_clip.texts.llm.requests import Item, class_items
 from coder_clip.texts.llm.store import Answers
 from llm_server import Server
 

@@ -13,7 +13,7 @@ from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.texts.llm.items import pair_items
+from coder_clip.texts.llm.requests import pair_items
 from llm_server import Server, named
 
 # ---- what is asked together --------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_a_bad_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: 
     server.answer = lambda body: BAD[name]
     with pytest.raises(UserError, match=r"1 without texts: 'red fox' \(attribute\)"):
         run(
-            settings(server, tmp_path / "other", repeats=1),
+            settings(server, tmp_path / "other", max_reasks=1),
             items_of("attribute", classes=["red fox", "grey owl"])[:1],
         )
     assert len(server.asked) == 4
@@ -271,7 +271,7 @@ def test_a_class_that_is_refused_is_named(server: Server, tmp_path: Path, refusa
         return "I'm sorry, but I can't help with that."
 
     server.answer = answer
-    generator = settings(server, tmp_path, repeats=1, max_in_flight=1)
+    generator = settings(server, tmp_path, max_reasks=1, max_in_flight=1)
     if refusal == "filter":
         server.behaviours = ["filter", "ok", "filter"]
     with pytest.raises(UserError) as caught:

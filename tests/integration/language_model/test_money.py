@@ -26,7 +26,7 @@ from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm.generate import Generator, provenance
-from coder_clip.texts.llm.items import class_items
+from coder_clip.texts.llm.requests import class_items
 from coder_clip.texts.llm.review import Review
 from coder_clip.texts.llm.store import Answers
 from llm_server import Server

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from ..names import name_key
 
 if TYPE_CHECKING:
-    from .items import Item
+    from .requests import Item
 
 Sides = dict[str, list[str]]
 MAX_CHARACTERS = 100_000  # of an answer; longer ones did not stop

@@ -15,8 +15,8 @@ from ...foundation.progress import progress
 from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, Estimate, amount
-from .items import MAX_REASKS, Item
 from .prompts import Request, item_key
+from .requests import MAX_REASKS, Item
 from .server import api_key
 from .store import Answer, Answers, Stored
 
@@ -63,9 +63,9 @@ class Generator:
         for item in items:
             item.rules = rules if rules and item.kind == "analogous" else {}
         waiting = items
-        for number in range(1, 2 + max(MAX_REASKS, self.generator.repeats)):
+        for number in range(1, 2 + max(MAX_REASKS, self.generator.max_reasks)):
             self._round(waiting, number)
-            waiting = [item for item in waiting if item.again(self.generator.repeats)]
+            waiting = [item for item in waiting if item.again(self.generator.max_reasks)]
             if not waiting:
                 break
         self._report(items)
@@ -147,7 +147,7 @@ class Generator:
             names = ", ".join(f"'{i.owner}' ({i.kind})" for i in lost[:5]) + (" …" if len(lost) > 5 else "")
             raise UserError(
                 f"{len(lost)} without texts: {names}: {one_line(lost[0].failed, 100)}. All other answers are kept; "
-                "'generator.on_failure: skip' continues without them, a higher 'repeats' asks more often"
+                "'generator.on_failure: skip' continues without them, a higher 'max_reasks' asks more often"
             )
 
 

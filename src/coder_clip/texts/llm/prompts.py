@@ -16,7 +16,7 @@ from . import answers
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
-    from .items import Item
+    from .requests import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
 PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
-from .checks import plain
-from .items import Item, Verdict
+from .filters import plain
+from .requests import Item, ReviewedText
 
 
 class Review(BaseModel):
@@ -55,7 +55,7 @@ def path_of(answers: Path, dataset: str) -> Path:
     return answers / f"{dataset}.review.json"
 
 
-def listed(document: dict[str, Any]) -> Iterator[Verdict]:
+def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:
     """All texts of a language model in the document of a text set or pair set, those in use first."""
     notes = {kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"}
     for kind, note in notes.items():
@@ -63,10 +63,10 @@ def listed(document: dict[str, Any]) -> Iterator[Verdict]:
             keys = note.get("from", {}).get(owner, "")
             of_text = keys if isinstance(keys, list) else [keys] * len(texts)
             for text, key in zip(texts, of_text, strict=True):
-                yield Verdict(kind, owner, text, "", key)
+                yield ReviewedText(kind, owner, text, "", key)
     for kind, note in notes.items():
         for owner, text, why, key in note.get("not_accepted", []):
-            yield Verdict(kind, owner, text, why, key)
+            yield ReviewedText(kind, owner, text, why, key)
 
 
 def _texts(document: dict[str, Any], kind: str) -> Iterator[tuple[str, list[str]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ..llm.generate import Generator, provenance
-from ..llm.items import Item, class_items, pair_items
+from ..llm.requests import Item, class_items, pair_items
 from ..llm.review import Review
 from ..sets import Pair, PairSet
 from . import Made, Task
@@ -71,7 +71,9 @@ def _as_published(task: Task, items: Sequence[Item]) -> list[list[str]]:
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
     """Texts of these pairs of class indices, without the pairs that have none. UserError as `make`."""
     generator, _ = _asked(task)
-    items = pair_items(pairs, task.classes, task.templates, generator.counts.model_dump()["one_to_one"])
+    items = pair_items(
+        pairs, task.classes, task.templates, generator.texts_per_class.model_dump()["one_to_one"]
+    )
     Generator(generator, task.dataset).run(items, review=Review.of(generator.answers, task.dataset))
     made = [
         Pair(
@@ -93,4 +95,4 @@ def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
     generator = task.generator
     assert generator is not None, "the configuration requires it"
     kinds = [kind for kind in task.kinds if kind != "one_to_one"]
-    return generator, class_items(kinds, task.classes, task.templates, generator.counts.model_dump())
+    return generator, class_items(kinds, task.classes, task.templates, generator.texts_per_class.model_dump())

@@ -13,7 +13,7 @@ from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_json
 from ..texts.llm.budget import ENOUGH, Estimate, amount, total
 from ..texts.llm.generate import Generator
-from ..texts.llm.items import class_items, pair_items
+from ..texts.llm.requests import class_items, pair_items
 from ..texts.llm.store import Answers
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
         return []
     found: list[Row] = []
     seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
-    counts = generator.counts.model_dump()
+    counts = generator.texts_per_class.model_dump()
     for name in datasets:
         data = config.datasets[name]
         kinds = [kind for kind, source in data.generated(name).items() if source == "llm"]
-        pairs_too = data.pairs_made_by == "llm"
+        pairs_too = data.pair_text_source == "llm"
         if not kinds and not pairs_too:
             continue
         classes, templates = _classes(config, name), load_templates(name, data)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...errors import one_line
 from ..kinds import KINDS, Kind
 from ..sentences import fill, spaces
-from . import checks, prompts
+from . import filters, prompts
 from .answers import Sides
-from .checks import plain
+from .filters import plain
 
 if TYPE_CHECKING:
     from ...datasets.base import Templates
@@ -24,7 +24,7 @@ MAX_EXCLUDED = 50
 MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
 
 
-class Verdict(NamedTuple):
+class ReviewedText(NamedTuple):
     """A model's text. why: it was not accepted; empty if it is used. answer: the key of its answer."""
 
     kind: str
@@ -55,7 +55,7 @@ class Item:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     texts: Sides = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
-    refused: list[Verdict] = field(default_factory=list)
+    refused: list[ReviewedText] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: int = 0
     idle: int = 0  # answers in a row that gave no new text
@@ -135,14 +135,14 @@ class Item:
             "wrong": self.wrong,
         }
 
-    def again(self, repeats: int) -> bool:
+    def again(self, max_reasks: int) -> bool:
         """True if the model is to be asked once more."""
         if self.unanswered:
             return False
         full = all(len(texts) >= self.wanted for texts in self.texts.values())
         if self.kind == "analogous" and self.short and not full:
             return self.asked <= MAX_REASKS and self.idle < MAX_IDLE
-        return (bool(self.wrong) or not self.enough) and self.asked <= repeats
+        return (bool(self.wrong) or not self.enough) and self.asked <= max_reasks
 
     def take(self, answer: Answer, key: str, found: Sides | str) -> None:
         """Add the texts of an answer that are accepted, or note what is wrong with it."""
@@ -150,7 +150,7 @@ class Item:
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
         before = sum(map(len, self.texts.values()))
-        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
+        if answer.refusal is not None or (isinstance(found, str) and filters.refuses(answer.text or "")):
             self.refusals += 1
             self.wrong = f"it was refused ({one_line(answer.refusal or answer.text or '', 100)})"
         elif isinstance(found, str):
@@ -158,18 +158,18 @@ class Item:
         else:
             self._add(found, key)
         self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
-        apology = not any(self.texts.values()) and any(r.why in checks.NO_ANSWER for r in self.refused)
+        apology = not any(self.texts.values()) and any(r.why in filters.NO_ANSWER for r in self.refused)
         if (not self.enough or apology) and not self.wrong:
             shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
             self.wrong = f"too few usable texts ({shown})"
 
     def _add(self, found: Sides, key: str) -> None:
         """Add each text that the checks accept once, as many as are wanted."""
-        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
+        both = set.intersection(*({plain(filters.clean(t)) for t in texts} for texts in found.values()))
         for side, texts in found.items():
             seen = {plain(t) for t in (*self.texts.get(side, ()), *(r.text for r in self.refused))}
             accepted: list[str] = []
-            for text in map(checks.clean, texts):
+            for text in map(filters.clean, texts):
                 why = self._fault(text, side)
                 if why is None and self.pair and plain(text) in both:
                     why = "on both sides"
@@ -186,12 +186,12 @@ class Item:
             return "rejected in a review"
         other = {plain(self.pair[side == "first"])} if self.pair else set()
         written = " ".join(self.fields[k] for k in ("class", "photo", "other") if k in self.fields)
-        return checks.fault(
+        return filters.fault(
             text,
             names=self.names,
             within=self.within | other,
-            known=checks.scripts(written),
-            longest=checks.MAX_NAME_CHARACTERS if self.about.are_names else checks.MAX_CHARACTERS,
+            known=filters.scripts(written),
+            longest=filters.MAX_NAME_CHARACTERS if self.about.are_names else filters.MAX_CHARACTERS,
         )
 
     def _choose(self, side: str, accepted: list[str], key: str) -> None:
@@ -209,9 +209,9 @@ class Item:
 
     def refuse(self, text: str, why: str, key: str) -> None:
         """List a text that is not accepted; later questions exclude it."""
-        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS])
+        shown = "".join("\ufffd" if c in filters.control(text) else c for c in text[: filters.MAX_CHARACTERS])
         if shown not in (r.text for r in self.refused):
-            self.refused.append(Verdict(self.kind, self.owner, shown, why, key))
+            self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key))
         self.short = True
 
 

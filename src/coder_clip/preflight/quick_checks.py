@@ -175,7 +175,7 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
     Until then, stored answers about some pairs count for all, because answers are shared as a whole.
     """
     from ..texts.llm.store import Answers
-    from .questions import rows
+    from .llm_estimate import rows
 
     for row in rows(config, list(config.datasets)):
         stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()

@@ -363,7 +363,9 @@ def test_a_damaged_dvc_yaml_is_named(toy: Tracked, text: str) -> None:
     """Without it a run said of every phase that it has no stage; DVC names a line of the file and nothing else."""
     put("dvc.yaml", text)
     put("dvc.lock", "stages: {}")
-    with pytest.raises(UserError, match=r"dvc\.yaml is damaged; 'git checkout HEAD -- dvc\.yaml' restores it"):
+    with pytest.raises(
+        UserError, match=r"dvc\.yaml is damaged; 'git checkout HEAD -- dvc\.yaml' restores it"
+    ):
         toy.recorded()
 
 

@@ -122,7 +122,9 @@ class Tracked:
         except FileNotFoundError:
             return {}
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise UserError(f"{self.yaml} is damaged; 'git checkout HEAD -- {self.yaml}' restores it") from None
+            raise UserError(
+                f"{self.yaml} is damaged; 'git checkout HEAD -- {self.yaml}' restores it"
+            ) from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
         # DVC's own layout, else its next commit changes every line

@@ -20,7 +20,6 @@ from typing import IO, Any
 from ..errors import UserError
 from ..foundation.locks import RUN
 from ..pipeline.environment import foreign_code
-from . import certificates
 from .certificates import PLAN, Job, plan
 from .certify import FORCED
 from .judge import Judge
@@ -103,13 +102,15 @@ def named(
     inputs: Iterable[str],
     outputs: Iterable[str],
 ) -> str:
-    """A job's rule and wildcards for `cli.job`; where Snakemake only plans, the job is noted.
+    """A job's rule and wildcards for `cli.job`; where Snakemake only plans, `certificates.plan` reads the job.
 
     values: reads the values of the configuration that decide its outputs.
     """
     job = {"rule": rule, "wildcards": wildcards}
     if PLAN in os.environ:
-        certificates.note(os.environ[PLAN], {**job, "values": values()}, inputs, outputs)
+        noted = [{**job, "values": values()}, [*map(str, inputs)], [*map(str, outputs)]]
+        with open(os.environ[PLAN], "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(noted) + "\n")
     return json.dumps(job)
 
 
@@ -137,11 +138,8 @@ def finish(config: str) -> None:
     from .record import record
 
     try:
-        for line in record(config).lines:
-            say(line)
+        lines = record(config).lines
     except (UserError, OSError) as error:
-        say(str(error))
-
-
-def say(line: str) -> None:
-    print(f"coder-clip: {line}", file=sys.stderr, flush=True)
+        lines = [str(error)]
+    for line in lines:
+        print(f"coder-clip: {line}", file=sys.stderr, flush=True)

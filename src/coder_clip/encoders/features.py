@@ -124,6 +124,7 @@ def extract(
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
     batch: list[_Image] = []  # images that are not in the store, in order
+    new = len(chosen)
     try:
         with (
             progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
@@ -132,7 +133,8 @@ def extract(
             for image in loaded:
                 if image.row is not None:
                     rows[image.position] = image.row
-                    bar.update(1)
+                    new -= 1
+                    bar.total = new  # the bar counts images that go through the encoder
                     continue
                 batch.append(image)
                 if len(batch) == size:

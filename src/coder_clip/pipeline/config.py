@@ -81,7 +81,7 @@ class Config(Strict):
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
-        """The model that compares names and, if there is one, the model of the published filter."""
+        """The models that choose texts: the one that compares names and, if configured, the published filter's."""
         published = self.generator and self.generator.encoder_as_published
         return [self.text_encoder(), *([published] if published else [])]
 

@@ -145,6 +145,8 @@ def lines(found: Explained, every: bool = False) -> list[str]:
         if every:
             out += [f"    {a['command']}", *(f"    {k}: {_short(v)}" for k, v in a["params"].items())]
     given = {**found.given, **(found.sources if every else {})}
+    if not every:  # `code` speaks of sources
+        given = {p: sha for p, sha in given.items() if not p.startswith("src/") or p in found.changed}
     out.append("from")
     for p, sha in given.items():
         out.append(f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}")

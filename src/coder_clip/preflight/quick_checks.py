@@ -46,6 +46,9 @@ def forecast(
     UserError if the disk is too small.
     """
     table, hours, gigabytes = ahead(config, gpus, asked, sizes)
+    room = f"{free(config.results):.0f} GB are free"
+    if 2 * gigabytes > free(config.results):
+        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
     if hours < shortest:
         return
     if not table:
@@ -55,10 +58,7 @@ def forecast(
         with_one = ahead(config, 1, asked, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
-    room = f"{free(config.results):.0f} GB are free"
     yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {room}"
-    if 2 * gigabytes > free(config.results):
-        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
 
 
 def free(folder: Path) -> float:

@@ -10,8 +10,7 @@ import paper_miniature
 import pytest
 import yaml
 from project import Project
-from test_real import SMALL
-from working_copy import CERTIFY, Work, few_pictures
+from working_copy import CERTIFY, SHAPES_ALONE, Work, few_pictures
 
 pytestmark = pytest.mark.rest
 
@@ -31,7 +30,7 @@ def test_the_paper_s_miniature_beside_the_default(tmp_path: Path) -> None:
     (folder / paper.config).rename(folder / PAPER)
     paper = Work(folder, PAPER)
     few_pictures(folder)
-    (folder / DEFAULT).write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    (folder / DEFAULT).write_text(yaml.safe_dump(SHAPES_ALONE, sort_keys=False))
     project = Project(folder, PYTHONPATH=str(folder / "src"))
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")

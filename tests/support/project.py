@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-TOY = Path(__file__).parent / "toy"
+TOY = ROOT / "tests/integration/tracking/toy"
 JOB = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 
 

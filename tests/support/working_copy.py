@@ -187,14 +187,16 @@ class Work:
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self, kind: str = "sha256") -> dict[str, str]:
-        """sha256, or another hash, of every artefact; logs, timings and what the run ran on differ by nature."""
+        """sha256, or another hash, of every artefact; logs, timings, certificates and the machine are about the run."""
         root = self.folder / "results"
         passing = (".snakemake_timestamp", "environment.json")
         files = (p for p in root.rglob("*") if p.is_file() and p.name not in passing)
         return {
             name: hashlib.new(kind, p.read_bytes(), usedforsecurity=False).hexdigest()
             for p in sorted(files)
-            if {"logs", "benchmarks"}.isdisjoint((name := p.relative_to(root).as_posix()).split("/"))
+            if {"logs", "benchmarks", "certificates"}.isdisjoint(
+                (name := p.relative_to(root).as_posix()).split("/")
+            )
         }
 
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from published import publish, serve_model
-from working_copy import Work, environment, working_copy
-
 from web import Web, serve
+from working_copy import Work, environment, working_copy
 
 CONFIG: dict[str, Any] = {
     "data_root": "data/published",
@@ -113,7 +112,7 @@ def test_without_fetch_the_run_does_not_start(site: Site, tmp_path: Path) -> Non
     said = site.snakemake(
         "manifest", "--forceall", check=False, CODER_CLIP_FETCH="0", CODER_CLIP_DATA=str(tmp_path)
     )
-    assert "published data sets are not in" in said
+    assert "published data sets are not in" in said, said
     assert "coder-clip check" in said
     assert "not recorded" not in said, "a run that does not start has nothing to record"
 

@@ -17,9 +17,8 @@ import torch
 import yaml
 from published import publish, serve_model
 from safetensors.torch import save_file
-from working_copy import REPO, Work, working_copy
-
 from web import serve
+from working_copy import REPO, Work, working_copy
 
 pytestmark = pytest.mark.rest
 

@@ -17,7 +17,7 @@ from llm_server import serving
 from PIL import Image
 from safetensors.torch import save_file
 from trees import plant
-from working_copy import PHASES, REPO, REPORT, Work, working_copy
+from working_copy import REPO, Work, working_copy
 
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
@@ -72,7 +72,8 @@ def made(folder: Path, results: str = "results", names: Collection[str] = DATASE
         work.coder_clip("manifest", "--config", work.config)
         call_it_whole(entries, work.folder / results / "manifests", names)
         write_sentences(work)
-        work.commands("check", *PHASES, *REPORT)
+        work.commands("check")
+        work.make()
     entry.entry.cache_clear()
     return work
 

@@ -37,7 +37,7 @@ from coder_clip.encoders.features import extract
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.rerank import OneToOne, rerank, rerank_scores
 from coder_clip.texts.kinds import IN_CODER
-from coder_clip.zero_shot import predict, softmax_gap, top_k, uncertain
+from coder_clip.zero_shot import predict, softmax_gap, top_k
 
 DEVICE = "privateuseone"
 AT = torch.device(f"{DEVICE}:0")
@@ -156,7 +156,6 @@ def ideas(moved: Move) -> Parts:
         "predict": lambda: predict(scores),
         "top_k": lambda: top_k(scores),
         "softmax_gap": lambda: softmax_gap(scores),
-        "uncertain": lambda: uncertain(scores, 0.5),
         "views": lambda: CoderAdapter.fit(views, moved(torch.arange(12) % C), moved(X), C).affinity(x),
     }
 

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+def grid_error(width: int, rows: int = 2) -> float:
+    """Largest error of an inner product of rows of length 1, if ``rows`` of them are rounded to 2^−25.
+
+    Each number moves by half a step at most, and so a row by √width half steps.
+    """
+    return rows * math.sqrt(width) * 2.0**-26
+
+
 def unit(v: Array) -> Array:
     length = math.sqrt(float(sum(a * a for a in v)))
     return v / length if length > 0 else v

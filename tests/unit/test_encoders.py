@@ -23,7 +23,7 @@ from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick_device
 from coder_clip.encoders.preprocessing import _crop_box
 from coder_clip.errors import UserError
-from coder_clip.foundation import exact
+from coder_clip.foundation import reproducible
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -138,13 +138,15 @@ def test_float64_is_computed_in_float64_and_stored_in_float32(tiny_dir: Path, ti
     torch.testing.assert_close(made.float(), tiny.encode_images(pixels), atol=1e-5, rtol=1e-4)
     assert not torch.equal(made, made.float().double()), "computed in float32"
     apart = torch.cat([double.encode_images(image[None]) for image in pixels])
-    assert torch.equal(exact.stored(made), exact.stored(apart)), (
+    assert torch.equal(reproducible.stored(made), reproducible.stored(apart)), (
         "a batch of another size gives the same features"
     )
     texts = double.encode_texts(TEXTS)
     assert texts.dtype == torch.float32
     torch.testing.assert_close(texts, tiny.encode_texts(TEXTS), atol=1e-5, rtol=1e-4)
-    assert torch.equal(texts, exact.to_places(texts.double(), exact.KEPT + 1).float()), "on the grid"
+    assert torch.equal(texts, reproducible.to_bits(texts.double(), reproducible.STORED_BITS + 1).float()), (
+        "on the grid"
+    )
     assert double.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
 
 

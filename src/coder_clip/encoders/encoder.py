@@ -36,7 +36,7 @@ from coder_clip.encoders.text_towers import (
     text_features,
 )
 from coder_clip.errors import UserError, nearest, one_line
-from coder_clip.foundation.exact import stored
+from coder_clip.foundation.reproducible import stored
 
 log = logging.getLogger(__name__)
 

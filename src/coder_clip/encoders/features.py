@@ -24,8 +24,8 @@ from torch.nn.functional import normalize
 
 from ..datasets.base import Dataset, ImageFiles
 from ..errors import UserError, one_line
-from ..foundation.exact import stored
 from ..foundation.progress import progress as progress_bar
+from ..foundation.reproducible import stored
 from .store import FeatureStore, features_key
 
 if TYPE_CHECKING:

@@ -240,7 +240,11 @@ def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
 def _code() -> str:
     """sha256 over the modules between an image or text and its feature."""
     package = Path(__file__).parents[1]
-    files = [*package.glob("encoders/*.py"), package / "datasets/images.py", package / "foundation/exact.py"]
+    files = [
+        *package.glob("encoders/*.py"),
+        package / "datasets/images.py",
+        package / "foundation/reproducible.py",
+    ]
     return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(files))).hexdigest()
 
 

@@ -12,7 +12,7 @@ from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
 from ..foundation.artifacts import Paths, write_tensors
-from ..foundation.exact import lengths, total
+from ..foundation.reproducible import lengths, on_grid
 from ..texts.random_words import random_word_texts
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
@@ -97,8 +97,9 @@ def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: i
             for name, of_class in zip(names, random_word_texts(attributes, [seed, draw]), strict=True)
         ]
         features = encoder.encode_texts_report([s for sentences in of_classes for s in sentences]).features
-        parts = torch.split(features, [len(sentences) for sentences in of_classes])
-        means.append(torch.stack([(total(part.double().T) / len(part)).float() for part in parts]))
+        # sums of numbers on the grid are exact
+        parts = torch.split(on_grid(features), [len(sentences) for sentences in of_classes])
+        means.append(torch.stack([(part.sum(dim=0) / len(part)).float() for part in parts]))
     return torch.stack(means)
 
 
@@ -113,6 +114,6 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
-        sums = total(features.double().view(len(some), len(TEMPLATES), -1).transpose(1, 2))
+        sums = on_grid(features).view(len(some), len(TEMPLATES), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
 from ..zero_shot import top_k
@@ -82,7 +82,7 @@ def compare_texts(
     cosines. As in stage one (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights
     of the two sides cancel, so the sum stays, and a text that fits as well as both classes do on average adds nothing.
     """
-    cosines = inner(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
+    cosines = exact_matmul(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
     sides = defaultdict(list)  # (of, other) -> rows
     for i, text in enumerate(texts):
         sides[text.of, text.other].append(i)

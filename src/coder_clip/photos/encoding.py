@@ -22,8 +22,8 @@ from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_folder, features_key
 from ..errors import UserError
-from ..foundation.exact import stored
 from ..foundation.progress import progress as progress_bar
+from ..foundation.reproducible import stored
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder

@@ -26,7 +26,23 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class _Strict(Strict, strict=True):
     def dump(self) -> dict[str, Any]:
         """The document as written to the file: empty fields are left out."""
-        return {"format": 1, **self.model_dump(exclude_defaults=True)}
+        return {"format": 1, **self.model_dump(exclude_defaults=True, by_alias=True)}
+
+
+class Excepted(_Strict):
+    """A text that breaks a rule of `checks` for a reason. class: its class, or its pair as "a / b".
+
+    Without class or text the exception is for all classes or texts that break the rule.
+    """
+
+    owner: str = Field("", alias="class")
+    text: str = ""
+    rule: str
+    why: str = Field(min_length=1)
+
+    def covers(self, owner: str, text: str, rule: str) -> bool:
+        """True if a fault is excepted."""
+        return rule == self.rule and self.owner in ("", owner) and self.text in ("", text)
 
 
 class ClassTexts(_Strict):
@@ -54,6 +70,7 @@ class TextSet(_Strict):
     dataset: str
     classes: list[ClassTexts]
     provenance: dict[str, dict[str, Any]] = Field({}, description="Source, author, date per kind.")
+    exceptions: list[Excepted] = []
 
 
 class Pair(_Strict):
@@ -79,6 +96,7 @@ class PairSet(_Strict):
     dataset: str
     pairs: list[Pair]
     provenance: dict[str, dict[str, Any]] = {}
+    exceptions: list[Excepted] = []
 
     def one_sided(self) -> str | None:
         """A warning about pairs that have no effect because a side has no text; None if there are none."""
@@ -131,7 +149,7 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
         entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
         for entry in (texts.classes[index] for index in order)
     ]
-    return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)
+    return texts.model_copy(update={"dataset": dataset, "classes": entries})
 
 
 def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> PairSet:
@@ -150,7 +168,7 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool
             what = "with itself" if a == b else "twice"
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
         pairs[frozenset((a, b))] = pair.model_copy(update={"a_index": a, "b_index": b})
-    return PairSet(dataset=dataset, pairs=list(pairs.values()), provenance=found.provenance)
+    return found.model_copy(update={"dataset": dataset, "pairs": list(pairs.values())})
 
 
 def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:

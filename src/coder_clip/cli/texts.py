@@ -201,6 +201,10 @@ def review(
         str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Ask again for the texts of --class.")] = False,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo", help="Take back the decisions about --class, or about --reject TEXT of it."),
+    ] = False,
     freeze: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the texts to a file, which no model changes any more."),
@@ -221,6 +225,8 @@ def review(
             f"'coder-clip generate-texts --dataset {dataset}' makes them"
         )
     every = [entry for path in made for entry in listed(read_json(path))]
+    if owner is not None and (reverse := " / ".join(owner.split(" / ")[::-1])) in {e.owner for e in every}:
+        owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
     for name, wanted, known in (
         ("class", owner, {e.owner for e in every}),
         ("kind", kind, {e.kind for e in every}),
@@ -230,10 +236,15 @@ def review(
                 f"no {name} '{wanted}' among these texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
-    if (reject is not None or again) and owner is None:
+    if (reject is not None or again or undo) and owner is None:
         raise UserError("name the class with --class")
     if freeze is not None:
         _freeze(dataset, made, freeze)
+    elif undo:
+        decisions = Review.of(generator.answers, dataset)
+        if not (n := decisions.undo(str(owner), kind, reject)):
+            raise UserError(f"no decision about '{owner}' to take back")
+        typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
     elif reject is not None or again:
         decisions = Review.of(generator.answers, dataset)
         rejected = [e for e in found if not e.why and e.text == reject]
@@ -250,9 +261,9 @@ def review(
         for e in found:
             of = answers[e.answer].answer if e.answer in answers else None
             origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
-            typer.echo(
-                "  ".join([e.owner, e.kind, e.text, *([f"not accepted: {e.why}"] if e.why else []), origin])
-            )
+            text = f"{e.side} has: {e.text}" if e.side else e.text
+            why = [f"not accepted: {e.why}"] if e.why else []
+            typer.echo("  ".join([e.owner, e.kind, text, *why, origin]))
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:

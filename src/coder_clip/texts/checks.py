@@ -1,8 +1,8 @@
 """Checks of texts: the same rules for shipped sets, your own sets and a language model's texts.
 
 None of them knows whether a text is true. They find what costs accuracy unseen: a class's own name, a negation ("no
-stripes" is near "stripes" for an encoder), a text that two classes have. The words of English by which they judge are in
-templates/english.yaml; what needs an encoder is in `similar`.
+stripes" is near "stripes" for an encoder), a text that two classes have. The English words that they know are in
+templates/english.yaml; checks with an encoder are in `similar`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ DESCRIPTIONS = ("attribute", "one_to_one")
 UNCHECKED = ("name", "sentence")
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
 _HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I)
-_MARKUP = re.compile(r"[*<>\[\]{}()|`\\#=]|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.", re.I)
+_MARKUP = re.compile(
+    r"[*<>\[\]{}()|`\\#=]|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.", re.I
+)
 _ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I)
 _MISFIT = re.compile(  # what does not continue "which has …"
-    r"^(?:has|have|is|are|was|were|it|they|which|that|with|in|on|at|of|for|from|by|to|like|as|under|near|can)\s", re.I
+    r"^(?:has|have|is|are|was|were|it|they|which|that|with|in|on|at|of|for|from|by|to|like|as|under|near|can)\s",
+    re.I,
 )
-_FUNCTION_WORDS = "of the a an and in on with or for at to type indoor outdoor exterior interior".split()
+_FUNCTION_WORDS = set(re.findall(r"\w+", "of the a an and in on with or for at to type indoor outdoor"))
 _VIETNAMESE = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]", re.I)
 
 
@@ -124,11 +127,15 @@ class Names:
     def within(self, text: str, own: str) -> str | None:
         """Another class whose name, of two words or more, is part of a plain text; single words are everyday ones."""
         words = text.split()
-        spans = (" ".join(words[i : i + n]) for n in range(2, self.words + 1) for i in range(len(words) - n + 1))
+        spans = (
+            " ".join(words[i : i + n]) for n in range(2, self.words + 1) for i in range(len(words) - n + 1)
+        )
         return next((self.of[s] for s in spans if s in self.of and s not in own), None)
 
 
-def fault(text: str, kind: str, name: str, names: Names, other: str = "", photo: str = "") -> tuple[str, str] | None:
+def fault(
+    text: str, kind: str, name: str, names: Names, other: str = "", photo: str = ""
+) -> tuple[str, str] | None:
     """The first rule that a text of a class breaks, and why; None if it breaks none.
 
     name: of its class; other: of the class that it is told from. photo: the sentence of the name, whose script is
@@ -155,9 +162,11 @@ def fault(text: str, kind: str, name: str, names: Names, other: str = "", photo:
         return "answer", "an echo of the template"
     if marks := _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", "")):
         return "form", f"'{marks[0].strip()}' in it"
-    if text != text.strip() or text[-1] in ".,!" and not are_names:
+    if text != text.strip() or (text[-1] in ".,!" and not are_names):
         return "form", "it ends with a mark"
-    if (kind in DESCRIPTIONS and _MISFIT.match(text)) or (are_names and re.match(r"(?:with|similar to|like)\s", text, re.I)):
+    if (kind in DESCRIPTIONS and _MISFIT.match(text)) or (
+        are_names and re.match(r"(?:with|similar to|like)\s", text, re.I)
+    ):
         return "wording", f"begins with '{text.split()[0]}'"
     if word := e.foreign(text, name + " " + other):
         return "language", f"'{word}' is not English"
@@ -170,7 +179,9 @@ def _names(bare: str, kind: str, name: str, names: Names, other: str) -> tuple[s
     if KINDS[kind].are_names:
         if bare == own or (named is not None and plain(named) != own):
             return kind, "the name of a class"
-        return ("own name", "its class's name in it") if kind == "analogous" and _mentions(bare, name) else None
+        return (
+            ("own name", "its class's name in it") if kind == "analogous" and _mentions(bare, name) else None
+        )
     if _mentions(bare, name):
         return "own name", "the name of its class in it"
     if kind == "attribute":
@@ -217,16 +228,16 @@ class _English:
         self.things = set(words["comparative"]["things"].split())
         self.negation = re.compile(rf"{patterns('negation')}|\b(?!(?:{less})\b)\w{{3,}}less\b")
         self.harmless = re.compile("|".join(words["negation"]["harmless"].split()))
-        self.comparative = re.compile(rf"(?<!-)\b(?:{'|'.join(adjectives)}|(?<!or )more|(?<!or )less|fewer)\b(?!-)")
+        self.comparative = re.compile(
+            rf"(?<!-)\b(?:{'|'.join(adjectives)}|(?<!or )more|(?<!or )less|fewer)\b(?!-)"
+        )
         unseen = "|".join(words["unseen"]["words"].split())
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
         self.vague = set(words["vague"]["words"].split())
         self.refusal, self.question, self.nothing = (
             re.compile(patterns(section), re.I) for section in ("refusal", "question", "nothing")
         )
-        first, anywhere = (
-            "|".join(map(re.escape, words["names"][w].split())) for w in ("first", "anywhere")
-        )
+        first, anywhere = ("|".join(map(re.escape, words["names"][w].split())) for w in ("first", "anywhere"))
         self.no_name = re.compile(rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])")
         self.foreign_words = set(words["foreign"].split())
 
@@ -236,7 +247,9 @@ class _English:
         reference = re.match(r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after) or re.search(
             r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
         )
-        place = re.match(r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|in|to)\b", after)
+        place = re.match(
+            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|in|to)\b", after
+        )
         return bool(reference or place) or (found[0] in self.things and not re.match(r"\s+\w", after))
 
     def foreign(self, text: str, names: str) -> str | None:
@@ -244,7 +257,7 @@ class _English:
         if letter := _VIETNAMESE.search(text):
             return None if _VIETNAMESE.search(names) else next(w for w in text.split() if letter[0] in w)
         words = [w for w in re.findall(r"\w+", text.casefold()) if w in self.foreign_words]
-        return None if not words or len(words) < 2 and len(text.split()) > 3 else words[0]
+        return words[0] if len(words) > 1 or (words and len(text.split()) <= 3) else None
 
 
 def _comparative(adjective: str) -> str:
@@ -278,7 +291,9 @@ def check(texts: TextSet, pairs: PairSet | None = None, more: Iterable[Fault] = 
         for f in covered:
             del found[f]
         if not covered and e.rule not in BY_ENCODER:
-            found[Fault(e.owner, "exceptions", e.text, "exception", f"nothing breaks the rule '{e.rule}'")] = None
+            found[
+                Fault(e.owner, "exceptions", e.text, "exception", f"nothing breaks the rule '{e.rule}'")
+            ] = None
     return list(found)
 
 
@@ -292,7 +307,7 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             yield Fault(spaces(c.name), "attribute", "", "count", f"{len(c.attribute)} texts")
     for kind in ("attribute", "synonym"):
         rule = "shared" if kind == "attribute" else "synonym"
-        for text, owners in shared([(spaces(c.name), c.of(kind)) for c in texts.classes]).items():
+        for owners in shared([(spaces(c.name), c.of(kind)) for c in texts.classes]):
             owner, *others = owners
             yield Fault(owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}")
 
@@ -323,8 +338,8 @@ def _of_list(
         seen.add(plain(text))
 
 
-def shared(of: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, str]]:
-    """Texts that several classes have, in any spelling: plain text -> owner -> the text as it has it.
+def shared(of: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]:
+    """Texts that several classes have, in any spelling: for each, owner -> the text as it has it.
 
     Classes of one name may have the same texts.
     """
@@ -332,4 +347,4 @@ def shared(of: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, str]]
     for owner, texts in of:
         for text in texts:
             found.setdefault(plain(text), {}).setdefault(owner, text)
-    return {text: owners for text, owners in found.items() if len({name_key(o) for o in owners}) > 1}
+    return [owners for owners in found.values() if len({name_key(o) for o in owners}) > 1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
-from .llm.filters import control
+from .checks import control
 from .names import name_key
 from .sets import ClassTexts, TextSet, read_written
 

@@ -51,9 +51,6 @@ class ClassTexts(_Strict):
     name: str
     attribute: list[str] = []
     analogous: list[str] = []
-    analogous_as_published: list[str] | None = Field(
-        None, description="Analogous classes that the published code's filter keeps; None: the same."
-    )
     synonym: list[str] = []
     sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
 
@@ -122,9 +119,8 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     """Replace one kind by that of another set of the same classes, with its provenance and file."""
-    keys = {kind, f"{kind}_as_published"} & ClassTexts.model_fields.keys()
     entries = [
-        mine.model_copy(update={key: getattr(theirs, key) for key in keys})
+        mine.model_copy(update={kind: theirs.of(kind)})
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
     ]
     note = dict(given.provenance.get(kind, {}))

@@ -68,7 +68,9 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
     rows: dict[str, list[int]] = {}
     for i, (owner, _) in enumerate(of_class):
         rows.setdefault(owner, []).append(i)
-    both = [p for p in pairs.pairs if p.compares and {spaces(p.a), spaces(p.b)} <= rows.keys()] if pairs else []
+    both = (
+        [p for p in pairs.pairs if p.compares and {spaces(p.a), spaces(p.b)} <= rows.keys()] if pairs else []
+    )
     unique = list(dict.fromkeys(t for p in both for t in (*p.a_not_b, *p.b_not_a)))
     of_text = dict(zip(unique, encoder.encode_texts(unique).cpu(), strict=True))
     for p in both:
@@ -88,11 +90,15 @@ def _alike(
 ) -> Iterator[Fault]:
     """Texts over the limit with a text of another class, each with its nearest one. Features: (N, d), (M, d), unit rows."""
     key = {name_key(owner): i for i, (owner, _) in enumerate([*texts, *others])}
-    mine, theirs = (torch.tensor([key[name_key(o)] for o, _ in owned], dtype=torch.long) for owned in (texts, others))
+    mine, theirs = (
+        torch.tensor([key[name_key(o)] for o, _ in owned], dtype=torch.long) for owned in (texts, others)
+    )
     for start in range(0, len(texts), ROWS):
         cosines = features[start : start + ROWS] @ compared.T
         cosines[mine[start : start + ROWS, None] == theirs[None]] = -1
         best, at = cosines.max(dim=1)
         for i in (best > ALIKE).nonzero().flatten().tolist():
             (owner, text), (another, like) = texts[start + i], others[int(at[i])]
-            yield Fault(owner, kind, text, "alike", f"'{like}' of {another} says the same (cosine {best[i]:.3f})")
+            yield Fault(
+                owner, kind, text, "alike", f"'{like}' of {another} says the same (cosine {best[i]:.3f})"
+            )

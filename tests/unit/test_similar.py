@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coder_clip.datasets.base import Templates
-from coder_clip.texts.similar import rule
 from coder_clip.texts.sentences import make_sentences
 from coder_clip.texts.sets import ClassTexts, TextSet, with_kinds
+from coder_clip.texts.similar import rule
 
 
 class Encoder:

@@ -164,13 +164,15 @@ def fault(
         return "form", f"'{marks[0].strip()}' in it"
     if text != text.strip() or (text[-1] in ".,!" and not are_names):
         return "form", "it ends with a mark"
+    if named := _names(bare, kind, name, names, other):
+        return named
     if (kind in DESCRIPTIONS and _MISFIT.match(text)) or (
         are_names and re.match(r"(?:with|similar to|like)\s", text, re.I)
     ):
         return "wording", f"begins with '{text.split()[0]}'"
     if word := e.foreign(text, name + " " + other):
         return "language", f"'{word}' is not English"
-    return _names(bare, kind, name, names, other) or _english_of(straight, bare, kind)
+    return _english_of(straight, bare, kind)
 
 
 def _names(bare: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:

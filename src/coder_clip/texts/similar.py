@@ -88,7 +88,7 @@ Owned = Sequence[tuple[str, str]]  # owner and text
 def _alike(
     kind: str, texts: Owned, features: torch.Tensor, others: Owned, compared: torch.Tensor
 ) -> Iterator[Fault]:
-    """Texts over the limit with a text of another class, each with its nearest one. Features: (N, d), (M, d), unit rows."""
+    """Texts over the limit with a text of another class, each with its nearest one. Features: unit rows."""
     key = {name_key(owner): i for i, (owner, _) in enumerate([*texts, *others])}
     mine, theirs = (
         torch.tensor([key[name_key(o)] for o, _ in owned], dtype=torch.long) for owned in (texts, others)

@@ -109,7 +109,7 @@ class Budget:
         self.update(spent or {})
         self.own = 0.0  # of it, by this run
         self.unmetered = 0  # answers and failed tries of unknown cost
-        self.in_flight = 0.0  # the most that requests in flight can cost
+        self.in_flight: list[float] = []  # the most that each request in flight can cost
 
     def update(self, spent: Mapping[str, float]) -> None:
         """Take over what is stored. UserError if a limit cannot hold, because of another currency."""
@@ -137,9 +137,9 @@ class Budget:
 
     def has_room(self, wanted: float) -> bool:
         """True if a request may be sent now, False if it has to wait for another to end. UserError if it never may."""
-        if self.limit is None or self.spent + self.in_flight + wanted <= self.limit:
+        if self.limit is None or self.spent + sum(self.in_flight) + wanted <= self.limit:
             return True
-        if self.in_flight > 0:
+        if self.in_flight:
             return False
         raise UserError(
             f"stopped: the next request could exceed generator.max_cost {amount(self.limit)} {self.currency} "
@@ -148,7 +148,7 @@ class Budget:
 
     def settle(self, reserved: float, cost: float | None) -> None:
         """End a request in flight. cost: None if unknown; then the most that it can cost counts."""
-        self.in_flight = max(0.0, self.in_flight - reserved)
+        self.in_flight.remove(reserved)
         paid = reserved if cost is None else cost
         self.spent += paid
         self.own += paid

@@ -22,8 +22,8 @@ from .store import Answer, Answers, Stored
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
-    from .review import Review
     from ..similar import Rule
+    from .review import Review
 
 log = logging.getLogger("coder_clip")
 

@@ -100,7 +100,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         reserved = self.budget.most(len(request.content))
         async with self._room:
             await self._room.wait_for(lambda: self.budget.has_room(reserved))
-            self.budget.in_flight += reserved
+            self.budget.in_flight.append(reserved)
             task = asyncio.create_task(self._exchange(request, reserved))
         self.in_flight.add(task)
         task.add_done_callback(self.in_flight.discard)
@@ -115,8 +115,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
         self.useless = 0 if useful else self.useless + 1
         if self.useless >= USELESS and not self.patient:
             raise UserError(
-                f"stopped: {USELESS} answers of {self.generator.model} in a row have no usable text, the last: '{said}'; "
-                "every answer is kept; try another model, more max_tokens or a longer timeout"
+                f"stopped: {USELESS} answers of {self.generator.model} in a row have no usable text, the last: "
+                f"'{said}'; every answer is kept; try another model, more max_tokens or a longer timeout"
             )
 
     async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:

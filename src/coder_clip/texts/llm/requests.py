@@ -46,10 +46,10 @@ class ReviewedText(NamedTuple):
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes. names:
-    of the label set. skipped: earlier answers that a reviewer does not want; rejected: plain texts that a reviewer
-    rejected. rule: what chooses among analogous names. taken: plain texts of this kind that a class has already, shared
-    by the items of a run. texts: one list per side of the answer. source: text -> key of its answer.
+    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
+    names: of the label set. skipped: earlier answers that a reviewer does not want; rejected: plain texts that one
+    rejected. rule: what chooses among analogous names. taken: plain texts that a class has already, shared by the items
+    of a kind. texts: one list per side of the answer. source: text -> key of its answer.
     """
 
     kind: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .prompts import Request
 
 OPENAI = "https://api.openai.com/v1"
-KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"  # by their beginning
+KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more ends the run
 QUOTA = (
     "insufficient_quota",

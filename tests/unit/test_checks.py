@@ -279,7 +279,27 @@ def test_an_exception_has_a_reason_and_is_needed() -> None:
 class Encoder:
     """Features by words: texts that share words are near."""
 
-    words = "long tail white paws wet nose round head hooked beak spotted wings big red fox owl vulpes bird eyes".split()
+    words = [
+        "long",
+        "tail",
+        "white",
+        "paws",
+        "wet",
+        "nose",
+        "round",
+        "head",
+        "hooked",
+        "beak",
+        "spotted",
+        "wings",
+        "big",
+        "red",
+        "fox",
+        "owl",
+        "vulpes",
+        "bird",
+        "eyes",
+    ]
 
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[float(word in text.lower().split()) for word in self.words] for text in texts]

@@ -194,7 +194,7 @@ def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path
         {"red fox": ["a tail", "ears"], "grey owl": ["A tail.", "ears"]},  # equal
         {"first": ["a tail", "ears"], "second": ["a beak", "a round head"]},  # whose?
         {"red fox": ["a tail", "ears"]},
-        {"red fox": ["a tail", "ears"], "grey owl": []},
+        {"red fox": ["a bushy tail", "pointed ears"], "grey owl": []},
         {"red fox": ["not like a grey owl", "unlike the grey owl"], "grey owl": ["a beak", "a round head"]},
         [["a tail", "ears"], ["a beak", "a round head"]],
     ],

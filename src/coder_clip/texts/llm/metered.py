@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4_000_000  # of an answer with its reasoning
 ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
-USELESS = 10  # answers or tries in a row without a usable text, after which a run ends
+USELESS = 10  # questions in a row without a usable text, after which a run ends
 Keep = Callable[[Request, Answer], bool]
 Lose = Callable[[float], None]
 
@@ -86,7 +86,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         super().__init__(timeout=generator.timeout, follow_redirects=False)
         self.generator, self.budget, self.lose, self.patient = generator, budget, lose, patient
         self._keep = keep
-        self.useless = 0  # answers or tries in a row without a usable text
+        self.useless: set[str] = set()  # keys of questions in a row without a usable text
         self.in_flight: set[asyncio.Task[httpx2.Response]] = set()
         self._room = asyncio.Condition()
         self._resume = 0.0  # time.monotonic() before which nothing is sent
@@ -112,10 +112,13 @@ class Metered(openai.DefaultAsyncHttpxClient):
         self._count(useful, server.safe(answer.refusal or answer.text or "an empty answer", self.generator))
 
     def _count(self, useful: bool, said: str) -> None:
-        self.useless = 0 if useful else self.useless + 1
-        if self.useless >= USELESS and not self.patient:
+        if useful:
+            self.useless.clear()
+        else:
+            self.useless.add(ASKED.get().key)
+        if len(self.useless) >= USELESS and not self.patient:
             raise UserError(
-                f"stopped: {USELESS} answers of {self.generator.model} in a row have no usable text, the last: "
+                f"stopped: {USELESS} questions in a row have no usable text from {self.generator.model}, the last: "
                 f"'{said}'; every answer is kept; try another model, more max_tokens or a longer timeout"
             )
 

@@ -85,6 +85,7 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 def safe(text: str, generator: GeneratorConfig) -> str:
     """A server's words in one short line, without secrets, which error messages repeat."""
+    text = text[:2000]  # what is shown is shorter
     names = [key_variable(generator), *(v[1:] for v in generator.headers.values() if v.startswith("$"))]
     for name in names:
         if name and (value := os.environ.get(name, "").strip()):

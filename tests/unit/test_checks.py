@@ -80,7 +80,8 @@ def test_a_text_that_will_not_do(text: str, why: str) -> None:
 NO_TEXTS = {
     "form": [
         "**a bushy tail**", "- a bushy tail", "• a bushy tail", "1. a bushy tail", "2) a tail", "<b>a tail</b>",
-        "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "a tail, paws, etc", "a tail; white paws",
+        "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "a tail, paws, etc",
+        "a tail; white paws",
         "a `bushy` tail", "a tail (bushy)", "tail: bushy", "a tail | paws", "a long tail…", "paws, e.g. white ones",
     ],
     "answer": [
@@ -94,7 +95,8 @@ NO_TEXTS = {
     ],
     "own name": ["a red fox tail", "the tail of red foxes", "a fox with red fur"],
     "negation": [
-        "no stripes", "a tail without a tip", "a coat that lacks spots", "a body devoid of fur", "ears that aren't round",
+        "no stripes", "a tail without a tip", "a coat that lacks spots", "a body devoid of fur",
+        "ears that aren't round",
         "a coat free of spots", "non-striped fur", "hardly any white", "an unmarked belly", "a spotless coat",
         "neither stripes nor spots", "a missing toe", "fur rather than feathers", "a tailless rump",
     ],
@@ -108,7 +110,8 @@ NO_TEXTS = {
         "a distinctive sound", "an expensive pelt",
     ],
     "vague": [
-        "distinctive features", "a unique look", "an elegant appearance", "a very characteristic shape", "various colours",
+        "distinctive features", "a unique look", "an elegant appearance", "a very characteristic shape",
+        "various colours",
         "typical body proportions", "a recognisable overall design",
     ],
 }  # fmt: skip
@@ -128,8 +131,10 @@ def test_what_is_no_text_is_refused_by_its_rule(rule: str, text: str) -> None:
      "a sorry look", "micrometre scale", "question mark on the wing", "a seamless shell",
      "a tail longer than its body", "fur darker at the tips", "two or more toes", "a lower jaw with white fur",
      "an upright lower mandible", "a corner of the mouth", "a forget-me-not blue throat", "a non-slip sole",
-     "gold № 5", "a sound hole under the strings", "a Z-shaped crease", "a van with sliding doors", "a cheap plastic toy",
-     "a greater than life statue", "sauerkraut und Wurst on a plate", "les paul guitars on a wall", "a bottomless basket",
+     "gold № 5", "a sound hole under the strings", "a Z-shaped crease", "a van with sliding doors",
+     "a cheap plastic toy",
+     "a greater than life statue", "sauerkraut und Wurst on a plate", "les paul guitars on a wall",
+     "a bottomless basket",
      "a stainless steel rim", "an uneven edge", "flower petals", "a silver border", "smoke rising from a grey chimney"],
 )  # fmt: skip
 def test_an_ordinary_text_is_accepted(text: str) -> None:
@@ -139,7 +144,8 @@ def test_an_ordinary_text_is_accepted(text: str) -> None:
 
 NO_SYNONYMS = [
     "None known", "no common synonyms", "No known synonyms", "There is no synonym", "there are no synonyms", "none",
-    "None exist", "none available", "not applicable", "N/A", "No other name", "no alternative name", "no direct synonym",
+    "None exist", "none available", "not applicable", "N/A", "No other name", "no alternative name",
+    "no direct synonym",
     "no exact equivalent", "no widely used synonym", "none found", "nothing", "it has no synonyms",
     "does not have a synonym", "Request denied", "Sorry, that's not something I can help with", "I'm unable to comply",
     "same as above", "unknown", "access denied", "content blocked", "empty", "null", "cannot be named",
@@ -157,7 +163,8 @@ def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["Vulpes vulpes", "forget-me-not", "a no-entry sign", "no entry sign", "T. rex", "1.5-tonne lizard", "St. Bernard",
-     "Boeing 737 (original)", "isle of Man cat", "hash browns", "nightjar", "Ilyushin Il-76", "a mail van", "kids' den"],
+     "Boeing 737 (original)", "isle of Man cat", "hash browns", "nightjar", "Ilyushin Il-76", "a mail van",
+     "kids' den"],
 )  # fmt: skip
 def test_an_ordinary_name_is_accepted(text: str) -> None:
     assert rule_of(text, "synonym") is None
@@ -237,7 +244,8 @@ def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
         ("synonym", "red fox", "also a text of owl"),
     ]
     assert str(found[0]) == (
-        "red fox, attribute: 'a long tail': also a text of owl (shared): word what only one of the classes has, or leave "
+        "red fox, attribute: 'a long tail': also a text of owl (shared): word what only one of the classes has, "
+        "or leave "
         "it out"
     )
 
@@ -350,7 +358,8 @@ def test_check_reads_files_and_folders_without_a_configuration(
         assert done.code == 1
         assert done.out.splitlines() == [
             "sets/d.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
-            "sets/d.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' or 'very long', or "
+            "sets/d.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' or "
+            "'very long', or "
             "name what it is compared with",
             "sets/d.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
             "sets/d.json: 2 classes, 1 pairs, 0 exceptions: 3 faults (1 negation, 1 comparative, 1 count)",

@@ -80,7 +80,8 @@ def test_names_match_in_any_order_of_their_words() -> None:
     """Others write "Acura RL Sedan 2012" and "church outdoor": 0 of 196 cars fitted, and 271 of 397 scenes."""
     for dataset in ("stanford_cars", "sun397"):
         ours = entry(dataset).class_names()
-        theirs = [" ".join([*name.replace("_", " ").split()[1:], name.split()[0]]) for name in ours]
+        words = [name.replace("_", " ").split() for name in ours]
+        theirs = [" ".join([*rest, first]) for first, *rest in words]
         theirs = [name.replace(" ", "_") if i % 2 else name for i, name in enumerate(theirs)]
         indices, importing = matching(theirs, ours)
         assert indices == [[i] for i in range(len(ours))]

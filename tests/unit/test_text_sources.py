@@ -163,8 +163,12 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 ) -> None:
     """Stopping is the default; with skip, the provenance names the classes."""
     refusal = "I'm sorry, but I can't help with that."
-    said = json.dumps({"attribute": ["a long neck", "grey wings"]})
-    server.answer = lambda body: refusal if named(body) == "harbour" else said
+
+    def answer(body: dict[str, Any]) -> str:
+        marks = [f"mark {i}{named(body)[1]}" for i in range(2)]
+        return refusal if named(body) == "harbour" else json.dumps({"attribute": marks})
+
+    server.answer = answer
     configure({"attribute": "llm"}, server, max_reasks=1, texts_per_class={"attribute": 2})
     stopped = command("generate-texts", "--config", "c.yaml")
     assert stopped.code == 1

@@ -193,9 +193,12 @@ def test_an_address_without_v1_gets_a_hint(server: Server, tmp_path: Path) -> No
 # ---- texts that are no texts -------------------------------------------------------------------------
 
 NO_TEXTS = [
-    "a photo of a red fox which has a tail", "the tail of a red fox", "**a bushy tail**", "- a bushy tail", "<b>a tail</b>",
-    "1. a bushy tail", "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "Error: rate limit exceeded",
-    "a tail, paws, etc", "no stripes", "a longer tail", "a loud noise", "ein langer Schwanz mit Fell", "một cái đuôi dài",
+    "a photo of a red fox which has a tail", "the tail of a red fox", "**a bushy tail**", "- a bushy tail",
+    "<b>a tail</b>",
+    "1. a bushy tail", "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}',
+    "Error: rate limit exceeded",
+    "a tail, paws, etc", "no stripes", "a longer tail", "a loud noise", "ein langer Schwanz mit Fell",
+    "một cái đuôi dài",
     "distinctive features", "a unique look",
 ]  # fmt: skip
 

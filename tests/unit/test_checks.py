@@ -185,6 +185,10 @@ def test_of_a_pair_both_names_are_refused() -> None:
     assert rule_of("fur like an owl", "one_to_one", "grey wolf") is None
 
 
+def test_a_name_without_letters_is_in_no_text() -> None:
+    assert fault("a long tail", "attribute", "???", Names(["???", "!"])) is None
+
+
 def test_texts_of_a_class_in_another_script_are_in_that_script() -> None:
     assert fault("длинный хвост", "attribute", "лиса", Names(["лиса"])) is None
 

@@ -198,8 +198,8 @@ def _mentions(bare: str, name: str) -> bool:
     whole = plain(spaces(name))
     words = [w for w in whole.split() if w not in _FUNCTION_WORDS and len(w) > 2]
     parts = [whole, *(words if len(words) > 1 else ())]
-    there = [re.search(rf"(?<!\w){re.escape(p)}(?:s|es)?(?!\w)", bare) is not None for p in parts if p]
-    return there[0] or (len(there) > 1 and all(there[1:]))
+    there = [re.search(rf"(?<!\w){re.escape(p)}(?:s|es)?(?!\w)", bare) is not None for p in parts]
+    return bool(whole) and (there[0] or (len(there) > 1 and all(there[1:])))
 
 
 def _english_of(text: str, bare: str, kind: str) -> tuple[str, str] | None:

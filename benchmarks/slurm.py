@@ -2,7 +2,7 @@
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
-Starts the cluster of the tests (tests/integration/slurm/cluster.py), plans the paper without images and runs it with
+Starts the cluster of the tests (tests/support/cluster.py), plans the paper without images and runs it with
 the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue, records. Only the jobs
 are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and commands of local
 rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less than 1 GB and less than one core.
@@ -30,7 +30,7 @@ import yaml
 from coder_clip.pipeline.phase_list import FILE
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests/integration/slurm"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 from cluster import Cluster, missing  # noqa: E402
 
 JOURNALS = ".snakemake/coder-clip/slurm/*.jsonl"

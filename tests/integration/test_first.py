@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
     fewer_texts(work.folder / "data/texts")
     (work.folder / ".venv").mkdir()
     (work.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (work.folder / ".venv/installed").touch()
+    (work.folder / ".venv/installed").write_text(f"{work.folder}\n")
     with serve() as web:
         serve_model(REPOSITORY, random_weights(folder / "weights"), web)
         for name in FIRST["datasets"]:

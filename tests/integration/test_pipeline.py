@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
@@ -199,7 +198,8 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
                                {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
     "source of a data set": (comment("src/coder_clip/datasets/drawn/shapes.py"), of_one(EVERYTHING)),
     "source of the figures": (comment("src/coder_clip/phases/figures.py"), {}),
-    "configuration code": (comment("src/coder_clip/pipeline/config.py"), {}),
+    "configuration code": (comment("src/coder_clip/pipeline/config.py"), EVERYTHING),
+    "the command line": (comment("src/coder_clip/cli/phases.py"), EVERYTHING),
 }  # fmt: skip
 
 
@@ -419,29 +419,3 @@ def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> Non
         for p in photos
     }
     assert "photos/marks/" not in (work.folder / "dvc.lock").read_text()
-
-
-@pytest.mark.rest
-def test_dvc_yaml_keeps_in_step(work: Work) -> None:
-    """A key that was not written and is now is watched from the next record on, without a command to remember."""
-    work = tracked(work)
-    work.coder_clip("record", "--config", work.config)
-    made = (work.folder / "dvc.yaml").read_text()
-    before = yaml.safe_load(made)
-    mine = {"mine": {"y": {"results/tables/settings.csv": "accuracy"}}}
-    added = {**before, "plots": [*before["plots"], mine]}
-    (work.folder / "dvc.yaml").write_text(made.split("stages:")[0] + yaml.safe_dump(added, sort_keys=False))
-    work.configure(lambda c: c["datasets"]["shapes"].update(threshold=0.1))  # what it was, unwritten
-    said = work.coder_clip("record", "--config", work.config, check=False).stdout
-    assert "dvc.yaml follows the configuration and the rules again; commit it, too" in said
-    assert f"does not list it under 'plots': {mine}" in said
-    after = yaml.safe_load((work.folder / "dvc.yaml").read_text())
-    assert after["plots"] == before["plots"]
-    old, new = (
-        next(p[work.config] for p in d["stages"]["rerank"]["params"] if work.config in p)
-        for d in (before, after)
-    )
-    assert ("datasets.shapes" in old, "datasets.shapes.threshold" in old) == (True, False)  # its whole table
-    assert ("datasets.shapes" in new, "datasets.shapes.threshold" in new) == (False, True)
-    again = work.coder_clip("record", "--config", work.config, check=False).stdout
-    assert "follows the configuration" not in again

@@ -7,15 +7,11 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import WIDTHS, needs_browser, show
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-
 from fake_results import Fake
 from PIL import Image
 

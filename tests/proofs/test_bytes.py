@@ -64,7 +64,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
 @cache
 def made(work: Work, profile: str) -> dict[str, str]:
     """Every artefact of a whole run -> its md5."""
-    script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/integration"
+    script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/support"
     path = os.pathsep.join([python_path(work.folder), str(tests)])
     n = PROFILES[profile]["OMP_NUM_THREADS"]
     work.run("rm", "-rf", "results")

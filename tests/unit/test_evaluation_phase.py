@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_flaws import N_CLASSES, Toy
+from toy_features import N_CLASSES, Toy
 
 from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
 from coder_clip.evaluation.estimates import paired_mean_test, paired_test

@@ -27,7 +27,7 @@ NARROW = {
 
 @pytest.fixture(scope="module")
 def differences() -> dict[str, float | str]:
-    program = Path(__file__).with_name("other_device.py")
+    program = Path(__file__).parents[1] / "support/other_device.py"
     done = subprocess.run([sys.executable, program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))

@@ -433,7 +433,13 @@ def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
         {"path": f"f{i}", "sha256": "1" * 64, "command": f"make {i}", "params": {"a": 1}, "changed": ""}
         for i in range(40)
     ]
-    found = Explained("t.csv", {"dataset": "d"}, "value", "1", artefacts, {"x": "2" * 64}, {"s.py": "3" * 64})
+    given = {"x": "2" * 64, **{f"src/{i}.py": "3" * 64 for i in range(30)}}
+    found = Explained(
+        "t.csv", {"dataset": "d"}, "value", "1", artefacts[:9], given, {"s.py": "3" * 64}, ["src/4.py"]
+    )
+    shown = [line.split()[0] for line in lines(found) if "sha256" in line]
+    assert shown == ["x", "src/4.py"], "of sources those that changed; a page of others would hide the texts"
+    found.artefacts = artefacts
     short, every = lines(found), lines(found, every=True)
     assert len(short) <= 25
     assert any(line.endswith("more lines: --all") for line in short)

@@ -63,6 +63,7 @@ def check(
     print_lines(check(c, config, deep, here=profile is None))
     if profile is None:
         return
+    # only a cluster needs the executor's package
     from snakemake_executor_plugin_coder_clip.queue import SlurmError
 
     from ..slurm.check import check as check_cluster

@@ -39,6 +39,9 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
 
 
 def main(executed: dict[str, str]) -> None:
+    # Called after `trace_sources`, and imports only now, so that every module that takes part is compiled from
+    # its source. `needed` is False if the certified outputs are already what this job would make; then nothing
+    # runs.
     from coder_clip.foundation import evidence
 
     end = sys.argv.index("--")

@@ -1,4 +1,4 @@
-"""Commands for results: table, figure, report, show."""
+"""Commands for results: table, figure, report, summary."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from .options import (
 
 
 def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
-    """Add a command that runs for each data set."""
+    """Add the command of a phase that runs once per data set."""
 
     def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
         c = load_config(config)

@@ -126,6 +126,8 @@ def classify(
     """
     from ..photos import files, listing
 
+    # Options that contradict each other are refused before the photos are encoded, which takes most of the
+    # time.
     ending = out.suffix if out else ""
     if format is None and ending not in ("", ".csv", ".jsonl", ".txt"):
         raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
@@ -321,6 +323,8 @@ def explore(
     printed; nothing leaves the machine. Text sets are saved in the working
     directory. Control-C ends it.
     """
+    # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
+    # the address is printed.
     import webbrowser
 
     from ..photos import explorer, files, web_page

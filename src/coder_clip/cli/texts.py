@@ -211,6 +211,8 @@ def review(
     ] = None,
 ) -> None:
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
+    # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the next run
+    # applies it: so the text sets change only in the phase that makes them.
     from ..foundation.artifacts import read_json
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
@@ -297,7 +299,7 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
 
 
 def pair_file(path: Path) -> Path:
-    """The file of one-to-one texts that belongs to a text set's."""
+    """Path of the file of one-to-one texts that belongs to a text set."""
     return path.with_name(f"{path.stem}.one_to_one.json")
 
 
@@ -315,7 +317,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
-    """A text set and its pairs, with its own class names."""
+    """Read a text set and, if there is a file, its pairs; the class names are the text set's own."""
     from ..photos.texts import read_text_set
     from ..texts.sets import load_pair_set
 

@@ -98,15 +98,16 @@ def about(name: str) -> str:
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
+    """Class -> number of training pictures of the embedded model that had the class name in their caption; None: all.
 
-    None for a data set that does not declare it; only a drawn one can.
+    Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
     return getattr(_drawn(name), "named", None) if name in DRAWN else None
 
 
 def nearest_dataset(name: str) -> str:
-    """``" (did you mean 'x'?)"`` over all names, and over the other names of published data sets ("cars")."""
+    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one ("cars"), else by
+    spelling."""
     wanted = name.lower().replace("-", "_")
     for known in PUBLISHED:
         if wanted in _module("entry").entry(known).also:

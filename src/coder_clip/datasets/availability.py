@@ -23,9 +23,10 @@ DOWNLOADS = ".downloads"  # below the root: archives until they are unpacked
 
 @dataclass
 class Findings:
-    """The state of one data set. problems: what keeps it from being used. advice: what would make it better.
+    """The state of one data set.
 
-    get: what ``data get`` downloads. by_hand: what has to be downloaded by hand.
+    problems: reasons why no run can use it. advice: improvements that a run can do without. get: files for
+    ``data get`` to download. by_hand: files that the user has to download.
     """
 
     name: str
@@ -211,7 +212,10 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
 
 
 def refuse_small_disk(what: str, wanted: Collection[Download], root: Path) -> None:
-    """Refuse, with a UserError, archives that do not fit on the disk with their contents, of about the same size."""
+    """Raise UserError if the disk is too small for the archives together with their contents.
+
+    The contents are taken to be about as large as the archives.
+    """
     place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
     need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(place).free / 1e9
     if need > free:
@@ -242,7 +246,7 @@ def _get(
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Unpack archives that were downloaded by hand (ImageNet's two tars) below the root or into the folder."""
+    """Unpack archives that the user downloaded (ImageNet's two tars), found below the root or in ``folder``."""
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue

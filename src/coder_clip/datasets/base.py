@@ -96,7 +96,10 @@ class ImageFiles:
         raise NotImplementedError
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """The image as RGB. content: of its file, where it was read already. UserError where it cannot be decoded."""
+        """Return the image as RGB. content: the bytes of its file, if they were read already.
+
+        UserError if it cannot be decoded.
+        """
         raise NotImplementedError
 
     def split(self, name: str) -> Split:

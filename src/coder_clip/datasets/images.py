@@ -18,7 +18,7 @@ LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a
 
 
 class UnreadableImage(UserError):
-    """An image that cannot be decoded. ``reason`` says why without the machine's path."""
+    """An image that cannot be decoded. ``reason``: the cause, without the path on this machine."""
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"image cannot be read: {path}: {reason}")

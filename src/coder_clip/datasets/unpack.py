@@ -45,6 +45,7 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
         raise UserError(f"{archive} cannot be unpacked into {into}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+        # an empty folder that is left behind would look like a data set without images
         if new and into.is_dir() and not any(into.iterdir()):
             into.rmdir()
 

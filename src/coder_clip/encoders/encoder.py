@@ -91,7 +91,7 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """As :meth:`encode_images`, with the result on the encoder's device, so that a GPU need not wait for a copy."""
+        """Encode images as :meth:`encode_images` does, but leave the features on the device, without a wait."""
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
@@ -130,6 +130,8 @@ class Encoder:
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
         length are truncated (as published) and reported. UserError if a feature is not finite.
         """
+        # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut to the
+        # longest of them, save most of the work. Stored and new features are put together by text.
         unique = list(dict.fromkeys(texts))
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
@@ -172,7 +174,10 @@ class Encoder:
 
 @contextlib.contextmanager
 def passes(precision: Precision, device: torch.device) -> Iterator[None]:
-    """For forward passes: no gradients; on CUDA fixed algorithms, and products in TF32 only where it says so."""
+    """Set PyTorch up for forward passes: no gradients, and deterministic algorithms on CUDA.
+
+    CUDA computes in TF32 only with the precision tf32.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
         if precision == "amp":
@@ -198,6 +203,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     UserError, one line: unknown model, tag or device (with the nearest known name); weights that
     are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model.
     """
+    # Three steps, which fail for different reasons and so have their own messages: find the files, build an
+    # empty model and its tokenizer (these may need files of the hub, too), load the weights strictly. The hash
+    # of the weights is taken before they are cast, so that it is the same in every precision.
     device = pick_device(spec.device)
     if spec.precision not in DTYPES:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
@@ -290,7 +298,7 @@ RANDOM_FILLS = {
 
 
 def empty_model(name: str, **options: Any) -> nn.Module:
-    """An open_clip model whose parameters hold nothing yet; buffers are as its constructors compute them."""
+    """Build an open_clip model with uninitialised parameters; buffers have the values that its constructors compute."""
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
         model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
     return model

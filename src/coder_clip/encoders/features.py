@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AS_STORED = (
-    "image as stored"  # how published data sets are read (read_image); else upright, for your own photos
-)
+# how published data sets are read (read_image); a user's own photos are turned upright
+AS_STORED = "image as stored"
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,21 @@ def extract(
 ) -> ImageFeatures:
     """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
 
-    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys
-    of the few-shot cache). keep_views: how many of these are also kept one by one.
+    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys of the
+    few-shot cache). keep_views: number of these views whose features are also returned one by one.
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
-    workers: threads that read, decode and resize ahead of the encoder; 0: none. They change no byte.
-    on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
-    store: where features are kept by the content of the images; what is there is not encoded again. Features in
-    float64 are then the same bytes; in float32 the last bits depend on the batch, as between batch sizes.
+    workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number changes no byte.
+    on_error "skip": unreadable images are skipped and listed; the batches of the other images stay the same.
+    store: the feature store, keyed by image content; stored images are not encoded again. Batches then hold
+    other images: float64 features stay the same bytes, but the last bits of float32 features may change, as with
+    another batch size.
 
-    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
-    left. What was encoded until then is in the store.
+    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image left.
+    Features that were encoded before the error are in the store.
     """
+    # Threads read ahead and look in the store; only images that it lacks go through the encoder, in full
+    # batches. Results wait on the device for several batches (`waiting`), because a GPU would otherwise wait
+    # for each copy. `rows` is keyed by position: stored and new features come out in the order of split_ids.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
@@ -124,6 +127,7 @@ def extract(
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
     batch: list[_Image] = []  # images that are not in the store, in order
+    new = len(chosen)
     try:
         with (
             progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
@@ -132,7 +136,8 @@ def extract(
             for image in loaded:
                 if image.row is not None:
                     rows[image.position] = image.row
-                    bar.update(1)
+                    new -= 1
+                    bar.total = new  # the bar counts images that go through the encoder
                     continue
                 batch.append(image)
                 if len(batch) == size:

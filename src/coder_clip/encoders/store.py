@@ -51,10 +51,10 @@ def cache_folder() -> Path:
 
 
 class FeatureStore:
-    """Features (size,) float32 by encoder, kind ("image" or "text") and key, for threads too.
+    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key; thread-safe.
 
-    folder: None keeps nothing. Files are in a folder per encoder, kind and size. Each has n rows: keys (n, 32) uint8,
-    the sha256 of the keys, and features (n, size) float32.
+    folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n rows: keys (n, 32)
+    uint8, the sha256 of each key, and features (n, size) float32.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -67,7 +67,7 @@ class FeatureStore:
             atexit.register(self.flush)
 
     def get(self, encoder: str, kind: str, keys: Sequence[str], size: int) -> dict[str, Tensor]:
-        """Stored features (size,) by key; those of a damaged file are absent."""
+        """Look up features (size,) by key; keys that are not stored, or only in a damaged file, are absent."""
         if self._folder is None:
             return {}
         place = self._place(encoder, kind, size)

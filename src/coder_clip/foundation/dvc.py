@@ -249,7 +249,7 @@ class Store:
 
 
 def _check_name(name: str, out: str) -> None:
-    """UserError for a path that leaves its folder, or that Git or this machine would take for something else."""
+    """Raise UserError for a path that leaves its folder, or that Git or this machine would read differently."""
     parts = name.replace("\\", "/").split("/")
     if name != name.strip() or {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts):
         raise UserError(

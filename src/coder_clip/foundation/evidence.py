@@ -7,7 +7,6 @@ Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `track
 from __future__ import annotations
 
 command = ""  # of coder-clip, such as "zero-shot"
-sources: dict[
-    str, str
-] = {}  # source file of this package -> sha256 of the bytes that were compiled and executed
+# source file of this package -> sha256 of the bytes that were compiled and executed
+sources: dict[str, str] = {}
 written: dict[str, str] | None = None  # path -> sha256 of the bytes that were written

@@ -23,6 +23,8 @@ def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[
     days are kept: their commit may not be pushed yet. UserError if it is unknown what others need, as in a cache that
     other clones may share.
     """
+    # Deleting is safe only if every commit is known (no shallow clone), nobody else uses the store unseen (no
+    # shared cache), and commits have had time to be pushed (YOUNG).
     store = dvc.Store(Hashes(), remote)
     if git("rev-parse", "--is-shallow-repository").strip() == b"true":
         raise UserError(
@@ -53,18 +55,13 @@ def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[
 
 def _needed(store: dvc.Store, there: Mapping[str, object]) -> set[str]:
     """Objects named anywhere in Git's history or in this folder, and the files of folders among them."""
+    # Every line that a commit ever added counts, even of files that no branch has any more: this may keep too
+    # much, but never deletes what an old commit needs.
     if git("remote").strip():
         git("fetch", "--all", "--tags", "--quiet")
     here = git("ls-files", "-z", "--cached", "--others", *NAME_OBJECTS).decode().split("\0")
     texts = [Path(p).read_text(encoding="utf-8") for p in here if os.path.isfile(p)]
-    every_line = (
-        "--patch",
-        "-m",
-        "--text",
-        "--no-ext-diff",
-        "--no-color",
-        "--format=",
-    )  # that a commit ever added
+    every_line = ("--patch", "-m", "--text", "--no-ext-diff", "--no-color", "--format=")
     texts.append(git("log", "--all", "--reflog", "--full-history", *every_line, *NAME_OBJECTS).decode())
     needed = {oid for text in texts for oid in dvc.OBJECT_IN.findall(text)}
     folders = [oid for oid in needed if oid.endswith(".dir") and (store.good(oid) or oid in there)]
@@ -78,7 +75,7 @@ def _needed(store: dvc.Store, there: Mapping[str, object]) -> set[str]:
 
 
 def _time(info: Mapping[str, object]) -> float:
-    """Modification time of a remote's file; now, if it is unknown."""
+    """Modification time of a file in the remote; if unknown, the present time: the file counts as young."""
     value = info.get("mtime") or info.get("LastModified")
     if hasattr(value, "timestamp"):
         return float(value.timestamp())

@@ -66,7 +66,7 @@ class Texts:
     imagenet_names: Tensor
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features and class index of one kind, in the variant of these tags."""
+        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that the tags select."""
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
             [self.sentences.class_index[r] for r in rows], dtype=torch.int64

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
 _store = lru_cache(maxsize=1)(FeatureStore)
-_held: dict[str, IO[str]] = {}  # the lock of this process on its GPU, which ends with it
+_held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
 def encoder_of(config: Config, model: str) -> Encoder:

@@ -26,6 +26,7 @@ def run(config: Config, dataset: str) -> None:
     UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked before any source
     loads weights or sends a request that costs money.
     """
+    # One task per source, with all its kinds: a source loads its weights or reads its stored answers once.
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
     classes = [spaces(name) for name in read_classes(config, dataset)]
     tasks = {

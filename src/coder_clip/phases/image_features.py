@@ -61,6 +61,9 @@ def encode(
     config: Config, encoder: Encoder, data: Dataset, dataset: str, split: str, shard: tuple[int, int]
 ) -> tuple[ImageFeatures, dict[str, Any]]:
     """Features of a split, or of shard i of n, and what its metadata says of them. UserError as in `extract`."""
+    # A split that this configuration does not use has a file without rows, because later phases expect the
+    # file. Shots of all seeds are encoded together, as means of augmented views; `draws` says which images each
+    # seed has.
     entry = config.datasets[dataset]
     draws: dict[str, list[list[str]]] = {}
     if split not in config.encoded(dataset):

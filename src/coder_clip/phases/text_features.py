@@ -1,4 +1,4 @@
-"""Phase text_features: encode every sentence of a data set."""
+"""Phase text_features: encode every prompt of a data set."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ CLASSES = 128  # whose sentences are encoded at a time for the template ensemble
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context length."""
+    # One file holds every prompt of every kind and setting, each with its kind and class: later phases select
+    # rows and need no encoder. Of random words and template ensembles only the means per class are kept, which
+    # is all that is used.
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
@@ -71,8 +74,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 def imagenet_names(encoder: Encoder) -> Tensor:
     """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000, d).
 
-    The same for every data set of a model: the text encoder's own directions, on which images are projected. Each file
-    has them, so that a data set's few-shot methods and evaluation need no other data set.
+    They show the main directions of the text encoder, onto which image features are projected, and are the same for
+    every data set of a model. Each file has a copy, so that few-shot methods and evaluation need no other data set.
     """
     names = entry("imagenet").class_names()
     return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features

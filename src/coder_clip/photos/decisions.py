@@ -107,9 +107,9 @@ def compare_texts(
 def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
     """The factor that makes softmax(factor × scores) probabilities, from validation images; None for fewer than FEWEST.
 
-    Temperature scaling (Guo et al., ICML 2017), towards targets that leave some doubt (Platt 1999): a label of n images
-    has (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
-    scores: (N, C), -inf for a class that cannot be predicted, which no factor changes; labels: (N,).
+    Temperature scaling (Guo et al., ICML 2017) with smoothed targets (Platt 1999): with n images, the target of the
+    true class is (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
+    scores: (N, C); -inf marks a class that cannot be predicted, which no factor changes. labels: (N,).
     """
     n, n_classes = scores.shape
     if n < FEWEST or n_classes < 2:

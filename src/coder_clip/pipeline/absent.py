@@ -31,7 +31,7 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloade
 
 
 def to_download(config: Config) -> list[str]:
-    """Published data sets that a run downloads (fetch): all that is missing of them may be downloaded by anyone."""
+    """Published data sets that a run downloads (``fetch``): anyone may download all files that they need and lack."""
     if not config.fetch:
         return []
     found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]

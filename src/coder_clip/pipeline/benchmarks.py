@@ -1,4 +1,4 @@
-"""Snakemake's benchmark files, one per job: what it took, and what it asked for."""
+"""Read Snakemake's benchmark files, one per job: time and memory used, and resources requested."""
 
 from __future__ import annotations
 

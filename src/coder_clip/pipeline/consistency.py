@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def problems(config: Config) -> Iterator[str]:
     """All problems: one line each, with the key, what is wrong and what to do."""
+    # Rules that types cannot express, because they hold between keys or within a list. `Config` reports the
+    # first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..foundation.artifacts import Paths, write_json
@@ -29,7 +30,7 @@ def write(paths: Paths, device: str) -> None:
         {
             "python": platform.python_version(),
             # torch's own number, which names the CUDA that it was built for
-            "packages": {**{name: version(name) for name in PACKAGES}, "torch": str(torch.__version__)},
+            "packages": {**packages(), "torch": str(torch.__version__)},
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -37,6 +38,15 @@ def write(paths: Paths, device: str) -> None:
             "device": device,
         },
     )
+
+
+def packages() -> dict[str, str]:
+    """Versions of the installed packages that results depend on."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def line(paths: Paths) -> str | None:

@@ -120,10 +120,11 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
 def values(
     config: Config, rule: str, job: Mapping[str, str] | None = None, file: Path = FILE
 ) -> dict[str, Any]:
-    """The keys that a rule reads, with the values that decide the outputs of the job with these wildcards.
+    """The configuration keys that a rule reads, with the values that decide the outputs of one job.
 
-    A key of all data sets (datasets.*.views) becomes that of the job's data set (datasets.rare.views), and `models` the
-    description of its model. Keys that do not matter for this job are omitted. ValueError for an unknown rule.
+    job: the job's wildcards. A key for all data sets (datasets.*.views) is returned as the key of the job's data set
+    (datasets.rare.views), and `models` as the entry of the job's model. Keys that do not matter for this job are
+    omitted. ValueError for an unknown rule.
     """
     job, document = job or {}, config.model_dump(mode="json")
     reads = next((p.reads[rule] for p in phases(file) if rule in p.reads), None)

@@ -1,8 +1,8 @@
 """Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use neither.
 
-Estimates from the number of images and classes (the manifest's, once it is there), the encoder's architecture, batch
-size and threads; rounded up generously, because a job that asks too little is run twice. `coder-clip usage` shows how
-good they were.
+The estimates depend on the numbers of images and classes (from the manifest, if there is one), the encoder's
+architecture, batch size and threads. They are rounded up generously, because a job that requests too little has to run
+twice. `coder-clip usage` compares them with what jobs used.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Need:
 
 @dataclass(frozen=True)
 class Size:
-    """The size of an encoder. parameters: of both towers. image, token: float operations of one image, one token."""
+    """The size of an encoder.
+
+    parameters: number in both towers. image, token: floating-point operations for one image, for one text token.
+    """
 
     parameters: float
     dim: int
@@ -74,9 +77,9 @@ def need(
     thread: float | None = None,
     **place: str,
 ) -> Need:
-    """The needs of one job of a phase. place: its wildcards (model, dataset, split, shots), and shards.
+    """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots), and number of shards.
 
-    thread: float operations per second of a CPU thread; default: CPU, which a slow node sustains, too.
+    thread: floating-point operations per second of one CPU thread; the default, CPU, holds for slow nodes, too.
     """
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
@@ -167,12 +170,15 @@ def _sizes(config: Config, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Config, model: str) -> Size:
-    """The size of a model's encoder, from its architecture alone; that of a large ViT if it cannot be read."""
+    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT."""
     return _size(config.models[model].model)
 
 
 @cache
 def _size(name: str) -> Size:
+    # Rough numbers from the architecture file, without building the model. A transformer has 12 · width²
+    # parameters per layer, two operations per parameter and token, and attention that grows with tokens². A
+    # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))
     vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
@@ -214,7 +220,7 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def open_clip_architectures() -> Path:
-    """The folder of open_clip with a file per architecture, found without importing it, which takes seconds."""
+    """Find open_clip's folder of architecture files without importing open_clip, which takes seconds."""
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
     assert spec.origin is not None

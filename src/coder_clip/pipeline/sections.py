@@ -90,7 +90,7 @@ class DatasetConfig(Strict):
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """For each kind of the general texts of data set ``name`` a file or a source; no entry: no texts."""
+        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has no entry."""
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
             return {kind: _file_or_source(source) for kind, source in given.items() if source != "none"}

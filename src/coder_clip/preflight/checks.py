@@ -42,12 +42,15 @@ MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
 def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
-    """Lines on data sets, models and language model, and on what the run takes.
+    """Yield lines on data sets, models and language model, and on the time and disk that the run takes.
 
-    file: the configuration's, for the commands that are named. deep: decode every image and look for copies. here:
-    whether the run is on this machine; else nothing is said of its speed, device and disk.
-    All problems are collected first: UserError with the only one, or, after a line for each, with their number.
+    file: the configuration file, for the commands in messages. deep: decode every image and look for copies. here:
+    whether the run is on this machine; if not, its speed, device and disk are not checked.
+    All problems are collected first. A single problem is the UserError; several are yielded, and the UserError counts
+    them.
     """
+    # In this order: data sets that are missing, data sets that are here, language model and encoders, and last
+    # the forecast, which needs the numbers of images (`sizes`) that the data sets' check has filled in.
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
@@ -102,7 +105,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
 
 
 def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
-    """The lines of all parts. The error that ends a part is added to the problems, and the next part goes on."""
+    """Yield the lines of all parts. An error ends its part only, and is added to ``problems``."""
     for part in parts:
         try:
             yield from part
@@ -130,7 +133,7 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
 
 
 def _asked(config: Config) -> dict[str, Estimate]:
-    """Estimated requests to a language model, for texts of classes and for those of pairs."""
+    """Estimate the requests to a language model, by phase: for class texts and for texts of pairs."""
     from ..texts.llm.budget import total
     from .llm_estimate import rows
 
@@ -145,6 +148,8 @@ def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
 
     UserError if it can neither be loaded nor downloaded.
     """
+    # `Absent` means that files are missing, which a run with a network can cure, unlike all other errors. So
+    # the hub is asked now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -189,7 +194,7 @@ def _answers(hub: str) -> bool:
 
 
 def _refused(repository: str) -> int:
-    """The HTTP status with which the hub refuses a model's configuration; 0 if it gives it."""
+    """The HTTP status with which the hub refuses a model's configuration; 0 if the hub serves it."""
     from huggingface_hub import constants, get_session, get_token
 
     token = get_token()
@@ -222,6 +227,8 @@ def unused_gpu(config: Config) -> Iterator[str]:
 
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
+    # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves. The first
+    # error ends the check of this data set, so a missing text is reported without waiting for the images.
     given = config.datasets[name]
     if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"

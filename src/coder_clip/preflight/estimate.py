@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.llm.budget import Estimate
 
-START = 5.0  # seconds until a job that encodes works; without an encoder half of it
+START = 5.0  # start-up seconds of a job that encodes; other jobs take half
 # float operations per second of a thread with AVX2: ViT-B-32 in float32 on an AMD EPYC, 9 to 11 images per second
 # (benchmarks/features.py, docs/performance.md)
 THREAD = 7e10
@@ -50,6 +50,8 @@ class Job:
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
     """Jobs of the phases that grow with models and data sets, done or not."""
+    # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some bytes per
+    # prediction. Phases whose jobs are few and small are not listed (LAST is their time).
     paths = Paths(config.results)
     for m in config.models:
         dim = encoder_size(config, m).dim
@@ -90,10 +92,13 @@ def ahead(
     asked: Mapping[str, Estimate] | None = None,
     sizes: Mapping[str, Sizes] | None = None,
 ) -> tuple[list[str], float, float]:
-    """A table of what is still to be done, its total hours, and its gigabytes.
+    """Estimate what is still to be done: a table by phase, the total hours, and the gigabytes.
 
-    gpus: that encode. asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted.
+    gpus: number of GPUs that encode. asked: estimates of the phases in ASKED. sizes: for data sets whose images were
+    counted.
     """
+    # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases count as if one
+    # followed the other; within a phase, as many jobs run at a time as there are GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
@@ -127,8 +132,9 @@ def ahead(
 def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
     """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before a run.
 
-    From Snakemake's benchmark files in the results folder. Jobs that encode count if they ran on the same kind of
-    device. Images in shards do not count: the file of their name is that of the merge.
+    It is read from Snakemake's benchmark files in the results folder. Jobs that encode count only if they ran on the
+    same kind of device. Images that were encoded in shards do not count, because the benchmark file of that name is the
+    merge's.
     """
     same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated

@@ -37,6 +37,8 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
     Requests that depend on answers (questions asked again) are not included. The pairs that stage one confuses are
     known after stage one; until then the largest possible number counts.
     """
+    # Requests are made as in a run and counted, not computed by a formula: so stored answers, and requests that
+    # data sets share, are left out exactly as a run leaves them out.
     generator = config.generator
     if generator is None:
         return []
@@ -63,6 +65,7 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
 
 def lines(config: Config, datasets: list[str]) -> list[str]:
     """The table, with its assumptions below it. UserError if nothing is asked of a language model."""
+    # Rows that are an upper bound have an asterisk, and the notes say what every estimate assumes.
     generator = config.generator
     if generator is None:
         raise UserError(
@@ -122,7 +125,7 @@ def _classes(config: Config, name: str) -> list[str]:
 
 
 def _pairs(config: Config, name: str, classes: int, most: int | None) -> tuple[list[tuple[int, int]], bool]:
-    """Pairs to ask for, and whether they are the confused ones; else as many as there can be."""
+    """Pairs to ask for, and True if stage one confuses them; before stage one, as many pairs as possible."""
     path = Paths(config.results).confusable_pairs(name)
     if path.is_file():
         return [(p["a"], p["b"]) for p in read_json(path)["pairs"]][:most], True

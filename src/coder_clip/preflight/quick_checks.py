@@ -41,11 +41,14 @@ def forecast(
     sizes: Mapping[str, Sizes],
     shortest: float = 0.0,
 ) -> Iterator[str]:
-    """Lines on hours by phase and disk, for a run of at least ``shortest`` hours.
+    """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
 
     UserError if the disk is too small.
     """
     table, hours, gigabytes = ahead(config, gpus, asked, sizes)
+    room = f"{free(config.results):.0f} GB are free"
+    if 2 * gigabytes > free(config.results):
+        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
     if hours < shortest:
         return
     if not table:
@@ -55,10 +58,7 @@ def forecast(
         with_one = ahead(config, 1, asked, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
-    room = f"{free(config.results):.0f} GB are free"
     yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {room}"
-    if 2 * gigabytes > free(config.results):
-        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
 
 
 def free(folder: Path) -> float:
@@ -68,7 +68,7 @@ def free(folder: Path) -> float:
 
 
 def unlisted(config: Config) -> dict[str, Sizes]:
-    """Sizes of data sets whose images are not listed yet; published ones have theirs in their entries."""
+    """Images per split and classes of data sets without a manifest; entries have them for published data sets."""
     found = {}
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
@@ -119,7 +119,7 @@ def writable(folder: Path, what: str) -> None:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """UserError if the data sets that the run downloads have no room in their folder, or a server does not answer."""
+    """Check that downloads of the run fit into the data root and that their servers answer. UserError if not."""
     if not names:
         return
     root = data_root(config.data_root)
@@ -186,7 +186,7 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
 
 
 def key(generator: GeneratorConfig) -> None:
-    """UserError if the server of a language model does not answer or refuses the key: one request, free of charge."""
+    """Check with one free request that a language model's server answers and accepts the key. UserError if not."""
     from ..texts.llm.server import api_key, headers, place
 
     secret = api_key(generator)

@@ -16,10 +16,10 @@ from . import quick_checks
 def before_run(
     config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
 ) -> None:
-    """Check, before its first job, a run that lists or encodes these data sets with these models.
+    """Check a run before its first job. UserError with everything that would stop the run.
 
-    asks: whether it asks a language model. here: whether jobs run on this machine; then models of the hub are looked
-    for, and a long run says how long it takes. UserError with all that would stop the run.
+    datasets, models: what the run lists or encodes. asks: whether the run asks a language model. here: whether jobs run
+    on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
     """
     found = quick_checks.problems(config, file, datasets, models, asks, here)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):

@@ -1,4 +1,4 @@
-"""Find a number in a written table: its row, the table's configuration, and artefacts that cannot be behind it."""
+"""Find a number in a written table: its row, the table's configuration, and artefacts that cannot affect it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .exhibits import TABLES
 
 def row_of(path: Path, row: str) -> dict[str, str]:
     """Column -> cell of a row: its number from 1, or values of some columns ("dataset=rare,method=coder")."""
+    # Each refusal names what would have worked: tables that exist, columns, the nearest value, or the column
+    # that tells several matching rows apart.
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))

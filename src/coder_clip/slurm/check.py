@@ -1,6 +1,6 @@
-"""`coder-clip check --profile slurm`: whether a cluster has what a profile and a configuration ask of it.
+"""`coder-clip check --profile slurm`: check whether a cluster can run a configuration with a profile.
 
-First what Slurm itself says (its partitions, its verdict on the heaviest jobs), then what small jobs see on nodes.
+Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small jobs see on nodes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ PLACE = ("cluster", "partition", "account", "qos", "gres", "gpu", "gpu_model")  
 
 
 def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
-    """Findings, as they come. patience: seconds to wait for a node.
+    """Yield findings as they come. patience: seconds to wait for a node.
 
-    UserError, or SlurmError, if nothing can be said: no such profile, no log folder, no plan, no Slurm here.
+    UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no Slurm here.
     """
+    # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm would take.
+    # All of them are submitted before the first one is waited for, because they wait in the queue together.
     folder, here = find_profile(profile), site.partitions()
     yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
     planned = plan(folder, file)
@@ -97,7 +99,7 @@ def _named(asked: dict[str, object]) -> str:
 
 
 def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> list[Finding]:
-    """Whether the cluster takes the heaviest jobs of one place. guessed: a note where amounts are only guesses."""
+    """Check that the cluster takes the heaviest jobs of one place. guessed: a note, if amounts are guesses."""
     where, found = _named(jobs[0].asked), []
     for job in heaviest(jobs):
         rules, most = " + ".join(job.rules), site.most(job.asked, here)
@@ -130,7 +132,7 @@ def _refusal(job: Planned) -> str:
 
 
 def shared(config: Config, file: Path) -> list[Folder]:
-    """The files and folders that jobs need, as far as they are on this machine."""
+    """The files and folders that jobs need on every node, as far as they exist on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     found = [

@@ -1,8 +1,7 @@
-"""Every job that a run would submit, as Snakemake would submit it: what `coder-clip check` asks Slurm about.
+"""Plan a run: every job that it would submit, with its sbatch call, for `coder-clip check` to ask Slurm about.
 
-Snakemake goes through its DAG with the profile as on the cluster; an executor that writes down the sbatch calls takes
-the place of the real one. Nothing is submitted and no job runs. It works in a process of its own, because Snakemake's
-plugins are global.
+Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records the sbatch calls
+instead of submitting them. No job runs. Planning has a process of its own, because Snakemake's plugins are global.
 """
 
 from __future__ import annotations
@@ -27,7 +26,11 @@ SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 
 @dataclass(frozen=True)
 class Planned:
-    """One job. rules: of its members, where it is a group. asked: its resources. call: sbatch, without a script."""
+    """One job that a run would submit.
+
+    rules: the rule of the job, or the rules of all jobs in a group. asked: its resources. call: its sbatch command,
+    without a script.
+    """
 
     rules: list[str]
     asked: dict[str, Any]
@@ -49,7 +52,7 @@ class Plan:
 
 
 def plan(profile: Path, file: Path) -> Plan:
-    """The plan of all of a configuration. UserError with Snakemake's words where it cannot be planned."""
+    """Plan all jobs of a configuration. UserError with Snakemake's message if it cannot plan them."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "plan.json"
         command = [sys.executable, "-m", __name__, str(target), "--forceall"]
@@ -63,6 +66,8 @@ def plan(profile: Path, file: Path) -> Plan:
 
 def main(target: Path, options: list[str]) -> None:
     """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
+    # Only the last step is replaced in Snakemake's registry of executors: profile, groups and resources go
+    # through Snakemake's and the plugin's own code, so that the calls are those of a real run.
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry

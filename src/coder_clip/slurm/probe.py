@@ -35,7 +35,10 @@ class Finding(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A file or folder that nodes must see, perhaps write, and its name in messages."""
+    """A file or folder that nodes must be able to read, and to write if ``written``.
+
+    words: its name in messages.
+    """
 
     words: str
     path: Path
@@ -43,7 +46,7 @@ class Folder(NamedTuple):
 
 
 def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
-    """A job's shell script. gpu: whether its place asks for one."""
+    """Make the shell script of a small job. gpu: whether the job requests a GPU."""
     tests = []
     for words, path, written in folders:
         place, how = shlex.quote(str(path)), "read and written" if written else "read"
@@ -63,7 +66,10 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
 
 
 def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
-    """Start an sbatch that waits for its job. call: of a run's job, without sizes. logs: an existing folder."""
+    """Start an sbatch that waits for its job.
+
+    call: the sbatch command of a job of the run, without memory, time and CPUs. logs: an existing folder.
+    """
     options = (
         f"--wait --job-name {NAME} -D / --no-requeue --output {shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
     )
@@ -96,7 +102,7 @@ def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: floa
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines of a job's output, once they are here."""
+    """Wait up to LATE seconds for the output of a job, and return its lines; none if it does not appear."""
     for _ in range(2 * LATE):
         if file.is_file() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
             return [line.strip() for line in text.splitlines() if line.strip()]

@@ -18,10 +18,12 @@ WORTH_MB, WORTH_MINUTES = 2000, 30  # smaller savings let no job start sooner
 
 
 def usage(results: Path) -> pd.DataFrame:
-    """A row per rule: number of jobs, their largest amounts, better requests. NaN: not known, or no need.
+    """Compare what jobs requested and used: one row per rule. UserError if no run has left benchmark files.
 
-    UserError if no run has left anything.
+    Columns: number of jobs, the largest amounts requested and used, better requests. NaN: unknown, or no change needed.
     """
+    # A profile has one request per rule, so the largest job decides. The better request has a margin (a quarter
+    # of the memory, twice the time), and is shown only if the present one is nearly used up or much too large.
     folder = results / "benchmarks"
     files = [row for path in folder.rglob("*.tsv") if (row := benchmarks.read(path))]
     if not files:
@@ -56,7 +58,7 @@ def _numbers(texts: pd.Series[str]) -> pd.Series[float]:
 
 
 def lines(rows: pd.DataFrame) -> Iterator[str]:
-    """What was asked and used in columns, and what to write into the profile."""
+    """Format the comparison as a table, with the lines to write into the profile."""
     shown = rows.drop(columns=["better MB", "better min"])
     text = shown.map("{:.0f}".format).assign(
         **{c: shown[c].map("{:.1f}".format) for c in ("used min", "busy CPUs")}

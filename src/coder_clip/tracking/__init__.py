@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,6 @@ from typing import IO, Any
 from ..errors import UserError
 from ..foundation.locks import RUN
 from ..pipeline.environment import foreign_code
-from . import certificates
 from .certificates import PLAN, Job, plan
 from .certify import FORCED
 from .judge import Judge
@@ -34,60 +33,63 @@ def begin(file: str, results: str | Path) -> dict[str, str]:
 
     Changes no content. Files that Snakemake would misjudge by their times get other ones.
     """
-    _make_mark()
-    if PLAN in os.environ:
+    if PLAN in os.environ:  # who only plans takes the mark that is there
+        if not Path(MARK).is_file():
+            _make_mark()
         return {}
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
     try:
         judge = Judge(results, plan(file))
     except UserError:
+        _make_mark()
         return {}  # Snakemake reports it in its own words
-    put_in_order(judge)
-    judge.hashes.save()
     # where all files of a job are missing, Snakemake knows whether anything needs them
     here = {job.name for job in judge.jobs if any(map(os.path.isfile, job.outputs))}
-    return {name: why for name, why in judge.outdated.items() if name in here}
+    outdated = {name: why for name, why in judge.outdated.items() if name in here}
+    put_in_order(judge, outdated)
+    judge.hashes.save()
+    _make_mark()
+    return outdated
 
 
-def put_in_order(judge: Judge) -> None:
+def put_in_order(judge: Judge, outdated: Collection[str]) -> None:
     """Give files times by which Snakemake runs the jobs that the judge names, and those behind them.
 
     All files with certificates that hold get one time, if one of them is older than an input, or in the future;
     outdated ones are older than the mark; inputs of the future get the time of now. Benchmarks count as outputs.
     """
-    now = int(time.time())
-    current = [job for job in judge.jobs if job.name not in judge.outdated]
-    outdated = [path for job in judge.jobs if job.name in judge.outdated for path in job.outputs]
+    now = time.time_ns()
+    current = [job for job in judge.jobs if job.name not in outdated]
     made = [path for job in judge.jobs for path in job.outputs]
     for path in {path for job in judge.jobs for path in job.inputs}.difference(made):
-        if _time(path) > now + 1:
-            judge.hashes.set_time(path, now * 10**9, follow=True)
-    if any(_out_of_order(job.inputs, job.outputs, now) for job in current):
-        for path in (path for job in current for path in job.outputs):
-            judge.hashes.set_time(path, now * 10**9)
-    for path in outdated:
+        if _time(path) > now:
+            judge.hashes.set_time(path, now, follow=True)
+    files = [path for job in current for path in job.outputs if os.path.isfile(path)]
+    oldest = min(map(_time, files), default=now)
+    for job in current:
+        times = [t for t in map(_time, job.outputs) if t] or [
+            oldest
+        ]  # Snakemake takes those behind missing ones
+        if max(times) > now or max(map(_time, job.inputs), default=0) > min(times):
+            for path in files:
+                judge.hashes.set_time(path, now)
+            break
+    for path in (path for job in judge.jobs if job.name in outdated for path in job.outputs):
         if _time(path) >= now:
-            judge.hashes.set_time(path, (now - 1) * 10**9)
+            judge.hashes.set_time(path, now - 10**9)
     for benchmark in (judge.results / "benchmarks").rglob("*.tsv"):
         with suppress(OSError):
-            os.utime(benchmark)
+            os.utime(benchmark, ns=(now, now))
 
 
-def _out_of_order(inputs: Iterable[str], outputs: Iterable[str], now: float) -> bool:
-    times = [_time(path) for path in outputs]
-    return max(times) > now + 1 or max(map(_time, inputs), default=0) > min(times)
-
-
-def _time(path: str) -> float:
-    """The time by which Snakemake compares a file: of a link, the later one of its own and its target's."""
-    return max(os.stat(path).st_mtime, os.lstat(path).st_mtime) if os.path.isfile(path) else 0.0
+def _time(path: str) -> int:
+    """The time in ns by which Snakemake compares a file: of a link, the later one of its own and its target's."""
+    return max(os.stat(path).st_mtime_ns, os.lstat(path).st_mtime_ns) if os.path.isfile(path) else 0
 
 
 def _make_mark() -> None:
-    """A new mark for a run, or a dry run; nodes, and who only plans, take the one that is there."""
-    if PLAN in os.environ and Path(MARK).is_file():
-        return
+    """A new mark for a run, or a dry run."""
     Path(MARK).parent.mkdir(parents=True, exist_ok=True)
     # other bytes each time: Snakemake compares small inputs by content
     Path(MARK).write_text(f"{time.time_ns()}\n", encoding="utf-8")
@@ -100,13 +102,15 @@ def named(
     inputs: Iterable[str],
     outputs: Iterable[str],
 ) -> str:
-    """A job's rule and wildcards for `cli.job`; where Snakemake only plans, the job is noted.
+    """A job's rule and wildcards for `cli.job`; where Snakemake only plans, `certificates.plan` reads the job.
 
     values: reads the values of the configuration that decide its outputs.
     """
     job = {"rule": rule, "wildcards": wildcards}
     if PLAN in os.environ:
-        certificates.note(os.environ[PLAN], {**job, "values": values()}, inputs, outputs)
+        noted = [{**job, "values": values()}, [*map(str, inputs)], [*map(str, outputs)]]
+        with open(os.environ[PLAN], "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(noted) + "\n")
     return json.dumps(job)
 
 
@@ -134,11 +138,8 @@ def finish(config: str) -> None:
     from .record import record
 
     try:
-        for line in record(config).lines:
-            say(line)
+        lines = record(config).lines
     except (UserError, OSError) as error:
-        say(str(error))
-
-
-def say(line: str) -> None:
-    print(f"coder-clip: {line}", file=sys.stderr, flush=True)
+        lines = [str(error)]
+    for line in lines:
+        print(f"coder-clip: {line}", file=sys.stderr, flush=True)

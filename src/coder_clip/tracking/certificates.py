@@ -24,9 +24,7 @@ from ..pipeline.phase_list import phases
 
 FORMAT = 1
 FOLDER = "certificates"
-PLAN = (
-    "CODER_CLIP_PLAN"  # environment variable: the file to which a Snakemake that only plans writes its jobs
-)
+PLAN = "CODER_CLIP_PLAN"  # environment variable: the file where a Snakemake that only plans notes jobs
 SNAKEMAKES = ".snakemake/"  # its own files are inputs of some jobs, and part of no result
 
 
@@ -107,11 +105,7 @@ def plan(config: str | Path) -> list[Job]:
             capture_output=True,
             text=True,
             check=False,
-            env={
-                **os.environ,
-                PLAN: file.name,
-                "CODER_CLIP_FETCH": "false",
-            },  # a download is part of no result
+            env={**os.environ, PLAN: file.name, "CODER_CLIP_FETCH": "false"},  # no result holds a download
         )
         if done.returncode:
             said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
@@ -119,9 +113,3 @@ def plan(config: str | Path) -> list[Job]:
             raise UserError(f"Snakemake cannot plan: {one_line(said[-1], 500)}")
         jobs = [Job.of(*json.loads(line)) for line in file]
     return list({job.name: job for job in jobs}.values())
-
-
-def note(file: str, named: dict[str, Any], inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """Add a job to the file of a Snakemake that only plans."""
-    with open(file, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps([named, list(map(str, inputs)), list(map(str, outputs))]) + "\n")

@@ -6,16 +6,15 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.hashes import stamp
-from ..pipeline.environment import PACKAGES
+from ..pipeline.environment import packages
 from .certificates import Certificate, Job
 from .judge import Judge
 
@@ -54,7 +53,7 @@ def certified(
         sources={p: s for p, s in sorted(evidence.sources.items()) if not p.startswith(OWN)},
         inputs=dict(sorted(inputs.items())),
         outputs={path: evidence.written[path] for path in sorted(job.outputs)},
-        versions=_versions(),
+        versions={"python": platform.python_version(), **packages()},
         doubt=f"{changed[0]} changed while it was made" if changed else "",
     ).write(job.certificate(results))
 
@@ -62,11 +61,3 @@ def certified(
 def _stamps(paths: Iterable[str]) -> dict[str, list[int]]:
     """Size, time and inode of files, which change with every write. A missing file has none."""
     return {path: stamp(path)[:3] if os.path.isfile(path) else [] for path in paths}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

@@ -102,22 +102,21 @@ def _code(found: Explained, here: Workspace) -> str:
     """The commit that recorded the table's phase, and whether it holds the code of the certificates."""
     said = f"{len(found.sources)} source files"
     job = here.judge.makers.get(found.table)
-    outs = here.recorded.get(job.phase, {}) if job else {}
-    if not (recorded := next((oid for out, oid in outs.items() if f"/{FOLDER}/" in out), "")):
-        return f"{said}, not recorded in DVC"
+    recorded = here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
+    found_in = ["log", "--reverse", "--format=%h of %cs, %s", f"-S{recorded}", "--", str(here.t.lock)]
     try:
-        log = git("log", "--reverse", "--format=%h", f"-S{recorded}", "--", str(here.t.lock)).decode().split()
+        log = git(*found_in).decode().splitlines() if recorded else []
     except (OSError, UserError):
-        return f"{said}, no Git here"
+        log = []  # no Git here
     if not log:
-        return f"{said}, recorded and not committed yet"
-    other = [
-        p for p, s in found.sources.items() if hashlib.sha256(shown(log[0], Path(p)) or b"").hexdigest() != s
-    ]
-    about = git("log", "-1", "--format=%h of %cs, %s", log[0]).decode().strip()
-    if other:
-        return f"{said}, recorded by commit {about}, which holds another {', '.join(sorted(other)[:3])}"
-    return f"{said}, as in commit {about}"
+        return f"{said}, in no commit that records it"
+
+    def sha(path: str) -> str:
+        return hashlib.sha256(shown(log[0].split()[0], Path(path)) or b"").hexdigest()
+
+    if other := sorted(path for path in found.sources if sha(path) != found.sources[path]):
+        return f"{said}, recorded by commit {log[0]}, which holds another {', '.join(other[:3])}"
+    return f"{said}, as in commit {log[0]}"
 
 
 def _origin(path: Path, found: Explained) -> None:
@@ -146,6 +145,8 @@ def lines(found: Explained, every: bool = False) -> list[str]:
         if every:
             out += [f"    {a['command']}", *(f"    {k}: {_short(v)}" for k, v in a["params"].items())]
     given = {**found.given, **(found.sources if every else {})}
+    if not every:  # `code` speaks of sources
+        given = {p: sha for p, sha in given.items() if not p.startswith("src/") or p in found.changed}
     out.append("from")
     for p, sha in given.items():
         out.append(f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}")
@@ -153,9 +154,7 @@ def lines(found: Explained, every: bool = False) -> list[str]:
         for origin in origins:
             facts = [f"{k} {_short(v)}" for k, v in origin.items()]
             out += (
-                [title, *(f"  {fact}" for fact in facts)]
-                if every
-                else [_short(f"{title}: {', '.join(facts)}")]
+                [f"{title}: {fact}" for fact in facts] if every else [_short(f"{title}: {', '.join(facts)}")]
             )
     out += [_short(f"made with {versions}") for versions in found.versions]
     out.append(f"code: {found.code}")

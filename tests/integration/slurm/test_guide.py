@@ -256,7 +256,7 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     (shared / "modules/cuda").write_text("#%Module1.0\nprepend-path PATH /opt/cuda\n")
     (shared / "sitecustomize.py").write_text(WATCH)
     installed = f"""
-        mkdir .venv; ln -s {Path(sys.executable).parent} .venv/bin; touch .venv/installed
+        mkdir .venv; ln -s {Path(sys.executable).parent} .venv/bin; pwd -P > .venv/installed
         mv ../../sitecustomize.py src
         printf '/watched\\n/src/sitecustomize.py\\n' >> .git/info/exclude
     """

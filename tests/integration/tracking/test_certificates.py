@@ -127,6 +127,29 @@ def test_a_certificate_of_another_job_does_not_count(toy: Project) -> None:
     assert toy.planned() == ["page", "score"]
 
 
+def test_every_command_gives_the_same_answer(toy: Project) -> None:
+    """Three judges could disagree: a run, a record and a merge each compared in its own way."""
+    toy.git("checkout", "--quiet", "-b", "theirs")
+    toy.edit("data/a.txt", "red", "green")
+    toy.snakemake()
+    toy.commit("theirs")
+    toy.git("checkout", "--quiet", "main")
+    toy.edit("src/toy/page.py", "<html>", "<body>")
+    toy.snakemake()
+    toy.commit("ours")
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    why = "a parameter changed (threshold 5 → 6)"
+    scores = "phase scores is not recorded: results/scores/m/a.json (and 3 more)"
+    assert toy.planned() == ["page", "score", "score"]
+    assert f"{why} (4)" in toy.run("coder-clip", "status").stdout
+    assert f"{scores} {why}" in toy.run("coder-clip", "record", ok=False).stdout
+    assert "results/scores/m/a.json (and 3 more) will be made again" in toy.run("coder-clip", "pull").stdout
+    toy.commit("six")
+    assert toy.run("git", "merge", "theirs", ok=False).returncode != 0
+    said = toy.run("coder-clip", "merge").stdout
+    assert f"scores: neither side, will be made again (ours: {why}; theirs: {why})" in said
+
+
 # ---- what need not run
 
 

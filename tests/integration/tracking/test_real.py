@@ -12,42 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 from project import BIN, ROOT, Project
-from working_copy import Work, few_pictures, python_path
+from working_copy import SHAPES_ALONE, Work, few_pictures, python_path
 
 pytestmark = pytest.mark.rest
 
-SHAPES = yaml.safe_load((ROOT / "config/reproduce.yaml").read_text())["datasets"]["shapes"]
-SMALL = {  # every key of config/reproduce.yaml, one data set, small numbers
-    "title": "shapes alone",
-    "note": "",
-    "results": "results",
-    "datasets": {"shapes": {**SHAPES, "views": 1}},
-    "models": ["mini"],
-    "settings": ["as_published", "corrected", "clean"],
-    "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
-    "rerank": {"top_k": 5, "top_ks": [2], "thresholds": [0.0, 0.1, 1.0]},
-    "adapter": {
-        "methods": ["tip_adapter", "coder_adapter"],
-        "shots": [1],
-        "seeds": [1, 2],
-        "repeat_shots": False,
-        "betas": [0.1, 200, 10],
-        "alphas": [0.1, 20, 5],
-        "rounds": 2,
-    },
-    "evaluation": {
-        "bootstrap": 20,
-        "seed": 0,
-        "template_ensemble": True,
-        "random_draws": 2,
-        "text_counts": [1],
-        "draws": 1,
-        "neighbors": 5,
-        "tsne_images": 40,
-        "corrections": 1,
-    },
-    "generator": None,
-}
 PAGES = ("README.md", "docs/sharing.md")
 RUN = ("--profile", "workflow/profiles/default", "--configfile", "config/reproduce.yaml")
 
@@ -73,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     few_pictures(folder)
-    (folder / "config/reproduce.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    (folder / "config/reproduce.yaml").write_text(yaml.safe_dump(SHAPES_ALONE, sort_keys=False))
     project = Project(folder, PYTHONPATH=python_path(folder))
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")

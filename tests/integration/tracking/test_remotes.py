@@ -301,7 +301,7 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, rem
     remote.delete()
     shown = toy.run("coder-clip", "status").stdout
     assert [line.split()[4] for line in shown.splitlines()[1:5]] == ["yes", "no", "yes", "yes"]
-    assert "(1 files sent, 16 verified)" in toy.run("coder-clip", "push").stdout
+    assert "(1 files sent, 23 verified)" in toy.run("coder-clip", "push").stdout
     assert "no" not in toy.run("coder-clip", "status").stdout.split()
 
 

@@ -119,6 +119,8 @@ NAMED: dict[str, int | None] = dict(
 
 def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generator) -> None:
     """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what it stands on."""
+    # From the back to the front, because later parts cover earlier ones: perch and legs, tail, body, breast,
+    # wing, head. Coordinates are those of a bird that faces right; the three pens mirror and lift them.
     shade = {name: mix(c, any_colour(rng), float(rng.uniform(0, 0.16))) for name, c in COLOURS.items()}
     plump, nod = float(rng.uniform(0.88, 1.12)), float(rng.uniform(-0.07, 0.07))
     up = 0.28 if marks["legs"] == "long" else 0.06  # long legs lift the body
@@ -183,6 +185,8 @@ def _pattern(kind: str, oval, line, ink: RGB) -> None:  # type: ignore[no-untype
 
 def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> None:  # type: ignore[no-untyped-def]
     """Crest, head, cap, throat, face and beak; `nod` moves them all up or down a little."""
+    # From the back to the front, with the pens of `draw`: the crest begins behind the head, the eye covers mask
+    # and ring.
     x0, y0, r = 0.42, -0.36 + nod, 0.28
 
     def moved(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

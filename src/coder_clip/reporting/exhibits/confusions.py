@@ -42,6 +42,8 @@ def table(results: Results) -> Table:
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
         found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
+        # Explaining a confusion takes the texts and features of its images, so only the pairs that are shown
+        # are explained.
         stage_one = StageOne(results, dataset, model) if found else None
         for i, m in enumerate(found):
             row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[m["label"]], **m}

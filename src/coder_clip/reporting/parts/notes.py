@@ -8,7 +8,7 @@ from ..results import Results
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
-    """The split of each published data set: numbers of different splits are not comparable."""
+    """Note on the split of each published data set, because numbers of different splits are not comparable."""
     places: dict[str, list[str]] = {}
     for dataset in datasets:
         places.setdefault(results.split(dataset), []).append(dataset)
@@ -32,7 +32,7 @@ def not_here(results: Results) -> str:
 
 
 def test_left_out(results: Results) -> str:
-    """Test images left out, from the zero-shot documents."""
+    """Note on test images that could not be read, from the documents of zero_shot."""
     return _left_out(results.datasets, lambda dataset: _test(results, dataset))
 
 

@@ -1,8 +1,8 @@
 """Random sequences of steps by two people (world.py); after each step, what is called current must be right.
 
-    python sequences.py 17                              sequence 17, step by step
-    python sequences.py "ann edit scale 1; ann touch"   these steps
-    python sequences.py --shrink 17                     the fewest of its steps that still fail
+    python tests/support/sequences.py 17                              sequence 17, step by step
+    python tests/support/sequences.py "ann edit scale 1; ann touch"   these steps
+    python tests/support/sequences.py --shrink 17                     the fewest of its steps that still fail
 
 Steps do not depend on each other: one that does not apply (no branch of that name, nothing to commit) does nothing, so
 any of them can be left out.

@@ -12,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+import yaml
+
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-TOY = Path(__file__).parent / "toy"
+TOY = ROOT / "tests/integration/tracking/toy"
 JOB = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 
 
@@ -94,6 +96,11 @@ class Project:
 
     def lock(self) -> str:
         return (self / "dvc.lock").read_text()
+
+    def entries(self, *phases: str) -> list[object]:
+        """What dvc.lock says of these phases."""
+        stages = yaml.safe_load(self.lock())["stages"]
+        return [stages[phase] for phase in phases]
 
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments).stdout

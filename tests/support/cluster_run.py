@@ -18,8 +18,8 @@ import pytest
 from cluster import Cluster, Job, eventually
 from working_copy import python_path
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[2]
+REPO = Path(__file__).parents[2]
+TOY = REPO / "tests/integration/slurm/toy"
 QUICK = (
     *("--coder-clip-init-seconds-before-status-checks", "1"),
     *("--coder-clip-retry-pause", "1", "--latency-wait", "3"),
@@ -141,7 +141,7 @@ def quicken(folder: Path) -> None:
 
 def toy(folder: Path, cluster: Cluster, **config: Any) -> Run:
     """A folder with the toy DAG and this repository's profile and rules for Slurm."""
-    shutil.copytree(HERE / "toy", folder, dirs_exist_ok=True)
+    shutil.copytree(TOY, folder, dirs_exist_ok=True)
     for part in ("profiles", "rules/slurm.smk"):
         target = folder / "workflow" / part
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,38 @@ for job in plan(sys.argv[1]):
 """
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
+_SHAPES = yaml.safe_load((REPO / "config/reproduce.yaml").read_text())["datasets"]["shapes"]
+SHAPES_ALONE: dict[str, Any] = {  # every key of config/reproduce.yaml, one data set, small numbers
+    "title": "shapes alone",
+    "note": "",
+    "results": "results",
+    "datasets": {"shapes": {**_SHAPES, "views": 1}},
+    "models": ["mini"],
+    "settings": ["as_published", "corrected", "clean"],
+    "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
+    "rerank": {"top_k": 5, "top_ks": [2], "thresholds": [0.0, 0.1, 1.0]},
+    "adapter": {
+        "methods": ["tip_adapter", "coder_adapter"],
+        "shots": [1],
+        "seeds": [1, 2],
+        "repeat_shots": False,
+        "betas": [0.1, 200, 10],
+        "alphas": [0.1, 20, 5],
+        "rounds": 2,
+    },
+    "evaluation": {
+        "bootstrap": 20,
+        "seed": 0,
+        "template_ensemble": True,
+        "random_draws": 2,
+        "text_counts": [1],
+        "draws": 1,
+        "neighbors": 5,
+        "tsne_images": 40,
+        "corrections": 1,
+    },
+    "generator": None,
+}
 
 
 def python_path(folder: Path) -> str:
@@ -155,14 +187,16 @@ class Work:
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self, kind: str = "sha256") -> dict[str, str]:
-        """sha256, or another hash, of every artefact; logs, timings and what the run ran on differ by nature."""
+        """sha256, or another hash, of every artefact; logs, timings, certificates and the machine are about the run."""
         root = self.folder / "results"
         passing = (".snakemake_timestamp", "environment.json")
         files = (p for p in root.rglob("*") if p.is_file() and p.name not in passing)
         return {
             name: hashlib.new(kind, p.read_bytes(), usedforsecurity=False).hexdigest()
             for p in sorted(files)
-            if {"logs", "benchmarks"}.isdisjoint((name := p.relative_to(root).as_posix()).split("/"))
+            if {"logs", "benchmarks", "certificates"}.isdisjoint(
+                (name := p.relative_to(root).as_posix()).split("/")
+            )
         }
 
 

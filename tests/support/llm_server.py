@@ -36,15 +36,24 @@ WORDS = [
 
 def words(about: str, count: int) -> list[str]:
     """Different texts for different things, always the same ones."""
-    start = int(hashlib.sha256(about.encode()).hexdigest(), 16)
-    return [
-        f"a {WORDS[(start >> 4 * i) % 12]} {WORDS[(start >> 4 * i + 9) % 12]} part {i}" for i in range(count)
-    ]
+    digest = hashlib.sha256(about.encode()).hexdigest()
+    start = int(digest, 16)
+    return [f"a {WORDS[(start >> 4 * i) % 12]} part {digest[4 * i : 4 * i + 4]}" for i in range(count)]
 
 
 def tokens(text: str) -> int:
     """How this server counts: words and punctuation marks."""
     return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+SAID = {  # what servers say of one question or of a schema: status, message, code
+    "vllm": (400, "The provided JSON schema contains features not supported by xgrammar.", None),
+    "llama.cpp": (500, "failed to parse grammar", None),
+    "groq": (400, "Failed to generate JSON. Please adjust your prompt.", "json_validate_failed"),
+    "openrouter": (403, "tiny requires moderation. Your input was flagged for 'violence'", None),
+    "context": (400, "This model's maximum context length is 512 tokens.", "context_length_exceeded"),
+    "seed": (400, "Unsupported parameter: 'seed'. Supported: model, messages, response_format", None),
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -95,7 +104,7 @@ class Server(ThreadingHTTPServer):
             self.billed.append((sent, self.count(message["content"] or "")))
         usage = self.billed[-1] if self.usage == "counted" else self.usage
         if isinstance(usage, tuple):
-            usage = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True))
+            usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=False))
         return {
             "id": "x", "object": "chat.completion", "created": 1, "model": self.served, "system_fingerprint": "fp_1",
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
@@ -106,14 +115,6 @@ class Server(ThreadingHTTPServer):
         """What is asked for, in the form that is asked for."""
         question = body["messages"][-1]["content"]
         name = named(body)
-        if '"second: ' in question or "\nsecond: " in question:
-            count = int(re.search(r"name (\d+)", question)[1])  # type: ignore[index]
-            other = re.search(r'The other class: "(.+)"', question)[1]  # type: ignore[index]
-            sides = [self.texts(f"{a} not {b}", count) for a, b in ((name, other), (other, name))]
-            return f"first: {'_'.join(sides[0])}\nsecond: {'_'.join(sides[1])}"
-        if "underscore" in question:
-            count = int(re.search(r"Name (?:up to )?(\d+)", question)[1])  # type: ignore[index]
-            return "_".join(self.texts(question.partition("Name")[2], count))
         wanted = json.loads(re.search(r"nothing else: (\{.*\})", question)[1])  # type: ignore[index]
         found: dict[str, Any] = {}
         for key, value in wanted.items():
@@ -237,6 +238,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b"[" * 200_000)
         elif behaviour == "number":
             self.send(200, b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}')
+        elif behaviour in SAID:
+            status, message, code = SAID[behaviour]
+            self.fail(status, message, code)
+        elif behaviour == "sse":
+            self.send(
+                200,
+                b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n',
+                "text/event-stream",
+            )
         elif behaviour == "quota":
             self.fail(429, "You exceeded your current quota", "insufficient_quota")
         elif behaviour == "filter":

@@ -48,7 +48,7 @@ def miniature(root: Path, server: str, results: str, names: Collection[str]) -> 
         "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1, "random_draws": 2},
         "generator": {
             **PAPER["generator"],
-            **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0], "encoder_as_published": None},
+            **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0]},
             "on_failure": "skip",  # random weights find made-up names similar
             "texts_per_class": {"attribute": 3, "analogous": 2, "synonym": 2, "one_to_one": 1},
         },

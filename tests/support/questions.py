@@ -45,7 +45,7 @@ def texts(items: list[Item]) -> list[dict[str, list[str]]]:
 
 
 def spent(generator: GeneratorConfig) -> float:
-    return Answers(generator.answers, "animals").spent
+    return sum(Answers(generator.answers, "animals").spent.values())
 
 
 def until_open(server: Server, n: int) -> None:

@@ -1,7 +1,8 @@
-"""`coder-clip texts`, the phase, and `texts import`, `report` and `review`."""
+"""`coder-clip texts`, the phase, and `texts check`, `import`, `report` and `review`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from ..texts.kinds import OF_CLASS
 from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
 
 if TYPE_CHECKING:
+    from ..encoders.encoder import Encoder
+    from ..texts.checks import Fault
     from ..texts.sets import PairSet, TextSet
 
 
@@ -82,6 +85,83 @@ def import_texts(
 
 
 @app.command()
+def check(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Text sets, or folders of them; default: the configuration's.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="A model of the configuration, or a folder with one: also compare the texts."),
+    ] = None,
+) -> None:
+    """Check the wording of text sets, and what their texts say of other classes; exit with 1 where there are faults."""
+    from ..texts.checks import check as faults_of
+
+    compare = _encoder(encoder, config) if encoder else None
+    paths = text_files(files) if files else _files_of(load_config(config), dataset)
+    total = 0
+    for path, pair_path in paths:
+        texts, pairs = _read(path, pair_path)
+        more: list[Fault] = []
+        if compare is not None:
+            from ..texts.similar import faults as compared  # imports torch
+
+            more = list(compared(texts, pairs, compare))
+        faults = faults_of(texts, pairs, more)
+        print_lines(f"{path}: {fault}" for fault in faults)
+        by_rule = ", ".join(f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common())
+        exceptions = len(texts.exceptions) + (len(pairs.exceptions) if pairs else 0)
+        pair_count = f", {len(pairs.pairs)} pairs" if pairs else ""
+        typer.echo(
+            f"{path}: {len(texts.classes)} classes{pair_count}, {exceptions} exceptions: "
+            + (f"{len(faults)} faults ({by_rule})" if faults else "no fault")
+        )
+        total += len(faults)
+    if total:
+        raise typer.Exit(1)
+
+
+def _encoder(given: str, config: Path) -> Encoder:
+    """The encoder of a folder, or of a model of the configuration."""
+    from ..encoders.encoder import EncoderSpec, load_encoder
+
+    if Path(given).is_dir():
+        return load_encoder(EncoderSpec(f"local-dir:{given}"))
+    from ..phases.encoder import encoder_of
+
+    c = load_config(config)
+    return encoder_of(c, *chosen("model", given, c.models))
+
+
+def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
+    """Text sets with their pairs, from files and folders; other JSON files of a folder are passed over."""
+    found: dict[Path, Path | None] = {}
+    for path in given:
+        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+            text_set = file.with_name(file.name.replace(".one_to_one.json", ".json"))
+            if not text_set.is_file():
+                raise UserError(f"no text set {text_set}; name a text set or a folder of them")
+            if not path.is_dir() or not file.name.endswith(".review.json"):
+                found[text_set] = pair_file(text_set)
+    return list(found.items())
+
+
+def _files_of(config: Config, dataset: str | None) -> list[tuple[Path, Path | None]]:
+    """The text sets of a configuration: files that it names, and what a model wrote for it."""
+    found: dict[Path, Path | None] = {}
+    for name in chosen("data set", dataset, config.datasets):
+        entry, paths = config.datasets[name], Paths(config.results)
+        for path in (*entry.text_files(name), paths.generated_texts(name)):
+            if path.is_file():
+                pairs = entry.pair_source(name) or paths.generated_pairs(name)
+                found[path] = pairs if pairs.is_file() else None
+    return list(found.items())
+
+
+@app.command()
 def report(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Text sets; default: those of the configuration.")
@@ -121,6 +201,10 @@ def review(
         str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Ask again for the texts of --class.")] = False,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo", help="Take back the decisions about --class, or about --reject TEXT of it."),
+    ] = False,
     freeze: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the texts to a file, which no model changes any more."),
@@ -143,6 +227,8 @@ def review(
             f"'coder-clip generate-texts --dataset {dataset}' makes them"
         )
     every = [entry for path in made for entry in listed(read_json(path))]
+    if owner is not None and (reverse := " / ".join(owner.split(" / ")[::-1])) in {e.owner for e in every}:
+        owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
     for name, wanted, known in (
         ("class", owner, {e.owner for e in every}),
         ("kind", kind, {e.kind for e in every}),
@@ -152,10 +238,15 @@ def review(
                 f"no {name} '{wanted}' among these texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
-    if (reject is not None or again) and owner is None:
+    if (reject is not None or again or undo) and owner is None:
         raise UserError("name the class with --class")
     if freeze is not None:
         _freeze(dataset, made, freeze)
+    elif undo:
+        decisions = Review.of(generator.answers, dataset)
+        if not (n := decisions.undo(str(owner), kind, reject)):
+            raise UserError(f"no decision about '{owner}' to take back")
+        typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
     elif reject is not None or again:
         decisions = Review.of(generator.answers, dataset)
         rejected = [e for e in found if not e.why and e.text == reject]
@@ -172,9 +263,9 @@ def review(
         for e in found:
             of = answers[e.answer].answer if e.answer in answers else None
             origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
-            typer.echo(
-                "  ".join([e.owner, e.kind, e.text, *([f"not accepted: {e.why}"] if e.why else []), origin])
-            )
+            text = f"{e.side} has: {e.text}" if e.side else e.text
+            why = [f"not accepted: {e.why}"] if e.why else []
+            typer.echo("  ".join([e.owner, e.kind, text, *why, origin]))
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:

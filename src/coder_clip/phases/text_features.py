@@ -11,9 +11,9 @@ from torch import Tensor
 from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
+from ..evaluation.random_words import random_word_texts
 from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.reproducible import lengths, on_grid
-from ..texts.random_words import random_word_texts
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
 from .common import use_threads, warn_cut

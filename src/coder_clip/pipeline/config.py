@@ -81,9 +81,8 @@ class Config(Strict):
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
-        """The models that choose texts: the one that compares names and, if configured, the published filter's."""
-        published = self.generator and self.generator.encoder_as_published
-        return [self.text_encoder(), *([published] if published else [])]
+        """The models that compare names, for the rules of the workflow."""
+        return [self.text_encoder()]
 
     def compares_names(self, dataset: str) -> bool:
         """True if making the texts of the data set takes an encoder."""

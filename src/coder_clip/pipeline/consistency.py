@@ -106,9 +106,8 @@ def _of_generator(config: Config) -> Iterator[str]:
             yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
     if generator is None:
         return
-    for key in ("encoder", "encoder_as_published"):
-        if (given := getattr(generator, key)) not in (None, *config.models):
-            yield f"generator.{key}: no model '{given}' here{nearest(str(given), config.models)}"
+    if generator.encoder not in (None, *config.models):
+        yield f"generator.encoder: no model '{generator.encoder}' here{nearest(str(generator.encoder), config.models)}"
     compares = any(d.generated(n).get("analogous") == "llm" for n, d in config.datasets.items())
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (

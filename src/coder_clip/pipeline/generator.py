@@ -11,6 +11,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from ..foundation.strict import Strict
 from ..texts.kinds import ASKED_FOR
+from ..texts.llm.server import KEYS
 from .sections import Count, From, Seed
 
 
@@ -56,19 +57,13 @@ class GeneratorConfig(Strict):
     headers: dict[str, str] = Field(
         {}, description="More headers of each request; $NAME: the value of that environment variable."
     )
-    structured: Literal["auto", "json_schema", "list"] = Field(
+    structured: Literal["auto", "json_schema"] = Field(
         "auto",
-        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object; list: free "
-        "text, as in the paper.",
+        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object.",
     )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that finds analogous classes that are too similar; default: the only one."
-    )
-    encoder_as_published: str | None = Field(
-        None,
-        description="Model of the published filter of analogous classes (the authors': ViT-L-14), for the setting "
-        "as_published; default: that setting has the same classes as the others.",
     )
     max_pairs: Count | None = Field(
         1000,
@@ -93,11 +88,6 @@ class GeneratorConfig(Strict):
     answers: Path = Field(
         Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
     )
-
-    @property
-    def form(self) -> Literal["json", "list"]:
-        """The form of answers."""
-        return "list" if self.structured == "list" else "json"
 
     @property
     def token_limit(self) -> int | None:
@@ -187,12 +177,13 @@ class GeneratorConfig(Strict):
 def _secret(value: Any, place: str) -> str | None:
     """The place, in nested values, of anything that looks like a key or is named like one; None if there is none."""
     if isinstance(value, str):
-        return place if re.match(r"\s*(?:(?:sk|pk)-\w|bearer\s)", value, flags=re.I) else None
+        random = re.search(r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value)
+        return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inside:
         by_name = re.search(
-            r"key|secret|password|authorization|bearer|auth.?token|access.?token|cookie", str(key), re.I
-        )
+            r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$", str(key), re.I
+        ) and isinstance(item, (str, list))
         if secret := f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}"):
             return secret
     return None

@@ -99,7 +99,7 @@ def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
     prices = generator.prices
     if prices is None:
         return []
-    spent = Answers(generator.answers, "").spent
+    spent = Answers(generator.answers, "").spent.get(prices.currency, 0.0)
     notes = [
         f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per million tokens; "
         f"stored answers cost {amount(spent)}"

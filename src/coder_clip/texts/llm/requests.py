@@ -7,52 +7,61 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import one_line
+from .. import checks
+from ..checks import Names, plain
 from ..kinds import KINDS, Kind
+from ..names import name_key
 from ..sentences import fill, spaces
-from . import filters, prompts
+from . import prompts
 from .answers import Sides
-from .filters import plain
 
 if TYPE_CHECKING:
     from ...datasets.base import Templates
-    from .similar import Rule
+    from ..similar import Rule
     from .store import Answer
 
 MAX_REASKS = 5  # for analogous classes, as published
 MAX_IDLE = 2  # answers in a row without a new name, after which the model is not asked again
 MAX_EXCLUDED = 50
+NO_ANSWER = ("a refusal", "a question")  # of `checks`
+ONE_CLASS = ("attribute", "synonym")  # kinds whose texts are of one class only
 MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
 
 
 class ReviewedText(NamedTuple):
-    """A model's text. why: it was not accepted; empty if it is used. answer: the key of its answer."""
+    """A model's text. side: the class of a pair that it is of. why: it was not accepted; empty if it is used.
+
+    answer: the key of its answer.
+    """
 
     kind: str
     owner: str
     text: str
     why: str
     answer: str
+    side: str = ""
 
 
 @dataclass
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: the class or pair, for messages. fields: for the prompt, names first. names: plain names that cannot be a
-    text of this item; within: those that cannot be part of one. skipped: earlier answers that a reviewer does not want;
-    rejected: plain texts that a reviewer rejected. rules: what chooses among analogous names. texts: one list per side
-    of the answer, or per rule ("texts": the default rule). source: text -> key of its answer.
+    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
+    names: of the label set. skipped: earlier answers that a reviewer does not want; rejected: plain texts that one
+    rejected. rule: what chooses among analogous names. taken: plain texts that a class has already, shared by the items
+    of a kind. texts: one list per side of the answer. source: text -> key of its answer.
     """
 
     kind: str
     owner: str
     fields: dict[str, str]
-    names: frozenset[str]
-    within: frozenset[str]
+    indices: tuple[int, ...]
+    names: Names
     wanted: int
     skipped: int = 0
     rejected: frozenset[str] = frozenset()
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rule: Rule | None = None
+    taken: dict[str, str] = field(default_factory=dict)
     texts: Sides = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     refused: list[ReviewedText] = field(default_factory=list)
@@ -92,11 +101,6 @@ class Item:
     def missing(self) -> int:
         """Number of texts to ask for."""
         return max(1, self.wanted - min((len(t) for t in self.texts.values()), default=0))
-
-    @property
-    def fewest(self) -> int:
-        """Number of texts that an answer needs: half of these."""
-        return 0 if self.optional else (self.missing + 1) // 2
 
     @property
     def excluded(self) -> list[str]:
@@ -150,7 +154,7 @@ class Item:
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
         before = sum(map(len, self.texts.values()))
-        if answer.refusal is not None or (isinstance(found, str) and filters.refuses(answer.text or "")):
+        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
             self.refusals += 1
             self.wrong = f"it was refused ({one_line(answer.refusal or answer.text or '', 100)})"
         elif isinstance(found, str):
@@ -158,60 +162,66 @@ class Item:
         else:
             self._add(found, key)
         self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
-        apology = not any(self.texts.values()) and any(r.why in filters.NO_ANSWER for r in self.refused)
+        apology = not any(self.texts.values()) and any(r.why in NO_ANSWER for r in self.refused)
         if (not self.enough or apology) and not self.wrong:
             shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
             self.wrong = f"too few usable texts ({shown})"
 
+    def usable(self, found: Sides | str) -> bool:
+        """True if an answer has a text that breaks no rule, or says that there is none where that is an answer."""
+        if isinstance(found, str):
+            return False
+        whys = [self._fault(checks.clean(t), side) for side, texts in found.items() for t in texts]
+        return None in whys or (self.optional and all(why == "says nothing" for why in whys))
+
     def _add(self, found: Sides, key: str) -> None:
         """Add each text that the checks accept once, as many as are wanted."""
-        both = set.intersection(*({plain(filters.clean(t)) for t in texts} for texts in found.values()))
+        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
         for side, texts in found.items():
-            seen = {plain(t) for t in (*self.texts.get(side, ()), *(r.text for r in self.refused))}
-            accepted: list[str] = []
-            for text in map(filters.clean, texts):
-                why = self._fault(text, side)
-                if why is None and self.pair and plain(text) in both:
+            kept = self.texts.setdefault(side, [])
+            seen = {plain(t) for t in (*kept, *(r.text for r in self.refused))}
+            accepted: dict[str, str] = {}
+            for text in map(checks.clean, texts):
+                why, bare = self._fault(text, side), plain(text)
+                if why is None and self.pair and bare in both:
                     why = "on both sides"
+                if why is None and (another := self._taken_by(bare)):
+                    why = f"also a text of {another}"
                 if why is not None:
-                    self.refuse(text, why, key)
-                elif plain(text) not in seen:
-                    seen.add(plain(text))
-                    accepted.append(text)
-            self._choose(side, accepted[: self.wanted], key)
+                    self.refuse(text, why, key, side)
+                elif bare not in seen:
+                    accepted.setdefault(bare, text)
+            chosen = list(accepted.values())[: self.wanted]
+            asked = [(self.fields["class"], text) for text in chosen]
+            for text, why in zip(
+                chosen, self.rule(asked) if self.rule else [None] * len(chosen), strict=True
+            ):
+                if why is not None:
+                    self.refuse(text, why, key, side)
+                elif len(kept) < self.wanted:
+                    kept.append(text)
+                    self.source[text] = key
+                    self.taken.setdefault(plain(text), self.owner)
+
+    def _taken_by(self, bare: str) -> str | None:
+        """Another class that has this text; classes of one name may share theirs."""
+        owner = self.taken.get(bare) if self.kind in ONE_CLASS else None
+        return owner if owner and name_key(owner) != name_key(self.owner) else None
 
     def _fault(self, text: str, side: str) -> str | None:
         """Why a text is not accepted."""
         if plain(text) in self.rejected:
             return "rejected in a review"
-        other = {plain(self.pair[side == "first"])} if self.pair else set()
-        written = " ".join(self.fields[k] for k in ("class", "photo", "other") if k in self.fields)
-        return filters.fault(
-            text,
-            names=self.names,
-            within=self.within | other,
-            known=filters.scripts(written),
-            longest=filters.MAX_NAME_CHARACTERS if self.about.are_names else filters.MAX_CHARACTERS,
-        )
+        name, other = (self.pair if side == "first" else self.pair[::-1]) if self.pair else (self.owner, "")
+        found = checks.fault(text, self.kind, name, self.names, other, self.fields["photo"])
+        return None if found is None else found[1]
 
-    def _choose(self, side: str, accepted: list[str], key: str) -> None:
-        """Add what each rule accepts of the new texts. Only refusals of the first rule are listed."""
-        asked = [(self.fields["class"], t) for t in accepted]
-        verdicts = {name: rule(asked) for name, rule in self.rules.items()} or {side: [None] * len(accepted)}
-        for number, (name, whys) in enumerate(verdicts.items()):
-            kept = self.texts.setdefault(name, [])
-            for text, why in zip(accepted, whys, strict=True):
-                if why is None and len(kept) < self.wanted:
-                    kept.append(text)
-                    self.source[text] = key
-                elif why is not None and number == 0:
-                    self.refuse(text, why, key)
-
-    def refuse(self, text: str, why: str, key: str) -> None:
+    def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""
-        shown = "".join("\ufffd" if c in filters.control(text) else c for c in text[: filters.MAX_CHARACTERS])
+        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS])
         if shown not in (r.text for r in self.refused):
-            self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key))
+            name = self.pair[side == "second"] if self.pair else ""
+            self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key, name))
         self.short = True
 
 
@@ -220,31 +230,29 @@ def class_items(
 ) -> list[Item]:
     """The items of a data set's classes: class by class in label order, kind by kind."""
     names = [spaces(c) for c in classes]
-    label_set = frozenset(map(plain, names))
-    items = []
+    label_set, taken, items = Names(names), {kind: dict[str, str]() for kind in kinds}, list[Item]()
     for i, name in enumerate(names):
         start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
-        # Within a text, only names of several words count: single words are often everyday ones.
-        own = plain(name)
-        within = frozenset(n for n in label_set if " " in n and n not in own)
         for kind in kinds:
             fields = _fields(name, templates) | (listed if kind == "analogous" else {})
-            no_part = within if kind == "attribute" else frozenset[str]()
-            items.append(Item(kind, name, fields, label_set, no_part, counts[kind]))
+            items.append(Item(kind, name, fields, (i,), label_set, counts[kind], taken=taken[kind]))
     return items
 
 
 def pair_items(
     pairs: Iterable[tuple[int, int]], classes: Sequence[str], templates: Templates, wanted: int
 ) -> list[Item]:
-    """The items of unordered pairs of class indices, in their order."""
-    label_set = frozenset(plain(spaces(c)) for c in classes)
-    items = []
+    """The items of unordered pairs of class indices, in their order.
+
+    Pairs of one name (ImageNet has two classes "missile") are left out: nothing could tell their texts apart.
+    """
+    label_set, items = Names(map(spaces, classes)), list[Item]()
     for a, b in pairs:
         name, other = spaces(classes[a]), spaces(classes[b])
-        fields = {**_fields(name, templates), "other": other}
-        items.append(Item("one_to_one", f"{name} / {other}", fields, label_set, frozenset(), wanted))
+        if name_key(name) != name_key(other):
+            fields = {**_fields(name, templates), "other": other}
+            items.append(Item("one_to_one", f"{name} / {other}", fields, (a, b), label_set, wanted))
     return items
 
 

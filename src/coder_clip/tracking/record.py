@@ -174,7 +174,9 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     outcome.lines += [
         f"phase {n} is not recorded: {why}" for n, why in outcome.refused.items() if n not in never
     ]
-    if never:
+    if len(never) == len(states):
+        outcome.lines.append("no results yet, so there is nothing to record")
+    elif never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
         add = f"git add {shlex.join(share)} && git commit && " if (share := _to_share(here)) else ""

@@ -196,6 +196,9 @@ def test_a_partial_pull_of_plain_dvc(toy: Project) -> None:
 @pytest.mark.rest
 def test_a_run_of_a_part(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "new")
+    assert (
+        toy.run("coder-clip", "record", ok=False).stdout == "no results yet, so there is nothing to record\n"
+    )
     said = toy.snakemake("results/texts/a.json", "results/texts/b.json")
     assert "not made yet, so not recorded: features, scores, report" in said
     assert "results/texts" in toy.lock()

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+
 from working_copy import SMALL, Work, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest

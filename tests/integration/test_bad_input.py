@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from working_copy import Work, draw_marks
 
 from coder_clip.foundation.artifacts import read_tensors, write_tensors
+from working_copy import Work, draw_marks
 
 Command = Callable[..., Any]
 CONFIG = {

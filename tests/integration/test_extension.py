@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from working_copy import CERTIFY, PHASES, REPO, REPORT, Work, few_pictures, working_copy
 
 from trees import put_all, split_file
+from working_copy import CERTIFY, PHASES, REPO, REPORT, Work, few_pictures, working_copy
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 STAGE = re.compile(r"^```yaml\n# dvc\.yaml\n(.*?)^```$", flags=re.M | re.S)

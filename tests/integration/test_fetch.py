@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from published import publish, serve_model
 from web import Web, serve
 from working_copy import Work, environment, working_copy

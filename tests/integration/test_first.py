@@ -15,8 +15,9 @@ import open_clip
 import pytest
 import torch
 import yaml
-from published import publish, serve_model
 from safetensors.torch import save_file
+
+from published import publish, serve_model
 from web import serve
 from working_copy import REPO, Work, working_copy
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from trees import plant
 from working_copy import Work, working_copy
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)

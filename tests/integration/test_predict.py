@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from working_copy import Work
 
 from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets.drawn.shapes import Shapes
@@ -25,6 +24,7 @@ from coder_clip.photos.runs import load_run
 from coder_clip.reporting.answer import answers
 from coder_clip.reporting.results import Results
 from coder_clip.texts.sets import load_text_set
+from working_copy import Work
 
 Command = Callable[..., Any]
 SHAPES, MARKS = ("--dataset", "shapes"), ("--dataset", "marks")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from working_copy import Work, working_copy
 
 from trees import plant
+from working_copy import Work, working_copy
 
 pytestmark = pytest.mark.rest
 

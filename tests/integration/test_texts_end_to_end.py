@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import needs_browser, show
-from working_copy import Work, duplicate, few_pictures, working_copy
 
+from browser import needs_browser, show
 from llm_server import Server, serving, words
+from working_copy import Work, duplicate, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 

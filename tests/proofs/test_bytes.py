@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from working_copy import Work, python_path, working_copy
 
 from coder_clip.foundation.dvc import folder_md5
 from coder_clip.tracking.stages import entries_of, hashes_of
+from working_copy import Work, python_path, working_copy
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = "config/reproduce.yaml"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cluster import Cluster, Job, eventually
 from working_copy import python_path
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tiny import TEXTS, UNCUT, save_tiny
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils import backend_registration
@@ -38,6 +37,7 @@ from coder_clip.neighbors import TextNeighbors
 from coder_clip.rerank import OneToOne, rerank, rerank_scores
 from coder_clip.texts.kinds import IN_CODER
 from coder_clip.zero_shot import predict, softmax_gap, top_k
+from tiny import TEXTS, UNCUT, save_tiny
 
 DEVICE = "privateuseone"
 AT = torch.device(f"{DEVICE}:0")

@@ -13,14 +13,14 @@ import open_clip
 import pytest
 import torch
 import yaml
-from llm_server import serving
 from PIL import Image
 from safetensors.torch import save_file
-from trees import plant
-from working_copy import REPO, Work, working_copy
 
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
+from llm_server import serving
+from trees import plant
+from working_copy import REPO, Work, working_copy
 
 CLASSES, IMAGES = 3, 2  # a data set; a class and split
 HUB = {"RN50": "timm/resnet50_clip.openai", "ViT-B-32": "timm/vit_base_patch32_clip_224.openai"}

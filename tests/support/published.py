@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import yaml
+
 from archives import PUBLISHED_ARCHIVES, pack
+from coder_clip.datasets.entry import entry
 from trees import plant
 from web import Web
 from working_copy import Work
-
-from coder_clip.datasets.entry import entry
 
 
 def publish(name: str, web: Web, work: Work, folder: Path, images: int) -> None:

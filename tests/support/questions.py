@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llm_server import Server
-
 from coder_clip.datasets.base import Templates
 from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm.generate import Generator
 from coder_clip.texts.llm.requests import Item, class_items
 from coder_clip.texts.llm.store import Answers
+from llm_server import Server
 
 CLASSES = [
     f"{colour} {animal}" for colour in ("red", "grey", "white") for animal in ("fox", "owl", "hare", "eel")

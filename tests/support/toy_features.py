@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import reference
 import torch
 from torch import Tensor
 
+import reference
 from coder_clip.foundation.artifacts import Paths, write_tensors
 from coder_clip.pipeline.config import Config
 from coder_clip.rerank import OneToOne

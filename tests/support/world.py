@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import yaml
+
 from project import Project
 
 PEOPLE = ("ann", "bob")

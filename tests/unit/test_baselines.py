@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import grid_error
 from torch import Tensor
 
 from coder_clip.adapter import cache_logits, grid, search
@@ -21,6 +20,7 @@ from coder_clip.datasets.shots import draw_shots
 from coder_clip.errors import UserError
 from coder_clip.evaluation.random_words import random_word_texts
 from coder_clip.phases import text_features as phases_text_features
+from reference import grid_error
 
 torch.set_num_threads(1)
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from reference import grid_error
-from tiny import save_tiny
 
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
@@ -28,6 +26,8 @@ from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
+from reference import grid_error
+from tiny import save_tiny
 
 TEXTS = {
     "format": 1,

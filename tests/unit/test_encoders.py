@@ -16,7 +16,6 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from tiny import TEXTS, UNCUT, local, picture, save_tiny
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import encoder as encoders
@@ -24,6 +23,7 @@ from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick
 from coder_clip.encoders.preprocessing import _crop_box
 from coder_clip.errors import UserError
 from coder_clip.foundation import reproducible
+from tiny import TEXTS, UNCUT, local, picture, save_tiny
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from reference import grid_error
 from torch import Tensor
 
 from coder_clip.errors import UserError
@@ -36,6 +35,7 @@ from coder_clip.evaluation.text_ablations import (
 from coder_clip.phases.common import ImageFeatures
 from coder_clip.phases.predictions import metrics, rows
 from coder_clip.pipeline.config import Config
+from reference import grid_error
 
 torch.set_num_threads(1)
 

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from reference import grid_error
-from tiny import save_tiny
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
@@ -27,6 +25,8 @@ from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
 from coder_clip.photos.web_page import make_app, server
 from coder_clip.rerank import OneToOne
+from reference import grid_error
+from tiny import save_tiny
 
 TOKEN, HOST = "secret-token", "localhost"  # what the test client says
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import save_tiny
 
 from coder_clip.datasets.base import Split, Templates
 from coder_clip.datasets.folder import FolderDataset
@@ -20,6 +19,7 @@ from coder_clip.encoders import features
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract, merge
 from coder_clip.errors import UserError
+from tiny import save_tiny
 
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
 N = 23

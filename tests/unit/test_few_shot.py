@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import grid_error
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, grid
@@ -31,6 +30,7 @@ from coder_clip.baselines.projected_means import ProjectedMeans
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
 from coder_clip.search.line_search import right_along, right_on_plane
+from reference import grid_error
 
 torch.set_num_threads(1)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_results import Fake
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -26,6 +25,7 @@ from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
 from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
+from fake_results import Fake
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")

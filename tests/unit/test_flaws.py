@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_features import GRID, N_CLASSES, TOP, Toy
 
 from coder_clip.adapter import CoderAdapter, search
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
@@ -22,6 +21,7 @@ from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
 from coder_clip.reporting.evidence import judge
 from coder_clip.reporting.results import Results
+from toy_features import GRID, N_CLASSES, TOP, Toy
 
 torch.set_num_threads(1)
 

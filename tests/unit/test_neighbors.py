@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import reference
 from coder_clip.errors import UserError
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.zero_shot import predict, softmax_gap, top_k

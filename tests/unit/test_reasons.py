@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import grid_error
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation.reasons import ScoringTexts, Term, for_and_against
 from coder_clip.neighbors import TextNeighbors
+from reference import grid_error
 
 
 def plain_scores(

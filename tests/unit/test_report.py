@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_json
 from PIL import Image
 
 from coder_clip.datasets.drawn.rare import SPECIES
@@ -31,6 +30,7 @@ from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit
 from coder_clip.reporting.parts import style
 from coder_clip.reporting.parts.table import Cell, Column, Table
 from coder_clip.reporting.results import Results
+from fake_results import Fake, write_json
 
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 PNG = base64.b64decode(

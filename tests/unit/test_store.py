@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import save_tiny
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import store as store_module
@@ -24,6 +23,7 @@ from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError
+from tiny import save_tiny
 
 CPU = torch.device("cpu")
 # a process that stores rows 0.0, 1.0, … under the keys "{name}/0", "{name}/1", …: arguments folder, name, how many

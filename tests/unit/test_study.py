@@ -6,13 +6,13 @@ import statistics
 
 import pytest
 import torch
-from reference import grid_error
-from tiny import save_tiny
 
 from coder_clip.errors import UserError
 from coder_clip.photos import Classifier
 from coder_clip.photos.study import Study, with_text
 from coder_clip.texts.sets import ClassTexts, TextSet
+from reference import grid_error
+from tiny import save_tiny
 
 CLASSES = [
     ClassTexts(

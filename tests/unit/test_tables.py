@@ -16,7 +16,6 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from coder_clip.datasets.drawn.rare import NAMED, SPECIES
@@ -29,6 +28,7 @@ from coder_clip.reporting.parts import cells
 from coder_clip.reporting.parts.stage_one import StageOne
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
+from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"

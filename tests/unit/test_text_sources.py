@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from llm_server import Server, named, serving
-from small_wordnet import write
 
 from coder_clip.phases import generate_texts
 from coder_clip.pipeline.config import Config
 from coder_clip.texts.sources import table
+from llm_server import Server, named, serving
+from small_wordnet import write
 
 Command = Callable[..., Any]
 NAMES = ["crane", "basset hound", "harbour"]

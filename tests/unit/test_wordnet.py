@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_wordnet import write
 from torch import Tensor
 
 from coder_clip.errors import UserError
 from coder_clip.texts.names import name_key
 from coder_clip.texts.sources import wordnet
 from coder_clip.texts.sources.wordnet import WordNet, places, synonyms
+from small_wordnet import write
 
 
 class Encoder:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_server import Server, named
-from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm.requests import pair_items
+from llm_server import Server, named
+from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
 
 # ---- what is asked together --------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_server import Server, named
-from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 
 from coder_clip.errors import UserError
 from coder_clip.texts.llm import client
+from llm_server import Server, named
+from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 
 # ---- bad days ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from coder_clip.datasets.base import Templates
+from coder_clip.errors import UserError
+from coder_clip.pipeline.config import GeneratorConfig
+from coder_clip.texts.llm.generate import Generator, provenance
+from coder_clip.texts.llm.requests import class_items
+from coder_clip.texts.llm.review import Review
+from coder_clip.texts.llm.store import Answers
 from llm_server import Server
 from questions import (
     CLASSES,
@@ -22,14 +30,6 @@ from questions import (
     texts,
     until_open,
 )
-
-from coder_clip.datasets.base import Templates
-from coder_clip.errors import UserError
-from coder_clip.pipeline.config import GeneratorConfig
-from coder_clip.texts.llm.generate import Generator, provenance
-from coder_clip.texts.llm.requests import class_items
-from coder_clip.texts.llm.review import Review
-from coder_clip.texts.llm.store import Answers
 
 # ---- kept for good -----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from llm_server import Server, named
 from questions import CLASSES, KEY, PRICES
 

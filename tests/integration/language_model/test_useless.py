@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_server import Server, named
-from questions import CLASSES, TAILS, attributes, items_of, run, settings, stored
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.checks import clean
 from coder_clip.texts.llm import metered
 from coder_clip.texts.llm.requests import class_items, pair_items
+from llm_server import Server, named
+from questions import CLASSES, TAILS, attributes, items_of, run, settings, stored
 
 
 def alone(server: Server, tmp_path: Path, **more: Any) -> Any:

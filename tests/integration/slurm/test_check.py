@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import Cluster
-from working_copy import SMALL, Work, environment, working_copy
 
+from cluster import Cluster
 from coder_clip.slurm.probe import NAME, Finding, Folder, finding, script, submit
+from working_copy import SMALL, Work, environment, working_copy
 
 pytestmark = pytest.mark.rest
 PROFILE = "workflow/profiles/slurm/config.yaml"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+
 from cluster import Cluster, Job
 from cluster_run import Run, quicken
 from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, few_pictures, working_copy

@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from cluster import Cluster, Job, eventually
 from cluster_run import REPO, environment, quicken, toy
 from working_copy import SMALL, Work, duplicate, few_pictures, python_path, working_copy

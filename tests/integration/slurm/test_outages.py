@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster, eventually
 from cluster_run import Run, environment, toy
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from cluster import Cluster, Job, eventually
 from cluster_run import Run, quicken
 from working_copy import SMALL, Work, duplicate, working_copy

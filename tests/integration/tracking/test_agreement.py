@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from project import Project, make_toy
 
 EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]

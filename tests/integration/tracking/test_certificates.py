@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from project import BIN, ROOT, Project, make_toy
 
 # ---- names that come from other people

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from project import ROOT, Project, make_toy
 
 pytestmark = pytest.mark.rest

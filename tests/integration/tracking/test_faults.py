@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from project import Project, make_toy, wait_for
 
 pytestmark = pytest.mark.rest

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from project import BIN, ROOT, Project
 from working_copy import SHAPES_ALONE, Work, few_pictures, python_path
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from project import Project, add_remote, make_toy
 from servers import SSHD, Ssh, s3, sshd
 

@@ -6,9 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import paper_miniature
 import pytest
 import yaml
+
+import paper_miniature
 from project import Project
 from working_copy import CERTIFY, SHAPES_ALONE, Work, few_pictures
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 
 import pytest
+
 from project import Project, wait_for
 
 pytestmark = pytest.mark.rest

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from project import Project
 from world import World
 

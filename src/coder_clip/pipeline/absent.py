@@ -21,7 +21,7 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloade
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
         return
-    absent = [n for n in absent_data(config) if n not in downloaded]
+    absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
     if set(absent) & set(wanted):
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
@@ -38,14 +38,15 @@ def to_download(config: Config) -> list[str]:
     return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
 
 
-def absent_data(config: Config, whole: bool = False) -> list[str]:
+def absent_data(config: Config, whole: bool = False, opened: Collection[str] = ()) -> list[str]:
     """Published data sets that no run can use: neither their images nor the features of all of them are here.
 
-    whole: also those of which some image is missing, unless a manifest says that all were there.
-    UserError if the folder of published data sets is not known.
+    whole: also those of which some image is missing, unless a manifest says that all were there. opened: those whose
+    images a job opens, so that features are not enough. UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
-    missing = [n for n in config.datasets if config.published(n) and not _is_encoded(config, n)]
+    published = [n for n in config.datasets if config.published(n)]
+    missing = [n for n in published if n in opened or not _is_encoded(config, n)]
     if not missing:
         return []
     root = data_root(config.data_root)

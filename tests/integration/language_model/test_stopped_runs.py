@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import combinations, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -234,19 +236,31 @@ def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: 
     """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer that are real."""
     from open_clip.tokenizer import SimpleTokenizer
 
-    written = json.loads((repo / "data/texts/oxford_pets.json").read_text(encoding="utf-8"))["classes"]
-    real = [t for kind in ("attribute", "analogous", "synonym") for c in written for t in c.get(kind, [])]
-    pool = itertools.cycle(dict.fromkeys(t for t in real if len(t.split()) > 1))
-    server.texts = lambda about, count: list(itertools.islice(pool, count))
+    def pool(part: str, *kinds: str) -> Iterator[str]:
+        """Texts of all shipped sets, mixed. part: classes or pairs."""
+        lists = [
+            json.loads(p.read_text(encoding="utf-8")) for p in sorted((repo / "data/texts").glob("*.json"))
+        ]
+        entries = [entry for each in lists for entry in each.get(part, [])]
+        real = sorted({t for e in entries for kind in kinds for t in e.get(kind, []) if len(t.split()) > 1})
+        return cycle(random.Random(0).sample(real, len(real)))
+
+    pools = {kind: pool("classes", kind) for kind in ("attribute", "analogous", "synonym")}
+    pools["not"] = pool("pairs", "a_not_b", "b_not_a")
+
+    def texts(about: str, count: int) -> list[str]:
+        return list(islice(next(p for word, p in pools.items() if word in about.split()), count))
+
+    server.texts = texts
     encode = SimpleTokenizer().encode
     server.count, server.key = lambda text: len(encode(text)), KEY
     document = yaml.safe_load((project / "c.yaml").read_text())
     document["generator"] |= {"prices": PRICES}
     (project / "c.yaml").write_text(yaml.safe_dump(document))
-    names = {"classes": [c["name"] for c in written]}
+    names = {"classes": (repo / "data/classes/oxford_pets.txt").read_text().split()}
     (project / "results/manifests/shapes.json").write_text(json.dumps(names))
     (project / "results/one_to_one/pairs").mkdir(parents=True)
-    pairs = [{"a": a, "b": b} for a, b in itertools.islice(itertools.combinations(range(37), 2), 150)]
+    pairs = [{"a": a, "b": b} for a, b in islice(combinations(range(37), 2), 150)]
     (project / "results/one_to_one/pairs/shapes.json").write_text(json.dumps({"pairs": pairs}))
     document["datasets"]["shapes"]["texts"]["one_to_one"] = "llm"
     (project / "c.yaml").write_text(yaml.safe_dump(document))

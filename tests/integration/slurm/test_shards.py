@@ -23,7 +23,7 @@ KILLED = "1-of-3"
 
 def shard(job: Job) -> str:
     """1-of-3; nothing where it is another rule's."""
-    found = re.search(r"rule_encode_images_wildcards_mini_marks_(\d+)_(\d+) ", job.comment + " ")
+    found = re.search(r"rule_encode_shard_wildcards_mini_marks_(\d+)_(\d+) ", job.comment + " ")
     return f"{found[1]}-of-{found[2]}" if found else ""
 
 

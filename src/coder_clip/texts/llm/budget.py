@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 FEWEST_BYTES = 2  # per token, in other scripts: for the most that a request can cost
 TOKENS_PER_MESSAGE = 4  # what a server puts around each
-TOKENS_PER_TEXT = 7.5  # a text of two to eight words with its quotes and comma
-TOKENS_PER_LIST = 5  # its key and brackets
+# With quotes and comma: the means of data/texts by CLIP's tokenizer.
+TOKENS_PER_TEXT = {"attribute": 10.1, "analogous": 5.7, "synonym": 5.1, "one_to_one": 6.6}
+TOKENS_PER_LIST, TOKENS_PER_SIDE = 5, 10  # keys and brackets; those of pairs name classes
 ENOUGH = 5  # stored answers of a model from which their length replaces the guess
 MOST_BYTES = 16  # per counted token; with more the count cannot be true
 
@@ -75,8 +76,11 @@ def tokens(text: str) -> int:
 
 def guess(items: Sequence[dict[str, Any]]) -> float:
     """Tokens of an answer to items (their documents), from a model that does not reason first."""
-    lists: list[int] = [item["count"] for item in items for _ in range(1 + ("other" in item["fields"]))]
-    return sum(n * TOKENS_PER_TEXT + TOKENS_PER_LIST for n in lists)
+    found = 0.0
+    for item in items:
+        of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
+        found += 2 * (of_texts + TOKENS_PER_SIDE) if "other" in item["fields"] else of_texts + TOKENS_PER_LIST
+    return found
 
 
 def _longer(answers: Answers, model: str) -> float:

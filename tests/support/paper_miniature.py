@@ -27,10 +27,14 @@ HUB = {"RN50": "timm/resnet50_clip.openai", "ViT-B-32": "timm/vit_base_patch32_c
 MODELS = tuple(HUB)
 CIFAR = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 CUPL = "dtd"  # has sentences
-PAPER: dict[str, Any] = yaml.safe_load((REPO / "config/paper.yaml").read_text(encoding="utf-8"))
+PAPER, BY_MODEL = (yaml.safe_load((REPO / f"config/{n}.yaml").read_text("utf-8")) for n in ("paper", "texts"))
+TEXTS = {"texts": BY_MODEL["datasets"]["dtd"]["texts"]}  # the files are of all classes
 DATASETS: dict[str, Any] = {
-    **{d: {**given, "views": min(2, given.get("views", 20))} for d, given in PAPER["datasets"].items()},
-    **{d: {**PAPER["datasets"]["dtd"], "few_shot": False} for d in CIFAR},
+    **{
+        d: {**given, **TEXTS, "views": min(2, given.get("views", 20))}
+        for d, given in PAPER["datasets"].items()
+    },
+    **{d: {**TEXTS, "few_shot": False} for d in CIFAR},
 }
 FEW = {d for d, given in DATASETS.items() if given.get("few_shot", True)}
 
@@ -47,7 +51,7 @@ def miniature(root: Path, server: str, results: str, names: Collection[str]) -> 
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
         "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1, "random_draws": 2},
         "generator": {
-            **PAPER["generator"],
+            **BY_MODEL["generator"],
             **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0]},
             "on_failure": "skip",  # random weights find made-up names similar
             "texts_per_class": {"attribute": 3, "analogous": 2, "synonym": 2, "one_to_one": 1},

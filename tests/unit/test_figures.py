@@ -133,7 +133,7 @@ def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
         "    style.write(exhibit.figure(results, image), root / 'there' / name)\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"}
-    command = [sys.executable, "-c", script, str(ROOT / "tests" / "unit"), str(tmp_path)]
+    command = [sys.executable, "-c", script, str(ROOT / "tests" / "support"), str(tmp_path)]
     subprocess.run(command, check=True, env=environment)
     here = sorted((tmp_path / "here").iterdir())
     assert [p.name for p in here] == sorted(f"{n}.{s}" for n in FIGURES for s in ("pdf", "png"))

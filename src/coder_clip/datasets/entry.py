@@ -136,6 +136,9 @@ class Entry(Strict):
     classes: list[Text] | Literal["open_clip"] = Field(
         description="Names in label order; open_clip: ImageNet's curated names that it ships."
     )
+    texts: str | None = Field(
+        None, description="The data set of the same classes whose texts it shares; default: it has its own."
+    )
     loader: Literal["files", "torchvision"] = "files"
     also: list[str] = Field([], description="Other common names.")
     splits: Annotated[list[Rule], Field(min_length=1)]

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
+from ..datasets import PUBLISHED
+from ..datasets.entry import entry
 from ..errors import nearest
 from ..foundation.strict import Strict
 from ..texts.kinds import KINDS, OF_CLASS
@@ -101,7 +103,7 @@ class DatasetConfig(Strict):
         """The one file the texts of data set ``name`` come from; None for class names alone, or one source per kind."""
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
-        return Path(self.texts or f"data/texts/{name}.json")
+        return Path(self.texts or self._own_set(name, ""))
 
     def text_files(self, name: str) -> list[Path]:
         """All files with its general texts."""
@@ -123,8 +125,13 @@ class DatasetConfig(Strict):
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one
-        path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
+        path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
         return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+
+    def _own_set(self, name: str, part: str) -> str:
+        """The file in data/texts of data set ``name``, or of the published data set whose texts it shares."""
+        published = self.root is None and name in PUBLISHED
+        return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
 
 
 def _file_or_source(given: str) -> Path | str:

@@ -6,6 +6,7 @@ speeds of known machines (THREAD; for GPUs `pipeline/resources.py`). Artefacts t
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -72,10 +73,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
             settings = len(config.settings)
             yield Job("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
             yield Job("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
-            pairs = classes * (classes - 1) / 2
-            if config.generator and config.generator.max_pairs:
-                pairs = min(pairs, config.generator.max_pairs)
-            yield Job("one_to_one", (paths.one_to_one(m, d),), place, 4.0 * pairs * dim)
+            yield Job("one_to_one", (paths.one_to_one(m, d),), place, 4.0 * _pairs(config, d, classes) * dim)
             yield Job("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
             if config.few_shot(d):
                 a = config.adapter
@@ -84,6 +82,15 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
                     at = {**place, "shots": str(n)}
                     yield Job("adapter", (paths.adapter(m, d, n),), at, ROW * float(rows))
             yield Job("evaluation", (paths.evaluation(m, d),), place, 0.0)
+
+
+def _pairs(config: Config, dataset: str, classes: int) -> float:
+    """Pairs that have one-to-one texts: those of a file, at most those that a language model is asked about, or all."""
+    file = config.datasets[dataset].pair_source(dataset)
+    if file is not None and file.is_file():
+        return file.read_bytes().count(b'"a_not_b"')  # not parsed: the checks say whether it can be read
+    most = config.generator.max_pairs if config.generator else None
+    return min(classes * (classes - 1) / 2, most or math.inf)
 
 
 def ahead(

@@ -275,7 +275,7 @@ def test_folders_that_are_there_keep_their_permissions(tmp_path: Path) -> None:
 
 
 def test_unpacking_after_it_was_killed(tmp_path: Path) -> None:
-    """Nothing that a killed call has left is taken over, though its size is right; nothing is left beside the result."""
+    """Nothing that a killed call has left is taken over, though its size is right; nothing stays beside the result."""
     noise = os.urandom(300_000)
     made = tar_with(tmp_path / "a.tar", *((f"d/{i}.jpg", noise) for i in range(40)), mode="w")
     code = (
@@ -292,7 +292,9 @@ def test_unpacking_after_it_was_killed(tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL
     (hidden,) = (tmp_path / "out").iterdir()
     assert len(list((hidden / "d").iterdir())) == 20
-    (hidden / "d/0.jpg").write_bytes(bytes(len(noise)))  # as after a power cut: the size is there, the bytes are not
+    (hidden / "d/0.jpg").write_bytes(
+        bytes(len(noise))
+    )  # as after a power cut: the size is there, the bytes are not
     (hidden / "d/other.jpg").write_bytes(noise)  # of an older archive
     unpack(made, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["d"]

@@ -26,6 +26,7 @@ from coder_clip.encoders import memory
 from coder_clip.encoders.checkpoints import SAFE, find, from_hub, hub, quiet
 from coder_clip.encoders.device import pick_device as pick_device  # public here
 from coder_clip.encoders.preprocessing import Preprocess
+from coder_clip.encoders.proof import prove_tokenizer, prove_towers, prove_weights
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
 from coder_clip.encoders.spec import Precision
 from coder_clip.encoders.store import FeatureStore, features_key
@@ -201,7 +202,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     checkpoints by torch.load(weights_only=True); TorchScript archives and pickled objects are refused.
 
     UserError, one line: unknown model, tag or device (with the nearest known name); weights that
-    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model.
+    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model; an encoder
+    that does not tell two texts or two images apart (proof.py).
     """
     # Three steps, which fail for different reasons and so have their own messages: find the files, build an
     # empty model and its tokenizer (these may need files of the hub, too), load the weights strictly. The hash
@@ -217,10 +219,17 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
     offline = offline or source.local
 
+    text: dict[str, Any] = source.model_cfg["text_cfg"]
+    context_length = int(text.get("context_length", 77))
+
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
+        # proven here, because a cache that holds a part of a tokenizer must count as one without it
         with quiet():
             tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
-            return empty_model(source.name, **source.options), tokenizer
+            model = empty_model(source.name, **source.options)
+        tower: Any = getattr(model, "text", model)
+        prove_tokenizer(tokenizer, context_length, int(tower.vocab_size), source.label[0])
+        return model, tokenizer
 
     if source.local:
         try:
@@ -231,7 +240,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
-        text = source.model_cfg["text_cfg"]
         repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
             build,
@@ -239,7 +247,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             repository.removeprefix("hf-hub:"),
             offline,
         )
-    _check_vocabulary(model, tokenizer, source.label[0])
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
@@ -255,6 +262,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{advice}"
         ) from None
 
+    prove_weights(model, source.weights)
     model.eval().requires_grad_(False)
     visual: Any = model.visual
     info = {
@@ -267,16 +275,18 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     model = model.to(device=device, dtype=DTYPES[spec.precision])
     if device.type == "cuda":
         visual.to(memory_format=torch.channels_last)
-    return Encoder(
+    encoder = Encoder(
         model=model,
         tokenizer=tokenizer,
         preprocess=Preprocess(PreprocessCfg(**visual.preprocess_cfg)),
         device=device,
         precision=spec.precision,
         dim=int(info["dim"]),
-        context_length=int(source.model_cfg["text_cfg"].get("context_length", 77)),
+        context_length=context_length,
         info=info,
     )
+    prove_towers(encoder)
+    return encoder
 
 
 class _NoFill(TorchFunctionMode):
@@ -316,11 +326,3 @@ def weights_sha256(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_vocabulary(model: nn.Module, tokenizer: Any, label: str) -> None:
-    """UserError if the tokenizer has more tokens than the tower, which would fail in the middle of a run."""
-    tower: Any = getattr(model, "text", model)
-    known, made = int(tower.vocab_size), int(getattr(tokenizer, "vocab_size", 0))
-    if made > known:
-        raise UserError(f"{label}: the tokenizer has {made} tokens, the text tower only {known}")

@@ -25,7 +25,6 @@ PUBLISHED_ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "ucf101": {"UCF-101-midframes.zip": [("ucf101/UCF-101-midframes", "UCF-101-midframes")]},
     "sun397": {
         "SUN397.tar.gz": [("sun397/SUN397", "SUN397")],
-        "Partitions.zip": [(f"sun397/{f}_01.txt", f"{f}_01.txt") for f in ("Training", "Testing")],
     },
     "cub200": {"CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]},
     "imagenet_v2": {"imagenetv2-matched-frequency.tar.gz": [(f"imagenetv2/{V2}", V2)]},

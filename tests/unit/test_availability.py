@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -378,9 +379,26 @@ def test_too_little_room_is_said_before_the_download(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"dtd needs .* GB in .* and there are 0.0 GB"):
+    with pytest.raises(UserError, match=r"dtd needs .* GB more in .* and 1 MB are free"):
         get("dtd", tmp_path / "root", say=lambda _: None)
     assert not web.asked
+
+
+def test_what_was_downloaded_before_needs_no_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a download that was killed at its end, the disk would be said to be too small for what it holds."""
+    archive = tmp_path / ".downloads/dtd/dtd-r1.0.1.tar.gz.part"
+    archive.parent.mkdir(parents=True)
+    with archive.open("wb") as stream:
+        stream.truncate(500_000_000)  # a hole: takes no room here
+    wanted = {"dtd": [d for d in entry("dtd").downloads if d.file == "dtd-r1.0.1.tar.gz"]}
+    need = 2.1 * sum(d.gigabytes for d in wanted["dtd"]) - 0.5
+    for free, refused in ((need + 0.01, False), (need - 0.01, True)):
+        usage = shutil.disk_usage(tmp_path)._replace(free=round(free * 1e9))
+        monkeypatch.setattr(availability.shutil, "disk_usage", lambda _, usage=usage: usage)
+        with pytest.raises(UserError) if refused else contextlib.nullcontext():
+            availability.refuse_small_disk(wanted, tmp_path)
 
 
 def test_what_only_people_can_get_is_told_by_get_too(tmp_path: Path) -> None:

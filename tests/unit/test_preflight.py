@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coder_clip.datasets.entry import entry
-from coder_clip.datasets.fetch import answers
+from coder_clip.datasets.fetch import refusal
 from coder_clip.errors import UserError
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import load_config
@@ -26,7 +26,7 @@ Command = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
     """One whose speed and disk matter to no test here, and with a network."""
-    monkeypatch.setattr(quick_checks, "answers", lambda _: True)
+    monkeypatch.setattr(quick_checks, "refusal", lambda _: "")
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
@@ -96,7 +96,7 @@ def test_downloads_that_have_no_room(
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    small = f"eurosat, dtd needs 1.5 GB in {tmp_path}/root for a while, and there are 1.0 GB"
+    small = f"eurosat, dtd needs 1.5 GB more in {tmp_path}/root for a while, and 1.0 GB are free"
     assert small in command("check", "--config", "c.yaml").err
     assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [
         small
@@ -113,13 +113,14 @@ def test_servers_that_do_not_answer(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On a node without network hours of other work would pass, and then there would be no table."""
-    monkeypatch.setattr(quick_checks, "answers", answers)
+    monkeypatch.setattr(quick_checks, "refusal", refusal)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
     archive, split = entry("dtd").downloads
-    with serve() as web:  # it has none of them, as many answer who is no browser
-        here, gone = f"{web.url}/a", "http://127.0.0.1:9/b"
-        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0)):
+    with serve() as web:
+        web.files["/a"] = bytes(10)
+        here, gone, moved = f"{web.url}/a", "http://127.0.0.1:9/b", f"{web.url}/b"
+        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0), ((here, moved), 1)):
             downloads = [
                 d.model_copy(update={"url": u, "mirrors": []})
                 for d, u in zip((archive, split), urls, strict=True)
@@ -127,7 +128,9 @@ def test_servers_that_do_not_answer(
             replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": downloads}))
             answer = command("check", "--config", "c.yaml")
             assert answer.code == code, answer.err
-            assert (f"their servers cannot be reached: {gone};" in answer.err) is bool(code)
+            (lost,) = {*urls} - {here} or {""}
+            reason = "HTTP 404 Not Found" if lost == moved else ""
+            assert (f"their servers do not give them: {lost} ({reason}" in answer.err) is bool(code)
         mirrored = archive.model_copy(update={"url": gone, "mirrors": [here]})
         replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": [mirrored]}))
         assert command("check", "--config", "c.yaml").code == 0

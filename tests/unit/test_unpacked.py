@@ -35,7 +35,16 @@ def test_what_is_downloaded_is_found_by_the_loader(
         web.files["/" + file] = path.read_bytes()
         checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
         downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
-    by_hand = {h.gives for h in real.by_hand}
+    brought = []
+    for h in real.by_hand:
+        if h.archive and (members := PUBLISHED_ARCHIVES[name].get(h.archive.file)):
+            (tmp_path / "root").mkdir()
+            path = pack(tmp_path / "root" / h.archive.file, made, members)
+            checksum = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            archive = h.archive.model_copy(update={"checksum": checksum})
+            brought.append(h.model_copy(update={"archive": archive}))
+    real = real.model_copy(update={"by_hand": brought})
+    by_hand = {h.gives for h in entry(name).by_hand}
     rules = [r for r in real.splits if not by_hand & set(r.needs)]
     replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
     planted = load_below(name, made)

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
+from ..foundation.terminal import gigabytes
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
@@ -45,8 +46,7 @@ class Findings:
     @property
     def size(self) -> str:
         """Of what ``data get`` downloads."""
-        gigabytes = sum(d.gigabytes for d in self.get)
-        return f"{gigabytes:.1f} GB" if gigabytes >= 0.1 else f"{max(1, round(gigabytes * 1000))} MB"
+        return gigabytes(sum(d.gigabytes for d in self.get))
 
     def lines(self) -> list[str]:
         state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
@@ -174,7 +174,7 @@ def get(
         # twice where only the new lists show that images are missing
         while wanted := [d for d in check(name, root).get if d not in came]:
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
-            refuse_small_disk(name, wanted, root)
+            refuse_small_disk({name: wanted}, root)
             for download in wanted:
                 own = (urls or {}).get(download.file, [])
                 _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
@@ -211,15 +211,21 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def refuse_small_disk(what: str, wanted: Collection[Download], root: Path) -> None:
-    """Raise UserError if the disk is too small for the archives together with their contents.
+def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
+    """Raise UserError if the disk is too small for the archives, of each data set, together with their contents.
 
-    The contents are taken to be about as large as the archives.
+    The contents are taken to be about as large as the archives. What an earlier try has downloaded is there already.
     """
     place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
-    need, free = 2.1 * sum(d.gigabytes for d in wanted), shutil.disk_usage(place).free / 1e9
+    need, free = 0.0, shutil.disk_usage(place).free / 1e9
+    for name, downloads in wanted.items():
+        archives = [root / DOWNLOADS / name / d.file for d in downloads]
+        parts = [p for a in archives for p in (a, a.with_name(f"{a.name}.part")) if p.is_file()]
+        need += 2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
     if need > free:
-        raise UserError(f"{what} needs {need:.1f} GB in {root} for a while, and there are {free:.1f} GB")
+        raise UserError(
+            f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and {gigabytes(free)} are free"
+        )
 
 
 def _get(
@@ -256,7 +262,7 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
             continue
         if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
             raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
-        target = folder / hand.gives
+        target = folder if hand.archive.has_folder else folder / hand.gives
         say(f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it afterwards")
         unpack(archive, target, hand.archive.nested)
 

@@ -96,6 +96,9 @@ class Archive(Strict):
     file: Text
     checksum: Checksum | None = None
     nested: bool = Field(False, description="Holds a tar per class, unpacked into a folder of its name.")
+    has_folder: bool = Field(
+        False, description="Holds the folder that it gives, not the files of that folder."
+    )
 
 
 class ByHand(Strict):
@@ -104,7 +107,7 @@ class ByHand(Strict):
     gives: Text
     how: Text
     optional: bool = Field(False, description="Only for a split that is not the first.")
-    archive: Archive | None = Field(None, description="Unpacked into ``gives``.")
+    archive: Archive | None = None
 
 
 class PublishedNames(Strict):

@@ -21,6 +21,7 @@ from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
+from ..foundation import terminal
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
@@ -96,7 +97,8 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if lacking:
         size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
-            f"these data sets take {size:,.1f} GB, and {quick_checks.free(root):,.0f} GB are free in {root}; "
+            f"these data sets take {terminal.gigabytes(size)}, and {terminal.gigabytes(quick_checks.free(root))} are "
+            f"free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
             f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
         )

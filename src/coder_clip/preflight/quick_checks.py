@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.availability import refuse_small_disk
-from ..datasets.fetch import answers
+from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
+from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
@@ -46,9 +47,9 @@ def forecast(
     UserError if the disk is too small.
     """
     table, hours, gigabytes = ahead(config, gpus, asked, sizes)
-    room = f"{free(config.results):.0f} GB are free"
+    room = f"{terminal.gigabytes(free(config.results))} are free"
     if 2 * gigabytes > free(config.results):
-        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {room}")
+        raise UserError(f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}")
     if hours < shortest:
         return
     if not table:
@@ -58,7 +59,7 @@ def forecast(
         with_one = ahead(config, 1, asked, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
-    yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {room}"
+    yield f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; {room}"
 
 
 def free(folder: Path) -> float:
@@ -124,14 +125,18 @@ def downloads(config: Config, names: Collection[str]) -> None:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
-    wanted = [d for n in names for d in check_data(n, root).get]
-    refuse_small_disk(", ".join(names), wanted, root)
+    by_name = {n: check_data(n, root).get for n in names}
+    refuse_small_disk(by_name, root)
+    wanted = [d for downloads in by_name.values() for d in downloads]
+    urls = [u for d in wanted for u in (d.url, *d.mirrors)]
     with ThreadPoolExecutor() as pool:
-        answered = list(pool.map(lambda d: any(answers(u) for u in (d.url, *d.mirrors)), wanted))
-    if dead := [d.url for d, answer in zip(wanted, answered, strict=True) if not answer]:
+        why = dict(zip(urls, pool.map(refusal, urls), strict=True))
+    dead = [f"{d.url} ({why[d.url]})" for d in wanted if all(why[u] for u in (d.url, *d.mirrors))]
+    if dead:
+        others = "" if set(names) >= set(config.datasets) else ", or leave them out: ONLY_PRESENT=1 FETCH=0"
         raise UserError(
-            f"these files are to be downloaded, and their servers cannot be reached: {', '.join(dead)}; fetch the data "
-            "sets where there is a network, or leave them out: ONLY_PRESENT=1 FETCH=0"
+            f"these files are to be downloaded, and their servers do not give them: {', '.join(dead)}; try again "
+            f"later, get the data sets by hand ('coder-clip data check' says how){others}"
         )
 
 

@@ -239,7 +239,6 @@ def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     duplicate(original, source)
     profile = source / "workflow/profiles/slurm/config.yaml"
     around = {**shell.names, "PYTHONPATH": python_path(source)}
-    (source / "dvc.yaml").unlink()  # of the default, which has the same results folder
     offline, load, temporary = re.findall(
         r"^(?:precommand:|#  ) ((?:export|\. /etc).*)", profile.read_text(), flags=re.M
     )[-1:] + re.findall(r"^#   (\. /etc.*|export TMPDIR.*)", profile.read_text(), flags=re.M)

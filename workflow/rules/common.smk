@@ -1,5 +1,6 @@
 # The configuration, and functions that several rule files use.
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,7 +47,8 @@ if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
     for _name, _said in _switches.items():
-        switched(f"--config {_name}", _said)
+        if (_name, _said) != ("fetch", "strict"):
+            switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
@@ -158,7 +160,8 @@ def weights_note(name):
 
 
 def forget_fetched(folder):
-    """Forget earlier downloads that are missing now, so that they are downloaded again."""
+    """Forget earlier downloads that are missing now, so that they are downloaded again, and what failed before."""
+    shutil.rmtree(folder / "failed", ignore_errors=True)
     for name in to_fetch():
         (folder / "images" / name).unlink(missing_ok=True)
     for name in MODELS:

@@ -54,9 +54,10 @@ class Config(Strict):
         description="Skip published data sets if neither all their images nor, in the results, all their image "
         "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
     )
-    fetch: bool = Field(
+    fetch: bool | Literal["strict"] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
         "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
@@ -196,7 +197,9 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
     if fetch := os.environ.get(FETCH):
-        config = config.model_copy(update={"fetch": switched(FETCH, fetch)})
+        config = config.model_copy(
+            update={"fetch": "strict" if fetch == "strict" else switched(FETCH, fetch)}
+        )
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
     return _present(config, path) if only_present and not absent else config

@@ -12,9 +12,11 @@ import pytest
 
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.fetch import refusal
+from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
+from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download
-from coder_clip.pipeline.config import load_config
+from coder_clip.pipeline.config import Config, load_config
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.run import before_run
 from trees import plant, replace_entry
@@ -200,3 +202,37 @@ def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "maybe")
     with pytest.raises(UserError, match="CODER_CLIP_ONLY_PRESENT: 'maybe' is neither"):
         load_config("c.yaml")
+
+
+@pytest.mark.parametrize("part", ["test", "shots", "not drawn"])
+def test_an_image_that_was_cut_off_is_found_before_the_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    """A copy of a published data set that was stopped; every job before it would have run for nothing."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("CODER_CLIP_DATA", str(root))
+    plant("eurosat", root, 3)
+    data = load_below("eurosat", root)
+    drawn = shot_images(load(root), data.split("train"), data.classes)[0].ids
+    ids = {
+        "test": data.split("test").ids,
+        "shots": drawn,
+        "not drawn": [i for i in data.split("train").ids if i not in drawn],
+    }
+    victim = data.path(ids[part][0])
+    whole = victim.read_bytes()
+    victim.unlink()  # the others may be links to it
+    victim.write_bytes(whole[: len(whole) // 2])
+    answer = command("check", "--config", "c.yaml")
+    if part == "not drawn":
+        assert answer.code == 0, "no job reads it"
+        return
+    assert answer.code == 1
+    assert f"image cannot be read: {victim}" in answer.err
+    configure(datasets={"eurosat": {"texts": "names"}}, features={"on_error": "skip"})
+    assert "1 image cannot be read and will be left out" in command("check", "--config", "c.yaml").out
+
+
+def load(root: Path) -> Config:
+    configure(datasets={"eurosat": {"texts": "names"}})
+    return load_config("c.yaml")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
 from ..datasets import PUBLISHED, listing, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.entry import entry
+from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
@@ -246,9 +245,10 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))
+    encoded = [i for split in needed if split != "train" for i in data.split(split).ids]
     if config.few_shot(name):
         try:
-            shot_images(config, data.split("train"), data.classes, given.shot_files)
+            encoded += shot_images(config, data.split("train"), data.classes, given.shot_files)[0].ids
         except UserError as error:
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
@@ -265,7 +265,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     there = set(data.split("test").labels.tolist())
     if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
+    drawn = given.root is None and name not in PUBLISHED
+    if not drawn and (bad := _unreadable(data, encoded, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
@@ -278,21 +279,18 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         yield f"data set {name}: {count} cannot be read and will be left out: {_some(files)}"
 
 
-def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:
-    """(image id, reason) of images that cannot be read. Without deep only headers are read: a photo that is cut off
-    later is found when it is encoded."""
+def _unreadable(data: Any, ids: list[str], deep: bool) -> list[tuple[str, str]]:
+    """(image id, reason) of images that cannot be read. Without deep those are decoded whose header or end is wrong."""
 
     def reason(image_id: str) -> str | None:
-        if not deep:
-            with suppress(Exception), Image.open(data.path(image_id)):  # Pillow raises almost anything
-                return None
+        if not deep and seems_whole(data.path(image_id)):
+            return None
         try:
             data.image(image_id)
         except UserError as error:
             return str(getattr(error, "reason", error))
         return None
 
-    ids = [i for split in splits for i in data.split(split).ids]
     found = []
     with (
         progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,

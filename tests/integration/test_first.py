@@ -146,6 +146,12 @@ def test_it_says_how_long_it_takes_before_the_first_job(made: Made) -> None:
     assert said.index("in all, at the usual speeds of machines") < said.index("download dtd")
 
 
+def test_the_weights_show_their_progress(made: Made) -> None:
+    """Half a gigabyte without a word looks like a run that hangs."""
+    said = made.short.stdout + made.short.stderr
+    assert re.search(r"open_clip_model\.safetensors: +\d+%", said), said[-3000:]
+
+
 def test_the_images_are_where_git_does_not_look(made: Made) -> None:
     work = made.work
     assert (work.folder / "data/published/oxford_pets/images").is_dir()

@@ -37,7 +37,8 @@ checkpoint fetch_weights:
     message:
         "download the weights of {wildcards.model}"
     shell:
-        "coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
+        # the hub shows its progress on terminals alone, unless told so
+        "TQDM_POSITION=-1 TQDM_MININTERVAL=10 coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
 
 
 def fetched_images(wildcards):

@@ -44,6 +44,14 @@ def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
         monkeypatch.setattr(f"coder_clip.datasets.{module}.entry", lambda _: found)
 
 
+def of_any_lists(monkeypatch: pytest.MonkeyPatch, found: Entry) -> Entry:
+    """The entry as if no checksum of its lists were published, which planted lists have not."""
+    downloads = [d if d.unpack else d.model_copy(update={"checksum": None}) for d in found.downloads]
+    found = found.model_copy(update={"downloads": downloads})
+    replace_entry(monkeypatch, found)
+    return found
+
+
 @cache
 def jpeg(grey: int = 0, mode: str = "RGB", kind: str = "JPEG") -> bytes:
     stream = io.BytesIO()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -22,7 +23,7 @@ from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
-from trees import jpeg, lines, plant, put, replace_entry
+from trees import jpeg, lines, of_any_lists, plant, put, replace_entry
 from web import Web
 
 # ---- check
@@ -43,12 +44,10 @@ def test_nothing_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
 
 
 def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) -> Entry:
-    """The data set's entry, expecting as many images as the small tree has."""
+    """The data set's entry, expecting as many images as the small tree has, and any lists."""
     real = entry(name)
     rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
-    found = real.model_copy(update={"splits": rules})
-    replace_entry(monkeypatch, found)
-    return found
+    return of_any_lists(monkeypatch, real.model_copy(update={"splits": rules}))
 
 
 def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +234,26 @@ def published_dtd(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = found.model_copy(update={"downloads": downloads})
     replace_entry(monkeypatch, found)
     return found
+
+
+def test_a_list_that_names_an_absent_image_is_at_fault_not_the_archive(
+    published_dtd: Entry, web: Web, tmp_path: Path
+) -> None:
+    """The archive came again at every call, and the image was in none."""
+    root = tmp_path / "root"
+    get("dtd", root, say=lambda _: None)
+    split = root / "dtd/split_zhou_DescribableTextures.json"
+    lists = json.loads(split.read_text())
+    lists["test"][0][0] = "banded/banded_9999.jpg"
+    split.write_text(json.dumps(lists))
+    state = check("dtd", root)
+    assert [d.gives for d in state.get] == [split.name]
+    assert f"first banded/banded_9999.jpg; {split.name} lists them, and is not the published file" in "".join(
+        state.problems
+    )
+    asked = len(web.asked)
+    assert get("dtd", root, say=lambda _: None).usable
+    assert len(web.asked) == asked + 1
 
 
 def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp_path: Path) -> None:

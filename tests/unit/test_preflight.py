@@ -19,7 +19,7 @@ from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.run import before_run
-from trees import plant, replace_entry
+from trees import of_any_lists, plant, replace_entry
 from web import serve
 
 Command = Callable[..., Any]
@@ -48,6 +48,7 @@ def test_what_the_run_downloads_stops_nothing(
     root = tmp_path / "root"
     monkeypatch.setenv("CODER_CLIP_DATA", str(root))
     plant("eurosat", root, 1)
+    of_any_lists(monkeypatch, entry("eurosat"))
     image = next((root / "eurosat/2750/Forest").iterdir())
     split = root / "eurosat/split_zhou_EuroSAT.json"
     shutil.rmtree(root) if how == "lost" else (image if "image" in how else split).unlink()
@@ -76,6 +77,7 @@ def test_what_the_run_cannot_download_stops_it(
     """Of Cars the split file can be had, the images can not."""
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     plant("stanford_cars", tmp_path / "root", 1)
+    of_any_lists(monkeypatch, entry("stanford_cars"))
     configure(datasets={"stanford_cars": {"texts": "names"}}, fetch=True)
     (tmp_path / "root/stanford_cars/split_zhou_StanfordCars.json").unlink()
     assert to_download(load_config("c.yaml")) == ["stanford_cars"]

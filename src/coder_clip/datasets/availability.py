@@ -101,6 +101,10 @@ def check(name: str, root: Path) -> Findings:
         total = sum(data.counts.values())
         some = f"{len(missing):,} of {total:,} images"
         result.problems.append(f"{some} are missing or empty, first {missing[0]}")
+        if changed := _changed_lists(data, found):
+            names = " + ".join(d.gives for d in changed)
+            result.problems[-1] += f"; {names} lists them, and is not the published file"
+            result.get = changed
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     if miscounted := data.miscounted():
@@ -113,6 +117,13 @@ def check(name: str, root: Path) -> Findings:
     elif not result.problems:
         result.get, result.by_hand = [], []  # only for the splits that are not used
     return result
+
+
+def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
+    """Files with lists of images that differ from the published ones."""
+    lists = [d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum]
+    folder = data.place.folder
+    return [d for d in lists if checksum_like(folder / d.gives, d.checksum or "") != d.checksum]
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:

@@ -85,7 +85,11 @@ def read(work: Work, name: str) -> Any:
 
 def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None:
     texts = read(made, "texts/shapes.json")
-    assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 20
+    accepted = [c["attribute"] for c in texts["classes"]]
+    assert {len(found) for found in accepted} <= {3, 4}, (
+        "the text that means harm is refused, the others are taken"
+    )
+    assert not {t for found in accepted for t in found} & set(HOSTILE[:-1])
     note = texts["provenance"]["attribute"]
     assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
     assert note["answers"] == 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -362,3 +363,16 @@ def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path, kind: str
     with pytest.raises(UserError, match="damaged or not an archive"):
         unpack(made, tmp_path / "out")
     assert below(tmp_path / "out") == {"mine.jpg": b"mine"}
+
+
+def test_a_zip_that_holds_more_than_the_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten megabytes of zeros are ten kilobytes in a zip."""
+    made = zip_with(tmp_path / "a.zip", ("d/x.jpg", bytes(10_000_000), 0o644))
+    assert made.stat().st_size < 20_000
+    usage = shutil.disk_usage(tmp_path)._replace(free=9_000_000)
+    monkeypatch.setattr("coder_clip.datasets.unpack.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match="holds 10,000,000 bytes, and 9,000,000 are free"):
+        unpack(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

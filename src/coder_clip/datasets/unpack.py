@@ -64,6 +64,11 @@ def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -
 
 
 def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
+    size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(into).free
+    if size > free:  # a small file may hold any number of zeros
+        raise UserError(
+            f"{archive}: refused: it holds {size:,} bytes, and {free:,} are free; nothing was unpacked"
+        )
     for member in file.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
         _refuse_unsafe(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))

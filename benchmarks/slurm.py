@@ -110,6 +110,11 @@ def copy(folder: Path, config: str, shards: int) -> None:
         for rule in phase["rules"].values():
             rule["command"] = LOCAL
     (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
+    common = folder / "workflow/rules/common.smk"
+    certified = '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "'
+    text = common.read_text(encoding="utf-8")
+    assert certified in text
+    common.write_text(text.replace(certified, '""'), encoding="utf-8")
     document = yaml.safe_load((folder / config).read_text(encoding="utf-8"))
     document["features"]["shards"] = shards
     (folder / config).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

@@ -10,7 +10,7 @@ for photo in c.classify(["a.jpg", "b.jpg"], why=3):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -325,8 +325,7 @@ class Classifier:
             pair_texts=tuple(PairText(*t) for t in meta.get("pair_texts", ())),
             **meta["stages"],
         )
-        # what "auto" became where the file was made: another machine may choose another one
-        spec = replace(EncoderSpec(**meta["spec"]), precision=meta["encoder"]["precision"])
+        spec = EncoderSpec(**meta["spec"])
         if model is not None:
             spec = encoder_spec(model, precision=spec.precision)
         texts = TextSet.model_validate(meta["texts"])

@@ -77,24 +77,6 @@ def test_low_precision_stays_close(tiny_dir: Path, tiny: Encoder, precision: Any
     assert low.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
 
 
-def test_a_card_with_tf32_uses_it_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = torch.device("cuda")
-    for capability, expected in (((8, 0), "tf32"), ((9, 0), "tf32"), ((7, 5), "fp32")):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
-        assert encoders.pick_precision("auto", card) == expected
-        assert encoders.pick_precision("fp32", card) == "fp32", "one key away"
-    assert encoders.pick_precision("auto", torch.device("cpu")) == "fp32"
-    monkeypatch.setattr(torch.version, "hip", "6.0")
-    assert encoders.pick_precision("auto", card) == "fp32", "AMD's cards have none"
-
-
-def test_what_auto_became_is_in_the_metadata(tiny: Encoder, tiny_dir: Path) -> None:
-    """Features of another precision are other features: they must not be taken from a cache."""
-    assert tiny.metadata()["precision"] == "fp32"
-    assert local(tiny_dir, precision="fp32").metadata() == tiny.metadata()
-    assert local(tiny_dir, precision="tf32").metadata() != tiny.metadata()
-
-
 def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(tiny_dir: Path, tiny: Encoder) -> None:
     images = torch.stack([tiny.preprocess(picture(n)) for n in (40, 50, 60)])
     expected = tiny.encode_images(images)
@@ -234,7 +216,7 @@ def test_devices() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same_features(tiny_dir: Path, tiny: Encoder) -> None:
-    cuda = load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", precision="fp32", device="cuda"))
+    cuda = load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", device="cuda"))
     pixels = torch.stack([tiny.preprocess.pixels(picture(n)) for n in (40, 50)])
     torch.testing.assert_close(cuda.encode_images(pixels), tiny.encode_images(pixels), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(cuda.encode_texts(TEXTS), tiny.encode_texts(TEXTS), atol=1e-5, rtol=0)

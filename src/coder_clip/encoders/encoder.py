@@ -28,7 +28,7 @@ from coder_clip.encoders.device import pick_device as pick_device  # public here
 from coder_clip.encoders.preprocessing import Preprocess
 from coder_clip.encoders.proof import prove_tokenizer, prove_towers, prove_weights
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
-from coder_clip.encoders.spec import Precision, Wanted
+from coder_clip.encoders.spec import Precision
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.encoders.text_towers import (
     batches_by_length,
@@ -209,8 +209,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     # empty model and its tokenizer (these may need files of the hub, too), load the weights strictly. The hash
     # of the weights is taken before they are cast, so that it is the same in every precision.
     device = pick_device(spec.device)
-    precision = pick_precision(spec.precision, device)
-    if precision == "fp64" and device.type == "mps":
+    if spec.precision not in DTYPES:
+        raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
+    if spec.precision == "fp64" and device.type == "mps":
         raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
     if device.type == "cpu":
         memory.keep()
@@ -271,7 +272,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         "quick_gelu": str(has_quick_gelu(model)).lower(),
         "dim": str(source.model_cfg["embed_dim"]),
     }
-    model = model.to(device=device, dtype=DTYPES[precision])
+    model = model.to(device=device, dtype=DTYPES[spec.precision])
     if device.type == "cuda":
         visual.to(memory_format=torch.channels_last)
     encoder = Encoder(
@@ -279,26 +280,13 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         tokenizer=tokenizer,
         preprocess=Preprocess(PreprocessCfg(**visual.preprocess_cfg)),
         device=device,
-        precision=precision,
+        precision=spec.precision,
         dim=int(info["dim"]),
         context_length=context_length,
         info=info,
     )
     prove_towers(encoder)
     return encoder
-
-
-def pick_precision(wanted: Wanted, device: torch.device) -> Precision:
-    """The precision that ``wanted`` names; auto: tf32 on NVIDIA cards that have it (Ampere and newer), else fp32.
-
-    UserError for an unknown name.
-    """
-    if wanted == "auto":
-        has_tf32 = device.type == "cuda" and not torch.version.hip
-        return "tf32" if has_tf32 and torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    if wanted not in DTYPES:
-        raise UserError(f"unknown precision '{wanted}'{nearest(wanted, DTYPES)}")
-    return wanted
 
 
 class _NoFill(TorchFunctionMode):

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"]
-Wanted = Literal[
-    "auto", "fp64", "fp32", "tf32", "amp", "bf16", "fp16"
-]  # auto: by the device (`pick_precision`)
 
 
 @dataclass(frozen=True)
@@ -18,14 +15,13 @@ class EncoderSpec:
     model: an open_clip name ("ViT-B-32"), "hf-hub:org/name", or "local-dir:PATH" (a folder with
     open_clip_config.json and weights). pretrained: for an open_clip name a tag ("openai") or a checkpoint
     file (.safetensors, .bin, .pt, .pth); none otherwise. precision: of all weights and activations; tf32: float32, with
-    products that a GPU rounds to TF32; amp: float32 weights, products in bfloat16; auto: tf32 where the device has it,
-    else fp32.
+    products that a GPU rounds to TF32; amp: float32 weights, products in bfloat16.
     device: "auto" (cuda, else mps, else cpu), or a torch device name. quick_gelu: for a checkpoint file, whether
     it was trained with QuickGELU; needed where both kinds of weights exist for the model.
     """
 
     model: str
     pretrained: str | None = None
-    precision: Wanted = "auto"
+    precision: Precision = "fp32"
     device: str = "auto"
     quick_gelu: bool | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..datasets.images import UnreadableImage, read_image, to_rgb
 from ..encoders.device import pick_device
-from ..encoders.spec import EncoderSpec, Wanted
+from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_folder, features_key
 from ..errors import UserError
 from ..foundation.progress import progress as progress_bar
@@ -154,7 +154,7 @@ class PhotoEncoder:
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 
 
-def encoder_spec(model: str, pretrained: str | None = None, precision: Wanted = "auto") -> EncoderSpec:
+def encoder_spec(model: str, pretrained: str | None = None, precision: Precision = "fp32") -> EncoderSpec:
     """Read the name of a model: an open_clip name, hf-hub:ORG/NAME, or a folder (also as local-dir:PATH).
 
     pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file. UserError for a

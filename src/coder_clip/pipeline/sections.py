@@ -10,7 +10,6 @@ from pydantic import Field, field_validator
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..datasets import PUBLISHED
 from ..datasets.entry import entry
-from ..encoders.spec import Wanted
 from ..errors import nearest
 from ..foundation.strict import Strict
 from ..texts.kinds import KINDS, OF_CLASS
@@ -146,11 +145,11 @@ class ModelConfig(Strict):
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Wanted = Field(
-        "auto",
-        description="Number type of the computation. auto: tf32 (float32 that a GPU multiplies with 10 binary places) "
-        "on cards that have it, else fp32; the features' metadata say which. fp64, for small encoders: the same bytes "
-        "on every processor. amp (bfloat16 products, float32 weights) and bf16 are faster still.",
+    precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
+        "fp32",
+        description="Number type of the computation. fp64, for small encoders: the same bytes on every processor. tf32 "
+        "(float32 that a GPU multiplies with 10 binary places), amp (bfloat16 products, float32 weights) and bf16 are "
+        "faster on a GPU.",
     )
     quick_gelu: bool | None = Field(
         None,

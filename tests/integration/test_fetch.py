@@ -98,13 +98,19 @@ def test_what_is_half_here_is_fetched_again(site: Site) -> None:
 @pytest.mark.rest
 def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
     work = site.work.folder
-    content = site.web.files.pop("/eurosat/EuroSAT.zip")
+    archive = "/eurosat/EuroSAT.zip"
+    content = site.web.files[archive]
+    site.web.files[archive] = content[:-1] + b"!"
     shutil.rmtree(work / "data/published")
     shutil.rmtree(work / "results")
     said = site.snakemake("manifest", check=False)
-    assert "HTTP 404" in said
+    assert "EuroSAT.zip: checksum" in said
     assert (work / "results/manifests/shapes.json").is_file()
-    site.web.files["/eurosat/EuroSAT.zip"] = content
+    del site.web.files[archive]
+    said = site.snakemake("manifest", check=False)
+    assert "HTTP 404" in said
+    assert "download eurosat" not in said, "what a server refuses stops the run before its first job"
+    site.web.files[archive] = content
     site.snakemake("manifest")
     assert (work / "results/manifests/eurosat.json").is_file()
 

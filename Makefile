@@ -31,8 +31,18 @@ SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
-	@$(BIN)/snakemake $(SETTINGS)
-	@$(BIN)/coder-clip show --config $(CONFIG)
+	@$(BIN)/snakemake $(SETTINGS) || $(GO_ON_WITHOUT)
+	@$(BIN)/coder-clip summary --config $(CONFIG)
+
+# After a run that failed: data sets that could not be downloaded (workflow/rules/fetch.smk) are left out of the report, and
+# the end names them. Every other failure ends here.
+FAILED := .snakemake/coder-clip/fetched/failed
+GO_ON_WITHOUT = { names=$$(ls $(FAILED) 2>/dev/null) && test "$$names" || exit 1; \
+  reasons=$$(cd $(FAILED) && tail -qn 1 $$names); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
+  echo; echo "could not be downloaded, so the run goes on without:" $$names; echo; \
+  $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) || exit 1; \
+  $(BIN)/coder-clip summary --config $(CONFIG); echo; \
+  echo "left out, because they could not be downloaded (the same command tries again):"; echo "$$reasons"; exit 1; }
 
 first:
 	@$(MAKE) reproduce CONFIG=config/first.yaml
@@ -89,6 +99,13 @@ clean:
 $(CONFIG):
 	@echo "no configuration file $@ (there are: $(wildcard config/*.yaml))" >&2; exit 1
 
+# A virtual environment holds its own path in every program; in a moved or renamed folder it is made again.
+ifneq ($(wildcard $(VENV)/installed),)
+ifneq ($(shell cat $(VENV)/installed),$(CURDIR))
+$(shell rm -rf $(VENV))
+endif
+endif
+
 $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
@@ -96,9 +113,9 @@ $(VENV)/bin/python:
 $(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
-	@touch $@
+	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
-	@touch $@ $(VENV)/installed
+	@echo $(CURDIR) | tee $@ > $(VENV)/installed

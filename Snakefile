@@ -5,12 +5,16 @@
 #   snakemake … --configfile config/photos.yaml                      another configuration
 from snakemake.utils import min_version
 
-min_version("9.27")
+min_version("9.20")
+
+
+outputflags:
+    update,  # a job behind unchanged bytes finds its files, and has nothing to do
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/tracking.smk"
 include: "workflow/rules/slurm.smk"
+include: "workflow/rules/tracking.smk"
 include: "workflow/rules/prefetch.smk"
 include: "workflow/rules/fetch.smk"
 
@@ -24,9 +28,15 @@ onstart:
     reattach.before_jobs(workflow)
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
-    tracking.on_start(workflow, CONFIG_FILE)
-    if workflow.local_exec:
-        encode_together_here()
+    tracking.start(workflow)
+
+
+onsuccess:
+    tracking.finish(CONFIG_FILE)
+
+
+onerror:
+    tracking.finish(CONFIG_FILE)
 
 
 rule all:

@@ -4,8 +4,8 @@
     share lost to loading (goal: below 5 %, on a CPU and, with --device cuda, on a GPU).
 (b) texts: one at a time at full context, as in the published code, and ``encode_texts`` (goal: at least 6 times as
     fast), with the largest difference between the features.
-(c) starts: a process that imports what an encoding job imports and loads the weights. Every split of every data set and
-    model is a job of its own, which docs/architecture.md justifies with this number.
+(c) starts: a process that imports what an encoding job imports and loads the weights, once per data set and model
+    (docs/architecture.md).
 
 Uses random weights in the shape of ViT-B-32: the speed does not depend on their values, and nothing is downloaded.
 Prints a Markdown table; writes JSON. Times are medians over interleaved repeats.
@@ -58,7 +58,7 @@ def main() -> None:
     )
     parser.add_argument("--texts", type=int, default=504, metavar="N", help="texts, at most 504 (default)")
     parser.add_argument("--batch-size", type=int, default=64, help="images a batch (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="loader processes (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode (default %(default)s)")
     parser.add_argument("--threads", type=int, help="of the encoder on a CPU (default: torch's choice)")
     parser.add_argument("--repeats", type=int, default=3, help="repeats of (a) (default %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps (default %(default)s)")

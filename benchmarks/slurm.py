@@ -2,7 +2,7 @@
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
-Starts the cluster of the tests (tests/integration/slurm/cluster.py), plans the paper without images and runs it with
+Starts the cluster of the tests (tests/support/cluster.py), plans the paper without images and runs it with
 the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue, records. Only the jobs
 are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and commands of local
 rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less than 1 GB and less than one core.
@@ -30,7 +30,7 @@ import yaml
 from coder_clip.pipeline.phase_list import FILE
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests/integration/slurm"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 from cluster import Cluster, missing  # noqa: E402
 
 JOURNALS = ".snakemake/coder-clip/slurm/*.jsonl"
@@ -110,6 +110,13 @@ def copy(folder: Path, config: str, shards: int) -> None:
         for rule in phase["rules"].values():
             rule["command"] = LOCAL
     (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
+    common = folder / "workflow/rules/common.smk"
+    certified = (
+        '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "'
+    )
+    text = common.read_text(encoding="utf-8")
+    assert certified in text
+    common.write_text(text.replace(certified, '""'), encoding="utf-8")
     document = yaml.safe_load((folder / config).read_text(encoding="utf-8"))
     document["features"]["shards"] = shards
     (folder / config).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
@@ -155,7 +162,6 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
         "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-coder-clip/src",
-        "CODER_CLIP_TRACKING": "off",  # benchmarks/tracking.py measures it
     }
     environment.pop("CODER_CLIP_DATA", None)
     command = [

@@ -4,11 +4,12 @@
     score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)      A_c: attribute and analogous texts
 
 Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs have exact
-forms with C or at most d numbers per image (docs/method.md).
+forms with one number per name or at most d numbers per image (docs/method.md).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Self
@@ -17,14 +18,23 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .foundation.exact import LOW, PLACES, cut, inner, lengths, sqrt, to_places, total
+from .foundation.reproducible import (
+    GRID_BITS,
+    SMALLEST,
+    STORED_BITS,
+    exact_matmul,
+    lengths,
+    on_grid,
+    ordered_sum,
+    to_bits,
+)
 
 # Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
 from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
 from .texts.kinds import MAX_KINDS as MAX_KINDS
 from .texts.kinds import MEAN_KINDS as MEAN_KINDS
 
-BLOCK = 2**16  # numbers of features in a block: it stays in cache
+BLOCK = 2**17  # numbers of features in a block: it stays in cache
 CHUNK = 2**19  # numbers in a block of scores: it stays in cache, and bounds memory at any N
 GRAM_ROWS = 4096  # texts converted to float64 at a time
 
@@ -60,28 +70,33 @@ def checked(features: Tensor, what: str = "image features", width: int | None = 
 def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
     """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
-    Unless the input is float64, results are rounded to PLACES binary places of a row's length. Inner products of such
-    rows are exact, so that equal ones tie and all processors agree (exact.py). ``what`` names the features in
-    messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or infinity.
+    Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so that equal ones tie
+    and all processors agree (reproducible.py). ``what`` names the features in messages. UserError if the shape is not
+    (N, d) with d = ``width``, or a row holds NaN or infinity.
     """
     features = checked(features, what, width)
-    dtype = features.dtype
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
     n = max(1, BLOCK // max(1, features.shape[1]))
     for part, rows in zip(torch.split(features, n), torch.split(result, n), strict=True):
         rows.copy_(part)
-        rows /= lengths(rows).clamp_min(1e-150)
-        if dtype != torch.float64:
-            rows.copy_(to_places(rows, PLACES))
+        rows /= lengths(rows).clamp_min(SMALLEST) * 2.0**-GRID_BITS
+        rows.round_().mul_(2.0**-GRID_BITS)
     return result
 
 
 def gram(texts: Tensor) -> Tensor:
-    """TᵀT of texts (M, d) -> (d, d) float64 on the CPU, without converting all texts to float64 at once."""
+    """TᵀT of unit texts T (M, d) on the grid -> (d, d) float64 on the CPU.
+
+    A sum over thousands of texts has no room for 50 bits. So the texts are cut once: products of their first 20 bits
+    take 40 bits and 12 for the sum of GRAM_ROWS, and the rest is below 2⁻²¹, so that its products fit as well.
+    """
     matrix = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
     for block in torch.split(texts, GRAM_ROWS):
-        channels = block.cpu().T
-        matrix += inner(channels, channels)
+        block = block.cpu().double()
+        first = to_bits(block, STORED_BITS)
+        rest = block - first
+        mixed = first.T @ rest
+        matrix += first.T @ first + (mixed + mixed.T) + rest.T @ rest
     return matrix
 
 
@@ -92,15 +107,15 @@ def cholesky(matrix: Tensor) -> Tensor:
     its sums. It stops when only rounding is left: fewer texts than d, or duplicates, make a Gram matrix singular.
     """
     left = matrix.diagonal().clone()
-    least = float(left.max()) * len(left) * 2.0 ** (1 - LOW)  # precision of the products that made `matrix`
+    least = float(left.max()) * len(left) * 2.0**-46  # far above rounding
     columns: list[Tensor] = []
     while len(columns) < len(left) and float(left.max()) > least:
         pivot = int(left.argmax())
         column = matrix[:, pivot]
         if columns:
             before = torch.stack(columns)
-            column = column - total((before * before[:, pivot, None]).T)
-        column = column / sqrt(left[pivot])
+            column = column - ordered_sum((before * before[:, pivot, None]).T)
+        column = column / math.sqrt(float(left[pivot]))  # unlike PyTorch's, rounded correctly
         left = left - column * column
         left[pivot] = -torch.inf  # never again, whatever rounding left
         columns.append(column)
@@ -110,8 +125,8 @@ def cholesky(matrix: Tensor) -> Tensor:
 class TextNeighbors:
     """The texts of C classes: class scores and CODERs of images.
 
-    Texts and images may have any length and float type; they are scaled to length 1 and computed in float64, on the
-    device of the images.
+    Texts and images may have any length and float type; they are scaled to length 1, rounded to the grid and computed
+    in float64, on the device of the images.
     """
 
     def __init__(self, mean_texts: Sequence[Tensor], max_texts: Sequence[Tensor]) -> None:
@@ -155,8 +170,7 @@ class TextNeighbors:
                 f"texts of class {int(owner[~finite][0])}: NaN or infinity; extract the text features again"
             )
         texts = l2_normalize(raw, "text features")
-        sums = texts.new_zeros(len(max_texts), texts.shape[1], dtype=torch.float64)
-        sums.index_add_(0, owner[is_mean], texts[is_mean].double())
+        sums = texts.new_zeros(len(max_texts), texts.shape[1]).index_add_(0, owner[is_mean], texts[is_mean])
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
         self._texts: Tensor | None = texts
         self._set(sums, counts, texts[~is_mean], owner[~is_mean])
@@ -164,13 +178,15 @@ class TextNeighbors:
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner (S,) their class."""
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
-        # The j-th names of all classes form one block of columns. With the classes of most names first, block j
-        # belongs to the first classes, so that the maximum runs over slices, without gathering.
+        # One column per name: the mean of its class's mean texts and this name, whose inner product with an image is
+        # the score if this name is the best. The j-th names of all classes form one block of columns. With the
+        # classes of most names first, block j belongs to the first classes, so that the maximum runs over slices.
+        means = on_grid((sums[owner] + names) / (counts[owner] + 1)[:, None])
         many = torch.bincount(owner, minlength=len(counts))
         order = torch.argsort(many, descending=True, stable=True)
         first = torch.cumsum(many, 0) - many
         rows = [first[order[: int((many > j).sum())]] + j for j in range(int(many.max()))]
-        self._max_weights = [names[r] for r in rows]
+        self._levels = [means[r] for r in rows]
         self._column = torch.argsort(order)
 
     @property
@@ -187,24 +203,21 @@ class TextNeighbors:
 
             score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
-        x: (N, d) -> (N, C), in units of 100 × cosine (paper, heuristic classifier). The sum of cosines is the
-        inner product with the sum of the texts, so that one column per class is enough. UserError for NaN,
-        infinity or another d.
+        x: (N, d) -> (N, C), in units of 100 × cosine (paper, heuristic classifier). The mean of cosines is the
+        inner product with the mean of the texts, so that one column per name is enough. UserError for NaN, infinity
+        or another d.
         """
         x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
-        levels, sums = [cut(level.to(x.device)) for level in self._max_weights], cut(self._sums.to(x.device))
-        share, column = 100 / (self._counts.to(x.device) + 1).double(), self._column.to(x.device)
+        levels, column = [level.to(x.device) for level in self._levels], self._column.to(x.device)
         rows = max(1, CHUNK // self.n_classes)
         for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
-            images = cut(block)
-            best = inner(images, levels[0])
+            best = exact_matmul(block, levels[0])
             for level in levels[1:]:
-                part = best[:, : len(level.high)]
-                torch.maximum(part, inner(images, level), out=part)
+                part = best[:, : len(level)]
+                torch.maximum(part, exact_matmul(block, level), out=part)
             torch.index_select(best, 1, column, out=out)
-            out += inner(images, sums)
-            out *= share
+            out *= 100
         return scores
 
     def encode(self, x: Tensor) -> Tensor:
@@ -217,7 +230,7 @@ class TextNeighbors:
             raise UserError(
                 "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return inner(l2_normalize(x, width=self.width), self._texts.to(x.device))
+        return exact_matmul(l2_normalize(x, width=self.width), self._texts.to(x.device))
 
     @cached_property
     def gram(self) -> Tensor:
@@ -227,8 +240,8 @@ class TextNeighbors:
 
     @cached_property
     def factor(self) -> Tensor:
-        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF)."""
-        return cholesky(self.gram)
+        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF). Its columns are on the grid."""
+        return on_grid(cholesky(self.gram).T).T.contiguous()
 
     def compact(self, x: Tensor) -> Tensor:
         """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as :meth:`encode`.
@@ -236,7 +249,7 @@ class TextNeighbors:
         For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError as in
         :meth:`class_scores`.
         """
-        return inner(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
+        return exact_matmul(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.

@@ -16,15 +16,16 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from .errors import UserError
-from .foundation.exact import total
-from .neighbors import checked, compute_dtype, l2_normalize
-from .zero_shot import softmax_gap, uncertain
+from .foundation.reproducible import to_bits
+from .neighbors import compute_dtype, l2_normalize
+from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
 
-SMALL = 1e-15  # a length of features below which products could be denormal
-CHUNK = 2**20  # numbers of gathered differences at a time
+# Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1, are not rounded.
+DIFFERENCE_BITS = 22
+CHUNK = 2**18  # numbers of summed differences at a time
 PAIRS = 4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
 
 
@@ -66,15 +67,14 @@ class OneToOne:
             width = width or texts[some[0]].shape[-1]
             means = _means([texts[p] for p in some] + [texts[p[::-1]] for p in some], width, some)
             parts.append(means[: len(some)] - means[len(some) :])
-        dtype = compute_dtype(*(texts[p] for p in pairs))
         self._set(
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
-            torch.cat(parts).to(dtype) if parts else torch.zeros(0, 0, dtype=dtype),
+            to_bits(torch.cat(parts), DIFFERENCE_BITS).float() if parts else torch.zeros(0, 0),
         )
 
     def _set(self, pairs: Tensor, differences: Tensor) -> None:
-        """Keep pairs (P, 2), sorted, a < b, and differences (P, d), D(a, b)."""
-        self.pairs, self.differences, self._short = pairs, differences, differences.float()
+        """Keep pairs (P, 2), sorted, a < b, and differences (P, d) float32, D(a, b)."""
+        self.pairs, self.differences = pairs, differences
         self._keys = (pairs[:, 0] * self.n_classes + pairs[:, 1]).to(differences.device)
 
     def __len__(self) -> int:
@@ -82,26 +82,32 @@ class OneToOne:
         return len(self.pairs)
 
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
-        """v of each candidate: x (n, d) unit, classes (n, k) -> (n, k) float64, in cosines.
+        """v of each candidate: x (n, d) from ``l2_normalize``, classes (n, k) -> (n, k) float64, in cosines.
 
-        v(a) = mean over the other candidates b of x·D(a, b); a missing pair counts 0. 0 if k is 1. Sums are the same
-        everywhere.
+        v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing pair counts 0. 0 if k
+        is 1. The inner sum is one signed sum of rows, made in one pass over memory: exact in float32 for up to five
+        candidates, else in the order of the candidates. Its product with x is exact in float64.
         """
         n, k = classes.shape
         values = torch.zeros(n, k, dtype=torch.float64, device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        differences = self.differences.to(x.device)
-        rows = max(1, CHUNK // (len(i) * x.shape[1]))
-        for start in range(0, n, rows):
-            some = slice(start, start + rows)
-            place, sign = self._places(classes[some][:, i], classes[some][:, j])
-            products = differences.index_select(0, place.flatten()).double().view(*place.shape, -1)
-            products *= x[some, None, :]
-            dots = total(products) * sign
-            values[some] = values[some].index_add(1, i, dots).index_add(1, j, -dots) / (k - 1)
-        return values
+        # Each unordered pair is looked up once, in column (i, j). A candidate's sum takes the columns of its pairs,
+        # with a minus where it is the second of the pair, since D(b, a) = −D(a, b).
+        others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
+        others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
+        order = torch.ones(k, k, device=x.device).triu() * 2 - 1
+        apart = ~torch.eye(k, dtype=torch.bool, device=x.device)
+        place, sign = self._places(classes[:, i], classes[:, j])
+        place, sign = place[:, others[apart]], sign[:, others[apart]] * order[apart]
+        differences, rows = self.differences.to(x.device), max(1, CHUNK // (k * x.shape[1]))
+        for some in (slice(start, start + rows) for start in range(0, n, rows)):
+            bags, signs = (part[some].view(-1, k - 1) for part in (place, sign))
+            sums = embedding_bag(bags, differences, per_sample_weights=signs, mode="sum")
+            products = sums.double().view(-1, k, x.shape[1]).mul_(x[some, None, :])
+            torch.sum(products, dim=-1, out=values[some])
+        return values.div_(k - 1)
 
     def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of ``differences`` of these pairs of classes, and their signs; 0 for a pair without texts."""
@@ -109,53 +115,6 @@ class OneToOne:
         wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
         place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
-
-    def winner(self, x: Tensor, classes: Tensor) -> Tensor:
-        """The candidate with the largest v: x (n, d) of any length, classes (n, k) -> (n,); the first of several.
-
-        The same as from :meth:`compare`, but computed there only for images that float32 leaves open.
-        """
-        best, open_ = self._quick(x, classes)
-        best[open_] = self.compare(l2_normalize(x[open_]), classes[open_]).argmax(dim=1)
-        return classes.gather(1, best[:, None])[:, 0]
-
-    def _quick(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Place (n,) of the candidate with the largest v in float32, and which images (n,) that leaves open.
-
-        Σ_b x·D(a, b) = x·Σ_b D(a, b): the inner sum is one signed sum of rows, made in one pass over memory.
-
-        A value is wrong by at most d + k + 2 roundings of numbers below its length, which is |x|·2·(k − 1) at most,
-        as D has a length of at most 2. A rounding is eps / 2; the other half covers that ``compare`` rounds x to PLACES
-        and does not round D. Nothing is concluded from features that float32 cannot hold to full precision.
-        """
-        n, k = classes.shape
-        best = torch.zeros(n, dtype=torch.int64, device=x.device)
-        if k < 2 or not len(self):
-            return best, torch.zeros_like(best, dtype=torch.bool)
-        i, j = torch.triu_indices(k, k, 1, device=x.device)
-        # for candidate a and another b: their column in (i, j), and whether D(a, b) counts as it is or negative
-        others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
-        others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
-        order = torch.ones(k, k, device=x.device).triu() * 2 - 1
-        apart = ~torch.eye(k, dtype=torch.bool, device=x.device)
-        columns, order = others[apart], order[apart]
-        differences, x = self._short.to(x.device), x.float()
-        values, rows = torch.empty(n, k, device=x.device), max(1, CHUNK // (k * x.shape[1]))
-        for some in (slice(start, start + rows) for start in range(0, n, rows)):
-            place, sign = self._places(classes[some][:, i], classes[some][:, j])
-            sums = embedding_bag(
-                place[:, columns].view(-1, k - 1),
-                differences,
-                per_sample_weights=(sign[:, columns] * order).view(-1, k - 1),
-                mode="sum",
-            ).view(-1, k, x.shape[1])
-            sums *= x[some, None, :]
-            values[some] = sums.sum(dim=-1)
-        first, second = values.topk(2, dim=1).values.unbind(dim=1)
-        size = x.norm(dim=1)
-        error = 2 * (k - 1) * size * (x.shape[1] + k + 2) * torch.finfo(torch.float32).eps
-        sure = (first - second > 2 * error) & (size > SMALL) & (size < 1 / SMALL)  # never with NaN
-        return values.argmax(dim=1), ~sure
 
     def state(self) -> dict[str, Tensor]:
         """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,) int64."""
@@ -200,12 +159,14 @@ def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Rer
 
     x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not fit.
     """
-    x = l2_normalize(_checked(x, scores, o))
-    best, classes = best_classes(scores, top_k)
+    if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
+        raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
+    x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
+    classes = best_classes(scores, top_k)[1]
     values = o.compare(x, classes)
     # argmax takes the first of several maxima, which is the one that stage one ranks higher
     stage_two = classes.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(1)
-    return Reranked(classes[:, 0], stage_two, softmax_gap(scores, best), classes, values)
+    return Reranked(classes[:, 0], stage_two, softmax_gap(scores, classes), classes, values)
 
 
 def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
@@ -225,21 +186,13 @@ def rerank(
 
     x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were reranked (N,) bool. Picks, among
     the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean x·O(a, b) − mean x·O(b, a)];
-    ties keep the order of stage one. Labels are never read. UserError as in :func:`rerank_scores`.
+    ties keep the order of stage one. Labels are never read. UserError as in :func:`rerank_scores`, and for a
+    threshold that is NaN.
     """
-    x = _checked(x, scores, o)
-    best, classes = best_classes(scores, top_k)
-    looked_at = uncertain(scores, threshold, best)
-    predictions = classes[:, 0].clone()
-    predictions[looked_at] = o.winner(x[looked_at], classes[looked_at])
-    return predictions, looked_at
-
-
-def _checked(x: Tensor, scores: Tensor, o: OneToOne) -> Tensor:
-    """Images (N, d). UserError unless scores are (N, C) and images finite and as wide as the texts."""
-    if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
-        raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
-    return checked(x, width=o.differences.shape[1] if len(o) else None)
+    if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
+        raise UserError("the threshold is NaN, where a margin from 0 to 1 is needed")
+    both = rerank_scores(x, scores, o, top_k)
+    return both.predictions(threshold), both.gap < threshold
 
 
 def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:

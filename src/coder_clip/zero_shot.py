@@ -1,4 +1,4 @@
-"""Predictions, best classes, and the gap for stage two, from class scores (`neighbors.TextNeighbors`)."""
+"""Predictions, best classes, and the margin for stage two, from class scores (`neighbors.TextNeighbors`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .foundation.exact import exp, total
 
-CHUNK = 2**22  # numbers copied at a time, so that memory does not grow with N
+CHUNK = 2**16  # numbers computed at a time: they stay in cache, and memory does not grow with N
+DECIMALS = 12  # of the margin; libraries differ by 1e-16
 
 
 def predict(scores: Tensor) -> Tensor:
@@ -38,46 +38,22 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
-    """Softmax of the best class minus that of the second: scores (N, C) -> (N,) in [0, 1].
+    """Margin: softmax of the best class minus that of the second, scores (N, C) -> (N,) float64 in [0, 1].
 
-    best: the values of :func:`top_k`, if they are known already. 1 if there is only one class. Stage two reranks
-    images whose gap is below the threshold (paper, one-to-one rerank).
+    best: the classes of :func:`top_k`, if they are known already. 1 if there is only one class. Stage two reranks
+    images whose margin is below the threshold (paper, one-to-one rerank). Rounded to DECIMALS, because the last
+    digits of a library's exp differ between processors.
     """
     scores = _checked(scores)
     if scores.shape[1] == 1:
-        return scores.new_ones(len(scores))
+        return torch.ones(len(scores), dtype=torch.float64, device=scores.device)
     if best is None or best.shape[1] < 2:
-        best = scores.topk(2, dim=1).values
-    first, gap = best[:, :1], torch.empty(len(scores), dtype=torch.float64, device=scores.device)
+        best = scores.topk(2, dim=1).indices
     rows = max(1, CHUNK // scores.shape[1])
-    for some in (slice(i, i + rows) for i in range(0, len(scores), rows)):
-        second = exp((best[some, 1:2] - first[some]).double())[:, 0]
-        gap[some] = (1 - second) / total(exp((scores[some] - first[some]).double()))
-    return gap
-
-
-def uncertain(scores: Tensor, threshold: float, best: Tensor | None = None) -> Tensor:
-    """The images that stage two reranks: scores (N, C) -> (N,) bool, ``softmax_gap(scores, best) < threshold``.
-
-    Exact exponentials are computed only for gaps that float32 leaves open: each of the C terms, and each addition of
-    them, is wrong by a rounding or two of a number below the sum, which is at least 1; the quotient and the product are
-    rounded once each. UserError for a threshold that is NaN.
-    """
-    if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
-        raise UserError("the threshold is NaN, where a gap from 0 to 1 is needed")
-    scores = _checked(scores)
-    if best is None or best.shape[1] < 2:
-        best = scores.topk(min(2, scores.shape[1]), dim=1).values
-    rows = max(1, CHUNK // scores.shape[1])
-    parts = zip(torch.split(scores, rows), torch.split(best[:, :1], rows), strict=True)
-    share = torch.cat([(part - first).float().softmax(dim=1).amax(dim=1) for part, first in parts])
-    second = (best[:, 1] - best[:, 0]).float().exp() if scores.shape[1] > 1 else 0.0
-    gap = share * (1 - second)
-    found = gap < threshold
-    error = 4 * (scores.shape[1] + 2) * torch.finfo(torch.float32).eps
-    open_ = (gap - threshold).abs() <= error
-    found[open_] = softmax_gap(scores[open_], best[open_]) < threshold
-    return found
+    parts = zip(torch.split(scores, rows), torch.split(best[:, :2], rows), strict=True)
+    shares = [part.double().softmax(dim=1).gather(1, classes) for part, classes in parts]
+    first, second = torch.cat(shares).unbind(dim=1)
+    return (first - second).round(decimals=DECIMALS)
 
 
 def _checked(scores: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import browser as browsers
 import pytest
 from filelock import FileLock
+
+import browser as browsers
 from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from working_copy import Work, draw_marks
 
 from coder_clip.foundation.artifacts import read_tensors, write_tensors
+from working_copy import Work, draw_marks
 
 Command = Callable[..., Any]
 CONFIG = {
@@ -212,7 +212,7 @@ def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
     Path("results/one_to_one/marks.json").write_text(json.dumps(pairs))
     listed(command)
     assert command("texts", "--config", "c.yaml").code == 0
-    for phase, path, n in (("text-features", TEXTS, 6), ("one-to-one", PAIRS, 2)):
+    for phase, path, n in (("text-features", TEXTS, 6), ("pair-features", PAIRS, 2)):
         caplog.clear()
         assert command(phase, "--config", "c.yaml").code == 0
         said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]

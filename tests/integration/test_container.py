@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from working_copy import SMALL, working_copy
 
 pytestmark = pytest.mark.rest

@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import browser as browsers
 import pytest
-from browser import WIDTHS, needs_browser
 from PIL import Image
-from working_copy import REPO, draw_marks, environment
 
+import browser as browsers
+from browser import WIDTHS, needs_browser
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import Explorer
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
 from coder_clip.photos.web_page import server
+from working_copy import REPO, draw_marks, environment
 
 pytestmark = needs_browser
 HOSTILE = "<img src=x onerror=\"document.title='injected'\">"

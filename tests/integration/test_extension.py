@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from working_copy import PHASES, REPO, REPORT, Work, few_pictures, working_copy
 
 from trees import put_all, split_file
+from working_copy import CERTIFY, PHASES, REPO, REPORT, Work, few_pictures, working_copy
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
+STAGE = re.compile(r"^```yaml\n# dvc\.yaml\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
 SOURCE, PHASE = "texts/sources/plurals.py", "phases/class_share.py"
 LIST = "workflow/phases.yaml"  # of phases, which gets an entry
@@ -52,15 +53,19 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
     for name, text in files().items():
         path = work.folder / name
         if name == LIST:
-            listed = path.read_text(encoding="utf-8")
-            assert listed.count("\nplots:") == 1
-            path.write_text(listed.replace("\nplots:", f"\n{text}\nplots:"), encoding="utf-8")
+            path.write_text(path.read_text(encoding="utf-8") + f"\n{text}", encoding="utf-8")
             continue
         assert not path.exists(), f"{name} is there already: a recipe adds a file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    (stage,) = STAGE.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    path = work.folder / "dvc.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("\nplots:", f"\n{stage}plots:"), encoding="utf-8"
+    )
     plant_leaves(work.folder / "data/published")
     work.commands(*PHASES, "class-share", *REPORT)
+    work.run(sys.executable, "-c", CERTIFY, work.config)
     return work
 
 
@@ -139,27 +144,27 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
         listed.replace("│", " ").split()
     )
     assert listed.index("evaluation") < listed.index("class-share") < listed.index("Tables, figures, report")
-    extended.snakemake("--touch", "--forceall")
+    extended.snakemake("class_share", "--forcerun", "count_predictions")
     path = extended.folder / "src/coder_clip" / PHASE
     text = path.read_text(encoding="utf-8")
     path.write_text(text + "\n# an edit\n", encoding="utf-8")
     assert extended.planned() == {"count_predictions": 2}
     path.write_text(text, encoding="utf-8")
+    certificate = json.loads(result(extended, "certificates/class_share/count_predictions/mini/leaves.json"))
+    assert "src/coder_clip/phases/class_share.py" in certificate["sources"]
     stage = (
-        "from coder_clip.tracking.snakemake import plan\n"
-        "from coder_clip.tracking.stages import pipeline, tracked\n"
+        "from coder_clip.tracking.certificates import plan\n"
+        "from coder_clip.tracking.stages import tracked\n"
         f"t = tracked({extended.config!r})\n"
-        "print(pipeline(t, plan(t.config))['stages']['class_share'])"
+        "t.write_yaml(plan(t.config)); print(t.stages()['class_share'])"
     )
-    made = extended.run(sys.executable, "-c", stage).stdout
-    assert "results/mine/class_share" in made
-    assert "src/coder_clip/phases/class_share.py" in made
+    assert "results/mine/class_share" in extended.run(sys.executable, "-c", stage).stdout
 
 
 @pytest.mark.rest
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
-    extended.snakemake("--touch", "--forceall")
+    extended.snakemake("--forceall")
     assert extended.planned() == {}
     for name, first in ((EXHIBIT, "tables"), (BASELINE, "fit_adapters"), (SOURCE, "generate_texts")):
         path = extended.folder / "src/coder_clip" / name

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import publish, serve_model
-from working_copy import Work, environment, working_copy
 
+from published import publish, serve_model
 from web import Web, serve
+from working_copy import Work, environment, working_copy
 
 CONFIG: dict[str, Any] = {
     "data_root": "data/published",
@@ -26,9 +26,9 @@ CONFIG: dict[str, Any] = {
 }
 PLAN = """
 import sys
-from coder_clip.tracking.snakemake import plan
+from coder_clip.tracking.certificates import plan
 for job in plan(sys.argv[1]):
-    print(*job.outputs, *job.recipe.input)
+    print(*job.outputs, *job.inputs)
 """
 FEATURES = "results/image_features/tiny/eurosat/test.safetensors"
 
@@ -98,13 +98,19 @@ def test_what_is_half_here_is_fetched_again(site: Site) -> None:
 @pytest.mark.rest
 def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
     work = site.work.folder
-    content = site.web.files.pop("/eurosat/EuroSAT.zip")
+    archive = "/eurosat/EuroSAT.zip"
+    content = site.web.files[archive]
+    site.web.files[archive] = content[:-1] + b"!"
     shutil.rmtree(work / "data/published")
     shutil.rmtree(work / "results")
     said = site.snakemake("manifest", check=False)
-    assert "HTTP 404" in said
+    assert "EuroSAT.zip: checksum" in said
     assert (work / "results/manifests/shapes.json").is_file()
-    site.web.files["/eurosat/EuroSAT.zip"] = content
+    del site.web.files[archive]
+    said = site.snakemake("manifest", check=False)
+    assert "HTTP 404" in said
+    assert "download eurosat" not in said, "what a server refuses stops the run before its first job"
+    site.web.files[archive] = content
     site.snakemake("manifest")
     assert (work / "results/manifests/eurosat.json").is_file()
 
@@ -113,7 +119,7 @@ def test_without_fetch_the_run_does_not_start(site: Site, tmp_path: Path) -> Non
     said = site.snakemake(
         "manifest", "--forceall", check=False, CODER_CLIP_FETCH="0", CODER_CLIP_DATA=str(tmp_path)
     )
-    assert "published data sets are not in" in said
+    assert "published data sets are not in" in said, said
     assert "coder-clip check" in said
     assert "not recorded" not in said, "a run that does not start has nothing to record"
 

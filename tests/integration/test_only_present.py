@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from working_copy import Work, working_copy
 
 from trees import plant
+from working_copy import Work, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Work:
     work = working_copy(tmp_path_factory.mktemp("only") / "copy", document)
     (work.folder / ".venv").mkdir()
     (work.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (work.folder / ".venv/installed").touch()
+    (work.folder / ".venv/installed").write_text(f"{work.folder}\n")
     refused = work.coder_clip("check", "--config", work.config, check=False)
     assert refused.returncode == 1
     assert "coder-clip data get dtd" in refused.stdout + refused.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from working_copy import PHASES, REPO, REPORT, Work, working_copy
 
 pytestmark = pytest.mark.rest

@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from working_copy import Work
 
 from coder_clip.baselines.methods import FEW_SHOT
-from coder_clip.datasets.shapes import Shapes
+from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import read_json, read_tensors, sha256
 from coder_clip.photos import Classifier
@@ -25,6 +24,7 @@ from coder_clip.photos.runs import load_run
 from coder_clip.reporting.answer import answers
 from coder_clip.reporting.results import Results
 from coder_clip.texts.sets import load_text_set
+from working_copy import Work
 
 Command = Callable[..., Any]
 SHAPES, MARKS = ("--dataset", "shapes"), ("--dataset", "marks")
@@ -242,20 +242,6 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
     assert "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
 
 
-def test_predict_is_the_same_command(
-    finished: Work, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = finished.folder / "photos/marks"
-    by_run = command(
-        "classify", photos, "--run", finished.folder / "results", *MARKS, "--format", "csv", "--top", 5
-    )
-    answer = command("predict", photos, "--config", finished.folder / "config/test.yaml", *MARKS, "--csv")
-    assert answer.code == 0, answer.err
-    assert answer.out == by_run.out
-    monkeypatch.chdir(finished.folder)
-    assert command("predict", photos, "--config", "config/test.yaml", *MARKS, "--csv").out == by_run.out
-
-
 def test_in_python(finished: Work) -> None:
     c = Classifier.load(finished.folder / "results", dataset="marks", method="coder")
     files = sorted((finished.folder / "photos/marks").glob("*/0[01].png"))
@@ -327,7 +313,7 @@ def test_another_template_is_refused(work: Work, command: Command) -> None:
     assert "classes, texts or templates of 'marks' were changed after the run" in refused(work, command)
 
 
-PHASES = ("coder", "zero-shot", "confusable-pairs", "one-to-one-texts", "one-to-one", "rerank")
+PHASES = ("coder", "zero-shot", "confusable-pairs", "pair-texts", "pair-features", "rerank")
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,18 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import WIDTHS, needs_browser, show
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-
-from fake_results import Fake
 from PIL import Image
 
+from browser import WIDTHS, needs_browser, show
 from coder_clip.reporting import formats
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 from coder_clip.reporting.parts import style
+from fake_results import Fake
 
 pytestmark = needs_browser
 HOSTILE = "</script><script>document.title='injected'</script><img src=http://127.0.0.1:9/x onerror=alert(1)>"

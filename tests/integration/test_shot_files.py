@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from reference import Array, affinity, unit, votes
-from working_copy import Work, working_copy
 
 from coder_clip.datasets import entry
 from coder_clip.datasets.published import load_below
 from coder_clip.foundation.artifacts import read_json, read_tensors
+from reference import Array, affinity, unit, votes
 from trees import plant, put
+from working_copy import Work, working_copy
 
 pytestmark = pytest.mark.rest
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import needs_browser, show
-from working_copy import Work, duplicate, few_pictures, working_copy
 
+from browser import needs_browser, show
 from llm_server import Server, serving, words
+from working_copy import Work, duplicate, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -39,7 +39,8 @@ DOCUMENT: dict[str, Any] = {
     "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 10], "alphas": [0.1, 20, 5], "rounds": 1},
     "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
     "generator": {
-        "model": "tiny", "counts": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, "max_pairs": 12,
+        "model": "tiny", "texts_per_class": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, 
+        "max_pairs": 12,
         "prices": {"date": "2026-11-01", "input": 1.0, "output": 2.0}, "max_cost": 1.0, "key_variable": "TINY_KEY",
         "on_failure": "skip",  # made-up names are nearer to other things than the names of things are to each other
     },
@@ -84,7 +85,11 @@ def read(work: Work, name: str) -> Any:
 
 def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None:
     texts = read(made, "texts/shapes.json")
-    assert [len(c["attribute"]) for c in texts["classes"]] == [4] * 20
+    accepted = [c["attribute"] for c in texts["classes"]]
+    assert {len(found) for found in accepted} <= {3, 4}, (
+        "the text that means harm is refused, the others are taken"
+    )
+    assert not {t for found in accepted for t in found} & set(HOSTILE[:-1])
     note = texts["provenance"]["attribute"]
     assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
     assert note["answers"] == 20

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from working_copy import Work, python_path, working_copy
 
-from coder_clip.tracking.hashes import folder_md5
+from coder_clip.foundation.dvc import folder_md5
 from coder_clip.tracking.stages import entries_of, hashes_of
+from working_copy import Work, python_path, working_copy
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = "config/reproduce.yaml"
@@ -64,7 +64,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
 @cache
 def made(work: Work, profile: str) -> dict[str, str]:
     """Every artefact of a whole run -> its md5."""
-    script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/integration"
+    script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/support"
     path = os.pathsep.join([python_path(work.folder), str(tests)])
     n = PROFILES[profile]["OMP_NUM_THREADS"]
     work.run("rm", "-rf", "results")
@@ -79,7 +79,7 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
     assert {name for name in files | other if files.get(name) != other.get(name)} == set()
     locked = hashes_of(entries_of((REPO / "dvc.lock").read_text(encoding="utf-8")))
     recorded = {
-        out: md5 for outs in locked.values() for out, md5 in outs.items() if "/provenance/" not in out
+        out: md5 for outs in locked.values() for out, md5 in outs.items() if "/certificates/" not in out
     }
     assert {out: _of(out, files) for out in recorded} == recorded
 

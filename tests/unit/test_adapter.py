@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
+import reference
 from coder_clip.adapter import CoderAdapter, cache_logits
 from coder_clip.errors import UserError
 

@@ -1,491 +1,373 @@
-"""`coder-clip check`: what would stop a run, or spoil its numbers, is told before."""
+"""The checks that every text passes: shipped, your own, or a language model's."""
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
-from tiny import save_tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coder_clip.errors import UserError
-from coder_clip.foundation.artifacts import Paths
-from coder_clip.phases import manifest
-from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import checks, light, measure
-from coder_clip.preflight.measure import Rates
-from trees import jpeg, plant
-from web import serve
+from coder_clip.texts import checks
+from coder_clip.texts.checks import Names, check, clean, fault
+from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet
+from coder_clip.texts.similar import faults as compared
+
+CLASSES = Names(["red fox", "owl", "grey wolf"])
+
+
+def rule_of(text: str, kind: str = "attribute", other: str = "") -> str | None:
+    found = fault(clean(text), kind, "red fox", CLASSES, other)
+    return None if found is None else found[0]
+
+
+def why_of(text: str, kind: str = "attribute") -> str | None:
+    found = fault(clean(text), kind, "red fox", CLASSES)
+    return None if found is None else found[1]
+
+
+# ---- one text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("I'm sorry, but I can't help with that", "a refusal"),
+        ("I apologize", "a refusal"),
+        ("As an AI language model", "a refusal"),
+        ("cannot assist with this", "a refusal"),
+        ("Es tut mir leid", "a refusal"),
+        ("Je suis désolé", "a refusal"),
+        ("Lo siento, no puedo", "a refusal"),
+        ("Mi dispiace", "a refusal"),
+        ("Desculpe", "a refusal"),
+        ("Het spijt me", "a refusal"),
+        ("Przepraszam", "a refusal"),
+        ("К сожалению, я не могу", "a refusal"),
+        ("抱歉", "a refusal"),
+        ("申し訳ありません", "a refusal"),
+        ("죄송합니다", "a refusal"),
+        ("آسف", "a refusal"),
+        ("which fox?", "a question"),
+        ("哪一个？", "a question"),
+        ("could you please specify the breed", "a question"),
+        ("none", "says nothing"),
+        ("N/A", "says nothing"),
+        ("Keine", "says nothing"),
+        ("5 strings", "says nothing"),
+        ("first feature", "says nothing"),
+        ("like a grey wolf", "names the class grey wolf"),
+        ("an owl", "names the class owl"),
+        ("хвост", "in another script (cyrillic)"),
+        ("長い尾", "in another script (cjk, hiragana)"),
+        ("a tail\u202e", "control characters"),
+        ("a\x1b[31m tail", "control characters"),
+        ("a\x00tail", "control characters"),
+        ("\ud800 tail", "control characters"),
+        ("\ufeffa tail", "control characters"),
+        ("…", "no letters"),
+        ("x" * 201, "longer than 200 characters"),
+    ],
+)
+def test_a_text_that_will_not_do(text: str, why: str) -> None:
+    assert why_of(text) == why
+
+
+NO_TEXTS = {
+    "form": [
+        "**a bushy tail**", "- a bushy tail", "• a bushy tail", "1. a bushy tail", "2) a tail", "<b>a tail</b>",
+        "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "a tail, paws, etc",
+        "a tail; white paws",
+        "a `bushy` tail", "a tail (bushy)", "tail: bushy", "a tail | paws", "a long tail…", "paws, e.g. white ones",
+    ],
+    "answer": [
+        "Error: rate limit exceeded", "a photo of a red fox which has a tail", "Request denied", "access denied",
+        "Sorry, that's not something I can help with", "internal server error", "a photo of a bushy tail",
+    ],
+    "wording": ["with a bushy tail", "is orange all over", "in deep snow", "it is a bushy animal"],
+    "language": [
+        "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
+        "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga",
+    ],
+    "own name": ["a red fox tail", "the tail of red foxes", "a fox with red fur"],
+    "negation": [
+        "no stripes", "a tail without a tip", "a coat that lacks spots", "a body devoid of fur",
+        "ears that aren't round",
+        "a coat free of spots", "non-striped fur", "hardly any white", "an unmarked belly", "a spotless coat",
+        "neither stripes nor spots", "a missing toe", "fur rather than feathers", "a tailless rump",
+    ],
+    "comparative": [
+        "a longer tail", "bigger ears", "a heavier body", "more white on the tail", "a darker back", "less fur",
+        "longer ears than usual", "whiter paws", "a fluffier tail", "fewer whiskers",
+    ],
+    "unseen": [
+        "a loud bark-like noise", "a musky smell", "fragrant fur", "a melodious song", "a body 60 cm long",
+        "a weight of 5 kg", "an intelligent animal", "nocturnal eyes", "fur prized for its warmth", "native to Europe",
+        "a distinctive sound", "an expensive pelt",
+    ],
+    "vague": [
+        "distinctive features", "a unique look", "an elegant appearance", "a very characteristic shape",
+        "various colours",
+        "typical body proportions", "a recognisable overall design",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"), [(rule, text) for rule, texts in NO_TEXTS.items() for text in texts]
+)
+def test_what_is_no_text_is_refused_by_its_rule(rule: str, text: str) -> None:
+    """Each of these was accepted as an attribute, and would describe images."""
+    assert rule_of(text) == rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a long tail", "a can of paint", "an unable bird", "7 petals", "a café table", "owl-like eyes", "a wolf-grey coat",
+     "a sorry look", "micrometre scale", "question mark on the wing", "a seamless shell",
+     "a tail longer than its body", "fur darker at the tips", "two or more toes", "a lower jaw with white fur",
+     "an upright lower mandible", "a corner of the mouth", "a forget-me-not blue throat", "a non-slip sole",
+     "gold № 5", "a sound hole under the strings", "a Z-shaped crease", "a van with sliding doors",
+     "a cheap plastic toy",
+     "a greater than life statue", "sauerkraut und Wurst on a plate", "les paul guitars on a wall",
+     "a bottomless basket",
+     "a stainless steel rim", "an uneven edge", "flower petals", "a silver border", "smoke rising from a grey chimney"],
+)  # fmt: skip
+def test_an_ordinary_text_is_accepted(text: str) -> None:
+    """Every text that is lost is paid for again."""
+    assert rule_of(text) is None
+
+
+NO_SYNONYMS = [
+    "None known", "no common synonyms", "No known synonyms", "There is no synonym", "there are no synonyms", "none",
+    "None exist", "none available", "not applicable", "N/A", "No other name", "no alternative name",
+    "no direct synonym",
+    "no exact equivalent", "no widely used synonym", "none found", "nothing", "it has no synonyms",
+    "does not have a synonym", "Request denied", "Sorry, that's not something I can help with", "I'm unable to comply",
+    "same as above", "unknown", "access denied", "content blocked", "empty", "null", "cannot be named",
+    "synonym not available", "(none)", "no synonym exists", "I don't know any",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_SYNONYMS)
+@pytest.mark.parametrize("kind", ["synonym", "analogous"])
+def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
+    """One sentence would be the name of hundreds of classes, and synonyms count by their maximum."""
+    assert rule_of(text, kind) in ("answer", "language")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Vulpes vulpes", "forget-me-not", "a no-entry sign", "no entry sign", "T. rex", "1.5-tonne lizard", "St. Bernard",
+     "Boeing 737 (original)", "isle of Man cat", "hash browns", "nightjar", "Ilyushin Il-76", "a mail van",
+     "kids' den"],
+)  # fmt: skip
+def test_an_ordinary_name_is_accepted(text: str) -> None:
+    assert rule_of(text, "synonym") is None
+
+
+def test_names_of_classes_are_no_names_of_things_like_them() -> None:
+    assert rule_of("grey wolves", "analogous") is None, "not the plain plural"
+    assert rule_of("a Grey-Wolf", "analogous") == "analogous"
+    assert rule_of("owls", "synonym") == "synonym"
+    assert rule_of("Red_Fox", "synonym") == "synonym"
+    assert rule_of("a small red fox", "analogous") == "own name"
+
+
+def test_of_a_pair_both_names_are_refused() -> None:
+    """Each side is put into a sentence with both names."""
+    assert rule_of("ears unlike a grey wolf", "one_to_one", "grey wolf") in ("negation", "other name")
+    assert rule_of("ears like a grey wolf", "one_to_one", "grey wolf") == "other name"
+    assert rule_of("fur like an owl", "one_to_one", "grey wolf") is None
+
+
+def test_a_name_without_letters_is_in_no_text() -> None:
+    assert fault("a long tail", "attribute", "???", Names(["???", "!"])) is None
+
+
+def test_texts_of_a_class_in_another_script_are_in_that_script() -> None:
+    assert fault("длинный хвост", "attribute", "лиса", Names(["лиса"])) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("  a  long\ttail\n", "a long tail"),
+        ('"a long tail".', "a long tail"),
+        ("«a long tail»,", "a long tail"),
+        ("a_long_tail", "a long tail"),
+        ("it has a long tail", "a long tail"),
+        ("T. rex", "T. rex"),
+        ("e\u0301toile", "étoile"),
+        ("گوش‌ها", "گوش‌ها"),
+    ],
+)
+def test_one_form_of_a_text(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+@given(st.text(max_size=60))
+def test_what_is_accepted_can_be_shown_and_encoded(text: str) -> None:
+    """A control character breaks a terminal, a half character breaks the file."""
+    found = clean(text)
+    if fault(found, "attribute", found, CLASSES) is None:
+        found.encode()
+        assert found.isprintable() or set(found) & set(checks.JOINERS)
+        assert found == " ".join(found.split())
+
+
+# ---- a text set
+
+
+def of(*classes: ClassTexts, pairs: Sequence[Pair] = (), **more: Any) -> list[tuple[str, str]]:
+    texts = TextSet.model_validate({"dataset": "d", "classes": list(classes), **more})
+    found = check(texts, PairSet(dataset="d", pairs=list(pairs)) if pairs else None)
+    return [(f.rule, f.text) for f in found]
+
+
+THREE = ["a long tail", "white paws", "a wet nose"]
+FOX = ClassTexts(name="red_fox", attribute=THREE, synonym=["Vulpes"], analogous=["a jackal"])
+OWL = ClassTexts(name="owl", attribute=["a round head", "a hooked beak", "spotted wings"])
+
+
+def test_a_set_without_faults() -> None:
+    assert of(FOX, OWL) == []
+
+
+def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
+    """It raises both scores alike."""
+    owl = ClassTexts(name="owl", attribute=["A  long-tail", *OWL.attribute], synonym=["the vulpes"])
+    texts = TextSet(dataset="d", classes=[FOX, owl])
+    found = check(texts)
+    assert [(f.rule, f.owner, f.why) for f in found] == [
+        ("shared", "red fox", "also a text of owl"),
+        ("synonym", "red fox", "also a text of owl"),
+    ]
+    assert str(found[0]) == (
+        "red fox, attribute: 'a long tail': also a text of owl (shared): word what only one of the classes has, "
+        "or leave "
+        "it out"
+    )
+
+
+def test_classes_of_one_name_may_have_the_same_texts() -> None:
+    """ImageNet has "missile" twice."""
+    twice = [ClassTexts(name=name, attribute=THREE) for name in ("missile", "Missile")]
+    assert of(*twice) == []
+
+
+def test_counts_and_repeats() -> None:
+    few = ClassTexts(name="owl", attribute=["a round head", "a Round Head"])
+    assert of(FOX, few) == [("repeat", "a Round Head"), ("count", "")]
+
+
+def test_pairs_have_three_true_texts_a_side() -> None:
+    pair = Pair(
+        a="red_fox", b="owl", a_index=0, b_index=1, a_not_b=THREE, b_not_a=["an owl face", "a wet nose"]
+    )
+    assert of(FOX, OWL, pairs=[pair]) == [("sides", "a wet nose"), ("own name", "an owl face"), ("count", "")]
+
+
+def test_an_exception_has_a_reason_and_is_needed() -> None:
+    """A list of exceptions that nobody clears hides the next fault."""
+    orange = ClassTexts(name="orange", attribute=["orange peel all over", "a round body", "tiny pores"])
+    wanted = {"class": "orange", "text": "orange peel all over", "rule": "own name", "why": "the colour"}
+    assert of(FOX, orange) == [("own name", "orange peel all over")]
+    assert of(FOX, orange, exceptions=[wanted]) == []
+    assert of(FOX, orange, exceptions=[{"rule": "own name", "why": "colours"}]) == []
+    assert of(FOX, OWL, exceptions=[wanted]) == [("exception", "orange peel all over")]
+    assert of(FOX, OWL, exceptions=[{"rule": "sides", "why": "depends on the encoder"}]) == []
+    with pytest.raises(ValueError, match="why"):
+        of(FOX, exceptions=[{**wanted, "why": ""}])
+
+
+# ---- with an encoder
+
+
+class Encoder:
+    """Features by words: texts that share words are near."""
+
+    words = [
+        "long",
+        "tail",
+        "white",
+        "paws",
+        "wet",
+        "nose",
+        "round",
+        "head",
+        "hooked",
+        "beak",
+        "spotted",
+        "wings",
+        "big",
+        "red",
+        "fox",
+        "owl",
+        "vulpes",
+        "bird",
+        "eyes",
+    ]
+
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        rows = [[float(word in text.lower().split()) for word in self.words] for text in texts]
+        return torch.nn.functional.normalize(
+            torch.tensor(rows).reshape(len(texts), len(self.words)) + 1e-3, dim=1
+        )
+
+
+def test_an_encoder_finds_texts_of_two_classes_and_swapped_sides() -> None:
+    owl = OWL.model_copy(
+        update={"attribute": [*OWL.attribute, "the long tail"], "synonym": ["a big red fox"]}
+    )
+    sides = (["a long white tail", "a wet white nose"], ["a round hooked beak", "a spotted head"])
+    right = Pair(a="red_fox", b="owl", a_index=0, b_index=1, a_not_b=sides[0], b_not_a=sides[1])
+    swapped = right.model_copy(update={"a_not_b": sides[1], "b_not_a": sides[0]})
+    texts = TextSet(dataset="d", classes=[FOX, owl])
+
+    def found(*pairs: Pair) -> list[tuple[str, str, str]]:
+        pair_set = PairSet(dataset="d", pairs=list(pairs))
+        return [(f.rule, f.owner, f.text) for f in compared(texts, pair_set, Encoder())]  # type: ignore[arg-type]
+
+    alike = [("alike", "red fox", "a long tail"), ("alike", "owl", "the long tail")]
+    assert found(right) == alike
+    assert found(swapped) == [*alike, ("sides", "red fox / owl", "; ".join(sides[1]))]
+
+
+# ---- the command
+
 
 Command = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True)
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> Path:
-    """Six photos of a cat and of a dog in every split, on a machine whose speed and disk matter to no test here."""
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
-    usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+def test_check_reads_files_and_folders_without_a_configuration(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    for split in ("train", "val", "test"):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "photos" / split / name
-            folder.mkdir(parents=True)
-            for i in range(6):
-                Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / f"{i}.jpg")
-    (tmp_path / "mini").symlink_to(repo / "data/mini")
-    configure()
-    return tmp_path / "photos"
-
-
-def configure(**more: Any) -> None:
-    document = {
-        "datasets": {"pets": {"root": "photos", "texts": "names", **more.pop("pets", {})}},
-        "models": {"mini": {"model": "local-dir:mini"}},
-        "adapter": {"shots": [1]},
-        **more,
-    }
-    Path("c.yaml").write_text(json.dumps(document))
-
-
-def said(command: Command) -> str:
-    answer = command("check", "--config", "c.yaml")
-    assert answer.code == 0, answer.err
-    return str(answer.out)
-
-
-def refused(command: Command) -> str:
-    answer = command("check", "--config", "c.yaml")
-    assert answer.code == 1, answer.out
-    (line,) = [x for x in answer.err.splitlines() if "error: " in x]
-    return str(line)
-
-
-def test_all_is_well(command: Command) -> None:
-    out = said(command)
-    assert "data set pets: 2 classes; train 12, val 12, test 12 images" in out
-    assert "model mini: local-dir:mini" in out
-    assert not re.search("no test image|cannot be read|one side only|missing", out), "nothing is wrong"
-
-
-def test_own_photos_are_always_present(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to say where published data sets lie who has none."""
-    whole = said(command)
-    assert command("check", "--config", "c.yaml", "--only-present").out == whole
-
-
-def test_shots_that_cannot_be_drawn_name_the_data_set(command: Command) -> None:
-    configure(adapter={"shots": [7]})
-    assert "data set 'pets': adapter.shots: 7 shots, but class 'cat' has 6" in refused(command)
-
-
-def test_no_estimate_for_photos_that_cannot_be_listed(command: Command, tmp_path: Path) -> None:
-    """A folder of twenty photos was said to take 2.5 h and 1.7 GB, because one class folder was empty."""
-    (tmp_path / "photos/test/empty").mkdir()
-    answer = command("check", "--config", "c.yaml")
-    assert "no images in class folder" in answer.err
-    assert "in all" not in answer.out
-    assert "disk: " not in answer.out
-
-
-def test_what_a_run_takes(command: Command) -> None:
-    """Before hours are spent; less where something is made already."""
-    rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}
-    assert rows["image_features"][0] == "3"  # shots, val, test
-    assert rows["adapter"][0] == "1"
-    assert float(rows["image_features"][1]) < 1, "36 images, not the 50,000 of a data set that nobody knows"
-    made = Path("results/image_features/mini/pets/test.safetensors")
-    made.parent.mkdir(parents=True)
-    made.touch()
-    rows = {line.split()[0]: line.split()[1:] for line in said(command).splitlines() if line.strip()}
-    assert rows["image_features"][0] == "2"
-
-
-def test_a_disk_that_is_too_small(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    assert "GB are needed and 0 GB are free" in refused(command)
-
-
-@pytest.mark.parametrize("root", [True, False])
-def test_all_that_is_missing_is_told_at_once(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: bool
-) -> None:
-    """One at a time, people would start a run a day. Also before anybody said where data sets lie."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    if root:
-        monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    document = {
-        "datasets": {"dtd": {"texts": {"attribute": "llm"}}, "cub200": {"texts": "names"}},
-        "models": {"clip": {"model": "RN50", "pretrained": "openai"}},
-        "generator": {"model": "gpt-4o-mini"},
-    }
-    Path("c.yaml").write_text(json.dumps(document))
-    answer = command("check", "--config", "c.yaml")
-    assert answer.code == 1
-    missing = [line for line in answer.out.splitlines() if line.startswith("problem: ")]
-    data = ("data set dtd", "data set cub200") if root else ("Set CODER_CLIP_DATA",)
-    for line, says in zip(missing, (*data, "OPENAI_API_KEY", "hf download"), strict=True):
-        assert says in line
-    for name in ("dtd", "cub200") if root else ():
-        assert f"coder-clip data get {name} (" in answer.out
-    assert f"error: {len(data) + 2} problems" in answer.err
-    assert "image_features" in answer.out, "the hours are told all the same"
-
-
-def test_money_stands_in_the_row_of_the_phase_that_spends_it(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Class texts and pair texts are bought at different times; together they are what the dry run says."""
-    prices = {"date": "2024-07-18", "input": 1000, "output": 1000}
-    texts = {"attribute": "llm", "one_to_one": "llm"}
-    monkeypatch.setenv("K", "k")
-    with serve() as server:  # it does not list models, as many do not
-        generator = {"model": "m", "key_variable": "K", "prices": prices, "base_url": server.url}
-        configure(pets={"texts": texts}, generator=generator)
-        out = said(command)
-    assert "language model's server" in refused(command), "which is gone now"
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
-    assert rows["phase"] == ["jobs", "hours", "GB", "USD", "on"]
-    assert [rows[p][0] for p in ("texts", "pair_texts")] == ["2", "1"]
-    assert rows["coder"][3] == "–"
-    told = float(re.findall(r"about ([\d.]+) USD", out)[0])
-    of_kind = {
-        line.split()[1]: float(line.split()[-1])
-        for line in command("generate-texts", "--dry-run", "--config", "c.yaml").out.splitlines()
-        if line.startswith("pets")
-    }
-    assert float(rows["texts"][3]) == of_kind["classes"] > 0
-    assert float(rows["pair_texts"][3]) == of_kind["one_to_one"] > 0
-    assert told == pytest.approx(sum(of_kind.values()), abs=0.011)
-
-
-def test_who_needs_a_gpu_is_told(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a machine that takes four seconds for an image."""
-    monkeypatch.setattr(checks, "measure", lambda _: Rates(10, {"clip": 4}, {"clip": 1}, {"places365": 0.01}))
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
-    document = {
-        "datasets": {"places365": {"texts": "names"}},
-        "models": {"clip": {"model": "ViT-L-14", "pretrained": "openai"}},
-        "features": {"device": "cpu"},
-    }
-    Path("c.yaml").write_text(json.dumps(document))
-    found = re.search(
-        r"no GPU is used here; with one, .*about (\d+) h", command("check", "--config", "c.yaml").out
-    )
-    assert found
-    assert int(found[1]) < 8
-    configure()
-    assert "no GPU" not in said(command), "36 images need none"
-
-
-def test_weights_that_can_be_fetched_stop_nothing(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    configure(models={"clip": {"model": "RN50", "pretrained": "openai"}})
-    with serve() as hub:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        assert "'hf download timm/resnet50_clip.openai' does it now" in said(command)
-    assert not (tmp_path / "cache").exists(), "a check fetches nothing"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    told = refused(command)
-    assert (
-        "model clip: its files are not all on this machine, and http://127.0.0.1:9 cannot be reached" in told
-    )
-    assert "run 'hf download timm/resnet50_clip.openai' and copy" in told
-
-
-def test_only_the_data_sets_that_are_there(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    document = {
-        "only_present": True,
-        "datasets": {name: {"texts": "names"} for name in ("eurosat", "dtd", "food101")},
-        "models": {"mini": {"model": "local-dir:mini"}},
-        "adapter": {"shots": [1], "seeds": [1]},
-    }
-    Path("c.yaml").write_text(json.dumps(document))
-    out = said(command)
-    assert "data set eurosat: 10 classes" in out
-    assert (
-        "left out, because they are not here or incomplete: dtd, food101; 'coder-clip data check --config c.yaml'"
-        in out
-    )
-    assert load_config("c.yaml").left_out == ("dtd", "food101")
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "false")  # of a command line, comes first
-    assert load_config("c.yaml").left_out == ()
-    Path("c.yaml").write_text(json.dumps({**document, "only_present": False}))
-    assert command("check", "--config", "c.yaml").code == 1
-    assert command("check", "--config", "c.yaml", "--only-present").out == out
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
-    assert load_config("c.yaml").left_out == ("dtd", "food101")
-    monkeypatch.delenv("CODER_CLIP_ONLY_PRESENT")
-    Path("c.yaml").write_text(json.dumps(document))
-    assert "food101: not usable" in command("data", "check", "--config", "c.yaml").out, (
-        "how else would one get it?"
-    )
-    assert list(load_config("c.yaml").datasets) == ["eurosat"]
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "empty"))
-    assert "none of its data sets is in" in refused(command)
-
-
-def test_who_pulled_all_features_needs_no_images_and_who_has_a_manifest_alone_does(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What is left out and what a check calls missing are the same data sets."""
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    datasets = {name: {"texts": "names"} for name in ("eurosat", "dtd")}
-    configure(datasets=datasets, only_present=True)
-    paths = Paths("results")
-    features = [paths.image_features("mini", "dtd", split) for split in ("shots", "val", "test")]
-    for path in (paths.manifest("dtd"), *features[:2]):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    assert load_config("c.yaml").left_out == ("dtd",)
-    assert "dtd: no images here" not in said(command)
-    whole = command("check", "--config", "c.yaml", "--only-present").out
-    configure(datasets=datasets)
-    answer = command("check", "--config", "c.yaml")
-    assert answer.code == 1
-    assert "problem: data set dtd, below" in answer.out
-    configure(datasets=datasets, only_present=True)
-    features[2].touch()
-    assert load_config("c.yaml").left_out == ()
-    assert "data set dtd: no images here, and none are needed" in said(command)
-    assert "left out, because they are not here or incomplete: dtd" in whole
-    assert "ONLY_PRESENT=1" not in whole
-
-
-@pytest.mark.parametrize(("made", "says"), [(False, "does not exist"), (True, "is a file")])
-def test_a_root_that_is_none(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: bool, says: str
-) -> None:
-    """Fourteen data sets that are not in it would say less."""
-    if made:
-        (tmp_path / "root").touch()
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    configure(datasets=["eurosat"])
-    line = refused(command)
-    assert f"{tmp_path}/root, the folder of all data sets, {says}" in line
-    assert "CODER_CLIP_DATA" in line
-    assert says in command("data", "check", "eurosat").err
-
-
-def test_a_plan_needs_no_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repo: Path) -> None:
-    """Importing it takes longer than the plan; only ImageNet's names lie there."""
-    plant("eurosat", tmp_path / "root", 1)
-    (tmp_path / "root/imagenet/train").mkdir(parents=True)
-    (tmp_path / "root/imagenet/val").mkdir()
-    (tmp_path / "results/manifests").mkdir(parents=True)
-    (tmp_path / "results/manifests/imagenet.json").touch()  # its images were all there when it was made
-    configure(datasets=["eurosat", "imagenet", "dtd"], only_present=True)
-    code = (
-        "import sys; from pathlib import Path; from coder_clip.pipeline.config import load_config; "
-        "from coder_clip.datasets import listing; from coder_clip.datasets.supply import absent_data; "
-        "c = load_config('c.yaml'); assert c.left_out == ('dtd',), c.left_out; assert not absent_data(c); "
-        "assert all(listing(n, d, None) for n, d in c.datasets.items()); "
-        "print(sorted({'torch', 'open_clip'} & set(sys.modules)))"
-    )
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-def test_other_counts_than_the_published_ones_are_a_warning(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Unpacking that broke off looks like that; but so does a subset that somebody means."""
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    configure(datasets={"eurosat": {"texts": "names"}})
-    expected = "expected train 13,500, val 5,400, test 8,100: some of it is missing, or it is another version"
-    assert f"warning: data set eurosat: {expected}" in said(command)
-    manifest.run(load_config("c.yaml"), "eurosat")
-    assert f"data set eurosat: train 10, val 10, test 10, but {expected}" in caplog.text
-
-
-@pytest.mark.parametrize("content", [b"", b"no image"])
-def test_a_photo_that_cannot_be_read(command: Command, photos: Path, content: bytes) -> None:
-    """The run would stop in the middle, or leave it out."""
-    for name in ("0.jpg", "3.jpg"):
-        (photos / "test/dog" / name).write_bytes(content)
-    line = refused(command)
-    assert "image cannot be read: photos/test/dog/0.jpg" in line
-    assert "2 such images" in line
-    assert "features.on_error: skip" in line
-    configure(features={"on_error": "skip"})
-    assert "2 images cannot be read and will be left out: test/dog/0.jpg, test/dog/3.jpg" in said(command)
-
-
-def test_a_class_without_test_images(command: Command, photos: Path) -> None:
-    """Its accuracy would be missing without a word."""
-    for path in (photos / "test/dog").iterdir():
-        path.unlink()
-    (photos / "test/dog").rmdir()
-    assert "no test image of 'dog'" in said(command)
-
-
-def test_pairs_with_texts_on_one_side(command: Command) -> None:
-    pair = {"a": "cat", "b": "dog", "a_not_b": ["whiskers"]}
-    Path("pairs.json").write_text(json.dumps({"format": 1, "dataset": "pets", "pairs": [pair]}))
-    configure(pets={"one_to_one": "pairs.json"})
-    assert "1 of 1 one-to-one pairs have texts on one side only" in said(command)
-
-
-@pytest.mark.parametrize("key", ["texts", "one_to_one"])
-def test_a_file_that_is_not_there(command: Command, key: str) -> None:
-    """No rule makes a person's file; the way to write it is told."""
-    configure(pets={key: "nope.json"})
-    line = refused(command)
-    assert "nope.json" in line
-    assert "data/texts/README.md" in line
-    assert "snakemake" not in line
-
-
-def test_a_dictionary_that_is_not_here(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be missed after other texts were paid for, or on a node without network."""
-    configure(pets={"texts": {"synonym": "wordnet"}})
-    monkeypatch.setenv("WNSEARCHDIR", "nowhere")
-    line = refused(command)
-    assert "WordNet" in line
-    assert "wordnet-base" in line or "WNSEARCHDIR" in line
-
-
-# ---- what would fail later fails now
-
-
-def test_a_tokenizer_that_is_not_here(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The weights alone would let the run fail job by job; the repository that is named is one that exists."""
-    cache = tmp_path / "cache/models--org--vit"
-    save_tiny(cache / "snapshots/0", {"hf_tokenizer_name": "org/tokenizer"})
-    (cache / "refs").mkdir()
-    (cache / "refs/main").write_text("0")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    configure(models={"clip": {"model": "hf-hub:org/vit"}})
-    assert "'hf download org/tokenizer'" in refused(command)
-
-
-def test_results_that_cannot_be_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_only(**_: Any) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("coder_clip.preflight.light.tempfile.TemporaryFile", read_only)
-    assert "results cannot be written to" in refused(command)
-    assert "Read-only file system" in refused(command)
-
-
-def test_a_small_shared_memory(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("coder_clip.preflight.light.SHM", tmp_path)
-    usage = shutil.disk_usage(tmp_path)
-
-    def disk_usage(path: Any) -> Any:
-        return usage._replace(free=64_000_000) if path == tmp_path else usage
-
-    monkeypatch.setattr("coder_clip.preflight.light.shutil.disk_usage", disk_usage)
-    configure(features={"workers": 4})
-    assert "--shm-size, or set features.workers: 0" in refused(command)
-    configure(features={"workers": 0})
-    said(command)
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_the_server_refuses(
-    command: Command, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    monkeypatch.setenv("K", "wrong")
-    with serve() as server:
-        server.failing = [status]
-        configure(
-            pets={"texts": {"attribute": "llm"}},
-            generator={"model": "m", "key_variable": "K", "base_url": server.url},
-        )
-        line = refused(command)
-    assert f"refuses the key (HTTP {status})" in line
-    assert "wrong" not in line
-
-
-@pytest.mark.parametrize("how", ["empty", "lost", "skip"])
-def test_images_that_are_not_whole(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
-) -> None:
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    configure(datasets={"eurosat": {"texts": "names"}}, adapter={"shots": [1], "seeds": [1]})
-    said(command)
-    image = next((tmp_path / "root/eurosat/2750/Forest").iterdir())
-    image.unlink()
-    if how == "empty":
-        image.touch()
-    answer = command("check", "--config", "c.yaml")
-    assert answer.code == 1
-    place = f"below {tmp_path}/root/eurosat/2750, first Forest/{image.name}"
-    assert f"problem: data set eurosat: 1 of 30 images are missing or empty, {place}\n" in answer.out
-    assert "get       2750: coder-clip data get eurosat" in answer.out
-    assert load_config("c.yaml").left_out == ()
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
-    with pytest.raises(UserError, match="none of its data sets is in"):
-        load_config("c.yaml")
-    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "")
-    configure(
-        datasets={"eurosat": {"texts": "names"}},
-        adapter={"shots": [1], "seeds": [1]},
-        features={"on_error": "skip"},
-    )
-    config = load_config("c.yaml")
-    manifest.run(config, "eurosat")
-    without = manifest.listing(config, "eurosat")
-    image.write_bytes(jpeg(3))
-    assert manifest.listing(config, "eurosat") != without, "what came back is encoded"
-
-
-def test_a_deep_check_decodes_and_finds_copies(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
-    plant("eurosat", tmp_path / "root", 1)
-    configure(datasets={"eurosat": {"texts": "names"}}, adapter={"shots": [1], "seeds": [1]})
-    assert "are in several classes" not in said(command), "of a million images that would take hours"
-    deep = command("check", "--config", "c.yaml", "--deep")
-    assert deep.code == 0
-    assert "images are in several classes" in deep.out
-    image = next((tmp_path / "root/eurosat/2750/Forest").iterdir())
-    whole = image.read_bytes()
-    image.unlink()
-    image.write_bytes(whole[: len(whole) // 2])
-    said(command)
-    deep = command("check", "--config", "c.yaml", "--deep")
-    assert deep.code == 1
-    assert f"image cannot be read: {image}" in deep.err
-
-
-def test_a_model_folder_that_is_damaged(command: Command, tmp_path: Path) -> None:
-    """Copied over a connection that broke off: the run would fail in its first job of each model."""
-    folder = tmp_path / "broken"
-    shutil.copytree(tmp_path / "mini", folder)
-    weights = folder / "open_clip_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    configure(models={"mini": {"model": "local-dir:broken"}})
-    assert "open_clip_model.safetensors is not a readable safetensors file" in refused(command)
-    found = light.problems(load_config("c.yaml"), Path("c.yaml"), ["pets"], ["mini"], asks=False, here=True)
-    assert ["is not a readable" in problem for problem in found] == [True], (
-        "the same before the first job of a run"
-    )
+    (tmp_path / "sets").mkdir()
+    classes = [c.model_dump(exclude_defaults=True) for c in (FOX, OWL)]
+    path = tmp_path / "sets/d.json"
+    path.write_text(json.dumps({"dataset": "d", "classes": classes}))
+    done = command("texts", "check", "sets")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "sets/d.json: 2 classes, 0 exceptions: no fault\n"
+    pair = {"a": "red_fox", "b": "owl", "a_not_b": ["no beak", *THREE], "b_not_a": ["a longer beak"]}
+    (tmp_path / "sets/d.one_to_one.json").write_text(json.dumps({"dataset": "d", "pairs": [pair]}))
+    for given_ in (["sets"], ["sets/d.json"], ["sets/d.json", "sets/d.one_to_one.json"]):
+        done = command("texts", "check", *given_)
+        assert done.code == 1
+        assert done.out.splitlines() == [
+            "sets/d.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
+            "sets/d.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' or "
+            "'very long', or "
+            "name what it is compared with",
+            "sets/d.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
+            "sets/d.json: 2 classes, 1 pairs, 0 exceptions: 3 faults (1 negation, 1 comparative, 1 count)",
+        ]
+    missing = command("texts", "check", "other.json")
+    assert missing.code == 1
+    assert "no text set other.json" in missing.err

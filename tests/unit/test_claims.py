@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +32,7 @@ from coder_clip.reporting.exhibits import claims
 from coder_clip.reporting.parts.table import AVERAGE
 from coder_clip.reporting.results import Results
 from coder_clip.texts.kinds import BESIDES_NAME
+from fake_results import Fake
 
 ALL_KINDS = {"name", *BESIDES_NAME}
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from tiny import save_tiny
 
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
-from coder_clip.encoders.store import FeatureStore, cache_file
+from coder_clip.encoders.store import cache_folder
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
@@ -29,6 +26,8 @@ from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
+from reference import grid_error
+from tiny import save_tiny
 
 TEXTS = {
     "format": 1,
@@ -158,7 +157,7 @@ def test_files_pictures_and_tensors_get_one_answer(model: Path, photos: list[Pat
 def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
     for photo in Classifier(str(model), texts).classify(photos, why=99):
         adds = [r.adds for r in (*photo.reasons_for, *photo.reasons_against)]
-        assert math.fsum(adds) == pytest.approx(photo.margin, abs=1e-9)
+        assert math.fsum(adds) == pytest.approx(photo.margin, abs=100 * grid_error(16))  # two class means
         assert photo.margin == pytest.approx(photo.top[0][1] - photo.top[1][1])
         assert {r.label for r in (*photo.reasons_for, *photo.reasons_against)} <= {
             photo.label,
@@ -197,12 +196,13 @@ def test_other_weights_in_the_same_place_are_noticed(model: Path, photos: list[P
 
 
 def test_a_damaged_entry_is_computed_again(model: Path, photos: list[Path]) -> None:
-    import sqlite3
-
     first = Classifier(str(model), ["cat", "dog"]).scores(photos)
-    with sqlite3.connect(cache_file()) as connection:
-        changed = connection.execute("update features set value = zeroblob(length(value))").rowcount
-    assert changed == len(photos) + 2
+    files = list(cache_folder().rglob("*.npz"))
+    assert len(files) == 2, "photos, texts"
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     assert torch.equal(Classifier(str(model), ["cat", "dog"]).scores(photos), first)
 
 
@@ -219,12 +219,6 @@ def test_without_a_cache_folder_everything_works(
     assert "features are not kept" in caplog.text
 
 
-def test_a_damaged_cache_file_is_no_obstacle(model: Path, photos: list[Path]) -> None:
-    cache_file().parent.mkdir(parents=True)
-    cache_file().write_bytes(b"not a database" * 100)
-    assert len(Classifier(str(model), ["cat", "dog"]).classify(photos)) == len(photos)
-
-
 def test_copies_of_a_photo_are_encoded_once(
     model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,17 +232,6 @@ def test_copies_of_a_photo_are_encoded_once(
     assert sum(seen) == len(photos)
     assert found[-1].score == found[0].score
     assert found[-1].image == str(copy)
-
-
-def test_the_store_keeps_encoders_and_kinds_apart(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path / "f.sqlite")
-    store.put("a", "text", [("k", torch.ones(3))])
-    assert store.get("a", "image", ["k"]) == store.get("b", "text", ["k"]) == {}
-    many = [(str(i), torch.full((2,), float(i))) for i in range(1200)]
-    store.put("a", "image", many)
-    found = FeatureStore(tmp_path / "f.sqlite").get("a", "image", [k for k, _ in many])
-    assert len(found) == len(many)
-    assert found["777"].tolist() == [777, 777]
 
 
 def pair_stages(c: Classifier, path: Path) -> Stages:
@@ -294,42 +277,10 @@ def test_an_exported_file_gives_the_same_answers(
         Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
 
 
-def test_an_onnx_file_gives_the_same_answers_to_another_program(model: Path, tmp_path: Path) -> None:
-    """Classes with one name and with several, with texts and without: onnxruntime, float32, knows nothing of us."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
-    pytest.importorskip("onnx", reason="needs onnx: pip install 'coder-clip[onnx]'")
-    classes = [
-        {"name": "cat", "attribute": ["long whiskers", "soft paws"], "synonym": ["kitten", "tomcat"]},
-        {"name": "dog", "analogous": ["wolf"], "synonym": ["hound"]},
-        {"name": "red fox"},
-    ]
-    path = tmp_path / "texts.json"
-    path.write_text(json.dumps({"format": 1, "dataset": "pets", "classes": classes}))
-    c = Classifier(str(model), path)
-    c.export(tmp_path / "pets.onnx")
-    session = runtime.InferenceSession(tmp_path / "pets.onnx", providers=["CPUExecutionProvider"])
-    x = torch.randn(50, 16, generator=torch.Generator().manual_seed(2)) * 30  # of any length
-    scores, label = session.run(None, {"features": x.numpy()})
-    expected = c.decide(x)
-    assert scores == pytest.approx(expected.scores.numpy(), abs=1e-4)
-    assert label.tolist() == expected.order[:, 0].tolist()
-    assert len(set(label.tolist())) == 3
-    about = session.get_modelmeta().custom_metadata_map
-    assert json.loads(about["classes"]) == ["cat", "dog", "red fox"]
-    assert json.loads(about["encoder"]) == c.encoder.metadata
-
-
-def test_onnx_holds_stage_one_alone(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = OneToOne({(0, 1): torch.ones(1, 16), (1, 0): -torch.ones(1, 16)}, 2)
-    c = Classifier(str(model), ["cat", "dog"], stages=Stages(pairs=pairs, threshold=0.5))
-    with pytest.raises(UserError, match="holds stage one alone"):
-        c.export(tmp_path / "x.onnx")
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r"pip install 'coder-clip\[onnx\]'"):
-        Classifier(c.encoder, ["cat", "dog"]).export(tmp_path / "x.onnx")
-    assert not list(tmp_path.glob("*.onnx"))
-    with pytest.raises(UserError, match=r"ends in \.safetensors or \.onnx"):
-        c.export(tmp_path / "x.pt")
+def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
+    """Another ending would promise another format."""
+    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.onnx")
 
 
 def test_other_files_are_no_exports(tmp_path: Path) -> None:
@@ -448,11 +399,12 @@ def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_p
     x = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
     decided = c.decide(x)
     assert len(set(decided.order[:, 0].tolist())) == 3
+    error = 100 * 8 * grid_error(16, rows=1)  # differences have three bits fewer than other rows
     for i, photo in enumerate(c.classify(x, why=99)):
         reasons = (*photo.reasons_for, *photo.reasons_against)
         assert photo.reranked
         assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
-        assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=1e-5)
+        assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=error)
         assert {r.kind for r in reasons} == {"one_to_one"}
         assert "a collar" not in {r.text for r in reasons}, (
             "the other side has no text: the pair counts for nothing"

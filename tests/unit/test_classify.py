@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from tiny import save_tiny
 
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError
+from tiny import save_tiny
 
 Command = Callable[..., Any]
 

@@ -17,7 +17,7 @@ from coder_clip.errors import UserError, nearest
 
 IN_ORDER = [
     "manifest", "texts", "image-features", "merge-shards", "text-features", "coder", "zero-shot",
-    "one-to-one-texts", "one-to-one", "rerank", "adapter", "evaluation", "table", "figure", "report", "show",
+    "pair-texts", "pair-features", "rerank", "adapter", "evaluation", "table", "figure", "report", "summary",
 ]  # fmt: skip
 Command = Callable[..., Any]
 
@@ -94,7 +94,7 @@ def test_nothing_shows_the_help(command: Command) -> None:
         (["image-features", "--split", "tests"], "did you mean 'test'"),
         (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
         (["zero-shot"], "image_features/mini/rare/test.safetensors is missing; 'snakemake "),
-        (["show"], "results/tables/claims.md is missing; 'snakemake "),
+        (["summary"], "results/tables/claims.md is missing; 'snakemake "),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_one_line(
@@ -107,11 +107,11 @@ def test_show_names_no_report_that_is_not_here(command: Command, configuration: 
     """A clone has tables alone, and the path of a page that did not exist was printed."""
     Path("results/tables").mkdir(parents=True)
     Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
-    out = command("show", "--config", configuration).out
+    out = command("summary", "--config", configuration).out
     assert "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
     assert "tables: results/tables/\n" in out
     Path("results/report.html").write_text("")
-    assert "report: results/report.html\n" in command("show", "--config", configuration).out
+    assert "report: results/report.html\n" in command("summary", "--config", configuration).out
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_nearest_offers_or_lists() -> None:
     assert len(nearest("x7", many)) < 100
 
 
-def test_a_model_is_loaded_once_for_all_its_data_sets_and_splits(
+def test_a_model_is_loaded_once_for_all_its_data_sets(
     command: Command, configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loading weights takes seconds; a process keeps those of one model."""
@@ -192,8 +192,7 @@ def test_a_model_is_loaded_once_for_all_its_data_sets_and_splits(
         "datasets: [rare, shapes]\nadapter: {shots: [1, 2]}\n"
         "models: {a: {model: RN50, pretrained: openai}, b: {model: ViT-B-32, pretrained: openai}}\n"
     )
-    asked: list[tuple[str, str, str]] = []
-    monkeypatch.setattr(image_features, "run", lambda c, m, d, split, shard, to: asked.append((m, d, split)))
+    asked: list[tuple[str, str, object]] = []
+    monkeypatch.setattr(image_features, "run", lambda c, m, d, splits, shard: asked.append((m, d, splits)))
     assert command("image-features", "--config", str(configuration)).code == 0
-    assert [m for m, _, _ in asked] == ["a"] * 6 + ["b"] * 6
-    assert len(set(asked)) == 12
+    assert asked == [(m, d, None) for m in ("a", "b") for d in ("rare", "shapes")]

@@ -276,7 +276,7 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     document = {"datasets": ["shapes"], "models": ["mini"]}
     for rule, job in (
         ("page", {}),
-        ("encode_images", {"dataset": "shapes", "model": "mini", "split": "test"}),
+        ("encode_images", {"dataset": "shapes", "model": "mini"}),
     ):
         one, other = (
             values(Config.model_validate(document | {"features": f}), rule, job, repo / FILE)
@@ -289,7 +289,7 @@ def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:
     """They are most of what a shot takes on disk."""
     document = {"datasets": {"shapes": {"views": 20}}, "models": ["mini"]}
     kept = [
-        Config.model_validate(document | {"adapter": {"methods": m}}).kept_views("shapes")
+        Config.model_validate(document | {"adapter": {"methods": m}}).views_stored("shapes")
         for m in (["gda"], ["tip_adapter", "ape"])
     ]
     assert kept == [10, 0]

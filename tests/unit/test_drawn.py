@@ -10,10 +10,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from coder_clip.datasets import drawing, rare, shapes
-from coder_clip.datasets.drawing import BACKGROUNDS, CLUTTERS, DrawnDataset, combos, held_out
-from coder_clip.datasets.rare import PARTS, SPECIES, Rare
-from coder_clip.datasets.shapes import THINGS, Shapes
+from coder_clip.datasets.drawn import drawing, rare, shapes
+from coder_clip.datasets.drawn.drawing import BACKGROUNDS, CLUTTERS, DrawnDataset, combos, held_out
+from coder_clip.datasets.drawn.rare import PARTS, SPECIES, Rare
+from coder_clip.datasets.drawn.shapes import THINGS, Shapes
 from coder_clip.errors import UserError
 from tools.mini import birds
 from tools.mini.things import MORE

@@ -16,14 +16,14 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from tiny import TEXTS, UNCUT, local, picture, save_tiny
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick_device
 from coder_clip.encoders.preprocessing import _crop_box
 from coder_clip.errors import UserError
-from coder_clip.foundation import exact
+from coder_clip.foundation import reproducible
+from tiny import TEXTS, UNCUT, local, picture, save_tiny
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -101,29 +101,30 @@ def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str)
 
 
 @pytest.mark.rest
-def test_jobs_side_by_side_spread_over_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coder_clip.phases import encoder as slots
+def test_jobs_side_by_side_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coder_clip.phases import encoder as jobs
 
-    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setattr(jobs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
     code = (
-        "import sys; from coder_clip.phases.encoder import take_gpu; take_gpu(); import os; "
-        "print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()"
+        "import sys, torch; torch.cuda.device_count = lambda: 3; "
+        "from coder_clip.phases.encoder import free_gpu; "
+        "print(free_gpu(), free_gpu(), flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    running = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    running = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
     try:
-        taken = [process.stdout.readline().strip() for process in running]
-        assert sorted(taken) == ["2", "2", "5", "5"], "a third job shares the GPU of one other, not of two"
-        ended = running.pop(0)
+        taken = [process.stdout.readline().split() for process in running]
+        assert sorted(taken) == [[f"cuda:{i}"] * 2 for i in range(3)], "a process keeps its own"
+        assert jobs.free_gpu() == "cuda:0", "more jobs than GPUs (--resources on_gpu=4) do not stop"
+        ended = running.pop(1)
         ended.communicate()
-        slots._held.clear()
-        slots.take_gpu()
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == taken[0], "free when the job has ended"
+        assert jobs.free_gpu() == taken[1][0], "free when the job has ended"
     finally:
-        slots._held.clear()
+        jobs._held.clear()
         for process in running:
             process.kill()
             process.wait()
@@ -137,13 +138,15 @@ def test_float64_is_computed_in_float64_and_stored_in_float32(tiny_dir: Path, ti
     torch.testing.assert_close(made.float(), tiny.encode_images(pixels), atol=1e-5, rtol=1e-4)
     assert not torch.equal(made, made.float().double()), "computed in float32"
     apart = torch.cat([double.encode_images(image[None]) for image in pixels])
-    assert torch.equal(exact.stored(made), exact.stored(apart)), (
+    assert torch.equal(reproducible.stored(made), reproducible.stored(apart)), (
         "a batch of another size gives the same features"
     )
     texts = double.encode_texts(TEXTS)
     assert texts.dtype == torch.float32
     torch.testing.assert_close(texts, tiny.encode_texts(TEXTS), atol=1e-5, rtol=1e-4)
-    assert torch.equal(texts, exact.to_places(texts.double(), exact.KEPT + 1).float()), "on the grid"
+    assert torch.equal(texts, reproducible.to_bits(texts.double(), reproducible.STORED_BITS + 1).float()), (
+        "on the grid"
+    )
     assert double.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
 
 

@@ -35,6 +35,7 @@ from coder_clip.evaluation.text_ablations import (
 from coder_clip.phases.common import ImageFeatures
 from coder_clip.phases.predictions import metrics, rows
 from coder_clip.pipeline.config import Config
+from reference import grid_error
 
 torch.set_num_threads(1)
 
@@ -143,16 +144,21 @@ def test_changed_neighbours_are_all_there_is_and_true(case: tuple[list[int], int
                 expected[1].add((i, was, now))
     before, after = unit_rows(original), unit_rows(coder)
     spreads = [(u @ u.T).numpy().std() for u in (before, after)]
+    error = grid_error(d + 1)
     for got, wanted, sign in zip(both, expected, (1, -1), strict=True):
         assert {(c["query"], c["same"], c["other"]) for c in got} == wanted
         assert [c["size"] for c in got] == sorted((c["size"] for c in got), reverse=True)
         for c in got:
-            assert c["original"]["same"] == pytest.approx(float(before[c["query"]] @ before[c["same"]]))
-            assert c["coder"]["other"] == pytest.approx(float(after[c["query"]] @ after[c["other"]]))
+            cosines = [
+                float(before[c["query"]] @ before[c["same"]]),
+                float(after[c["query"]] @ after[c["other"]]),
+            ]
+            assert [c["original"]["same"], c["coder"]["other"]] == pytest.approx(cosines, abs=error)
             lead = c["original"]["other"] - c["original"]["same"], c["coder"]["same"] - c["coder"]["other"]
             assert min(sign * one for one in lead) >= 0
             assert c["size"] == pytest.approx(
-                sum(sign * one / (s or 1) for one, s in zip(lead, spreads, strict=True))
+                sum(sign * one / (s or 1) for one, s in zip(lead, spreads, strict=True)),
+                abs=sum(4 * error / (s or 1) for s in spreads),
             )
     nearest = [knn_accuracy(f, labels, 1)[0] for f in (original, coder)]
     test = paired_test(*nearest)  # the counts that stand beside the examples

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_flaws import N_CLASSES, Toy
 
 from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
 from coder_clip.evaluation.estimates import paired_mean_test, paired_test
@@ -18,6 +17,7 @@ from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, read
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import coder, evaluation
 from coder_clip.phases.evaluation import FACTORS
+from toy_features import N_CLASSES, Toy
 
 PAIRS = [("original", "coder"), ("coder", "projected"), ("coder", "discriminant")]
 

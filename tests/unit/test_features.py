@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import io
 import os
-import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import save_tiny
 
 from coder_clip.datasets.base import Split, Templates
 from coder_clip.datasets.folder import FolderDataset
@@ -19,6 +19,7 @@ from coder_clip.encoders import features
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract, merge
 from coder_clip.errors import UserError
+from tiny import save_tiny
 
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
 N = 23
@@ -226,18 +227,6 @@ def test_progress_in_a_log_is_a_few_lines(
     assert terminal.getvalue().count("100%") == 1
 
 
-def test_workers_hold_one_thread_each(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Threads(Drawn):
-        def image(self, image_id: str) -> Image.Image:
-            value = 10 * torch.get_num_threads()
-            return Image.new("RGB", (32, 32), (value, value, value))
-
-    source = features._Images(Threads(), ["0.png"] * 4, encoder.preprocess, 0)  # type: ignore[arg-type]
-    with features._load(source, [[0, 1], [2, 3]], 2, encoder) as loaded:
-        for pixels, _ in loaded:
-            assert pixels.unique().tolist() == [10]
-
-
 @pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
 def test_photos_from_a_folder(encoder: Encoder) -> None:
     data = FolderDataset("cifar10", SHARED / "data/cifar10", classes=["cat", "dog"])
@@ -247,19 +236,91 @@ def test_photos_from_a_folder(encoder: Encoder) -> None:
     assert result.ids == split.ids
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_loader_process_that_dies_ends_the_job(encoder: Encoder, workers: int) -> None:
-    """Of a small /dev/shm it is killed by SIGBUS, for want of memory by SIGKILL; the others would wait for ever."""
+class Busy(Drawn):
+    """Notes which images are being read, and how many were read."""
 
-    class Deadly(Drawn):
+    def __init__(self, fails: str = "") -> None:
+        super().__init__()
+        self.fails, self.read, self.now, self.most = fails, 0, 0, 0
+        self.lock = threading.Lock()
+
+    def image(self, image_id: str) -> Image.Image:
+        with self.lock:
+            self.read, self.now = self.read + 1, self.now + 1
+            self.most = max(self.most, self.now)
+        try:
+            if image_id == self.fails:
+                raise ZeroDivisionError("no reason that anyone foresaw")
+            return super().image(image_id)
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_an_exception_in_a_thread_ends_the_job_with_its_message(encoder: Encoder, workers: int) -> None:
+    data, ids = Busy("9.png"), [f"{i}.png" for i in range(N)]
+    with pytest.raises(ZeroDivisionError, match="no reason that anyone foresaw"):
+        extract(data, ids, [0] * N, encoder, batch_size=2, workers=workers, progress=False)  # type: ignore[arg-type]
+    assert data.most <= max(1, workers)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_few_images_are_read_ahead_of_the_encoder(
+    encoder: Encoder, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once would not fit in memory."""
+    data, encoded = Busy(), [0]
+    real = Encoder.forward_images
+
+    def forward(e: Encoder, batch: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)  # threads read on, as far as they may
+        assert data.read <= encoded[0] + 3 * 2 + workers + 1
+        encoded[0] += len(batch)
+        return real(e, batch)
+
+    monkeypatch.setattr(Encoder, "forward_images", forward)
+    ids = [f"{i}.png" for i in range(N)]
+    extract(data, ids, [0] * N, encoder, batch_size=2, workers=workers, progress=False)  # type: ignore[arg-type]
+    assert (data.read, encoded[0]) == (N, N)
+
+
+@pytest.mark.parametrize("stops", [KeyboardInterrupt, UserError])
+def test_when_the_pass_ends_early_no_further_image_is_read(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, stops: type[BaseException]
+) -> None:
+    """Ctrl-C, or a device without memory."""
+
+    def forward(*_: object) -> torch.Tensor:
+        raise stops
+
+    monkeypatch.setattr(Encoder, "forward_images", forward)
+    data, ids = Busy(), [f"{i % N}.png" for i in range(500)]
+    with pytest.raises(stops):
+        extract(data, ids, [0] * 500, encoder, batch_size=2, workers=2, progress=False)  # type: ignore[arg-type]
+    time.sleep(0.2)
+    assert data.read < 20
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
+def test_no_process_and_no_shared_memory(encoder: Encoder) -> None:
+    """A container has 64 MB of /dev/shm, with which loader processes hung for ever."""
+
+    def look() -> set[str]:
+        children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+        processes = {pid for task in children for pid in task.read_text().split()}
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return processes | {line for line in lines if "/dev/shm" in line}
+
+    class Looking(Drawn):
         def image(self, image_id: str) -> Image.Image:
-            if image_id == "9.png":
-                os.kill(os.getpid(), signal.SIGBUS)
+            seen.update(look())
             return super().image(image_id)
 
-    ids = [f"{i}.png" for i in range(N)]
-    with pytest.raises(UserError, match=r"a loader process died .*features\.workers: 0"):
-        extract(Deadly(), ids, [0] * N, encoder, batch_size=2, workers=workers, progress=False)  # type: ignore[arg-type]
+    before, seen = look(), set[str]()
+    ids = [f"{i}.png" for i in range(8)]
+    extract(Looking(), ids, [0] * 8, encoder, batch_size=2, workers=2, progress=False)  # type: ignore[arg-type]
+    assert seen == before
 
 
 def test_features_stay_on_the_device_until_a_part_is_full(

@@ -30,6 +30,7 @@ from coder_clip.baselines.projected_means import ProjectedMeans
 from coder_clip.baselines.tip_x import TipX
 from coder_clip.errors import UserError
 from coder_clip.search.line_search import right_along, right_on_plane
+from reference import grid_error
 
 torch.set_num_threads(1)
 
@@ -197,7 +198,11 @@ def test_ape_is_its_equations(
     point = Point(1.7, 3.1, 0.6)
     model = Ape.fit(few.cache, few.labels, few.weights, Constants(share, disparity))
     expected = plain_ape(few, share, disparity, point)
-    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=1e-7) for r in expected]
+    # numbers on the grid, then on the grid again, of the part of a row that is kept; α β exp(γ w) is below 100
+    kept = torch.cat([unit_keys, unit_weights, torch.tensor([unit(v) for v in few.x.tolist()]).double()])
+    shortest = float(kept[:, model.channels].norm(dim=1).min())
+    error = 100 * shots * 2 * grid_error(width) / shortest
+    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=error) for r in expected]
 
 
 # ---- GDA
@@ -348,7 +353,12 @@ def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
     _, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), 3)
     centre = np.mean([unit(s) for s in few.cache.tolist()], axis=0)
     away = np.array([unit(v) for v in few.x.tolist()]) - centre
-    np.testing.assert_allclose((got @ got.T).numpy(), away @ np.linalg.inv(ridge) @ away.T, atol=1e-8)
+    inverse = np.linalg.inv(ridge)
+    products = away @ inverse @ away.T
+    # a row moves by the grid, of unit features, centred features and the map, stretched by the map
+    moved = grid_error(5, rows=3) * math.sqrt(np.linalg.norm(inverse, 2))
+    error = 2 * moved * math.sqrt(products.diagonal().max())
+    np.testing.assert_allclose((got @ got.T).numpy(), products, rtol=0, atol=error)
     with pytest.raises(ValueError, match="no covariance"):
         ShotStatistics.of(few.cache[:2], torch.tensor([0, 1]), n_classes=3).whiten(few.x)
 
@@ -376,9 +386,9 @@ def test_projected_means_are_what_the_authors_compute(
     few = Few(seed, classes, shots, images, width)
     texts = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((names, width)))
     projector = plain_projection(texts)
-    expected = []
+    expected, shortest = [], math.inf
     for x in few.x.tolist():
-        row = []
+        row, projected = [], projector @ unit(x)
         for c in range(classes):
             shots_of = [
                 projector @ unit(s)
@@ -386,12 +396,16 @@ def test_projected_means_are_what_the_authors_compute(
                 if k == c
             ]
             mean = np.mean(shots_of, axis=0).tolist() if shots_of else None
-            row.append(-math.inf if mean is None else 100 * cosine((projector @ unit(x)).tolist(), mean))
+            row.append(-math.inf if mean is None else 100 * cosine(projected.tolist(), mean))
+            for vector in [projected] if mean is None else [projected, mean]:
+                shortest = min(shortest, float(np.linalg.norm(vector)))
         expected.append(row)
     model = ProjectedMeans.fit(few.cache, few.labels, texts, n_classes=classes)
     logits = model.logits(few.x, few.clip, Point())
     if np.trace(projector) > 0.5:  # else everything is projected on nothing but rounding
-        assert logits.tolist() == [pytest.approx(r, abs=1e-6) for r in expected]
+        # image and mean each move by the grid of features and axes before they are made unit, and once after
+        error = 100 * 2 * grid_error(width, rows=3) / shortest
+        assert logits.tolist() == [pytest.approx(r, abs=error) for r in expected]
     assert torch.equal(logits, model.logits(few.x, torch.zeros_like(few.clip), Point()))
     assert model.search(few.x, few.clip, few.truth) == Point()
 

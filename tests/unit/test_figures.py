@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_results import Fake
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -20,12 +19,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coder_clip.baselines.methods import FEW_SHOT, METHODS
-from coder_clip.datasets.rare import SPECIES
+from coder_clip.datasets.drawn.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
 from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
+from fake_results import Fake
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")
@@ -133,7 +133,7 @@ def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
         "    style.write(exhibit.figure(results, image), root / 'there' / name)\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"}
-    command = [sys.executable, "-c", script, str(ROOT / "tests" / "unit"), str(tmp_path)]
+    command = [sys.executable, "-c", script, str(ROOT / "tests" / "support"), str(tmp_path)]
     subprocess.run(command, check=True, env=environment)
     here = sorted((tmp_path / "here").iterdir())
     assert [p.name for p in here] == sorted(f"{n}.{s}" for n in FIGURES for s in ("pdf", "png"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coder_clip.datasets.images import UnreadableImage, read_image
+from coder_clip.datasets.images import UnreadableImage, read_image, seems_whole
 
 
 def pixel(path: Path) -> tuple[int, ...]:
@@ -150,3 +150,23 @@ def test_the_error_crosses_process_boundaries() -> None:
     error = pickle.loads(pickle.dumps(UnreadableImage("x.jpg", "why")))
     assert (error.path, error.reason) == ("x.jpg", "why")
     assert str(error) == "image cannot be read: x.jpg: why"
+
+
+def test_what_was_cut_off_is_seen_without_decoding(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for kind, end in (("jpg", 2), ("png", 12)):
+        path = tmp_path / f"a.{kind}"
+        Image.fromarray(noise).save(path)
+        whole = path.read_bytes()
+        for content, seems in (
+            (whole, True),
+            (whole + bytes(20), True),  # as some cameras append
+            (whole[:-end], False),
+            (whole[: len(whole) // 2], False),
+            (b"", False),
+            (b"<html>", False),
+        ):
+            path.write_bytes(content)
+            assert seems_whole(path) is seems, (kind, len(content))
+    Image.fromarray(noise).save(tmp_path / "a.gif")
+    assert seems_whole(tmp_path / "a.gif"), "of other formats the header decides"

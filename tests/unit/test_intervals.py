@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_results import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
@@ -28,6 +27,7 @@ from coder_clip.evaluation.intervals import (
 from coder_clip.reporting.answer import answers
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.results import Results
+from fake_results import Fake
 
 
 def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:

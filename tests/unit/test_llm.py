@@ -21,10 +21,10 @@ from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig, load_config
 from coder_clip.texts.kinds import OF_CLASS
 from coder_clip.texts.llm import budget, prompts, server
-from coder_clip.texts.llm.budget import Budget, Estimate, Reserved
+from coder_clip.texts.llm.budget import Budget, Estimate
 from coder_clip.texts.llm.generate import groups
-from coder_clip.texts.llm.items import class_items, pair_items
 from coder_clip.texts.llm.prompts import Request
+from coder_clip.texts.llm.requests import class_items, pair_items
 from coder_clip.texts.llm.store import Answer, Answers
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2, "one_to_one": 2}
@@ -42,7 +42,7 @@ def answer(text: str | None = "a_b", **more: Any) -> Answer:
         "prompt_tokens": 10,
         "completion_tokens": 20,
     }
-    return Answer(**{"text": text, **given, "cost": 0.5, "date": "2026-11-01", **more})
+    return Answer(**{"text": text, **given, "cost": 0.5, "currency": "USD", "date": "2026-11-01", **more})
 
 
 def request_of(name: str = "red fox", kind: str = "attribute", **more: Any) -> Request:
@@ -60,8 +60,7 @@ def item_key(request: Request) -> str:
 
 
 @pytest.mark.parametrize("kind", ["attribute", "analogous", "synonym", "one_to_one"])
-@pytest.mark.parametrize("form", ["json", "list"])
-def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
+def test_a_question_says_all_that_is_needed(kind: str) -> None:
     """A gap left in a prompt would be answered, and paid for, a thousand times."""
     templates = Templates(name="a photo of a {class}, a type of pet.")
     if kind == "one_to_one":
@@ -70,15 +69,14 @@ def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
         (item,) = class_items([kind], ["red_fox"], templates, COUNTS)
     item.refuse("a {class} of braces", "says nothing", "")
     item.wrong = "it was empty"
-    (_, system), (_, question) = prompts.messages([item], form)
+    (_, system), (_, question) = prompts.messages([item])
     left = question.replace("a {class} of braces", "")
     assert not re.search(r"\{\w+\}", system + left)
     assert "red fox" in question
     assert "a photo of a red fox, a type of pet." in question
     assert "a {class} of braces" in question, "a text of a model is not a template"
     assert "The last answer could not be used: it was empty." in question
-    assert ("JSON" in question) is (form == "json")
-    assert ("underscore" in question) is (form == "list")
+    assert "JSON" in question
     if kind == "one_to_one":
         assert "arctic fox" in question
     if kind == "analogous":
@@ -87,7 +85,7 @@ def test_a_question_says_all_that_is_needed(kind: str, form: str) -> None:
 
 def test_a_class_name_is_not_a_template() -> None:
     (item,) = class_items(["attribute"], ["{count} {photo}"], Templates(), COUNTS)
-    assert "{count} {photo}" in prompts.messages([item], "json")[1][1]
+    assert "{count} {photo}" in prompts.messages([item])[1][1]
 
 
 def test_an_edited_prompt_has_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +133,7 @@ def test_what_another_data_set_asked_is_not_asked_again(tmp_path: Path) -> None:
     answers = Answers(tmp_path, "imagenet_v2")
     with answers.open():
         assert answers.found[item_key(request_of())].answer == answer()
-    assert Answers(tmp_path, "x").spent == 0.5
+    assert Answers(tmp_path, "x").spent == {"USD": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -168,15 +166,31 @@ def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> No
     assert not found.found
 
 
+def test_an_answer_that_somebody_edited_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It would be a person's text under the model's name."""
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
+        answers.add(request_of(), answer("a long tail"))
+    path = tmp_path / "foxes.jsonl"
+    path.write_text(path.read_text().replace("a long tail", "a short tail"))
+    assert not Answers(tmp_path, "foxes").found
+    assert "1 lines are skipped: not the model's whole answers" in caplog.text
+
+
 def test_of_two_merged_answers_the_first_counts(tmp_path: Path) -> None:
     answers = Answers(tmp_path, "foxes")
     with answers.open():
         answers.add(request_of(), answer("first"))
     path = tmp_path / "foxes.jsonl"
-    path.write_text(path.read_text() + path.read_text().replace("first", "later"))
+    with answers.open():
+        path.write_text("")
+        answers.kept.clear()
+        answers.add(request_of(), answer("first"))
+        answers.kept.clear()
+        answers.add(request_of(), answer("later"))
     found = Answers(tmp_path, "foxes")
     assert found.found[item_key(request_of())].answer == answer("first")
-    assert found.spent == 0.5
+    assert found.spent == {"USD": 0.5}
 
 
 def test_a_second_run_waits_says_so_and_gets_the_answers(
@@ -207,22 +221,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_answers_of_earlier_versions_count_as_money(tmp_path: Path) -> None:
-    """What was paid is paid, also where the prompts have changed since."""
-    asked = {
-        "model": "m",
-        "messages": [["user", "x"]],
-        "parameters": {},
-        "template": {"kind": "attribute"},
-        "attempt": 0,
-    }
-    given = {"text": "a_b", "refusal": None, "finish": "stop", "served": "m", "prompt_tokens": 1,
-             "completion_tokens": 1, "cost": 0.25, "date": "2026-11-01", "way": "batch"}  # fmt: skip
-    line = {"key": prompts.digest(asked), "request": asked, "answer": given}
-    (tmp_path / "foxes.jsonl").write_text(json.dumps(line) + "\n")
-    assert Answers(tmp_path, "x").spent == 0.25
-
-
 # ---- money -------------------------------------------------------------------------------------------
 
 
@@ -231,57 +229,47 @@ def priced(limit: float) -> GeneratorConfig:
 
 
 def test_a_budget_reserves_what_is_in_flight() -> None:
-    ours = Budget(priced(2.0), spent=1.0)
-    first, second = Reserved(0.4, 0.4), Reserved(0.3, 0.4)
-    assert ours.has_room(first)
-    ours.in_flight.append(first)
-    assert ours.has_room(second)
-    ours.in_flight.append(second)
-    assert not ours.has_room(Reserved(0.4, 0.4)), "it would be sent"
-    ours.settle(first, 0.1)
-    ours.settle(second, None)
+    ours = Budget(priced(2.0), {"USD": 1.0})
+    assert ours.has_room(0.4)
+    ours.in_flight.append(0.4)
+    assert ours.has_room(0.3)
+    ours.in_flight.append(0.3)
+    assert not ours.has_room(0.4), "it would be sent"
+    ours.settle(0.4, 0.1)
+    ours.settle(0.3, None)
     assert ours.spent == pytest.approx(1.4)
     assert ours.shown() == "0.40 USD at most, cost of 1 unknown"
     with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.40 spent\)"):
-        ours.has_room(Reserved(0.7, 0.7))
+        ours.has_room(0.7)
     with pytest.raises(UserError, match="would exceed"):
         ours.check(Estimate(9, 0, 0, 0.65))
 
 
-def test_what_is_in_flight_counts_as_if_the_server_ignored_the_limit_on_tokens() -> None:
-    ours = Budget(priced(1.0))
-    most = ours.most(2000)
-    assert most == Reserved(pytest.approx(0.003), pytest.approx(0.001 + 2 * budget.MOST_TOKENS / 1e6))
-    sent = 0
-    while ours.has_room(most):
-        ours.in_flight.append(most)
-        sent += 1
-    assert sent == int((1.0 - most.at_most) / most.ignored) + 1
+def test_a_limit_in_one_currency_does_not_count_answers_in_another() -> None:
+    """3 USD and 3 EUR are not 6 of anything."""
+    assert Budget(settings(), {"EUR": 3.0}).spent == 0
+    with pytest.raises(UserError, match=r"max_cost is in USD, but stored answers cost EUR"):
+        Budget(priced(2.0), {"EUR": 3.0, "USD": 1.0})
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 0.5), st.booleans()), max_size=40),
+    st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 1), st.booleans()), max_size=40),
     st.integers(1, 8),
-    st.integers(0, 39),
 )
-def test_the_limit_is_passed_by_one_request_at_most(
-    tries: list[tuple[float, float, bool]], at_once: int, honest: int
+def test_the_limit_holds_for_answers_up_to_max_tokens(
+    tries: list[tuple[float, float, bool]], at_once: int
 ) -> None:
-    """Also by a server that begins to ignore the limit on tokens when it likes, with many requests in flight."""
-    ours, flying = Budget(priced(1.0)), list[tuple[Reserved, float | None]]()
-    largest = 0.0
+    """With many requests in flight, and with tries of unknown cost."""
+    ours, flying = Budget(priced(1.0)), list[tuple[float, float | None]]()
     with contextlib.suppress(UserError):
-        for n, (at_most, more, known) in enumerate(tries):
-            wanted = Reserved(at_most, at_most + more)
-            while len(flying) == at_once or not ours.has_room(wanted):
+        for at_most, share, known in tries:
+            while len(flying) == at_once or not ours.has_room(at_most):
                 ours.settle(*flying.pop(0))
-            ours.in_flight.append(wanted)
-            paid = at_most if n < honest else wanted.ignored
-            flying.append((wanted, paid if known else None))
-            largest = max(largest, paid if known else at_most)
+            ours.in_flight.append(at_most)
+            flying.append((at_most, share * at_most if known else None))
     for each in flying:
         ours.settle(*each)
-    assert ours.spent <= 1.0 + largest + 1e-9
+    assert ours.spent <= 1.0 + 1e-9
 
 
 def test_without_prices_no_cost_is_computed() -> None:
@@ -344,16 +332,16 @@ def test_each_kind_has_its_own_source(here: Path) -> None:
     }  # fmt: skip
     assert data.text_files("shapes") == [Path("mine.json")]
     assert data.generated("shapes") == {"attribute": "llm", "synonym": "wordnet"}
-    assert data.pairs_made_by == "llm"
+    assert data.pair_text_source == "llm"
     assert data.pair_source("shapes") is None
     with_pairs = load({"one_to_one": "pairs.json"}).datasets["shapes"]
     assert with_pairs.pair_source("shapes") == Path("pairs.json")
-    assert not with_pairs.pairs_made_by
+    assert not with_pairs.pair_text_source
     beside = load({"synonym": "wordnet"}, one_to_one="pairs.json").datasets["shapes"]
     assert beside.pair_source("shapes") == Path("pairs.json")
     only = load({"synonym": "wordnet"}).datasets["shapes"]  # WordNet needs no language model
     assert only.generated("shapes") == {"synonym": "wordnet"}
-    assert not only.pairs_made_by
+    assert not only.pair_text_source
 
 
 def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
@@ -384,7 +372,6 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         ({"attribute": "llm"}, {"model": "m", "encoder": "mimi"}, "did you mean 'mini'"),
         ({"attribute": "llm"}, {"model": "m", "extra": {"stream": True}}, "generator.extra.stream"),
         ({"attribute": "llm"}, {"model": "m", "max_in_flight": 0}, "generator.max_in_flight"),
-        ({"attribute": "llm"}, {"model": "m", "batch": True}, "the Batch API is gone"),
         (
             {"attribute": "llm"},
             {
@@ -401,7 +388,7 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
             "extra.max_completion_tokens are both given",
         ),
         ({"attribute": "llm"}, {"model": "m", "headers": {"X Y": "1"}}, "generator.headers"),
-        ({"attribute": "llm"}, {"model": "m", "encoder_as_published": "mimi"}, "did you mean 'mini'"),
+        ({"attribute": "llm"}, {"model": "m", "structured": "list"}, "generator.structured"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(here: Path, texts: Any, generator: Any, says: str) -> None:
@@ -424,6 +411,11 @@ def test_two_sources_of_one_to_one_texts_are_one_too_many(here: Path) -> None:
         {"model": "m", "extra": {"api_key": "sk-secret-123"}},
         {"model": "m", "extra": {"provider": {"options": [{"apiKey": "sk-secret-123"}]}}},
         {"model": "m", "extra": {"user": "sk-secret-123"}},
+        {"model": "m", "extra": {"provider": {"token": "hf_secret123"}}},
+        {"model": "m", "extra": {"provider": {"token": "of-my-own-secret"}}},
+        {"model": "m", "extra": {"order": ["gsk_secret123"]}},
+        {"model": "m", "extra": {"order": ["xai-secret123"]}},
+        {"model": "m", "extra": {"user": "Secret4secret5SECRET6secret7"}},
         {"model": "m", "headers": {"Authorization": "sk-secret-123"}},
         {"model": "m", "headers": {"X-Api-Key": "secret"}},
         {"model": "m", "headers": {"X-Team": "Bearer secret"}},
@@ -443,7 +435,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts.md shows what the command prints; without images, key or network."""
-    from coder_clip.preflight.questions import lines
+    from coder_clip.preflight.llm_estimate import lines
 
     monkeypatch.chdir(repo)
     config = load_config("config/texts.yaml")
@@ -452,13 +444,6 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     page = (repo / "docs/texts.md").read_text(encoding="utf-8")
     for line in "\n".join(lines(config, list(config.datasets))).splitlines():
         assert line in page, f"docs/texts.md lacks: {line}"
-
-
-def test_keys_of_earlier_versions_are_read() -> None:
-    """A configuration with `batch: false` must not stop a run."""
-    prices = {"date": "2026-11-01", "input": 1, "output": 1}
-    read = settings(batch=False, poll=30, prices={**prices, "batch": 0.5})
-    assert (read.prices, read.parameters(0)) == (settings(prices=prices).prices, settings().parameters(0))
 
 
 def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None:

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from coder_clip.datasets.base import Dataset
-from coder_clip.datasets.drawing import held_out
-from coder_clip.datasets.rare import NAMED, PARTS, SPECIES, Rare
-from coder_clip.datasets.shapes import THINGS, Shapes
+from coder_clip.datasets.drawn.drawing import held_out
+from coder_clip.datasets.drawn.rare import NAMED, PARTS, SPECIES, Rare
+from coder_clip.datasets.drawn.shapes import THINGS, Shapes
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
 from tools.mini import __main__ as command

@@ -16,11 +16,11 @@ from open_clip.factory import _MODEL_CONFIGS
 from open_clip.pretrained import _PRETRAINED
 from open_clip.transformer import QuickGELU
 from safetensors.torch import load_file, save_file
-from tiny import TEXTS, config, local, picture, random_weights, save_tiny
 from torch import nn
 
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.errors import UserError
+from tiny import TEXTS, config, local, picture, random_weights, save_tiny
 
 MINI = Path(__file__).parents[2] / "data/mini"
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -27,7 +27,7 @@ NARROW = {
 
 @pytest.fixture(scope="module")
 def differences() -> dict[str, float | str]:
-    program = Path(__file__).with_name("other_device.py")
+    program = Path(__file__).parents[1] / "support/other_device.py"
     done = subprocess.run([sys.executable, program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -47,7 +47,7 @@ def test_an_idea_gives_the_same_bits_on_another_device(
     assert differences[part + texts] == 0
 
 
-@pytest.mark.parametrize("part", ["predict", "top_k", "softmax_gap", "uncertain", "views"])
+@pytest.mark.parametrize("part", ["predict", "top_k", "softmax_gap", "views"])
 def test_scores_and_views_give_the_same_bits(differences: dict[str, float | str], part: str) -> None:
     assert differences[part] == 0
 

@@ -10,8 +10,11 @@ import pytest
 
 from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets import PUBLISHED, zero_shot_only
+from coder_clip.datasets.entry import entry
 from coder_clip.pipeline.config import Config, load_config, open_clip_names
 from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from coder_clip.texts.checks import FEWEST
+from coder_clip.texts.sets import load_pair_set, load_text_set
 
 ZERO_SHOT = {
     *("eurosat", "cub200", "dtd", "food101", "caltech101", "oxford_pets", "places365", "imagenet"),
@@ -56,16 +59,35 @@ def test_published_constants_reach_their_data_sets(paper: Config) -> None:
     assert paper.initial("stanford_cars") == (1.5, 23.5)
 
 
-def test_without_a_key_one_edit_takes_class_names_for_all(repo: Path, tmp_path: Path) -> None:
-    """What docs/paper.md says to whoever has no key."""
-    assert "`texts: &written names`" in (repo / "docs/paper.md").read_text(encoding="utf-8")
-    text = (repo / "config/paper.yaml").read_text(encoding="utf-8")
-    edited, times = re.subn(r"^    texts: &written .*$", "    texts: &written names", text, flags=re.M)
-    assert times == 1
+def test_no_data_set_needs_a_key(paper: Config) -> None:
+    """Each has its file of texts and of pairs, whose classes are the data set's."""
+    assert paper.generator is None
+    for name, data in paper.datasets.items():
+        assert not data.generated(name), name
+        assert data.pair_text_source is None, name
+        classes = entry(name).class_names()
+        file, pairs = data.text_source(name), data.pair_source(name)
+        assert file is not None, name
+        assert pairs is not None, name
+        texts = load_text_set(file, name, classes)
+        assert min(len(c.attribute) for c in texts.classes) >= FEWEST, name
+        assert load_pair_set(pairs, name, classes).pairs, name
+
+
+def test_a_language_model_is_one_documented_change(repo: Path, tmp_path: Path) -> None:
+    """As docs/paper.md has it: the value of texts and the section generator of config/texts.yaml."""
+    assert "replace `texts: &texts null`" in (repo / "docs/paper.md").read_text(encoding="utf-8")
+    text, other = ((repo / f"config/{n}.yaml").read_text(encoding="utf-8") for n in ("paper", "texts"))
+    value = re.search(r"&llm (\{.*?\})", other)
+    assert value is not None
+    edited = (
+        text.replace("texts: &texts null", f"texts: &texts {value[1]}") + other[other.index("\ngenerator:") :]
+    )
     (tmp_path / "c.yaml").write_text(edited)
     config = load_config(tmp_path / "c.yaml")
-    assert {d.texts for d in config.datasets.values()} == {"names"}
-    assert not any(d.generated(name) or d.pairs_made_by for name, d in config.datasets.items())
+    for name, data in config.datasets.items():
+        assert set(data.generated(name).values()) == {"llm"}, name
+        assert data.pair_text_source == "llm", name
 
 
 def test_a_data_set_has_a_test_split_alone_by_its_entry() -> None:

@@ -12,20 +12,12 @@ from pydantic import BaseModel
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import Config, DatasetConfig, GeneratorConfig
 from coder_clip.pipeline.phase_list import FILE, nested, phases, values
-from coder_clip.tracking.stages import DEFAULT
 
 OPERATION = {  # where files are and how the work is distributed: these keys change no result
     *("data_root", "only_present", "fetch", "features.workers", "features.device"),
-    *("features.cache", "features.scratch"),
+    "features.cache",
     *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
-    *(
-        "generator.retries",
-        "generator.prices",
-        "generator.max_cost",
-        "generator.batch",
-        "generator.poll",
-        "generator.headers",
-    ),
+    *("generator.retries", "generator.prices", "generator.max_cost", "generator.headers"),
     "generator.answers",
 }
 
@@ -33,8 +25,8 @@ OPERATION = {  # where files are and how the work is distributed: these keys cha
 def test_every_key_of_the_configuration_is_read_by_a_rule(repo: Path) -> None:
     """A key that none reads would change results unseen. It belongs into phases.yaml, or into OPERATION above."""
     read = {key for p in phases(repo / FILE) if p.name != "report" for of in p.reads.values() for key in of}
-    read |= {key for p in phases(repo / FILE) for key in p.jobs}
     shown = {"title", "note", "results"}  # in the report alone; where the results are
+    shown |= {"datasets.*.few_shot"}  # which jobs there are
     for key in _keys(Config):
         above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
         assert above & (read | shown | OPERATION), key
@@ -45,21 +37,7 @@ def test_the_report_shows_every_key_that_counts_and_no_other(repo: Path) -> None
     for key in _keys(Config):
         above = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)} - {key}
         shown = key in page or bool(above & set(page)) or key.startswith("datasets.")
-        assert shown == (key not in OPERATION | {"features.shards"}), key
-
-
-def test_every_key_of_the_default_configuration_is_written_out(repo: Path) -> None:
-    """DVC can watch one key only where it is written; else it names more phases than Snakemake makes again."""
-    written = yaml.safe_load((repo / DEFAULT).read_text(encoding="utf-8"))
-    for name, entry in written["datasets"].items():
-        missing = set(DatasetConfig.model_fields) - set(entry)
-        assert not missing, f"write {missing} below datasets.{name} of config/reproduce.yaml"
-    assert set(Config.model_fields) <= {*written, *OPERATION}
-    for phase in phases(repo / FILE):
-        for key in (*phase.jobs, *(key for of in phase.reads.values() for key in of)):
-            section, _, rest = key.partition(".")
-            optional = rest in ("initial",) or "*" in rest or not written[section]
-            assert not rest or optional or rest in written[section], key
+        assert shown == (key not in OPERATION - {"only_present"} | {"features.shards"}), key
 
 
 def _keys(model: type[BaseModel], before: str = "") -> list[str]:
@@ -83,7 +61,7 @@ def test_dvc_reads_the_list_of_phases_as_we_do(repo: Path) -> None:
     assert parse_yaml(text, FILE.as_posix()) == yaml.safe_load(text)
 
 
-JOB = {"dataset": "shapes", "model": "m", "split": "shots"}
+JOB = {"dataset": "shapes", "model": "m"}
 
 
 def read(rule: str, document: dict[str, Any], repo: Path, **job: str) -> dict[str, Any]:
@@ -98,8 +76,10 @@ def test_only_what_counts_of_a_key_decides(repo: Path) -> None:
     assert one == same
     assert read("encode_images", {"adapter": {"shots": [32]}}, repo) != one
     assert read("encode_images", {"adapter": {"methods": ["gda"]}}, repo) != one  # wants single views
-    test_split = read("encode_images", {"adapter": {"shots": [32], "seeds": [9]}}, repo, split="test")
-    assert test_split == read("encode_images", {}, repo, split="test")
+    zero_shot = {"datasets": {"shapes": {"few_shot": False}}}
+    assert read("encode_images", zero_shot, repo) == read(
+        "encode_images", {"adapter": {"shots": [32], "seeds": [9]}, **zero_shot}, repo
+    )
     pairs = read("confusable_pairs", {"rerank": {"thresholds": [0.0, 1.0]}}, repo)
     assert pairs == read("confusable_pairs", {"rerank": {"thresholds": [1.0, 0.5]}}, repo)
     assert pairs == read("confusable_pairs", {"datasets": {"shapes": {"threshold": 0.7}}, **WIDEST}, repo)

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from coder_clip.datasets.entry import entry
-from coder_clip.datasets.fetch import answers
-from coder_clip.datasets.supply import to_download
+from coder_clip.datasets.fetch import refusal
+from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
-from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import light, measure
-from trees import plant, replace_entry
+from coder_clip.phases.image_features import shot_images
+from coder_clip.pipeline.absent import to_download
+from coder_clip.pipeline.config import Config, load_config
+from coder_clip.preflight import quick_checks
+from coder_clip.preflight.run import before_run
+from trees import of_any_lists, plant, replace_entry
 from web import serve
 
 Command = Callable[..., Any]
@@ -25,8 +28,7 @@ Command = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
     """One whose speed and disk matter to no test here, and with a network."""
-    monkeypatch.setattr(light, "answers", lambda _: True)
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    monkeypatch.setattr(quick_checks, "refusal", lambda _: "")
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
@@ -46,6 +48,7 @@ def test_what_the_run_downloads_stops_nothing(
     root = tmp_path / "root"
     monkeypatch.setenv("CODER_CLIP_DATA", str(root))
     plant("eurosat", root, 1)
+    of_any_lists(monkeypatch, entry("eurosat"))
     image = next((root / "eurosat/2750/Forest").iterdir())
     split = root / "eurosat/split_zhou_EuroSAT.json"
     shutil.rmtree(root) if how == "lost" else (image if "image" in how else split).unlink()
@@ -60,7 +63,7 @@ def test_what_the_run_downloads_stops_nothing(
     assert f"data set eurosat: the run downloads what is not here, {size}\n" in answer.out
     config = load_config("c.yaml")
     assert to_download(config) == ["eurosat"]
-    assert not light.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
+    assert not quick_checks.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
     assert load_config("c.yaml").left_out == ()
     monkeypatch.setenv("CODER_CLIP_FETCH", "0")
@@ -74,6 +77,7 @@ def test_what_the_run_cannot_download_stops_it(
     """Of Cars the split file can be had, the images can not."""
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     plant("stanford_cars", tmp_path / "root", 1)
+    of_any_lists(monkeypatch, entry("stanford_cars"))
     configure(datasets={"stanford_cars": {"texts": "names"}}, fetch=True)
     (tmp_path / "root/stanford_cars/split_zhou_StanfordCars.json").unlink()
     assert to_download(load_config("c.yaml")) == ["stanford_cars"]
@@ -82,7 +86,7 @@ def test_what_the_run_cannot_download_stops_it(
     next((tmp_path / "root/stanford_cars/cars_test").iterdir()).unlink()
     assert to_download(load_config("c.yaml")) == []
     assert command("check", "--config", "c.yaml").code == 1
-    (found,) = light.problems(
+    (found,) = quick_checks.problems(
         load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False, here=True
     )
     assert "1 of 588 images are missing or empty" in found
@@ -96,9 +100,11 @@ def test_downloads_that_have_no_room(
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    small = f"eurosat, dtd needs 1.5 GB in {tmp_path}/root for a while, and there are 1.0 GB"
+    small = f"eurosat, dtd needs 1.5 GB more in {tmp_path}/root for a while, and 1.0 GB are free"
     assert small in command("check", "--config", "c.yaml").err
-    assert light.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [small]
+    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [
+        small
+    ]
     assert not (tmp_path / "root").exists()
     (tmp_path / "root").touch()
     assert (
@@ -111,13 +117,14 @@ def test_servers_that_do_not_answer(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On a node without network hours of other work would pass, and then there would be no table."""
-    monkeypatch.setattr(light, "answers", answers)
+    monkeypatch.setattr(quick_checks, "refusal", refusal)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
     archive, split = entry("dtd").downloads
-    with serve() as web:  # it has none of them, as many answer who is no browser
-        here, gone = f"{web.url}/a", "http://127.0.0.1:9/b"
-        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0)):
+    with serve() as web:
+        web.files["/a"] = bytes(10)
+        here, gone, moved = f"{web.url}/a", "http://127.0.0.1:9/b", f"{web.url}/b"
+        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0), ((here, moved), 1)):
             downloads = [
                 d.model_copy(update={"url": u, "mirrors": []})
                 for d, u in zip((archive, split), urls, strict=True)
@@ -125,7 +132,9 @@ def test_servers_that_do_not_answer(
             replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": downloads}))
             answer = command("check", "--config", "c.yaml")
             assert answer.code == code, answer.err
-            assert (f"their servers cannot be reached: {gone};" in answer.err) is bool(code)
+            (lost,) = {*urls} - {here} or {""}
+            reason = "HTTP 404 Not Found" if lost == moved else ""
+            assert (f"their servers do not give them: {lost} ({reason}" in answer.err) is bool(code)
         mirrored = archive.model_copy(update={"url": gone, "mirrors": [here]})
         replace_entry(monkeypatch, entry("dtd").model_copy(update={"downloads": [mirrored]}))
         assert command("check", "--config", "c.yaml").code == 0
@@ -170,14 +179,13 @@ def test_a_run_names_all_that_is_missing_at_once(
         generator={"model": "gpt-4o-mini"},
     )
     with pytest.raises(UserError) as caught:
-        light.before_run(load_config("c.yaml"), Path("c.yaml"), ["dtd"], ["clip"], asks=True, here=True)
+        before_run(load_config("c.yaml"), Path("c.yaml"), ["dtd"], ["clip"], asks=True, here=True)
     said = str(caught.value)
     assert f"{tmp_path}/root, the folder of all data sets, does not exist" in said
     assert "OPENAI_API_KEY" in said
-    assert "the run would fail, see above" in said
-    told = capfd.readouterr().err
-    assert "'hf download org/vit'" in told
-    assert " in all, " not in told, "measuring takes a minute, and the run does not start"
+    assert "'hf download org/vit'" in said
+    assert " in all, " not in capfd.readouterr().err, "the run does not start"
+    assert not (tmp_path / "hub").exists(), "nothing is downloaded"
 
 
 @pytest.mark.parametrize(("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)])
@@ -196,3 +204,37 @@ def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "maybe")
     with pytest.raises(UserError, match="CODER_CLIP_ONLY_PRESENT: 'maybe' is neither"):
         load_config("c.yaml")
+
+
+@pytest.mark.parametrize("part", ["test", "shots", "not drawn"])
+def test_an_image_that_was_cut_off_is_found_before_the_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    """A copy of a published data set that was stopped; every job before it would have run for nothing."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("CODER_CLIP_DATA", str(root))
+    plant("eurosat", root, 3)
+    data = load_below("eurosat", root)
+    drawn = shot_images(load(root), data.split("train"), data.classes)[0].ids
+    ids = {
+        "test": data.split("test").ids,
+        "shots": drawn,
+        "not drawn": [i for i in data.split("train").ids if i not in drawn],
+    }
+    victim = data.path(ids[part][0])
+    whole = victim.read_bytes()
+    victim.unlink()  # the others may be links to it
+    victim.write_bytes(whole[: len(whole) // 2])
+    answer = command("check", "--config", "c.yaml")
+    if part == "not drawn":
+        assert answer.code == 0, "no job reads it"
+        return
+    assert answer.code == 1
+    assert f"image cannot be read: {victim}" in answer.err
+    configure(datasets={"eurosat": {"texts": "names"}}, features={"on_error": "skip"})
+    assert "1 image cannot be read and will be left out" in command("check", "--config", "c.yaml").out
+
+
+def load(root: Path) -> Config:
+    configure(datasets={"eurosat": {"texts": "names"}})
+    return load_config("c.yaml")

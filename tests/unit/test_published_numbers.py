@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_head, write_json
 
 from coder_clip.baselines.methods import METHODS
 from coder_clip.datasets.entry import entry
@@ -19,6 +18,7 @@ from coder_clip.reporting import formats, published_numbers
 from coder_clip.reporting.exhibits import TABLES
 from coder_clip.reporting.published_numbers import comparable, figures
 from coder_clip.reporting.results import Results
+from fake_results import Fake, write_head, write_json
 
 ENCODER = {"model": "RN50", "pretrained": "openai", "weights_sha256": "0" * 64}
 WHOLE = {"split": "CoOp's split", "images": {"train": 2820, "val": 1128, "test": 1692}}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_results import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from coder_clip.evaluation.recommendation import (
 from coder_clip.phases.rerank import cross_fitted
 from coder_clip.reporting.answer import answers
 from coder_clip.rerank import Reranked
+from fake_results import Fake
 
 N = 60
 

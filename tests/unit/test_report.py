@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import Fake, write_head, write_json
 from PIL import Image
 
-from coder_clip.datasets.rare import SPECIES
+from coder_clip.datasets.drawn.rare import SPECIES
 from coder_clip.errors import UserError
 from coder_clip.foundation import artifacts
 from coder_clip.foundation.artifacts import sha256
@@ -31,6 +30,7 @@ from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES, Exhibit
 from coder_clip.reporting.parts import style
 from coder_clip.reporting.parts.table import Cell, Column, Table
 from coder_clip.reporting.results import Results
+from fake_results import Fake, write_json
 
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 PNG = base64.b64decode(
@@ -344,29 +344,6 @@ def test_each_reader_has_an_order_of_its_own(tmp_path: Path) -> None:
             opened.insert(1, "use")
         assert [s for s in sections if s not in folded] == [s for s in opened if s != "published-figures"]
         assert folded[-2:] == ["made", "sources"]
-
-
-def test_photos_that_look_like_copies_are_named(tmp_path: Path) -> None:
-    """A photo that was saved anew for the test folder has other bytes, and its feature gives it away."""
-    results = full(tmp_path, datasets=("one",))
-    paths = results.paths
-    files = [
-        {"path": f"{split}/{i}", "sha256": f"{split}{i}"} for split in ("val", "test") for i in range(30)
-    ]
-    manifest = json.loads(paths.manifest("one").read_text())
-    write_json(paths.manifest("one"), {**manifest, "files": files})
-    paths.image_features("mini", "one", "shots").unlink()
-    x = np.random.default_rng(3).standard_normal((60, 16))
-    x[47] = 2 * x[5] + 0.01  # test/17 is val/5
-    for split, rows in (("val", x[:30]), ("test", x[30:])):
-        head = {"encoder": {"model": "mini"}, "skipped": [], "ids": [f"{split}/{i}" for i in range(30)]}
-        write_head(
-            paths.image_features("mini", "one", split), head, features=rows, labels=np.zeros(30, np.int64)
-        )
-    notes = TABLES["confusions"].table(Results(paths.root, ["one"], ["mini"], [1, 4])).notes
-    said = "one: by their features, not their bytes, 1 images are in several splits"
-    assert [n for n in notes if n.startswith(said)], notes
-    assert "val/5 = test/17" in notes[-1]
 
 
 def test_errors_are_shown_with_their_images(tmp_path: Path) -> None:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import copies, lines
 from coder_clip.errors import UserError
-from coder_clip.evaluation.near_copies import near_copies
 from coder_clip.foundation.artifacts import read_json
 from coder_clip.pipeline.config import load_config
 
@@ -204,14 +202,3 @@ def test_test_images_alone_are_enough_for_zero_shot(photos: Path, command: Comma
     assert not config.few_shot("mine")
     photos.rename(photos.parent / "gone")  # who pulled the results has no photos
     assert load_config(Path("c.yaml")).encoded("mine") == ["test"]
-
-
-def test_copies_saved_again_are_found_by_their_features() -> None:
-    """Their bytes differ, so that no hash tells; two alike photos of a burst among others that are not."""
-    generator = torch.Generator().manual_seed(4)
-    x = torch.randn(60, 32, generator=generator)
-    x[41] = 3 * (x[7] + 0.03 * torch.randn(32, generator=generator))
-    x[50] = x[12]
-    assert near_copies(x) == [(7, 41), (12, 50)]
-    assert near_copies(x[:40]) == []
-    assert near_copies(x[:5]) == [], "too few to know how near others are"

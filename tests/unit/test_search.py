@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import reference
 import torch
 from torch import Tensor
 
+import reference
 from coder_clip.adapter import CoderAdapter, SearchResult, cache_logits, grid, search
 from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.errors import UserError

@@ -16,10 +16,9 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
-from coder_clip.datasets.rare import NAMED, SPECIES
+from coder_clip.datasets.drawn.rare import NAMED, SPECIES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, write_json
@@ -29,6 +28,7 @@ from coder_clip.reporting.parts import cells
 from coder_clip.reporting.parts.stage_one import StageOne
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
+from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"

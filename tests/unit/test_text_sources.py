@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from test_wordnet import write
 
 from coder_clip.phases import generate_texts
 from coder_clip.pipeline.config import Config
 from coder_clip.texts.sources import table
 from llm_server import Server, named, serving
+from small_wordnet import write
 
 Command = Callable[..., Any]
 NAMES = ["crane", "basset hound", "harbour"]
@@ -148,7 +148,7 @@ def test_pairs_are_written_up_to_the_budget_most_frequent_first(
     here: Path, command: Command, server: Server
 ) -> None:
     configure({"one_to_one": "llm"}, server, max_pairs=1)
-    for name in ("generate-texts", "texts", "generate-pairs", "one-to-one-texts"):
+    for name in ("generate-texts", "texts", "generate-pairs", "pair-texts"):
         done = command(name, "--config", "c.yaml")
         assert done.code == 0, done.err
     pairs = made("one_to_one/places.json")
@@ -163,14 +163,18 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 ) -> None:
     """Stopping is the default; with skip, the provenance names the classes."""
     refusal = "I'm sorry, but I can't help with that."
-    said = json.dumps({"attribute": ["a long neck", "grey wings"]})
-    server.answer = lambda body: refusal if named(body) == "harbour" else said
-    configure({"attribute": "llm"}, server, repeats=1, counts={"attribute": 2})
+
+    def answer(body: dict[str, Any]) -> str:
+        marks = [f"mark {i}{named(body)[1]}" for i in range(2)]
+        return refusal if named(body) == "harbour" else json.dumps({"attribute": marks})
+
+    server.answer = answer
+    configure({"attribute": "llm"}, server, max_reasks=1, texts_per_class={"attribute": 2})
     stopped = command("generate-texts", "--config", "c.yaml")
     assert stopped.code == 1
     assert "'harbour' (attribute): it was refused" in stopped.err
     assert not Path("results/texts/generated/places.json").exists()
-    configure({"attribute": "llm"}, server, repeats=1, on_failure="skip", counts={"attribute": 2})
+    configure({"attribute": "llm"}, server, max_reasks=1, on_failure="skip", texts_per_class={"attribute": 2})
     for name in ("generate-texts", "texts"):
         assert command(name, "--config", "c.yaml").code == 0
     texts = made()
@@ -182,24 +186,21 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 
 
 @pytest.mark.parametrize("name", ["dtd", "eurosat"])
-def test_analogous_classes_that_people_wrote_pass_the_rule_and_not_the_published_one(
+def test_analogous_classes_of_our_own_sets_pass_the_rule(
     here: Path, command: Command, server: Server, repo: Path, name: str
 ) -> None:
-    """A cosine of 0.9 was chosen for ViT-L/14: with another encoder it refuses nearly all of them, or none."""
+    """A rule that refuses what people name would ask for names until the money is gone."""
     written = json.loads((repo / f"data/texts/{name}.json").read_text(encoding="utf-8"))["classes"]
     by_name = {c["name"]: c["analogous"] for c in written}
     server.answer = lambda body: json.dumps({"analogous": by_name[named(body)]})
     (here / "results/manifests/places.json").write_text(json.dumps({"classes": list(by_name)}))
     most = max(map(len, by_name.values()))
-    counts = {"counts": {"analogous": most}, "on_failure": "skip", "repeats": 0}
-    configure({"analogous": "llm"}, server, **counts, encoder_as_published="mini")
+    counts = {"texts_per_class": {"analogous": most}, "on_failure": "skip", "max_reasks": 0}
+    configure({"analogous": "llm"}, server, **counts)
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
     texts = made("texts/generated/places.json")["classes"]
-    kept = {key: sum(len(c.get(key) or ()) for c in texts) for key in ("analogous", "analogous_as_published")}
-    every = sum(map(len, by_name.values()))
-    assert kept["analogous"] >= 0.7 * every
-    assert kept["analogous_as_published"] <= 0.1 * every
+    assert sum(len(c.get("analogous", [])) for c in texts) >= 0.7 * sum(map(len, by_name.values()))
 
 
 def test_analogous_classes_are_held_against_the_label_set(
@@ -207,11 +208,11 @@ def test_analogous_classes_are_held_against_the_label_set(
 ) -> None:
     """'a crane similar to harbour' would pull one class to another."""
     server.answer = lambda body: json.dumps({"analogous": ["Harbour", "the crane", "aeroplane carrier"]})
-    configure({"analogous": "llm"}, server, counts={"analogous": 3}, on_failure="skip")
+    configure({"analogous": "llm"}, server, texts_per_class={"analogous": 3}, on_failure="skip")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
     note = made("texts/generated/places.json")["provenance"]["analogous"]
-    assert note["too_similar"]["texts"]["encoder"]["model"] == "mini"
+    assert note["too_similar"]["encoder"]["model"] == "mini"
     assert 3 <= note["asked_again"] <= 3 * 5, "at most five times more for each class"
     assert ["crane", "Harbour", "the name of a class"] in [entry[:3] for entry in note["not_accepted"]]
     for entry in made("texts/generated/places.json")["classes"]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from tiny import TEXTS, UNCUT, local, save_tiny
 from torch import nn
 
 from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import Encoder
 from coder_clip.encoders.text_towers import can_cut, needed_lengths, text_features
 from coder_clip.errors import UserError
+from tiny import TEXTS, UNCUT, local, save_tiny
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -1,10 +1,12 @@
-"""Hashes, statements, dvc.yaml and messages of coder_clip.tracking, without runs of Snakemake or DVC."""
+"""Hashes, the judge, names from other people, dvc.yaml and messages, without runs of Snakemake or DVC."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,26 +18,17 @@ import yaml
 
 from coder_clip import tracking
 from coder_clip.errors import UserError
-from coder_clip.tracking import ledger, stages
-from coder_clip.tracking.adopt import Adopted
-from coder_clip.tracking.explain import _is_of, _row, config_of
-from coder_clip.tracking.hashes import Hashes, folder_md5
-from coder_clip.tracking.ledger import Statement
-from coder_clip.tracking.record import Outcome
-from coder_clip.tracking.snakemake import Job, Recipe, Records
+from coder_clip.foundation import dvc, locks
+from coder_clip.foundation.dvc import Store, folder_md5
+from coder_clip.foundation.hashes import Hashes
+from coder_clip.pipeline import environment
+from coder_clip.reporting.cells import config_of, of_another_row, row_of
+from coder_clip.tracking import stages
+from coder_clip.tracking.certificates import Certificate, Job, read
+from coder_clip.tracking.explain import Explained, lines
+from coder_clip.tracking.judge import MISSING, NONE, OTHER_BYTES, Judge, why_not
 from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table
-
-MAKING = Recipe(
-    rule="score",
-    code="make {input}",
-    shellcmd="make a",
-    input=("a", "b", "src/x.py", "src/x.py"),
-    params=("{'rerank.top_k': 5, 'settings': None}", "1"),
-    log=("log",),
-    benchmark="bench",
-    inputs={"a": "aa", "b": "bb", "src/x.py": "xx"},
-)
 
 
 @pytest.fixture(autouse=True)
@@ -102,190 +95,236 @@ def test_what_was_written_before_its_time_was_set_is_hashed_again() -> None:
     assert hashes.md5("f") != first
 
 
-def test_the_name_that_s3_gives_to_what_was_sent_in_parts() -> None:
-    put("f", "abcde")
-    parts = b"".join(hashlib.md5(part).digest() for part in (b"abc", b"de"))
-    assert Hashes().etag("f", 3) == f"{hashlib.md5(parts).hexdigest()}-2"
-
-
-# ---- statements
-
-
-def test_a_record_comes_back_as_it_was() -> None:
-    other = Recipe("text", None, None, ("a",), (), inputs={"a": "aa"})
-    files = {
-        "p": Statement("1", MAKING),
-        "q": Statement("2", other),
-        "r": Statement("3", replace(MAKING, params=("2",))),
-    }
-    assert ledger.load(json.loads(json.dumps(ledger.dump(files)))) == files
-
-
-def test_a_record_says_nothing_of_the_machine() -> None:
-    """Else the same bytes from another machine would not leave Git clean."""
-    here = {"python": "3.11.7", "processor": "x86_64 avx2"}
-    assert ledger.dump({"p": Statement("1", MAKING, here)}) == ledger.dump({"p": Statement("1", MAKING)})
-
-
-@pytest.mark.parametrize("document", [[], {}, {"format": 6}, {"format": 6, "jobs": [{}], "inputs": {}}])
-def test_a_damaged_record_is_one_line(document: Any) -> None:
-    with pytest.raises(UserError, match="damaged"):
-        ledger.load(document)
-
-
-def test_a_record_of_another_snakemake() -> None:
-    with pytest.raises(UserError, match="format 99"):
-        ledger.load({"format": 99})
-
-
-def test_the_ledger_survives_a_line_that_was_cut_short() -> None:
-    ledger.add({"p": "1"}, MAKING, {"python": "3"})
-    text = ledger.LEDGER.read_text()
-    other = ["3", "[]", '{"making": []}', text.replace('{"p": "1"}', "[]").strip()]
-    ledger.LEDGER.write_text("\n".join([text.strip(), *other, text[:40]]))
-    ledger.add({"p": "2"}, MAKING, {}, "in doubt")
-    assert ledger.read_ledger() == {
-        "p": [Statement("1", MAKING, {"python": "3"}), Statement("2", MAKING, {}, "in doubt")]
-    }
-
-
-def test_runs_are_noticed_until_the_last_has_ended() -> None:
-    workflow: Any = SimpleNamespace(
-        local_exec=True, persistence=SimpleNamespace(started=None), dag=SimpleNamespace(finish=None)
-    )
-    assert not ledger.running()
-    first, second = (ledger.Watch(workflow, DEFAULT, "") for _ in range(2))
-    assert ledger.running()
-    first._run.close()  # as the end of its process does
-    assert ledger.running()
-    second._run.close()
-    assert not ledger.running()
-
-
-def test_a_statement_speaks_of_this_tree_or_says_why_not() -> None:
-    made = Statement("1", MAKING)
-    here = {"a": "aa", "b": "bb", "src/x.py": "xx"}
-    wanted = replace(MAKING, inputs={}, rule="renamed", log=(), shellcmd="elsewhere")
-    assert ledger.why_not(made, wanted, here) == ""
-    other = "{'rerank.top_k': 4, 'settings': None}"
-    for change, said in (
-        ({"code": "make"}, "the command changed"),
-        ({"params": (other, "1")}, "a parameter changed (rerank.top_k 5 → 4)"),
-        ({"params": (MAKING.params[0], "2")}, "a parameter changed (of the rule)"),
-        ({"input": ("a", "b")}, "other inputs than before (-src/x.py)"),
-    ):
-        assert ledger.why_not(made, replace(wanted, **change), here) == said
-    assert ledger.why_not(made, wanted, {**here, "b": "other"}) == "an input changed (b)"
-    assert ledger.why_not(made, wanted, {"a": "aa", "b": "bb"}) == "an input changed (src/x.py)"
-    assert ledger.why_not(Statement("1", MAKING, doubt="it changed"), wanted, here) == "it changed"
-
-
-def test_code_from_elsewhere_is_noticed() -> None:
-    assert ledger.foreign_code() == "", "a project without the package has no code to run instead"
-    put("src/coder_clip/__init__.py")
-    assert "coder_clip runs from /" in ledger.foreign_code()
-
-
-# ---- Snakemake's records
-
-
-def test_snakemake_reads_the_record_that_is_given_back() -> None:
-    records = Records()
-    assert records.read("results/x") is None
-    put("a")
-    put("b", "x" * 1_000_001)
-    records.write("results/x", MAKING, 5.0)
-    read = records.read("results/x")
-    assert read is not None
-    small = {"a": "aa", "src/x.py": "xx"}  # of larger inputs Snakemake compares the time
-    assert read == (replace(MAKING, benchmark="", inputs=small), 5.0)
-    raw = next(p for p in Path(".snakemake/metadata").rglob("*") if p.is_file())
-    document = json.loads(raw.read_text())
-    assert document["software_stack_hash"] is None  # holds the place of an environment
-    raw.write_text(raw.read_text()[:50])
-    assert records.read("results/x") is None
-    records.forget("results/x")
-    assert not raw.exists()
-
-
-def test_unknown_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
-    import snakemake
-    from snakemake import persistence
-
-    monkeypatch.setattr(persistence, "RECORD_FORMAT_VERSION", 7)
-    with pytest.raises(UserError, match="records of format 7"):
-        Records()
-    monkeypatch.setattr(snakemake, "__version__", "10.0.0")
-    with pytest.raises(UserError, match=r"Snakemake 10\.0\.0"):
-        Records()
-
-
-# ---- dvc.yaml and dvc.lock
+# ---- the judge
 
 PHASES = """
 phases:
   texts:
     target: texts
     makes: [texts]
-    rules: {text: {command: "make {output}", reads: [words]}}
+    rules: {text: {command: "make --set {wildcards.set} {params.names} 2> {log}", reads: [words]}}
   report:
     target: page
-    makes: [tables, page.html]
-    keeps: [tables]
-    jobs: [sets]
-    rules: {page: {command: "page {output}"}}
-plots: [{Top: {template: t, x: a, y: {tables/t.csv: b}}}]
+    makes: [tables, page.html, metrics.json]
+    keeps: [tables, metrics.json]
+    rules: {page: {command: "page 2> {log}"}}
 """
-JOBS = [
-    Job(Recipe("text", "make {output}", "", ("data/a.txt",), ()), ("results/texts/a.json",), {"words": 3}),
-    Job(
-        Recipe("page", "page {output}", "", ("results/texts/a.json", "src/p.py"), ()),
-        ("results/tables/t.csv", "results/page.html"),
-        {},
-    ),
-]
+DVC = """
+stages:
+  texts:
+    cmd: [snakemake texts --configfile config/reproduce.yaml]
+    deps: [config/reproduce.yaml]
+    outs: [{results/texts: {persist: true}}, {results/certificates/texts: {persist: true}}]
+  report:
+    cmd: [snakemake page --configfile config/reproduce.yaml]
+    deps: [config/reproduce.yaml, results/texts]
+    outs:
+      - results/tables: {cache: false, persist: true}
+      - results/page.html: {persist: true}
+      - results/certificates/report: {persist: true}
+    metrics: [{results/metrics.json: {cache: false, persist: true}}]
+"""
+JOB = Job("text", {"set": "a.b"}, ("data/a.txt",), ("results/texts/a.json",), {"words": 3, "top": None})
+PAGE = Job("page", {}, ("results/texts/a.json",), ("results/page.html", "results/tables/t.csv"))
+STATED = Certificate(
+    rule="text",
+    command="make --set a.b x y",
+    values={"words": 3, "top": None},
+    sources={"src/x.py": "xx"},
+    inputs={"data/a.txt": "aa"},
+    outputs={"results/texts/a.json": "oo"},
+)
+HERE = {"src/x.py": "xx", "data/a.txt": "aa", "results/texts/a.json": "oo"}
 
 
 @pytest.fixture
 def toy() -> Tracked:
     put("workflow/phases.yaml", PHASES)
+    put("dvc.yaml", DVC)
     put(DEFAULT, "words: 3\nsets: [a]\n")
     return Tracked(DEFAULT)
 
 
-def test_dvc_yaml_of_the_default(toy: Tracked) -> None:
-    made = stages.pipeline(toy, JOBS)
-    texts, report = made["stages"]["texts"], made["stages"]["report"]
-    assert texts["deps"] == ["data/a.txt"]
-    assert texts["params"] == [
-        {DEFAULT: ["words"]},
-        {"workflow/phases.yaml": ["phases.texts.rules.text.command"]},
+@pytest.mark.usefixtures("toy")
+def test_a_certificate_speaks_of_this_tree_or_says_why_not() -> None:
+    def judged(stated: Certificate = STATED, job: Job = JOB, **here: str) -> str:
+        found = {**HERE, **{path.replace("__", "/"): sha for path, sha in here.items()}}
+        return why_not(stated, job, lambda path: found.get(path, ""))
+
+    assert judged() == ""
+    assert judged(replace(STATED, versions={"torch": "1"})) == "", "another machine made it"
+    assert judged(replace(STATED, doubt="it changed")) == "it changed"
+    for command in ("make --set aXb x y", "make --set a.b", "make --set a.b x y; true"[:-6] + " 2> log;"):
+        wrong = command != "make --set a.b x y 2> log;"
+        assert judged(replace(STATED, command=command)) == ("the command changed" if wrong else "")
+    assert judged(job=replace(JOB, values={"words": 4, "top": None})) == "a parameter changed (words 3 → 4)"
+    assert judged(job=replace(JOB, values={"words": 3})) == "a parameter changed (top None → not there)"
+    assert judged(job=replace(JOB, inputs=("data/a.txt", "new"))) == "other inputs than before (new)"
+    assert judged(job=replace(JOB, outputs=("results/texts/b.json",))) == "other outputs than before"
+    assert judged(**{"src__x.py": "yy"}) == "a source changed (src/x.py)"
+    assert judged(**{"data__a.txt": ""}) == "an input changed (data/a.txt)"
+    assert judged(**{"results__texts__a.json": "zz"}) == OTHER_BYTES
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_missing_file_counts_as_what_its_certificate_says_while_that_holds() -> None:
+    """A colleague who pulled only the last phases can go on; an edit that concerns the missing ones is seen."""
+    put("data/a.txt", "aa")
+    put("src/x.py", "xx")
+    made = {"data/a.txt": sha("aa")}, {"results/texts/a.json": sha("oo")}
+    stated = replace(STATED, sources={"src/x.py": sha("xx")}, inputs=made[0], outputs=made[1])
+    stated.write(JOB.certificate("results"))
+    page = {path: sha(path) for path in PAGE.outputs}
+    for path in page:
+        put(path, path)
+    Certificate("page", "page", {}, {}, made[1], page).write(PAGE.certificate("results"))
+    assert Judge("results", [JOB, PAGE]).outdated == {"text/a.b": MISSING}
+    put("src/x.py", "yy")
+    judge = Judge("results", [JOB, PAGE])
+    assert judge.outdated["text/a.b"] == "a source changed (src/x.py)"
+    assert judge.outdated["page"] == "an input changed (results/texts/a.json)"
+    put("results/texts/a.json", "oo")
+    assert "page" not in Judge("results", [JOB, PAGE]).outdated, "it is there again"
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rule": 3}', '{"format": 99}', "null"])
+def test_a_damaged_certificate_is_none(text: str) -> None:
+    put("data/a.txt")
+    put("results/texts/a.json")
+    put(str(JOB.certificate("results")), text)
+    assert read(JOB.certificate("results")) is None
+    assert Judge("results", [JOB]).outdated == {"text/a.b": NONE}
+
+
+def test_a_certificate_comes_back_as_it_was() -> None:
+    for stated in (STATED, replace(STATED, doubt="x", versions={"torch": "2"})):
+        stated.write(Path("c.json"))
+        assert read("c.json") == stated
+
+
+def test_code_from_elsewhere_is_noticed() -> None:
+    assert environment.foreign_code() == "", "a project without the package has no code to run instead"
+    put("src/coder_clip/__init__.py")
+    assert "coder_clip runs from /" in environment.foreign_code()
+
+
+def test_a_job_runs_and_names_the_source_and_never_the_bytecode(tmp_path: Path) -> None:
+    """An edit that keeps size and time of a module is taken for the old one by Python."""
+    put("src/own/__init__.py", "")
+    put("src/own/value.py", "VALUE = 1")
+    program = (
+        "import sys; from pathlib import Path; from coder_clip.cli.job import trace_sources\n"
+        "found = {}; own = Path('src/own').resolve(); sys.path.insert(0, str(own.parent)); trace_sources(own, found)\n"
+        "import json, own.value; print(json.dumps([own.value.VALUE, found]))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    stat = os.stat("src/own/value.py")
+    subprocess.run([sys.executable, "-c", "import own.value"], cwd="src", env=environment, check=True)
+    assert list(Path("src/own/__pycache__").glob("value.*.pyc"))
+    put("src/own/value.py", "VALUE = 2")
+    os.utime("src/own/value.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
+    assert json.loads(done.stdout) == [
+        2,
+        {"src/own/__init__.py": sha(""), "src/own/value.py": sha("VALUE = 2")},
     ]
-    assert report["deps"] == ["results/texts", "src/p.py"]
-    assert report["outs"] == [
-        {"results/tables": {"cache": False, "persist": True}},
-        {"results/page.html": {"persist": True}},
-        {"results/provenance/report.json": {"persist": True}},
-    ]
-    assert made["plots"] == [{"Top": {"template": "t", "x": "a", "y": {"results/tables/t.csv": "b"}}}]
+
+
+def test_runs_are_noticed_until_the_last_has_ended() -> None:
+    settings = SimpleNamespace(forceall=False, forcerun=["text"], forcetargets=True, targets=["a"])
+    locks.RUN.parent.mkdir(parents=True)
+    assert not locks.running()
+    for _ in range(2):
+        tracking.start(SimpleNamespace(dag_settings=settings))
+    assert os.environ.pop("CODER_CLIP_FORCED") == "text\na"
+    assert locks.running()
+    tracking._held.pop().close()  # as the end of its process does
+    assert locks.running()
+    tracking._held.pop().close()
+    assert not locks.running()
+
+
+# ---- names that come from other people
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/x", ".git/x", "a/.GIT/x", "a\\..\\x", "a//x", "", "./a"]
+)
+def test_a_list_of_files_names_none_outside_of_its_folder(name: str) -> None:
+    put("list", json.dumps([{"md5": "1" * 32, "relpath": name}]))
+    store: Any = SimpleNamespace(path=lambda oid: "list")
+    with pytest.raises(UserError, match="outside of it; nothing was changed"):
+        Store.files(store, "results/texts", "1.dir")
+
+
+def test_a_lock_names_no_output_but_the_phase_s(toy: Tracked) -> None:
+    def lock(path: str, stage: str = "texts") -> None:
+        outs = [{"path": path, "md5": "1" * 32}]
+        put("dvc.lock", yaml.safe_dump({"stages": {stage: {"outs": outs}}}))
+
+    lock("results/texts")
+    assert toy.recorded() == {"texts": {"results/texts": "1" * 32}}
+    for path in ("../victim", "/victim", "results/tables", "results/texts/../../x", "src"):
+        lock(path)
+        with pytest.raises(UserError, match="which does not make it; nothing was changed"):
+            toy.recorded()
+    lock("data/mine.txt", "mine")
+    assert toy.recorded() == {}, "a stage of somebody's own is none of ours"
+
+
+# ---- dvc.yaml and dvc.lock
 
 
 def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
-    """Beside the default's: its own folder, from which DVC finds the files, and everything in the cache."""
-    put("config/mine.yaml", "results: results/mine\nwords: 3\n")
-    jobs = [
-        replace(j, outputs=tuple(o.replace("results/", "results/mine/") for o in j.outputs)) for j in JOBS
-    ]
-    made = stages.pipeline(Tracked("config/mine.yaml"), jobs)
-    assert Tracked("config/mine.yaml").lock == Path("tracked/mine/dvc.lock")
-    assert made["stages"]["texts"]["wdir"] == "../.."
-    assert {"results/mine/tables": {"persist": True}} in made["stages"]["report"]["outs"]
-    assert made["plots"][0]["Top"]["y"] == {"../../results/mine/tables/t.csv": "b"}
-    assert made["params"] == ["../../config/mine.yaml"]
+    """Beside the default's: its own folder, everything in the cache, and no phase without jobs."""
+    put("config/my own's.yaml", "results: results/mine\nwords: 3\n")
+    mine = Tracked("config/my own's.yaml")
+    mine.write_yaml([replace(JOB, outputs=("results/mine/texts/a.json",))])
+    assert mine.yaml == Path("tracked/my own's/dvc.yaml")
+    assert mine.stages() == {
+        "texts": {
+            "wdir": "../..",
+            "cmd": ["""snakemake texts --configfile 'config/my own'"'"'s.yaml'"""],
+            "deps": ["config/my own's.yaml"],
+            "outs": [
+                {"results/mine/texts": {"persist": True}},
+                {"results/mine/certificates/texts": {"persist": True}},
+            ],
+        }
+    }
+    mine.write_yaml([replace(PAGE, outputs=("results/mine/metrics.json",))])
+    assert mine.stages()["report"]["metrics"] == [{"results/mine/metrics.json": {"persist": True}}]
+
+
+def test_dvc_yaml_names_the_phases_and_their_outputs(repo: Path) -> None:
+    """It is written by hand, and so are they in workflow/phases.yaml."""
+    described = yaml.safe_load((repo / "dvc.yaml").read_text())["stages"]
+    document = yaml.safe_load((repo / "workflow/phases.yaml").read_text())["phases"]
+    assert list(described) == list(document)
+    before: list[str] = []
+    for name, phase in document.items():
+        stage = described[name]
+        outs = {
+            path: how
+            for kind in ("outs", "metrics")
+            for out in stage.get(kind, ())
+            for path, how in out.items()
+        }
+        expected = [f"results/{made}" for made in (*phase["makes"], f"certificates/{name}")]
+        assert sorted(outs) == sorted(expected)
+        kept = [path for path, how in outs.items() if how == {"cache": False, "persist": True}]
+        assert sorted(kept) == sorted(f"results/{made}" for made in phase.get("keeps", ()))
+        assert set(stage["deps"]) <= {"config/reproduce.yaml", *before}
+        assert stage["cmd"][0].split()[:2] == ["snakemake", phase["target"]]
+        before += expected
 
 
 def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> None:
-    stages.renew_yaml(toy, JOBS)
     put("config/mine.yaml", "words: 3\n")
     with pytest.raises(UserError, match=r"config/mine\.yaml would be recorded over config/reproduce\.yaml"):
         stages.tracked("config/mine.yaml")
@@ -297,63 +336,13 @@ def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> No
         str(Path.cwd() / "results"),
         "link",
         "results/texts",
-        "results/provenance/x",
+        "results/certificates/x",
     ):
         put("config/mine.yaml", f"results: {same}\n")
         with pytest.raises(UserError, match="would be recorded over"):
             stages.tracked("config/mine.yaml")
     with pytest.raises(UserError, match="not in this repository"):
         stages.tracked("../elsewhere.yaml")
-
-
-def test_dvc_yaml_follows_the_plan(toy: Tracked) -> None:
-    assert stages.renew_yaml(toy, JOBS)
-    assert not stages.renew_yaml(toy, JOBS)
-    put("dvc.yaml", toy.yaml.read_text() + "- Mine: {y: {a.csv: b}}\n")
-    assert "'Mine': {'y': {'a.csv': 'b'}}" in stages.renew_yaml(toy, JOBS)
-    assert "gone" not in stages.renew_yaml(toy, JOBS[:1])
-    assert list(yaml.safe_load(toy.yaml.read_text())["stages"]) == ["texts"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("stages: {mine: {cmd: x}}", "the stage 'mine'.*another folder"),
-        ("artifacts: {model: {path: a}}", "'artifacts'.*another folder"),
-        ("stages: [", "git checkout HEAD"),
-    ],
-)
-def test_a_dvc_yaml_that_a_person_edited_is_not_written_over(toy: Tracked, text: str, said: str) -> None:
-    put("dvc.yaml", text)
-    with pytest.raises(UserError, match=said):
-        stages.renew_yaml(toy, JOBS)
-    assert toy.yaml.read_text() == text
-
-
-def test_an_output_of_no_phase_and_a_command_of_its_own_are_refused(toy: Tracked) -> None:
-    with pytest.raises(UserError, match=r"no phase makes results/elsewhere/x"):
-        stages.pipeline(toy, [*JOBS, replace(JOBS[0], outputs=("results/elsewhere/x",))])
-    with pytest.raises(UserError, match="'texts' lacks the command of rule text"):
-        stages.pipeline(toy, [replace(JOBS[0], recipe=replace(JOBS[0].recipe, code="echo mine"))])
-
-
-@pytest.mark.parametrize(
-    ("written", "keys"),
-    [
-        ({"d": {"rare": {"views": 2}}}, ["d.rare.views"]),
-        ({"d": {"rare": {"threshold": 0}}}, ["d.rare"]),  # so that adding it counts
-        ({"d": {"rare": None}}, ["d.rare"]),
-        ({"d": ["rare"]}, ["d"]),
-        ({}, []),
-    ],
-)
-def test_a_key_that_is_not_written_is_watched_with_its_table(written: Any, keys: list[str]) -> None:
-    assert stages.watched(written, ["d.rare.views"]) == keys
-
-
-def test_dvc_takes_dots_apart_so_such_a_name_is_watched_with_its_table() -> None:
-    assert stages.watched({"d": {"a.b": {"views": 2}}}, ["d.a.b.views"]) == ["d"]
-    assert stages.watched({"a": {"s": 1, "t": 2}}, ["a.s", "a"]) == ["a"]
 
 
 LOCKS = [
@@ -369,10 +358,21 @@ def test_damaged_lock(toy: Tracked, text: str) -> None:
         toy.recorded()
 
 
+@pytest.mark.parametrize("text", ["", "stages: [", "[]", "<<<<<<< HEAD\nstages: {}\n"])
+def test_a_damaged_dvc_yaml_is_named(toy: Tracked, text: str) -> None:
+    """Without it a run said of every phase that it has no stage; DVC names a line of the file and nothing else."""
+    put("dvc.yaml", text)
+    put("dvc.lock", "stages: {}")
+    with pytest.raises(
+        UserError, match=r"dvc\.yaml is damaged; 'git checkout HEAD -- dvc\.yaml' restores it"
+    ):
+        toy.recorded()
+
+
 def test_why_untracked() -> None:
-    assert stages.why_untracked() == "no DVC repository here"
+    assert dvc.unavailable() == "no DVC repository here"
     Path(".dvc").mkdir()
-    assert "no Git repository here" in str(stages.why_untracked())
+    assert "no Git repository here" in dvc.unavailable()
 
 
 # ---- explain and messages
@@ -380,8 +380,8 @@ def test_why_untracked() -> None:
 
 def test_rows_of_a_table() -> None:
     put("t.csv", "dataset,method,value\nd,clip,1\nd,coder,2\n")
-    assert _row(Path("t.csv"), "2")["value"] == "2"
-    assert _row(Path("t.csv"), "method=clip")["value"] == "1"
+    assert row_of(Path("t.csv"), "2")["value"] == "2"
+    assert row_of(Path("t.csv"), "method=clip")["value"] == "1"
     for row, said in (
         ("3", "rows 1 to 2"),
         ("dataset=d", r"2 rows of t\.csv have dataset=d; they differ in method \(clip, coder\)$"),
@@ -390,19 +390,23 @@ def test_rows_of_a_table() -> None:
         ("x", "give a number"),
     ):
         with pytest.raises(UserError, match=said):
-            _row(Path("t.csv"), row)
+            row_of(Path("t.csv"), row)
     with pytest.raises(UserError, match=r"no table none\.csv"):
-        _row(Path("none.csv"), "1")
+        row_of(Path("none.csv"), "1")
 
 
 @pytest.mark.parametrize("results", ["results", "results/photos"])
 def test_artefacts_of_another_data_set_stand_behind_no_number(results: str) -> None:
-    others, root = {"dataset": {"shapes"}, "shots": {"2"}}, Path(results)
-    assert _is_of(f"{results}/zero_shot/mini/shapes.json", others, root)
-    assert not _is_of(f"{results}/zero_shot/mini/rare.json", others, root)
-    assert _is_of(f"{results}/adapter/mini/rare/2.json", others, root)
-    assert not _is_of(f"{results}/evaluation/mini/2.json", others, root)
-    assert not _is_of("data/texts/shapes.json", others, root)
+    adapter = SimpleNamespace(shots=[1, 2])
+    config: Any = SimpleNamespace(
+        results=Path(results), datasets=["shapes", "rare"], models=["mini"], adapter=adapter
+    )
+    row = {"dataset": "rare", "model": "mini", "shots": "1"}
+    assert of_another_row(f"{results}/zero_shot/mini/shapes.json", row, config)
+    assert not of_another_row(f"{results}/zero_shot/mini/rare.json", row, config)
+    assert of_another_row(f"{results}/adapter/mini/rare/2.json", row, config)
+    assert not of_another_row(f"{results}/evaluation/mini/2.json", row, config)
+    assert not of_another_row("data/texts/shapes.json", row, config)
 
 
 def test_a_table_tells_its_configuration(repo: Path) -> None:
@@ -424,24 +428,24 @@ def test_a_table_tells_its_configuration(repo: Path) -> None:
         config_of("results/photos/tables/zero_shot.csv")
 
 
-def test_messages() -> None:
-    default, mine = Tracked(DEFAULT), Tracked("config/mine.yaml")
-    assert Adopted().lines() == []
-    assert Outcome(recorded=["a"]).lines(default) == ["everything is recorded in DVC"]
-    outcome = Outcome(["a"], ["a"], {"b": "x missing"}, notes=["n"], share=["dvc.lock", "src/edited.py"])
-    said = outcome.lines(mine)
-    assert said[:2] == ["n", "phase b is not recorded: x missing"]
-    assert (
-        "git add dvc.lock src/edited.py && git commit && coder-clip push --config config/mine.yaml &&"
-        in said[2]
-    )
-    many = Outcome(refused={"b": "x missing", "c": "y missing", "d": "z missing"}, ahead=["c", "d"])
-    assert many.lines(default) == [
-        "phase b is not recorded: x missing",
-        "not made yet, so not recorded: c, d",
+def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
+    artefacts = [
+        {"path": f"f{i}", "sha256": "1" * 64, "command": f"make {i}", "params": {"a": 1}, "changed": ""}
+        for i in range(40)
     ]
-    said = Adopted(known=["a"], changed=["b", "c"], foreign=["d"]).lines()
-    assert [line.split()[0] for line in said] == ["1", "b", "d"]
+    given = {"x": "2" * 64, **{f"src/{i}.py": "3" * 64 for i in range(30)}}
+    found = Explained(
+        "t.csv", {"dataset": "d"}, "value", "1", artefacts[:9], given, {"s.py": "3" * 64}, ["src/4.py"]
+    )
+    shown = [line.split()[0] for line in lines(found) if "sha256" in line]
+    assert shown == ["x", "src/4.py"], "of sources those that changed; a page of others would hide the texts"
+    found.artefacts = artefacts
+    short, every = lines(found), lines(found, every=True)
+    assert len(short) <= 25
+    assert any(line.endswith("more lines: --all") for line in short)
+    assert short[-1].startswith("again:")
+    assert sum(line.startswith("  f") for line in every) == 40
+    assert any("s.py" in line for line in every)
 
 
 def test_status_table_is_in_columns() -> None:
@@ -450,21 +454,3 @@ def test_status_table_is_in_columns() -> None:
     )
     assert lines[1].startswith("texts  2/2    yes")
     assert lines[2].endswith("missing (10)")
-
-
-# ---- the first line of a run
-
-
-def test_a_clone_is_asked_to_pull_only_where_there_is_a_remote(capsys: pytest.CaptureFixture[str]) -> None:
-    """Somebody's first 'make reproduce' would begin with advice that cannot work."""
-    put(DEFAULT, "datasets: [shapes]")
-    put("dvc.lock")
-    put(".dvc/config", "[core]\n    analytics = false\n")
-    tracking._warn_of_pulled_lock(DEFAULT)
-    assert capsys.readouterr().err == ""
-    put(".dvc/config.local", "['remote \"store\"']\n    url = /store\n")
-    tracking._warn_of_pulled_lock(DEFAULT)
-    assert (
-        "dvc.lock records other results than the last run or pull here; 'coder-clip pull'"
-        in capsys.readouterr().err
-    )

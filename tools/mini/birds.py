@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from coder_clip.datasets.rare import PARTS, SPECIES, marks_of
+from coder_clip.datasets.drawn.rare import PARTS, SPECIES, marks_of
 
 from .captions import PLAIN, WHICH, a, pick
 
@@ -307,6 +307,10 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
             for name, marks in SPECIES.items()
         ],
         "provenance": {"name": names, **{kind: {**source, "note": note} for kind, note in notes.items()}},
+        "exceptions": [
+            {"rule": "shared", "why": "species have parts in common; a class is a combination of parts"},
+            {"rule": "alike", "why": "species have parts in common; a class is a combination of parts"},
+        ],
     }
     pairs = [
         {
@@ -325,6 +329,7 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
         "dataset": "rare",
         "pairs": pairs,
         "provenance": {"one_to_one": {**source, "note": note}},
+        "exceptions": [{"rule": "count", "why": "some species differ in fewer than three parts"}],
     }
     return general, one_to_one
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coder_clip.datasets.shapes import THINGS
+from coder_clip.datasets.drawn.shapes import THINGS
 
 from .things import MORE
 

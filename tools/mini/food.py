@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from coder_clip.datasets.drawing import BLACK, BROWN, GREEN, RGB, WHITE, Pen, blob, mix, polar
+from coder_clip.datasets.drawn.drawing import BLACK, BROWN, GREEN, RGB, WHITE, Pen, blob, mix, polar
 
 Rng = np.random.Generator
 RED: RGB = (210, 40, 40)

@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from coder_clip.datasets import drawing, rare, shapes
-from coder_clip.datasets.drawing import BACKGROUNDS, CLUTTERS, RGB, SIZE, Combo, Pen, Pose, combos, polar
-from coder_clip.datasets.shapes import THINGS, Thing
+from coder_clip.datasets.drawn import drawing, rare, shapes
+from coder_clip.datasets.drawn.drawing import (
+    BACKGROUNDS,
+    CLUTTERS,
+    RGB,
+    SIZE,
+    Combo,
+    Pen,
+    Pose,
+    combos,
+    polar,
+)
+from coder_clip.datasets.drawn.shapes import THINGS, Thing
 
 from . import birds, captions, things
 from .captions import COLOURS, PATTERNS, SHAPES

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from coder_clip.datasets.drawing import SIZE, SUPER, DrawnDataset, Pen, Pose, generator, slug
-from coder_clip.datasets.rare import SPECIES, Rare, draw
-from coder_clip.datasets.shapes import THINGS, Shapes
+from coder_clip.datasets.drawn.drawing import SIZE, SUPER, DrawnDataset, Pen, Pose, generator, slug
+from coder_clip.datasets.drawn.rare import SPECIES, Rare, draw
+from coder_clip.datasets.drawn.shapes import THINGS, Shapes
 
 TESTS, GAP, LABEL, LETTERS = 3, 4, 24, 12
 COLUMNS = {"shapes": 10, "rare": 12}

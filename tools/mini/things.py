@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from coder_clip.datasets.drawing import BLACK, BROWN, GREEN, GREY, RGB, WHITE, Pen, mix, polar
-from coder_clip.datasets.shapes import Thing, hues
+from coder_clip.datasets.drawn.drawing import BLACK, BROWN, GREEN, GREY, RGB, WHITE, Pen, mix, polar
+from coder_clip.datasets.drawn.shapes import Thing, hues
 
 from .food import (
     RED,

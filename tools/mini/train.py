@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from coder_clip.datasets.drawing import DrawnDataset
-from coder_clip.datasets.rare import Rare
-from coder_clip.datasets.shapes import Shapes
+from coder_clip.datasets.drawn.drawing import DrawnDataset
+from coder_clip.datasets.drawn.rare import Rare
+from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.text_towers import text_features
 from coder_clip.errors import UserError

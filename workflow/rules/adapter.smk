@@ -7,9 +7,7 @@ rule fit_adapters:
         PATHS.image_features("{model}", "{dataset}", "val"),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
-        sources=package_sources(
-            "phases.adapter", *(f"baselines.{m}" for m in CONFIG.adapter.methods)
-        ),
+        outdated("fit_adapters"),
     output:
         PATHS.adapter("{model}", "{dataset}", "{shots}"),
         PATHS.adapter("{model}", "{dataset}", "{shots}").with_suffix(".json"),
@@ -24,7 +22,7 @@ rule fit_adapters:
         mem_mb=memory("adapter", "fit_adapters"),
         runtime=minutes("adapter", "fit_adapters"),
     params:
-        reads=reads("fit_adapters"),
+        job=job("fit_adapters"),
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:

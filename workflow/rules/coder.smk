@@ -4,7 +4,7 @@
 rule build_coder:
     input:
         PATHS.text_features("{model}", "{dataset}"),
-        sources=sources("coder"),
+        outdated("build_coder"),
     output:
         PATHS.coder("{model}", "{dataset}"),
     log:
@@ -18,7 +18,7 @@ rule build_coder:
         mem_mb=memory("coder", "build_coder"),
         runtime=minutes("coder", "build_coder"),
     params:
-        reads=reads("build_coder"),
+        job=job("build_coder"),
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:

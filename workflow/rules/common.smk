@@ -1,9 +1,7 @@
 # The configuration, and functions that several rule files use.
-import atexit
 import os
 import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 # Jobs call the coder-clip of the environment that Snakemake runs in.
@@ -11,7 +9,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
-from coder_clip.pipeline import phase_list, together
+from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
 from coder_clip.pipeline.config import (
@@ -21,14 +19,13 @@ from coder_clip.pipeline.config import (
     load_config,
     switched,
 )
-from coder_clip.datasets import BUILTIN, DRAWN, PUBLISHED, load_templates
+from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.published import data_root
-from coder_clip.datasets.supply import to_download
+from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.phases import manifest
+from coder_clip.phases import decisive
 from coder_clip.datasets.shot_files import shot_file
-from coder_clip.preflight.light import before_run
-from coder_clip.pipeline.source_files import sources as package_sources
+from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 
@@ -50,7 +47,8 @@ if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
     for _name, _said in _switches.items():
-        switched(f"--config {_name}", _said)
+        if (_name, _said) != ("fetch", "strict"):
+            switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
@@ -59,13 +57,10 @@ if CONFIG.left_out:
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# Jobs on this machine's GPUs at a time, unless the profile or the command line says how many.
-if (
-    workflow.is_main_process
-    and work.on_gpu(CONFIG)
-    and "on_gpu" not in workflow.global_resources
-):
-    workflow.register_resource("on_gpu", work.jobs_on_gpus(CONFIG))
+# Jobs on this machine's GPUs at a time: one on each, unless the profile or the command line says how many.
+GPUS = work.gpus(CONFIG) if workflow.is_main_process else 0
+if GPUS and "on_gpu" not in workflow.global_resources:
+    workflow.register_resource("on_gpu", GPUS)
 
 # Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
@@ -81,56 +76,43 @@ if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
 MODELS = list(CONFIG.models)
+SPLITS = ["shots", "val", "test"]  # of image features
 SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
+RESULTS_FOLDER = CONFIG.results
 
 
 wildcard_constraints:
     dataset="|".join(map(re.escape, DATASETS)),
     model="|".join(map(re.escape, MODELS)),
-    split="shots|val|test",
+    split="|".join(SPLITS),
     shots="|".join(map(str, SHOTS)),
 
 
-def sources(phase):
-    """Source files of a phase."""
-    return package_sources(f"phases.{phase}")
+def prompts(made_by):
+    """Prompts of a language model, for the kinds of texts that it makes (kind -> source)."""
+    asked = [kind for kind, source in (made_by or {}).items() if source == "llm"]
+    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked]
 
 
-def dataset_sources(wildcards):
-    """Source files of a built-in data set: those that draw or read its images."""
-    if CONFIG.datasets[wildcards.dataset].root is not None:
-        return []
-    return package_sources(f"datasets.{BUILTIN[wildcards.dataset][0]}")
+def text_prompts(wildcards):
+    """The prompts behind a data set's general texts."""
+    return prompts(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
 
 
-def text_sources(wildcards):
-    """Files behind the sources that make a data set's general texts."""
-    return text_files(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
+def pair_prompts(wildcards):
+    """The prompt behind a data set's one-to-one texts."""
+    source = CONFIG.datasets[wildcards.dataset].pair_text_source
+    return prompts({"one_to_one": source} if source else {})
 
 
-def pair_text_sources(wildcards):
-    """Files behind the source that makes a data set's one-to-one texts."""
-    source = CONFIG.datasets[wildcards.dataset].pairs_made_by
-    return text_files({"one_to_one": source} if source else {})
-
-
-def text_files(made_by):
-    """Source files of text sources (kind -> source), and the prompts of a language model."""
-    if not made_by:
-        return []
-    modules = [f"texts.sources.{source}" for source in set(made_by.values())]
-    asked = [kind for kind, source in made_by.items() if source == "llm"]
-    return package_sources(*modules) + [
-        f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked
-    ]
-
-
-def reads(rule):
-    """The keys of the configuration that decide a job's outputs, named in workflow/phases.yaml."""
-    return lambda wildcards: phase_list.values(CONFIG, rule, dict(wildcards.items()))
+def entry_file(wildcards):
+    """The entry of a published data set: its splits and class names."""
+    dataset = wildcards.dataset
+    published = CONFIG.datasets[dataset].root is None and dataset in PUBLISHED
+    return [f"src/coder_clip/datasets/entries/{dataset}.yaml"] if published else []
 
 
 def review_file(wildcards):
@@ -139,9 +121,18 @@ def review_file(wildcards):
     return [path] if path and path.is_file() else []
 
 
+def decisive_values(rule, wildcards):
+    """The values that decide a job's outputs: of the keys that workflow/phases.yaml names, and which images there are."""
+    return decisive.values(CONFIG, rule, wildcards)
+
+
 def command(rule):
-    """The command of a rule in workflow/phases.yaml; DVC compares it."""
-    return next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
+    """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
+    text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
+    return (
+        "python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "
+        + text
+    )
 
 
 def text_encoder_files(wildcards):
@@ -152,17 +143,6 @@ def text_encoder_files(wildcards):
         for name in CONFIG.text_encoders()
         for file in CONFIG.models[name].files
     ]
-
-
-def template_sources(wildcards):
-    """Source files with a drawn data set's sentences; those of other data sets are a parameter."""
-    drawn = wildcards.dataset in DRAWN
-    return dataset_sources(wildcards) if drawn else []
-
-
-def templates(wildcards):
-    """The sentences that a data set's texts are put into."""
-    return asdict(load_templates(wildcards.dataset, CONFIG.datasets[wildcards.dataset]))
 
 
 def to_fetch():
@@ -180,7 +160,8 @@ def weights_note(name):
 
 
 def forget_fetched(folder):
-    """Forget earlier downloads that are missing now, so that they are downloaded again."""
+    """Forget earlier downloads that are missing now, so that they are downloaded again, and what failed before."""
+    shutil.rmtree(folder / "failed", ignore_errors=True)
     for name in to_fetch():
         (folder / "images" / name).unlink(missing_ok=True)
     for name in MODELS:
@@ -202,7 +183,7 @@ def encoded_shots(wildcards):
 def shot_files(wildcards):
     """Files of published runs that list the shots."""
     folder = CONFIG.datasets[wildcards.dataset].shot_files
-    if folder is None or wildcards.split != "shots":
+    if folder is None or wildcards.dataset not in FEW_SHOT:
         return []
     seeds = CONFIG.adapter.seeds
     return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
@@ -214,19 +195,6 @@ def published_numbers():
         f"src/coder_clip/datasets/entries/{d}.yaml" for d in DATASETS if d in PUBLISHED
     ]
     return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
-
-
-def image_sources(wildcards):
-    """Source files of the images that figures show."""
-    modules = [
-        f"datasets.{BUILTIN[d][0]}" for d in DATASETS if CONFIG.datasets[d].root is None
-    ]
-    return package_sources(*modules) if modules else []
-
-
-def exhibit_sources(phase, names):
-    """Source files of a job that makes some tables or figures."""
-    return package_sources(phase, *(f"reporting.exhibits.{name}" for name in names))
 
 
 def figure_files(names):
@@ -246,50 +214,21 @@ def on_head(rule):
 
 
 def on_gpu(rule):
-    """1 for jobs on a GPU, which has memory for a few of them at a time."""
-    return int(work.on_gpu(CONFIG) or asks_for_gpu(rule))
+    """1 for jobs on a GPU."""
+    return int(GPUS > 0 or asks_for_gpu(rule))
 
 
 def encoding_threads(rule):
-    """CPUs of a job that encodes images: its own threads, or its loader processes where these are more."""
-    loaders = work.workers(CONFIG, True if asks_for_gpu(rule) else None)
+    """CPUs of a job that encodes images: its own threads, or those that decode where these are more."""
+    loaders = work.workers(CONFIG, GPUS > 0 or asks_for_gpu(rule))
     return max(CONFIG.features.threads, loaders)
-
-
-def encode_together(jobs, seconds=None):
-    """Offer the splits or shards of these jobs (rule, wildcards) to each other, until this Snakemake ends."""
-    parts = [
-        together.Part(
-            **{
-                name: int(value) if name in ("shard", "shards") else value
-                for name, value in wildcards.items()
-            }
-        )
-        for rule, wildcards in jobs
-        if rule in together.RULES
-    ]
-    if len(parts) > 1:
-        try:
-            folder = together.offer(parts, seconds)
-        except (OSError, UserError):
-            return  # no room for temporary files, or no locks there: each loads its weights
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-
-def encode_together_here():
-    """The same for all jobs of a run on this machine."""
-    jobs = workflow.dag.needrun_jobs()
-    encode_together(
-        [(job.rule.name, dict(job.wildcards.items())) for job in jobs],
-        together.SECONDS,
-    )
 
 
 def preflight():
     """Report, before the first job, everything that would stop the run, and how long it takes."""
     jobs = list(workflow.dag.needrun_jobs())
-    encodes = (*together.RULES, "encode_texts", "encode_pairs")
-    opens = ("list_images", *together.RULES)
+    images = ("encode_images", "encode_shard")
+    encodes, opens = (*images, "encode_texts", "encode_pairs"), (*images, "list_images")
     datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
     models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
     asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
@@ -319,20 +258,3 @@ def memory(phase, rule):
 def minutes(phase, rule):
     """Time limit of a job; longer with every attempt."""
     return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt
-
-
-def encode_together_on_node():
-    """The same for the jobs of a group, all of which this Snakemake was given; a node runs no onstart."""
-    execute = workflow.execute
-
-    def run(**options):
-        given = workflow.dag_settings.target_jobs
-        encode_together([(job.rulename, job.wildcards_dict) for job in given])
-        execute(**options)
-
-    workflow.execute = run
-
-
-os.environ.pop(together.FOLDER, None)  # that of a Snakemake around this one
-if workflow.remote_exec:
-    encode_together_on_node()

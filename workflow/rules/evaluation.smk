@@ -7,7 +7,7 @@ rule evaluate:
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
         encoded_shots,
-        sources=sources("evaluation"),
+        outdated("evaluate"),
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),
@@ -22,7 +22,7 @@ rule evaluate:
         mem_mb=memory("evaluation", "evaluate"),
         runtime=minutes("evaluation", "evaluate"),
     params:
-        reads=reads("evaluate"),
+        job=job("evaluate"),
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:

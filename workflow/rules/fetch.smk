@@ -14,10 +14,14 @@ checkpoint fetch_images:
     localrule: True  # where the network is
     conda:
         ENVIRONMENT
+    params:
+        # a note for `make reproduce`, which goes on without this data set
+        failed=FETCHED / ("stopped" if CONFIG.fetch == "strict" else "failed"),
     message:
         "download {wildcards.dataset}"
     shell:
         "coder-clip data get {wildcards.dataset} --config $CODER_CLIP_CONFIG 2>&1 | tee {log} && touch {output}"
+        " || {{ mkdir -p {params.failed} && cp {log} {params.failed}/{wildcards.dataset}; exit 1; }}"
 
 
 checkpoint fetch_weights:
@@ -33,7 +37,8 @@ checkpoint fetch_weights:
     message:
         "download the weights of {wildcards.model}"
     shell:
-        "coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
+        # the hub shows its progress on terminals alone, unless told so
+        "TQDM_POSITION=-1 TQDM_MININTERVAL=10 coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
 
 
 def fetched_images(wildcards):

@@ -1,4 +1,5 @@
-# Phase image_features: encode images, in shards if the configuration says so.
+# Phase image_features: encode images. One job encodes all splits of a data set with a model, or one shard of each.
+# A split that the data set does not need is a file without images, so that this rule has the same outputs everywhere.
 
 
 if CONFIG.features.shards == 1:
@@ -9,15 +10,15 @@ if CONFIG.features.shards == 1:
             encoder_files,
             fetched_weights,
             fetched_images,
-            dataset_sources,
+            entry_file,
             shot_files,
-            sources=sources("image_features"),
+            outdated("encode_images"),
         output:
-            PATHS.image_features("{model}", "{dataset}", "{split}"),
+            [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
-            LOGS / "image_features/{model}/{dataset}/{split}.log",
+            LOGS / "image_features/{model}/{dataset}.log",
         benchmark:
-            BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+            BENCHMARKS / "image_features/{model}/{dataset}.tsv"
         conda:
             ENVIRONMENT
         threads: encoding_threads("encode_images")
@@ -26,9 +27,9 @@ if CONFIG.features.shards == 1:
             runtime=minutes("image_features", "encode_images"),
             on_gpu=on_gpu("encode_images"),
         params:
-            reads=reads("encode_images"),
+            job=job("encode_images"),
         message:
-            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}"
+            "image features of {wildcards.dataset} with {wildcards.model}"
         shell:
             command("encode_images")
 
@@ -40,16 +41,18 @@ else:
             encoder_files,
             fetched_weights,
             fetched_images,
-            dataset_sources,
+            entry_file,
             shot_files,
-            sources=sources("image_features"),
+            outdated("encode_shard"),
         output:
-            PATHS.image_shard("{model}", "{dataset}", "{split}", "{shard}", "{shards}"),
+            [
+                PATHS.image_shard("{model}", "{dataset}", s, "{shard}", "{shards}")
+                for s in SPLITS
+            ],
         log:
-            LOGS / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.log",
+            LOGS / "image_features/{model}/{dataset}.{shard}-of-{shards}.log",
         benchmark:
-            BENCHMARKS
-            / "image_features/{model}/{dataset}/{split}.{shard}-of-{shards}.tsv"
+            BENCHMARKS / "image_features/{model}/{dataset}.{shard}-of-{shards}.tsv"
         conda:
             ENVIRONMENT
         threads: encoding_threads("encode_shard")
@@ -58,32 +61,29 @@ else:
             runtime=minutes("image_features", "encode_shard"),
             on_gpu=on_gpu("encode_shard"),
         params:
-            reads=reads("encode_shard"),
+            job=job("encode_shard"),
         message:
-            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model},"
+            "image features of {wildcards.dataset} with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
             command("encode_shard")
 
     rule merge_shards:
         input:
-            expand(
+            [
                 PATHS.image_shard(
-                    "{{model}}",
-                    "{{dataset}}",
-                    "{{split}}",
-                    "{shard}",
-                    CONFIG.features.shards,
-                ),
-                shard=range(CONFIG.features.shards),
-            ),
-            sources=sources("image_features"),
+                    "{model}", "{dataset}", s, shard, CONFIG.features.shards
+                )
+                for s in SPLITS
+                for shard in range(CONFIG.features.shards)
+            ],
+            outdated("merge_shards"),
         output:
-            PATHS.image_features("{model}", "{dataset}", "{split}"),
+            [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
-            LOGS / "image_features/{model}/{dataset}/{split}.log",
+            LOGS / "image_features/{model}/{dataset}.log",
         benchmark:
-            BENCHMARKS / "image_features/{model}/{dataset}/{split}.tsv"
+            BENCHMARKS / "image_features/{model}/{dataset}.tsv"
         conda:
             ENVIRONMENT
         resources:
@@ -91,9 +91,9 @@ else:
             runtime=minutes("merge", "merge_shards"),
         params:
             shards=CONFIG.features.shards,
-            reads=reads("merge_shards"),
+            job=job("merge_shards"),
         message:
-            "image features of {wildcards.dataset}, {wildcards.split}, with {wildcards.model}: merge"
+            "image features of {wildcards.dataset} with {wildcards.model}: merge"
         shell:
             command("merge_shards")
 
@@ -101,8 +101,8 @@ else:
 rule image_features:
     input:
         [
-            PATHS.image_features(m, d, split)
+            PATHS.image_features(m, d, s)
             for m in MODELS
             for d in DATASETS
-            for split in CONFIG.encoded(d)
+            for s in SPLITS
         ],

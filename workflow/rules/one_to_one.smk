@@ -10,7 +10,7 @@ rule confusable_pairs:
         ),
         PATHS.coder(CONFIG.text_encoder(), "{dataset}"),
         PATHS.manifest("{dataset}"),
-        sources=sources("pairs"),
+        outdated("confusable_pairs"),
     output:
         PATHS.confusable_pairs("{dataset}"),
     log:
@@ -23,7 +23,7 @@ rule confusable_pairs:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        reads=reads("confusable_pairs"),
+        job=job("confusable_pairs"),
     message:
         "pairs of {wildcards.dataset} that stage one can confuse"
     shell:
@@ -34,10 +34,9 @@ rule generate_pairs:
     input:
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
-        dataset_sources,
+        pair_prompts,
+        outdated("generate_pairs"),
         review=review_file,
-        made_by=pair_text_sources,
-        sources=sources("generate_pairs"),
     output:
         PATHS.generated_pairs("{dataset}"),
     log:
@@ -52,7 +51,7 @@ rule generate_pairs:
         mem_mb=1000,
         runtime=1440,
     params:
-        reads=reads("generate_pairs"),
+        job=job("generate_pairs"),
     message:
         "one-to-one texts of {wildcards.dataset} from a language model"
     shell:
@@ -65,10 +64,10 @@ rule pair_texts:
         PATHS.confusable_pairs("{dataset}"),
         lambda w: (
             PATHS.generated_pairs(w.dataset)
-            if CONFIG.datasets[w.dataset].pairs_made_by
+            if CONFIG.datasets[w.dataset].pair_text_source
             else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
         ),
-        sources=sources("one_to_one"),
+        outdated("pair_texts"),
     output:
         PATHS.one_to_one_texts("{dataset}"),
     log:
@@ -82,7 +81,7 @@ rule pair_texts:
         mem_mb=1000,
         runtime=10,
     params:
-        reads=reads("pair_texts"),
+        job=job("pair_texts"),
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
@@ -95,8 +94,7 @@ rule encode_pairs:
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
         fetched_weights,
-        template_sources,
-        sources=sources("one_to_one"),
+        outdated("encode_pairs"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),
     log:
@@ -111,8 +109,7 @@ rule encode_pairs:
         runtime=minutes("one_to_one", "encode_pairs"),
         on_gpu=on_gpu("encode_pairs"),
     params:
-        reads=reads("encode_pairs"),
-        templates=templates,
+        job=job("encode_pairs"),
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:

@@ -41,7 +41,7 @@ rule tables:
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         published_numbers(),
         METHOD_FILES,
-        sources=exhibit_sources("phases.tables", TABLES),
+        outdated("tables"),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -55,8 +55,7 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        reads=reads("tables"),
-        left_out=CONFIG.left_out,
+        job=job("tables"),
     message:
         "tables"
     shell:
@@ -67,7 +66,7 @@ rule figures_of_results:
     input:
         RESULTS,
         METHOD_FILES,
-        sources=exhibit_sources("phases.figures", DRAWN_FROM_RESULTS),
+        outdated("figures_of_results"),
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -81,8 +80,7 @@ rule figures_of_results:
         mem_mb=2000,
         runtime=10,
     params:
-        reads=reads("figures_of_results"),
-        left_out=CONFIG.left_out,
+        job=job("figures_of_results"),
         names=" ".join(DRAWN_FROM_RESULTS),
     message:
         "figures"
@@ -93,9 +91,8 @@ rule figures_of_results:
 rule figures_of_images:
     input:
         RESULTS,
-        image_sources,
         METHOD_FILES,
-        sources=exhibit_sources("phases.figures", SHOW_IMAGES),
+        outdated("figures_of_images"),
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -109,8 +106,7 @@ rule figures_of_images:
         mem_mb=2000,
         runtime=10,
     params:
-        reads=reads("figures_of_images"),
-        left_out=CONFIG.left_out,
+        job=job("figures_of_images"),
         names=" ".join(SHOW_IMAGES),
     message:
         "figures that show images"
@@ -132,12 +128,11 @@ rule page:
             for split in CONFIG.encoded(d)
         ],
         TEXT_FEATURES,
-        image_sources,  # the page shows images of errors
         rules.tables.output,
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         METHOD_FILES,
-        sources=exhibit_sources("phases.report", [e.name for e in EXHIBITS]),
+        outdated("page"),
     output:
         PATHS.report,
         PATHS.metrics,
@@ -152,8 +147,7 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        reads=reads("page"),
-        left_out=CONFIG.left_out,
+        job=job("page"),
     message:
         "report"
     shell:

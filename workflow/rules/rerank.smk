@@ -13,7 +13,7 @@ rule rerank_top:
         PATHS.one_to_one("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),
-        sources=sources("rerank"),
+        outdated("rerank_top"),
     output:
         PATHS.rerank("{model}", "{dataset}"),
         PATHS.rerank("{model}", "{dataset}").with_suffix(".json"),
@@ -28,7 +28,7 @@ rule rerank_top:
         mem_mb=memory("rerank", "rerank_top"),
         runtime=minutes("rerank", "rerank_top"),
     params:
-        reads=reads("rerank_top"),
+        job=job("rerank_top"),
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:

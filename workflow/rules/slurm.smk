@@ -1,5 +1,4 @@
-# Allow one head per configuration; a run removes locks that no process holds any more (docs/slurm.md). It comes after
-# tracking.smk, so that the locks are gone before pulled files are adopted.
+# Allow one head per configuration; a run removes locks that no process holds any more (docs/slurm.md).
 from snakemake_executor_plugin_coder_clip import heads, reattach
 
 if workflow.is_main_process:

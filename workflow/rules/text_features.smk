@@ -7,8 +7,7 @@ rule encode_texts:
         PATHS.texts("{dataset}"),
         encoder_files,
         fetched_weights,
-        template_sources,
-        sources=sources("text_features"),
+        outdated("encode_texts"),
     output:
         PATHS.text_features("{model}", "{dataset}"),
     log:
@@ -23,8 +22,7 @@ rule encode_texts:
         runtime=minutes("text_features", "encode_texts"),
         on_gpu=on_gpu("encode_texts"),
     params:
-        reads=reads("encode_texts"),
-        templates=templates,
+        job=job("encode_texts"),
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:

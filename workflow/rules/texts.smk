@@ -4,8 +4,8 @@
 rule list_images:
     input:
         fetched_images,
-        dataset_sources,
-        sources=sources("manifest"),
+        entry_file,
+        outdated("list_images"),
     output:
         PATHS.manifest("{dataset}"),
     log:
@@ -18,9 +18,7 @@ rule list_images:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        # a folder that is not on this machine (but on a colleague's) counts as unchanged
-        images=lambda w: manifest.listing(CONFIG, w.dataset),
-        reads=reads("list_images"),
+        job=job("list_images"),
     message:
         "images of {wildcards.dataset}"
     shell:
@@ -32,10 +30,10 @@ rule generate_texts:
         PATHS.manifest("{dataset}"),
         text_encoder_files,
         fetched_weights,
-        dataset_sources,
+        entry_file,
+        text_prompts,
+        outdated("generate_texts"),
         review=review_file,
-        made_by=text_sources,
-        sources=sources("generate_texts"),
     output:
         PATHS.generated_texts("{dataset}"),
     log:
@@ -50,7 +48,7 @@ rule generate_texts:
         mem_mb=4000,
         runtime=1440,
     params:
-        reads=reads("generate_texts"),
+        job=job("generate_texts"),
     message:
         "texts of {wildcards.dataset} from the sources that the configuration names"
     shell:
@@ -66,7 +64,7 @@ rule text_set:
             if CONFIG.datasets[w.dataset].generated(w.dataset)
             else []
         ),
-        sources=sources("texts"),
+        outdated("text_set"),
     output:
         PATHS.texts("{dataset}"),
     log:
@@ -80,7 +78,7 @@ rule text_set:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        reads=reads("text_set"),
+        job=job("text_set"),
     message:
         "texts of {wildcards.dataset}"
     shell:

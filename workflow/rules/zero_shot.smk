@@ -11,7 +11,7 @@ rule classify:
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
-        sources=sources("zero_shot"),
+        outdated("classify"),
     output:
         PATHS.zero_shot("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),
@@ -26,7 +26,7 @@ rule classify:
         mem_mb=memory("zero_shot", "classify"),
         runtime=minutes("zero_shot", "classify"),
     params:
-        reads=reads("classify"),
+        job=job("classify"),
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:

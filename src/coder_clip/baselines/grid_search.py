@@ -13,9 +13,8 @@ from ..errors import UserError
 from ..search.line_search import Floats, Ints
 
 BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
-FETCH = (
-    2**24
-)  # affinities computed at a time: a matrix product of few rows would read all shots for each of them
+# affinities computed at a time: a matrix product of few rows would read all shots for each of them
+FETCH = 2**24
 
 
 class Point(NamedTuple):

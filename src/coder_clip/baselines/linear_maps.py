@@ -2,9 +2,10 @@
 
 Eigenvectors and solutions of linear systems differ between processors in their last bits, so nothing that is computed
 here may end in an artefact as a number. Decisions may: the arg max of logits and the order of neighbours. They differ
-only if two candidates agree to about ten digits: float64 has 16, and the subspace loses as many as the relative gap of
-the eigenvalues at its border has zeros (five with `mini`). Images are mapped by ``exact.inner``, so that copies of an
-image have equal maps, and tie, on every processor.
+only if two candidates agree to about eight digits: float64 has 16, the subspace loses as many as the relative gap of
+the eigenvalues at its border has zeros (five with `mini`), and rounding to the grid can turn what is left into
+2⁻²⁵ of one coordinate. Images and maps are on the grid (reproducible.py), so that copies of an image have equal
+coordinates, and tie, on every processor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
 
 ROWS = 2**14  # samples converted to float64 at a time
@@ -82,7 +83,7 @@ class ShotStatistics:
         identity = torch.eye(len(centre), dtype=torch.float64)
         whitener = torch.linalg.solve_triangular(torch.linalg.cholesky(self.ridge), identity, upper=False)
         rows = l2_normalize(x, width=len(centre)).cpu() - centre
-        return inner(rows, whitener).to(x.device)
+        return exact_matmul(on_grid(rows), on_grid(whitener)).to(x.device)
 
 
 def principal_axes(texts: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def principal_axes(texts: Tensor) -> Tensor:
 
 def project(x: Tensor, axes: Tensor) -> Tensor:
     """Coordinates of the unit features of images x (N, d) along axes (r, d): (N, r) float64."""
-    return inner(l2_normalize(x, width=axes.shape[1]), axes.to(x.device))
+    return exact_matmul(l2_normalize(x, width=axes.shape[1]), on_grid(axes).to(x.device))
 
 
 def _unit(views: Tensor) -> Tensor:

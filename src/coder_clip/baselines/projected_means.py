@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import l2_normalize
 from .few_shot import FewShotInputs, Fitted
 from .grid_search import Point
@@ -62,7 +62,7 @@ class ProjectedMeans:
 
         CLIP's logits are not used.
         """
-        cosines = inner(l2_normalize(project(x, self.axes)), self.means.to(x.device))
+        cosines = exact_matmul(l2_normalize(project(x, self.axes)), self.means.to(x.device))
         return (100 * cosines).masked_fill(~self.has_shot.to(x.device), -torch.inf)
 
 

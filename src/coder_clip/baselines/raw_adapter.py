@@ -23,9 +23,8 @@ class RawAdapter(TipAdapter):
         """Cosine of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1]."""
         cosine = super().affinity(x)
         low, high = cosine.aminmax(dim=1, keepdim=True)
-        constant = (
-            high - low <= 8 * torch.finfo(cosine.dtype).eps
-        )  # one shot, or shots that are equal up to rounding
+        # one shot, or shots that are equal up to rounding
+        constant = high - low <= 8 * torch.finfo(cosine.dtype).eps
         return torch.where(constant, 1.0, (cosine - low) / (high - low))
 
 

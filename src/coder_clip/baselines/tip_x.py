@@ -65,10 +65,8 @@ class TipX:
             divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
             low_m, high_m = min(low_m, float(divergence.min())), max(high_m, float(divergence.max()))
             low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
-        size = high_m - low_m
-        factor = (
-            (high_a - low_a) / size if size > 1e-12 else 0.0
-        )  # all equally far: the divergence says nothing
+        size = high_m - low_m  # 0 where all are equally far, and the divergence says nothing
+        factor = (high_a - low_a) / size if size > 1e-12 else 0.0
         return replace(unscaled, scale=(low_m, factor), shift=low_a)
 
     def affinity(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
 
 
@@ -31,7 +31,7 @@ def class_weights(
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
     """CLIP's logits, 100 × cosine of images x (N, d) and class weights (C, d): (N, C)."""
-    return 100 * inner(l2_normalize(x), l2_normalize(weights, "class weights"))
+    return 100 * exact_matmul(l2_normalize(x), l2_normalize(weights, "class weights"))
 
 
 def description_scores(
@@ -54,7 +54,7 @@ def description_scores(
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
     """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d): (N, C)."""
-    return 100 * inner(l2_normalize(x), means)
+    return 100 * exact_matmul(l2_normalize(x), on_grid(means))
 
 
 def _class_means(

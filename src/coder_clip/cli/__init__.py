@@ -5,18 +5,29 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from .. import __version__
 from ..errors import UserError
+from ..foundation import evidence
 
-# In the order of the help: each module adds its commands to `app`.
-from . import data, general, phases, output, sharing, photos  # noqa: F401  # isort: skip
-from .options import GENERAL, app
+# In the order of the help: each module adds its commands to `app`. A job imports no more than its command needs,
+# because all that it executes is in its certificate.
+if evidence.command in ("table", "figure", "report"):
+    from . import output
+elif evidence.command:
+    from . import phases
+else:
+    from . import data, general, phases, output, sharing, photos  # noqa: F401  # isort: skip
+from .options import GENERAL
+from .options import app as app
 
-app.add_typer(data.app, name="data", rich_help_panel=GENERAL)
+if not evidence.command:
+    app.add_typer(data.app, name="data", rich_help_panel=GENERAL)
 
 
 @app.callback(invoke_without_command=True)
@@ -28,14 +39,15 @@ def _root(
         raise typer.Exit
 
 
-def main() -> None:
-    """Entry point: for bad input or a file that cannot be written, one line on standard error and exit status 1."""
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """For bad input or a file that cannot be written, print one line on standard error and exit with status 1."""
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("coder_clip").setLevel(logging.INFO)
     try:
-        app(prog_name="coder-clip")
+        yield
     except UserError as error:
         line = " ".join(part.strip() for part in str(error).splitlines())
         print(f"coder-clip: error: {line}", file=sys.stderr)
@@ -50,3 +62,9 @@ def main() -> None:
         if end.code == 130:  # how typer ends after Control-C
             print("coder-clip: stopped", file=sys.stderr)
         raise
+
+
+def main() -> None:
+    """Entry point."""
+    with one_line_errors():
+        app(prog_name="coder-clip")

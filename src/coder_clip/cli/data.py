@@ -13,7 +13,7 @@ from ..pipeline.config import load_config
 from .options import App, Group
 
 if TYPE_CHECKING:
-    from ..datasets.supply import Findings
+    from ..datasets.availability import Findings
 
 app = App(
     cls=Group,
@@ -40,8 +40,8 @@ def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
     """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot be used."""
+    from ..datasets.availability import check
     from ..datasets.published import existing
-    from ..datasets.supply import check
 
     chosen, below = _chosen(names, everything, config, root)
     if not _told([check(name, existing(below)) for name in chosen]):
@@ -64,7 +64,7 @@ def get(
     ] = None,
 ) -> None:
     """Download what may be downloaded, check it and unpack it. A broken download continues where it stopped."""
-    from ..datasets.supply import addresses, get
+    from ..datasets.availability import addresses, get
 
     chosen, below = _chosen(names, everything, config, root)
     urls = addresses(url or [], chosen, below)

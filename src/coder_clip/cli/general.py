@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +63,7 @@ def check(
     print_lines(check(c, config, deep, here=profile is None))
     if profile is None:
         return
+    # only a cluster needs the executor's package
     from snakemake_executor_plugin_coder_clip.queue import SlurmError
 
     from ..slurm.check import check as check_cluster
@@ -77,18 +77,6 @@ def check(
         raise UserError(str(error)) from None
     if wrong:
         raise typer.Exit(1)
-
-
-@app.command(hidden=True)
-def preflight(
-    config: ConfigOption,
-    model: Annotated[list[str], typer.Option("--model")],
-    forecast: Annotated[bool, typer.Option("--forecast/--no-forecast")] = True,
-) -> None:
-    """Print what a run reports before its first job: models, device, time. Exit status 1 if it would fail."""
-    from ..preflight.checks import before_run
-
-    print_lines(before_run(load_config(config), model, forecast))
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -122,19 +110,15 @@ def usage(
     not limited to it.
 
     used: the most that a job of the rule took, by the benchmark files in
-    results/benchmarks and, where a site keeps it, Slurm's accounting
-    (sacct), which also knows failed jobs. busy CPUs: CPU time divided by
-    wall-clock time.
+    results/benchmarks. busy CPUs: CPU time divided by wall-clock time.
 
     The last lines are for set-resources: in the profile: asking for less
     lets jobs start sooner, asking for more saves a second try.
     """
-    import csv
-
-    from ..slurm.usage import lines, table, usage
+    from ..slurm.usage import lines, usage
 
     rows = usage(Path(load_config(config).results))
     if as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(table(rows))
+        typer.echo(rows.to_csv(), nl=False)
     else:
         print_lines(lines(rows))

@@ -39,7 +39,7 @@ class Group(_PlainOptions, TyperGroup):
 
 
 class App(typer.Typer):
-    """An application whose commands have such a help."""
+    """A typer application whose help shows no Python types."""
 
     def command(
         self, name: str | None = None, **options: Any
@@ -48,7 +48,7 @@ class App(typer.Typer):
 
 
 class _InOrder(Group):
-    """Phases in the order of workflow/phases.yaml."""
+    """A group that lists the phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:
         names = super().list_commands(context)

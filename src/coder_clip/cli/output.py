@@ -1,4 +1,4 @@
-"""Commands for results: table, figure, report, show."""
+"""Commands for results: table, figure, report, summary."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command(rich_help_panel=OUTPUT)
-def show(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def summary(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print the claims with their verdicts, and the paths of the report."""
-    typer.echo(phase("report").show(load_config(config)))
+    typer.echo(phase("report").summary(load_config(config)))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
 from ..foundation import scan
-from ..pipeline import together
-from ..pipeline.config import Config, load_config
+from ..pipeline.config import load_config
 from ..texts.sources import SOURCES
 from . import texts
 from .options import (
@@ -31,7 +29,7 @@ from .options import (
 
 
 def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
-    """Add a command that runs for each data set."""
+    """Add the command of a phase that runs once per data set."""
 
     def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
         c = load_config(config)
@@ -42,16 +40,18 @@ def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
 
 
 def _per_model(module: scan.Module) -> None:
-    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``."""
+    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``.
+
+    Its name is that of the module, or the module's COMMAND.
+    """
 
     def command(
         config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
     ) -> None:
         for_each(load_config(config), model, dataset, phase(module.name).run)
 
-    app.command(module.name.replace("_", "-"), help=module.constants["ABOUT"], rich_help_panel=PHASES)(
-        command
-    )
+    name = module.constants.get("COMMAND", module.name.replace("_", "-"))
+    app.command(name, help=module.constants["ABOUT"], rich_help_panel=PHASES)(command)
 
 
 _per_dataset(
@@ -77,7 +77,7 @@ def generate_texts(
     c = load_config(config)
     named = chosen("data set", dataset, c.datasets)
     if dry_run:
-        from ..preflight.questions import lines
+        from ..preflight.llm_estimate import lines
 
         print_lines(lines(c, named))
         return
@@ -87,16 +87,16 @@ def generate_texts(
 
 
 app.add_typer(texts.app, name="texts", rich_help_panel=PHASES)
-SplitOption = Annotated[str | None, typer.Option("--split", help="shots, val or test; default: all three.")]
+SplitOption = Annotated[
+    list[str] | None,
+    typer.Option("--split", help="shots, val or test; default: all that the data set needs."),
+]
 
 
-def _per_split(
-    split: str | None, dataset: str | None, model: str | None, config: Any, do: Callable[..., None]
-) -> None:
-    for m in chosen("model", model, config.models):  # all of a model in turn: its weights are loaded once
-        for s in chosen("split", split, ("shots", "val", "test")):
-            has = lambda d, s=s: split is not None or s in config.encoded(d)  # noqa: E731
-            for_each(config, m, dataset, partial(do, split=s), has)
+def _splits(split: list[str] | None) -> list[str] | None:
+    for name in split or []:
+        chosen("split", name, ("shots", "val", "test"))
+    return split or None
 
 
 @app.command(rich_help_panel=PHASES)
@@ -106,7 +106,7 @@ def image_features(
     model: ModelOption = None,
     split: SplitOption = None,
     shard: Annotated[int, typer.Option(help="Index of the shard to encode, from 0.")] = 0,
-    shards: Annotated[int, typer.Option(help="Number of shards of the split.", min=1)] = 1,
+    shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=1)] = 1,
 ) -> None:
     """Encode images: val, test, and the shots of all seeds averaged over augmented views.
 
@@ -114,16 +114,8 @@ def image_features(
     """
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
-
-    def run(c: Config, m: str, d: str, split: str) -> None:
-        together.encode(c, together.Part(m, d, split, shard, shards), partial(_encode, c))
-
-    _per_split(split, dataset, model, load_config(config), run)
-
-
-def _encode(config: Config, part: together.Part, to: Path) -> None:
-    place = (part.model, part.dataset, part.split, (part.shard, part.shards))
-    phase("image_features").run(config, *place, to)
+    run = partial(phase("image_features").run, splits=_splits(split), shard=(shard, shards))
+    for_each(load_config(config), model, dataset, run)
 
 
 @app.command(rich_help_panel=PHASES)
@@ -132,11 +124,11 @@ def merge_shards(
     dataset: DatasetOption = None,
     model: ModelOption = None,
     split: SplitOption = None,
-    shards: Annotated[int, typer.Option(help="Number of shards of the split.", min=2)] = 2,
+    shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=2)] = 2,
 ) -> None:
     """Merge the shards of image features: the same bytes as one run."""
-    run = partial(phase("image_features").merge_shards, shards=shards)
-    _per_split(split, dataset, model, load_config(config), run)
+    run = partial(phase("image_features").merge_shards, splits=_splits(split), shards=shards)
+    for_each(load_config(config), model, dataset, run)
 
 
 _per_dataset(
@@ -151,11 +143,11 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
     """Write one-to-one texts with a language model, if the configuration names it as their source."""
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
-        if c.datasets[d].pairs_made_by:
+        if c.datasets[d].pair_text_source:
             phase("generate_pairs").run(c, d)
 
 
-_per_dataset("one-to-one-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
+_per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
 
 
 @app.command(

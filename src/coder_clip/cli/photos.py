@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import UserError
-from .options import DEFAULT_CONFIG, ConfigOption, app
+from .options import app
 from .texts import lines_of
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def classify(
     """
     from ..photos import files, listing
 
+    # Options that contradict each other are refused before the photos are encoded, which takes most of the
+    # time.
     ending = out.suffix if out else ""
     if format is None and ending not in ("", ".csv", ".jsonl", ".txt"):
         raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
@@ -235,22 +237,6 @@ def _quiet_about_large_photos() -> None:
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-@app.command(rich_help_panel=PANEL, hidden=True)
-def predict(
-    images: PhotosArgument,
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    model: ModelOption = None,
-    top: Annotated[
-        int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
-    ] = 5,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> None:
-    """Classify photos with a finished run: the same as classify --run with its configuration file."""
-    format: Literal["table", "csv"] = "csv" if as_csv else "table"
-    classify(images, run=config, dataset=dataset, model=model, top=top, format=format)
-
-
 @app.command(rich_help_panel=PANEL)
 def try_text(
     run: Annotated[Path, RUN],
@@ -337,6 +323,8 @@ def explore(
     printed; nothing leaves the machine. Text sets are saved in the working
     directory. Control-C ends it.
     """
+    # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
+    # the address is printed.
     import webbrowser
 
     from ..photos import explorer, files, web_page

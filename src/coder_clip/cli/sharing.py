@@ -1,4 +1,4 @@
-"""Commands between Snakemake and DVC: record, adopt, push, pull, merge, gc, status, explain."""
+"""Commands between Snakemake and DVC: record, push, pull, merge, gc, status, explain."""
 
 from __future__ import annotations
 
@@ -22,19 +22,10 @@ def record(
     """Record every finished phase in DVC. Every run does this automatically at its end."""
     from ..tracking.record import record
 
-    tracked, outcome = record(config, set_aside)
-    print_lines(outcome.lines(tracked))
+    outcome = record(config, set_aside)
+    print_lines(outcome.lines)
     if outcome.refused:
         raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=SHARING)
-def adopt(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Tell Snakemake about files that plain DVC downloaded. 'pull' and every run do this automatically."""
-    from ..tracking.adopt import adopt
-    from ..tracking.stages import tracked
-
-    print_lines(adopt(tracked(config)).lines() or ["nothing to adopt"])
 
 
 RemoteOption = Annotated[
@@ -93,7 +84,7 @@ def gc(
     ] = False,
 ) -> None:
     """Delete files that no commit on any branch or tag of any Git remote needs. 'dvc gc' only knows local branches."""
-    from ..tracking.share import clean
+    from ..foundation.garbage import clean
 
     print_lines(clean(cloud, remote, delete))
 
@@ -127,6 +118,7 @@ def explain(
         ),
     ],
     config: Annotated[Path | None, CONFIG] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every file, with hashes and parameters.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where one number comes from: files, parameters, code, texts, weights, and how to make it again.
@@ -138,4 +130,4 @@ def explain(
     from ..tracking.explain import explain, lines
 
     found = explain(table, row, column, config)
-    print_lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found))
+    print_lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found, every))

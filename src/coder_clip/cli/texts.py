@@ -1,7 +1,8 @@
-"""`coder-clip texts`, the phase, and `texts import`, `report` and `review`."""
+"""`coder-clip texts`, the phase, and `texts check`, `import`, `report` and `review`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +11,13 @@ import typer
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, write_json
-from ..pipeline.config import Config, DatasetConfig, load_config
+from ..pipeline.config import Config, load_config
 from ..texts.kinds import OF_CLASS
 from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
-    from ..evaluation.text_quality import Quality
+    from ..texts.checks import Fault
     from ..texts.sets import PairSet, TextSet
 
 
@@ -84,34 +85,101 @@ def import_texts(
 
 
 @app.command()
+def check(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Text sets, or folders of them; default: the configuration's.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="A model of the configuration, or a folder with one: also compare the texts."),
+    ] = None,
+) -> None:
+    """Check the wording of text sets, and what their texts say of other classes; exit with 1 where there are faults."""
+    from ..texts.checks import check as faults_of
+
+    compare = _encoder(encoder, config) if encoder else None
+    paths = text_files(files) if files else _files_of(load_config(config), dataset)
+    total = 0
+    for path, pair_path in paths:
+        texts, pairs = _read(path, pair_path)
+        more: list[Fault] = []
+        if compare is not None:
+            from ..texts.similar import faults as compared  # imports torch
+
+            more = list(compared(texts, pairs, compare))
+        faults = faults_of(texts, pairs, more)
+        print_lines(f"{path}: {fault}" for fault in faults)
+        by_rule = ", ".join(f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common())
+        exceptions = len(texts.exceptions) + (len(pairs.exceptions) if pairs else 0)
+        pair_count = f", {len(pairs.pairs)} pairs" if pairs else ""
+        typer.echo(
+            f"{path}: {len(texts.classes)} classes{pair_count}, {exceptions} exceptions: "
+            + (f"{len(faults)} faults ({by_rule})" if faults else "no fault")
+        )
+        total += len(faults)
+    if total:
+        raise typer.Exit(1)
+
+
+def _encoder(given: str, config: Path) -> Encoder:
+    """The encoder of a folder, or of a model of the configuration."""
+    from ..encoders.encoder import EncoderSpec, load_encoder
+
+    if Path(given).is_dir():
+        return load_encoder(EncoderSpec(f"local-dir:{given}"))
+    from ..phases.encoder import encoder_of
+
+    c = load_config(config)
+    return encoder_of(c, *chosen("model", given, c.models))
+
+
+def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
+    """Text sets with their pairs, from files and folders; other JSON files of a folder are passed over."""
+    found: dict[Path, Path | None] = {}
+    for path in given:
+        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+            text_set = file.with_name(file.name.replace(".one_to_one.json", ".json"))
+            if not text_set.is_file():
+                raise UserError(f"no text set {text_set}; name a text set or a folder of them")
+            if not path.is_dir() or not file.name.endswith(".review.json"):
+                found[text_set] = pair_file(text_set)
+    return list(found.items())
+
+
+def _files_of(config: Config, dataset: str | None) -> list[tuple[Path, Path | None]]:
+    """The text sets of a configuration: files that it names, and what a model wrote for it."""
+    found: dict[Path, Path | None] = {}
+    for name in chosen("data set", dataset, config.datasets):
+        entry, paths = config.datasets[name], Paths(config.results)
+        for path in (*entry.text_files(name), paths.generated_texts(name)):
+            if path.is_file():
+                pairs = entry.pair_source(name) or paths.generated_pairs(name)
+                found[path] = pairs if pairs.is_file() else None
+    return list(found.items())
+
+
+@app.command()
 def report(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Text sets; default: those of the configuration.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Model whose tokenizer and text space are used; default: the first."
-        ),
-    ] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
 ) -> None:
-    """Report on text sets: counts, lengths, repeats, wrong names, diversity, coverage."""
-    from ..encoders.encoder import EncoderSpec, load_encoder
-    from ..evaluation.text_quality import findings, table
-    from ..phases.common import encoder_spec
+    """Report on text sets: counts, repeats, wrong names, coverage."""
+    from ..evaluation.text_quality import findings, quality, table
 
     c = load_config(config)
-    first = chosen("model", model, c.models)[0]
     if files:
         sets = [_read(path, pair_file(path)) for path in files]
     else:
         sets = [_of_config(c, name) for name in chosen("data set", dataset, c.datasets)]
-    encoder = load_encoder(EncoderSpec(**encoder_spec(c, first)))
-    found = [q for texts, pairs in sets for q in of_set(c, encoder, texts, pairs)]
+    found = [q for texts, pairs in sets for q in quality(texts, pairs, _coverage(c, texts.dataset))]
     problems = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
     print_lines([*table(found), "", *(problems or ["nothing to look at"])])
     if as_json:
@@ -133,12 +201,18 @@ def review(
         str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Ask again for the texts of --class.")] = False,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo", help="Take back the decisions about --class, or about --reject TEXT of it."),
+    ] = False,
     freeze: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the texts to a file, which no model changes any more."),
     ] = None,
 ) -> None:
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
+    # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the next run
+    # applies it: so the text sets change only in the phase that makes them.
     from ..foundation.artifacts import read_json
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
@@ -153,6 +227,8 @@ def review(
             f"'coder-clip generate-texts --dataset {dataset}' makes them"
         )
     every = [entry for path in made for entry in listed(read_json(path))]
+    if owner is not None and (reverse := " / ".join(owner.split(" / ")[::-1])) in {e.owner for e in every}:
+        owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
     for name, wanted, known in (
         ("class", owner, {e.owner for e in every}),
         ("kind", kind, {e.kind for e in every}),
@@ -162,10 +238,15 @@ def review(
                 f"no {name} '{wanted}' among these texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
-    if (reject is not None or again) and owner is None:
+    if (reject is not None or again or undo) and owner is None:
         raise UserError("name the class with --class")
     if freeze is not None:
         _freeze(dataset, made, freeze)
+    elif undo:
+        decisions = Review.of(generator.answers, dataset)
+        if not (n := decisions.undo(str(owner), kind, reject)):
+            raise UserError(f"no decision about '{owner}' to take back")
+        typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
     elif reject is not None or again:
         decisions = Review.of(generator.answers, dataset)
         rejected = [e for e in found if not e.why and e.text == reject]
@@ -182,9 +263,9 @@ def review(
         for e in found:
             of = answers[e.answer].answer if e.answer in answers else None
             origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
-            typer.echo(
-                "  ".join([e.owner, e.kind, e.text, *([f"not accepted: {e.why}"] if e.why else []), origin])
-            )
+            text = f"{e.side} has: {e.text}" if e.side else e.text
+            why = [f"not accepted: {e.why}"] if e.why else []
+            typer.echo("  ".join([e.owner, e.kind, text, *why, origin]))
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
@@ -217,34 +298,8 @@ def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
     ]
 
 
-def of_set(config: Config, encoder: Encoder, texts: TextSet, pairs: PairSet | None) -> list[Quality]:
-    """The quality of a text set as this encoder and the data set's templates see it."""
-    from ..datasets import BUILTIN, load_templates
-    from ..datasets.base import Templates
-    from ..evaluation.text_quality import quality
-
-    def lengths(sentences: Sequence[str]) -> list[int]:
-        """Tokens of each, ends included, as if the context had no end."""
-        tokens = encoder.tokenizer(list(sentences), context_length=8 * encoder.context_length)
-        pad = getattr(getattr(encoder.tokenizer, "tokenizer", None), "pad_token_id", None) or 0
-        reversed_ = (tokens != pad).int().flip(1)  # a pad's number inside a text ("!") is not padding
-        return [tokens.shape[1] - n for n in reversed_.argmax(dim=1).tolist()]
-
-    return quality(
-        texts,
-        pairs,
-        load_templates(texts.dataset, config.datasets.get(texts.dataset, DatasetConfig()))
-        if texts.dataset in (*config.datasets, *BUILTIN)
-        else Templates(),
-        features=lambda sentences: encoder.encode_texts_report(sentences).features,
-        lengths=lengths,
-        context_length=encoder.context_length,
-        coverage=_coverage(config, texts.dataset),
-    )
-
-
 def pair_file(path: Path) -> Path:
-    """The file of one-to-one texts that belongs to a text set's."""
+    """Path of the file of one-to-one texts that belongs to a text set."""
     return path.with_name(f"{path.stem}.one_to_one.json")
 
 
@@ -262,7 +317,7 @@ def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
 
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
-    """A text set and its pairs, with its own class names."""
+    """Read a text set and, if there is a file, its pairs; the class names are the text set's own."""
     from ..photos.texts import read_text_set
     from ..texts.sets import load_pair_set
 

@@ -1,4 +1,4 @@
-"""Data sets by name. A new one is a module here and an entry in DRAWN, a YAML file in entries/ (a published one),
+"""Data sets by name. A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/ (a published one),
 or a folder in the configuration."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
-    "rare": ("rare", "Rare"),
-    "shapes": ("shapes", "Shapes"),
+    "rare": ("drawn.rare", "Rare"),
+    "shapes": ("drawn.shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
 BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
@@ -98,15 +98,16 @@ def about(name: str) -> str:
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> how many training pictures of the embedded model were captioned with its name, None: all of them.
+    """Class -> number of training pictures of the embedded model that had the class name in their caption; None: all.
 
-    None for a data set that does not declare it; only a drawn one can.
+    Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
     return getattr(_drawn(name), "named", None) if name in DRAWN else None
 
 
 def nearest_dataset(name: str) -> str:
-    """``" (did you mean 'x'?)"`` over all names, and over the other names of published data sets ("cars")."""
+    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one ("cars"), else by
+    spelling."""
     wanted = name.lower().replace("-", "_")
     for known in PUBLISHED:
         if wanted in _module("entry").entry(known).also:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,17 @@ class ImageFiles:
 
     name: str
     splits: dict[str, list[tuple[str, int]]]
+
+    def path(self, image_id: str) -> Path:
+        """The file of an image."""
+        raise NotImplementedError
+
+    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+        """Return the image as RGB. content: the bytes of its file, if they were read already.
+
+        UserError if it cannot be decoded.
+        """
+        raise NotImplementedError
 
     def split(self, name: str) -> Split:
         """The images of a split; UserError if the data set has no such split."""

@@ -96,6 +96,9 @@ class Archive(Strict):
     file: Text
     checksum: Checksum | None = None
     nested: bool = Field(False, description="Holds a tar per class, unpacked into a folder of its name.")
+    has_folder: bool = Field(
+        False, description="Holds the folder that it gives, not the files of that folder."
+    )
 
 
 class ByHand(Strict):
@@ -104,7 +107,7 @@ class ByHand(Strict):
     gives: Text
     how: Text
     optional: bool = Field(False, description="Only for a split that is not the first.")
-    archive: Archive | None = Field(None, description="Unpacked into ``gives``.")
+    archive: Archive | None = None
 
 
 class PublishedNames(Strict):
@@ -135,6 +138,9 @@ class Entry(Strict):
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
     classes: list[Text] | Literal["open_clip"] = Field(
         description="Names in label order; open_clip: ImageNet's curated names that it ships."
+    )
+    texts: str | None = Field(
+        None, description="The data set of the same classes whose texts it shares; default: it has its own."
     )
     loader: Literal["files", "torchvision"] = "files"
     also: list[str] = Field([], description="Other common names.")

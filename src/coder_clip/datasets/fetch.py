@@ -72,7 +72,13 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
 
 
 def _complete(url: str, part: Path, target: Path, wait: float) -> None:
-    """Append until the whole file is there."""
+    """Download what ``part`` lacks, with retries, until the file is complete.
+
+    target: where the file belongs, for messages. wait: seconds before a retry, doubled with each failure in a row.
+    UserError if the server refuses, cannot be reached, or fails TRIES times in a row.
+    """
+    # TRIES counts failures in a row without progress: a large file over a poor connection breaks off many times
+    # and still arrives. Errors that waiting cannot cure end it at once: a wrong address, or no network at all.
     by_hand = f"fetch it by hand where there is a network, put it at {target}, and run this again"
     began, failures = _size(part), 0
     most = began  # a server that cannot resume begins again each time: that is no progress
@@ -87,12 +93,8 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
             after = error.response.headers.get("Retry-After", "")
             asked = min(float(after), LONGEST) if after.isdecimal() else 0.0
-        except (
-            httpx2.RequestError,
-            httpx2.InvalidURL,
-            ImportError,
-            ValueError,
-        ) as error:  # ValueError: of a bad proxy
+        # a bad proxy raises ValueError
+        except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError) as error:
             problem = one_line(error)
             if _size(part) == began and not isinstance(error, httpx2.RemoteProtocolError):
                 raise UserError(f"{url} cannot be reached ({problem}); {by_hand}") from None
@@ -108,6 +110,8 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
 
 def _append(url: str, part: Path) -> None:
     """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
+    # Ask for the bytes after those that are here, and check what the answer really is: a server may ignore the
+    # range, send another range, send a web page instead of the file, or stop early.
     have = _size(part)
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:
@@ -156,13 +160,17 @@ def _append(url: str, part: Path) -> None:
         raise httpx2.RemoteProtocolError("the connection ended early")
 
 
-def answers(url: str) -> bool:
-    """True if the server of an address answers, whatever it says."""
+def refusal(url: str) -> str:
+    """Why an address will not give its file, by a request for one byte, through redirects; empty if it will."""
+    headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity", "Range": "bytes=0-0"}
     try:
-        with httpx2.Client(timeout=ANSWER) as client, client.stream("GET", url):
-            return True
-    except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError):
-        return False
+        with (
+            httpx2.Client(timeout=ANSWER, follow_redirects=True) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            return f"HTTP {response.status_code} {response.reason_phrase}" if response.is_error else ""
+    except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError) as error:
+        return one_line(error)
 
 
 def _size(file: Path) -> int:

@@ -61,6 +61,8 @@ class FolderDataset(ImageFiles):
         root: str | os.PathLike[str],
         classes: Sequence[str] | None = None,
     ) -> None:
+        # Splits that the folders lack are cut from those that are there, by hashes of ids, so that everybody
+        # with these images has the same splits.
         self.name = name
         self.root = Path(root)
         if not self.root.is_dir():
@@ -176,6 +178,8 @@ def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_un
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
+    # A class may be called "train" or "test", too. Such a folder is a split only if it holds folders and no
+    # images.
     top = _subfolders(root)
     holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
@@ -204,6 +208,8 @@ def _class_folders(
     layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
+    # `classes` decides which folders count and their labels. Both sides are compared as class names, so that
+    # "red fox" in the list finds the folder red_fox.
     _refuse_two_spellings(layout, name, root)
     by_name: dict[str, list[str]] = defaultdict(list)
     for folder in sorted({folder for split in layout.values() for folder in split}):

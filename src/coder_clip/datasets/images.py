@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 from coder_clip.errors import UserError, one_line
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+TAIL = 64  # bytes in which the end must be: cameras and programs append some
 LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
 
 
 class UnreadableImage(UserError):
-    """An image that cannot be decoded. ``reason`` says why without the machine's path."""
+    """An image that cannot be decoded. ``reason``: the cause, without the path on this machine."""
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"image cannot be read: {path}: {reason}")
@@ -61,6 +64,23 @@ def read_image(
         raise UnreadableImage(path, reason) from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         raise UnreadableImage(path, one_line(error)) from None
+
+
+def seems_whole(path: str | PathLike[str]) -> bool:
+    """True if a file's header is an image's and, for JPEG and PNG, its end too; nothing is decoded.
+
+    False for a file that was cut off, as by a copy that was stopped, and for some that can be read all the same.
+    """
+    try:
+        with Image.open(path) as image:
+            last = ENDS.get(image.format or "")
+            if last is None:
+                return True
+        with open(path, "rb") as stream:
+            stream.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
+            return last in stream.read()
+    except Exception:  # Pillow raises almost anything on damaged bytes
+        return False
 
 
 def _open(content: bytes) -> Image.Image:

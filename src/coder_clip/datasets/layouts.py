@@ -114,6 +114,8 @@ def coop(place: Place) -> Splits:
                     f"data set '{place.name}': {where}: label {label} is '{place.classes[label]}' here; "
                     "the file belongs to another data set or another order of classes"
                 )
+            # such files come from other people's machines: unify separators and Unicode form, and stay inside
+            # the data set
             path = nfc(path.replace("\\", "/")).removeprefix("/")
             if ".." in path.split("/"):
                 raise UserError(f"data set '{place.name}': {where}: the path leads out of the data set")
@@ -190,7 +192,10 @@ def ucf_lists(place: Place) -> Splits:
 
 
 def cub_lists(place: Place) -> Splits:
-    """``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1 0": in test)."""
+    """Read ``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1 0").
+
+    The second number of ``train_test_split.txt`` is 1 for a training image and 0 for a test image.
+    """
     splits: Splits = {"train": [], "test": []}
     of_image, where, line = {}, "", ""
     try:
@@ -284,9 +289,9 @@ EUROSAT_FOLDERS = {
 
 
 def class_folders(place: Place) -> Splits:
-    """One folder per class: 50 % train, 20 % val, 30 % test of each, by the hash of the id.
+    """Split folders of classes by the hash of the image id: 50 % of each class are train, 20 % val, 30 % test.
 
-    Folders that are not a class are left out (Caltech's BACKGROUND_Google and Faces_easy).
+    Folders that are not a class are skipped (Caltech's BACKGROUND_Google and Faces_easy).
     """
     folders = {**CALTECH_FOLDERS, **EUROSAT_FOLDERS}
     per_class = [images_in(place, folders.get(c, c)) for c in place.classes]

@@ -49,10 +49,12 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
+        # A pickle is a program. Its opcodes are scanned first, without executing them, for indices that would
+        # make the reader reserve huge memory; then `_Reader` executes it, and refuses every import but the
+        # records.
         for code, argument, _ in pickletools.genops(data):
-            if "PUT" in code.name and int(argument or 0) > len(
-                data
-            ):  # the reader would make room for all up to it
+            # the reader would make room for all numbers up to this one
+            if "PUT" in code.name and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError(f"numbers an object {argument}")
         value = _Reader(data, records).load()
         size = _items(value, (str, list, dict, *((int, Record) if records else ())), {})

@@ -63,8 +63,10 @@ def load(
 def load_below(
     name: str, root: Path, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:
-    """The data set below this root. shots: folder of files of shots. split: the rule to split by; None: the first
-    whose files exist. UserError, with the command that helps, if it is not there."""
+    """Load the data set below this root. UserError, with the command that helps, if it is not there.
+
+    shots: folder of shot files. split: name of the rule that splits it; None: the first rule whose files exist.
+    """
     found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
@@ -119,11 +121,11 @@ def listing(
 class PublishedDataset(ImageFiles):
     """A data set of ``entries/`` with the interface of all data sets: splits, images by id, templates, fingerprint.
 
-    shots: a folder with the shots of published runs. Where val is carved out of the training images, those that any
-    file there names stay in train: none is both a shot and an image that hyper-parameters are chosen on. All files
-    count, so that val is the same whatever number of shots is asked for.
+    shots: folder of the shot files of published runs. If val is carved out of the training images, an image that any
+    shot file names stays in train, so that no image is both a shot and used to choose hyper-parameters. All shot files
+    count, so that val is the same for every number of shots.
 
-    Raises UserError if images or split files are not there, or a split file does not belong to it.
+    Raises UserError if images or split files are missing, or if a split file belongs to another data set.
     """
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
@@ -146,7 +148,7 @@ class PublishedDataset(ImageFiles):
         self._listings: dict[Path, dict[str, str]] = {}
 
     def published_splits(self) -> Splits:
-        """The splits as the rule's files list them, before val is carved out and the order made."""
+        """Read the splits from the rule's files, before val is carved out and the images are put in order."""
         read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
         return read(self.place)
 
@@ -201,7 +203,8 @@ class PublishedDataset(ImageFiles):
         return {**said, "missing": missing} if missing else said
 
     def about(self) -> dict[str, Any]:
-        """The split in words, by which published numbers are found, and the files of shots that decide val."""
+        """Provenance of the split: its description, under which published numbers are found, and the shot files that
+        decide val."""
         said: dict[str, Any] = {"split": self.rule.what}
         return said if self.shots is None else {**said, "shot_files": sums(shot_files(self.shots))}
 

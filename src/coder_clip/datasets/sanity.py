@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -52,28 +52,22 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> 
 
 
 def copies(data: FolderDataset | PublishedDataset) -> dict[str, list[list[str]]]:
-    """Images with the same bytes, as `by_harm` sorts them. UserError if a file cannot be read."""
+    """Groups of images with the same bytes by what they spoil (`COPIES`), each in the first list that fits.
+
+    UserError if a file cannot be read.
+    """
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
     groups: dict[tuple[int, str], list[str]] = defaultdict(list)
     listed = data.manifest() if hasattr(data, "manifest") else [file_entry(i, data.path(i)) for i in where]
     for entry in listed:
         if entry.path in where:
             groups[entry.size, entry.sha256].append(entry.path)
-    return by_harm((ids for ids in groups.values() if len(ids) > 1), where)
-
-
-def by_harm(
-    groups: Iterable[Sequence[str]], where: Mapping[str, tuple[str, int]]
-) -> dict[str, list[list[str]]]:
-    """Groups of images that are the same by what they spoil (`COPIES`), each in the first list that fits.
-
-    where: image id -> split and label.
-    """
     found: dict[str, list[list[str]]] = {kind: [] for kind in COPIES}
-    for ids in groups:
-        splits, labels = zip(*(where[i] for i in ids), strict=True)
-        kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
-        found[kind].append(list(ids))
+    for ids in groups.values():
+        if len(ids) > 1:
+            splits, labels = zip(*(where[i] for i in ids), strict=True)
+            kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
+            found[kind].append(ids)
     return found
 
 

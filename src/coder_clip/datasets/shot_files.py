@@ -107,6 +107,8 @@ def match(
     set's (each of its labels has to be one class, each class one label, and most of its class names those of the
     images' classes, because a few are spelled in other ways elsewhere); and if a class has more than ``most`` shots.
     """
+    # Such files hold paths of other people's machines, so an image is found by the end of its path. An image of
+    # another data set may match, too, hence labels and class names have to agree before the shots are used.
     by_name = _by_name(ids)
     rows = [_row(shot, ids, by_name, path) for shot in shots]
     ours: dict[int, int] = {}

@@ -21,15 +21,16 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside what is there.
 
     nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and
-    is moved when all is well. A call that was killed leaves that folder, and the next one goes on with it: files that
-    are whole are not written again. Not for two processes at a time.
+    is moved when all is well. What a killed call has left there is removed, because nothing says whether its files are
+    whole. Not for two processes at a time.
     UserError, with the folder unchanged: not an archive, damaged, or with a member that is refused.
     """
     new = not into.exists()
     hidden = into / f".unpacking-{archive.name}"  # the same file system: moving costs nothing
     damaged = f"{archive} is damaged or not an archive"
     try:
-        hidden.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir(parents=True)
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 _unpack_zip(archive, file, hidden)
@@ -45,6 +46,7 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
         raise UserError(f"{archive} cannot be unpacked into {into}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+        # an empty folder that is left behind would look like a data set without images
         if new and into.is_dir() and not any(into.iterdir()):
             into.rmdir()
 
@@ -58,16 +60,21 @@ def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -
             with tarfile.open(fileobj=stream) as inner:
                 _unpack_tar(archive, inner, into / member.name.removesuffix(".tar"), nested=False)
         else:
-            _write(stream, into / member.name, member.size)
+            _write(stream, into / member.name)
 
 
 def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
+    size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(into).free
+    if size > free:  # a small file may hold any number of zeros
+        raise UserError(
+            f"{archive}: refused: it holds {size:,} bytes, and {free:,} are free; nothing was unpacked"
+        )
     for member in file.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
         _refuse_unsafe(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
         if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
             with file.open(member) as stream:
-                _write(stream, into / member.filename, member.file_size)
+                _write(stream, into / member.filename)
 
 
 def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
@@ -77,9 +84,7 @@ def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
         raise UserError(f"{archive}: refused: '{name}' leads out of the folder; nothing was unpacked")
 
 
-def _write(stream: IO[bytes], path: Path, size: int) -> None:
-    if path.is_file() and path.stat().st_size == size:
-        return  # whole: bytes are written in order
+def _write(stream: IO[bytes], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         shutil.copyfileobj(stream, out, 1 << 20)

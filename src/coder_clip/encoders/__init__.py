@@ -1,1 +1,1 @@
-"""Models of open_clip: what they are, loading them, features of images and texts."""
+"""open_clip encoders: find and load them, encode images and texts."""

@@ -39,7 +39,10 @@ SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are rea
 
 @dataclass(frozen=True)
 class Source:
-    """The files of an encoder. name, options: for open_clip.create_model. label: (model, pretrained)."""
+    """The files of an encoder, and how to build it.
+
+    name, options: arguments of open_clip.create_model. label: (model, pretrained), for metadata and messages.
+    """
 
     name: str
     model_cfg: dict[str, Any]
@@ -108,7 +111,10 @@ def _find_on_hub(repository: str, offline: bool) -> Source:
 
 
 def _find_folder(folder: Path) -> Source:
-    """A folder with open_clip_config.json and weights. Relative names in the configuration are in it."""
+    """Find the files of a model folder, which holds open_clip_config.json and weights.
+
+    Relative file names in its configuration start at the folder.
+    """
     if not folder.is_dir():
         raise UserError(f"model folder does not exist: {folder}")
     model_cfg = _read_config(folder)
@@ -165,7 +171,9 @@ def verify(weights: Path) -> None:
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
-    """Run ``action`` on the hub's cache, and, if that fails and it is allowed, over the network."""
+    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False, with the network."""
+    # The cache comes first even where the network is allowed: a run then works offline, and does not wait for
+    # the hub. One quick request tells "no network" from "no such file", which need different advice.
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
         " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint"

@@ -24,7 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 from coder_clip.encoders import memory
 from coder_clip.encoders.checkpoints import SAFE, find, from_hub, hub, quiet
+from coder_clip.encoders.device import pick_device as pick_device  # public here
 from coder_clip.encoders.preprocessing import Preprocess
+from coder_clip.encoders.proof import prove_tokenizer, prove_towers, prove_weights
 from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
 from coder_clip.encoders.spec import Precision
 from coder_clip.encoders.store import FeatureStore, features_key
@@ -35,7 +37,7 @@ from coder_clip.encoders.text_towers import (
     text_features,
 )
 from coder_clip.errors import UserError, nearest, one_line
-from coder_clip.foundation.exact import stored
+from coder_clip.foundation.reproducible import stored
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """As :meth:`encode_images`, with the result on the encoder's device, so that a GPU need not wait for a copy."""
+        """Encode images as :meth:`encode_images` does, but leave the features on the device, without a wait."""
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
@@ -129,6 +131,8 @@ class Encoder:
         larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
         length are truncated (as published) and reported. UserError if a feature is not finite.
         """
+        # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut to the
+        # longest of them, save most of the work. Stored and new features are put together by text.
         unique = list(dict.fromkeys(texts))
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
@@ -138,8 +142,8 @@ class Encoder:
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)
-        key = features_key(self.metadata()) if self.store else ""
-        known = self.store.get(key, "text", unique) if self.store else {}
+        key = features_key(self.metadata(), self.device) if self.store else ""
+        known = self.store.get(key, "text", unique, self.dim) if self.store else {}
         new = [i for i, text in enumerate(unique) if text not in known]
         features = torch.empty(len(new), self.dim, dtype=self._made)
         for rows in batches_by_length(lengths[new], batch_size * self.context_length):
@@ -171,7 +175,10 @@ class Encoder:
 
 @contextlib.contextmanager
 def passes(precision: Precision, device: torch.device) -> Iterator[None]:
-    """For forward passes: no gradients; on CUDA fixed algorithms, and products in TF32 only where it says so."""
+    """Set PyTorch up for forward passes: no gradients, and deterministic algorithms on CUDA.
+
+    CUDA computes in TF32 only with the precision tf32.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
         if precision == "amp":
@@ -195,8 +202,12 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     checkpoints by torch.load(weights_only=True); TorchScript archives and pickled objects are refused.
 
     UserError, one line: unknown model, tag or device (with the nearest known name); weights that
-    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model.
+    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model; an encoder
+    that does not tell two texts or two images apart (proof.py).
     """
+    # Three steps, which fail for different reasons and so have their own messages: find the files, build an
+    # empty model and its tokenizer (these may need files of the hub, too), load the weights strictly. The hash
+    # of the weights is taken before they are cast, so that it is the same in every precision.
     device = pick_device(spec.device)
     if spec.precision not in DTYPES:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
@@ -208,10 +219,17 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
     offline = offline or source.local
 
+    text: dict[str, Any] = source.model_cfg["text_cfg"]
+    context_length = int(text.get("context_length", 77))
+
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
+        # proven here, because a cache that holds a part of a tokenizer must count as one without it
         with quiet():
             tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
-            return empty_model(source.name, **source.options), tokenizer
+            model = empty_model(source.name, **source.options)
+        tower: Any = getattr(model, "text", model)
+        prove_tokenizer(tokenizer, context_length, int(tower.vocab_size), source.label[0])
+        return model, tokenizer
 
     if source.local:
         try:
@@ -222,7 +240,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
-        text = source.model_cfg["text_cfg"]
         repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
             build,
@@ -230,7 +247,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             repository.removeprefix("hf-hub:"),
             offline,
         )
-    _check_vocabulary(model, tokenizer, source.label[0])
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
@@ -246,6 +262,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{advice}"
         ) from None
 
+    prove_weights(model, source.weights)
     model.eval().requires_grad_(False)
     visual: Any = model.visual
     info = {
@@ -258,16 +275,18 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     model = model.to(device=device, dtype=DTYPES[spec.precision])
     if device.type == "cuda":
         visual.to(memory_format=torch.channels_last)
-    return Encoder(
+    encoder = Encoder(
         model=model,
         tokenizer=tokenizer,
         preprocess=Preprocess(PreprocessCfg(**visual.preprocess_cfg)),
         device=device,
         precision=spec.precision,
         dim=int(info["dim"]),
-        context_length=int(source.model_cfg["text_cfg"].get("context_length", 77)),
+        context_length=context_length,
         info=info,
     )
+    prove_towers(encoder)
+    return encoder
 
 
 class _NoFill(TorchFunctionMode):
@@ -289,24 +308,10 @@ RANDOM_FILLS = {
 
 
 def empty_model(name: str, **options: Any) -> nn.Module:
-    """An open_clip model whose parameters hold nothing yet; buffers are as its constructors compute them."""
+    """Build an open_clip model with uninitialised parameters; buffers have the values that its constructors compute."""
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
         model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
     return model
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not there."""
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
-    if name == "auto":
-        return torch.device(next(kind for kind, n in there.items() if n))
-    kind, colon, index = name.partition(":")
-    if kind not in there or (colon and not index.isdecimal()):
-        raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
-    if int(index or 0) >= there[kind]:
-        found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
-        raise UserError(f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu")
-    return torch.device(name)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
@@ -321,11 +326,3 @@ def weights_sha256(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_vocabulary(model: nn.Module, tokenizer: Any, label: str) -> None:
-    """UserError if the tokenizer has more tokens than the tower, which would fail in the middle of a run."""
-    tower: Any = getattr(model, "text", model)
-    known, made = int(tower.vocab_size), int(getattr(tokenizer, "vocab_size", 0))
-    if made > known:
-        raise UserError(f"{label}: the tokenizer has {made} tokens, the text tower only {known}")

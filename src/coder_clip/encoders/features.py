@@ -10,36 +10,32 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data._utils import signal_handling
 
-from coder_clip.datasets.base import Dataset
-from coder_clip.encoders.store import FeatureStore, features_key
-from coder_clip.errors import UserError, one_line
-from coder_clip.foundation.exact import stored
-from coder_clip.foundation.progress import progress as progress_bar
+from ..datasets.base import Dataset, ImageFiles
+from ..errors import UserError, one_line
+from ..foundation.progress import progress as progress_bar
+from ..foundation.reproducible import stored
+from .store import FeatureStore, features_key
 
 if TYPE_CHECKING:
-    from coder_clip.encoders.encoder import Encoder
-    from coder_clip.encoders.preprocessing import Preprocess
+    from .encoder import Encoder
+    from .preprocessing import Preprocess
 
 log = logging.getLogger(__name__)
 
-READERS = 8  # threads that read files for their sha256
-AS_STORED = (
-    "image as stored"  # how published data sets are read (read_image); else upright, for your own photos
-)
+# how published data sets are read (read_image); a user's own photos are turned upright
+AS_STORED = "image as stored"
 
 
 @dataclass(frozen=True)
@@ -77,57 +73,85 @@ def extract(
 ) -> ImageFeatures:
     """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
 
-    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys
-    of the few-shot cache). keep_views: how many of these are also kept one by one.
+    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys of the
+    few-shot cache). keep_views: number of these views whose features are also returned one by one.
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
-    workers: processes that decode and resize ahead of the encoder; they change no byte.
-    on_error "skip": unreadable images are left out and listed; the batches of the others stay as they were.
-    store: where features are kept by the content of the images; what is there is not encoded again. Features in
-    float64 are then the same bytes; in float32 the last bits depend on the batch, as between batch sizes.
+    workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number changes no byte.
+    on_error "skip": unreadable images are skipped and listed; the batches of the other images stay the same.
+    store: the feature store, keyed by image content; stored images are not encoded again. Batches then hold
+    other images: float64 features stay the same bytes, but the last bits of float32 features may change, as with
+    another batch size.
 
-    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image
-    left, a loader process that died.
+    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image left.
+    Features that were encoded before the error are in the store.
     """
+    # Threads read ahead and look in the store; only images that it lacks go through the encoder, in full
+    # batches. Results wait on the device for several batches (`waiting`), because a GPU would otherwise wait
+    # for each copy. `rows` is keyed by position: stored and new features come out in the order of split_ids.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
-    found = _Rows(encoder, dataset, {i: split_ids[i] for i in chosen}, views, keep_views, store)
-    new = [i for i in chosen if i not in found.rows]
-    batches = [new[i : i + size] for i in range(0, len(new), size)]
-    source = _Images(dataset, list(split_ids), encoder.preprocess, views)
+    known = _Known(encoder, dataset, views, keep_views, store)
+    rows: dict[int, Tensor] = {}  # position -> (1 + keep_views, d) float32, the feature and the kept views
     skipped: list[tuple[str, str]] = []
-    waiting: list[tuple[list[int], Tensor]] = []  # on the device, until a part is full
+    waiting: list[tuple[list[_Image], Tensor]] = []  # on the device, until a part is full
 
     def collect() -> None:
-        for kept, rows in waiting:
-            bad = ~torch.isfinite(rows[:, 0]).all(dim=1)
+        for kept, made in waiting:
+            bad = ~torch.isfinite(made[:, 0]).all(dim=1)
             if bad.any():
-                image_id, narrow = split_ids[kept[int(bad.nonzero()[0])]], encoder.precision
+                image_id, narrow = split_ids[kept[int(bad.nonzero()[0])].position], encoder.precision
                 raise UserError(
                     f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
                     + (f"; {narrow} may be too narrow, try fp32" if narrow != "fp32" else "")
                 )
-            found.add(kept, rows.cpu())
+            made = made.cpu()
+            rows.update((image.position, row) for image, row in zip(kept, made, strict=True))
+            known.add((image.key, row) for image, row in zip(kept, made, strict=True))
         waiting.clear()
 
-    with (
-        progress_bar(len(new), "img", "encoding images", progress and bool(new)) as bar,
-        _load(source, batches, workers, encoder) as loaded,
-    ):
-        for batch, (pixels, reasons) in zip(batches, loaded, strict=True):
-            if reasons and on_error == "fail":
-                raise UserError(next(iter(reasons.values()))[0])
-            skipped += [(split_ids[batch[i]], reason) for i, (_, reason) in sorted(reasons.items())]
-            features, each = _encode(encoder, pixels, batch_size, views)
-            keep = [i for i in range(len(batch)) if i not in reasons]
-            kept_views = normalize(each[keep, :keep_views], dim=-1).half()
-            rows = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
-            waiting.append(([batch[i] for i in keep], rows))
-            if len(waiting) == _part(encoder.device):
-                collect()
-            bar.update(len(batch))
-        collect()
-    kept = [i for i in chosen if i in found.rows]
+    def encode(batch: list[_Image]) -> None:
+        failed = [image for image in batch if image.error]
+        if failed and on_error == "fail":
+            raise UserError(failed[0].error)
+        skipped.extend((split_ids[image.position], image.reason) for image in failed)
+        features, each = _encode(encoder, _pixels(batch, encoder, views), batch_size, views)
+        keep = [i for i, image in enumerate(batch) if not image.error]
+        kept_views = normalize(each[keep, :keep_views], dim=-1).half()
+        made = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
+        waiting.append(([batch[i] for i in keep], made))
+        if len(waiting) == _part(encoder.device):
+            collect()
+
+    def load(position: int) -> _Image:
+        return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
+
+    batch: list[_Image] = []  # images that are not in the store, in order
+    new = len(chosen)
+    try:
+        with (
+            progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
+            _ahead(load, chosen, workers, 2 * size) as loaded,
+        ):
+            for image in loaded:
+                if image.row is not None:
+                    rows[image.position] = image.row
+                    new -= 1
+                    bar.total = new  # the bar counts images that go through the encoder
+                    continue
+                batch.append(image)
+                if len(batch) == size:
+                    encode(batch)
+                    bar.update(size)
+                    batch = []
+            if batch:
+                encode(batch)
+                bar.update(len(batch))
+            collect()
+    finally:
+        if store is not None:
+            store.flush()
+    kept = [i for i in chosen if i in rows]
     if skipped:
         log.warning(
             "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
@@ -136,7 +160,7 @@ def extract(
         raise UserError(
             f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
         )
-    made = torch.stack([found.rows[i] for i in kept]) if kept else torch.zeros(0, 1 + keep_views, encoder.dim)
+    made = torch.stack([rows[i] for i in kept]) if kept else torch.zeros(0, 1 + keep_views, encoder.dim)
     return ImageFeatures(
         features=made[:, 0].contiguous(),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
@@ -153,56 +177,37 @@ def extract(
     )
 
 
-class _Rows:
-    """A row (1 + keep_views, d) float32 per position, the feature and the kept views: from the store, or added here
-    and then kept in the store.
+class _Known:
+    """Features of this encoder in the store, by the content of image files: (1 + keep_views, d) float32.
 
-    Only files have a content by which they are known: of drawn images nothing is kept. A shot is known by its id, too,
-    which decides its augmented views.
+    Drawn images have no files: of them nothing is kept. A shot is known by its id, too, which decides its augmented
+    views.
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        dataset: Dataset,
-        ids: dict[int, str],
-        views: int,
-        keep_views: int,
-        store: FeatureStore | None,
+        self, encoder: Encoder, dataset: Dataset, views: int, keep_views: int, store: FeatureStore | None
     ) -> None:
-        self.rows: dict[int, Tensor] = {}
-        self._keys: dict[int, str] = {}  # of files that can be read
-        path = getattr(dataset, "path", None)
-        if store is None or path is None or not ids or not path(next(iter(ids.values()))).is_file():
-            return
-        self._store, self._encoder = store, features_key(encoder.metadata())
+        self._store, self._views = store, f"{views} {keep_views}" if views else ""
+        self._shape = (1 + keep_views, encoder.dim)
+        self._encoder = features_key(encoder.metadata(), encoder.device) if store else ""
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
-        with ThreadPoolExecutor(READERS) as pool:
-            digests = pool.map(lambda i: _digest(path(i)), ids.values())
-        for (position, image_id), digest in zip(ids.items(), digests, strict=True):
-            if digest:
-                self._keys[position] = f"{digest} {image_id} {views} {keep_views}" if views else digest
-        known = store.get(self._encoder, self._kind, list(dict.fromkeys(self._keys.values())))
-        for position, key in self._keys.items():
-            if key in known:
-                self.rows[position] = known[key].view(1 + keep_views, encoder.dim)
 
-    def add(self, positions: list[int], rows: Tensor) -> None:
-        self.rows.update(zip(positions, rows, strict=True))
-        keys = [
-            (self._keys[p], row.flatten()) for p, row in zip(positions, rows, strict=True) if p in self._keys
-        ]
-        if keys:
-            self._store.put(self._encoder, self._kind, keys)
+    def key(self, image_id: str, content: bytes) -> str:
+        """The key of an image; "" without a store."""
+        if self._store is None:
+            return ""
+        digest = hashlib.sha256(content).hexdigest()
+        return f"{digest} {image_id} {self._views}" if self._views else digest
 
+    def get(self, key: str) -> Tensor | None:
+        if self._store is None or not key:
+            return None
+        row = self._store.get(self._encoder, self._kind, [key], math.prod(self._shape)).get(key)
+        return None if row is None else row.view(self._shape)
 
-def _digest(path: Path) -> str:
-    """sha256 of a file; "" if it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return ""
+    def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
+        if self._store is not None:
+            self._store.put(self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key])
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -268,76 +273,78 @@ def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tu
 
 # --- loading ahead of the encoder ---------------------------------------------------------------------------
 
-Loaded = tuple[Tensor, dict[int, tuple[str, str]]]  # pixels; position in the batch -> (message, reason)
+
+class _Image(NamedTuple):
+    """An image that was read. key: in the store, "" if it has none. row: its features there, if it is known.
+
+    pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if it is known, or cannot be read. error,
+    reason: why it cannot be read, with and without the machine's path; else "".
+    """
+
+    position: int
+    key: str = ""
+    row: Tensor | None = None
+    pixels: Tensor | None = None
+    error: str = ""
+    reason: str = ""
 
 
-class _Images(TorchDataset[tuple[Tensor, tuple[str, str] | None]]):
-    """Decoded, resized images by position. An unreadable one is zeros with its message and reason."""
+def _load(
+    dataset: Dataset, image_id: str, position: int, preprocess: Preprocess, views: int, known: _Known
+) -> _Image:
+    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same bytes."""
+    key = ""
+    try:
+        if isinstance(dataset, ImageFiles):
+            content = None
+            with contextlib.suppress(OSError):  # `image` says why it cannot be read
+                content = dataset.path(image_id).read_bytes()
+                key = known.key(image_id, content)
+            if (row := known.get(key)) is not None:
+                return _Image(position, key, row)
+            image = dataset.image(image_id, content)
+        else:
+            image = dataset.image(image_id)
+    except (UserError, OSError) as error:
+        message = one_line(error, None)
+        return _Image(position, error=message, reason=getattr(error, "reason", message))
+    if not views:
+        pixels = preprocess.pixels(image)
+    else:
+        pixels = torch.stack([preprocess.view(image, image_id, v) for v in range(views)])
+    return _Image(position, key, None, pixels.contiguous())
 
-    def __init__(self, dataset: Dataset, ids: list[str], preprocess: Preprocess, views: int) -> None:
-        self.dataset, self.ids, self.preprocess, self.views = dataset, ids, preprocess, views
 
-    def __getitem__(self, position: int) -> tuple[Tensor, tuple[str, str] | None]:
-        image_id = self.ids[position]
-        try:
-            image = self.dataset.image(image_id)
-        except (UserError, OSError) as error:  # raised in a worker it would come back as a traceback
-            shape = (*((self.views,) if self.views else ()), 3, *self.preprocess.size)
-            message = one_line(error, None)
-            return torch.zeros(shape, dtype=torch.uint8), (message, getattr(error, "reason", message))
-        if not self.views:
-            return self.preprocess.pixels(image), None
-        return torch.stack([self.preprocess.view(image, image_id, v) for v in range(self.views)]), None
-
-
-def _collate(items: list[tuple[Tensor, tuple[str, str] | None]]) -> Loaded:
-    return torch.stack([pixels for pixels, _ in items]), {i: e for i, (_, e) in enumerate(items) if e}
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)  # the encoder has the threads; a worker decodes one image at a time
+def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
+    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images that cannot be read."""
+    shape = (*((views,) if views else ()), 3, *encoder.preprocess.size)
+    blank = torch.zeros(shape, dtype=torch.uint8)
+    pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
+    return pixels.pin_memory() if encoder.device.type == "cuda" else pixels
 
 
 @contextlib.contextmanager
-def _load(
-    source: _Images, batches: list[list[int]], workers: int, encoder: Encoder
-) -> Iterator[Iterator[Loaded]]:
-    """Yield the batches. UserError if a loader process dies, because /dev/shm or memory is too small."""
-    if not batches:
-        yield iter(())
+def _ahead(
+    load: Callable[[int], _Image], chosen: Sequence[int], threads: int, most: int
+) -> Iterator[Iterator[_Image]]:
+    """Yield the images in order, read by threads; without threads, each when it is asked for.
+
+    At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in a thread is raised
+    here. When the block ends, also by an exception or Ctrl-C, no further image is read.
+    """
+    if not threads:
+        yield map(load, chosen)
         return
-    workers = min(workers, len(batches))
-    loader: DataLoader[Any] = DataLoader(
-        source,  # type: ignore[arg-type]  # addressed by position, needs no length
-        batch_sampler=batches,
-        collate_fn=_collate,
-        num_workers=workers,
-        worker_init_fn=_one_thread,
-        prefetch_factor=2 if workers else None,
-        persistent_workers=workers > 0,
-        pin_memory=encoder.device.type == "cuda",
-        generator=torch.Generator(),  # the loader draws a seed: not from the caller's generator
-    )
-    iterator: Any = iter(loader)
-    if workers:
-        _unwatch(iterator)
+
+    def in_order() -> Iterator[_Image]:
+        todo = (pool.submit(load, position) for position in chosen)
+        pending = deque(islice(todo, most + threads))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(islice(todo, 1))
+
+    pool = ThreadPoolExecutor(threads, "images")
     try:
-        yield iterator
-    except (RuntimeError, OSError, EOFError) as error:
-        if not workers or isinstance(error, UserError):
-            raise
-        iterator._shutdown_workers()
-        if not any(process.exitcode for process in iterator._workers) and "shared memory" not in str(error):
-            raise
-        reason = one_line(error).partition(". ")[0]
-        raise UserError(
-            f"a loader process died ({reason}): /dev/shm or memory is too small; set features.workers: 0, or lower "
-            "features.batch_size, or start a container with --shm-size"
-        ) from None
-
-
-def _unwatch(iterator: Any) -> None:
-    """Remove PyTorch's signal handler, which raises anywhere in this process, again and again; the loader itself
-    checks every few seconds whether its processes are alive."""
-    signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
-    iterator._worker_pids_set = False
+        yield in_order()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

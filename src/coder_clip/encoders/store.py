@@ -1,134 +1,250 @@
 """A cache of features by the content of the photo or text, so that a second call takes seconds.
 
-One SQLite file in the user's cache folder, for runs and for `predict` alike. It can be deleted at any time; where it
-cannot be opened, everything works without it.
+A folder in the user's cache folder, for runs (also of many machines that share it) and for `classify` alike. Every
+process adds files of its own, which are written under a temporary name, renamed and never changed: there are no locks,
+and a killed process leaves whole files or none. A damaged file counts as absent. The folder can be deleted at any time;
+where it cannot be written, everything works without it.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import logging
 import os
-import sqlite3
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import UserError
+from ..foundation.artifacts import atomic_path, read_json, write_json
 from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the file and of how photos are read: another number and everything is computed again
-MANY = 500  # keys in one query
+FORMAT = 2  # of the folder and of how photos are read: another number and everything is computed again
 LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "pillow")  # another version, other features
-TABLES = """
-create table if not exists features
-  (encoder text, kind text, key text, checksum integer, value blob, primary key (encoder, kind, key)) without rowid;
-create table if not exists encoders (spec text primary key, files text, metadata text);
-"""
+SECONDS = 60.0  # of work that a killed process loses at most
+FILES, SMALL = 64, 1 << 20  # more than FILES files, each of fewer bytes than SMALL, become one
+DAY = 86400.0  # seconds, after which a temporary file is of a process that was killed
+Rows = dict[bytes, Tensor]  # sha256 of the key -> (size,) float32
 
 
-def cache_file() -> Path:
-    """The file of features: below XDG_CACHE_HOME, by default ~/.cache."""
+def cache_folder() -> Path:
+    """The folder of features: below XDG_CACHE_HOME, by default ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "coder-clip" / f"features-{FORMAT}.sqlite"
+    return Path(root) / "coder-clip" / f"features-{FORMAT}"
 
 
 class FeatureStore:
-    """Features (d,) float32 by encoder, kind ("image" or "text") and key. path: None keeps nothing."""
+    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key; thread-safe.
 
-    def __init__(self, path: Path | None) -> None:
-        self._path, self._lock = path, Lock()
-        self._connection: sqlite3.Connection | None = None
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._connection.executescript(TABLES)
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
+    folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n rows: keys (n, 32)
+    uint8, the sha256 of each key, and features (n, size) float32.
+    """
 
-    def get(self, encoder: str, kind: str, keys: Sequence[str]) -> dict[str, Tensor]:
-        """Stored features by key; a damaged entry counts as absent."""
-        found: dict[str, Tensor] = {}
-        for start in range(0, len(keys), MANY):
-            some = keys[start : start + MANY]
-            query = "select key, checksum, value from features where encoder = ? and kind = ? and key in "
-            places = ",".join("?" * len(some))
-            for key, checksum, value in self._read(f"{query}({places})", encoder, kind, *some):
-                if zlib.crc32(value) == checksum and len(value) % 4 == 0:
-                    found[key] = torch.frombuffer(bytearray(value), dtype=torch.float32)
-        return found
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self._lock = folder, RLock()
+        self._stored: dict[Path, dict[bytes, tuple[Path, int]]] = {}  # place -> digest -> file and row
+        self._loaded: dict[Path, Tensor] = {}  # features of files that were asked for
+        self._new: dict[Path, Rows] = {}  # by place, in no file yet
+        self._oldest = 0.0  # when the first of these was made
+        if folder is not None:
+            atexit.register(self.flush)
+
+    def get(self, encoder: str, kind: str, keys: Sequence[str], size: int) -> dict[str, Tensor]:
+        """Look up features (size,) by key; keys that are not stored, or only in a damaged file, are absent."""
+        if self._folder is None:
+            return {}
+        place = self._place(encoder, kind, size)
+        with self._lock:
+            rows = {key: self._row(place, _digest(key)) for key in keys}
+        return {key: row for key, row in rows.items() if row is not None}
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
-        """Store features (d,) by key, with a checksum."""
-        rows = []
-        for key, feature in features:
-            value = feature.float().contiguous().numpy().tobytes()
-            rows.append((encoder, kind, key, zlib.crc32(value), value))
-        self._write("insert or replace into features values (?, ?, ?, ?, ?)", rows)
+        """Store features (size,) by key. They are in a file after SECONDS, after `flush`, or when the process ends."""
+        if self._folder is None:
+            return
+        with self._lock:
+            for key, feature in features:
+                row = feature.detach().float().cpu().clone()
+                self._new.setdefault(self._place(encoder, kind, len(row)), {})[_digest(key)] = row
+            self._oldest = self._oldest or time.monotonic()
+            if time.monotonic() - self._oldest > SECONDS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is new to files, one per place, and free what was read."""
+        with self._lock:
+            new, self._new, self._oldest = self._new, {}, 0.0
+            self._loaded.clear()
+            for place, rows in new.items():
+                with self._unless_it_fails():
+                    path = _write(place, rows)
+                    if place in self._stored:
+                        self._stored[place] |= _digests(path)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
         """Metadata of the encoder of this specification, if its files are unchanged: no need to load it."""
-        query = "select files, metadata from encoders where spec = ?"
-        for files, metadata in self._read(query, encoder_key(asdict(spec))):
-            before = json.loads(files)
-            if before and _stats(map(Path, before)) == before:
-                return dict(json.loads(metadata))
-        return None
+        if self._folder is None or not (path := self._about(spec)).is_file():
+            return None
+        try:
+            found = read_json(path)
+            before, metadata = dict(found["files"]), dict(found["metadata"])
+            unchanged = before and _stats(map(Path, before)) == before
+        except (UserError, ValueError, TypeError):
+            return None
+        return metadata if unchanged else None
 
     def remember(self, spec: EncoderSpec, files: Iterable[Path], metadata: dict[str, str]) -> None:
         """Store an encoder's metadata. files: all files that decide its features."""
-        row = (encoder_key(asdict(spec)), json.dumps(_stats(files)), json.dumps(metadata))
-        self._write("insert or replace into encoders values (?, ?, ?)", [row])
+        if self._folder is not None:
+            with self._unless_it_fails():
+                write_json(self._about(spec), {"files": _stats(files), "metadata": metadata})
 
-    def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        return self._try(lambda connection: connection.execute(query, values).fetchall())
+    def _row(self, place: Path, digest: bytes) -> Tensor | None:
+        if digest in self._new.get(place, ()):
+            return self._new[place][digest]
+        if place not in self._stored:
+            self._stored[place] = {d: at for path in _files(place) for d, at in _digests(path).items()}
+        if digest not in self._stored[place]:
+            return None
+        path, row = self._stored[place][digest]
+        if path not in self._loaded:
+            self._loaded[path] = _features(path)
+        features = self._loaded[path]
+        return features[row] if row < len(features) else None
 
-    def _write(self, query: str, rows: list[tuple[Any, ...]]) -> None:
-        self._try(lambda connection: connection.executemany(query, rows).fetchall())
+    def _place(self, encoder: str, kind: str, size: int) -> Path:
+        assert self._folder is not None
+        return self._folder / encoder / f"{kind.replace(' ', '-')}-{size}"
 
-    def _try(self, action: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    def _about(self, spec: EncoderSpec) -> Path:
+        assert self._folder is not None
+        return (
+            self._folder
+            / "encoders"
+            / f"{hashlib.sha256(encoder_key(asdict(spec)).encode()).hexdigest()}.json"
+        )
+
+    @contextmanager
+    def _unless_it_fails(self) -> Iterator[None]:
+        """Keep nothing more after a full disk, or where the folder cannot be written."""
         try:
-            if self._connection is not None:
-                with self._lock, self._connection:
-                    return action(self._connection)
-        except sqlite3.Error as error:
-            self._give_up(error)
+            yield
+        except UserError as error:
+            log.warning("features are not kept: %s", error)
+            self._folder = None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+
+def _files(place: Path) -> list[Path]:
+    """The whole files of a place, oldest first; no error if it cannot be listed."""
+    try:
+        return sorted(
+            (p for p in place.iterdir() if p.suffix == ".npz" and not p.name.startswith(".")),
+            key=lambda p: (p.stat().st_mtime_ns, p.name),
+        )
+    except OSError:
         return []
 
-    def _give_up(self, error: Exception) -> None:
-        """Go on without the file after a full disk, a damaged file or a lock that is never released."""
-        log.warning("features are not kept: %s: %s", self._path, error)
-        self._connection = None
+
+def _digests(path: Path) -> dict[bytes, tuple[Path, int]]:
+    """The sha256 of each key of a file, with the file and the row; empty if it is damaged or gone."""
+    return {key.tobytes(): (path, row) for row, key in enumerate(_array(path, "keys", np.uint8, 32))}
 
 
-def encoder_key(of: Mapping[str, Any]) -> str:
-    """The key of an encoder's features: its metadata, the libraries and the code that ran it."""
+def _features(path: Path) -> Tensor:
+    """The rows (n, size) of a file; n = 0 if it is damaged or gone."""
+    return torch.from_numpy(_array(path, "features", np.float32, int(path.parent.name.rpartition("-")[2])))
+
+
+def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
+    """An array (n, width) of a file, its checksum compared; n = 0 if it is damaged, gone, or of another shape."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.getinfo(f"{name}.npy").file_size > path.stat().st_size:  # a bomb
+                raise ValueError
+        with np.load(path, allow_pickle=False) as file:
+            array: NDArray[Any] = file[name]
+        if array.dtype == dtype and array.ndim == 2 and array.shape[1] == width:
+            return array
+    except Exception:  # zipfile (of a wrong CRC-32, too) and numpy raise almost anything on damaged bytes
+        pass
+    return np.empty((0, width), dtype)
+
+
+def _write(place: Path, rows: Rows) -> Path:
+    """Write rows to a new file of a place, with those of its small files if there are many. UserError if it cannot be.
+
+    Two processes that do this at once both keep all rows. A process that was about to read a file that is gone misses
+    its rows, and computes them.
+    """
+    small = [path for path in _files(place) if _size(path) < SMALL]
+    small = small if len(small) > FILES else []
+    for path in small:
+        features = _features(path)
+        rows = {
+            digest: features[row] for digest, (_, row) in _digests(path).items() if row < len(features)
+        } | rows
+    target = place / f"{uuid.uuid4().hex}.npz"
+    keys = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
+    with atomic_path(target) as part:
+        np.savez(part, keys=keys, features=torch.stack([*rows.values()]).numpy())
+    for path in small:
+        path.unlink(missing_ok=True)
+    for path in place.glob(".*.npz"):
+        with suppress(OSError):  # another process has removed it
+            if time.time() - path.stat().st_mtime > DAY:
+                path.unlink()
+    return target
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # another process has made one of many
+        return SMALL
+
+
+def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
+    """The key of an encoder's features: its metadata, the class of device (cpu, cuda, mps), the libraries and the code
+    that ran it."""
     versions = {name: version(name) for name in LIBRARIES}
-    return json.dumps({**of, **versions, "code": _code()}, sort_keys=True)
+    return json.dumps({**of, **versions, "code": _code(), "computed_on": device}, sort_keys=True)
 
 
-def features_key(metadata: Mapping[str, str]) -> str:
-    """sha256 of :func:`encoder_key` for a loaded encoder's metadata."""
-    return hashlib.sha256(encoder_key(metadata).encode()).hexdigest()
+def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
+    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device."""
+    return hashlib.sha256(encoder_key(metadata, device.type).encode()).hexdigest()
 
 
 @cache
 def _code() -> str:
     """sha256 over the modules between an image or text and its feature."""
     package = Path(__file__).parents[1]
-    files = [*package.glob("encoders/*.py"), package / "datasets/images.py", package / "foundation/exact.py"]
+    files = [
+        *package.glob("encoders/*.py"),
+        package / "datasets/images.py",
+        package / "foundation/reproducible.py",
+    ]
     return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(files))).hexdigest()
 
 

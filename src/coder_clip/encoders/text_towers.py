@@ -41,7 +41,7 @@ def _eos_id(tower: nn.Module) -> int | None:
 
 
 def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
-    """The number (M,) of leading tokens that each of (M, L) token ids needs; L if the tower must not be cut."""
+    """The number (M,) of leading tokens that each text of token ids (M, L) needs; L if the tower must see all."""
     tower: Any = getattr(model, "text", model)
     how = can_cut(model)
     if how == "pooled":
@@ -54,7 +54,10 @@ def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Encode (B, L) token ids, L at least every text's needed length -> (B, d), raw, in the tower's precision."""
+    """Encode token ids (B, L) -> features (B, d), raw, in the tower's precision.
+
+    L: at least the needed length of every text (`needed_lengths`).
+    """
     if can_cut(model) != "pooled":
         return model.encode_text(tokens, normalize=False)  # type: ignore[operator,no-any-return]
     # open_clip's own forward with position table and causal mask sliced, which it does not offer

@@ -57,9 +57,8 @@ def crossed_interval(values: NDArray[Any], added: Sequence[float], tests: int = 
         noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
         parts += [float(of_runs.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (n - 1)]
-    variance = max(
-        sum(parts), parts[0]
-    )  # the estimate of noise may be too large; images alone are a lower bound
+    # the estimate of noise may be too large; images alone are a lower bound
+    variance = max(sum(parts), parts[0])
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
     half = float(student.ppf(1 - (1 - LEVEL) / (2 * tests), degrees)) * variance**0.5
     p_value = float(2 * student.sf(abs(mean) / variance**0.5, degrees)) if variance > 0 else 1.0

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import CHUNK, l2_normalize
 
 
@@ -61,7 +61,9 @@ class ScoringTexts:
         """Cosines of images (N, d) and texts: (N, M)."""
         texts = l2_normalize(self.features, "text features")
         rows = max(1, CHUNK // len(texts))
-        parts = [inner(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)]
+        parts = [
+            exact_matmul(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)
+        ]
         return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:

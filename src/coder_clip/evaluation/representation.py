@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
+from torch.nn.functional import pad
 
-from ..foundation.exact import inner, lengths, sqrt, total
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import l2_normalize
 from .estimates import Labels
 
 CHUNK = 4_000_000  # similarities in memory at a time
 MAP_CLASSES = 12  # of a map: the points of more cannot be told apart
+# Decimals of the start of a map, in standard deviations; processors differ by 1e-10 of them.
+START_DECIMALS = 3
 
 
 def knn_accuracy(features: Tensor, labels: Labels, *ks: int) -> tuple[NDArray[np.bool_], ...]:
@@ -105,7 +109,7 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
     images: (3, d), query, same and other; texts: (M, d). At most ``top`` rows of texts, each with its cosines, by the
     lower of the first two minus that of ``other``; equal ones by row.
     """
-    cosines = inner(l2_normalize(images), l2_normalize(texts, "text features"))
+    cosines = exact_matmul(l2_normalize(images), l2_normalize(texts, "text features"))
     order = (cosines[:2].amin(dim=0) - cosines[2]).argsort(descending=True, stable=True)[:top].tolist()
     return [(i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True))) for i in order]
 
@@ -116,7 +120,7 @@ def _similarities(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(keys), step):
         rows = slice(start, min(start + step, len(keys)))
-        similarity = inner(keys[rows], keys)
+        similarity = exact_matmul(keys[rows], keys)
         similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         yield rows, similarity
 
@@ -178,35 +182,22 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     The perplexity is at most a third of the number of other images. If all images are equal, or there is only one, all
     coordinates are 0. For a few thousand images at most (:func:`stratified_subset`).
 
-    The steps are chaotic: one last bit moves every point of the map. So the distances are exact, and so is the start,
-    the first two principal components; scikit-learn's steps are compiled C on one thread. What remains is the C
-    library's exp in the affinities, whose last bit disappears when they are rounded to float32.
+    The steps are chaotic: one last bit moves every point of the map. So squared distances are exact, |u|² + |v|² −
+    2 u·v of rows on the grid, and the start, the first two principal components, is rounded to START_DECIMALS.
+    scikit-learn's steps are compiled C on one thread. What remains is the C library's exp in the affinities, whose last
+    bit disappears when they are rounded to float32.
     """
-    rows = l2_normalize(features.double()).cpu()
+    rows = l2_normalize(features).cpu()
     n = len(rows)
-    if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) < 1e-12:
+    if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) == 0:
         return np.zeros((n, 2))
-    distances = sqrt((2 - 2 * inner(rows, rows)).clamp_min(0).fill_diagonal_(0))
-    start = _components(rows)
-    start = start * (1e-4 / sqrt(total(start[:, 0] * start[:, 0]) / n))  # what init="pca" does
+    products = exact_matmul(rows, rows)
+    squares = products.diagonal()
+    distances = np.sqrt((squares[:, None] + squares - 2 * products).numpy())
+    start = PCA(n_components=2, svd_solver="full").fit_transform(pad(rows, (0, 1)).numpy())  # width 1 has one
+    start = (start / start[:, 0].std()).round(START_DECIMALS) * 1e-4  # what init="pca" does
     model = TSNE(
-        metric="precomputed", init=start.float().numpy(), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
+        metric="precomputed", init=start.astype(np.float32), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
     )
     with threadpool_limits(limits=1):
-        return np.asarray(model.fit_transform(distances.float().numpy()), dtype=np.float64)
-
-
-def _components(rows: Tensor) -> Tensor:
-    """The first two principal components, by powers of the covariance in exact steps: (N, d) -> (N, 2)."""
-    rows = rows - total(rows.T) / len(rows)
-    spread = inner(rows.T, rows.T)
-    components = []
-    for _ in range(2):
-        axis = spread[spread.diagonal().argmax()][None]
-        for _ in range(100):
-            axis = inner(axis / lengths(axis).clamp_min(1e-150), spread)
-        size = lengths(axis)
-        axis = axis / size.clamp_min(1e-150)
-        spread = spread - size * axis.T * axis
-        components.append(inner(rows, axis))
-    return torch.cat(components, dim=1)
+        return np.asarray(model.fit_transform(distances.astype(np.float32)), dtype=np.float64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.zero_shot import description_scores
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul, ordered_sum
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
 from .estimates import Labels, as_estimate, estimate, paired_mean_test, paired_test, paired_test_over_seeds
@@ -259,13 +259,11 @@ def _greedy_places(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
     for c in np.unique(stage_one.owner[stage_one.other]):
         rows = np.flatnonzero(stage_one.other & (stage_one.owner == c))
         texts = l2_normalize(stage_one.text_features[torch.from_numpy(rows)], "text features")
-        chosen = texts.sum(dim=0)
-        left = torch.ones(len(rows), dtype=torch.bool)
+        cosines = exact_matmul(texts, texts)
+        similarity = sign * ordered_sum(cosines)  # with all of the class
         for at in range(len(rows)):
-            similarity = sign * inner(texts, chosen[None])[:, 0]
-            similarity[~left] = torch.inf
             best = int(similarity.argmin())
-            chosen = texts[best] if at == 0 else chosen + texts[best]
-            left[best] = False
+            similarity = sign * cosines[best] if at == 0 else similarity + sign * cosines[best]
+            similarity[best] = torch.inf
             place[rows[best]] = at
     return place

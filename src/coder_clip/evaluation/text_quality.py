@@ -1,44 +1,21 @@
-"""Check a text set before any image is classified: lengths, repeats, wrong names, diversity.
+"""Count the texts of a text set before any image is classified, with the faults that the checks find.
 
-None of it says that a text is true. It finds the slips that cost accuracy unseen: a text cut in the middle, one text
-for two classes, a description of "a lake" under "river", ten ways to say the same.
+None of it says that a text is true.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..foundation import terminal
+from ..texts.checks import Fault, check
 from ..texts.kinds import IN_CODER
-from ..texts.names import name_key
-from ..texts.sentences import fill, sentence_of, spaces
-from .text_ablations import diversity
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..datasets.base import Templates
     from ..texts.sets import PairSet, TextSet
-
-FEW = 3  # texts named of those with one cause
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text: of which class (one_to_one: told from which other), as written and as the encoder reads it."""
-
-    kind: str
-    index: int
-    text: str
-    sentences: tuple[str, ...]
-    against: int = -1
 
 
 @dataclass(frozen=True)
@@ -46,11 +23,8 @@ class Quality:
     """One kind of one data set.
 
     texts, classes: how many, and how many classes (one_to_one: pairs) have some, of how many. per_class: fewest,
-    mean and most of those that have some (one_to_one: of a side of a pair). tokens: shortest, mean and longest
-    sentence, ends included. over_length: texts the encoder cuts. shared: (text, class names) used by several
-    classes. names_another: (class, text, class named). diversity: mean cosine between two texts of one class, over
-    classes with two; lower is more diverse; None if no class has two. coverage: one_to_one, share of compared
-    pairs with a text, if a run has measured it.
+    mean and most of those that have some (one_to_one: of a side of a pair). faults: what the checks find
+    (`coder_clip.texts.checks`). coverage: one_to_one, share of compared pairs with a text, if a run has measured it.
     """
 
     dataset: str
@@ -59,100 +33,34 @@ class Quality:
     classes: int
     of: int
     per_class: tuple[int, float, int]
-    tokens: tuple[int, float, int]
-    over_length: list[str]
-    shared: list[tuple[str, list[str]]]
-    names_another: list[tuple[str, str, str]]
-    diversity: float | None
+    faults: list[Fault]
     coverage: float | None = None
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def quality(
-    texts: TextSet,
-    pairs: PairSet | None,
-    templates: Templates,
-    *,
-    features: Callable[[Sequence[str]], Tensor],
-    lengths: Callable[[Sequence[str]], Sequence[int]],
-    context_length: int,
-    coverage: float | None = None,
-) -> list[Quality]:
-    """Every kind that the text set has, in the order of the method.
-
-    features: M sentences -> (M, d) unit rows. lengths: tokens of each sentence, uncut, ends included.
-    """
-    names = [spaces(c.name) for c in texts.classes]
-    found = []
-    for kind, group in groupby(_texts(texts, pairs, templates), key=lambda t: t.kind):
-        of_kind, of_pair = list(group), kind == "one_to_one"
-        per_class = Counter((t.index, t.against) for t in of_kind)
-        sentences = list(dict.fromkeys(s for t in of_kind for s in t.sentences))
-        tokens = dict(zip(sentences, lengths(sentences), strict=True))
-        row, place = ({x: i for i, x in enumerate(of)} for of in (sentences, per_class))
-        owned = torch.tensor(
-            sorted({(row[s], place[t.index, t.against]) for t in of_kind for s in t.sentences})
-        )
-        found.append(
-            Quality(
-                dataset=texts.dataset,
-                kind=kind,
-                texts=len(of_kind),
-                classes=len({frozenset(place) for place in per_class}),
-                of=len(names) * (len(names) - 1) // 2 if of_pair else len(names),
-                per_class=_spread(per_class.values()),
-                tokens=_spread(tokens.values()),
-                over_length=[t.text for t in of_kind if any(tokens[s] > context_length for s in t.sentences)],
-                shared=[] if of_pair else _shared(of_kind, names),
-                names_another=_names_another(of_kind, names),
-                diversity=diversity(features(sentences)[owned[:, 0]], owned[:, 1]),
-                coverage=coverage if of_pair else None,
+def quality(texts: TextSet, pairs: PairSet | None, coverage: float | None = None) -> list[Quality]:
+    """Every kind that the text set has, in the order of the method."""
+    found, faults, n = [], check(texts, pairs), len(texts.classes)
+    of_pairs = [(len(p.a_not_b), len(p.b_not_a)) for p in pairs.pairs] if pairs else []
+    for kind in (*IN_CODER, "one_to_one"):
+        of_pair = kind == "one_to_one"
+        lists = of_pairs if of_pair else [(len(c.of(kind)),) for c in texts.classes]
+        counts = [count for each in lists for count in each if count]
+        if counts:
+            found.append(
+                Quality(
+                    dataset=texts.dataset,
+                    kind=kind,
+                    texts=sum(counts),
+                    classes=sum(any(each) for each in lists),
+                    of=n * (n - 1) // 2 if of_pair else n,
+                    per_class=_spread(counts),
+                    faults=[f for f in faults if f.kind == kind],
+                    coverage=coverage if of_pair else None,
+                )
             )
-        )
-    return found
-
-
-def _texts(texts: TextSet, pairs: PairSet | None, templates: Templates) -> Iterator[Text]:
-    for kind in IN_CODER:
-        for i, c in enumerate(texts.classes):
-            for text in c.of(kind):
-                yield Text(kind, i, text, (sentence_of(kind, c.name, text, templates),))
-    for pair in pairs.pairs if pairs else ():
-        a, b = pair.a_index, pair.b_index
-        for index, against, of_side in ((a, b, pair.a_not_b), (b, a, pair.b_not_a)):
-            name, other = spaces(texts.classes[index].name), spaces(texts.classes[against].name)
-            for text in of_side:
-                sentences = tuple(fill(t, name, one_to_one=text, other=other) for t in templates.one_to_one)
-                yield Text("one_to_one", index, text, sentences, against)
-
-
-def _shared(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Texts of several classes, in any spelling: they say nothing about which of the classes it is."""
-    of: dict[str, dict[int, str]] = {}
-    for t in texts:
-        of.setdefault(name_key(t.text), {}).setdefault(t.index, t.text)
-    return [(next(iter(f.values())), [names[i] for i in f]) for f in of.values() if len(f) > 1]
-
-
-def _names_another(texts: Sequence[Text], names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Texts in which the name of another class is a separate word (plurals too)."""
-    key_of = [name_key(n) for n in names]
-    of_key: dict[str, str] = {}
-    for key, name in zip(key_of, names, strict=True):
-        of_key.setdefault(key, name)
-        of_key.setdefault(f"{key}s", name)
-    longest_first = sorted(of_key, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
-    found = []
-    for t in texts:
-        if t.kind == "name":
-            continue
-        own = re.compile(rf"(?<!\w){re.escape(key_of[t.index])}s?(?!\w)")
-        rest = own.sub(" ", name_key(t.text))  # "a bull terrier" is part of the class's own longer name
-        named = dict.fromkeys(of_key[m[0]] for m in pattern.finditer(rest))
-        found += [(names[t.index], t.text, other) for other in named if name_key(other) != key_of[t.index]]
     return found
 
 
@@ -172,11 +80,7 @@ def table(found: Sequence[Quality]) -> list[str]:
             "texts": str(q.texts),
             "classes": f"{q.classes}/{q.of}" + (" pairs" if q.kind == "one_to_one" else ""),
             "per class": _range(q.per_class),
-            "tokens": _range(q.tokens),
-            "too long": str(len(q.over_length)),
-            "shared": str(len(q.shared)),
-            "names another": str(len(q.names_another)),
-            "cosine": "–" if q.diversity is None else f"{q.diversity:.3f}",
+            "faults": str(len(q.faults)),
             "coverage": "–" if q.coverage is None else f"{100 * q.coverage:.1f} %",
         }
         for q in found
@@ -186,16 +90,7 @@ def table(found: Sequence[Quality]) -> list[str]:
 
 def findings(found: Sequence[Quality]) -> list[str]:
     """What deserves a look, one line each."""
-    lines = []
-    for q in found:
-        start = f"{q.dataset}, {q.kind}: "
-        if q.over_length:  # one cause, and a short encoder cuts hundreds
-            some = ", ".join(f"'{t}'" for t in q.over_length[:FEW])
-            more = f" and {len(q.over_length) - FEW} more" if len(q.over_length) > FEW else ""
-            lines.append(f"{start}over the encoder's length and cut: {some}{more}")
-        lines += [f"{start}'{t}' is a text of {' and of '.join(names)}" for t, names in q.shared]
-        lines += [f"{start}'{t}' of {name} names the class {other}" for name, t, other in q.names_another]
-    times = Counter(" ".join(line.split()) for line in lines)
+    times = Counter(" ".join(f"{q.dataset}: {fault}".split()) for q in found for fault in q.faults)
     return [line if n == 1 else f"{line} ({n} times)" for line, n in times.items()]
 
 

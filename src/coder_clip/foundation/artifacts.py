@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, one_line
+from . import evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +107,7 @@ class Paths:
 
     @property
     def environment(self) -> Path:
-        """Neither in Git nor in DVC, see pipeline/environment.py."""
+        """Description of the software and machine (pipeline/environment.py); it is neither in Git nor in DVC."""
         return self.root / "environment.json"
 
 
@@ -115,10 +116,13 @@ class Paths:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, which replaces it if the block succeeds and is deleted otherwise.
+    """Yield a temporary path beside ``path``; its file replaces ``path`` if the block succeeds, else it is deleted.
 
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
+    # The temporary file is locked while it is written, so that other processes can tell it from the remains of
+    # a killed one, which they delete. It reaches the disk (fsync) before it is renamed: after a crash the old
+    # or the new file is whole.
     path, handle, temporary = Path(path), None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +165,8 @@ def _remove_unlocked(path: Path) -> None:
 def write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+    if evidence.written is not None:
+        evidence.written[os.path.relpath(path)] = hashlib.sha256(data).hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -185,7 +191,7 @@ def _rounded(document: Any) -> Any:
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write rows and nothing else: no version of pandas or of the library that writes."""
+    """Write the rows of a table, but no version of pandas or pyarrow, so that updates leave the file's bytes alone."""
     import pyarrow
     import pyarrow.parquet
 
@@ -229,7 +235,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 
 
 def present(path: Path) -> Path:
-    """The path itself. UserError, with the command that makes it, if there is no file."""
+    """Return the path. UserError, with the command that makes the file, if it is missing."""
     if not path.is_file():
         raise UserError(
             f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it"
@@ -238,7 +244,7 @@ def present(path: Path) -> Path:
 
 
 class LacksKey(UserError, KeyError):
-    """A file without a key that it should have."""
+    """An error: a file lacks a key that it should have."""
 
     __str__ = UserError.__str__  # that of KeyError adds quotes
 

@@ -40,7 +40,7 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
 
 
 def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The known keys of a section: those of its field's model, or of the model of that field's values."""
+    """The known keys of a section: the fields of its model, or, for a mapping, of the model of its values."""
     if section:
         annotation = model.model_fields[str(section[0])].annotation
         models = [

@@ -9,6 +9,11 @@ from collections.abc import Collection, Sequence
 WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and for programs to read
 
 
+def gigabytes(size: float) -> str:
+    """A size on disk, given in gigabytes: "12.3 GB", "40 MB", "1 MB" for less."""
+    return f"{size:,.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
+
+
 def table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],

@@ -45,9 +45,10 @@ class Run:
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A method fitted to a seed's shots, with its searched hyper-parameters.
+    """A method fitted to the shots of one seed, with the hyper-parameters that its search chose.
 
-    texts: features that it used, kind by kind. runs: its runs so far, which settings share.
+    texts: the text features that it was fitted with, per kind. runs: its results by hyper-parameters, shared by
+    settings.
     """
 
     texts: list[Tensor]
@@ -58,6 +59,9 @@ class FittedMethod:
 
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
     """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
+    # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for all settings
+    # with the same texts (`fitted`), and zero-shot CLIP, which depends on neither shots nor setting, is one run
+    # for all.
     use_threads(config)
     pool, val, test = (read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
@@ -202,7 +206,7 @@ def _flaws() -> dict[str, Setting]:
 
 
 def _correct(config: Config, runs: dict[Any, Run], test: ImageFeatures, *key: str) -> np.ndarray[Any, Any]:
-    """Test images that are right with each seed: (S, N)."""
+    """Correctness of each test image with each seed: (S, N) bool."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
 
 

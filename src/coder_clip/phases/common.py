@@ -23,6 +23,7 @@ log = logging.getLogger("coder_clip")
 
 AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the published code's bugs
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
+SPLITS = (SHOTS, "val", "test")  # of image features
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Texts:
     imagenet_names: Tensor
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features and class index of one kind, in the variant of these tags."""
+        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that the tags select."""
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
             [self.sentences.class_index[r] for r in rows], dtype=torch.int64

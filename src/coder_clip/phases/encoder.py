@@ -7,13 +7,13 @@ import os
 import tempfile
 from dataclasses import replace
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import torch
+
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
-from ..encoders.store import FeatureStore, cache_file
-from ..pipeline.resources import SHARE, gpus
+from ..encoders.store import FeatureStore, cache_folder
 from .common import encoder_spec
 
 if TYPE_CHECKING:
@@ -21,31 +21,35 @@ if TYPE_CHECKING:
 
 # one is enough: a command without --dataset runs all data sets of a model one after the other
 _loaded = lru_cache(maxsize=1)(load_encoder)
-_held: list[IO[str]] = []  # the lock of this process's place on its GPU
+_store = lru_cache(maxsize=1)(FeatureStore)
+_held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
 def encoder_of(config: Config, model: str) -> Encoder:
     """The encoder of a model, loaded once per process. UserError as in load_encoder."""
     spec = EncoderSpec(**encoder_spec(config, model))
-    if spec.device == "auto" and not _held:
-        take_gpu()
-    encoder = _loaded(spec)
-    keeps = (
-        config.features.cache and "SLURM_JOB_ID" not in os.environ
-    )  # a file that hundreds of nodes would lock
-    return replace(encoder, store=FeatureStore(cache_file() if keeps else None))
+    if spec.device in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        spec = replace(spec, device=free_gpu())
+    store = _store(cache_folder()) if config.features.cache else None
+    return replace(_loaded(spec), store=store)
 
 
-def take_gpu() -> None:
-    """Make only one of several GPUs visible, the one that the fewest other jobs use."""
-    cards = gpus()
-    for place, card in product(range(SHARE), cards if len(cards) > 1 else []):
-        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{card}-{place}").open("w")
+def free_gpu() -> str:
+    """The first of several GPUs that no other job of this machine has taken, "cuda:1"; the first if all are taken.
+
+    As many jobs run at a time as there are GPUs (`pipeline/resources.py`), so that each gets one.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # names them for all processes alike
+    for index in range(torch.cuda.device_count()):
+        device, name = f"cuda:{index}", visible[index] if index < len(visible) else ""
+        if device in _held:
+            return device
+        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             continue
-        _held.append(lock)  # until this process ends
-        os.environ["CUDA_VISIBLE_DEVICES"] = card
-        return
+        _held[device] = lock
+        return device
+    return "cuda:0"

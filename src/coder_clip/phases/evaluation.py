@@ -48,6 +48,8 @@ FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
+    # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether CODER
+    # features are better neighbours than the original ones and simple maps of these. Nothing is chosen here.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
@@ -116,7 +118,7 @@ class Neighbourhoods:
 
     @property
     def retrieves(self) -> bool:
-        """False if no class has two test images."""
+        """False if no class has two test images: then R-precision is undefined."""
         return not np.isnan(self.precision).all()
 
     def quality(self, options: dict[str, int]) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class Neighbourhoods:
         return found
 
     def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
-        """Paired tests of the neighbours by other features, ``after``, against these."""
+        """Paired tests of neighbours found with other features, ``after``, against neighbours found with these."""
         tests = {"knn": paired_test(self.knn, after.knn), "nearest": paired_test(self.nearest, after.nearest)}
         if self.retrieves:
             tests["r_precision"] = paired_mean_test(self.precision, after.precision)

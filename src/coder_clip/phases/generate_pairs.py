@@ -23,7 +23,7 @@ def run(config: Config, dataset: str) -> None:
     listed = read_json(paths.confusable_pairs(dataset))["pairs"]
     generator = config.generator
     chosen = [(p["a"], p["b"]) for p in listed[: generator.max_pairs if generator else None]]
-    source = config.datasets[dataset].pairs_made_by
+    source = config.datasets[dataset].pair_text_source
     assert source is not None
     made = module_of(source).make_pairs(task(config, dataset, classes, ("one_to_one",)), chosen)
     made.provenance["one_to_one"]["pairs"] = {"confusable": len(listed), "asked": len(chosen)}

@@ -26,6 +26,7 @@ def run(config: Config, dataset: str) -> None:
     UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked before any source
     loads weights or sends a request that costs money.
     """
+    # One task per source, with all its kinds: a source loads its weights or reads its stored answers once.
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
     classes = [spaces(name) for name in read_classes(config, dataset)]
     tasks = {
@@ -39,8 +40,6 @@ def run(config: Config, dataset: str) -> None:
     for kind, of in made.items():
         for i, entry in enumerate(entries):
             entry[kind] = of.texts[i]
-            if of.as_published is not None:
-                entry[f"{kind}_as_published"] = of.as_published[i]
     texts = TextSet(
         dataset=dataset,
         classes=[ClassTexts(**entry) for entry in entries],
@@ -51,7 +50,6 @@ def run(config: Config, dataset: str) -> None:
 
 def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...]) -> Task:
     """The request to a source, from the configuration."""
-    published = config.generator and config.generator.encoder_as_published
     return Task(
         dataset=dataset,
         classes=classes,
@@ -59,7 +57,7 @@ def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...
         kinds=kinds,
         generator=config.generator,
         encoder=functools.cache(functools.partial(_encoder, config)),
-        models={"texts": config.text_encoder()} | ({"as_published": published} if published else {}),
+        model=config.text_encoder(),
     )
 
 

@@ -1,25 +1,25 @@
-"""Phase image_features: encode the images of one split, whole or one shard of it."""
+"""Phase image_features: encode all splits of a data set with one load of the model, or a shard of each."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..datasets import Dataset, Split, load_dataset
-from ..datasets.packed import on_this_machine
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
-from ..encoders.features import ImageFeatures, extract, merge, positions
+from ..encoders.features import ImageFeatures, extract, merge
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
 from ..pipeline import environment
 from ..pipeline.resources import workers
-from .common import SHOTS, log, use_threads
+from .common import SHOTS, SPLITS, log, use_threads
 
 if TYPE_CHECKING:
+    from ..encoders.encoder import Encoder
     from ..pipeline.config import Config
 
 
@@ -27,66 +27,88 @@ def run(
     config: Config,
     model: str,
     dataset: str,
-    split: str,
+    splits: Sequence[str] | None = None,
     shard: tuple[int, int] = (0, 1),
-    to: Path | None = None,
 ) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors``, or shard i of n beside it; or write ``to``."""
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or shard i of n beside it.
+
+    splits: default: all. One that the data set does not need is written without images. A split that fails does not
+    stop the others; then a UserError says what failed, each in a line. What was encoded is in the feature store, so
+    that the next try takes little time.
+    """
     from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
 
     use_threads(config)
-    paths, (i, n) = Paths(config.results), shard
-    fingerprint = read_json(paths.manifest(dataset))[
-        "fingerprint"
-    ]  # a missing manifest is reported before the work
+    paths = Paths(config.results)
+    # a missing manifest is reported before the work
+    fingerprint = read_json(paths.manifest(dataset))["fingerprint"]
+    data = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    encoder, failed = encoder_of(config, model), []
+    for split in splits or SPLITS:
+        try:
+            features, meta = encode(config, encoder, data, dataset, split, shard)
+        except UserError as error:
+            failed.append(str(error))
+            continue
+        meta = {"model": model, "dataset": dataset, **meta, "fingerprint": fingerprint}
+        _write(paths.image_part(model, dataset, split, *shard), features, meta)
+    if failed:
+        raise UserError("\n".join(dict.fromkeys(failed)))
+    environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
+
+
+def encode(
+    config: Config, encoder: Encoder, data: Dataset, dataset: str, split: str, shard: tuple[int, int]
+) -> tuple[ImageFeatures, dict[str, Any]]:
+    """Features of a split, or of shard i of n, and what its metadata says of them. UserError as in `extract`."""
+    # A split that this configuration does not use has a file without rows, because later phases expect the
+    # file. Shots of all seeds are encoded together, as means of augmented views; `draws` says which images each
+    # seed has.
     entry = config.datasets[dataset]
-    data = load_dataset(dataset, entry, config.data_root)
-    if split == SHOTS:
+    draws: dict[str, list[list[str]]] = {}
+    if split not in config.encoded(dataset):
+        views, files = 0, None
+        chosen = Split([], np.empty(0, np.int64))
+    elif split == SHOTS:
         views, files = entry.views, entry.shot_files
         chosen, draws = shot_images(config, data.split("train"), data.classes, files)
     else:
         views, files = 0, None
-        chosen, draws = data.split(split), {}
-    encoder = encoder_of(config, model)
-    source: AbstractContextManager[Dataset] = nullcontext(data)
-    if config.features.scratch is not None:  # the images of the shard, on this machine's disk
-        own = [
-            chosen.ids[row] for row in positions(len(chosen.ids), config.features.batch_size, views, shard)
-        ]
-        source = on_this_machine(data, own, paths.root / "packed" / dataset / f"{split}.{i}-of-{n}")
-    with source as images:
-        features = extract(
-            images,
-            chosen.ids,
-            chosen.labels,
-            encoder,
-            batch_size=config.features.batch_size,
-            workers=workers(config, encoder.device.type != "cpu"),
-            store=encoder.store,
-            views=views,
-            keep_views=config.kept_views(dataset) if split == SHOTS else 0,
-            shard=shard,
-            on_error=config.features.on_error,
-        )
-    meta = {
-        "model": model,
-        "dataset": dataset,
+        chosen = data.split(split)
+    features = extract(
+        data,
+        chosen.ids,
+        chosen.labels,
+        encoder,
+        batch_size=config.features.batch_size,
+        workers=workers(config, encoder.device.type != "cpu"),
+        store=encoder.store,
+        views=views,
+        keep_views=config.views_stored(dataset) if views else 0,
+        shard=shard,
+        on_error=config.features.on_error,
+    )
+    meta: dict[str, Any] = {
         "split": split,
         "views": views,
         "classes": data.classes,
         "encoder": encoder.metadata(),
-        "fingerprint": fingerprint,
         "draws": draws,
     }
     if files is not None:
         meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
-    _write(to or paths.image_part(model, dataset, split, i, n), features, meta)
-    environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
+    return features, meta
 
 
-def merge_shards(config: Config, model: str, dataset: str, split: str, shards: int) -> None:
-    """Put all shards together: the same bytes as one run. UserError if one is missing or of another run."""
-    paths = Paths(config.results)
+def merge_shards(
+    config: Config, model: str, dataset: str, splits: Sequence[str] | None = None, shards: int = 2
+) -> None:
+    """Merge the shards of these splits: the same bytes as one run. UserError if one is missing or of another run."""
+    for split in splits or SPLITS:
+        _merge(Paths(config.results), model, dataset, split, shards)
+
+
+def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
     parts, metas = [], []
     for i in range(shards):
         path = paths.image_shard(model, dataset, split, i, shards)
@@ -141,7 +163,7 @@ def _shots_of_files(
     return Split([train.ids[i] for i in rows], train.labels[rows]), draws
 
 
-def _write(path: Any, features: ImageFeatures, meta: dict[str, Any]) -> None:
+def _write(path: Path, features: ImageFeatures, meta: dict[str, Any]) -> None:
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)
     found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}

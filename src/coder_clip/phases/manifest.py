@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``manifests/{dataset}.json``; the files are listed for a folder, whose images could change.
+    """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may change.
 
-    A published data set is identified by the fingerprint of its lists, because a million lines would say no more.
-    Copies of images in a folder are listed, with a warning. UserError if images are missing, or too few for a run.
+    A published data set is identified by the fingerprint of its lists: a list of a million files would say no more. For
+    a folder, copies of images are listed, with a warning. UserError if images are missing, or too few for a run.
     """
+    # A folder of the user has no published counts to compare with: its files are hashed and searched for
+    # copies. A published data set is checked for missing images (`verified`) and, with a warning, for other
+    # counts than the published ones (`miscounted`).
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
     if own:
@@ -76,8 +79,8 @@ def read_classes(config: Config, dataset: str) -> list[str]:
 def listing(config: Config, dataset: str) -> str | None:
     """Cheap fingerprint of the images, without reading them.
 
-    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. Without the images:
-    the manifest's, if there is one. None for a data set that the project draws.
+    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
+    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that the project draws.
     """
     root = config.datasets[dataset].root
     if root is None and dataset not in PUBLISHED:
@@ -91,7 +94,7 @@ def listing(config: Config, dataset: str) -> str | None:
 
 
 def _missing(config: Config, dataset: str) -> str:
-    """A mark for the missing images that a run goes on without, so that one that comes back is encoded; "" if none."""
+    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is missing."""
     if config.features.on_error != "skip":
         return ""
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)

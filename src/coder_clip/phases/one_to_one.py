@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
+COMMAND = "pair-features"
 ABOUT = "Encode the one-to-one texts: one difference vector per unordered pair."
 
 
@@ -30,15 +31,15 @@ def run_texts(config: Config, dataset: str) -> None:
     """
     classes, wanted = read_classes(config, dataset), read_pairs(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
-    path = paths.generated_pairs(dataset) if entry.pairs_made_by else entry.pair_source(dataset)
+    path = paths.generated_pairs(dataset) if entry.pair_text_source else entry.pair_source(dataset)
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:
-        available = load_pair_set(path, dataset, classes, made=entry.pairs_made_by is not None)
+        available = load_pair_set(path, dataset, classes, made=entry.pair_text_source is not None)
         if warning := available.one_sided():
             log.warning("%s: %s", path, warning)
         pairs = select_pairs(available, wanted)
-        if not entry.pairs_made_by:
+        if not entry.pair_text_source:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     both = [p for p in pairs.pairs if p.compares]
     covered = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
@@ -55,6 +56,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     A second set, with the prefix "as_published.", is made from the published code's sentences, if they differ.
     """
+    # The prompts of both sets are encoded in one call, which encodes those that they share once. The features
+    # are then split in the order in which the prompts were listed: by set, then by pair.
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])

@@ -30,7 +30,7 @@ def run(config: Config, dataset: str) -> None:
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
-    gate = config.threshold(dataset) if config.datasets[dataset].pairs_made_by else widest
+    gate = config.threshold(dataset) if config.datasets[dataset].pair_text_source else widest
     compared = []
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
@@ -41,6 +41,7 @@ def run(config: Config, dataset: str) -> None:
         inside = gap < widest
         _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
         i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
+        # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted together
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         columns = {"a": low, "b": high, "inside_gate": in_gate}

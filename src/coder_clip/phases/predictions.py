@@ -42,14 +42,17 @@ def metrics(
 ) -> dict[str, Any]:
     """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
 
-    tables: its rows; of a method with random draws, the rows of each draw. Then numbers are means over draws, and the
-    intervals of accuracy and of the comparison cover draws and images, the others each image's mean result. fixed,
-    broke: over all draws together. draws: their number, and standard deviation and range of their accuracies.
+    tables: the method's rows, one table per random draw. With several draws, numbers are means over draws; the
+    intervals of accuracy and of the comparison cover draws and images, the other intervals cover each image's mean
+    result. fixed, broke: sums over all draws. draws: number of draws, with the standard deviation and range of their
+    accuracies.
     clip: the rows of plain CLIP on the same images, in the same order.
 
-    A rerank picks among the same five, so its top-5 accuracy is that of stage one; None for up to five classes, where
-    the label is always among them.
+    A rerank picks among the five best classes of stage one, so its top-5 accuracy equals stage one's. It is None for up
+    to five classes, where the label is always among them.
     """
+    # A method without random draws is a method with one draw, so that one path serves both: `correct` is
+    # (draws, N).
     options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)

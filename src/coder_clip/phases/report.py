@@ -39,8 +39,8 @@ def run(config: Config, config_file: Path) -> None:
     )
 
 
-def show(config: Config) -> str:
-    """The claims as text, and the paths of the report, tables and figures: a clone has the tables alone."""
+def summary(config: Config) -> str:
+    """The claims as text, and the paths of report, tables and figures; in a clone only the tables exist."""
     paths = Paths(config.results)
     table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
     places = {

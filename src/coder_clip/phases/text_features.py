@@ -1,4 +1,4 @@
-"""Phase text_features: encode every sentence of a data set."""
+"""Phase text_features: encode every prompt of a data set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
+from ..evaluation.random_words import random_word_texts
 from ..foundation.artifacts import Paths, write_tensors
-from ..foundation.exact import lengths, total
-from ..texts.random_words import random_word_texts
+from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
 from .common import use_threads, warn_cut
@@ -32,6 +32,9 @@ CLASSES = 128  # whose sentences are encoded at a time for the template ensemble
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context length."""
+    # One file holds every prompt of every kind and setting, each with its kind and class: later phases select
+    # rows and need no encoder. Of random words and template ensembles only the means per class are kept, which
+    # is all that is used.
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
@@ -71,8 +74,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 def imagenet_names(encoder: Encoder) -> Tensor:
     """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000, d).
 
-    The same for every data set of a model: the text encoder's own directions, on which images are projected. Each file
-    has them, so that a data set's few-shot methods and evaluation need no other data set.
+    They show the main directions of the text encoder, onto which image features are projected, and are the same for
+    every data set of a model. Each file has a copy, so that few-shot methods and evaluation need no other data set.
     """
     names = entry("imagenet").class_names()
     return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features
@@ -94,8 +97,9 @@ def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: i
             for name, of_class in zip(names, random_word_texts(attributes, [seed, draw]), strict=True)
         ]
         features = encoder.encode_texts_report([s for sentences in of_classes for s in sentences]).features
-        parts = torch.split(features, [len(sentences) for sentences in of_classes])
-        means.append(torch.stack([(total(part.double().T) / len(part)).float() for part in parts]))
+        # sums of numbers on the grid are exact
+        parts = torch.split(on_grid(features), [len(sentences) for sentences in of_classes])
+        means.append(torch.stack([(part.sum(dim=0) / len(part)).float() for part in parts]))
     return torch.stack(means)
 
 
@@ -110,6 +114,6 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
         features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
-        sums = total(features.double().view(len(some), len(TEMPLATES), -1).transpose(1, 2))
+        sums = on_grid(features).view(len(some), len(TEMPLATES), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

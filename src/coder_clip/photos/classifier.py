@@ -55,9 +55,10 @@ class Reason:
 class Photo:
     """The class of one image.
 
-    image: its path, or its number. label: the class, None for "none of these". score: of the best class, 100 × a mean
-    of cosines. probability: calibrated on labelled validation images, else None. margin: points before the runner-up.
-    top: (class, score), the decided one first. reranked: stage two decided.
+    image: its path, or its number. label: the class, None for "none of these". score: the score of the best class, 100
+    × its mean cosine similarity. probability: calibrated on labelled validation images, else None. margin: points ahead
+    of the runner-up. top: (class, score) of the likeliest classes, the decided class first. reranked: True if stage two
+    decided.
     reasons_for, reasons_against: the strongest first; empty unless asked for.
     """
 
@@ -73,7 +74,7 @@ class Photo:
 
     @property
     def best(self) -> str:
-        """The best class, also where it was not good enough."""
+        """The best class, even if it is too uncertain to be the label."""
         return self.top[0][0]
 
     @property
@@ -158,9 +159,9 @@ class Classifier:
     ) -> Classifier:
         """Load a file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
 
-        model: of a file, where its encoder is now (it has to be the same one); of a run, which one. dataset, method: of
-        a run, by default the only data set and the method that the run recommends, or CODER. UserError if the path is
-        neither, or the run's texts were changed since.
+        model: for a file, where its encoder is now (it must be the same encoder); for a run, which of its models.
+        dataset, method: for a run; by default its only data set, and the method that it recommends, or CODER. UserError
+        if the path is neither, or if the texts of the run have changed.
         """
         if Path(path).suffix == ".safetensors":
             return cls._imported(Path(path), model)
@@ -286,15 +287,10 @@ class Classifier:
         """Write everything but the encoder's weights to one safetensors file: encoder id with the hash of its weights,
         preprocessing, texts, their features, the compact class weights, stage two. :meth:`load` reads it.
 
-        Or, where the path ends in .onnx, stage one alone for other programs: image features to scores (`onnx_file`).
-        UserError for another ending, and for what cannot be written so.
+        UserError for another ending, and for a method whose scores are not means over texts.
         """
-        if Path(path).suffix == ".onnx":
-            from .onnx_file import write_onnx  # needs an extra
-
-            return write_onnx(path, self)
         if Path(path).suffix != ".safetensors":
-            raise UserError(f"{path}: the file of an export ends in .safetensors or .onnx")
+            raise UserError(f"{path}: the file of an export ends in .safetensors")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
@@ -316,6 +312,8 @@ class Classifier:
 
     @classmethod
     def _imported(cls, path: Path, model: str | None) -> Self:
+        # The stored features are only right for the same encoder and the same prompts. Both are compared; only
+        # the name of the model may differ, because its files may be elsewhere on this machine.
         tensors, meta = read_tensors(path)
         if meta.get("exported") != EXPORTED:
             raise UserError(f"{path} is not a file that Classifier.export of this version wrote")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from ..foundation.exact import inner
+from ..foundation.reproducible import exact_matmul
 from ..neighbors import l2_normalize
 from ..rerank import OneToOne, rerank_scores
 from ..zero_shot import top_k
@@ -82,7 +82,7 @@ def compare_texts(
     cosines. As in stage one (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights
     of the two sides cancel, so the sum stays, and a text that fits as well as both classes do on average adds nothing.
     """
-    cosines = inner(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
+    cosines = exact_matmul(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
     sides = defaultdict(list)  # (of, other) -> rows
     for i, text in enumerate(texts):
         sides[text.of, text.other].append(i)
@@ -107,9 +107,9 @@ def compare_texts(
 def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
     """The factor that makes softmax(factor × scores) probabilities, from validation images; None for fewer than FEWEST.
 
-    Temperature scaling (Guo et al., ICML 2017), towards targets that leave some doubt (Platt 1999): a label of n images
-    has (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
-    scores: (N, C), -inf for a class that cannot be predicted, which no factor changes; labels: (N,).
+    Temperature scaling (Guo et al., ICML 2017) with smoothed targets (Platt 1999): with n images, the target of the
+    true class is (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
+    scores: (N, C); -inf marks a class that cannot be predicted, which no factor changes. labels: (N,).
     """
     n, n_classes = scores.shape
     if n < FEWEST or n_classes < 2:

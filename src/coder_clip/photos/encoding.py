@@ -18,11 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..datasets.images import UnreadableImage, read_image, to_rgb
+from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec, Precision
-from ..encoders.store import FeatureStore, cache_file, features_key
+from ..encoders.store import FeatureStore, cache_folder, features_key
 from ..errors import UserError
-from ..foundation.exact import stored
 from ..foundation.progress import progress as progress_bar
+from ..foundation.reproducible import stored
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -47,7 +48,7 @@ class PhotoEncoder:
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
         """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
         self.spec = spec
-        self.store = FeatureStore(cache_file() if cache else None)
+        self.store = FeatureStore(cache_folder() if cache else None)
         self._loading = Lock()
 
     @cached_property
@@ -71,19 +72,25 @@ class PhotoEncoder:
 
     @cached_property
     def key(self) -> str:
-        return features_key(self.metadata)
+        return features_key(self.metadata, pick_device(self.spec.device))
+
+    @cached_property
+    def dim(self) -> int:
+        """d, the size of features."""
+        return int(self.metadata["dim"])
 
     def texts(self, sentences: Sequence[str]) -> Tensor:
         """Encode M sentences -> (M, d) float32 unit rows in the order given."""
-        known = self.store.get(self.key, "text", list(dict.fromkeys(sentences)))
+        known = self.store.get(self.key, "text", list(dict.fromkeys(sentences)), self.dim)
         if new := [s for s in dict.fromkeys(sentences) if s not in known]:
             made = dict(zip(new, self.encoder.encode_texts(new), strict=True))
             self.store.put(self.key, "text", made.items())
+            self.store.flush()
             known |= made
         return torch.stack([known[s] for s in sentences])
 
     def photos(self, paths: Sequence[str | Path], progress: bool = False) -> Features:
-        """Encode photo files; those that cannot be read are left out and listed. Each batch is stored when it is made.
+        """Encode photo files; those that cannot be read are left out and listed.
 
         progress: a bar with photos per second on standard error.
         """
@@ -103,14 +110,15 @@ class PhotoEncoder:
                     else:
                         skipped.append((str(path), str(result)))
                 bar.update(len(batch))
-        empty = torch.zeros(0, int(self.metadata["dim"]))
+        self.store.flush()
+        empty = torch.zeros(0, self.dim)
         return Features(torch.stack(features) if features else empty, kept, skipped)
 
     def _batch(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
         """The feature of each photo, or why it has none. Copies of a photo are encoded once."""
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
-        known = self.store.get(self.key, "image", list(files))
+        known = self.store.get(self.key, "image", list(files), self.dim)
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]

@@ -62,6 +62,8 @@ class Explorer:
 
     def state(self) -> dict[str, Any]:
         """Everything on the page: accuracy with its interval, what the edits change, every photo, the texts."""
+        # The page gets everything again after each edit, and keeps no state of its own. Every photo is compared
+        # with the first texts (`start`), so that all edits so far are counted.
         start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
         classes = now.classifier.classes
         order, ahead = now.decisions.order, margins(now.decisions)
@@ -161,6 +163,8 @@ class Explorer:
             other = truth
         (reasons,) = classifier.reasons(x, decided, WHY, torch.tensor([other]))
         scores, reranked = decided.scores[0].tolist(), None
+        # The page decides by stage one; a copy of the classifier with stage two says what the run's rerank
+        # would decide.
         if self.stage_two is not None:
             two = copy(classifier)
             two.stages = self.stage_two
@@ -222,7 +226,10 @@ def _cleaned(texts: list[str]) -> list[str]:
 
 
 def explore_run(run: Run, folder: Path) -> Explorer:
-    """The validation images of a finished run (``runs.load_run``): test images stay unseen. UserError without any."""
+    """Explore the validation images of a finished run (``runs.load_run``), so that test images stay unseen.
+
+    UserError if the run has no validation images.
+    """
     if run.validation is None:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
     with contextlib.chdir(run.root):

@@ -36,10 +36,13 @@ class Places:
 
 
 def find(places: Sequence[str]) -> Places:
-    """Files, images in folders at any depth, and "-" for names on standard input, one per line (or NUL between them).
+    """Find photos: files, images in folders at any depth, and for "-" the file names on standard input.
 
-    UserError for a place that does not exist, a pipe or device, a folder without images, or nothing at all.
+    These names are one per line, or have NUL between them. UserError for a place that does not exist, a pipe or device,
+    a folder without images, or nothing at all.
     """
+    # What the user named has to be there (UserError). A folder below it that cannot be read is only noted in
+    # `skipped`.
     files: list[Path] = []
     named: set[str] = set()
     folders: list[Path] = []

@@ -18,6 +18,8 @@ from .study import Worth
 def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
     """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
     reranked; then the likeliest classes and the texts for and against."""
+    # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
+    # stay empty.
     calibrated = any(p.probability is not None for p in photos)
     head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]

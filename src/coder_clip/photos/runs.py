@@ -107,6 +107,8 @@ def load_run(
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
+    # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose one. `used`
+    # differs from the run's recommendation only if reasons are wanted, which not all methods have.
     root, file, config = find_config(where)
     with contextlib.chdir(root):  # a configuration's paths start there
         d = _one("dataset", dataset, config.datasets)
@@ -183,7 +185,10 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
 
 
 def refuse_stale(config: Config, model: str, dataset: str) -> None:
-    """Refuse, with a UserError, a run whose texts, templates or files were changed after it."""
+    """Raise UserError if texts, templates or files of a run have changed since the run."""
+    # Sources of the texts, the prompts that they make today, and the inputs of the documents are compared with
+    # what the run recorded. Files that are not on this machine are passed over, because pulled results come
+    # without some of them.
     paths = Paths(config.results)
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
     recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
@@ -208,7 +213,7 @@ def refuse_stale(config: Config, model: str, dataset: str) -> None:
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
-    """Every {"path", "sha256"} in a provenance."""
+    """Path and sha256 of every file that a provenance names, at any depth."""
     if isinstance(note, dict):
         if "path" in note and "sha256" in note:
             yield Path(note["path"]), str(note["sha256"])
@@ -246,7 +251,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
 
 @dataclass(frozen=True)
 class _Methods:
-    """The methods of a run, as its documents report them, and on new images."""
+    """The methods of a run: their results from its documents, and classifiers of new images."""
 
     config: Config
     model: str
@@ -339,7 +344,10 @@ def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
 
 
 def _why(recommendation: Recommendation, used: Recommendation, candidates: list[Candidate]) -> str:
-    """Why a method was chosen. used: the recommendation among those with reasons, where these are wanted."""
+    """Explain why a method was chosen.
+
+    used: the recommendation that was followed; if reasons are wanted, it is among the methods that have them.
+    """
     parts = [used.reason, used.confirmed]
     if used.method != recommendation.method:
         parts = [used.reason.replace("no method is", "no method with reasons is"), used.confirmed]

@@ -47,7 +47,7 @@ def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
 
 
 def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
-    """One-to-one texts of the pairs that have both sides, in the sentences of `pair_sentences`."""
+    """One-to-one texts of the pairs that have texts on both sides, with the prompts of `pair_sentences`."""
     found: dict[tuple[int, int, str], PairText] = {}
     for p in (p for p in pairs.pairs if p.compares):
         sides = ((p.a_index, p.b_index, p.a, p.b, p.a_not_b), (p.b_index, p.a_index, p.b, p.a, p.b_not_a))
@@ -64,6 +64,8 @@ def text_set(given: Texts) -> TextSet:
 
     UserError if there is no class, a name is empty or two classes have one name.
     """
+    # Files are validated where they are read. Names may come from the command line, so errors in them are found
+    # here and reported in the user's words.
     if isinstance(given, TextSet):
         return given
     if isinstance(given, (str, Path)):

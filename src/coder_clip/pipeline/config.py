@@ -54,9 +54,10 @@ class Config(Strict):
         description="Skip published data sets if neither all their images nor, in the results, all their image "
         "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
     )
-    fetch: bool = Field(
+    fetch: bool | Literal["strict"] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
         "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
@@ -81,9 +82,8 @@ class Config(Strict):
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
     def text_encoders(self) -> list[str]:
-        """The model that compares names and, if there is one, the model of the published filter."""
-        published = self.generator and self.generator.encoder_as_published
-        return [self.text_encoder(), *([published] if published else [])]
+        """The models that compare names, for the rules of the workflow."""
+        return [self.text_encoder()]
 
     def compares_names(self, dataset: str) -> bool:
         """True if making the texts of the data set takes an encoder."""
@@ -123,7 +123,7 @@ class Config(Strict):
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
-    def kept_views(self, dataset: str) -> int:
+    def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
@@ -197,7 +197,9 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
     if fetch := os.environ.get(FETCH):
-        config = config.model_copy(update={"fetch": switched(FETCH, fetch)})
+        config = config.model_copy(
+            update={"fetch": "strict" if fetch == "strict" else switched(FETCH, fetch)}
+        )
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
     return _present(config, path) if only_present and not absent else config
@@ -219,7 +221,7 @@ def _present(config: Config, path: Path) -> Config:
     """
     # needed only with only_present; the imports would slow down every start
     from ..datasets.published import data_root
-    from ..datasets.supply import absent_data, to_download
+    from .absent import absent_data, to_download
 
     if (known := os.environ.get(LEFT_OUT)) is not None:
         absent = [name for name in config.datasets if name in known.split(",")]

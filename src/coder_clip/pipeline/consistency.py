@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def problems(config: Config) -> Iterator[str]:
     """All problems: one line each, with the key, what is wrong and what to do."""
+    # Rules that types cannot express, because they hold between keys or within a list. `Config` reports the
+    # first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"
@@ -63,7 +65,7 @@ def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.classes is not None:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
-    if dataset.pairs_made_by and dataset.one_to_one is not None:
+    if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
 
@@ -100,13 +102,12 @@ def _of_generator(config: Config) -> Iterator[str]:
     """Check that texts from a language model have one, and that it names the encoder that filters them."""
     generator = config.generator
     for name, dataset in config.datasets.items():
-        if generator is None and "llm" in (dataset.pairs_made_by, *dataset.generated(name).values()):
+        if generator is None and "llm" in (dataset.pair_text_source, *dataset.generated(name).values()):
             yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
     if generator is None:
         return
-    for key in ("encoder", "encoder_as_published"):
-        if (given := getattr(generator, key)) not in (None, *config.models):
-            yield f"generator.{key}: no model '{given}' here{nearest(str(given), config.models)}"
+    if generator.encoder not in (None, *config.models):
+        yield f"generator.encoder: no model '{generator.encoder}' here{nearest(str(generator.encoder), config.models)}"
     compares = any(d.generated(n).get("analogous") == "llm" for n, d in config.datasets.items())
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (

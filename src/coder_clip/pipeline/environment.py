@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..foundation.artifacts import Paths, write_json
@@ -29,7 +30,7 @@ def write(paths: Paths, device: str) -> None:
         {
             "python": platform.python_version(),
             # torch's own number, which names the CUDA that it was built for
-            "packages": {**{name: version(name) for name in PACKAGES}, "torch": str(torch.__version__)},
+            "packages": {**packages(), "torch": str(torch.__version__)},
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -37,6 +38,15 @@ def write(paths: Paths, device: str) -> None:
             "device": device,
         },
     )
+
+
+def packages() -> dict[str, str]:
+    """Versions of the installed packages that results depend on."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def line(paths: Paths) -> str | None:
@@ -50,6 +60,14 @@ def line(paths: Paths) -> str | None:
         return None
 
 
+def device(paths: Paths) -> str | None:
+    """The kind of device that encoded last ("cpu", "cuda", "mps"); None if that is not known."""
+    try:
+        return str(json.loads(paths.environment.read_text(encoding="utf-8"))["device"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _processor() -> str:
     """The processor's name, from Linux if possible."""
     try:
@@ -58,3 +76,14 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or "unknown")
+
+
+def foreign_code() -> str:
+    """A message if coder_clip is not imported from ./src (jobs would run other code than this), else ""."""
+    own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
+    if not own.is_dir() or own == used:
+        return ""
+    return (
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        "'source .venv/bin/activate')"
+    )

@@ -11,7 +11,8 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from ..foundation.strict import Strict
 from ..texts.kinds import ASKED_FOR
-from .sections import Count, From, Seed, Share
+from ..texts.llm.server import KEYS
+from .sections import Count, From, Seed
 
 
 class Prices(Strict):
@@ -20,7 +21,6 @@ class Prices(Strict):
     date: datetime.date = Field(description="When these prices were looked up.")
     input: From = Field(description="Per million tokens of prompts.")
     output: From = Field(description="Per million tokens of answers.")
-    batch: Share = Field(0.5, description="No longer used: for the Batch API.", deprecated=True)
     currency: str = Field("USD", min_length=1, max_length=8)
 
 
@@ -57,25 +57,19 @@ class GeneratorConfig(Strict):
     headers: dict[str, str] = Field(
         {}, description="More headers of each request; $NAME: the value of that environment variable."
     )
-    structured: Literal["auto", "json_schema", "list"] = Field(
+    structured: Literal["auto", "json_schema"] = Field(
         "auto",
-        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object; list: free "
-        "text, as in the paper.",
+        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object.",
     )
-    counts: TextCounts = TextCounts()  # type: ignore[valid-type]
+    texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that finds analogous classes that are too similar; default: the only one."
-    )
-    encoder_as_published: str | None = Field(
-        None,
-        description="Model of the published filter of analogous classes (the authors': ViT-L-14), for the setting "
-        "as_published; default: that setting has the same classes as the others.",
     )
     max_pairs: Count | None = Field(
         1000,
         description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
     )
-    repeats: Annotated[int, Field(ge=0)] = Field(
+    max_reasks: Annotated[int, Field(ge=0)] = Field(
         3, description="How often to ask again after an answer that cannot be used."
     )
     on_failure: Literal["stop", "skip"] = Field(
@@ -91,20 +85,9 @@ class GeneratorConfig(Strict):
         None,
         description="Limit on the cost of all answers in the store; a run stops before it spends more.",
     )
-    batch: Literal[False] = Field(
-        False, description="No longer used: the Batch API is gone.", deprecated=True
-    )
-    poll: Annotated[float, Field(gt=0)] = Field(
-        60, description="No longer used: for the Batch API.", deprecated=True
-    )
     answers: Path = Field(
         Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
     )
-
-    @property
-    def form(self) -> Literal["json", "list"]:
-        """The form of answers."""
-        return "list" if self.structured == "list" else "json"
 
     @property
     def token_limit(self) -> int | None:
@@ -176,13 +159,6 @@ class GeneratorConfig(Strict):
                 raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
         return value
 
-    @field_validator("batch", mode="before")
-    @classmethod
-    def _no_batch(cls, value: Any) -> Any:
-        if value is True:
-            raise ValueError("generator.batch: the Batch API is gone; remove the key, answers come at once")
-        return value
-
     @model_validator(mode="after")
     def _priced(self) -> GeneratorConfig:
         if self.max_tokens is not None and "max_completion_tokens" in self.extra:
@@ -201,12 +177,13 @@ class GeneratorConfig(Strict):
 def _secret(value: Any, place: str) -> str | None:
     """The place, in nested values, of anything that looks like a key or is named like one; None if there is none."""
     if isinstance(value, str):
-        return place if re.match(r"\s*(?:(?:sk|pk)-\w|bearer\s)", value, flags=re.I) else None
+        random = re.search(r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value)
+        return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inside:
         by_name = re.search(
-            r"key|secret|password|authorization|bearer|auth.?token|access.?token|cookie", str(key), re.I
-        )
+            r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$", str(key), re.I
+        ) and isinstance(item, (str, list))
         if secret := f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}"):
             return secret
     return None

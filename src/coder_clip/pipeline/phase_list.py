@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..datasets import load_templates
 from ..errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -23,16 +24,14 @@ OF_THIS_CODE = Path(__file__).parents[3] / FILE
 class Phase:
     """One phase.
 
-    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. jobs: keys of the
-    configuration that decide which jobs there are. commands: rule -> command. reads: rule -> the keys that it reads,
-    each with the name of the part that matters (PARTS), or "".
+    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. commands: rule ->
+    command. reads: rule -> the keys that it reads, each with the name of the part that matters (PARTS), or "".
     """
 
     name: str
     target: str
     makes: tuple[str, ...]
     keeps: tuple[str, ...]
-    jobs: tuple[str, ...]
     commands: dict[str, str]
     reads: dict[str, dict[str, str]]
 
@@ -55,7 +54,6 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
                 phase["target"],
                 tuple(phase["makes"]),
                 tuple(phase.get("keeps", ())),
-                tuple(phase.get("jobs", ())),
                 {rule: " ".join(body["command"].split()) for rule, body in phase["rules"].items()},
                 {rule: dict(_flat(body.get("reads", []))) for rule, body in phase["rules"].items()},
             )
@@ -79,10 +77,10 @@ _NOTHING = object()  # the key does not matter for this job
 # The part of a key's value that matters for a job, by the names that workflow/phases.yaml uses.
 PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     # only the shots depend on these
-    "shots": lambda c, value, job: value if job.get("split") == "shots" else _NOTHING,
+    "shots": lambda c, value, job: value if c.few_shot(job["dataset"]) else _NOTHING,
     "largest": lambda c, value, job: (
         _NOTHING
-        if job.get("split") != "shots"
+        if not c.few_shot(job["dataset"])
         else max(value)
         if c.datasets[job["dataset"]].shot_files is None
         else value
@@ -90,7 +88,9 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     # of the shots that the evaluation compares images by
     "most_shots": lambda c, value, job: max(value) if c.few_shot(job["dataset"]) else _NOTHING,
     "first_seed": lambda c, value, job: value[0] if c.few_shot(job["dataset"]) else _NOTHING,
-    "kept_views": lambda c, _, job: c.kept_views(job["dataset"]) if job.get("split") == "shots" else _NOTHING,
+    "views_stored": lambda c, _, job: (
+        c.views_stored(job["dataset"]) if c.few_shot(job["dataset"]) else _NOTHING
+    ),
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])
@@ -100,13 +100,15 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     ),
     "pair_source": lambda c, value, job: value if c.datasets[job["dataset"]].one_to_one is None else _NOTHING,
     "names": lambda c, value, job: list(value),
+    "left_out": lambda c, value, job: list(c.left_out),
+    "prompts": lambda c, value, job: asdict(load_templates(job["dataset"], c.datasets[job["dataset"]])),
     "ranking": lambda c, value, job: [c.text_encoder()],  # the model that says which pairs are confused
     # the widest gate decides which pairs stage two can compare; for a language model the gate itself ranks them
     "widest": lambda c, value, job: (
         max(value)
         if isinstance(value, list)
         else c.threshold(job["dataset"])
-        if c.datasets[job["dataset"]].pairs_made_by or max(c.rerank.thresholds) < 1
+        if c.datasets[job["dataset"]].pair_text_source or max(c.rerank.thresholds) < 1
         else _NOTHING
     ),
     # if the configuration leaves them open: as published, else the default
@@ -118,10 +120,11 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
 def values(
     config: Config, rule: str, job: Mapping[str, str] | None = None, file: Path = FILE
 ) -> dict[str, Any]:
-    """The keys that a rule reads, with the values that decide the outputs of the job with these wildcards.
+    """The configuration keys that a rule reads, with the values that decide the outputs of one job.
 
-    A key of all data sets (datasets.*.views) becomes that of the job's data set (datasets.rare.views), and `models` the
-    description of its model. Keys that do not matter for this job are omitted. ValueError for an unknown rule.
+    job: the job's wildcards. A key for all data sets (datasets.*.views) is returned as the key of the job's data set
+    (datasets.rare.views), and `models` as the entry of the job's model. Keys that do not matter for this job are
+    omitted. ValueError for an unknown rule.
     """
     job, document = job or {}, config.model_dump(mode="json")
     reads = next((p.reads[rule] for p in phases(file) if rule in p.reads), None)

@@ -1,8 +1,8 @@
 """Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use neither.
 
-Estimates from the number of images and classes (the manifest's, once it is there), the encoder's architecture, batch
-size and threads; rounded up generously, because a job that asks too little is run twice. `coder-clip usage` shows how
-good they were.
+The estimates depend on the numbers of images and classes (from the manifest, if there is one), the encoder's
+architecture, batch size and threads. They are rounded up generously, because a job that requests too little has to run
+twice. `coder-clip usage` compares them with what jobs used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import math
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,15 +23,14 @@ from ..datasets import PUBLISHED
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
-    from ..preflight.measure import Rates
     from .config import Config
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
-CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per GPU
-SHARE = 4  # jobs that share a GPU: while one starts, which takes seconds, others use it
-CONTEXT = 1.0e9  # bytes that CUDA takes for each of them
-DECODED = 60  # JPEGs per second that one process decodes and resizes
+CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
+DRIVERS = (CARDS, Path("/dev/dxg"), Path("/dev/kfd"))  # of GPUs: NVIDIA, in WSL, AMD
+DECODED = 60  # JPEGs per second that one thread decodes and resizes
+LOADER = 100  # MB of a thread that decodes: one large photo
 SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101
 FIT = 0.1  # seconds per method, setting and seed: the embedded default
 EACH = 3e-7  # and, for each of these, per image and class
@@ -59,7 +57,10 @@ class Need:
 
 @dataclass(frozen=True)
 class Size:
-    """The size of an encoder. parameters: of both towers. image, token: float operations of one image, one token."""
+    """The size of an encoder.
+
+    parameters: number in both towers. image, token: floating-point operations for one image, for one text token.
+    """
 
     parameters: float
     dim: int
@@ -73,31 +74,34 @@ def need(
     phase: str,
     gpu: bool = False,
     sizes: Mapping[str, Sizes] | None = None,
-    rates: Rates | None = None,
+    thread: float | None = None,
     **place: str,
 ) -> Need:
-    """The needs of one job of a phase. place: its wildcards (model, dataset, split, shards, shots).
+    """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots), and number of shards.
 
-    rates: measured on this machine, instead of estimates from an encoder's size.
+    thread: floating-point operations per second of one CPU thread; the default, CPU, holds for slow nodes, too.
     """
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
-    model, rate = place["model"], GPU if gpu else CPU * threads
+    model, rate = place["model"], GPU if gpu else (thread or CPU) * threads
     size = encoder_size(config, model)
     # MB of a job with its encoder; on a GPU with a CUDA context's share of the host's memory
     loaded = START + size.parameters * 4 * 2.5 / 1e6 + 1500 * gpu
     if phase == "image_features":
-        images, n = math.ceil(images / int(place.get("shards", 1))), workers(config, gpu)
-        forward = (rates and rates.image.get(model)) or size.image / rate
-        decode = rates.decode.get(dataset, 1 / DECODED) if rates else 1 / DECODED
+        shards, n = int(place.get("shards", 1)), workers(config, gpu)
+        images = sum(
+            math.ceil(counts(config, dataset, split, sizes)[0] / shards) for split in config.encoded(dataset)
+        )
+        forward, decode = size.image / rate, 1 / DECODED
         batch = 0 if gpu else size.activations * config.features.batch_size
-        seconds = images * (max(forward, decode / n) if n else forward + decode)
-        return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + 400 * n, seconds)
+        # on a CPU the encoder and the thread that decodes share the job's cores
+        seconds = images * (max(forward, decode / n) if gpu and n else forward + decode)
+        return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + LOADER * n, seconds)
     if phase in ("text_features", "one_to_one"):
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
         sentences = classes * (SENTENCES + random) + NAMES * (phase == "text_features")
-        forward = (rates and rates.text.get(model)) or TOKENS * size.token / rate
-        return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, sentences * forward)
+        seconds = sentences * TOKENS * size.token / rate
+        return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, seconds)
     if phase == "merge":
         return _need(START + 16 * images * size.dim / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
@@ -110,46 +114,29 @@ def need(
     return _need(START + images * (48 * classes + 32 * 1024) / 1e6, seconds)
 
 
-def on_gpu(config: Config) -> bool:
-    """True if encoders run on a GPU of this machine, as far as can be told without importing torch (a second)."""
+def gpus(config: Config) -> int:
+    """GPUs of this machine that encoders may use, by torch's word: as many jobs run on them at a time, one on each.
+
+    torch takes a second to import, and is asked only where the system has a driver.
+    """
+    device = config.features.device
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    return config.features.device != "cpu" and (apple or (CARDS.is_dir() and any(CARDS.iterdir())))
-
-
-def gpus() -> list[str]:
-    """NVIDIA GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them; without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [card for card in visible.split(",") if card]
-    return [str(i) for i, _ in enumerate(CARDS.iterdir())] if CARDS.is_dir() else []
-
-
-def jobs_on_gpus(config: Config) -> int:
-    """Jobs that run encoders at a time on the GPUs of this machine: SHARE on each, or as many as its free memory holds
-    with the largest encoder; one on each where that is not known."""
-    width = 8 if any(m.precision == "fp64" for m in config.models.values()) else 4
-    sizes = [encoder_size(config, model) for model in config.models]
-    largest = CONTEXT + max(s.parameters * width + s.activations * config.features.batch_size for s in sizes)
-    fit = int(_free_memory() // (1.5 * largest))
-    return max(1, len(gpus())) * min(max(1, fit), SHARE)
-
-
-def _free_memory() -> float:
-    """Free bytes of the NVIDIA GPU with the least; 0 if nvidia-smi does not say."""
-    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        return min(float(mebibytes) * 2**20 for mebibytes in said.stdout.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
+    if device == "cpu" or not (apple or any(driver.exists() for driver in DRIVERS)):
         return 0
+    import torch
+
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device in ("auto", "cuda"):  # each job takes another one (phases/encoder.py)
+        return there["cuda"] or (there["mps"] if device == "auto" else 0)
+    return min(1, there.get(device.partition(":")[0], 0))
 
 
-def workers(config: Config, gpu: bool | None = None) -> int:
-    """Loader processes of a job that encodes images; gpu: whether on one, where that is not this machine's."""
+def workers(config: Config, gpu: bool) -> int:
+    """Threads that decode images ahead of the encoder. On a CPU one, which takes little time from the encoder."""
     given = config.features.workers
     if given is not None:
         return given
-    return min(8, os.cpu_count() or 1) if (on_gpu(config) if gpu is None else gpu) else 0
+    return min(8, os.cpu_count() or 1) if gpu else 1
 
 
 def counts(
@@ -183,12 +170,15 @@ def _sizes(config: Config, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Config, model: str) -> Size:
-    """The size of a model's encoder, from its architecture alone; that of a large ViT if it cannot be read."""
+    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT."""
     return _size(config.models[model].model)
 
 
 @cache
 def _size(name: str) -> Size:
+    # Rough numbers from the architecture file, without building the model. A transformer has 12 · width²
+    # parameters per layer, two operations per parameter and token, and attention that grows with tokens². A
+    # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))
     vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
@@ -230,7 +220,7 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def open_clip_architectures() -> Path:
-    """The folder of open_clip with a file per architecture, found without importing it, which takes seconds."""
+    """Find open_clip's folder of architecture files without importing open_clip, which takes seconds."""
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
     assert spec.origin is not None

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
+from ..datasets import PUBLISHED
+from ..datasets.entry import entry
 from ..errors import nearest
 from ..foundation.strict import Strict
 from ..texts.kinds import KINDS, OF_CLASS
@@ -90,7 +92,7 @@ class DatasetConfig(Strict):
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """For each kind of the general texts of data set ``name`` a file or a source; no entry: no texts."""
+        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has no entry."""
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
             return {kind: _file_or_source(source) for kind, source in given.items() if source != "none"}
@@ -101,7 +103,7 @@ class DatasetConfig(Strict):
         """The one file the texts of data set ``name`` come from; None for class names alone, or one source per kind."""
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
-        return Path(self.texts or f"data/texts/{name}.json")
+        return Path(self.texts or self._own_set(name, ""))
 
     def text_files(self, name: str) -> list[Path]:
         """All files with its general texts."""
@@ -113,7 +115,7 @@ class DatasetConfig(Strict):
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
-    def pairs_made_by(self) -> str | None:
+    def pair_text_source(self) -> str | None:
         """The source that makes its one-to-one texts; None if they are read, or there are none."""
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None
@@ -123,8 +125,13 @@ class DatasetConfig(Strict):
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one
-        path = Path(self.one_to_one or f"data/texts/{name}.one_to_one.json")
+        path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
         return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+
+    def _own_set(self, name: str, part: str) -> str:
+        """The file in data/texts of data set ``name``, or of the published data set whose texts it shares."""
+        published = self.root is None and name in PUBLISHED
+        return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
 
 
 def _file_or_source(given: str) -> Path | str:
@@ -163,13 +170,13 @@ class FeaturesConfig(Strict):
     batch_size: Count = 64
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Loader processes; 0 loads in the main process. Default: none on a CPU, with a GPU one per core up "
-        "to 8. They change no result.",
+        description="Threads that read and decode images ahead of the encoder; 0: none. Default: one on a CPU, with a "
+        "GPU one per core up to 8. They change no result.",
     )
     cache: bool = Field(
         True,
         description="Keep features by the content of images and texts in the user's cache folder, so that one more "
-        "photo encodes one photo. Not used in Slurm jobs.",
+        "photo encodes one photo. It can be deleted at any time.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(
@@ -178,15 +185,10 @@ class FeaturesConfig(Strict):
         "more threads than cores are very slow. To use all cores without changing the result, set shards.",
     )
     shards: Count = Field(
-        1, description="Number of jobs that share the extraction of a split; the result is the same."
+        1, description="Number of jobs that share the images of a data set; the result is the same."
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="For an unreadable image: stop the job, or skip the image and list it."
-    )
-    scratch: Literal["images"] | None = Field(
-        None,
-        description="images: a job copies its images to TMPDIR first, as one archive, which is made once below "
-        "results/packed. For slow file systems.",
     )
 
 

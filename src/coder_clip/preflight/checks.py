@@ -2,56 +2,55 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
-from ..datasets import PUBLISHED, Dataset, listing, load_dataset
+from ..datasets import PUBLISHED, listing, load_dataset
+from ..datasets.availability import check as check_data
 from ..datasets.entry import entry
+from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
-from ..datasets.supply import absent_data, to_download
-from ..datasets.supply import check as check_data
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
-from ..encoders.checkpoints import Absent
+from ..encoders.checkpoints import Absent, find
 from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
-from ..foundation.artifacts import Paths
+from ..foundation import terminal
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
+from ..pipeline.absent import absent_data, to_download
 from ..pipeline.config import Config
-from ..pipeline.resources import CARDS, Sizes
+from ..pipeline.resources import CARDS, Sizes, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
-from . import light
-from .estimate import ASKED, ahead
-from .measure import measure
+from . import quick_checks
+from .estimate import ASKED
 
 if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
-LONG = 8  # hours, from which a GPU is suggested
 MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
 def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
-    """Lines on data sets, models and language model, and on what the run takes.
+    """Yield lines on data sets, models and language model, and on the time and disk that the run takes.
 
-    file: the configuration's, for the commands that are named. deep: decode every image and look for copies. here:
-    whether the run is on this machine; else nothing is said of its speed, device and disk.
-    All problems are collected first: UserError with the only one, or, after a line for each, with their number.
+    file: the configuration file, for the commands in messages. deep: decode every image and look for copies. here:
+    whether the run is on this machine; if not, its speed, device and disk are not checked.
+    All problems are collected first. A single problem is the UserError; several are yielded, and the UserError counts
+    them.
     """
+    # In this order: data sets that are missing, data sets that are here, language model and encoders, and last
+    # the forecast, which needs the numbers of images (`sizes`) that the data sets' check has filled in.
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
@@ -81,16 +80,15 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
-    parts = [_language_model(config, asked), *(_weights(config, name) for name in config.models)]
+    parts = [_language_model(config, asked), *(weights(config, name) for name in config.models)]
     if here:
         parts.append(_machine(config))
-        problems += light.failed(
-            partial(light.writable, config.results, "results"),
-            partial(light.shared_memory, config),
-            partial(light.downloads, config, downloaded),
+        problems += quick_checks.failed(
+            partial(quick_checks.writable, config.results, "results"),
+            partial(quick_checks.downloads, config, downloaded),
         )
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
-        parts.append(_ahead(config, asked, sizes))
+        parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
@@ -98,7 +96,8 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if lacking:
         size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
-            f"these data sets take {size:,.1f} GB, and {_free(root):,.0f} GB are free in {root}; "
+            f"these data sets take {terminal.gigabytes(size)}, and {terminal.gigabytes(quick_checks.free(root))} are "
+            f"free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
             f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
         )
@@ -106,27 +105,8 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
 
-def before_run(config: Config, models: Iterable[str], forecast: bool = True) -> Iterator[str]:
-    """Lines before the first job on this machine: models, device and, if it will start, how long it takes.
-
-    UserError as of ``check``.
-    """
-    problems: list[str] = []
-    yield from _collected([*(_weights(config, name) for name in models), _machine(config)], problems)
-    if problems:
-        raise UserError("; ".join(problems))
-    if not forecast:
-        return
-    sizes = {}  # of data sets that are not listed yet; published ones have theirs in their entries
-    for name, given in config.datasets.items():
-        if not config.published(name) and not Paths(config.results).manifest(name).is_file():
-            with suppress(UserError):  # the job that lists its images says so
-                sizes[name] = _sizes(config, name, load_dataset(name, given, config.data_root))
-    yield from _ahead(config, {}, sizes)
-
-
 def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
-    """The lines of all parts. The error that ends a part is added to the problems, and the next part goes on."""
+    """Yield the lines of all parts. An error ends its part only, and is added to ``problems``."""
     for part in parts:
         try:
             yield from part
@@ -149,14 +129,14 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
         f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
     )
-    if light.unanswered(config, config.generator):
-        light.key(config.generator)
+    if quick_checks.unanswered(config, config.generator):
+        quick_checks.key(config.generator)
 
 
 def _asked(config: Config) -> dict[str, Estimate]:
-    """Estimated requests to a language model, for texts of classes and for those of pairs."""
+    """Estimate the requests to a language model, by phase: for class texts and for texts of pairs."""
     from ..texts.llm.budget import total
-    from .questions import rows
+    from .llm_estimate import rows
 
     found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
     for row in rows(config, list(config.datasets)):
@@ -164,13 +144,21 @@ def _asked(config: Config) -> dict[str, Estimate]:
     return {phase: total(estimates) for phase, estimates in found.items()}
 
 
-def _weights(config: Config, name: str) -> Iterator[str]:
-    """A line on a model, which is loaded as in a job. UserError if it can neither be loaded nor downloaded."""
+def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
+    """A line on a model, which is loaded as in a job, or, without ``load``, only looked for; nothing is downloaded.
+
+    UserError if it can neither be loaded nor downloaded.
+    """
+    # `Absent` means that files are missing, which a run with a network can cure, unlike all other errors. So
+    # the hub is asked now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
-    light.folder(config, name)
+    quick_checks.folder(config, name)
     try:
+        if not load:
+            find(model.model, model.pretrained, True, model.quick_gelu)
+            return
         encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
     except Absent as absent:
@@ -182,7 +170,7 @@ def _weights(config: Config, name: str) -> Iterator[str]:
                 f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
                 "(HF_HOME says where)"
             ) from None
-        light.writable(Path(constants.HF_HUB_CACHE), "weights")
+        quick_checks.writable(Path(constants.HF_HUB_CACHE), "weights")
         if model.model == f"hf-hub:{absent.repository}" and (status := _refused(absent.repository)):
             raise UserError(
                 f"model {name}: {constants.ENDPOINT} does not give {absent.repository}/{MODEL_CONFIG} (HTTP {status}): "
@@ -207,7 +195,7 @@ def _answers(hub: str) -> bool:
 
 
 def _refused(repository: str) -> int:
-    """The HTTP status with which the hub refuses a model's configuration; 0 if it gives it."""
+    """The HTTP status with which the hub refuses a model's configuration; 0 if the hub serves it."""
     from huggingface_hub import constants, get_session, get_token
 
     token = get_token()
@@ -225,6 +213,12 @@ def _machine(config: Config) -> Iterator[str]:
     device = pick_device(config.features.device)
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     yield f"device {device}{': ' * bool(named)}{named}"
+    yield from unused_gpu(config)
+
+
+def unused_gpu(config: Config) -> Iterator[str]:
+    """A warning of a GPU that torch cannot use."""
+    device = pick_device(config.features.device)
     if device.type == "cpu" and config.features.device == "auto" and CARDS.is_dir() and any(CARDS.iterdir()):
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         yield (
@@ -233,46 +227,17 @@ def _machine(config: Config) -> Iterator[str]:
         )
 
 
-def _ahead(config: Config, asked: dict[str, Estimate], sizes: dict[str, Sizes]) -> Iterator[str]:
-    """Hours by phase, disk; UserError if the disk is too small."""
-    device = pick_device(config.features.device)
-    gpu = device.type != "cpu"
-    long = ahead(config, gpu, asked, sizes)[1] > light.SHORT
-    table, hours, gigabytes = ahead(config, gpu, asked, sizes, measure(config) if long else None)
-    if not table:
-        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
-        return
-    if device.type == "cpu" and hours > LONG:
-        with_one = ahead(config, True, asked, sizes)[1]
-        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
-    yield from table
-    free = _free(config.results)
-    yield f"disk: {gigabytes:.1f} GB in {config.results}, and as much in DVC's cache; {free:.0f} GB are free"
-    if 2 * gigabytes > free:
-        raise UserError(f"{config.results}: {2 * gigabytes:.0f} GB are needed and {free:.0f} GB are free")
-
-
-def _free(folder: Path) -> float:
-    """Gigabytes on the disk of a folder, which may not be there yet."""
-    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
-    return shutil.disk_usage(place).free / 1e9
-
-
-def _sizes(config: Config, name: str, data: Dataset) -> Sizes:
-    """Images of each split that is needed, and classes."""
-    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
-    return {split: len(data.split(split)) for split in needed}, len(data.classes)
-
-
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
+    # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves. The first
+    # error ends the check of this data set, so a missing text is reported without waiting for the images.
     given = config.datasets[name]
     if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
         return
     if config.published(name):
-        light.images(config, name)
+        quick_checks.images(config, name)
     data = load_dataset(name, given, config.data_root)
-    sizes[name] = _sizes(config, name, data)
+    sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
@@ -280,9 +245,10 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))
+    encoded = [i for split in needed if split != "train" for i in data.split(split).ids]
     if config.few_shot(name):
         try:
-            shot_images(config, data.split("train"), data.classes, given.shot_files)
+            encoded += shot_images(config, data.split("train"), data.classes, given.shot_files)[0].ids
         except UserError as error:
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
@@ -299,7 +265,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     there = set(data.split("test").labels.tolist())
     if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    if (given.root is not None or deep) and (bad := _unreadable(data, needed, deep)):
+    drawn = given.root is None and name not in PUBLISHED
+    if not drawn and (bad := _unreadable(data, encoded, deep)):
         (first, reason), files = bad[0], [path for path, _ in bad]
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
@@ -312,21 +279,18 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         yield f"data set {name}: {count} cannot be read and will be left out: {_some(files)}"
 
 
-def _unreadable(data: Any, splits: list[str], deep: bool) -> list[tuple[str, str]]:
-    """(image id, reason) of images that cannot be read. Without deep only headers are read: a photo that is cut off
-    later is found when it is encoded."""
+def _unreadable(data: Any, ids: list[str], deep: bool) -> list[tuple[str, str]]:
+    """(image id, reason) of images that cannot be read. Without deep those are decoded whose header or end is wrong."""
 
     def reason(image_id: str) -> str | None:
-        if not deep:
-            with suppress(Exception), Image.open(data.path(image_id)):  # Pillow raises almost anything
-                return None
+        if not deep and seems_whole(data.path(image_id)):
+            return None
         try:
             data.image(image_id)
         except UserError as error:
             return str(getattr(error, "reason", error))
         return None
 
-    ids = [i for split in splits for i in data.split(split).ids]
     found = []
     with (
         progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,

@@ -1,11 +1,12 @@
 """Estimate, before a run starts, what it still takes: jobs, hours and disk by phase.
 
-From the numbers of images and classes, and from rates measured on this machine (measure.py) or, without them, rates
-that any machine sustains. Artefacts that exist do not count.
+From the numbers of images and classes and the sizes of encoders, at the speed of the last run here or, before one, at
+speeds of known machines (THREAD; for GPUs `pipeline/resources.py`). Artefacts that exist do not count.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,77 +15,98 @@ from typing import TYPE_CHECKING
 
 from ..foundation import terminal
 from ..foundation.artifacts import Paths
+from ..pipeline import benchmarks, environment
 from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.llm.budget import Estimate
-    from .measure import Rates
 
-START = 5.0  # seconds until a job that encodes works; without an encoder half of it
+START = 5.0  # start-up seconds of a job that encodes; other jobs take half
+# float operations per second of a thread with AVX2: ViT-B-32 in float32 on an AMD EPYC, 9 to 11 images per second
+# (benchmarks/features.py, docs/performance.md)
+THREAD = 7e10
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 ANSWER = 2.0  # seconds of a language model
 ASKED = ("texts", "pair_texts")  # phases that ask a language model: about classes, about pairs
+BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One job: its phase, artefact, wildcards, and the size of the artefact in bytes."""
+    """One job: its phase, artefacts, wildcards, and the size of the artefacts in bytes."""
 
     phase: str
-    path: Path
+    files: tuple[Path, ...]
     place: dict[str, str]
     size: float
+
+    @property
+    def benchmark(self) -> str:
+        """Its file below the folder of benchmarks: phase, and the values of its wildcards."""
+        return "/".join([self.phase, *self.place.values()])
 
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
     """Jobs of the phases that grow with models and data sets, done or not."""
+    # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some bytes per
+    # prediction. Phases whose jobs are few and small are not listed (LAST is their time).
     paths = Paths(config.results)
     for m in config.models:
         dim = encoder_size(config, m).dim
         for d in config.datasets:
             place = {"model": m, "dataset": d}
             images, classes = counts(config, d, "test", sizes)
+            size = 0.0
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
-                size = 4.0 * n * dim
                 if split == "shots":  # the mean of the views, and some of them one by one
-                    size = n / config.datasets[d].views * dim * (4 + 2 * config.kept_views(d))
-                yield Job(
-                    "image_features", paths.image_features(m, d, split), {**place, "split": split}, size
-                )
+                    size += n / config.datasets[d].views * dim * (4 + 2 * config.views_stored(d))
+                else:
+                    size += 4.0 * n * dim
+            features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
+            yield Job("image_features", features, place, size)
             rows = classes * (SENTENCES + config.evaluation.random_draws)  # of a draw the means are kept
-            yield Job("text_features", paths.text_features(m, d), place, 4.0 * rows * dim)
+            yield Job("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
-            yield Job("coder", paths.coder(m, d), place, 4.0 * settings * dim * (dim + 2 * classes))
-            yield Job("zero_shot", paths.zero_shot(m, d), place, TOP5 * images * (4.0 + settings))
-            pairs = classes * (classes - 1) / 2
-            if config.generator and config.generator.max_pairs:
-                pairs = min(pairs, config.generator.max_pairs)
-            yield Job("one_to_one", paths.one_to_one(m, d), place, 4.0 * pairs * dim)
-            yield Job("rerank", paths.rerank(m, d), place, TOP5 * images * float(settings))
+            yield Job("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
+            yield Job("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
+            yield Job("one_to_one", (paths.one_to_one(m, d),), place, 4.0 * _pairs(config, d, classes) * dim)
+            yield Job("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
             if config.few_shot(d):
                 a = config.adapter
                 rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
                 for n in a.shots:
                     at = {**place, "shots": str(n)}
-                    yield Job("adapter", paths.adapter(m, d, n), at, ROW * float(rows))
-            yield Job("evaluation", paths.evaluation(m, d), place, 0.0)
+                    yield Job("adapter", (paths.adapter(m, d, n),), at, ROW * float(rows))
+            yield Job("evaluation", (paths.evaluation(m, d),), place, 0.0)
+
+
+def _pairs(config: Config, dataset: str, classes: int) -> float:
+    """Pairs that have one-to-one texts: those of a file, at most those that a language model is asked about, or all."""
+    file = config.datasets[dataset].pair_source(dataset)
+    if file is not None and file.is_file():
+        return file.read_bytes().count(b'"a_not_b"')  # not parsed: the checks say whether it can be read
+    most = config.generator.max_pairs if config.generator else None
+    return min(classes * (classes - 1) / 2, most or math.inf)
 
 
 def ahead(
     config: Config,
-    gpu: bool,
+    gpus: int,
     asked: Mapping[str, Estimate] | None = None,
     sizes: Mapping[str, Sizes] | None = None,
-    rates: Rates | None = None,
 ) -> tuple[list[str], float, float]:
-    """A table of what is still to be done, its total hours, and its gigabytes.
+    """Estimate what is still to be done: a table by phase, the total hours, and the gigabytes.
 
-    asked: estimates of the phases in ASKED. sizes: of data sets whose images were counted. rates: of this machine.
+    gpus: number of GPUs that encode. asked: estimates of the phases in ASKED. sizes: for data sets whose images were
+    counted.
     """
+    # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases count as if one
+    # followed the other; within a phase, as many jobs run at a time as there are GPUs or groups of CPU cores.
+    took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     money: dict[str, str] = {}
     for phase, e in (asked or {}).items():
@@ -93,16 +115,13 @@ def ahead(
             if e.money is not None:
                 money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
-        if not job.path.is_file():
-            takes = need(config, job.phase, gpu and job.phase in ENCODES, sizes, rates, **job.place).seconds
-            start = (rates.start if rates else START) * (1 if job.phase in ENCODES else 0.5)
+        if not all(file.is_file() for file in job.files):
+            seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])
-            found[job.phase] = [
-                a + b for a, b in zip(before, (1, start + takes, job.size / 1e9), strict=True)
-            ]
+            found[job.phase] = [a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)]
     if not found:
         return [], 0.0, 0.0
-    where = {p: "server" if p in ASKED else "GPU" if gpu and p in ENCODES else "CPU" for p in found}
+    where = {p: "server" if p in ASKED else "GPU" if gpus and p in ENCODES else "CPU" for p in found}
     currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
     head = ["phase", "jobs", "hours", "GB", *([currency] if money else []), "on"]
     rows = []
@@ -111,11 +130,42 @@ def ahead(
         rows.append([phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", *cost, where[phase]])
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
-    at_once = {"server": 1, "GPU": 1, "CPU": cores}
+    at_once = {"server": 1, "GPU": gpus, "CPU": cores}
     hours = (sum(found[p][1] / at_once[where[p]] for p in found) + LAST) / 3600
-    measured = "measured on this machine" if rates else "by the encoders' sizes"
-    table.append(f"about {duration(hours)} in all, {measured}, with {cores} CPU jobs at a time")
+    table.append(f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time")
     return table, hours, sum(size for _, _, size in found.values())
+
+
+def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
+    """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before a run.
+
+    It is read from Snakemake's benchmark files in the results folder. Jobs that encode count only if they ran on the
+    same kind of device. Images that were encoded in shards do not count, because the benchmark file of that name is the
+    merge's.
+    """
+    same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
+    found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
+    for job in jobs(config, sizes):
+        row = benchmarks.read(config.results / BENCHMARKS / f"{job.benchmark}.tsv")
+        sharded = job.phase == "image_features" and config.features.shards > 1
+        if row is not None and not sharded and (same_device or job.phase not in ENCODES):
+            taken, estimated = found.get(job.phase, [0.0, 0.0])
+            found[job.phase] = [taken + float(row["s"]), estimated + _seconds(config, job, gpu, sizes)]
+    return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
+
+
+def _seconds(config: Config, job: Job, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
+    """Estimated seconds of a job with its start."""
+    encodes = job.phase in ENCODES
+    takes = need(config, job.phase, gpu and encodes, sizes, THREAD, **job.place).seconds
+    return START * (1 if encodes else 0.5) + takes
+
+
+def _basis(config: Config, took: Mapping[str, float]) -> str:
+    """What an estimate was made from, in words."""
+    if not took:
+        return "at the usual speeds of machines"
+    return f"at the speed of the last run ({config.results / BENCHMARKS}; of {', '.join(took)})"
 
 
 def duration(hours: float) -> str:

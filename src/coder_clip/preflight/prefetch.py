@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from ..datasets.availability import get
 from ..datasets.published import data_root
-from ..datasets.supply import get
 from ..encoders.checkpoints import find, verify
 from ..encoders.encoder import EncoderSpec, load_encoder
 from ..errors import UserError
@@ -22,9 +22,10 @@ def prefetch(
 ) -> Iterator[str]:
     """Download what is missing, with a line on each model and data set. Default: all of the configuration.
 
-    Continues after a failure. UserError at the end: models that cannot be downloaded or do not load, data sets that
-    cannot be downloaded or have to be by hand.
+    Continues after a failure. UserError at the end: models that cannot be downloaded or loaded, data sets that cannot
+    be downloaded or that the user has to download.
     """
+    # Downloads take hours and often run unattended, so a failure must not keep the others from being fetched.
     failed = []
     for name in config.models if models is None else models:
         try:

@@ -57,6 +57,8 @@ def overall(answers: list[Answer]) -> str:
 
 
 def _answer(results: Results, dataset: str, model: str) -> Answer:
+    # Validation images choose the method (`recommended`), and test images only report how it does. If they
+    # recommend nothing, or names alone, the answer is what the texts change; without texts, it asks for some.
     methods, photos = results.main_methods(dataset, model), results.kind == "photos"
     off, texts, n = results.rerank_off(dataset, model), results.has_texts(dataset), results.images(dataset)
     images = "photos" if photos else "images"
@@ -119,6 +121,7 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
 
 def _few_shot(results: Results, dataset: str, model: str) -> str:
     """The CODER-Adapter with the most shots, beside the few-shot method that is best on validation images."""
+    # The rival is chosen on validation images: chosen on test images, its accuracy would be too high.
     place = (dataset, model, max(results.shots_of(dataset), default=0))
     summary, runs = (
         [r for r in results.few_shot_rows(part) if (r["dataset"], r["model"], r["shots"]) == place]

@@ -106,7 +106,7 @@ def _correct(rows: pd.DataFrame, runs: str) -> tuple[NDArray[np.bool_], list[str
 
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
-    """Neighbours by two kinds of features, as the phase evaluation compared them."""
+    """Compare neighbours found with two kinds of features, by the tests of the phase evaluation."""
     measure = MEASURES.get(claim.name, "knn")
     wanted = {"before": claim.before, "after": claim.after, "measure": measure}
     _needs_texts(results, dataset)

@@ -62,6 +62,8 @@ def _bare(markdown: str) -> str:
 def latex(table: Table, name: str) -> str:
     """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which breaks over pages."""
 
+    # A longtable cannot be inside a table environment, and has to be told which head to repeat on each page. So
+    # short and long tables share the rows and differ in what surrounds them.
     def cell(c: Cell) -> str:
         return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
 

@@ -147,7 +147,7 @@ class Results:
         return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
 
     def rows_of(self, dataset: str, model: str) -> pd.DataFrame:
-        """One row for each test image, zero-shot or reranked method, setting and draw."""
+        """One row per test image, method (zero-shot or reranked), setting and draw."""
         reranked = self._rows(self.paths.rerank(model, dataset))
         return pd.concat([self.zero_shot_rows(dataset, model), reranked])
 

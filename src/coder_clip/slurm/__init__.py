@@ -1,4 +1,1 @@
-"""What this workflow asks of a Slurm cluster (docs/slurm.md): checks before a run, and what jobs used after it.
-
-Jobs are submitted and watched by the executor plugin, a distribution of its own below packages/.
-"""
+"""Checks of a Slurm cluster before a run, and what jobs used after it; packages/ has the executor of the jobs."""

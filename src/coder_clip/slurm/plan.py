@@ -1,22 +1,24 @@
-"""Every job that a run would submit, as Snakemake would submit it: what `coder-clip check` asks Slurm about.
+"""Plan a run: every job that it would submit, with its sbatch call, for `coder-clip check` to ask Slurm about.
 
-    python -m coder_clip.slurm.plan FILE snakemake-options…
-
-Snakemake goes through its DAG with the profile as it would on the cluster; the executor is replaced by one that
-writes down what the executor would call. Nothing is submitted and no job runs. It works in a process of its own,
-because Snakemake's plugins are global.
+Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records the sbatch calls
+instead of submitting them. No job runs. Planning has a process of its own, because Snakemake's plugins are global.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..tracking.certificates import PLAN
 
 # what differs between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
@@ -24,12 +26,14 @@ SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 
 @dataclass(frozen=True)
 class Planned:
-    """One job. rules: of its members, where it is a group. fixed: resources that the profile itself sets for them.
-    call: the sbatch command, without what it would run."""
+    """One job that a run would submit.
 
-    rules: tuple[str, ...]
+    rules: the rule of the job, or the rules of all jobs in a group. asked: its resources. call: its sbatch command,
+    without a script.
+    """
+
+    rules: list[str]
     asked: dict[str, Any]
-    fixed: tuple[str, ...]
     call: str
 
     @property
@@ -47,14 +51,23 @@ class Plan:
     precommand: str
 
 
-def read(path: Path) -> Plan:
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    jobs = [Planned(tuple(j["rules"]), j["asked"], tuple(j["fixed"]), j["call"]) for j in raw.pop("jobs")]
-    return Plan(jobs=jobs, **raw)
+def plan(profile: Path, file: Path) -> Plan:
+    """Plan all jobs of a configuration. UserError with Snakemake's message if it cannot plan them."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "plan.json"
+        command = [sys.executable, "-m", __name__, str(target), "--forceall"]
+        command += ["--profile", str(profile), "--configfile", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull})
+        if done.returncode or not target.is_file():
+            raise UserError(f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}")
+        document = json.loads(target.read_text(encoding="utf-8"))
+    return Plan([Planned(**job) for job in document.pop("jobs")], **document)
 
 
 def main(target: Path, options: list[str]) -> None:
     """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
+    # Only the last step is replaced in Snakemake's registry of executors: profile, groups and resources go
+    # through Snakemake's and the plugin's own code, so that the calls are those of a real run.
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -63,33 +76,23 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_executor_plugin_coder_clip import retry, submit
     from snakemake_executor_plugin_coder_clip.journal import Tries, members
 
-    jobs: list[dict[str, Any]] = []
+    jobs: list[Planned] = []
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
 
         def run_job(self, job: Any) -> None:
-            settings = self.workflow.executor_settings
             if not job.is_local:
                 asked = retry.asked(job, Tries())
-                fixed = self.workflow.resource_settings.overwrite_resources
-                rules = sorted({j.rule.name for j in members(job)})
-                planned = Planned(
-                    rules=tuple(rules),
-                    asked=asked,
-                    fixed=tuple(set.intersection(*(set(fixed.get(r, {})) for r in rules))),
-                    call=submit.call(job, asked, settings, "check", "/dev/null", "check"),
-                )
-                jobs.append(asdict(planned))
+                settings = self.workflow.executor_settings
+                call = submit.call(job, asked, settings, "check", "/dev/null", "check")
+                jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))
             super().run_job(job)
 
         def shutdown(self) -> None:
-            document = {
-                "jobs": jobs,
-                "log_folder": str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs"),
-                "precommand": self.workflow.remote_execution_settings.precommand or "",
-            }
-            write_text(target, json.dumps(document))
+            logs = str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs")
+            precommand = self.workflow.remote_execution_settings.precommand or ""
+            write_text(target, json.dumps(asdict(Plan(jobs, logs, precommand))))
 
     plugins = ExecutorPluginRegistry().plugins
     common = replace(plugin.common_settings, dryrun_exec=True)

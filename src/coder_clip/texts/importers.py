@@ -6,6 +6,7 @@ authors' own folder with the same `Import`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
-from .llm.checks import control
+from .checks import control
 from .names import name_key
 from .sets import ClassTexts, TextSet, read_written
 
@@ -87,15 +88,22 @@ class Import:
     def match(self, names: Sequence[str]) -> list[list[int]]:
         """Match each name with classes, by name and never by order: gives indices of classes per name.
 
+        A name that fits no class may have its words in another order ("Acura RL Sedan 2012").
         A name that the label set has several times (ImageNet: "missile") is matched in order if the source has it as
         often; if the source has it once, all classes of that name get its texts, and a note says so.
         """
         renamed = {name_key(old): new for old, new in self.renames.items()}
         wanted = [renamed.get(name_key(name), name) for name in names]
         classes, positions = _by_key(self.classes), _by_key(wanted)
+        in_any_order: dict[str, list[str]] = {}
+        for key in classes:
+            in_any_order.setdefault(_sorted_words(key), []).append(key)
         indices: list[list[int]] = [[] for _ in names]
         for key, places in positions.items():
-            same = classes.get(key, [])
+            other = in_any_order.get(_sorted_words(key), [])
+            same = classes.get(key) or (
+                classes[other[0]] if len(other) == 1 and other[0] not in positions else []
+            )
             shown, name = " and ".join(f"'{names[i]}'" for i in places), wanted[places[0]]
             spellings = sorted({self.classes[i] for i in same})
             if not same:
@@ -164,6 +172,10 @@ class Import:
             raise UserError(f"{self.source}: no usable text for any class of data set '{self.dataset}'")
         entries = [ClassTexts(**entry) for entry in self.entries]
         return TextSet(dataset=self.dataset, classes=entries, provenance=self.provenance)
+
+
+def _sorted_words(key: str) -> str:
+    return " ".join(sorted(re.findall(r"\w+", key)))
 
 
 def _by_key(names: Sequence[str]) -> dict[str, list[int]]:

@@ -107,8 +107,7 @@ def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int,
         *(n for of_list in names.values() for n in of_list),
         *(t for c in texts.classes for t in c.analogous),
     ]
-    filtered = any(c.analogous_as_published not in (None, c.analogous) for c in texts.classes)
-    shown = {"": spaces} | ({AS_PUBLISHED: str} if filtered or any("_" in name for name in written) else {})
+    shown = {"": spaces} | ({AS_PUBLISHED: str} if any("_" in name for name in written) else {})
     wordings = {"": (templates.attribute, templates.analogous)}
     few_shot = (
         templates.attribute_few_shot or templates.attribute,
@@ -125,9 +124,9 @@ def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int,
             add(_tagged("attribute", tags), i, [fill(attribute, name, attribute=t) for t in c.attribute])
         for i, c in enumerate(texts.classes):
             name = show(of_list[i])
-            published = c.analogous_as_published if show is str else None
-            similar = c.analogous if published is None else published
-            add(_tagged("analogous", tags), i, [fill(analogous, name, analogous=show(t)) for t in similar])
+            add(
+                _tagged("analogous", tags), i, [fill(analogous, name, analogous=show(t)) for t in c.analogous]
+            )
 
 
 def _tagged(kind: str, tags: Iterable[str]) -> str:

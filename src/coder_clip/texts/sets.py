@@ -26,7 +26,23 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class _Strict(Strict, strict=True):
     def dump(self) -> dict[str, Any]:
         """The document as written to the file: empty fields are left out."""
-        return {"format": 1, **self.model_dump(exclude_defaults=True)}
+        return {"format": 1, **self.model_dump(exclude_defaults=True, by_alias=True)}
+
+
+class Excepted(_Strict):
+    """A text that breaks a rule of `checks` for a reason. class: its class, or its pair as "a / b".
+
+    Without class or text the exception is for all classes or texts that break the rule.
+    """
+
+    owner: str = Field("", alias="class")
+    text: str = ""
+    rule: str
+    why: str = Field(min_length=1)
+
+    def covers(self, owner: str, text: str, rule: str) -> bool:
+        """True if a fault is excepted."""
+        return rule == self.rule and self.owner in ("", owner) and self.text in ("", text)
 
 
 class ClassTexts(_Strict):
@@ -35,9 +51,6 @@ class ClassTexts(_Strict):
     name: str
     attribute: list[str] = []
     analogous: list[str] = []
-    analogous_as_published: list[str] | None = Field(
-        None, description="Analogous classes that the published code's filter keeps; None: the same."
-    )
     synonym: list[str] = []
     sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
 
@@ -54,6 +67,7 @@ class TextSet(_Strict):
     dataset: str
     classes: list[ClassTexts]
     provenance: dict[str, dict[str, Any]] = Field({}, description="Source, author, date per kind.")
+    exceptions: list[Excepted] = []
 
 
 class Pair(_Strict):
@@ -79,6 +93,7 @@ class PairSet(_Strict):
     dataset: str
     pairs: list[Pair]
     provenance: dict[str, dict[str, Any]] = {}
+    exceptions: list[Excepted] = []
 
     def one_sided(self) -> str | None:
         """A warning about pairs that have no effect because a side has no text; None if there are none."""
@@ -104,9 +119,8 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     """Replace one kind by that of another set of the same classes, with its provenance and file."""
-    keys = {kind, f"{kind}_as_published"} & ClassTexts.model_fields.keys()
     entries = [
-        mine.model_copy(update={key: getattr(theirs, key) for key in keys})
+        mine.model_copy(update={kind: theirs.of(kind)})
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
     ]
     note = dict(given.provenance.get(kind, {}))
@@ -131,7 +145,7 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
         entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
         for entry in (texts.classes[index] for index in order)
     ]
-    return TextSet(dataset=dataset, classes=entries, provenance=texts.provenance)
+    return texts.model_copy(update={"dataset": dataset, "classes": entries})
 
 
 def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> PairSet:
@@ -150,7 +164,7 @@ def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool
             what = "with itself" if a == b else "twice"
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
         pairs[frozenset((a, b))] = pair.model_copy(update={"a_index": a, "b_index": b})
-    return PairSet(dataset=dataset, pairs=list(pairs.values()), provenance=found.provenance)
+    return found.model_copy(update={"dataset": dataset, "pairs": list(pairs.values())})
 
 
 def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:

@@ -6,58 +6,63 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..errors import UserError
+from ..foundation import dvc
+from ..foundation.git import git, in_conflict, shown
+from ..foundation.locks import locked
 from ..pipeline.phase_list import phases
-from . import dvc, ledger, stages
-from .ledger import Statement
-from .record import Workspace, locked
+from . import stages
+from .certificates import Certificate, Job, read
+from .judge import why_not
+from .record import Workspace
 from .share import pull
-from .stages import Tracked, git, in_conflict
+from .stages import Tracked
 
 OURS, THEIRS = ":2", ":3"  # as Git calls the versions of a file in conflict
 SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
 def merge(config: str) -> list[str]:
-    """Take for each phase the side whose record matches the merged tree; a phase without one is not recorded.
+    """Take for each phase the side whose certificates hold in the merged tree; a phase without one is not recorded.
 
-    Code, parameters and inputs of every file are compared; inputs from earlier phases are those of the chosen sides.
-    UserError if nothing is in conflict, or sources still are.
+    Inputs from earlier phases are those of the chosen sides. UserError if nothing is in conflict, or sources still are.
     """
     unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
     open_files = set(unmerged.split("\0")) - {""}
     if first := sorted(f for f in open_files if f.startswith("config/")):  # it says where results are
         raise UserError(f"settle {', '.join(first)} first: it decides which results the merge wants")
     t = stages.tracked(config)
-    generated = {t.lock.as_posix(), t.yaml.as_posix()}
-    if generated.isdisjoint(open_files):
+    own = {t.lock.as_posix()} | ({t.yaml.as_posix()} if t.folder != Path() else set())
+    if own.isdisjoint(open_files):
         raise UserError(
             f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' lists it)"
         )
     kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
-    if others := sorted(f for f in open_files - generated if f not in kept_files and not _of_another(f)):
+    if others := sorted(f for f in open_files - own if f not in kept_files and not f.startswith("tracked/")):
         raise UserError(
             f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
         )
-    for side in SIDES:  # a stage that a person added would be lost
-        stages.read_generated(t.yaml, (stages.shown(side, t.yaml) or b"").decode())
     with locked(alone=True):
+        if in_conflict(t.yaml):
+            t.yaml.unlink()  # it is made again below
         here = Workspace(t)
         locks = {side: _entries(t, side) for side in SIDES}
         chosen, lines = _choose(here, locks)
-        if in_conflict(t.yaml):
-            t.yaml.unlink()
-        stages.renew_yaml(t, here.jobs)
-        t.write_lock({name: locks[side][name] for name, side in chosen.items()})
+        t.write_yaml(here.judge.jobs)
+        phase_names = {phase.name for phase in phases()}
+        foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
+        t.write_lock({**{name: locks[side][name] for name, side in chosen.items()}, **foreign})
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
             with suppress(UserError):
                 git("checkout", f"--{SIDES[chosen.get(report, OURS)]}", "--", path)
-        git("add", "--all", "--", *(p for p in (*generated, *t.kept) if Path(p).exists()))
+        git("add", "--all", "--", *(p for p in (*own, *t.kept) if Path(p).exists()))
         here.hashes.save()
     if chosen:
         lines += pull(t.config).lines
-    makes = dict.fromkeys(phase.name for path in here.wanted if (phase := t.phase_of(path)))
+    makes = {job.phase for job in here.judge.jobs}
     if again := [p.name for p in phases() if p.name in makes and p.name not in chosen]:
         lines.append(f"a run makes again: {', '.join(again)}")
     lines.append(
@@ -66,33 +71,33 @@ def merge(config: str) -> list[str]:
     return lines
 
 
-def _of_another(path: str) -> bool:
-    """True if a file is dvc.yaml or dvc.lock of another configuration, which is merged on its own."""
-    return path.startswith("tracked/") and path.endswith(("dvc.lock", "dvc.yaml"))
-
-
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
-    text = stages.shown(side, t.lock)
+    text = shown(side, t.lock)
     if text is None and not in_conflict(t.lock):
         return t.entries()
-    return stages.entries_of(text.decode()) if text else {}
+    try:
+        return t.checked(stages.entries_of(text.decode())) if text else {}
+    except yaml.YAMLError:
+        raise UserError(f"{t.lock} is damaged on the side '{SIDES[side]}'") from None
 
 
 def _choose(here: Workspace, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
     """Phase -> chosen side, and a line about each phase."""
     store = dvc.Store(here.hashes)
-    made: dict[str, str] = {}  # file -> sha256 on the chosen side
+    made: dict[str, str] = {}  # file -> sha256 on the chosen sides
     chosen: dict[str, str] = {}
     lines = []
     for phase in phases():
-        outputs = [p for p in here.wanted if here.t.phase_of(p) == phase]
+        jobs = [job for job in here.judge.jobs if job.phase == phase.name]
         reasons = {}
-        for side, name in SIDES.items() if outputs else ():
-            files = _files(here.t, store, stages.hashes_of(sides[side]).get(phase.name, {}), phase.name)
-            reasons[name] = _why_not(here, outputs, files, made)
+        for side, name in SIDES.items() if jobs else ():
+            outs = stages.hashes_of(sides[side]).get(phase.name, {})
+            stated = _certificates(here.t, store, outs, jobs)
+            outputs = {p: sha for c in stated.values() for p, sha in c.outputs.items()}
+            reasons[name] = _why_not(here, jobs, stated, {**made, **outputs})
             if not reasons[name]:
                 chosen[phase.name] = side
-                made |= {path: files[path].sha256 for path in outputs}
+                made |= outputs
                 same = sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name)
                 lines.append(f"{phase.name}: {'the same on both sides' if same else name}")
                 break
@@ -102,24 +107,36 @@ def _choose(here: Workspace, sides: dict[str, dict[str, Any]]) -> tuple[dict[str
     return chosen, lines
 
 
-def _files(t: Tracked, store: dvc.Store, outs: dict[str, str], phase: str) -> dict[str, Statement]:
-    """The statements of a phase on one side; empty if its record is missing or damaged."""
-    oid = t.record_in(outs, phase)
-    with suppress(UserError):
-        if oid and not store.fetch([oid]):
-            return ledger.read_record(Path(store.path(oid)))
-    return {}
+def _why_not(here: Workspace, jobs: list[Job], stated: dict[str, Certificate], made: dict[str, str]) -> str:
+    """Why a side's certificates of a phase do not hold in the merged tree; "" if they do.
 
+    made: file -> sha256 on this side, and on the chosen sides of earlier phases.
+    """
 
-def _why_not(here: Workspace, outputs: list[str], files: dict[str, Statement], made: dict[str, str]) -> str:
-    """The first difference between a side's record of a phase and the plan of the merged tree; "" if none."""
-    if not files:
-        return "not recorded, or its record is missing"
-    if more := sorted(files.keys() ^ set(outputs)):
-        return f"other files ({more[0]})"
-    for path in outputs:
-        wanted = here.wanted[path]
-        sums = {p: made.get(p, "") if p in here.wanted else here.sha_of(p) for p in wanted.input}
-        if why := ledger.why_not(files[path], wanted, sums):
+    def sha(path: str) -> str:
+        return made.get(path, "") if path in here.judge.makers else here.judge.sha(path)
+
+    for job in jobs:
+        if job.name not in stated:
+            return "not recorded, or its certificate is missing"
+        if why := why_not(stated[job.name], job, sha):
             return why
     return ""
+
+
+def _certificates(
+    t: Tracked, store: dvc.Store, outs: dict[str, str], jobs: list[Job]
+) -> dict[str, Certificate]:
+    """The certificates of a phase on one side, by the name of the job."""
+    found: dict[str, Certificate] = {}
+    for out, oid in outs.items():
+        if out != f"{t.root}/certificates/{jobs[0].phase}" or store.fetch([oid]):
+            continue
+        files = store.files(out, oid)
+        if store.fetch(files.values()):
+            continue
+        for job in jobs:
+            md5 = files.get(job.certificate(t.root).as_posix())
+            if md5 and (stated := read(store.path(md5))):
+                found[job.name] = stated
+    return found

@@ -1,23 +1,22 @@
-"""Push and pull recorded results, each object verified; delete objects that nobody needs."""
+"""Push and pull recorded results, each object verified."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
-from . import dvc
-from .adopt import adopt
-from .hashes import Hashes
-from .record import aside, locked, some
-from .stages import Tracked, git, tracked
-
-NAME_OBJECTS = ("--", ":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")  # files that name objects
-YOUNG = 30 * 86400  # seconds; the commit of a young object may not be pushed yet
+from ..foundation.git import git
+from ..foundation.hashes import Hashes
+from ..foundation.locks import locked
+from .certificates import FOLDER
+from .record import Workspace, aside, some
+from .stages import Tracked, option, tracked
 
 
 @dataclass
@@ -27,10 +26,11 @@ class Shared:
     lines: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def check(self, name: str, objects: Mapping[str, str], bad: Mapping[str, str]) -> None:
-        """Note a phase as failed if one of its objects (object -> path) is bad (object -> why)."""
-        if paths := {path: bad[oid] for oid, path in objects.items() if oid in bad}:
-            self.failed.setdefault(name, f"{some(sorted(paths))} {paths[min(paths)]}")
+    def check(self, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]) -> None:
+        """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object -> why."""
+        for name, of in objects.items():
+            if paths := {path: bad[oid] for oid, path in of.items() if oid in bad}:
+                self.failed[name] = f"{some(sorted(paths))} {paths[min(paths)]}"
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
@@ -46,21 +46,19 @@ def cached(t: Tracked) -> dict[str, dict[str, str]]:
 
 
 def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Shared:
-    """Download recorded results, verify them, and register them with Snakemake.
+    """Download recorded results and verify them.
 
     A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are moved aside.
     """
     t, done = tracked(config), Shared()
     outs_of = cached(t)
-    records = {name: t.record_in(outs, name) for name, outs in outs_of.items()}
     with locked(alone=True):
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
         bad = store.fetch({oid for outs in outs_of.values() for oid in outs.values()})
-        objects = {name: store.wanted(outs) for name, outs in outs_of.items()}
+        objects = {name: store.wanted(outs) for name, outs in outs_of.items()}  # checks all paths
         bad |= store.fetch({oid for needed in objects.values() for oid in needed} - bad.keys())
-        for name, needed in objects.items():
-            done.check(name, needed, bad)
+        done.check(objects, bad)
         ready = [name for name in outs_of if name not in done.failed]
         there = [path for name in ready for out in outs_of[name] for path in dvc.files_below(out)]
         for path in there:
@@ -69,18 +67,35 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         if unsaved := [p for p in there if os.path.exists(p) and not store.good(hashes.md5(p))]:
             done.lines.append(aside(unsaved, "recorded nowhere"))
         store.checkout([t.address(name) for name in ready])
-        for name in done.failed:  # its record is useful without its files
-            if records[name] and records[name] not in bad:
-                write_bytes(t.record(name), Path(store.path(records[name])).read_bytes())
-        if missing := [records[name] for name in ready if records[name] and not store.note(records[name])]:
-            store.carry_notes(missing, out=False)
+        for name in done.failed:  # its certificates are useful without its files
+            for oid, path in objects[name].items():
+                if path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json") and oid not in bad:
+                    write_bytes(path, Path(store.path(oid)).read_bytes())
+        _restore_kept(t)
         hashes.save()
     done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)
-    done.lines += adopt(t).lines()
     done.lines += [
         f"phase {name} is not here: {why}; the next run makes it" for name, why in done.failed.items()
     ]
+    with suppress(UserError):
+        here = Workspace(t)
+        outdated = [
+            path for job in here.judge.jobs if job.name in here.judge.outdated for path in job.outputs
+        ]
+        if there := [path for path in outdated if os.path.isfile(path)]:
+            done.lines.append(
+                f"{some(there)} will be made again; 'coder-clip status{option(t)}' tells the reasons"
+            )
+        here.hashes.save()
     return done
+
+
+def _restore_kept(t: Tracked) -> None:
+    """Bring back tables and metrics that are in Git and missing here."""
+    for out in t.kept:
+        with suppress(UserError, OSError):
+            if missing := git("ls-files", "-z", "--deleted", "--", out).decode().split("\0")[:-1]:
+                git("checkout", "--", *missing)
 
 
 def push(config: str, remote: str | None = None, jobs: int | None = None, thorough: bool = False) -> Shared:
@@ -101,14 +116,10 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         sent = {oid: why for oid, why in before.items() if store.good(oid)}
         store.push(sent)
         bad = store.bad_in_remote(sent, thorough=True)
-        if replaced := sorted(
-            needed[oid] for oid, why in sent.items() if why == dvc.CORRUPT and oid not in bad
-        ):
-            done.lines.append(f"replaced in the remote, where it was corrupt: {some(replaced)}")
+        if replaced := [needed[o] for o, why in sent.items() if why == dvc.CORRUPT and o not in bad]:
+            done.lines.append(f"replaced in the remote, where it was corrupt: {some(sorted(replaced))}")
         bad |= dict.fromkeys(before.keys() - sent.keys(), "is neither whole here nor in the remote")
-        for name, of in objects.items():
-            done.check(name, of, bad)
-        store.carry_notes({t.record_in(outs, name) for name, outs in outs_of.items()}, out=True)
+        done.check(objects, bad)
         hashes.save()
     if whole := [name for name in outs_of if name not in done.failed]:
         verified = len(needed.keys() - bad.keys())
@@ -129,72 +140,3 @@ def in_remote(t: Tracked) -> dict[str, bool] | str:
         return {name: bad.keys().isdisjoint(of) for name, of in objects.items()}
     except UserError as error:
         return "no remote" if str(error).startswith("no remote") else "remote not reached"
-
-
-def clean(cloud: bool, remote: str | None = None, delete: bool = False) -> list[str]:
-    """Count or delete objects that no dvc.lock or .dvc file of any branch, tag or stash names.
-
-    cloud: in the remote, else in the cache. All branches of all Git remotes are fetched first. Objects younger than 30
-    days are kept: their commit may not be pushed yet. UserError if it is unknown what others need, as in a cache that
-    other clones may share.
-    """
-    store = dvc.Store(Hashes(), remote)
-    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
-        raise UserError(
-            "a shallow clone does not know what older commits need; 'git fetch --unshallow' first"
-        )
-    if not cloud and not Path(store.cache.path).resolve().is_relative_to(Path(".dvc").resolve()):
-        raise UserError(
-            f"the cache {store.cache.path} is not this clone's alone: what another needs is not known here"
-        )
-    there = store.listing() if cloud else {}
-    needed = _needed(store, there)
-    if cloud:
-        found = {oid: (info["path"], info["size"], _time(info)) for oid, info in there.items()}
-    else:
-        files = [store.path(oid) for oid in store.cache.all()]
-        found = {"".join(p.split("/")[-2:]): (p, os.path.getsize(p), os.path.getmtime(p)) for p in files}
-    old = {oid: file for oid, file in found.items() if oid not in needed and file[2] < time.time() - YOUNG}
-    where = "the remote" if cloud else "the cache"
-    size = f"{len(old)} files ({sum(file[1] for file in old.values()) / 1e6:.1f} MB)"
-    if not old:
-        return [f"nothing to clean in {where}: every file is needed by a commit, or younger than 30 days"]
-    if not delete:
-        return [f"{size} in {where} are needed by no commit; --delete deletes them"]
-    for path, _, _ in old.values():
-        (store.remote.fs if cloud else store.cache.fs).remove(path)
-    return [f"deleted from {where}: {size} that no commit needs"]
-
-
-def _needed(store: dvc.Store, there: Mapping[str, object]) -> set[str]:
-    """Objects named anywhere in Git's history or in this folder, and the files of folders among them."""
-    if git("remote").strip():
-        git("fetch", "--all", "--tags", "--quiet")
-    here = git("ls-files", "-z", "--cached", "--others", *NAME_OBJECTS).decode().split("\0")
-    texts = [Path(p).read_text(encoding="utf-8") for p in here if os.path.isfile(p)]
-    every_line = (
-        "--patch",
-        "-m",
-        "--text",
-        "--no-ext-diff",
-        "--no-color",
-        "--format=",
-    )  # that a commit ever added
-    texts.append(git("log", "--all", "--reflog", "--full-history", *every_line, *NAME_OBJECTS).decode())
-    needed = {oid for text in texts for oid in dvc.OBJECT_IN.findall(text)}
-    folders = [oid for oid in needed if oid.endswith(".dir") and (store.good(oid) or oid in there)]
-    if there:
-        store.fetch(folders)
-    for oid in folders:
-        if not store.good(oid):
-            raise UserError(f"the list of files {oid} cannot be read, so nothing is deleted")
-        needed |= set(store.files("", oid).values())
-    return needed
-
-
-def _time(info: Mapping[str, object]) -> float:
-    """Modification time of a remote's file; now, if it is unknown."""
-    value = info.get("mtime") or info.get("LastModified")
-    if hasattr(value, "timestamp"):
-        return float(value.timestamp())
-    return float(value) if isinstance(value, (int, float)) else time.time()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..foundation import terminal
+from ..foundation import dvc, terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
-from .ledger import foreign_code
+from ..pipeline.environment import foreign_code
 from .record import State, Workspace
 from .share import in_remote
-from .stages import tracked, why_untracked
+from .stages import tracked
 
 FOLLOWS = "follows from a phase before it"
 
@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
     """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes nothing."""
-    t, reason = tracked(config), why_untracked() or foreign_code()
+    t, reason = tracked(config), (dvc.unavailable() or foreign_code())
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
     try:
         t.recorded()
@@ -39,9 +39,8 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
         notes.append(str(error))
     here = Workspace(t)
     pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
-    lines, moved = [], set[str]()  # files that will be made again
-    for state in here.states():
-        lines.append(_line(here, state, pushed, moved))
+    moved = set[str]()  # files that will be made again
+    lines = [_line(here, state, pushed, moved) for state in here.states()]
     if ran := environment.line(Paths(t.root)):
         notes.append(ran)
     return lines, notes
@@ -49,14 +48,12 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
 
 def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
     name = state.phase.name
-    entry = here.recorded.get(name)
-    present = sum(Path(p).is_file() for p in state.outputs)
     why = dict(state.problems)
-    for path in state.outputs:  # its inputs will be made again
-        if path not in why and not moved.isdisjoint(here.wanted[path].input):
-            why[path] = FOLLOWS
-    moved.update(path for path in why if why[path] != "missing" or not here.proof(path)[0])
-    if entry is None:
+    for job in state.jobs:  # its inputs will be made again
+        if not moved.isdisjoint(job.inputs):
+            why |= {path: why.get(path, FOLLOWS) for path in job.outputs}
+    moved.update(why)
+    if (entry := here.recorded.get(name)) is None:
         recorded = sent = "no"
     else:
         same = not why and not state.extra and here.hashes_of_outs(state) == entry
@@ -67,9 +64,9 @@ def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: s
     said = [f"{text} ({n})" for text, n in Counter(own).most_common()]
     if state.extra:
         said.append(f"{len(state.extra)} files that this configuration does not make")
-    return Line(
-        name, f"{present}/{len(state.outputs)}", "no" if why else "yes", recorded, sent, "; ".join(said)
-    )
+    present = sum(Path(p).is_file() for p in state.outputs)
+    files = f"{present}/{len(state.outputs)}"
+    return Line(name, files, "no" if why else "yes", recorded, sent, "; ".join(said))
 
 
 def table(lines: list[Line]) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from questions import CLASSES
 
 from llm_server import Server, serving
+from questions import CLASSES
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.texts.llm.items import pair_items
+from coder_clip.texts.llm.requests import pair_items
 from llm_server import Server, named
+from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
 
 # ---- what is asked together --------------------------------------------------------------------------
 
@@ -69,25 +69,15 @@ def test_a_server_without_json_schema_is_asked_for_a_json_object(
     assert texts(run(generator)) == texts(first)
     assert len(server.asked) == asked
     server.formats = formats
-    with pytest.raises(UserError, match="structured: list"):
+    with pytest.raises(UserError, match=r"response_format is not supported .*structured: auto"):
         run(settings(server, tmp_path / "other", structured="json_schema"))
 
 
 def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, tmp_path: Path) -> None:
     server.behaviours = ["format"] * 1000
-    with pytest.raises(UserError, match="does not do structured output"):
+    with pytest.raises(UserError, match=r"response_format: this request cannot be taken"):
         run(settings(server, tmp_path))
     assert len(server.asked) == 3
-
-
-def test_free_text_is_asked_for_where_the_configuration_says_so(server: Server, tmp_path: Path) -> None:
-    generator = settings(server, tmp_path, structured="list")
-    items = run(generator, items_of("attribute", "synonym", classes=CLASSES[:2]))
-    assert len(server.asked) == 4
-    assert not any("response_format" in body for body in server.asked)
-    assert [len(i.texts["texts"]) for i in items] == [4, 2, 4, 2]
-    (pair,) = run(generator, pair_items([(0, 1)], CLASSES, Templates(), 2))
-    assert [len(t) for t in pair.texts.values()] == [2, 2]
 
 
 # ---- answers that are not accepted -------------------------------------------------------------------
@@ -140,32 +130,10 @@ def test_a_bad_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: 
     server.answer = lambda body: BAD[name]
     with pytest.raises(UserError, match=r"1 without texts: 'red fox' \(attribute\)"):
         run(
-            settings(server, tmp_path / "other", repeats=1),
+            settings(server, tmp_path / "other", max_reasks=1),
             items_of("attribute", classes=["red fox", "grey owl"])[:1],
         )
     assert len(server.asked) == 4
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "I would be happy to describe it. It is an animal of the dog family with a coat that varies a lot.",
-        "Could you clarify which fox you mean?",
-        "I'm sorry, but I can't help with that.",
-        "Es tut mir leid, das kann ich nicht beantworten.",
-        "抱歉,我无法回答",
-        "none",
-        "",
-    ],
-)
-def test_free_text_that_is_not_a_list_is_asked_again(server: Server, tmp_path: Path, said: str) -> None:
-    """Without a schema, only the checks keep prose out of the text set."""
-    answers = iter([said, "_".join(TAILS)])
-    server.answer = lambda body: next(answers)
-    generator = settings(server, tmp_path, structured="list")
-    (item,) = run(generator, items_of("attribute", classes=["red fox"]))
-    assert item.texts == {"texts": TAILS}
-    assert len(server.asked) == 2
 
 
 GOOD = {
@@ -226,7 +194,7 @@ def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path
         {"red fox": ["a tail", "ears"], "grey owl": ["A tail.", "ears"]},  # equal
         {"first": ["a tail", "ears"], "second": ["a beak", "a round head"]},  # whose?
         {"red fox": ["a tail", "ears"]},
-        {"red fox": ["a tail", "ears"], "grey owl": []},
+        {"red fox": ["a bushy tail", "pointed ears"], "grey owl": []},
         {"red fox": ["not like a grey owl", "unlike the grey owl"], "grey owl": ["a beak", "a round head"]},
         [["a tail", "ears"], ["a beak", "a round head"]],
     ],
@@ -271,7 +239,7 @@ def test_a_class_that_is_refused_is_named(server: Server, tmp_path: Path, refusa
         return "I'm sorry, but I can't help with that."
 
     server.answer = answer
-    generator = settings(server, tmp_path, repeats=1, max_in_flight=1)
+    generator = settings(server, tmp_path, max_reasks=1, max_in_flight=1)
     if refusal == "filter":
         server.behaviours = ["filter", "ok", "filter"]
     with pytest.raises(UserError) as caught:
@@ -298,7 +266,7 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
     server.answer = answer
     good = {"thing 4", "thing 9", "thing 10"}
     rule = lambda asked: [None if n in good else "too similar to owl" for _, n in asked]  # noqa: E731
-    (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules={"texts": rule})
+    (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert item.texts == {"texts": ["thing 4", "thing 9", "thing 10"]}
     last = server.asked[-1]["messages"][-1]["content"]
     assert all(re.search(rf"\bthing {i}\b", last) for i in range(9)), "it may name again what was refused"
@@ -311,16 +279,5 @@ def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_
     server.answer = lambda body: json.dumps({"analogous": [f"thing {next(number)}" for _ in range(3)]})
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
     with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
-        run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules={"texts": rule})
+        run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert len(server.asked) == 2, "no second answer in a row gave a name"
-
-
-def test_two_rules_choose_among_the_same_names(server: Server, tmp_path: Path) -> None:
-    """The published filter is for the setting as_published alone."""
-    server.answer = lambda body: json.dumps({"analogous": ["wolf", "jackal", "dingo"]})
-    rules = {
-        "texts": lambda asked: [None] * len(asked),
-        "as_published": lambda asked: ["too similar" * (n == "wolf") or None for _, n in asked],
-    }
-    (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rules=rules)
-    assert item.texts == {"texts": ["wolf", "jackal", "dingo"], "as_published": ["jackal", "dingo"]}

@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from coder_clip.datasets.base import Templates
+from coder_clip.errors import UserError
+from coder_clip.pipeline.config import GeneratorConfig
+from coder_clip.texts.llm.generate import Generator, provenance
+from coder_clip.texts.llm.requests import class_items
+from coder_clip.texts.llm.review import Review
+from coder_clip.texts.llm.store import Answers
+from llm_server import Server
 from questions import (
     CLASSES,
     COUNTS,
@@ -21,15 +30,6 @@ from questions import (
     texts,
     until_open,
 )
-
-from coder_clip.datasets.base import Templates
-from coder_clip.errors import UserError
-from coder_clip.pipeline.config import GeneratorConfig
-from coder_clip.texts.llm.generate import Generator, provenance
-from coder_clip.texts.llm.items import class_items
-from coder_clip.texts.llm.review import Review
-from coder_clip.texts.llm.store import Answers
-from llm_server import Server
 
 # ---- kept for good -----------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ def test_another_model_prompt_or_parameter_is_another_question(server: Server, t
     items = lambda: items_of("synonym", classes=["fox"])  # noqa: E731
     generator = settings(server, tmp_path)
     changes: list[dict[str, Any]] = [{}, {"model": "other"}, {"temperature": 0.1}, {"seed": 7}, {"max_tokens": 9},
-                                     {"extra": {"top_p": 0.5}}, {"structured": "list"}]  # fmt: skip
+                                     {"extra": {"top_p": 0.5}}]  # fmt: skip
     for n, change in enumerate(changes, 1):
         run(generator.model_copy(update=change), items())
         assert len(server.asked) == n, change
@@ -73,6 +73,8 @@ def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -
     assert note["server"] == [server.url.split("/")[2]]
     assert note["system_fingerprint"] == ["fp_1"]
     assert note["cost"]["money"] > 0
+    assert note["cost"]["currency"] == "USD"
+    assert kept[key].answer.currency == "USD"
 
 
 def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None:
@@ -168,12 +170,22 @@ def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(server: Server
     assert len(server.billed) == 1, "it was asked on after its first answer"
 
 
-@pytest.mark.parametrize("honest", [1, 6, 30])
-@pytest.mark.parametrize("limit", [0.08, 0.15, 0.4])
-def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_once(
-    server: Server, tmp_path: Path, honest: int, limit: float
+def test_hidden_reasoning_counts(server: Server, tmp_path: Path) -> None:
+    """xAI and Gemini's compatible endpoint count it in the total alone: 0.0024 was counted where 0.0664 was charged."""
+    server.usage = (400, 100, 8500)
+    generator = settings(server, tmp_path, prices=PRICES, max_tokens=10_000)
+    run(generator, items_of(classes=CLASSES[:2]))
+    assert spent(generator) == pytest.approx(2 * (400 * 1.0 + 8100 * 2.0) / 1e6)
+    limited = generator.model_copy(update={"model": "other", "max_tokens": 1000, "max_cost": 0.05})
+    with pytest.raises(UserError, match="counts 8100 tokens in an answer where max_tokens allows 1000"):
+        run(limited)
+    assert len(server.billed) == 3, "it was asked on after its first answer"
+
+
+@pytest.mark.parametrize("honest", [1, 6])
+def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_with_what_is_in_flight(
+    server: Server, tmp_path: Path, honest: int
 ) -> None:
-    """Its first answers are as they should be; then eight in flight would cost thirty times what may be."""
     bill, counting, real = list[float](), threading.Lock(), server.completion
 
     def completion(body: dict[str, Any]) -> dict[str, Any]:
@@ -184,15 +196,11 @@ def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_once(
             return real(body)
 
     server.completion, server.delay = completion, 0.1  # type: ignore[method-assign]
-    generator = settings(server, tmp_path, prices=PRICES, max_cost=limit, max_tokens=1000, max_in_flight=8)
+    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.4, max_tokens=1000, max_in_flight=4)
     with pytest.raises(UserError, match="max_cost"):
         run(generator, items_of("attribute", classes=[f"animal {i}" for i in range(60)]))
-    assert sum(bill) <= limit + max(bill)
-    assert sum(cost > 0.01 for cost in bill) <= 8
+    assert sum(cost > 0.01 for cost in bill) <= 4
     assert spent(generator) == pytest.approx(sum(bill)), "an answer that was paid for is lost"
-    assert 1 < server.most_open <= (2 if limit < 0.1 else 3 if limit < 0.2 else 6), (
-        "how many may be in flight"
-    )
 
 
 def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:

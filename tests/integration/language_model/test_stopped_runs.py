@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import combinations, cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from questions import CLASSES, KEY, PRICES
 
 from llm_server import Server, named
+from questions import CLASSES, KEY, PRICES
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -234,19 +236,31 @@ def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: 
     """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer that are real."""
     from open_clip.tokenizer import SimpleTokenizer
 
-    written = json.loads((repo / "data/texts/oxford_pets.json").read_text(encoding="utf-8"))["classes"]
-    real = [t for kind in ("attribute", "analogous", "synonym") for c in written for t in c.get(kind, [])]
-    pool = itertools.cycle(dict.fromkeys(t for t in real if len(t.split()) > 1))
-    server.texts = lambda about, count: list(itertools.islice(pool, count))
+    def pool(part: str, *kinds: str) -> Iterator[str]:
+        """Texts of all shipped sets, mixed. part: classes or pairs."""
+        lists = [
+            json.loads(p.read_text(encoding="utf-8")) for p in sorted((repo / "data/texts").glob("*.json"))
+        ]
+        entries = [entry for each in lists for entry in each.get(part, [])]
+        real = sorted({t for e in entries for kind in kinds for t in e.get(kind, []) if len(t.split()) > 1})
+        return cycle(random.Random(0).sample(real, len(real)))
+
+    pools = {kind: pool("classes", kind) for kind in ("attribute", "analogous", "synonym")}
+    pools["not"] = pool("pairs", "a_not_b", "b_not_a")
+
+    def texts(about: str, count: int) -> list[str]:
+        return list(islice(next(p for word, p in pools.items() if word in about.split()), count))
+
+    server.texts = texts
     encode = SimpleTokenizer().encode
     server.count, server.key = lambda text: len(encode(text)), KEY
     document = yaml.safe_load((project / "c.yaml").read_text())
     document["generator"] |= {"prices": PRICES}
     (project / "c.yaml").write_text(yaml.safe_dump(document))
-    names = {"classes": [c["name"] for c in written]}
+    names = {"classes": (repo / "data/classes/oxford_pets.txt").read_text().split()}
     (project / "results/manifests/shapes.json").write_text(json.dumps(names))
     (project / "results/one_to_one/pairs").mkdir(parents=True)
-    pairs = [{"a": a, "b": b} for a, b in itertools.islice(itertools.combinations(range(37), 2), 150)]
+    pairs = [{"a": a, "b": b} for a, b in islice(combinations(range(37), 2), 150)]
     (project / "results/one_to_one/pairs/shapes.json").write_text(json.dumps({"pairs": pairs}))
     document["datasets"]["shapes"]["texts"]["one_to_one"] = "llm"
     (project / "c.yaml").write_text(yaml.safe_dump(document))
@@ -270,30 +284,40 @@ def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: 
 def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -> None:
     """Editing lines of answers by hand was the only way to get rid of a text."""
     server.key = KEY
-    server.answer = lambda body: json.dumps(
-        {
-            "attribute": ["a tail", "ears", "a nose", "paws", "none", "what?"]
-            + [f"mark {i}" for i in range(4)],
-            "synonym": [],
-        }
-    )
-    assert command(project, "generate-texts").returncode == 0
-    said = command(project, "texts", "review", "shapes", "--class", "red fox").stdout.splitlines()
+
+    def answer(body: dict[str, Any]) -> str:
+        of_class = [f"mark {i} of {CLASSES.index(named(body))}" for i in range(8)]
+        return json.dumps({"attribute": [*of_class, "none", "what?"], "synonym": []})
+
+    def review(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(project, "texts", "review", "shapes", *arguments)
+
+    def made() -> list[list[str]]:
+        assert command(project, "generate-texts").returncode == 0
+        document = json.loads((project / "results/texts/generated/shapes.json").read_text())
+        return [c["attribute"] for c in document["classes"]]
+
+    server.answer = answer
+    before = made()
+    said = review("--class", "red fox").stdout.splitlines()
     assert len(said) == 10
-    assert re.fullmatch(r"red fox  attribute  a tail  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0])
+    assert re.fullmatch(
+        r"red fox  attribute  mark 0 of 0  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0]
+    )
     assert re.fullmatch(r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1])
-    done = command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a tail")
+    done = review("--class", "red fox", "--reject", "mark 1 of 0")
     assert done.returncode == 0, done.stderr
     assert (
-        "'a taill' is not a text of 'red fox'"
-        in command(project, "texts", "review", "shapes", "--class", "red fox", "--reject", "a taill").stderr
+        "'mark 1 of' is not a text of 'red fox'"
+        in review("--class", "red fox", "--reject", "mark 1 of").stderr
     )
     asked = len(server.asked)
-    assert command(project, "generate-texts").returncode == 0
+    assert made() == [[t for t in texts if t != "mark 1 of 0"] for texts in before]
     assert len(server.asked) == asked
-    made = json.loads((project / "results/texts/generated/shapes.json").read_text())
-    assert [("a tail" in c["attribute"]) for c in made["classes"]] == [False] + [True] * 9
-    done = command(project, "texts", "review", "shapes", "--freeze", "data/texts/mine.json")
+    assert "1 decisions taken back" in review("--class", "red fox", "--undo").stdout
+    assert made() == before
+    assert "no decision about 'red fox' to take back" in review("--class", "red fox", "--undo").stderr
+    done = review("--freeze", "data/texts/mine.json")
     assert (
         "datasets: {shapes: {texts: {attribute: data/texts/mine.json, synonym: data/texts/mine.json}}}"
         in done.stdout
@@ -303,14 +327,41 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     (project / "c.yaml").write_text(yaml.safe_dump(document))
     assert command(project, "texts").returncode == 0
     frozen = json.loads((project / "results/texts/shapes.json").read_text())
-    assert [c.get("attribute") for c in frozen["classes"]] == [c["attribute"] for c in made["classes"]]
+    assert [c.get("attribute") for c in frozen["classes"]] == before
+
+
+def test_a_review_shows_whose_text_of_a_pair_it_is(project: Path) -> None:
+    """Both sides in one list hid swapped ones, and 'grey wolf / red fox' was no pair."""
+    pair = {"a": "red fox", "b": "grey wolf", "a_not_b": ["red fur", "a mask"], "b_not_a": ["grey fur"]}
+    note = {
+        "source": "llm",
+        "from": {"red fox / grey wolf": ["0" * 64, "1" * 64, "2" * 64]},
+        "not_accepted": [["red fox / grey wolf", "no grey fur", "'no'", "0" * 64, "red fox"]],
+    }
+    path = project / "results/one_to_one/generated/shapes.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"dataset": "shapes", "pairs": [pair], "provenance": {"one_to_one": note}}))
+    for owner in ("red fox / grey wolf", "grey wolf / red fox"):
+        said = command(project, "texts", "review", "shapes", "--class", owner).stdout.splitlines()
+        assert [line.split("  ")[2:] for line in said] == [
+            ["red fox has: red fur", "0" * 12],
+            ["red fox has: a mask", "1" * 12],
+            ["grey wolf has: grey fur", "2" * 12],
+            ["red fox has: no grey fur", "not accepted: 'no'", "0" * 12],
+        ]
+    done = command(
+        project, "texts", "review", "shapes", "--class", "grey wolf / red fox", "--reject", "a mask"
+    )
+    assert done.returncode == 0, done.stderr
+    decisions = json.loads((project / "data/texts/answers/shapes.review.json").read_text())
+    assert decisions["rejected"] == [["one_to_one", "red fox / grey wolf", "a mask"]]
 
 
 def test_the_report_shows_what_was_not_accepted_and_strict_fails(project: Path, server: Server) -> None:
     server.key = KEY
 
     def answer(body: dict[str, Any]) -> str:
-        marks = [f"mark {i} of the {named(body).split()[0]}" for i in range(9)]
+        marks = [f"mark {i} of {CLASSES.index(named(body))}" for i in range(9)]
         return json.dumps({"attribute": [*marks, "I'm sorry, I cannot name more"], "synonym": []})
 
     server.answer = answer

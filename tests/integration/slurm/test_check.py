@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import Cluster
-from working_copy import SMALL, Work, environment, working_copy
 
-from coder_clip.slurm.plan import Plan
-from coder_clip.slurm.probe import Answer, Folder, Probes
+from cluster import Cluster
+from coder_clip.slurm.probe import NAME, Finding, Folder, finding, script, submit
+from working_copy import SMALL, Work, environment, working_copy
 
 pytestmark = pytest.mark.rest
 PROFILE = "workflow/profiles/slurm/config.yaml"
@@ -158,46 +157,58 @@ def probe(
     logs: Path,
     options: str = "-p cpu",
     seconds: float = 60,
-    **plan: Any,
-) -> Answer:
+    precommand: str = "",
+) -> Finding:
     """What one small job says."""
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     logs.mkdir(exist_ok=True)
-    settings = {"precommand": "", **plan}
-    probes = Probes(Plan([], str(logs), **settings), logs, [Folder("the repository", Path.cwd())])
-    place = f"sbatch --parsable --output /dev/null {options}"
+    text = script([Folder("the repository", Path.cwd())], precommand, gpu=False)
+    sbatch = submit(f"sbatch --parsable --output /dev/null {options}", text, logs)
     try:
-        probes.submit(place)
-        return probes.answers(seconds)[place]
+        return finding("here", sbatch, logs, seconds)
     finally:
-        probes.end()
+        cluster.run("scancel", "--me", f"--name={NAME}")
 
 
 @pytest.mark.parametrize(
-    ("plan", "words"),
+    ("precommand", "words"),
     [
-        ({"precommand": "export PYTHONHOME=/nowhere"}, "does not work there: "),
-        ({"precommand": "module load cuda"}, "module: not found"),
-        ({"precommand": f"{MODULES} no-such-module"}, "Unable to locate a modulefile for 'no-such-module'"),
         (
-            {"precommand": "export TMPDIR=/no-such-scratch/$SLURM_JOB_ID"},
-            "TMPDIR is not a folder that can be written",
+            "export PYTHONHOME=/nowhere",
+            "No module named 'encodings'; Python does not work there",
         ),
+        ("module load cuda", "module: not found; precommand fails"),
+        (f"{MODULES} no-such-module", "Unable to locate a modulefile for 'no-such-module'"),
+        ("export TMPDIR=/no-such-scratch/$SLURM_JOB_ID", "TMPDIR is not a folder that can be written"),
+        ("exit 0", "wrong"),
     ],
 )
 def test_a_node_on_which_jobs_would_fail(
-    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, plan: dict[str, str], words: str
+    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, precommand: str, words: str
 ) -> None:
-    answer = probe(cluster, monkeypatch, shared_folder / "logs", **plan)
-    assert words in answer.problem
-    assert answer.node in ("n1", "n2")
+    found = probe(cluster, monkeypatch, shared_folder / "logs", precommand=precommand)
+    assert words in str(found)
+    assert found.status == "wrong"
+    assert found.text.startswith(("here, node n1: ", "here, node n2: "))
     assert not list((shared_folder / "logs").iterdir())
 
 
 def test_no_node_is_free(shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full cluster is no fault of the profile; nothing stays in its queue."""
-    answer = probe(cluster, monkeypatch, shared_folder / "logs", "-p cpu --begin=now+1hour", seconds=1)
-    assert answer.waiting.startswith("PENDING")
-    assert answer.problem == ""
+    found = probe(cluster, monkeypatch, shared_folder / "logs", "-p cpu --begin=now+1hour", seconds=3)
+    assert (found.status, "no node was free" in found.text) == ("note", True)
     assert cluster.live() == []
+
+
+def test_a_log_folder_that_nodes_do_not_share(
+    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the node writes does not arrive; jobs of the run would have no logs either."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("coder_clip.slurm.probe.LATE", 2)
+    sbatch = submit("sbatch --parsable -p cpu", script([], "", gpu=False), shared_folder)
+    found = finding("here", sbatch, tmp_path / "elsewhere", 60)
+    assert found.status == "wrong"
+    assert f"cannot write the log folder ({tmp_path}/elsewhere)" in found.text

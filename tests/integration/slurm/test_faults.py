@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster
 from cluster_run import Run, toy
-
-from coder_clip.slurm import usage
-from snakemake_executor_plugin_coder_clip.journal import journals
 
 NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
 
@@ -81,15 +79,6 @@ def test_a_job_beyond_its_memory_is_tried_again_with_more(bad_day: Run) -> None:
     assert "memory than the 400 MB it asked for" in bad_day.said()
     assert (bad_day.job(first).memory, bad_day.job(second).memory) == ("400M", "800M")
     assert made(bad_day, "greedy")
-
-
-def test_what_was_asked_is_known(bad_day: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For 'coder-clip usage'; of a job that was tried again, what it asked for last."""
-    monkeypatch.chdir(bad_day.folder)
-    (journal,) = journals()
-    found = usage.as_submitted(usage.benchmarks(Path("benchmark")), journal.read())
-    asked = {(row.rule, row.asked_mb, row.asked_minutes, row.cpus) for row in found.values()}
-    assert asked == {("job", 500, 5, 1), ("job", 800, 5, 1), ("job", 500, 10, 1)}
 
 
 def test_a_job_beyond_its_time_limit_is_tried_again_with_more(bad_day: Run) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster
 from cluster_run import toy
 

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster, eventually
 from cluster_run import Run, toy
 

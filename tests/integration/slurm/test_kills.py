@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster
-from cluster_run import toy
+from cluster_run import BY_RECORDS, toy
 
 pytestmark = pytest.mark.rest
 
@@ -41,8 +42,8 @@ def test_twenty_kills(shared_folder: Path, cluster: Cluster, grouped: bool) -> N
     assert {name: len(run.started(name)) for name in SHARDS} == dict.fromkeys(SHARDS, 1), f"seed {seed}"
     assert cluster.live() == []
     assert not [p for p in (shared_folder / ".snakemake/incomplete").rglob("*") if p.is_file()]
-    assert run.start(*groups, "--dry-run").wait() == 0
+    assert run.start(*groups, "--dry-run", *BY_RECORDS).wait() == 0
     assert "Nothing to be done" in run.said()
     run.config["content"] = "two"  # a parameter: so Snakemake must know what made each file
-    assert run.start(*groups, "--dry-run").wait() == 0
+    assert run.start(*groups, "--dry-run", *BY_RECORDS).wait() == 0
     assert re.search(rf"^job +{len(SHARDS)}$", run.said(), re.MULTILINE), run.said()

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster, eventually
-from cluster_run import Run, environment, toy
+from cluster_run import BY_RECORDS, Run, environment, toy
 
 pytestmark = pytest.mark.rest
 
@@ -45,7 +46,7 @@ def test_a_killed_head_finds_its_jobs_again(shared_folder: Path, cluster: Cluste
     assert "Nothing to be done" in run.said(), "what the orphan made is known, with how it was made"
     run.config["content"] = "two"  # a parameter of the finished files: so Snakemake must know what made them
     run.go("held_a", "held_b")
-    assert run.start("--dry-run").wait() == 0
+    assert run.start("--dry-run", *BY_RECORDS).wait() == 0
     assert re.search(r"^job +2$", run.said(), re.MULTILINE), run.said()
 
 
@@ -152,7 +153,7 @@ def test_a_run_on_this_machine_knows_what_jobs_have_finished_meanwhile(
     assert merged(run) == "held_a one\n"
     assert len(run.started("held_a")) == 1
     run.config["content"] = "two"  # a parameter: so Snakemake must know what made the file
-    assert run.start("--dry-run").wait() == 0
+    assert run.start("--dry-run", *BY_RECORDS).wait() == 0
     assert re.search(r"^job +1$", run.said(), re.MULTILINE), run.said()
 
 

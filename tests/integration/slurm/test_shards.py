@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from cluster import Cluster, Job, eventually
 from cluster_run import Run, quicken
 from working_copy import SMALL, Work, duplicate, working_copy
@@ -22,8 +23,8 @@ KILLED = "1-of-3"
 
 def shard(job: Job) -> str:
     """1-of-3; nothing where it is another rule's."""
-    found = re.search(r"group_shards-mini-marks-(\d+-of-\d+)_encode_shard", job.comment)
-    return found[1] if found else ""
+    found = re.search(r"rule_encode_shard_wildcards_mini_marks_(\d+)_(\d+) ", job.comment + " ")
+    return f"{found[1]}-of-{found[2]}" if found else ""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,7 @@ def runs(local: Work, cluster: Cluster) -> Iterator[dict[int, Run]]:
         folder.mkdir()
         work = duplicate(local, folder)
         os.unlink(folder / FEATURES)
-        scratch = "images" if shards == 3 else None  # from the node's own disk
-        work.configure(
-            lambda document, **more: document["features"].update(more), shards=shards, scratch=scratch
-        )
+        work.configure(lambda document, **more: document["features"].update(more), shards=shards)
         quicken(folder)
         runs[shards] = Run(folder, cluster, configfile=work.config).start(FEATURES)
     victims: list[Job] = []

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+
 from cluster import Cluster
 from cluster_run import Run, quicken
-from working_copy import Work, working_copy
-
 from trees import plant
 from web import Web, serve
+from working_copy import Work, working_copy
 
 pytestmark = pytest.mark.rest
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from project import Project, add_remote, make_toy
 from sequences import started
 from warm import warm

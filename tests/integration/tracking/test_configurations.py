@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+
 from project import Project
 
 pytestmark = pytest.mark.rest
@@ -84,7 +85,7 @@ def test_the_printed_line_shares_all_that_was_edited(toy: Project) -> None:
     """Whoever leaves out the edited source makes the colleague run everything again."""
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.edit("data/a.txt", "red", "green")
-    toy.edit("src/score.py", "% 100", "% 50")
+    toy.edit("src/toy/score.py", "% 100", "% 50")
     (toy / "unrelated.txt").write_text("x")
     said = toy.snakemake()
     line = re.search(r"to share: (git add .*) && git commit && (coder-clip push) && git push", said)

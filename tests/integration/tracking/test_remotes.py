@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from project import Project, add_remote, make_toy
 from servers import SSHD, Ssh, s3, sshd
 
@@ -63,7 +64,12 @@ def walk(toy: Project, prepare: Callable[[Project], None]) -> Project:
     assert (clone.planned(), clone.stale()) == ([], [])
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert clone.planned() == ["page", "score", "score"]
-    assert clone.stale() == ["scores"]
+    assert clone.stale() == [
+        "features",
+        "report",
+        "scores",
+        "texts",
+    ]  # all depend on the configuration's file
     return clone
 
 
@@ -198,7 +204,7 @@ def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory, pro
     for name in "cdef":
         (toy / f"data/{name}.txt").write_text(f"{name} one two three")
     toy.edit("config/reproduce.yaml", "sets: [a, b]", "sets: [a, b, c, d, e, f]")
-    toy.edit("src/feature.py", "[:1_500_000]", "* 8")
+    toy.edit("src/toy/feature.py", "[:1_500_000]", "* 8")
     toy.snakemake()
     toy.commit("large")
     return folder
@@ -272,7 +278,7 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
 
 @pytest.mark.rest
 def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> None:
-    """Uploaded in parts: its ETag is not the md5 of the whole, but follows from those of the parts."""
+    """Uploaded in parts: its ETag is not the md5 of the whole, so --verify reads it back."""
     remote = Remote("s3", large, s3_server)
     remote.prepare(large)
     large.run("coder-clip", "push")
@@ -285,7 +291,7 @@ def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> Non
     ):
         bucket(s3_server).upload_fileobj(io.BytesIO(data), remote._key(largest))
         assert "-" in bucket(s3_server).Object(remote._key(largest)).e_tag
-        assert said in large.run("coder-clip", "push").stdout
+        assert said in large.run("coder-clip", "push", "--verify").stdout
         assert remote.read(largest) == whole
 
 
@@ -296,7 +302,7 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, rem
     remote.delete()
     shown = toy.run("coder-clip", "status").stdout
     assert [line.split()[4] for line in shown.splitlines()[1:5]] == ["yes", "no", "yes", "yes"]
-    assert "(1 files sent, 16 verified)" in toy.run("coder-clip", "push").stdout
+    assert "(1 files sent, 23 verified)" in toy.run("coder-clip", "push").stdout
     assert "no" not in toy.run("coder-clip", "status").stdout.split()
 
 

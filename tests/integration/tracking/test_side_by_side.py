@@ -6,12 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
-import paper_miniature
 import pytest
 import yaml
+
+import paper_miniature
 from project import Project
-from test_real import SMALL
-from working_copy import NOTE, Work, few_pictures
+from working_copy import CERTIFY, SHAPES_ALONE, Work, few_pictures
 
 pytestmark = pytest.mark.rest
 
@@ -31,22 +31,21 @@ def test_the_paper_s_miniature_beside_the_default(tmp_path: Path) -> None:
     (folder / paper.config).rename(folder / PAPER)
     paper = Work(folder, PAPER)
     few_pictures(folder)
-    (folder / DEFAULT).write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    (folder / DEFAULT).write_text(yaml.safe_dump(SHAPES_ALONE, sort_keys=False))
     project = Project(folder, PYTHONPATH=str(folder / "src"))
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("two configurations")
     Work(folder, DEFAULT).make()
-    paper.snakemake("--touch", "--forceall")  # as Work.make does: its commands have run
-    paper.run(sys.executable, "-c", NOTE, PAPER)
+    paper.run(sys.executable, "-c", CERTIFY, PAPER)  # as Work.make does: its commands have run
 
     def line(config: str) -> tuple[str, ...]:
         """What `make reproduce CONFIG=…` runs."""
         return ("snakemake", "--profile", "workflow/profiles/default", "--configfile", config)
 
     for config in (DEFAULT, PAPER):
-        said = project.run(*line(config)).stdout
-        assert "Nothing to be done" in said
+        assert "Nothing to be done" in project.run(*line(config)).stdout
+        said = project.run("coder-clip", "record", "--config", config).stdout
         assert "recorded in DVC: texts, image_features" in said
         assert "is not recorded" not in said
     assert project.stale() == []

@@ -124,6 +124,7 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
     own = list(own)
     makes = {str(path): _making(member, persistence) for member in own for path in member.output}
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
+    inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
     return Entry(
         key=uuid.uuid4().hex[:12],
         rule=rule,

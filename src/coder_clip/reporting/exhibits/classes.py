@@ -30,6 +30,8 @@ def table(results: Results) -> Table:
         label, last = predictions["label"], mistakes.METHODS[-1]
         right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
         part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
+        # `mistakes` puts the most frequent first: the first row of a label is the class that it is mostly taken
+        # for
         wrong = mistakes.mistakes(predictions)
         most = wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)
         part = part.assign(dataset=dataset, model=model, taken_for=most["predicted"].map(names))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ...baselines.methods import LABELS
-from ..parts import cells, frames, mistakes, notes
+from ..parts import cells, frames, mistakes
 from ..parts.stage_one import StageOne
 from ..parts.table import Cell, Column, Table
 from ..results import Results
@@ -42,6 +42,8 @@ def table(results: Results) -> Table:
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
         found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
+        # Explaining a confusion takes the texts and features of its images, so only the pairs that are shown
+        # are explained.
         stage_one = StageOne(results, dataset, model) if found else None
         for i, m in enumerate(found):
             row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[m["label"]], **m}
@@ -71,7 +73,7 @@ def table(results: Results) -> Table:
             (Column("Speaks for the true class", numeric=False, line=True), _texts("right")),
         ],
         shown=shown,
-        notes=[*_changed(results), *notes.near_copies(results)],
+        notes=_changed(results),
     )
 
 

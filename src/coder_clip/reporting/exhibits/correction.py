@@ -33,7 +33,7 @@ TEXTS, LINES = 3, 3  # texts of an example, and lines of a text; the longest of 
 
 
 def nothing(results: Results) -> str:
-    """Why there is no example to show."""
+    """The reason why there is no example to show; "" if there is one."""
     documents = [results.evaluation(dataset, results.models[0]) for dataset in results.datasets]
     some = any(document[key] for document in documents for key in _BOTH)
     return "" if some else "no image whose nearest neighbour CODER corrects or breaks"
@@ -41,6 +41,8 @@ def nothing(results: Results) -> str:
 
 def draw(results: Results, image: Loader) -> Figure:
     """The largest correction and the largest break of each data set (paper, Figure 2), and how many there are."""
+    # Placed in inches: every data set is a row of the same height, and a figure with more of them only becomes
+    # longer.
     model = results.models[0]
     documents = {dataset: results.evaluation(dataset, model) for dataset in results.datasets}
     some = [dataset for dataset, found in documents.items() if any(found[key] for key in _BOTH)]

@@ -37,6 +37,8 @@ def table(results: Results) -> Table:
         for m in in_order(results.rerank(dataset, model)["methods"]):
             looked_at, pairs = m["decisions"]["all"], m["compared_pairs"]
             shares = {k: n / looked_at if looked_at else None for k, n in m["decisions"].items()}
+            # numbers of pairs whose texts cover GOAL of all comparisons; the smallest one is shown, none if all
+            # pairs are too few
             enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
             record = {"dataset": dataset, "model": model, "setting": m["setting"], "looked_at": looked_at}
             record |= {**shares, "comparisons": m["coverage"], "pairs": pairs["different"]}

@@ -90,6 +90,8 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy with its interval against shots, a panel for each data set and one for an average (paper, Figure 4)."""
+    # Intervals of methods at the same number of shots would cover each other, so each method is moved a little
+    # along the logarithmic axis (SHIFT). Zero-shot CLIP has no shots and is a horizontal line.
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
     places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]

@@ -23,13 +23,18 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Why there are no flaws to show: only a run with the setting as_published measures them."""
+    """The reason why there are no flaws to show; "" if there are.
+
+    Only a run with the setting as_published measures flaws.
+    """
     measured = any(results.rerank(*place)["flaws"] for place in results)
     return "" if measured else "the run has no setting 'as_published'"
 
 
 def table(results: Results) -> Table:
     """Single differences between the published code and the clean setting."""
+    # Flaws of stage one and two are in the rerank's document, those of the CODER-Adapter in one document per
+    # number of shots. The table shows the flaws that change some accuracy; a note names the others.
     rows = []
     for dataset, model in results:
         found = [{**f, "shots": 0} for f in results.rerank(dataset, model)["flaws"]]

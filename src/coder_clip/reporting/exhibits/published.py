@@ -39,6 +39,7 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """Every number of the run that a published figure is of."""
+    # Only figures of the same images ("target") can be reproduced, so the note counts these alone.
     records = list(_compared(results))
     targets = [r["within"] for r in records if r["compares"] == "target"]
     within = f"{targets.count('yes')} of {len(targets)} published figures of the same images are within our interval."

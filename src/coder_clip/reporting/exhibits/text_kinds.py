@@ -1,4 +1,4 @@
-"""Kinds of text."""
+"""Exhibit: accuracy of stage one with each kind of text."""
 
 from __future__ import annotations
 

@@ -16,9 +16,10 @@ from .table import AVERAGE
 def tidy(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], intervals: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Rows as a frame of these columns, NaN where a row has none.
+    """Turn rows into a frame with these columns; values that a row lacks are NaN.
 
-    intervals: columns that hold an estimate. Each becomes three: its value (or mean over seeds), NAME_low, NAME_high.
+    intervals: columns that hold an estimate. Each becomes three: NAME (the value, or the mean over seeds), NAME_low and
+    NAME_high.
     """
     names = [f"{c}{end}" for c in columns for end in (("", "_low", "_high") if c in intervals else ("",))]
     records = []

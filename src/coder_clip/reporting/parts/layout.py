@@ -32,8 +32,10 @@ MODEL_LINES: tuple[dict[str, Any], ...] = (
 
 
 def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Axes]]:
-    """Make n panels, one at column width, several (or ``wide``) at page width; with several models each data set
-    begins a row."""
+    """Make n panels: a single one is as wide as a column, several (or one that is ``wide``) as a page.
+
+    With several models, each data set begins a row.
+    """
     columns = columns_of(n, models)
     rows = -(-n // columns)
     width = SINGLE if n == 1 and not wide else DOUBLE
@@ -197,7 +199,10 @@ def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None
 
 
 def plain(name: str) -> str:
-    """A name on one line, with spaces for underscores, as in texts; a leading underscore would hide a legend entry."""
+    """Put a name on one line, with spaces for underscores as in prompts.
+
+    Matplotlib would hide the legend entry of a name with a leading underscore.
+    """
     return one_line(name.replace("_", " "), None)
 
 

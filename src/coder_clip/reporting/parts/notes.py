@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import torch
-
-from ...datasets.sanity import by_harm, lines
-from ...evaluation.near_copies import near_copies as near_copies_of
-from ...foundation.artifacts import read_tensors
 from ..results import Results
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
-    """The split of each published data set: numbers of different splits are not comparable."""
+    """Note on the split of each published data set, because numbers of different splits are not comparable."""
     places: dict[str, list[str]] = {}
     for dataset in datasets:
         places.setdefault(results.split(dataset), []).append(dataset)
@@ -37,7 +32,7 @@ def not_here(results: Results) -> str:
 
 
 def test_left_out(results: Results) -> str:
-    """Test images left out, from the zero-shot documents."""
+    """Note on test images that could not be read, from the documents of zero_shot."""
     return _left_out(results.datasets, lambda dataset: _test(results, dataset))
 
 
@@ -59,28 +54,6 @@ def shots_of_files(results: Results) -> str:
     found = [d for d in results.datasets if results.shots_of(d)]
     found = [d for d in found if "shot_files" in results.adapter(d, model, most)]
     return f"Shots of {', '.join(found)} are those of published runs, from files." if found else ""
-
-
-def near_copies(results: Results) -> list[str]:
-    """Photos that look like copies of each other, though their bytes differ."""
-    said = []
-    for dataset in results.datasets if results.kind == "photos" else ():
-        known = {f["path"]: f["sha256"] for f in results.manifest(dataset)["files"]}
-        where: dict[str, tuple[str, int]] = {}
-        parts = []
-        for split in ("shots", "val", "test"):
-            path = results.paths.image_features(results.models[0], dataset, split)
-            if path.is_file():
-                tensors, meta = read_tensors(path)
-                parts.append(tensors["features"].float())
-                where |= {
-                    i: (split, int(label)) for i, label in zip(meta["ids"], tensors["labels"], strict=True)
-                }
-        ids, x = list(where), torch.cat(parts)
-        pairs = [(ids[i], ids[j]) for i, j in near_copies_of(x)] if len(ids) == len(x) else []
-        found = by_harm((p for p in pairs if known.get(p[0]) != known.get(p[1])), where)
-        said += [f"{dataset}: by their features, not their bytes, {line}." for line in lines(found)]
-    return said
 
 
 def _test(results: Results, dataset: str) -> list[str]:

@@ -7,21 +7,20 @@ again, with what was wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from ..names import name_key
 
 if TYPE_CHECKING:
-    from .items import Item
+    from .requests import Item
 
 Sides = dict[str, list[str]]
 MAX_CHARACTERS = 100_000  # of an answer; longer ones did not stop
-_MARK = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")  # of a line of a list
+TEXTS = TypeAdapter(list[str])
 
 
 def shape(items: Sequence[Item]) -> dict[str, Any]:
@@ -53,11 +52,9 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def read(content: str, item: Item, form: str) -> Sides | str:
+def read(content: str, item: Item) -> Sides | str:
     """The texts of an item per side, or what is wrong with the answer, in words for the model."""
     bare = content.rpartition("</think>")[2]  # no drafts
-    if form == "list":
-        return _from_lines(bare, item)
     if len(bare) > MAX_CHARACTERS:
         return "it was far too long"
     try:
@@ -68,9 +65,11 @@ def read(content: str, item: Item, form: str) -> Sides | str:
         return "it was not one JSON object"
     value = _by_name(document).get(name_key(item.key))
     lists = [_by_name(value).get(name_key(name)) for name in item.pair] if item.pair else [value]
-    texts = TypeAdapter(Annotated[list[str], Field(min_length=item.fewest, strict=True)])
     try:
-        return {side: texts.validate_python(found) for side, found in zip(item.sides, lists, strict=True)}
+        return {
+            side: TEXTS.validate_python(found, strict=True)
+            for side, found in zip(item.sides, lists, strict=True)
+        }
     except ValidationError as error:
         wrong = error.errors()[0]
         place = " / ".join(map(str, (item.key, *wrong["loc"])))
@@ -80,20 +79,3 @@ def read(content: str, item: Item, form: str) -> Sides | str:
 def _by_name(value: Any) -> dict[str, Any]:
     """An object with one spelling of its keys; empty for anything else."""
     return {name_key(str(key)): inside for key, inside in value.items()} if isinstance(value, dict) else {}
-
-
-def _from_lines(content: str, item: Item) -> Sides | str:
-    """The paper's form: texts in one line with underscores, or one per line; for a pair one labelled line per side."""
-    lines = [line.strip() for line in content.splitlines() if line.strip()]
-    found: Sides = {}
-    for side in item.sides:
-        of_side = lines
-        if item.pair:
-            of_side = [m[1] for line in lines if (m := re.match(rf"{side}\s*:(.+)", line, flags=re.I))]
-        joined = [
-            t.strip() for line in of_side if "_" in line.strip("_") for t in line.split("_") if t.strip()
-        ]
-        found[side] = joined or [_MARK.sub("", line) for line in of_side]
-        if len(found[side]) < item.fewest:
-            return f"{side}: {len(found[side])} texts, {item.missing} were asked for"
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 FEWEST_BYTES = 2  # per token, in other scripts: for the most that a request can cost
 TOKENS_PER_MESSAGE = 4  # what a server puts around each
-TOKENS_PER_TEXT = 7.5  # a text of two to eight words with its quotes and comma
-TOKENS_PER_LIST = 5  # its key and brackets
+# With quotes and comma: the means of data/texts by CLIP's tokenizer.
+TOKENS_PER_TEXT = {"attribute": 10.1, "analogous": 5.7, "synonym": 5.1, "one_to_one": 6.6}
+TOKENS_PER_LIST, TOKENS_PER_SIDE = 5, 10  # keys and brackets; those of pairs name classes
 ENOUGH = 5  # stored answers of a model from which their length replaces the guess
 MOST_BYTES = 16  # per counted token; with more the count cannot be true
-MOST_TOKENS = 32_768  # of an answer of a server that ignores max_tokens
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,11 @@ def tokens(text: str) -> int:
 
 def guess(items: Sequence[dict[str, Any]]) -> float:
     """Tokens of an answer to items (their documents), from a model that does not reason first."""
-    lists: list[int] = [item["count"] for item in items for _ in range(1 + ("other" in item["fields"]))]
-    return sum(n * TOKENS_PER_TEXT + TOKENS_PER_LIST for n in lists)
+    found = 0.0
+    for item in items:
+        of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
+        found += 2 * (of_texts + TOKENS_PER_SIDE) if "other" in item["fields"] else of_texts + TOKENS_PER_LIST
+    return found
 
 
 def _longer(answers: Answers, model: str) -> float:
@@ -95,30 +98,33 @@ def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
     return prompt < sent / MOST_BYTES or completion < len(text.encode()) / MOST_BYTES
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """Money set aside for a request in flight: the most it can cost with ``max_tokens``, and if that is ignored."""
-
-    at_most: float
-    ignored: float
-
-
 class Budget:
     """The limit on the money for all answers of a folder, including requests in flight.
 
-    A request is sent if the most that it can cost with ``max_tokens`` is left. Others in flight count as if the server
-    ignored ``max_tokens`` and wrote MOST_TOKENS. So answers up to that length exceed the limit by one request at most,
-    whatever the server does and whenever it starts; close to the limit requests are sent one by one.
+    A request is sent if the most that it and those in flight can cost with ``max_tokens`` is left. The first answer of
+    a server that ignores ``max_tokens`` ends the run (`Metered`), so only what is in flight then can pass the limit.
     """
 
-    def __init__(self, generator: GeneratorConfig, spent: float = 0.0) -> None:
+    def __init__(self, generator: GeneratorConfig, spent: Mapping[str, float] | None = None) -> None:
+        """spent: money for all answers of the folder, by currency."""
         self.prices, self.limit = generator.prices, generator.max_cost
         self.max_tokens = generator.token_limit or 0
         self.currency = self.prices.currency if self.prices else ""
-        self.spent = spent  # for all answers of the folder
+        self.update(spent or {})
         self.own = 0.0  # of it, by this run
         self.unmetered = 0  # answers and failed tries of unknown cost
-        self.in_flight: list[Reserved] = []
+        self.in_flight: list[float] = []  # the most that each request in flight can cost
+
+    def update(self, spent: Mapping[str, float]) -> None:
+        """Take over what is stored. UserError if a limit cannot hold, because of another currency."""
+        self.spent = spent.get(self.currency, 0.0)
+        if self.limit is not None and (
+            others := sorted({c for c, m in spent.items() if m} - {self.currency})
+        ):
+            raise UserError(
+                f"generator.max_cost is in {self.currency}, but stored answers cost {', '.join(others)}; name another "
+                "folder in generator.answers, or remove max_cost"
+            )
 
     def check(self, ahead: Estimate) -> None:
         """Refuse, with a UserError before anything is asked, requests that together would exceed the limit."""
@@ -129,15 +135,13 @@ class Budget:
                 "for fewer texts or pairs, or use a cheaper model"
             )
 
-    def most(self, size: int) -> Reserved:
+    def most(self, size: int) -> float:
         """The most that a request of so many bytes can cost."""
-        prompt, ignored = size / FEWEST_BYTES, max(self.max_tokens, MOST_TOKENS)
-        return Reserved(money(self.prices, prompt, self.max_tokens), money(self.prices, prompt, ignored))
+        return money(self.prices, size / FEWEST_BYTES, self.max_tokens)
 
-    def has_room(self, wanted: Reserved) -> bool:
+    def has_room(self, wanted: float) -> bool:
         """True if a request may be sent now, False if it has to wait for another to end. UserError if it never may."""
-        others = sum(other.ignored for other in self.in_flight)
-        if self.limit is None or self.spent + others + wanted.at_most <= self.limit:
+        if self.limit is None or self.spent + sum(self.in_flight) + wanted <= self.limit:
             return True
         if self.in_flight:
             return False
@@ -146,10 +150,10 @@ class Budget:
             f"({amount(self.spent)} spent); every answer is kept, a run with a higher limit continues from here"
         )
 
-    def settle(self, reserved: Reserved, cost: float | None) -> None:
+    def settle(self, reserved: float, cost: float | None) -> None:
         """End a request in flight. cost: None if unknown; then the most that it can cost counts."""
         self.in_flight.remove(reserved)
-        paid = reserved.at_most if cost is None else cost
+        paid = reserved if cost is None else cost
         self.spent += paid
         self.own += paid
         self.unmetered += cost is None

@@ -15,7 +15,7 @@ import openai
 from ...errors import UserError
 from . import server
 from .budget import Budget
-from .metered import ASKED, Keep, Lose, Metered, refusal
+from .metered import ASKED, Keep, Lose, Metered, NoAnswer, refusal
 from .prompts import Request
 
 if TYPE_CHECKING:
@@ -28,23 +28,27 @@ ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  #
 FORMS: dict[str, list[str | None]] = {
     "auto": ["json_schema", "json_object", None],
     "json_schema": ["json_schema"],
-    "list": [None],
 }
 
 
 class Client:
     """Asks questions, at most ``max_in_flight`` at a time.
 
-    keep: called with each answer as it arrives; lose: with the most that a try without one can cost (`Metered`).
+    keep: called with each answer as it arrives; lose: with the most that a try without one can cost; patient: go on
+    without usable texts (`Metered`).
     """
 
-    def __init__(self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose) -> None:
+    def __init__(
+        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose, patient: bool = False
+    ) -> None:
         self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
+        self.patient = patient
         self.place = server.place(generator)
         self.forms = list(FORMS[generator.structured])
         self.stopped: BaseException | None = None
         self.failed: dict[str, str] = {}
         self.in_a_row = 0
+        self.warned = False  # of tries without an answer
         self.tasks: list[asyncio.Task[None]] = []
 
     def ask(self, requests: Sequence[Request]) -> dict[str, str]:
@@ -81,11 +85,14 @@ class Client:
         async with places:
             ASKED.set(request)
             try:
-                while not await self._answered(request, form := self.forms[0]):
+                while words := await self._refused_form(request, form := self.forms[0]):
                     if self.forms[0] == form:  # no other question has found out before
-                        self._next_form(form)
-            except openai.OpenAIError as error:
+                        self._next_form(form, words)
+            except (openai.OpenAIError, NoAnswer) as error:
                 self.failed[request.key] = self._said(error)
+                if isinstance(error, NoAnswer) and not self.warned:
+                    log.warning("%s; such questions are asked once more, after the others", self._said(error))
+                    self.warned = True
                 await self._check_server(error)
             except Exception as error:
                 self._stop(error)
@@ -93,8 +100,8 @@ class Client:
                 self.in_a_row = 0
                 self.failed.pop(request.key, None)
 
-    async def _answered(self, request: Request, form: str | None) -> bool:
-        """Ask in a response format; False if the server does not take it. `Metered` keeps the answer."""
+    async def _refused_form(self, request: Request, form: str | None) -> str:
+        """Ask in a response format; returns the server's words if it does not take that. `Metered` keeps the answer."""
         body = server.body_of(request, self.generator)
         if form is not None:
             schema = {"json_schema": request.schema} if form == "json_schema" else {}
@@ -106,18 +113,19 @@ class Client:
         except openai.APIStatusError as error:
             match server.judge(error, self.generator):
                 case "format":
-                    return False
+                    return server.said(error, self.generator)
                 case "refused":
-                    await asyncio.to_thread(self.keep, request, refusal(error, self.generator))
+                    await self.http.keep(request, refusal(error, self.generator))
                 case _:
                     raise
-        return True
+        return ""
 
-    def _next_form(self, form: str | None) -> None:
+    def _next_form(self, form: str | None, words: str) -> None:
         if len(self.forms) == 1:
-            raise UserError(f"{self.place} does not do structured output; set generator.structured: list")
+            hint = "; set generator.structured: auto" if form else ""
+            raise UserError(f"{self.place} does not take the request ({words}){hint}")
         self.forms.pop(0)
-        log.info("%s does not take the response format %s; asking without", self.place, form)
+        log.info("%s does not take the response format %s (%s); asking without", self.place, form, words)
 
     def _stop(self, error: BaseException) -> None:
         """Ask nothing more. `Metered` still receives and keeps what is in flight."""
@@ -152,7 +160,7 @@ class Client:
         if self.place != server.OPENAI:  # other servers must not get OpenAI's headers
             hidden = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
         try:
-            http = Metered(self.generator, self.budget, self.keep, self.lose)
+            http = Metered(self.generator, self.budget, self.keep, self.lose, self.patient)
             connection = openai.AsyncOpenAI(
                 api_key=server.api_key(self.generator),
                 base_url=self.place,
@@ -168,7 +176,7 @@ class Client:
         finally:
             os.environ.update(hidden)
 
-    async def _check_server(self, error: openai.OpenAIError) -> None:
+    async def _check_server(self, error: Exception) -> None:
         """Stop if the server is down or busy; questions that it cannot answer do not end the run.
 
         The list of models costs nothing, and every server has one or says that it has none.
@@ -194,10 +202,8 @@ class Client:
             )
         )
 
-    def _said(self, error: openai.OpenAIError) -> str:
+    def _said(self, error: Exception) -> str:
         """Why there is no answer, in words."""
-        if isinstance(error, openai.APITimeoutError):
-            return f"{self.place}: no whole answer within {self.generator.timeout:g} s"
         if isinstance(error, openai.APIStatusError):
             return f"{self.place} answers {error.status_code}"
         return f"{self.place}: {server.safe(str(error.__cause__ or error), self.generator)}"

@@ -7,7 +7,7 @@ texts, byte for byte.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError, one_line
@@ -15,15 +15,15 @@ from ...foundation.progress import progress
 from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, Estimate, amount
-from .items import MAX_REASKS, Item
 from .prompts import Request, item_key
+from .requests import MAX_REASKS, Item
 from .server import api_key
 from .store import Answer, Answers, Stored
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
+    from ..similar import Rule
     from .review import Review
-    from .similar import Rule
 
 log = logging.getLogger("coder_clip")
 
@@ -37,6 +37,8 @@ class Generator:
         self.generator = generator
         self.answers = Answers(generator.answers, dataset)
         self.budget = Budget(generator, self.answers.spent)
+        self.useful = False  # some answer of this run had a usable text
+        self.said: dict[str, str] = {}  # words of an answer -> what they were said of first
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
         """Estimate the next round, and count stored answers. seen: keys of items to leave out; is extended."""
@@ -44,28 +46,27 @@ class Generator:
         missing = {key: item for key, item in self._missing(items).items() if key not in seen}
         stored = {key for key, answer in map(self._stored, items) if answer is not None}
         seen.update(missing)
-        return budget.estimate(self._requests(missing.values()), self.answers, self.generator), len(stored)
+        requests = (request for request, _ in self._requests(missing.values()))
+        return budget.estimate(requests, self.answers, self.generator), len(stored)
 
     def check(self, items: list[Item]) -> None:
         """Check that there is a key, unless all answers are stored. UserError if not."""
         if self._missing(items):
             api_key(self.generator)
 
-    def run(
-        self, items: list[Item], rules: Mapping[str, Rule] | None = None, review: Review | None = None
-    ) -> None:
-        """Ask until every item is done. rules: which analogous names are too similar to a class.
+    def run(self, items: list[Item], rule: Rule | None = None, review: Review | None = None) -> None:
+        """Ask until every item is done. rule: which analogous names are too similar to a class.
 
         UserError as in `client.Client.ask`; with ``on_failure: stop`` also if a class or pair has too few texts.
         """
         if review is not None:
             review.apply(items)
         for item in items:
-            item.rules = rules if rules and item.kind == "analogous" else {}
+            item.rule = rule if item.kind == "analogous" else None
         waiting = items
-        for number in range(1, 2 + max(MAX_REASKS, self.generator.repeats)):
+        for number in range(1, 2 + max(MAX_REASKS, self.generator.max_reasks)):
             self._round(waiting, number)
-            waiting = [item for item in waiting if item.again(self.generator.repeats)]
+            waiting = [item for item in waiting if item.again(self.generator.max_reasks)]
             if not waiting:
                 break
         self._report(items)
@@ -83,49 +84,60 @@ class Generator:
             if stored is None:
                 item.unanswered = failed.get(key, "no answer")  # the next run asks the same question
                 continue
-            answer = stored.answer
-            found: form_of.Sides | str = "it was empty"
-            if answer.finish == "length":
-                found = "it was cut off at the limit on its tokens; be brief"
-            elif answer.text:
-                found = form_of.read(answer.text, item, self.generator.form)
-            item.take(answer, stored.key, found)
+            item.take(stored.answer, stored.key, read(stored.answer, item))
 
     def _ask(self, missing: list[Item], number: int) -> dict[str, str]:
         """Ask all. Returns why an item has no answer, by its key."""
         from .client import Client  # openai takes a second to import
 
-        requests = list(self._requests(missing))
+        asked = {request.key: (request, group) for request, group in self._requests(missing)}
+        requests = [request for request, _ in asked.values()]
         ahead = budget.estimate(requests, self.answers, self.generator)
         money = f", about {amount(ahead.money)} {self.budget.currency}" if self.generator.prices else ""
         log.info(
             f"round {number}: {ahead.requests} requests to {self.generator.model}: about {ahead.prompt_tokens} "
             f"prompt tokens and {ahead.completion_tokens} answer tokens{money}"
         )
-        self.budget.spent = self.answers.spent
+        self.budget.update(self.answers.spent)
         self.budget.check(ahead)
         with progress(len(requests), "answer", "asking", terminal=True) as bar:
 
-            def keep(request: Request, answer: Answer) -> None:
+            def keep(request: Request, answer: Answer) -> bool:
                 self.answers.add(request, answer)
                 if self.generator.prices:
                     bar.set_postfix_str(self.budget.shown(), refresh=False)
                 bar.update()
+                return self._useful(answer, asked[request.key][1])
 
-            failed = Client(self.generator, self.budget, keep, self.answers.lose).ask(requests)
+            def lose(at_most: float) -> None:
+                self.answers.lose(at_most, self.budget.currency)
+
+            patient = number > 1 and self.useful  # what is asked again is what the model has failed at
+            failed = Client(self.generator, self.budget, keep, lose, patient).ask(requests)
         return {key: failed[r.key] for r in requests if r.key in failed for key in r.item_keys}
+
+    def _useful(self, answer: Answer, items: list[Item]) -> bool:
+        """True if an answer has a usable text, and not the same words as the answer about another class."""
+        subject = items[0].owner
+        repeats = self.said.setdefault(answer.text or "", subject) != subject
+        if any(item.usable(read(answer, item)) for item in items) and not (
+            repeats and any(not item.optional for item in items)
+        ):
+            self.useful = True
+            return True
+        return False
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
         parameters = self.generator.parameters(item.attempt)
-        key = item_key(self.generator.model, parameters, self.generator.form, item.document())
+        key = item_key(self.generator.model, parameters, item.document())
         return key, self.answers.found.get(key)
 
     def _missing(self, items: Iterable[Item]) -> dict[str, Item]:
         """Items without a stored answer, by key."""
         return {key: item for item in items for key, stored in [self._stored(item)] if stored is None}
 
-    def _requests(self, items: Iterable[Item]) -> Iterator[Request]:
-        return (prompts.request(group, self.generator) for group in groups(items, self.generator))
+    def _requests(self, items: Iterable[Item]) -> Iterator[tuple[Request, list[Item]]]:
+        return ((prompts.request(group, self.generator), group) for group in groups(items, self.generator))
 
     def _report(self, items: list[Item]) -> None:
         """Log counts and name the items without texts. UserError for these with ``on_failure: stop``."""
@@ -147,8 +159,15 @@ class Generator:
             names = ", ".join(f"'{i.owner}' ({i.kind})" for i in lost[:5]) + (" …" if len(lost) > 5 else "")
             raise UserError(
                 f"{len(lost)} without texts: {names}: {one_line(lost[0].failed, 100)}. All other answers are kept; "
-                "'generator.on_failure: skip' continues without them, a higher 'repeats' asks more often"
+                "'generator.on_failure: skip' continues without them, a higher 'max_reasks' asks more often"
             )
+
+
+def read(answer: Answer, item: Item) -> form_of.Sides | str:
+    """The texts of an item in an answer, or what is wrong with the answer."""
+    if answer.finish == "length":
+        return "it was cut off at the limit on its tokens; be brief"
+    return form_of.read(answer.text, item) if answer.text else "it was empty"
 
 
 def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[Item]]:
@@ -156,7 +175,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     together: dict[tuple[Any, ...], list[Item]] = {}
     for item in items:
         subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.attempt)
-        together.setdefault(subject if generator.form == "json" else (id(item),), []).append(item)
+        together.setdefault(subject, []).append(item)
     room = (generator.token_limit or 10**9) / 2  # half, because some models write more
     for group in together.values():
         most = len(group)
@@ -169,8 +188,8 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
 def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> dict[str, Any]:
     """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the same.
 
-    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why, key] of every text that
-    was not accepted.
+    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why, key, side] of every
+    text that was not accepted.
     """
     answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
     days = sorted({a.date for a in answers})
@@ -192,7 +211,11 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
             "completion": sum(a.completion_tokens or 0 for a in answers),
         },
         "without": [i.owner for i in items if i.failed],
-        "not_accepted": [[v.owner, v.text, v.why, v.answer] for i in items for v in i.refused],
+        "not_accepted": [
+            [v.owner, v.text, v.why, v.answer, *([v.side] if v.side else [])]
+            for i in items
+            for v in i.refused
+        ],
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
     }
     if generator.prices:

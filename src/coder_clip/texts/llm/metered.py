@@ -16,7 +16,7 @@ from pydantic import AliasPath, BaseModel, Field, ValidationError
 from ...errors import UserError
 from . import budget as cost
 from . import server
-from .budget import Budget, Reserved
+from .budget import Budget
 from .prompts import Request
 from .store import Answer, today
 
@@ -25,13 +25,28 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4_000_000  # of an answer with its reasoning
 ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
-Keep = Callable[[Request, Answer], None]
+USELESS = 10  # questions in a row without a usable text, after which a run ends
+Keep = Callable[[Request, Answer], bool]
 Lose = Callable[[float], None]
 
 
+class NoAnswer(Exception):
+    """A try that may have cost money and gave no answer: unreadable, cut off or late. Not tried again at once."""
+
+
+class _Part(BaseModel):
+    text: str = ""
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
+
+    @property
+    def words(self) -> str | None:
+        """The content, of servers that send it in parts, too."""
+        parts = self.content
+        return "".join(p.text for p in parts) if isinstance(parts, list) else parts
 
 
 class _Completion(BaseModel):
@@ -45,22 +60,33 @@ class _Completion(BaseModel):
 
 
 class _Usage(BaseModel):
+    """Counted tokens. Some servers count hidden reasoning in the total alone (xAI, Gemini's compatible endpoint)."""
+
     prompt_tokens: int = Field(ge=0, le=10**9)
     completion_tokens: int = Field(ge=0, le=10**9)
+    total_tokens: int | None = Field(None, le=10**9)
+
+    @property
+    def written(self) -> int:
+        return max(self.completion_tokens, (self.total_tokens or 0) - self.prompt_tokens)
 
 
 class Metered(openai.DefaultAsyncHttpxClient):
     """Sends each of openai's tries within the budget, and keeps its answer.
 
-    keep: called with an answer; lose: with the most that a try without one can cost. Both run in a thread, because a
-    disk can take seconds while the clocks of other requests run. in_flight: tries that are received and kept even if
-    the task that asked is cancelled.
+    keep: called with an answer, says whether that has a usable text; lose: with the most that a try without one can
+    cost. Both run in a thread, because a disk can take seconds while the clocks of other requests run. patient: go on
+    without usable texts. in_flight: tries that are received and kept even if the task that asked is cancelled.
     """
 
-    def __init__(self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose) -> None:
+    def __init__(
+        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose, patient: bool = False
+    ) -> None:
         # No redirects: secret headers would go to the other server.
         super().__init__(timeout=generator.timeout, follow_redirects=False)
-        self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
+        self.generator, self.budget, self.lose, self.patient = generator, budget, lose, patient
+        self._keep = keep
+        self.useless: set[str] = set()  # keys of questions in a row without a usable text
         self.in_flight: set[asyncio.Task[httpx2.Response]] = set()
         self._room = asyncio.Condition()
         self._resume = 0.0  # time.monotonic() before which nothing is sent
@@ -80,7 +106,23 @@ class Metered(openai.DefaultAsyncHttpxClient):
         task.add_done_callback(self.in_flight.discard)
         return await asyncio.shield(task)  # it goes on if this question is cancelled
 
-    async def _exchange(self, request: httpx2.Request, reserved: Reserved) -> httpx2.Response:
+    async def keep(self, request: Request, answer: Answer) -> None:
+        """Keep an answer. UserError if none of the last ones had a usable text."""
+        useful = await asyncio.to_thread(self._keep, request, answer)
+        self._count(useful, server.safe(answer.refusal or answer.text or "an empty answer", self.generator))
+
+    def _count(self, useful: bool, said: str) -> None:
+        if useful:
+            self.useless.clear()
+        else:
+            self.useless.add(ASKED.get().key)
+        if len(self.useless) >= USELESS and not self.patient:
+            raise UserError(
+                f"stopped: {USELESS} questions in a row have no usable text from {self.generator.model}, the last: "
+                f"'{said}'; every answer is kept; try another model, more max_tokens or a longer timeout"
+            )
+
+    async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:
         """One try, from sending to the store. What openai can try again is raised as httpx's errors."""
         answer = paid = None  # the cost of a try without an answer is unknown
         try:
@@ -88,27 +130,30 @@ class Metered(openai.DefaultAsyncHttpxClient):
             if response.is_success:
                 answer = self._read(response.content, len(request.content), reserved)
                 paid = answer.cost
-            elif response.status_code < 500:
+            elif response.status_code < 500 and not server.generated(response):
                 paid = 0.0  # refused: nothing was generated
+        except NoAnswer as error:
+            self._count(False, str(error))
+            raise
         finally:
             async with self._room:
                 self.budget.settle(reserved, paid)
                 self._room.notify_all()
             if answer is not None:
-                await asyncio.to_thread(self.keep, ASKED.get(), answer)
-            elif paid is None and reserved.at_most:
-                await asyncio.to_thread(self.lose, reserved.at_most)
+                await self.keep(ASKED.get(), answer)
+            elif paid is None and reserved:
+                await asyncio.to_thread(self.lose, reserved)
         if answer is not None:
             self._check_limit(answer)
         else:
             self._resume = max(self._resume, time.monotonic() + server.asked_wait(response))
-            if server.out_of_quota(response):
+            if server.is_final(response):
                 response.headers["x-should-retry"] = "false"  # read by openai
         return response
 
     async def _receive(self, request: httpx2.Request) -> httpx2.Response:
         """The whole response, within a size and a time, because a server could send forever."""
-        body = bytearray()
+        body, answering = bytearray(), False
         try:
             async with (
                 asyncio.timeout(self.generator.timeout),
@@ -119,41 +164,50 @@ class Metered(openai.DefaultAsyncHttpxClient):
                         f"{server.place(self.generator)} sends a compressed answer, which may be of any size; switch "
                         "that off there"
                     )
+                answering = response.is_success
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > MAX_BYTES:
                         raise UserError(
                             f"{server.place(self.generator)} sends an answer of more than {MAX_BYTES:,} bytes"
                         )
-        except TimeoutError:
-            raise httpx2.ReadTimeout("the answer is not whole in time") from None
+        except (TimeoutError, httpx2.ReadTimeout):
+            raise NoAnswer(
+                f"no whole answer within {self.generator.timeout:g} s (generator.timeout)"
+            ) from None
+        except httpx2.RemoteProtocolError as error:
+            if answering:
+                raise NoAnswer(
+                    f"the answer was cut off ({server.safe(str(error), self.generator)})"
+                ) from None
+            raise
         return httpx2.Response(
             response.status_code, headers=response.headers, content=bytes(body), request=request
         )
 
-    def _read(self, content: bytes, sent: int, reserved: Reserved) -> Answer:
+    def _read(self, content: bytes, sent: int, reserved: float) -> Answer:
         """The answer in a chat completion; servers send errors with status 200 too."""
         try:
             found = _Completion.model_validate_json(content)
         except ValidationError:
-            raise httpx2.RemoteProtocolError("it sent something that is not an answer") from None
+            words = server.words_of(content, self.generator)
+            raise NoAnswer(f"it sent something that is not an answer: {words}") from None
         known = _origin(self.generator)
         known |= {"served": found.model} if isinstance(found.model, str) else {}
         known |= (
             {"fingerprint": found.system_fingerprint} if isinstance(found.system_fingerprint, str) else {}
         )
-        text, prices = found.message.content or None, self.generator.prices
+        text, prices = found.message.words or None, self.generator.prices
         try:
             usage = _Usage.model_validate(found.usage)
         except ValidationError:
             usage = None
-        if usage and not cost.too_few(usage.prompt_tokens, usage.completion_tokens, sent, text or ""):
-            known |= usage.model_dump()
-            known |= (
-                {"cost": cost.money(prices, usage.prompt_tokens, usage.completion_tokens)} if prices else {}
-            )
+        known |= {"currency": prices.currency} if prices else {}
+        if usage and not cost.too_few(usage.prompt_tokens, usage.written, sent, text or ""):
+            known |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
+            known |= {"cost": cost.money(prices, usage.prompt_tokens, usage.written)} if prices else {}
         elif prices:
-            known["at_most"] = reserved.at_most
+            known["at_most"] = reserved
         filtered = "content filter" if found.finish == "content_filter" else None
         return Answer(text=text, refusal=found.message.refusal or filtered, finish=found.finish, **known)
 
@@ -171,7 +225,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
 def refusal(error: openai.APIStatusError, generator: GeneratorConfig) -> Answer:
     """The answer of a server that refuses a question with an error."""
     said = server.said(error, generator)
-    return Answer(refusal=said, finish="refused", cost=0.0, **_origin(generator))
+    currency = generator.prices.currency if generator.prices else ""
+    return Answer(refusal=said, finish="refused", cost=0.0, currency=currency, **_origin(generator))
 
 
 def _origin(generator: GeneratorConfig) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from . import answers
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
-    from .items import Item
+    from .requests import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
-PARTS = {"system", "subject", "user", "again", "wrong", "json", "list"}
+PARTS = {"system", "subject", "user", "again", "wrong", "json"}
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,13 @@ class Request:
     """One request to the model, for one item or for several that belong together.
 
     parameters: sent besides model, messages and response format. items: their documents, in the order of the prompt.
-    form: json, or list (free text). schema: the JSON schema of the answer.
+    schema: the JSON schema of the answer.
     """
 
     model: str
     messages: tuple[tuple[str, str], ...]
     parameters: dict[str, Any]
     items: tuple[dict[str, Any], ...]
-    form: str
     schema: dict[str, Any] | None = field(default=None, compare=False)
 
     @cached_property
@@ -52,7 +51,7 @@ class Request:
     @property
     def item_keys(self) -> list[str]:
         """One per item, so that a stored answer is found whatever else was asked with it."""
-        return [item_key(self.model, self.parameters, self.form, item) for item in self.items]
+        return [item_key(self.model, self.parameters, item) for item in self.items]
 
     def document(self) -> dict[str, Any]:
         """The request, for the store."""
@@ -61,7 +60,6 @@ class Request:
             "messages": [list(m) for m in self.messages],
             "parameters": self.parameters,
             "items": list(self.items),
-            "form": self.form,
         }
 
 
@@ -70,8 +68,8 @@ def digest(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def item_key(model: str, parameters: dict[str, Any], form: str, item: dict[str, Any]) -> str:
-    return digest([model, parameters, form, item])
+def item_key(model: str, parameters: dict[str, Any], item: dict[str, Any]) -> str:
+    return digest([model, parameters, item])
 
 
 @cache
@@ -88,15 +86,14 @@ def template(kind: str) -> Template:
 
 def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
     """The request for items of one class."""
-    form, described = generator.form, None
-    if form == "json":
-        described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
+    described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
     documents = tuple(item.document() for item in items)
-    parameters = generator.parameters(items[0].attempt)
-    return Request(generator.model, messages(items, form), parameters, documents, form, described)
+    return Request(
+        generator.model, messages(items), generator.parameters(items[0].attempt), documents, described
+    )
 
 
-def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
+def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
     """(role, content) of a request for items of one class.
 
     The list of classes is in the first message, which is the same for every class, so that servers cache it.
@@ -110,12 +107,11 @@ def messages(items: Sequence[Item], form: str) -> tuple[tuple[str, str], ...]:
         lines = [part(item, "user")]
         lines += [part(item, "again", excluded="; ".join(item.excluded))] if item.excluded else []
         lines += [part(item, "wrong", wrong=item.wrong)] if item.wrong else []
-        label = f'"{item.kind}": ' if form == "json" and not item.pair else ""
+        label = "" if item.pair else f'"{item.kind}": '
         return label + "\n".join(lines)
 
     first = items[0]
     system = dict.fromkeys(part(item, name) for item in items for name in ("system", "classes"))
     shape = json.dumps(answers.shape(items), ensure_ascii=False)
-    end = part(first, "list") if form == "list" else part(first, "json", shape=shape)
-    user = [part(first, "subject"), *map(section, items), end]
+    user = [part(first, "subject"), *map(section, items), part(first, "json", shape=shape)]
     return ("system", "\n\n".join(filter(None, system))), ("user", "\n\n".join(user))

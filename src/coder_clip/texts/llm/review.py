@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
-from .checks import plain
-from .items import Item, Verdict
+from ..checks import plain
+from .requests import Item, ReviewedText
 
 
 class Review(BaseModel):
@@ -42,6 +42,14 @@ class Review(BaseModel):
         write_json(path, self.model_dump(mode="json"))
         return path
 
+    def undo(self, owner: str, kind: str | None, text: str | None) -> int:
+        """Take back the decisions about a class or pair, about one kind or text if given; returns how many."""
+        about = [d for d in self.rejected if d[1] == owner and kind in (None, d[0]) and text in (None, d[2])]
+        asked = [d for d in self.again if text is None and d[1] == owner and kind in (None, d[0])]
+        self.rejected = [d for d in self.rejected if d not in about]
+        self.again = [d for d in self.again if d not in asked]
+        return len(about) + len(asked)
+
     def apply(self, items: Sequence[Item]) -> None:
         """Skip the answers that are not wanted, and refuse the rejected texts."""
         for item in items:
@@ -55,23 +63,33 @@ def path_of(answers: Path, dataset: str) -> Path:
     return answers / f"{dataset}.review.json"
 
 
-def listed(document: dict[str, Any]) -> Iterator[Verdict]:
+def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:
     """All texts of a language model in the document of a text set or pair set, those in use first."""
     notes = {kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"}
     for kind, note in notes.items():
-        for owner, texts in _texts(document, kind):
-            keys = note.get("from", {}).get(owner, "")
-            of_text = keys if isinstance(keys, list) else [keys] * len(texts)
-            for text, key in zip(texts, of_text, strict=True):
-                yield Verdict(kind, owner, text, "", key)
+        for owner, side, texts, keys in _texts(document, kind, note):
+            for text, key in zip(texts, keys, strict=True):
+                yield ReviewedText(kind, owner, text, "", key, side)
     for kind, note in notes.items():
-        for owner, text, why, key in note.get("not_accepted", []):
-            yield Verdict(kind, owner, text, why, key)
+        for owner, text, why, key, *side in note.get("not_accepted", []):
+            yield ReviewedText(kind, owner, text, why, key, *side)
 
 
-def _texts(document: dict[str, Any], kind: str) -> Iterator[tuple[str, list[str]]]:
+def _texts(
+    document: dict[str, Any], kind: str, note: dict[str, Any]
+) -> Iterator[tuple[str, str, list[str], list[str]]]:
+    """Owner, side, texts, and the key of the answer of each text."""
     for pair in document.get("pairs", []):
-        yield f"{pair['a']} / {pair['b']}", list(dict.fromkeys(pair["a_not_b"] + pair["b_not_a"]))
+        owner, sides = f"{pair['a']} / {pair['b']}", (pair["a_not_b"], pair["b_not_a"])
+        every = list(dict.fromkeys(sides[0] + sides[1]))
+        of_text = dict(zip(every, _keys(note, owner, every), strict=True))
+        for side, texts in zip((pair["a"], pair["b"]), sides, strict=True):
+            yield owner, side, texts, [of_text[t] for t in texts]
     for entry in document.get("classes", []):
-        texts = entry.get(kind, []) + (entry.get(f"{kind}_as_published") or [])
-        yield entry["name"], list(dict.fromkeys(texts))
+        texts = list(dict.fromkeys(entry.get(kind, [])))
+        yield entry["name"], "", texts, _keys(note, entry["name"], texts)
+
+
+def _keys(note: dict[str, Any], owner: str, texts: list[str]) -> list[str]:
+    keys = note.get("from", {}).get(owner, "")
+    return keys if isinstance(keys, list) else [keys] * len(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .prompts import Request
 
 OPENAI = "https://api.openai.com/v1"
+KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more ends the run
 QUOTA = (
     "insufficient_quota",
@@ -25,8 +27,14 @@ QUOTA = (
     "credit balance",
     "payment required",
 )
-FILTER = ("content_filter", "content_policy", "content management policy", "safety system")
-FORMAT = r"response_format|json_schema|json_object|structured output"
+FILTER = (  # of one question: moderation, too long a prompt, an answer that does not fit its schema
+    "content_filter", "content_policy", "content management policy", "safety system", "moderation", "flagged",
+    "context_length_exceeded", "maximum context length", "context window", "exceeds the available context",
+    "json_validate_failed",
+)  # fmt: skip
+FORMAT = (
+    r"response_format|json_schema|json_object|structured.output|xgrammar|guided.(?:json|decoding)|\bgrammar\b"
+)
 
 
 def place(generator: GeneratorConfig) -> str:
@@ -77,11 +85,12 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 def safe(text: str, generator: GeneratorConfig) -> str:
     """A server's words in one short line, without secrets, which error messages repeat."""
+    text = text[:2000]  # what is shown is shorter
     names = [key_variable(generator), *(v[1:] for v in generator.headers.values() if v.startswith("$"))]
     for name in names:
         if name and (value := os.environ.get(name, "").strip()):
             text = text.replace(value, "[key]")
-    text = re.sub(r"\b(?:sk|pk)-[\w*.…-]{4,}|\bBearer \S+|\S*\*{3,}\S*", "[key]", text)
+    text = re.sub(rf"{KEYS}|\bBearer \S+|\S*\*{{3,}}\S*", "[key]", text)
     return one_line(text)
 
 
@@ -97,6 +106,16 @@ def out_of_quota(response: httpx2.Response) -> bool:
     """True if the quota is used up, so that retries are useless."""
     status = response.status_code
     return status == 402 or (status == 429 and any(q in response.text.casefold() for q in QUOTA))
+
+
+def generated(response: httpx2.Response) -> bool:
+    """True if a refused request has had an answer, which may be charged (Groq: one that does not fit its schema)."""
+    return "json_validate_failed" in response.text
+
+
+def is_final(response: httpx2.Response) -> bool:
+    """True if the same request can only fail again."""
+    return out_of_quota(response) or re.search(FORMAT, response.text.casefold()) is not None
 
 
 def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["again", "format", "refused"]:
@@ -116,9 +135,9 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
         )
     if (wait := asked_wait(response)) > LONGEST_WAIT:
         raise UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
-    if status in (400, 403, 422) and any(f in about for f in FILTER):
+    if status in (400, 403, 413, 422) and any(f in about for f in FILTER):
         return "refused"
-    if status in (400, 404, 415, 422, 501) and re.search(FORMAT, about):
+    if (status in (400, 404, 415, 422) or status >= 500) and re.search(FORMAT, about):
         return "format"
     if status in (408, 409, 425, 429) or status >= 500:
         return "again"
@@ -126,8 +145,22 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
         to = safe(response.headers.get("location", "another address"), generator)
         raise UserError(f"{at} redirects to {to}; give that as generator.base_url")
     if status == 404:
-        raise UserError(f"{at} has no model '{generator.model}', or is not such a server (404: {words})")
+        hint = "" if "/v1" in at else f"; is it {at.rstrip('/')}/v1?"
+        raise UserError(
+            f"{at} has no model '{generator.model}', or is not such a server (404: {words}){hint}"
+        )
     raise UserError(f"{at} does not take the request ({status}: {words})")
+
+
+def words_of(content: bytes, generator: GeneratorConfig) -> str:
+    """What a server sent in place of an answer: its own words, the beginning, or that it is a page."""
+    text = content.decode(errors="replace").strip()
+    try:
+        error = json.loads(text)["error"]
+        text = str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    return "a page of HTML" if text.startswith("<") else f"'{safe(text[:200], generator)}'"
 
 
 def said(error: openai.APIStatusError, generator: GeneratorConfig) -> str:

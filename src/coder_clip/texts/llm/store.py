@@ -30,8 +30,8 @@ class Answer(BaseModel):
     """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
 
     served: the model's full name, as the server gives it. tokens: None if the server does not count them. cost: money,
-    at the prices of that day; None if unknown or without prices. at_most: counts in place of an unknown cost. date: ISO
-    day. server: host and port. fingerprint: the system's, as OpenAI sends it.
+    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in place of an unknown
+    cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +43,7 @@ class Answer(BaseModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
+    currency: str = ""
     date: str
     at_most: float | None = None
     server: str = ""
@@ -62,7 +63,8 @@ class Stored:
 class Answers:
     """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has ImageNet's classes.
 
-    found: by item key. kept: by request key. spent: money for the whole folder, known or the most it can be.
+    found: by item key. kept: by request key. spent: money for the whole folder by currency, known or the most it can
+    be.
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
@@ -75,29 +77,27 @@ class Answers:
         """Read all files, with what other processes have added."""
         self.found: dict[str, Stored] = {}
         self.kept: dict[str, Stored] = {}
-        self.spent = 0.0
+        self.spent: dict[str, float] = {}
         others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
         for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
             if damaged := sum(not self._read(line) for line in lines if line.strip()):
                 log.warning(
-                    "%s: %d lines are skipped because they are not whole answers (a cut-off write, or an edit)",
+                    "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or an edit by hand)",
                     *(file, damaged),
                 )
 
     def _read(self, line: bytes) -> bool:
-        """Add a line; False unless it is an answer to the question with its hash, or money for a try without one."""
+        """Add a line; False unless question and answer have their hashes, or it is money for a try without answer."""
         try:
             document = json.loads(line)
             if "lost" in document:
-                self.spent += float(document["lost"]["at_most"])
+                self._spend(document["lost"]["currency"], float(document["lost"]["at_most"]))
                 return True
             asked, answer = document["request"], Answer.model_validate(document["answer"])
-            items = tuple(
-                asked.get("items", ())
-            )  # earlier versions stored none: their answers count as money
-            keys = [item_key(asked["model"], asked["parameters"], asked["form"], item) for item in items]
-            if document["key"] != digest(asked):
+            items = tuple(asked["items"])
+            keys = [item_key(asked["model"], asked["parameters"], item) for item in items]
+            if (document["key"], document["sha256"]) != (digest(asked), digest(document["answer"])):
                 return False
             self._keep(Stored(document["key"], asked["model"], items, answer), keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -107,9 +107,12 @@ class Answers:
     def _keep(self, stored: Stored, item_keys: list[str]) -> None:
         if stored.key not in self.kept:  # the first of two, so that merging changes nothing
             self.kept[stored.key] = stored
-            self.spent += stored.answer.cost or stored.answer.at_most or 0.0
+            self._spend(stored.answer.currency, stored.answer.cost or stored.answer.at_most or 0.0)
             for key in item_keys:
                 self.found.setdefault(key, stored)
+
+    def _spend(self, currency: str, money: float) -> None:
+        self.spent[currency] = self.spent.get(currency, 0.0) + money
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -141,15 +144,18 @@ class Answers:
     def add(self, request: Request, answer: Answer) -> None:
         """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be written."""
         with self._writing:
-            self._write({"key": request.key, "request": request.document(), "answer": answer.model_dump()})
+            said = answer.model_dump()
+            self._write(
+                {"key": request.key, "request": request.document(), "answer": said, "sha256": digest(said)}
+            )
             self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
             self.added += 1
 
-    def lose(self, at_most: float) -> None:
+    def lose(self, at_most: float, currency: str) -> None:
         """Note what a try without an answer may have cost, because the limit on money includes it."""
         with self._writing:
-            self._write({"lost": {"at_most": at_most, "date": today()}})
-            self.spent += at_most
+            self._write({"lost": {"at_most": at_most, "currency": currency, "date": today()}})
+            self._spend(currency, at_most)
 
     def _write(self, document: Any) -> None:
         self._append(

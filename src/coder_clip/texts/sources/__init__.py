@@ -44,8 +44,7 @@ class Task:
     """A request to a source.
 
     classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section of the
-    configuration, if any. encoder: loads a model of the configuration by name. models: names of the model that compares
-    names ("texts") and, if any, of the model of the published filter ("as_published").
+    configuration, if any. encoder: loads a model of the configuration by name. model: the one that compares names.
     """
 
     dataset: str
@@ -54,23 +53,19 @@ class Task:
     kinds: tuple[str, ...]
     generator: GeneratorConfig | None
     encoder: Callable[[str], Encoder]
-    models: dict[str, str]
+    model: str
 
-    def identity(self, model: str) -> dict[str, str]:
-        """The model and the hash of its weights, for provenance."""
-        return {"model": model, "weights_sha256": self.encoder(model).metadata()["weights_sha256"]}
+    def encoder_identity(self) -> dict[str, str]:
+        """The model that compares names and the hash of its weights, for provenance."""
+        return {"model": self.model, "weights_sha256": self.encoder(self.model).metadata()["weights_sha256"]}
 
 
 @dataclass
 class Made:
-    """Texts of one kind, a list per class in label order, with their provenance.
-
-    as_published: the texts that the published code would keep, if these differ.
-    """
+    """Texts of one kind, a list per class in label order, with their provenance."""
 
     texts: list[list[str]]
     note: dict[str, Any]
-    as_published: list[list[str]] | None = None
 
 
 def _scanned() -> dict[str, Source]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import UserError
 from ..llm.generate import Generator, provenance
-from ..llm.items import Item, class_items, pair_items
+from ..llm.requests import Item, class_items, pair_items
 from ..llm.review import Review
 from ..sets import Pair, PairSet
 from . import Made, Task
@@ -19,10 +18,7 @@ ABOUT = "the language model of the section `generator:`"
 KINDS = ("attribute", "analogous", "synonym", "one_to_one")
 ORDER = 10
 COMPARES = ("analogous",)
-RULES = {
-    "texts": "nearer to another class than to its own and than that class's nearest neighbour in the label set",
-    "as_published": "cosine over 0.9 with another class",
-}
+RULE = "nearer to another class than to its own and than that class's nearest neighbour in the label set"
 
 
 def check(task: Task) -> None:
@@ -35,54 +31,39 @@ def make(task: Task) -> dict[str, Made]:
     """Texts per kind and class. UserError if the server, the key or the limit on money ends it (every answer is kept),
     and, unless configured otherwise, if a class has no texts."""
     generator, items = _asked(task)
-    rules = {}
+    rule = None
     if "analogous" in task.kinds:
-        from ..llm.similar import rule  # imports torch, which other kinds do not need
+        from .. import similar  # imports torch, which other kinds do not need
 
-        for name, model in task.models.items():
-            rules[name] = rule(task.encoder(model), task.classes, published=name == "as_published")
-    Generator(generator, task.dataset).run(items, rules, Review.of(generator.answers, task.dataset))
+        rule = similar.rule(task.encoder(task.model), task.classes)
+    Generator(generator, task.dataset).run(items, rule, Review.of(generator.answers, task.dataset))
     made = {}
     for kind in task.kinds:
         of_kind = [item for item in items if item.kind == kind]
-        made[kind] = Made(
-            [item.texts.get("texts", []) for item in of_kind], provenance(kind, of_kind, generator)
-        )
+        note = provenance(kind, of_kind, generator)
         if kind == "analogous":
-            made[kind].note["too_similar"] = {
-                name: {"rule": RULES[name], "encoder": task.identity(model)}
-                for name, model in task.models.items()
-            }
-            if "as_published" in rules:
-                made[kind].as_published = _as_published(task, of_kind)
+            note["too_similar"] = {"rule": RULE, "encoder": task.encoder_identity()}
+        made[kind] = Made([item.texts.get("texts", []) for item in of_kind], note)
     return made
 
 
-def _as_published(task: Task, items: Sequence[Item]) -> list[list[str]]:
-    kept = [item.texts.get("as_published", []) for item in items]
-    if any(item.texts.get("texts") for item in items) and not any(kept):
-        raise UserError(
-            f"{task.dataset}: the published filter of analogous classes keeps none with "
-            "generator.encoder_as_published; it was made for ViT-L-14"
-        )
-    return kept
-
-
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of these pairs of class indices, without the pairs that have none. UserError as `make`."""
+    """Texts of these pairs of class indices, without the pairs that have none or one name. UserError as `make`."""
     generator, _ = _asked(task)
-    items = pair_items(pairs, task.classes, task.templates, generator.counts.model_dump()["one_to_one"])
+    items = pair_items(
+        pairs, task.classes, task.templates, generator.texts_per_class.model_dump()["one_to_one"]
+    )
     Generator(generator, task.dataset).run(items, review=Review.of(generator.answers, task.dataset))
     made = [
         Pair(
-            a=task.classes[a],
-            b=task.classes[b],
-            a_index=a,
-            b_index=b,
+            a=task.classes[item.indices[0]],
+            b=task.classes[item.indices[1]],
+            a_index=item.indices[0],
+            b_index=item.indices[1],
             a_not_b=item.texts["first"],
             b_not_a=item.texts["second"],
         )
-        for (a, b), item in zip(pairs, items, strict=True)
+        for item in items
         if not item.failed
     ]
     note = provenance("one_to_one", items, generator)
@@ -93,4 +74,4 @@ def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
     generator = task.generator
     assert generator is not None, "the configuration requires it"
     kinds = [kind for kind in task.kinds if kind != "one_to_one"]
-    return generator, class_items(kinds, task.classes, task.templates, generator.counts.model_dump())
+    return generator, class_items(kinds, task.classes, task.templates, generator.texts_per_class.model_dump())

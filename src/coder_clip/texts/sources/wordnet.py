@@ -61,13 +61,12 @@ def check(task: Task) -> None:
 
 def make(task: Task) -> dict[str, Made]:
     """Synonyms, chosen by the model that compares names. A class may have none; the log names it."""
-    model = task.models["texts"]
-    made = synonyms(task.classes, task.encoder(model), WordNet())
+    made = synonyms(task.classes, task.encoder(task.model), WordNet())
     if without := made.note.get("without_sense"):
         log.warning("%s: no noun sense in WordNet, so no synonym: %s", task.dataset, ", ".join(without))
     if another := made.note.get("another_class"):
         log.warning("%s: synonyms left out, names of other classes: %s", task.dataset, ", ".join(another))
-    made.note["encoder"] = task.identity(model)
+    made.note["encoder"] = task.encoder_identity()
     return {"synonym": made}
 
 

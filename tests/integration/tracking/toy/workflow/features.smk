@@ -5,13 +5,13 @@ rule feature:
     input:
         RESULTS + "/texts/{set}.json",
         "data/weights.bin",
-        sources=["src/feature.py", "src/common.py"],
+        outdated("feature"),
     output:
         RESULTS + "/features/m/{set}.bin",
     benchmark:
         RESULTS + "/benchmarks/feature/{set}.tsv"
     params:
-        reads=reads("feature"),
+        job=job("feature"),
     shell:
         command("feature")
 

@@ -3,12 +3,14 @@
 
 rule page:
     input:
-        scores=expand(RESULTS + "/scores/m/{set}.json", set=SETS),
-        sources=["src/page.py", "src/common.py"],
+        expand(RESULTS + "/scores/m/{set}.json", set=SETS),
+        outdated("page"),
     output:
         RESULTS + "/report.html",
         RESULTS + "/metrics.json",
         RESULTS + "/tables/main.csv",
+    params:
+        job=job("page"),
     shell:
         command("page")
 

@@ -4,14 +4,14 @@
 rule score:
     input:
         RESULTS + "/features/m/{set}.bin",
-        sources=["src/score.py", "src/common.py"],
+        outdated("score"),
     output:
         RESULTS + "/scores/m/{set}.json",
         RESULTS + "/scores/m/{set}.csv",
     benchmark:
         RESULTS + "/benchmarks/score/{set}.tsv"
     params:
-        reads=reads("score"),
+        job=job("score"),
     shell:
         command("score")
 

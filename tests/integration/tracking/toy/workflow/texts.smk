@@ -4,13 +4,13 @@
 rule text:
     input:
         "data/{set}.txt",
-        sources=["src/text.py", "src/common.py"],
+        outdated("text"),
     output:
         RESULTS + "/texts/{set}.json",
     benchmark:
         RESULTS + "/benchmarks/text/{set}.tsv"
     params:
-        reads=reads("text"),
+        job=job("text"),
     shell:
         command("text")
 

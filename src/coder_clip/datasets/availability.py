@@ -1,0 +1,305 @@
+"""Check and download published data sets."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import UserError
+from ..foundation.terminal import gigabytes
+from .base import SPLITS
+from .entry import ByHand, Download, Entry, entry
+from .fetch import checksum_like, fetch
+from .published import PublishedDataset, find_place, find_rule, load_below
+from .unpack import unpack
+
+Say = Callable[[str], None]
+DOWNLOADS = ".downloads"  # below the root: archives until they are unpacked
+
+
+@dataclass
+class Findings:
+    """The state of one data set.
+
+    problems: reasons why no run can use it. advice: improvements that a run can do without. get: files for
+    ``data get`` to download. by_hand: files that the user has to download.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    here: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    get: list[Download] = field(default_factory=list)
+    by_hand: list[ByHand] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        return not self.problems
+
+    @property
+    def size(self) -> str:
+        """Of what ``data get`` downloads."""
+        return gigabytes(sum(d.gigabytes for d in self.get))
+
+    def lines(self) -> list[str]:
+        state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
+        said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
+        said += [f"  here      {line}" for line in self.here]
+        said += [f"  problem   {line}" for line in self.problems]
+        said += [f"  note      {line}" for line in self.advice]
+        return said + self.ways(all_=True)
+
+    def ways(self, all_: bool = False) -> list[str]:
+        """Lines on how to get what is missing: the command, and what to download by hand.
+
+        all_: with the addresses behind the command, and what only other splits need.
+        """
+        said = []
+        if self.get:
+            what = ", ".join(d.gives for d in self.get)
+            said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
+            said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
+        by_hand = [h for h in self.by_hand if all_ or not h.optional]
+        return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
+
+
+def check(name: str, root: Path) -> Findings:
+    """Look at a data set below the root. Nothing is fetched and no image opened."""
+    found = entry(name)
+    place = find_place(name, found, root)
+    folder = place.folder if place else root / found.folders[0]
+    result = Findings(name, found.title, folder)
+    result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
+    result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
+    if place is None:
+        looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
+        result.problems.append(f"no images (looked for {looked})")
+        return result
+    if find_rule(found, folder) is None:
+        needs = " or ".join(" + ".join(r.needs) for r in found.splits)
+        result.problems.append(f"no split file: {needs}")
+        return result
+    try:
+        data = load_below(name, root)
+    except UserError as error:
+        result.problems.append(str(error))
+        # what was read is at fault: the lists, or, without any, the folders of images
+        lists = find_rule(found, folder).needs  # type: ignore[union-attr]
+        at_fault = [d for d in found.downloads if (d.gives in lists if lists else _is_images(d, found))]
+        result.get += [d for d in at_fault if d not in result.get]
+        return result
+    counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
+    result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
+    if missing := data.missing():
+        total = sum(data.counts.values())
+        some = f"{len(missing):,} of {total:,} images"
+        result.problems.append(f"{some} are missing or empty, first {missing[0]}")
+        if changed := _changed_lists(data, found):
+            names = " + ".join(d.gives for d in changed)
+            result.problems[-1] += f"; {names} lists them, and is not the published file"
+            result.get = changed
+        if not result.get:
+            result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
+    if miscounted := data.miscounted():
+        result.problems.append(miscounted)
+    else:
+        _compare(data, result)
+    best = found.splits[0]
+    if data.rule != best:
+        result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
+    elif not result.problems:
+        result.get, result.by_hand = [], []  # only for the splits that are not used
+    return result
+
+
+def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
+    """Files with lists of images that differ from the published ones."""
+    lists = [d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum]
+    folder = data.place.folder
+    return [d for d in lists if checksum_like(folder / d.gives, d.checksum or "") != d.checksum]
+
+
+def _compare(data: PublishedDataset, result: Findings) -> None:
+    """Compare the lists of images with the published fingerprints."""
+    rule, folder = data.rule, data.place.folder
+    now: dict[str, str] = {split: data.fingerprint(split) for split in rule.fingerprints}
+    now |= {file: checksum_like(folder / file, known) for file, known in rule.sums.items()}
+    published = dict([*rule.fingerprints.items(), *rule.sums.items()])
+    changed = [name for name in now if now[name] != published[name]]
+    if changed:
+        source = " + ".join(rule.needs) or data.place.images
+        result.problems.append(f"not as published, by checksum: {', '.join(changed)} (read from {source})")
+    if same := [name for name in now if name not in changed]:
+        result.here.append(f"as published, by checksum: {', '.join(same)}")
+    unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
+    if unknown and not rule.sums:
+        sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
+        result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
+
+
+def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
+    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone is missing, all.
+
+    UserError for an address of no file that is missing: it would not be used.
+    """
+    found: dict[str, list[str]] = {}
+    wanted = [d.file for name in names for d in check(name, root).get] if urls else []
+    for url in urls if wanted else ():
+        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[: len(wanted) == 1]
+        if not of:
+            raise UserError(f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})")
+        for file in of:
+            found.setdefault(file, []).append(url)
+    return found
+
+
+def get(
+    name: str,
+    root: Path,
+    *,
+    keep: bool = False,
+    say: Say = print,
+    urls: Mapping[str, list[str]] | None = None,
+) -> Findings:
+    """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
+
+    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that was put below the
+    root by hand is unpacked, too.
+    UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
+    """
+    found = entry(name)
+    result = check(name, root)
+    if not result.get and not any(h.archive for h in found.by_hand):
+        return result  # perhaps on a root that is read-only
+    with _one_at_a_time(name, root, say):
+        place = find_place(name, found, root)
+        folder = place.folder if place else root / found.folders[0]
+        came: list[Download] = []
+        # twice where only the new lists show that images are missing
+        while wanted := [d for d in check(name, root).get if d not in came]:
+            say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
+            refuse_small_disk({name: wanted}, root)
+            for download in wanted:
+                own = (urls or {}).get(download.file, [])
+                _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
+            came += wanted
+        _unpack_brought(name, found, root, folder, say)
+        result = check(name, root)
+        if place and any(d in came for d in result.get):
+            result.advice.append(
+                f"the download is next to {place.images}, which takes precedence: move that folder away"
+            )
+        return result
+
+
+@contextlib.contextmanager
+def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
+    """Hold the data set's lock. Leaves neither a lock nor empty folders behind."""
+    lock, downloads = FileLock(root / f".{name}.lock"), root / DOWNLOADS
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            say(f"{name}: another process fetches it; waiting")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        for folder in (downloads / name, downloads):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where it is empty
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
+    """Raise UserError if the disk is too small for the archives, of each data set, together with their contents.
+
+    The contents are taken to be about as large as the archives. What an earlier try has downloaded is there already.
+    """
+    place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
+    need, free = 0.0, shutil.disk_usage(place).free / 1e9
+    for name, downloads in wanted.items():
+        archives = [root / DOWNLOADS / name / d.file for d in downloads]
+        parts = [p for a in archives for p in (a, a.with_name(f"{a.name}.part")) if p.is_file()]
+        need += 2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
+    if need > free:
+        raise UserError(
+            f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and {gigabytes(free)} are free"
+        )
+
+
+def _get(
+    name: str, download: Download, root: Path, folder: Path, urls: list[str], keep: bool, say: Say
+) -> None:
+    """Download one file, and unpack it if it is an archive."""
+    into, file = _target(download, folder), download.file
+    if not download.unpack:
+        target, new = into / file, into / f"{file}.new"
+        if not target.exists():
+            return fetch(urls, target, download.checksum)
+        fetch(urls, new, download.checksum)  # without the old one, other lists would be read if this fails
+        new.replace(target)
+        return say(f"{name}: {target} could not be used and was replaced")
+    archive = root / DOWNLOADS / name / file
+    fetch(urls, archive, download.checksum)
+    say(f"{name}: unpacking {file} into {into}")
+    unpack(archive, into)
+    for inner in download.inner:
+        unpack(into / inner, (into / inner).parent)
+        (into / inner).unlink()
+    if not keep:
+        archive.unlink()
+
+
+def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
+    """Unpack archives that the user downloaded (ImageNet's two tars), found below the root or in ``folder``."""
+    for hand in found.by_hand:
+        if hand.archive is None or _gives(hand.gives, found, root):
+            continue
+        places = (p / hand.archive.file for p in (root, folder, root / DOWNLOADS / name))
+        archive = next((p for p in places if p.is_file()), None)
+        if archive is None:
+            continue
+        if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
+            raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
+        target = folder if hand.archive.has_folder else folder / hand.gives
+        say(f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it afterwards")
+        unpack(archive, target, hand.archive.nested)
+
+
+def _target(download: Download, folder: Path) -> Path:
+    """The folder to unpack into, so that new files are beside old ones: an archive may have folders of its own."""
+    if download.into == "..":
+        return folder.parent
+    own = Path(download.gives).parent.parts
+    if own and folder.parts[-len(own) :] == own:
+        return folder.parents[len(own) - 1]
+    return folder / download.into
+
+
+def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
+    """True if a download is here already: its images, in any of the places that the entry names, or its file, and what
+    the first split needs of the files that come with it."""
+    if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
+        return False
+    return images if _is_images(download, found) else _gives(download.gives, found, root)
+
+
+def _is_images(download: Download, found: Entry) -> bool:
+    return Path(download.gives).name in {Path(i).name for i in found.images}
+
+
+def _gives(what: str, found: Entry, root: Path) -> bool:
+    places = [root / f for f in found.folders]
+    return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)

@@ -1,0 +1,69 @@
+"""Hashes of files, cached until a file changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .artifacts import write_text
+
+STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-local, ignored by git
+
+
+class Hashes:
+    """md5 (what DVC compares) and sha256 (what records hold) of files, both in one reading."""
+
+    def __init__(self) -> None:
+        self._path = STATE / "sums.json"
+        self._known: dict[str, dict[str, Any]] = {}
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(self._path.read_text())
+            self._known = {path: known[path] for path in known if known[path]["stamp"]}
+        self._changed = False
+
+    def md5(self, path: str) -> str:
+        return self._sum(path, "md5")
+
+    def sha256(self, path: str) -> str:
+        return self._sum(path, "sha256")
+
+    def save(self) -> None:
+        """Write new hashes to the cache file."""
+        if self._changed:
+            write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
+            self._changed = False
+
+    def set_time(self, path: str, ns: int, follow: bool = False) -> None:
+        """Set the time of a file, or of a link's target (follow); keep its hashes if they still hold."""
+        known = self._known.pop(path, None)
+        keeps = known is not None and known["stamp"] == stamp(path)  # else somebody has written it meanwhile
+        os.utime(path, ns=(ns, ns), follow_symlinks=follow)
+        if known and keeps:
+            self._known[path] = {**known, "stamp": stamp(path)}
+        self._changed = True
+
+    def _sum(self, path: str, name: str) -> str:
+        now, known = stamp(path), self._known.get(path)
+        if known is None or known["stamp"] != now:
+            known = self._known[path] = {"stamp": now, **_both(path)}
+            self._changed = True
+        return str(known[name])
+
+
+def _both(path: str) -> dict[str, str]:
+    md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            md5.update(block)
+            sha.update(block)
+    return {"md5": md5.hexdigest(), "sha256": sha.hexdigest()}
+
+
+def stamp(path: str) -> list[int]:
+    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
+    s = os.stat(path)
+    return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]

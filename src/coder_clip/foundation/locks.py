@@ -1,0 +1,44 @@
+"""Locks of a folder: one command at a time records, pulls or merges, and none of them while a run makes files."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import filelock
+
+from ..errors import UserError
+from .hashes import STATE
+
+RUN = STATE / "run"  # locked while runs make files here
+
+
+@contextmanager
+def locked(wait: float = 600, alone: bool = False) -> Iterator[None]:
+    """Allow one record, pull, push or merge at a time. The lock of a killed process is freed.
+
+    alone: UserError while a run makes files here.
+    """
+    STATE.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(STATE / "lock", timeout=wait):
+            if alone and running():
+                raise UserError("a run makes results here; try again when it has ended")
+            yield
+    except filelock.Timeout:
+        raise UserError(
+            f"another coder-clip has been recording here for {wait:.0f} s; try 'coder-clip record' later"
+        ) from None
+
+
+def running() -> bool:
+    """True while a run makes files here. The lock of a killed one is free."""
+    with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a file system without locks
+    return False

@@ -1,0 +1,75 @@
+"""Which published data sets of a configuration are not here, and which of these a run downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..datasets.availability import check
+from ..datasets.published import data_root, existing, is_here, load_below
+from ..errors import UserError
+from ..foundation.artifacts import Paths
+
+if TYPE_CHECKING:
+    from .config import Config
+
+
+def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
+    """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
+    at once. downloaded: by the run."""
+    published = [n for n in config.datasets if config.published(n)]
+    if not set(wanted) & set(published):
+        return
+    absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
+    if set(absent) & set(wanted):
+        raise UserError(
+            f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: "
+            "'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', 'coder-clip check --only-present'"
+        )
+
+
+def to_download(config: Config) -> list[str]:
+    """Published data sets that a run downloads (``fetch``): anyone may download all files that they need and lack."""
+    if not config.fetch:
+        return []
+    found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
+    return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
+
+
+def absent_data(config: Config, whole: bool = False, opened: Collection[str] = ()) -> list[str]:
+    """Published data sets that no run can use: neither their images nor the features of all of them are here.
+
+    whole: also those of which some image is missing, unless a manifest says that all were there. opened: those whose
+    images a job opens, so that features are not enough. UserError if the folder of published data sets is not known.
+    """
+    paths = Paths(config.results)
+    published = [n for n in config.datasets if config.published(n)]
+    missing = [n for n in published if n in opened or not _is_encoded(config, n)]
+    if not missing:
+        return []
+    root = data_root(config.data_root)
+    if root.exists() or not config.fetch:
+        existing(root)
+    return [
+        n
+        for n in missing
+        if not is_here(n, root)
+        or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root))
+    ]
+
+
+def _is_whole(config: Config, name: str, root: Path) -> bool:
+    given = config.datasets[name]
+    try:
+        return not load_below(name, root, given.shot_files, given.split).missing()
+    except UserError:
+        return False
+
+
+def _is_encoded(config: Config, name: str) -> bool:
+    """True if the results hold everything that is made from its images: after a pull they are not needed."""
+    paths = Paths(config.results)
+    features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]
+    return all(file.is_file() for file in (paths.manifest(name), *features))

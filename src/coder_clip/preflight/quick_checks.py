@@ -1,0 +1,213 @@
+"""Preflight checks that need neither torch nor open_clip: also made before the first job of every run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..datasets import Dataset, load_dataset
+from ..datasets.availability import check as check_data
+from ..datasets.availability import refuse_small_disk
+from ..datasets.fetch import refusal
+from ..datasets.published import PublishedDataset, data_root, is_here
+from ..errors import UserError
+from ..foundation import terminal
+from ..foundation.artifacts import Paths, read_metadata
+from ..pipeline.absent import refuse_absent, to_download
+from ..pipeline.config import Config, GeneratorConfig
+from ..pipeline.resources import Sizes
+from .estimate import ahead
+
+if TYPE_CHECKING:
+    from ..texts.llm.budget import Estimate
+
+LONG = 8  # hours, from which a GPU is suggested
+SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
+TIMEOUT = 10.0  # seconds of the one request to a language model's server
+
+
+def forecast(
+    config: Config,
+    gpus: int,
+    asked: Mapping[str, Estimate],
+    sizes: Mapping[str, Sizes],
+    shortest: float = 0.0,
+) -> Iterator[str]:
+    """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
+
+    UserError if the disk is too small.
+    """
+    table, hours, gigabytes = ahead(config, gpus, asked, sizes)
+    room = f"{terminal.gigabytes(free(config.results))} are free"
+    if 2 * gigabytes > free(config.results):
+        raise UserError(f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}")
+    if hours < shortest:
+        return
+    if not table:
+        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
+        return
+    if not gpus and hours > LONG:
+        with_one = ahead(config, 1, asked, sizes)[1]
+        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
+    yield from table
+    yield f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; {room}"
+
+
+def free(folder: Path) -> float:
+    """Gigabytes on the disk of a folder, which may not be there yet."""
+    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
+    return shutil.disk_usage(place).free / 1e9
+
+
+def unlisted(config: Config) -> dict[str, Sizes]:
+    """Images per split and classes of data sets without a manifest; entries have them for published data sets."""
+    found = {}
+    for name, given in config.datasets.items():
+        if not config.published(name) and not Paths(config.results).manifest(name).is_file():
+            with suppress(UserError):  # the job that lists its images says so
+                found[name] = sizes_of(config, name, load_dataset(name, given, config.data_root))
+    return found
+
+
+def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
+    """Images of each split that is needed, and classes."""
+    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
+    return {split: len(data.split(split)) for split in needed}, len(data.classes)
+
+
+def problems(
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+) -> list[str]:
+    """All that would stop a run, as far as it can be seen without loading anything."""
+    downloaded = to_download(config)
+    checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
+    checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
+    checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
+    checks += [partial(folder, config, name) for name in models]
+    if asks and config.generator and unanswered(config, config.generator):
+        checks.append(partial(key, config.generator))
+    return failed(*checks)
+
+
+def failed(*checks: Callable[[], None]) -> list[str]:
+    """What these checks report."""
+    found = []
+    for each in checks:
+        try:
+            each()
+        except UserError as error:
+            found.append(str(error))
+    return found
+
+
+def writable(folder: Path, what: str) -> None:
+    """UserError if a folder, or the one that it would be made in, cannot be written to."""
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None
+
+
+def downloads(config: Config, names: Collection[str]) -> None:
+    """Check that downloads of the run fit into the data root and that their servers answer. UserError if not."""
+    if not names:
+        return
+    root = data_root(config.data_root)
+    writable(root, "data sets")
+    by_name = {n: check_data(n, root).get for n in names}
+    refuse_small_disk(by_name, root)
+    wanted = [d for downloads in by_name.values() for d in downloads]
+    urls = [u for d in wanted for u in (d.url, *d.mirrors)]
+    with ThreadPoolExecutor() as pool:
+        why = dict(zip(urls, pool.map(refusal, urls), strict=True))
+    dead = [f"{d.url} ({why[d.url]})" for d in wanted if all(why[u] for u in (d.url, *d.mirrors))]
+    if dead:
+        others = "" if set(names) >= set(config.datasets) else ", or leave them out: ONLY_PRESENT=1 FETCH=0"
+        raise UserError(
+            f"these files are to be downloaded, and their servers do not give them: {', '.join(dead)}; try again "
+            f"later, get the data sets by hand ('coder-clip data check' says how){others}"
+        )
+
+
+def images(config: Config, name: str) -> None:
+    """UserError if the lists of a published data set cannot be used, or images are missing or empty; none is opened."""
+    given, root = config.datasets[name], data_root(config.data_root)
+    if not is_here(name, root):
+        return  # reported by absent_data
+    try:
+        data = load_dataset(name, given, config.data_root)
+        assert isinstance(data, PublishedDataset)
+        lost = data.missing() if config.features.on_error == "fail" else []
+        if lost:
+            some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"
+            raise UserError(f"data set {name}: {some}, below {data.place.images}, first {lost[0]}")
+    except UserError as error:
+        raise UserError("\n".join([str(error), *check_data(name, root).ways()])) from None
+
+
+def folder(config: Config, name: str) -> None:
+    """UserError if a model's folder, or the header of its weights, cannot be read."""
+    model = config.models[name].model
+    if not model.startswith("local-dir:"):
+        return
+    place = Path(model.removeprefix("local-dir:"))
+    try:
+        json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
+        for weights in place.glob("*.safetensors"):
+            read_metadata(weights)
+    except UserError as error:
+        raise UserError(f"model {name}: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        file = getattr(error, "filename", None) or place
+        raise UserError(f"model {name}: {file} cannot be read: {reason}") from None
+
+
+def unanswered(config: Config, generator: GeneratorConfig) -> bool:
+    """True if a language model has to be asked, as far as is known before stage one finds the pairs.
+
+    Until then, stored answers about some pairs count for all, because answers are shared as a whole.
+    """
+    from ..texts.llm.store import Answers
+    from .llm_estimate import rows
+
+    for row in rows(config, list(config.datasets)):
+        stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()
+        kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
+        if row.ahead.requests and "one_to_one" not in kinds:
+            return True
+    return False
+
+
+def key(generator: GeneratorConfig) -> None:
+    """Check with one free request that a language model's server answers and accepts the key. UserError if not."""
+    from ..texts.llm.server import api_key, headers, place
+
+    secret = api_key(generator)
+    request = urllib.request.Request(
+        f"{place(generator).rstrip('/')}/models",
+        headers={"Authorization": f"Bearer {secret}", "User-Agent": "coder-clip", **headers(generator)},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise UserError(
+                f"the language model's server {place(generator)} refuses the key (HTTP {error.code})"
+            ) from None  # others do not list models; asking will show
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(
+            f"the language model's server {place(generator)} cannot be reached: {reason}"
+        ) from None

@@ -1,0 +1,261 @@
+"""Items: texts of one kind for one class or pair, and what came of the answers so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import one_line
+from .. import checks
+from ..checks import Names, plain
+from ..kinds import KINDS, Kind
+from ..names import name_key
+from ..sentences import fill, spaces
+from . import prompts
+from .answers import Sides
+
+if TYPE_CHECKING:
+    from ...datasets.base import Templates
+    from ..similar import Rule
+    from .store import Answer
+
+MAX_REASKS = 5  # for analogous classes, as published
+MAX_IDLE = 2  # answers in a row without a new name, after which the model is not asked again
+MAX_EXCLUDED = 50
+NO_ANSWER = ("a refusal", "a question")  # of `checks`
+ONE_CLASS = ("attribute", "synonym")  # kinds whose texts are of one class only
+MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
+
+
+class ReviewedText(NamedTuple):
+    """A model's text. side: the class of a pair that it is of. why: it was not accepted; empty if it is used.
+
+    answer: the key of its answer.
+    """
+
+    kind: str
+    owner: str
+    text: str
+    why: str
+    answer: str
+    side: str = ""
+
+
+@dataclass
+class Item:
+    """Texts of one kind for one class or pair.
+
+    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
+    names: of the label set. skipped: earlier answers that a reviewer does not want; rejected: plain texts that one
+    rejected. rule: what chooses among analogous names. taken: plain texts that a class has already, shared by the items
+    of a kind. texts: one list per side of the answer. source: text -> key of its answer.
+    """
+
+    kind: str
+    owner: str
+    fields: dict[str, str]
+    indices: tuple[int, ...]
+    names: Names
+    wanted: int
+    skipped: int = 0
+    rejected: frozenset[str] = frozenset()
+    rule: Rule | None = None
+    taken: dict[str, str] = field(default_factory=dict)
+    texts: Sides = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    refused: list[ReviewedText] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: int = 0
+    idle: int = 0  # answers in a row that gave no new text
+    wrong: str = ""  # why the last answer gave nothing, in words for the model
+    short: bool = False  # some texts of the last answer were refused
+    refusals: int = 0
+    unanswered: str = ""
+
+    @property
+    def about(self) -> Kind:
+        return KINDS[self.kind]
+
+    @property
+    def optional(self) -> bool:
+        """True if an empty list is an answer."""
+        return self.about.least == 0
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Both class names; empty for texts of one class."""
+        return (self.fields["class"], self.fields["other"]) if self.about.of_pair else ()
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The lists of an answer: of the class and of the other one, or one list."""
+        return ("first", "second") if self.about.of_pair else ("texts",)
+
+    @property
+    def key(self) -> str:
+        """The key of its texts in the object of an answer."""
+        return self.fields["other"] if self.about.of_pair else self.kind
+
+    @property
+    def missing(self) -> int:
+        """Number of texts to ask for."""
+        return max(1, self.wanted - min((len(t) for t in self.texts.values()), default=0))
+
+    @property
+    def excluded(self) -> list[str]:
+        """Texts that the next answer must not repeat."""
+        have = [t for side in self.texts.values() for t in side]
+        return list(dict.fromkeys([r.text for r in self.refused] + have))[-MAX_EXCLUDED:]
+
+    @property
+    def enough(self) -> bool:
+        least = (self.wanted + 1) // 2 if self.about.least is None else self.about.least
+        return all(len(self.texts.get(side, ())) >= least for side in self.sides)
+
+    @property
+    def failed(self) -> str:
+        """Why there are not enough texts; empty if there are."""
+        silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
+        return "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
+
+    @property
+    def attempt(self) -> int:
+        """A number that makes each question a different one."""
+        return self.skipped + self.asked
+
+    def document(self) -> dict[str, Any]:
+        """Everything that the question consists of, for its key and the store."""
+        fields = dict(self.fields)
+        if "classes" in fields:
+            fields["classes"] = prompts.digest(fields["classes"])
+        return {
+            "kind": self.kind,
+            "template": prompts.template(self.kind).note["sha256"],
+            "fields": fields,
+            "count": self.missing,
+            "attempt": self.attempt,
+            "excluded": self.excluded,
+            "wrong": self.wrong,
+        }
+
+    def again(self, max_reasks: int) -> bool:
+        """True if the model is to be asked once more."""
+        if self.unanswered:
+            return False
+        full = all(len(texts) >= self.wanted for texts in self.texts.values())
+        if self.kind == "analogous" and self.short and not full:
+            return self.asked <= MAX_REASKS and self.idle < MAX_IDLE
+        return (bool(self.wrong) or not self.enough) and self.asked <= max_reasks
+
+    def take(self, answer: Answer, key: str, found: Sides | str) -> None:
+        """Add the texts of an answer that are accepted, or note what is wrong with it."""
+        self.asked += 1
+        self.answers[key] = answer
+        self.wrong, self.short, self.unanswered = "", False, ""
+        before = sum(map(len, self.texts.values()))
+        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
+            self.refusals += 1
+            self.wrong = f"it was refused ({one_line(answer.refusal or answer.text or '', 100)})"
+        elif isinstance(found, str):
+            self.wrong = found
+        else:
+            self._add(found, key)
+        self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+        apology = not any(self.texts.values()) and any(r.why in NO_ANSWER for r in self.refused)
+        if (not self.enough or apology) and not self.wrong:
+            shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
+            self.wrong = f"too few usable texts ({shown})"
+
+    def usable(self, found: Sides | str) -> bool:
+        """True if an answer has a text that breaks no rule, or says that there is none where that is an answer."""
+        if isinstance(found, str):
+            return False
+        whys = [self._fault(checks.clean(t), side) for side, texts in found.items() for t in texts]
+        return None in whys or (self.optional and all(why == "says nothing" for why in whys))
+
+    def _add(self, found: Sides, key: str) -> None:
+        """Add each text that the checks accept once, as many as are wanted."""
+        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
+        for side, texts in found.items():
+            kept = self.texts.setdefault(side, [])
+            seen = {plain(t) for t in (*kept, *(r.text for r in self.refused))}
+            accepted: dict[str, str] = {}
+            for text in map(checks.clean, texts):
+                why, bare = self._fault(text, side), plain(text)
+                if why is None and self.pair and bare in both:
+                    why = "on both sides"
+                if why is None and (another := self._taken_by(bare)):
+                    why = f"also a text of {another}"
+                if why is not None:
+                    self.refuse(text, why, key, side)
+                elif bare not in seen:
+                    accepted.setdefault(bare, text)
+            chosen = list(accepted.values())[: self.wanted]
+            asked = [(self.fields["class"], text) for text in chosen]
+            for text, why in zip(
+                chosen, self.rule(asked) if self.rule else [None] * len(chosen), strict=True
+            ):
+                if why is not None:
+                    self.refuse(text, why, key, side)
+                elif len(kept) < self.wanted:
+                    kept.append(text)
+                    self.source[text] = key
+                    self.taken.setdefault(plain(text), self.owner)
+
+    def _taken_by(self, bare: str) -> str | None:
+        """Another class that has this text; classes of one name may share theirs."""
+        owner = self.taken.get(bare) if self.kind in ONE_CLASS else None
+        return owner if owner and name_key(owner) != name_key(self.owner) else None
+
+    def _fault(self, text: str, side: str) -> str | None:
+        """Why a text is not accepted."""
+        if plain(text) in self.rejected:
+            return "rejected in a review"
+        name, other = (self.pair if side == "first" else self.pair[::-1]) if self.pair else (self.owner, "")
+        found = checks.fault(text, self.kind, name, self.names, other, self.fields["photo"])
+        return None if found is None else found[1]
+
+    def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
+        """List a text that is not accepted; later questions exclude it."""
+        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS])
+        if shown not in (r.text for r in self.refused):
+            name = self.pair[side == "second"] if self.pair else ""
+            self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key, name))
+        self.short = True
+
+
+def class_items(
+    kinds: Sequence[str], classes: Sequence[str], templates: Templates, counts: Mapping[str, int]
+) -> list[Item]:
+    """The items of a data set's classes: class by class in label order, kind by kind."""
+    names = [spaces(c) for c in classes]
+    label_set, taken, items = Names(names), {kind: dict[str, str]() for kind in kinds}, list[Item]()
+    for i, name in enumerate(names):
+        start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
+        listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
+        for kind in kinds:
+            fields = _fields(name, templates) | (listed if kind == "analogous" else {})
+            items.append(Item(kind, name, fields, (i,), label_set, counts[kind], taken=taken[kind]))
+    return items
+
+
+def pair_items(
+    pairs: Iterable[tuple[int, int]], classes: Sequence[str], templates: Templates, wanted: int
+) -> list[Item]:
+    """The items of unordered pairs of class indices, in their order.
+
+    Pairs of one name (ImageNet has two classes "missile") are left out: nothing could tell their texts apart.
+    """
+    label_set, items = Names(map(spaces, classes)), list[Item]()
+    for a, b in pairs:
+        name, other = spaces(classes[a]), spaces(classes[b])
+        if name_key(name) != name_key(other):
+            fields = {**_fields(name, templates), "other": other}
+            items.append(Item("one_to_one", f"{name} / {other}", fields, (a, b), label_set, wanted))
+    return items
+
+
+def _fields(name: str, templates: Templates) -> dict[str, str]:
+    sentence = fill(templates.attribute, name, attribute="…")
+    return {"class": name, "photo": fill(templates.name, name), "sentence": sentence}

@@ -1,0 +1,242 @@
+"""Answers that are of no use: noticed early, paid for once or twice and not fourteen times, and never a text."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coder_clip.datasets.base import Templates
+from coder_clip.errors import UserError
+from coder_clip.texts.checks import clean
+from coder_clip.texts.llm import metered
+from coder_clip.texts.llm.requests import class_items, pair_items
+from llm_server import Server, named
+from questions import CLASSES, TAILS, attributes, items_of, run, settings, stored
+
+
+def alone(server: Server, tmp_path: Path, **more: Any) -> Any:
+    """Settings to ask question by question, so that counts are exact."""
+    return settings(server, tmp_path, max_in_flight=1, **more)
+
+
+# ---- pairs that cannot be told apart -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [["missile", "fox", "missile"], ["crane", "fox", "Crane"]])
+def test_a_pair_of_equal_names_is_never_asked(server: Server, tmp_path: Path, names: list[str]) -> None:
+    """ImageNet has "missile" twice: one key for both sides, four paid tries, and the run stopped."""
+    items = pair_items([(0, 1), (0, 2), (1, 2)], names, Templates(), 2)
+    assert [item.indices for item in items] == [(0, 1), (1, 2)]
+    made = run(settings(server, tmp_path), items)
+    assert all(len(item.texts["first"]) == 2 for item in made)
+    assert len(server.asked) == 2
+    of_classes = class_items(["attribute"], names, Templates(), {"attribute": 4})
+    assert [len(i.texts["texts"]) for i in run(settings(server, tmp_path), of_classes)] == [4, 4, 4]
+
+
+# ---- one answer for all, or none ---------------------------------------------------------------------
+
+
+def test_one_answer_for_every_class_is_noticed(server: Server, tmp_path: Path) -> None:
+    """A semantic cache gave all classes the same list, and the run ended with status 0."""
+    server.answer = lambda body: attributes(*TAILS)
+    with pytest.raises(
+        UserError, match=r"stopped: 10 questions in a row have no usable text from tiny, .*a long tail"
+    ):
+        run(alone(server, tmp_path), items_of("attribute"))
+    assert len(server.asked) == 1 + metered.USELESS
+
+
+def test_of_two_classes_one_has_a_text(server: Server, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> str:
+        mine = [f"a {named(body)[:2]}-coloured {part}" for part in ("ear", "paw", "eye")]
+        return attributes("a long tail", *mine)
+
+    server.answer = answer
+    first, second = run(settings(server, tmp_path), items_of("attribute", classes=["fox", "hare"]))
+    assert "a long tail" in first.texts["texts"]
+    assert "a long tail" not in second.texts["texts"]
+    assert [r.why for r in second.refused] == ["also a text of fox"]
+
+
+def test_a_second_synonym_of_a_name_is_refused(server: Server, tmp_path: Path) -> None:
+    """A name that two classes have raises both."""
+    server.answer = lambda body: json.dumps({"synonym": ["reynard", named(body)[:2] + "-x"]})
+    first, second = run(settings(server, tmp_path), items_of("synonym", classes=["fox", "hare"]))
+    assert (first.texts["texts"], second.texts["texts"]) == (["reynard", "fo-x"], ["ha-x"])
+
+
+@pytest.mark.parametrize("said", ["", "I'm sorry, but I can't help with that.", attributes("a unique look")])
+def test_a_model_that_is_of_no_use_is_asked_ten_times(server: Server, tmp_path: Path, said: str) -> None:
+    """48 answers were paid for twelve classes. What it said is shown, because the cause is seldom the questions."""
+    server.answer = lambda body: {"role": "assistant", "content": said}
+    generator = alone(server, tmp_path)
+    with pytest.raises(UserError) as caught:
+        run(generator, items_of("attribute"))
+    assert (said or "an empty answer") in str(caught.value).replace("‘", "'")
+    assert "\n" not in str(caught.value)
+    assert len(server.asked) == stored(generator) == metered.USELESS
+
+
+def test_classes_that_a_model_refuses_do_not_stop_the_others(server: Server, tmp_path: Path) -> None:
+    """Asked again, they are alone, and ten in a row mean nothing."""
+    classes = [f"animal {i}" for i in range(24)]
+    refused = set(classes[::2])
+    server.answer = lambda body: (
+        "I cannot help with that" if named(body) in refused else server.texts_for(body)
+    )
+    generator = alone(server, tmp_path, on_failure="skip", max_reasks=1)
+    items = run(generator, items_of("attribute", classes=classes))
+    assert [bool(i.texts) for i in items] == [c not in refused for c in classes]
+    assert len(server.asked) == 24 + 12
+
+
+# ---- unreadable and late -----------------------------------------------------------------------------
+
+UNREADABLE = {
+    "type": "choices", "error-200": "overloaded", "sse": "data:", "html-200": "a page of HTML", "null": "null",
+    "half": "cut off",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", UNREADABLE)
+def test_an_unreadable_answer_is_tried_once_more(
+    server: Server, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of fourteen tries was paid for, in silence."""
+    server.behaviours = [fault] * 1000
+    with pytest.raises(UserError, match=r"3 without texts") as caught:
+        run(alone(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
+    assert len(server.asked) == 2 * 3
+    (warned, *_) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert UNREADABLE[fault] in warned
+    assert "once more" in warned
+    assert UNREADABLE[fault] in str(caught.value) + warned
+
+
+def test_a_server_that_is_never_readable_stops_the_run(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["error-200"] * 1000
+    with pytest.raises(UserError, match=r"no usable text from tiny, the last: .*overloaded"):
+        run(alone(server, tmp_path))
+    assert len(server.asked) == metered.USELESS
+
+
+def test_a_server_slower_than_the_timeout_stops_the_run_and_says_what_to_do(
+    server: Server, tmp_path: Path
+) -> None:
+    """A local model that reasons: 56 requests, nothing stored, and a bar at 0/12."""
+    server.behaviours = ["drip"] * 1000
+    with pytest.raises(UserError, match=r"no whole answer within 0\.2 s \(generator\.timeout\)"):
+        run(alone(server, tmp_path, timeout=0.2))
+    assert len(server.asked) == metered.USELESS
+
+
+def test_content_in_parts_is_read(server: Server, tmp_path: Path) -> None:
+    parts = [
+        {"type": "text", "text": attributes(*TAILS)[:20]},
+        {"type": "text", "text": attributes(*TAILS)[20:]},
+    ]
+    server.count = lambda text: 300
+    server.answer = lambda body: {"role": "assistant", "content": parts}
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
+    assert item.texts == {"texts": TAILS}
+    assert len(server.asked) == 1
+
+
+# ---- what servers refuse -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["vllm", "llama.cpp"])
+def test_a_schema_refused_in_other_words_is_left_out(server: Server, tmp_path: Path, fault: str) -> None:
+    server.behaviours = [fault]
+    items = run(settings(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
+    assert all(item.texts["texts"] for item in items)
+    assert [body["response_format"]["type"] for body in server.asked] == ["json_schema"] + ["json_object"] * 3
+
+
+@pytest.mark.parametrize("fault", ["groq", "openrouter", "context"])
+def test_a_question_that_a_server_refuses_does_not_end_the_run(
+    server: Server, tmp_path: Path, fault: str
+) -> None:
+    """One generation, one moderated name or one long prompt stopped the run, also with skip and in every later run."""
+    server.behaviours = [fault]
+    generator = alone(server, tmp_path)
+    items = run(generator, items_of("attribute", classes=CLASSES[:3]))
+    assert [item.refusals for item in items] == [1, 0, 0]
+    assert all(len(item.texts["texts"]) == 4 for item in items)
+    assert len(server.asked) == 4
+    assert all(body["response_format"]["type"] == "json_schema" for body in server.asked)
+    server.behaviours = [fault] * 20
+    skip = generator.model_copy(update={"on_failure": "skip", "model": "other"})
+    with pytest.raises(UserError, match="no usable text from other, the last"):
+        run(skip, items_of("attribute"))
+
+
+def test_a_refused_parameter_is_named_although_the_server_lists_response_format(
+    server: Server, tmp_path: Path
+) -> None:
+    server.behaviours = ["seed"] * 50
+    with pytest.raises(UserError, match="Unsupported parameter: 'seed'"):
+        run(settings(server, tmp_path))
+
+
+def test_an_address_without_v1_gets_a_hint(server: Server, tmp_path: Path) -> None:
+    server.behaviours = ["model"]
+    with pytest.raises(UserError, match=r"is it http://127\.0\.0\.1:\d+/v1\?"):
+        run(settings(server, tmp_path, base_url=server.url.removesuffix("/v1")))
+
+
+# ---- texts that are no texts -------------------------------------------------------------------------
+
+NO_TEXTS = [
+    "a photo of a red fox which has a tail", "the tail of a red fox", "**a bushy tail**", "- a bushy tail",
+    "<b>a tail</b>",
+    "1. a bushy tail", "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}',
+    "Error: rate limit exceeded",
+    "a tail, paws, etc", "no stripes", "a longer tail", "a loud noise", "ein langer Schwanz mit Fell",
+    "một cái đuôi dài",
+    "distinctive features", "a unique look",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_TEXTS)
+def test_what_is_no_text_is_never_a_text(server: Server, tmp_path: Path, text: str) -> None:
+    server.answer = lambda body: attributes(text, *TAILS[:3])
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
+    assert item.texts == {"texts": TAILS[:3]}
+    assert [r.text for r in item.refused] == [clean(text)]
+    assert len(server.asked) == 1
+
+
+def test_what_a_class_lacks_is_no_text_of_a_pair(server: Server, tmp_path: Path) -> None:
+    """ "No grey fur" as what the fox has draws foxes to grey fur."""
+    sides = {
+        "red fox": ["no grey fur", "a bushy tail", "red fur"],
+        "grey owl": ["no ears", "a beak", "a round head"],
+    }
+    server.answer = lambda body: json.dumps({"grey owl": sides})
+    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 3))
+    assert item.texts == {"first": ["a bushy tail", "red fur"], "second": ["a beak", "a round head"]}
+    assert [(r.side, r.text) for r in item.refused] == [("red fox", "no grey fur"), ("grey owl", "no ears")]
+
+
+@pytest.mark.parametrize(
+    "said", ["None known", "no common synonyms", "There is no synonym", "not applicable"]
+)
+def test_that_there_is_none_is_an_answer_and_no_synonym(server: Server, tmp_path: Path, said: str) -> None:
+    server.answer = lambda body: json.dumps({"synonym": [said]})
+    items = run(settings(server, tmp_path), items_of("synonym"))
+    assert all(item.texts == {"texts": []} for item in items)
+    assert len(server.asked) == len(CLASSES)
+
+
+@pytest.mark.parametrize("said", ["Request denied", "Sorry, that's not something I can help with"])
+def test_a_refusal_is_no_synonym_and_asked_again(server: Server, tmp_path: Path, said: str) -> None:
+    answers = iter([said, "reynard"])
+    server.answer = lambda body: json.dumps({"synonym": [next(answers)]})
+    (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["red fox"]))
+    assert item.texts == {"texts": ["reynard"]}

@@ -1,0 +1,297 @@
+"""Certificates: what nobody but a job's process can say, what is refused from other people, what need not run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from project import BIN, ROOT, Project, make_toy
+
+# ---- names that come from other people
+
+
+def put(project: Project, data: bytes, suffix: str = "") -> str:
+    """Put an object into the remote; its hash."""
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + suffix
+    path = project.folder.parent / "store/files/md5" / oid[:2] / oid[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return oid
+
+
+def change_lock(project: Project, change: Callable[[dict[str, Any]], object]) -> None:
+    lock = yaml.safe_load(project.lock())
+    change(lock["stages"])
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../../keep.txt", "../../src/toy/text.py", "/keep.txt", "x/.git/config", "..\\keep.txt", "a/./b"],
+)
+def test_a_list_of_files_that_leaves_its_folder_is_refused(toy: Project, name: str) -> None:
+    """It overwrote files outside of the results, silently."""
+    (toy.folder.parent / "keep.txt").write_text("mine")
+    before = (toy / "src/toy/text.py").read_bytes()
+    md5 = put(toy, b"theirs")
+    listing = json.dumps([{"md5": md5, "relpath": name}]).encode()
+    oid = put(toy, listing, ".dir")
+    change_lock(toy, lambda stages: stages["texts"]["outs"][-1].update(md5=oid))
+    done = toy.run("coder-clip", "pull", ok=False)
+    assert done.returncode == 1
+    assert "which is outside of it; nothing was changed" in done.stdout
+    assert (toy.folder.parent / "keep.txt").read_text() == "mine"
+    assert (toy / "src/toy/text.py").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["../victim", "results/../../victim", "/tmp/victim", "src", "results/scores"]
+)
+@pytest.mark.parametrize("where", ["dvc.lock", "dvc.yaml"])
+def test_outputs_that_are_not_the_phase_s_are_refused(toy: Project, path: str, where: str) -> None:
+    """`pull` moved the files of another folder into the clone."""
+    victim = toy.folder.parent / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("mine")
+    entry = {"path": path, "hash": "md5", "md5": put(toy, b"[]", ".dir"), "size": 1, "nfiles": 1}
+    if where == "dvc.lock":
+        change_lock(toy, lambda stages: stages["texts"]["outs"].append(entry))
+    else:
+        document = yaml.safe_load((toy / "dvc.yaml").read_text())
+        document["stages"]["texts"]["outs"].append({path: {"persist": True}})
+        (toy / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    before = toy.bytes()
+    for command in ("pull", "push", "record"):
+        done = toy.run("coder-clip", command, ok=False)
+        assert done.returncode == 1, command
+        assert (
+            f"{where} names '{path}' as an output of the phase 'texts', which does not make it" in done.stdout
+        )
+    assert (victim / "file").read_text() == "mine"
+    assert toy.bytes() == before
+
+
+# ---- what a certificate states
+
+
+def test_stale_bytecode_is_neither_run_nor_vouched_for(toy: Project) -> None:
+    """Python takes the bytecode of another source that has the same size and time."""
+    source = toy / "src/toy/score.py"
+    toy.edit("src/toy/score.py", "% 100", "% 500")
+    toy.run(str(BIN / "python"), "-c", "import sys; sys.path.insert(0, 'src'); import toy.score")
+    assert list((toy / "src/toy/__pycache__").glob("score.*.pyc"))
+    stat = source.stat()
+    source.write_text(source.read_text().replace("% 500", "% 700"))
+    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert toy.honest() == ["page", "score", "score"]
+    features = (toy / "results/features/m/a.bin").read_bytes()
+    import zlib
+
+    expected = zlib.crc32(features) % 700 + 5
+    assert json.loads((toy / "results/scores/m/a.json").read_text()) == {"accuracy": expected}
+
+
+def test_a_certificate_names_what_made_the_files(toy: Project) -> None:
+    stated = json.loads((toy / "results/certificates/scores/score/a.json").read_text())
+    assert stated["command"] == "toy score --set a --plus 0"
+    assert stated["values"] == {"threshold": 5}
+    assert list(stated["inputs"]) == ["results/features/m/a.bin"]
+    assert set(stated["sources"]) == {f"src/toy/{n}.py" for n in ("__init__", "common", "score")}
+    for path, sha in {**stated["sources"], **stated["inputs"], **stated["outputs"]}.items():
+        assert hashlib.sha256((toy / path).read_bytes()).hexdigest() == sha, path
+    assert stated["versions"]["snakemake"]
+
+
+def test_a_lost_certificate_costs_a_run_of_its_job(toy: Project) -> None:
+    before = toy.bytes()
+    (toy / "results/certificates/scores/score/a.json").unlink()
+    done = toy.run("coder-clip", "record", ok=False)
+    assert "results/scores/m/a.json (and 1 more) without a certificate" in done.stdout
+    assert toy.planned() == ["page", "score"]
+    toy.snakemake()
+    assert (toy.bytes(), toy.planned(), toy.stale()) == (before, [], [])
+
+
+def test_a_certificate_of_another_job_does_not_count(toy: Project) -> None:
+    folder = toy / "results/certificates/scores/score"
+    shutil.copyfile(folder / "a.json", folder / "b.json")
+    assert toy.planned() == ["page", "score"]
+
+
+def test_every_command_gives_the_same_answer(toy: Project) -> None:
+    """Three judges could disagree: a run, a record and a merge each compared in its own way."""
+    toy.git("checkout", "--quiet", "-b", "theirs")
+    toy.edit("data/a.txt", "red", "green")
+    toy.snakemake()
+    toy.commit("theirs")
+    toy.git("checkout", "--quiet", "main")
+    toy.edit("src/toy/page.py", "<html>", "<body>")
+    toy.snakemake()
+    toy.commit("ours")
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    why = "a parameter changed (threshold 5 → 6)"
+    scores = "phase scores is not recorded: results/scores/m/a.json (and 3 more)"
+    assert toy.planned() == ["page", "score", "score"]
+    assert f"{why} (4)" in toy.run("coder-clip", "status").stdout
+    assert f"{scores} {why}" in toy.run("coder-clip", "record", ok=False).stdout
+    assert "results/scores/m/a.json (and 3 more) will be made again" in toy.run("coder-clip", "pull").stdout
+    toy.commit("six")
+    assert toy.run("git", "merge", "theirs", ok=False).returncode != 0
+    said = toy.run("coder-clip", "merge").stdout
+    assert f"scores: neither side, will be made again (ours: {why}; theirs: {why})" in said
+
+
+# ---- what need not run
+
+
+def started(project: Project) -> dict[str, int]:
+    """Output -> inode: a file that was made again has another one."""
+    return {path: os.stat(project / path).st_ino for path in project.bytes()}
+
+
+def test_an_edit_without_effect_stops_behind_its_phase(toy: Project) -> None:
+    """Jobs behind unchanged bytes end at once, and no hash of a later phase moves."""
+    toy.edit("src/toy/text.py", "import json", "import json  # as JSON")
+    before, lock = started(toy), yaml.safe_load(toy.lock())["stages"]
+    said = toy.snakemake("--verbose")
+    assert {p for p, inode in started(toy).items() if inode != before[p]} == {
+        "results/texts/a.json",
+        "results/texts/b.json",
+    }
+    after = yaml.safe_load(toy.lock())["stages"]
+    assert [name for name in after if after[name] != lock[name]] == ["texts"], said
+    outs = [{out["path"]: out["md5"] for out in stages["texts"]["outs"]} for stages in (lock, after)]
+    assert outs[0]["results/texts"] == outs[1]["results/texts"]
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_forced_job_runs_though_its_certificate_holds(toy: Project) -> None:
+    before = started(toy)
+    toy.snakemake("--forcerun", "feature")
+    changed = {p for p, inode in started(toy).items() if inode != before[p]}
+    assert changed == {"results/features/m/a.bin", "results/features/m/b.bin"}
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_fresh_clone_with_a_plain_dvc_pull_has_nothing_to_do(toy: Project) -> None:
+    clone = toy.clone("clone")
+    clone.run("dvc", "pull", "--quiet")
+    assert clone.planned() == []
+    assert "Nothing to be done" in clone.snakemake()
+
+
+def test_clean_and_an_edit_outside_of_dvc(tmp_path: Path) -> None:
+    """`make clean` removes what Snakemake knows; an edit was not seen any more."""
+    toy = make_toy(tmp_path / "new", dvc=False, git=False)
+    toy.snakemake()
+    shutil.rmtree(toy / ".snakemake")
+    assert toy.planned() == []
+    toy.edit("src/toy/score.py", "% 100", "% 50")
+    shutil.rmtree(toy / ".snakemake")
+    assert toy.honest() == ["page", "score", "score"]
+
+
+def test_files_without_certificates_are_made_again(toy: Project) -> None:
+    """As a run of an earlier version left them."""
+    shutil.rmtree(toy / "results/certificates")
+    shutil.rmtree(toy / ".snakemake")
+    assert toy.planned() == ["feature", "feature", "page", "score", "score", "text", "text"]
+
+
+@pytest.mark.parametrize("path", ["src/toy/score.py", "data/a.txt", "data/weights.bin"])
+def test_a_file_with_a_time_that_is_yet_to_come_blocks_no_run(toy: Project, path: str) -> None:
+    os.utime(toy / path, (time.time() + 10**6,) * 2)
+    assert toy.planned() == []
+    toy.edit("src/toy/score.py", "% 100", "% 50")
+    os.utime(toy / "src/toy/score.py", (time.time() + 10**6,) * 2)
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    toy.snakemake()
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+# ---- sharing
+
+
+def test_tables_of_git_come_back_with_a_pull(toy: Project) -> None:
+    before = toy.bytes()
+    shutil.rmtree(toy / "results")
+    toy.run("coder-clip", "pull")
+    assert toy.bytes() == before
+    assert toy.planned() == []
+
+
+def test_a_renamed_configuration_leaves_no_folder(toy: Project) -> None:
+    text = (toy / "config/reproduce.yaml").read_text()
+    (toy / "config/other.yaml").write_text(f"{text}results: results/other\n")
+    toy.snakemake("--configfile", "config/other.yaml")
+    toy.commit("other")
+    toy.git("mv", "config/other.yaml", "config/better.yaml")
+    said = toy.snakemake("--configfile", "config/better.yaml")
+    assert "Nothing to be done" in said
+    said = toy.run("coder-clip", "record", "--config", "config/better.yaml").stdout
+    assert "removed tracked/other/, the record of config/other.yaml, which is gone" in said
+    assert toy.stale() == []
+
+
+def test_a_run_of_a_part_speaks_of_what_it_made(tmp_path: Path) -> None:
+    """After a partial run a line about metrics.json misled."""
+    toy = make_toy(tmp_path / "new")
+    said = toy.snakemake("texts")
+    assert "not made yet, so not recorded: features, scores, report" in said
+    assert "metrics.json" not in said.split("recorded in DVC")[0].split("coder-clip:")[-1]
+
+
+def test_another_configuration_adds_two_short_files(toy: Project) -> None:
+    text = (toy / "config/reproduce.yaml").read_text()
+    (toy / "config/other.yaml").write_text(
+        text.replace("sets: [a, b]", "sets: [a]") + "results: results/other\n"
+    )
+    toy.snakemake("--configfile", "config/other.yaml")
+    assert sorted(p.name for p in (toy / "tracked/other").iterdir()) == ["dvc.lock", "dvc.yaml"]
+    assert toy.stale() == []
+    stages = yaml.safe_load((toy / "tracked/other/dvc.yaml").read_text())["stages"]
+    assert list(stages) == ["texts", "features", "scores", "report"]
+    toy.run("coder-clip", "push", "--config", "config/other.yaml")
+    shutil.rmtree(toy / "results/other")
+    toy.run("coder-clip", "pull", "--config", "config/other.yaml")
+    assert "Nothing to be done" in toy.snakemake("-n", "--configfile", "config/other.yaml")
+
+
+def test_a_moved_clone_makes_its_environment_again(tmp_path: Path) -> None:
+    """Its programs hold the old path: `.venv/bin/snakemake: No such file`."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in (
+        "pyproject.toml",
+        "constraints.txt",
+        "packages/snakemake-executor-plugin-coder-clip/pyproject.toml",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    program = tmp_path / ".venv/bin/python"
+
+    def plan(folder: str) -> str:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.touch()
+        (tmp_path / ".venv/installed").write_text(f"{folder}\n")
+        command = ["make", "--dry-run", "install"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert "-m venv" not in plan(os.path.realpath(tmp_path))
+    assert "-m venv" in plan("/elsewhere")
+
+
+def test_a_remote_whose_package_is_missing_says_what_installs_it(toy: Project) -> None:
+    toy.run("dvc", "remote", "add", "--force", "--default", "store", "hdfs://host/path")
+    done = toy.run("coder-clip", "push", ok=False)
+    assert done.returncode == 1
+    assert "'make remote' installs what it needs" in done.stdout

@@ -1,0 +1,156 @@
+"""Runs of Snakemake on the test cluster that a test can watch and kill, and the toy DAG whose jobs do as told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import Cluster, Job, eventually
+from working_copy import python_path
+
+REPO = Path(__file__).parents[2]
+TOY = REPO / "tests/integration/slurm/toy"
+QUICK = (
+    *("--coder-clip-init-seconds-before-status-checks", "1"),
+    *("--coder-clip-retry-pause", "1", "--latency-wait", "3"),
+)
+
+# The profile leaves changed parameters to certificates, and toys have none: then Snakemake's own records decide.
+BY_RECORDS = ("--rerun-triggers", "mtime", "params", "input", "code")
+
+
+@dataclass
+class Run:
+    """Snakemake on the head node, in one folder."""
+
+    folder: Path
+    cluster: Cluster
+    snakefile: str = "Snakefile"
+    config: dict[str, Any] = field(default_factory=dict)
+    configfile: str = "config.json"  # made of config, where it is JSON
+    more: dict[str, str] = field(default_factory=dict)  # environment variables
+    log: str = "run.log"
+    status: int | None = None
+    process: subprocess.Popen[str] | None = None
+
+    def start(self, *more: str, profile: str = "slurm") -> Run:
+        """In the background; what it says goes to its log."""
+        if self.configfile.endswith(".json"):
+            (self.folder / self.configfile).write_text(json.dumps(self.config))
+        command = ["env", "--default-signal=INT"]  # tests that run in the background have it ignored
+        with (self.folder / self.log).open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.command(*more, profile=profile)],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+        return self
+
+    def command(self, *more: str, profile: str = "slurm") -> list[str]:
+        files = ["--snakefile", self.snakefile, "--configfile", self.configfile]
+        quick = QUICK if profile == "slurm" else ()
+        settings = ["--profile", f"workflow/profiles/{profile}", *quick, *more]
+        return [sys.executable, "-m", "snakemake", *files, *settings]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**environment(self.folder, self.cluster), **self.more}
+
+    def wait(self, seconds: float = 400) -> int:
+        assert self.process is not None
+        try:
+            self.status = self.process.wait(seconds)
+            return self.status
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # SIGTERM waits for running jobs
+            self.process.wait()
+            pytest.fail(f"the run did not end in {seconds:g} s\n{self.said()[-6000:]}")
+
+    def kill(self, how: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(how)
+
+    def said(self) -> str:
+        return (self.folder / self.log).read_text()
+
+    def says(self, what: str, seconds: float = 180) -> None:
+        self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
+
+    def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
+        """As long as the run lives."""
+        assert self.process is not None
+        eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        assert done(), self.said()
+
+    # ---- the toy ----------------------------------------------------------------------------------
+
+    def started(self, name: str) -> list[str]:
+        """Slurm ids of the tries of a toy job so far."""
+        path = self.folder / "started" / name
+        return path.read_text().split() if path.exists() else []
+
+    def starts(self, *names: str, tries: int = 1, seconds: float = 180) -> None:
+        for name in names:
+            self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
+
+    def go(self, *names: str) -> None:
+        for name in names:
+            (self.folder / "go" / name).touch()
+
+    def job(self, id: str) -> Job:
+        return next(job for job in self.cluster.jobs() if job.id == id)
+
+
+def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
+    """Of the head, with this repository's package or the folder's own."""
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
+    }
+    root = folder if (folder / "src").is_dir() else REPO
+    path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
+    return {
+        **kept,
+        **cluster.environment,
+        "PATH": path,
+        "PYTHONPATH": python_path(root),
+        "XDG_CACHE_HOME": str(folder / ".cache"),
+        # not each copy's own, which would list the machine's fonts anew
+        "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),
+    }
+
+
+def quicken(folder: Path) -> None:
+    """Let the profile of a working copy look at the queue every second, and trust the file system."""
+    profile = folder / "workflow/profiles/slurm/config.yaml"
+    text = profile.read_text()
+    for key, value in zip(QUICK[::2], QUICK[1::2], strict=True):
+        text, count = re.subn(rf"^({key[2:]}): \d+", rf"\1: {value}", text, flags=re.M)
+        assert count == 1, key
+    profile.write_text(text)
+
+
+def toy(folder: Path, cluster: Cluster, **config: Any) -> Run:
+    """A folder with the toy DAG and this repository's profile and rules for Slurm."""
+    shutil.copytree(TOY, folder, dirs_exist_ok=True)
+    for part in ("profiles", "rules/slurm.smk"):
+        target = folder / "workflow" / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (REPO / "workflow" / part).is_dir() else shutil.copy
+        copy(REPO / "workflow" / part, target)
+    for name in ("started", "go"):
+        (folder / name).mkdir()
+    return Run(folder, cluster, config=config)

@@ -1,0 +1,243 @@
+"""Runs of the real Snakemake and the real command line, in copies of the repository that nobody misses.
+
+A working copy holds what git tracks or would track, so a person's results and environment are never touched; its
+own package comes first on PYTHONPATH, so editing a source file there is a real edit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+REPO = Path(__file__).resolve().parents[2]
+
+SMALL: dict[str, Any] = {
+    "title": "test",
+    "datasets": {
+        "shapes": {"views": 2},
+        "marks": {"root": "photos/marks", "texts": "photos/marks.json", "views": 2},
+    },
+    "models": ["mini"],
+    "features": {"batch_size": 32},
+    "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
+    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2, "random_draws": 2},
+}
+PHASES = (
+    *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
+    *("confusable-pairs", "generate-pairs", "pair-texts", "pair-features", "rerank", "adapter"),
+    "evaluation",
+)
+REPORT = ("table", "figure", "report")
+SOURCES = ("src", "packages/snakemake-executor-plugin-coder-clip/src")
+NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
+CERTIFY = """
+import sys
+from coder_clip.foundation.hashes import Hashes
+from coder_clip.pipeline.phase_list import phases
+from coder_clip.tracking.certificates import Certificate, plan
+from coder_clip.tracking.stages import Tracked
+hashes = Hashes()
+commands = {rule: command for phase in phases() for rule, command in phase.commands.items()}
+for job in plan(sys.argv[1]):
+    command = commands[job.rule].removesuffix(" 2> {log}")
+    for name, value in job.wildcards.items():
+        command = command.replace("{wildcards.%s}" % name, value)
+    sums = [{p: hashes.sha256(p) for p in paths} for paths in (job.inputs, job.outputs)]
+    made = Certificate(job.rule, command, job.values, {}, *sums, {"python": "3"})
+    made.write(job.certificate(Tracked(sys.argv[1]).root))
+"""
+FEW = {"train": 16, "val": 6, "test": 12}
+MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
+_SHAPES = yaml.safe_load((REPO / "config/reproduce.yaml").read_text())["datasets"]["shapes"]
+SHAPES_ALONE: dict[str, Any] = {  # every key of config/reproduce.yaml, one data set, small numbers
+    "title": "shapes alone",
+    "note": "",
+    "results": "results",
+    "datasets": {"shapes": {**_SHAPES, "views": 1}},
+    "models": ["mini"],
+    "settings": ["as_published", "corrected", "clean"],
+    "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
+    "rerank": {"top_k": 5, "top_ks": [2], "thresholds": [0.0, 0.1, 1.0]},
+    "adapter": {
+        "methods": ["tip_adapter", "coder_adapter"],
+        "shots": [1],
+        "seeds": [1, 2],
+        "repeat_shots": False,
+        "betas": [0.1, 200, 10],
+        "alphas": [0.1, 20, 5],
+        "rounds": 2,
+    },
+    "evaluation": {
+        "bootstrap": 20,
+        "seed": 0,
+        "template_ensemble": True,
+        "random_draws": 2,
+        "text_counts": [1],
+        "draws": 1,
+        "neighbors": 5,
+        "tsne_images": 40,
+        "corrections": 1,
+    },
+    "generator": None,
+}
+
+
+def python_path(folder: Path) -> str:
+    """Imports the packages of this copy of the repository, not the installed ones."""
+    return os.pathsep.join(str(folder / part) for part in SOURCES)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))},
+        "PATH": path,
+        "PYTHONPATH": python_path(folder),
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": str(folder / ".cache"),
+        # not each copy's own, which would list the machine's fonts anew
+        "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),
+    }
+
+
+@dataclass(frozen=True)
+class Work:
+    """A working copy."""
+
+    folder: Path
+    config: str = "config/test.yaml"
+
+    def run(self, *command: str | Path, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=self.folder,
+            env={**environment(self.folder), **more},
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def snakemake_command(self, *arguments: str) -> list[str]:
+        profile = ["--profile", "workflow/profiles/default"]
+        return [sys.executable, "-m", "snakemake", *arguments, *profile, "--configfile", self.config]
+
+    def snakemake(self, *arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        return self.run(*self.snakemake_command(*arguments), check=check, **more)
+
+    def coder_clip(
+        self, *arguments: str | Path, check: bool = True, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "coder_clip.cli", *arguments]
+        return self.run(*command, check=check, **more)
+
+    def make(self, **more: str) -> None:
+        """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty jobs starts Python.
+
+        The commands run in one process. The certificates name no sources, so an edit of one is not seen.
+        """
+        self.commands(*PHASES, *REPORT, **more)
+        self.run(sys.executable, "-c", CERTIFY, self.config, **more)
+
+    def commands(self, *names: str, **more: str) -> None:
+        """These commands of the command line one after the other, in one process: each start would import torch."""
+        self.run(*self.in_one_process(*names), **more)
+
+    def in_one_process(self, *names: str) -> list[str]:
+        code = (
+            "import sys; from coder_clip.cli import app\n"
+            "for name in sys.argv[2:]:\n"
+            "    if code := app([name, '--config', sys.argv[1]], standalone_mode=False): sys.exit(code)"
+        )
+        return [sys.executable, "-c", code, self.config, *names]
+
+    def planned(self) -> dict[str, int]:
+        """Rules that the next run would run, and how often; groups of targets left out."""
+        command = [sys.executable, "-m", "snakemake", "--configfile", self.config]
+        done = self.run(*command, "--dry-run", "--cores", "1", "--rerun-incomplete")
+        said = done.stdout + done.stderr
+        rows = re.search(r"^job +count\n-+ +-+\n((?:\w+ +\d+\n)+)", said, flags=re.M)
+        if rows is None:
+            assert "Nothing to be done" in said, said
+            return {}
+        counts = {rule: int(n) for rule, n in (row.split() for row in rows[1].splitlines())}
+        return {
+            r: n for r, n in counts.items() if r not in ("total", "all", "rerank", "adapter", "evaluation")
+        }
+
+    def configure(self, change: Callable[..., object], **values: Any) -> None:
+        """Change the configuration file in place: the function gets its document, and the values."""
+        path = self.folder / self.config
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        change(document, **values)
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def hashes(self, kind: str = "sha256") -> dict[str, str]:
+        """sha256, or another hash, of every artefact; logs, timings, certificates and the machine are about the run."""
+        root = self.folder / "results"
+        passing = (".snakemake_timestamp", "environment.json")
+        files = (p for p in root.rglob("*") if p.is_file() and p.name not in passing)
+        return {
+            name: hashlib.new(kind, p.read_bytes(), usedforsecurity=False).hexdigest()
+            for p in sorted(files)
+            if {"logs", "benchmarks", "certificates"}.isdisjoint(
+                (name := p.relative_to(root).as_posix()).split("/")
+            )
+        }
+
+
+def working_copy(folder: Path, document: dict[str, Any]) -> Work:
+    """A copy of the repository with its own configuration, photos and text set."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().rstrip("\0").split("\0"):
+        source, target = REPO / name, folder / name
+        if source.is_file() and not name.startswith(NOT_COPIED):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    draw_marks(folder / "photos/marks")
+    texts = [{"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()]
+    (folder / "photos/marks.json").write_text(
+        json.dumps({"format": 1, "dataset": "marks", "classes": texts}, indent=1)
+    )
+    (folder / "config/test.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return Work(folder)
+
+
+def few_pictures(folder: Path) -> None:
+    """Make the drawn data sets of a working copy small; 16 training pictures are enough for every number of shots."""
+    module = folder / "src/coder_clip/datasets/drawn/drawing.py"
+    text, count = re.subn(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", module.read_text(), flags=re.M)
+    assert count == 1
+    module.write_text(text)
+
+
+def draw_marks(root: Path, images: int = 12) -> None:
+    """A folder of class folders: discs of three colours."""
+    for name, colour in MARKS.items():
+        (root / name).mkdir(parents=True)
+        for i in range(images):
+            picture = Image.new("RGB", (40, 40), (200 + i, 200, 200))
+            ImageDraw.Draw(picture).ellipse((5 + i % 4, 8, 30, 30 + i % 5), fill=colour)
+            picture.save(root / name / f"{i:02d}.png")
+
+
+def duplicate(work: Work, folder: Path) -> Work:
+    """A copy of a working copy: results, times and Snakemake's records."""
+    subprocess.run(["cp", "-a", "--reflink=auto", f"{work.folder}/.", str(folder)], check=True)
+    return Work(folder, work.config)

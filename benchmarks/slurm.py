@@ -111,7 +111,9 @@ def copy(folder: Path, config: str, shards: int) -> None:
             rule["command"] = LOCAL
     (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
     common = folder / "workflow/rules/common.smk"
-    certified = '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "'
+    certified = (
+        '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "'
+    )
     text = common.read_text(encoding="utf-8")
     assert certified in text
     common.write_text(text.replace(certified, '""'), encoding="utf-8")

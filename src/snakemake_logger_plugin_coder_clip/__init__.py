@@ -23,7 +23,7 @@ JOBS = {  # what is told by phase
     *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
     *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
 }
-SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers")
+SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers", "Job ")
 DOWNLOADS = "downloads"
 FETCHES = ("fetch_images", "fetch_weights")
 WIDTH = 16  # of the names of phases

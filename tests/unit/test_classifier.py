@@ -277,6 +277,20 @@ def test_an_exported_file_gives_the_same_answers(
         Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
 
 
+def test_an_export_of_a_card_with_tf32_loads_where_there_is_none(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "auto" is another precision on another machine, and the file would be said to be of another encoder."""
+    monkeypatch.setattr(encoders, "pick_precision", lambda wanted, _: "tf32" if wanted == "auto" else wanted)
+    c = Classifier(str(model), ["cat", "dog"])
+    c.export(tmp_path / "x.safetensors")
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    loaded = Classifier.load(tmp_path / "x.safetensors")
+    assert loaded.encoder.metadata["precision"] == "tf32"
+    assert [p.label for p in loaded.classify(photos)] == [p.label for p in c.classify(photos)]
+
+
 def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
     """Another ending would promise another format."""
     with pytest.raises(UserError, match=r"ends in \.safetensors"):

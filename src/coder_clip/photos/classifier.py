@@ -10,7 +10,7 @@ for photo in c.classify(["a.jpg", "b.jpg"], why=3):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -325,7 +325,8 @@ class Classifier:
             pair_texts=tuple(PairText(*t) for t in meta.get("pair_texts", ())),
             **meta["stages"],
         )
-        spec = EncoderSpec(**meta["spec"])
+        # what "auto" became where the file was made: another machine may choose another one
+        spec = replace(EncoderSpec(**meta["spec"]), precision=meta["encoder"]["precision"])
         if model is not None:
             spec = encoder_spec(model, precision=spec.precision)
         texts = TextSet.model_validate(meta["texts"])

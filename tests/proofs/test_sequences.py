@@ -19,6 +19,6 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         yield start_and_bin
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(300))
 def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
     play(draw(seed), *beginning, tmp_path / "world", print)

@@ -225,14 +225,16 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
     before = t.lock.read_bytes() if t.lock.is_file() else None
     try:
         dvc.commit(t.address(name) for name in outs)
+        if _other_config(here, outs):  # DVC takes a file for unchanged while time and size stay
+            os.utime(t.config)
+            dvc.commit(t.address(name) for name in outs)
         objects = {out: oid for of in outs.values() for out, oid in of.items() if out not in t.kept}
         if bad := dvc.Store(here.hashes).repair(objects):
             raise UserError(f"DVC did not record ({some(bad)} is not in its cache). {dvc.AGAIN}")
-        recorded, entries = t.recorded(), t.entries()
+        recorded = t.recorded()
         changed = [f"files of {name}" for name, of in outs.items() if recorded.get(name) != of]
-        deps = [dep for name in outs for dep in entries[name].get("deps", ()) if not changed]
-        changed += [t.config for dep in deps if dep["path"] == t.config and dep["md5"] != here.config_md5]
-        if changed:
+        if changed or _other_config(here, outs):
+            changed.append(t.config)
             raise UserError(
                 f"{changed[0]} changed while results were recorded, so nothing was; "
                 "'coder-clip record' tries again"
@@ -243,6 +245,13 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
         else:
             write_bytes(t.lock, before)
         raise
+
+
+def _other_config(here: Workspace, names: Iterable[str]) -> bool:
+    """True if DVC recorded a configuration with other bytes than the plan was made from."""
+    entries = here.t.entries()
+    deps = [dep for name in names for dep in entries.get(name, {}).get("deps", ())]
+    return any(dep["path"] == here.t.config and dep["md5"] != here.config_md5 for dep in deps)
 
 
 def _to_share(here: Workspace) -> list[str]:

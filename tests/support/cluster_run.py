@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cluster import Cluster, Job, eventually
-from working_copy import python_path
+from working_copy import python_path, snakemake_logs
 
 REPO = Path(__file__).parents[2]
 TOY = REPO / "tests/integration/slurm/toy"
@@ -43,11 +43,13 @@ class Run:
     log: str = "run.log"
     status: int | None = None
     process: subprocess.Popen[str] | None = None
+    before: set[Path] = field(default_factory=set)  # logs of earlier runs
 
     def start(self, *more: str, profile: str = "slurm") -> Run:
         """In the background; what it says goes to its log."""
         if self.configfile.endswith(".json"):
             (self.folder / self.configfile).write_text(json.dumps(self.config))
+        self.before = snakemake_logs(self.folder)
         command = ["env", "--default-signal=INT"]  # tests that run in the background have it ignored
         with (self.folder / self.log).open("w") as log:
             self.process = subprocess.Popen(
@@ -85,7 +87,9 @@ class Run:
         self.process.send_signal(how)
 
     def said(self) -> str:
-        return (self.folder / self.log).read_text()
+        """Its output, and its own log, which tells every job."""
+        logs = sorted(snakemake_logs(self.folder) - self.before)
+        return (self.folder / self.log).read_text() + "".join(log.read_text(errors="replace") for log in logs)
 
     def says(self, what: str, seconds: float = 180) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)

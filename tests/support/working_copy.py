@@ -113,6 +113,10 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def snakemake_logs(folder: Path) -> set[Path]:
+    return set((folder / ".snakemake/log").glob("*.snakemake.log"))
+
+
 @dataclass(frozen=True)
 class Work:
     """A working copy."""
@@ -137,7 +141,12 @@ class Work:
         return [sys.executable, "-m", "snakemake", *arguments, *profile, "--configfile", self.config]
 
     def snakemake(self, *arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
-        return self.run(*self.snakemake_command(*arguments), check=check, **more)
+        """A run. Its output is followed by its own log, which tells every job."""
+        before = snakemake_logs(self.folder)
+        done = self.run(*self.snakemake_command(*arguments), check=check, **more)
+        logs = sorted(snakemake_logs(self.folder) - before)
+        done.stdout += "".join(log.read_text(encoding="utf-8") for log in logs)
+        return done
 
     def coder_clip(
         self, *arguments: str | Path, check: bool = True, **more: str

@@ -23,6 +23,7 @@ from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick
 from coder_clip.encoders.preprocessing import _crop_box
 from coder_clip.errors import UserError
 from coder_clip.foundation import reproducible
+from coder_clip.pipeline.sections import ModelConfig
 from tiny import TEXTS, UNCUT, local, picture, save_tiny
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -83,6 +84,17 @@ def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(tiny_dir: 
     assert torch.equal(local(tiny_dir, precision="tf32").encode_images(images), expected)
     assert not torch.equal(local(tiny_dir, precision="amp").encode_images(images), expected)
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_card_multiplies_in_tf32_unless_told_otherwise() -> None:
+    """The choice is the same on every machine, so features of a card and of a CPU node belong to one run."""
+    rounds = torch.backends.cuda.matmul
+    before, card = rounds.allow_tf32, torch.device("cuda")
+    for precision, expected in ((EncoderSpec("ViT-B-32").precision, True), ("fp32", False), ("tf32", True)):
+        with encoders.passes(precision, card):
+            assert (rounds.allow_tf32, torch.backends.cudnn.allow_tf32) == (expected, expected)
+        assert rounds.allow_tf32 == before, "the program around us has its own choice"
+    assert ModelConfig(model="ViT-B-32").precision == EncoderSpec("ViT-B-32").precision
 
 
 @pytest.mark.parametrize("kind", ["plain", *UNCUT])
@@ -216,7 +228,7 @@ def test_devices() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same_features(tiny_dir: Path, tiny: Encoder) -> None:
-    cuda = load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", device="cuda"))
+    cuda = load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", precision="fp32", device="cuda"))
     pixels = torch.stack([tiny.preprocess.pixels(picture(n)) for n in (40, 50)])
     torch.testing.assert_close(cuda.encode_images(pixels), tiny.encode_images(pixels), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(cuda.encode_texts(TEXTS), tiny.encode_texts(TEXTS), atol=1e-5, rtol=0)

@@ -200,7 +200,7 @@ def test_a_feature_that_is_not_finite_names_the_image(
 def test_shards_of_different_runs_are_not_merged(encoder: Encoder) -> None:
     parts = [run(encoder, shard=(i, 3)) for i in range(3)]
     other = replace(parts[1], metadata={**parts[1].metadata, "precision": "bf16"})
-    with pytest.raises(UserError, match="precision is bf16, not fp32"):
+    with pytest.raises(UserError, match="precision is bf16, not tf32"):
         merge([parts[0], other, parts[2]])
     ids, labels = [f"{i}.png" for i in range(1, N)], [0] * (N - 1)
     fewer = extract(Drawn(), ids, labels, encoder, batch_size=4, shard=(1, 3), progress=False)  # type: ignore[arg-type]

@@ -103,7 +103,7 @@ def extract(
                 image_id, narrow = split_ids[kept[int(bad.nonzero()[0])].position], encoder.precision
                 raise UserError(
                     f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
-                    + (f"; {narrow} may be too narrow, try fp32" if narrow != "fp32" else "")
+                    + (f"; {narrow} may be too narrow, try fp32" if narrow in ("amp", "bf16", "fp16") else "")
                 )
             made = made.cpu()
             rows.update((image.position, row) for image, row in zip(kept, made, strict=True))

@@ -154,7 +154,7 @@ class PhotoEncoder:
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 
 
-def encoder_spec(model: str, pretrained: str | None = None, precision: Precision = "fp32") -> EncoderSpec:
+def encoder_spec(model: str, pretrained: str | None = None, precision: Precision = "tf32") -> EncoderSpec:
     """Read the name of a model: an open_clip name, hf-hub:ORG/NAME, or a folder (also as local-dir:PATH).
 
     pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file. UserError for a

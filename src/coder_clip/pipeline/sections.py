@@ -146,10 +146,11 @@ class ModelConfig(Strict):
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
     precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
-        "fp32",
-        description="Number type of the computation. fp64, for small encoders: the same bytes on every processor. tf32 "
-        "(float32 that a GPU multiplies with 10 binary places), amp (bfloat16 products, float32 weights) and bf16 are "
-        "faster on a GPU.",
+        "tf32",
+        description="Number type of the computation. tf32: float32, whose products are rounded to 10 binary places on "
+        "a GPU that has TF32 (NVIDIA's since Ampere), which is faster; fp32: not rounded there. amp (bfloat16 "
+        "products, float32 weights) and bf16 are faster still. fp64, for small encoders: the same bytes on every "
+        "processor.",
     )
     quick_gelu: bool | None = Field(
         None,

@@ -1,0 +1,161 @@
+"""What a run tells: a line for every phase that is done, each minute one for those that take longer, and all errors.
+
+A logger of Snakemake (`logger: [coder-clip]` in workflow/profiles), for terminals and logs alike.
+Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as Snakemake does.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from logging import INFO, LogRecord
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from coder_clip.pipeline.phase_list import phases
+
+EVERY = 60.0  # seconds between lines of a phase that is not done
+JOBS = {  # what is told by phase
+    *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
+    *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
+}
+SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers", "Job ")
+DOWNLOADS = "downloads"
+FETCHES = ("fetch_images", "fetch_weights")
+WIDTH = 16  # of the names of phases
+
+
+class Phases:
+    """Jobs of a run by phase, and the lines about them. clock: seconds, for tests."""
+
+    def __init__(self, rules: Mapping[str, str], clock: object = time.monotonic) -> None:
+        """rules: rule -> its phase."""
+        self._rules, self._clock = rules, clock
+        self._total: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        self._began: dict[str, float] = {}
+        self._running: dict[int, tuple[str, str]] = {}  # job -> its phase, what it does
+
+    def planned(self, jobs: Mapping[str, int]) -> str:
+        """Take the numbers of jobs by rule; a line with those by phase."""
+        for rule, count in jobs.items():
+            if phase := self._rules.get(rule):
+                self._total[phase] += count
+        counts = ", ".join(f"{phase} {n}" for phase, n in self._total.items())
+        return f"{sum(self._total.values())} jobs: {counts}"
+
+    def started(self, job: int, rule: str, what: str) -> str:
+        """Take a job that begins; a line for a download, which people want to see begin."""
+        if phase := self._rules.get(rule):
+            self._began.setdefault(phase, self._now())
+            self._running[job] = (phase, what)
+        return what if phase == DOWNLOADS else ""
+
+    def finished(self, job: int) -> str:
+        """Take a job that has ended; a line if it was the last of its phase."""
+        phase, _ = self._running.pop(job, ("", ""))
+        if not phase:
+            return ""
+        self._done[phase] += 1
+        if self._done[phase] < self._total[phase] or any(p == phase for p, _ in self._running.values()):
+            return ""
+        return f"{phase:{WIDTH}} {_count(self._done[phase])}, {_time(self._now() - self._began[phase])}"
+
+    def failed(self, job: int) -> None:
+        self._running.pop(job, None)
+
+    def under_way(self) -> Iterator[str]:
+        """A line for every phase with running jobs: counts, rate, time left, and what runs."""
+        by_phase: dict[str, list[str]] = {}
+        for phase, what in self._running.values():
+            by_phase.setdefault(phase, []).append(what)
+        for phase, now in by_phase.items():
+            done, total, spent = self._done[phase], self._total[phase], self._now() - self._began[phase]
+            rate = f"for {_time(spent)}"
+            if done and spent > 0:
+                rate = f"{done / spent * 60:.2g} a minute, about {_time((total - done) * spent / done)} left"
+            more = f" and {len(now) - 1} more" if len(now) > 1 else ""
+            yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
+
+    def _now(self) -> float:
+        return float(self._clock())  # type: ignore[operator]
+
+
+def _count(jobs: int) -> str:
+    return f"{jobs:,} job{'s' * (jobs != 1)}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds as people say them: "8 s", "3 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class LogHandler(LogHandlerBase):
+    """The handler that Snakemake finds by its name."""
+
+    def __post_init__(self) -> None:
+        rules = {rule: phase.name for phase in phases() for rule in phase.commands}
+        self._phases = Phases(rules | dict.fromkeys(FETCHES, DOWNLOADS))
+        self._all = self.common_settings.verbose or self.common_settings.dryrun
+        self._stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self._ended = threading.Event()
+        threading.Thread(target=self._each_minute, daemon=True).start()
+
+    def _each_minute(self) -> None:
+        while not self._ended.wait(EVERY):
+            with self.lock:  # type: ignore[union-attr]
+                for line in self._phases.under_way():
+                    self._write(line)
+
+    def emit(self, record: LogRecord) -> None:
+        """Write what the record tells, if anything. Called with the handler's lock."""
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_ERROR:
+            self._phases.failed(record.jobid)  # type: ignore[attr-defined]
+        if self._all or (event not in JOBS and not self._is_talk(record)):
+            self._write(self.format(record))
+        elif event == LogEvent.RUN_INFO:
+            self._write(self._phases.planned(record.stats))  # type: ignore[attr-defined]
+        elif event == LogEvent.JOB_INFO:
+            what = record.rule_msg or record.rule_name  # type: ignore[attr-defined]
+            self._write(self._phases.started(record.jobid, record.rule_name, what))  # type: ignore[attr-defined]
+        elif event == LogEvent.JOB_FINISHED:
+            self._write(self._phases.finished(record.job_id))  # type: ignore[attr-defined]
+
+    def _is_talk(self, record: LogRecord) -> bool:
+        return record.levelno <= INFO and str(record.msg).startswith(SAID)
+
+    def _write(self, text: str) -> None:
+        if text:
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        self._ended.set()
+        super().close()
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return False  # Snakemake's own: --quiet works
+
+    @property
+    def has_formatter(self) -> bool:
+        return False  # Snakemake's own, for errors and for all that is not about jobs
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False

@@ -1,0 +1,140 @@
+"""What a run tells while it goes: by phase, not by job."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from coder_clip.pipeline.phase_list import phases
+from snakemake_logger_plugin_coder_clip import LogHandler, Phases
+
+RULES = {"encode_images": "image_features", "merge_shards": "image_features", "fit_adapters": "adapter"}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def told(clock: Clock) -> Phases:
+    return Phases(RULES, clock)
+
+
+def test_the_plan_is_a_line(told: Phases) -> None:
+    stats = {"encode_images": 4, "merge_shards": 2, "fit_adapters": 3, "all": 1, "total": 10}
+    assert told.planned(stats) == "9 jobs: image_features 6, adapter 3"
+
+
+def test_a_phase_is_told_when_its_last_job_has_ended(told: Phases, clock: Clock) -> None:
+    told.planned({"encode_images": 2})
+    assert told.started(1, "encode_images", "images of a") == ""
+    assert told.started(2, "encode_images", "images of b") == ""
+    clock.now = 100
+    assert told.finished(1) == ""
+    clock.now = 150
+    assert told.finished(2) == "image_features   2 jobs, 2 min"
+    assert list(told.under_way()) == []
+
+
+def test_a_long_phase_tells_counts_rate_and_time_left(told: Phases, clock: Clock) -> None:
+    told.planned({"fit_adapters": 1000})
+    told.started(0, "fit_adapters", "few-shot on a")
+    clock.now = 60
+    assert list(told.under_way()) == ["adapter          0 of 1,000 jobs, for 60 s; now few-shot on a"]
+    told.finished(0)
+    told.started(1, "fit_adapters", "few-shot on b")
+    told.started(2, "fit_adapters", "few-shot on c")
+    clock.now = 120
+    (line,) = told.under_way()
+    assert (
+        line
+        == "adapter          1 of 1,000 jobs, 0.5 a minute, about 33 h 18 min left; now few-shot on b and 1 more"
+    )
+
+
+def test_a_job_that_failed_is_not_under_way(told: Phases) -> None:
+    told.planned({"fit_adapters": 1})
+    told.started(7, "fit_adapters", "few-shot on a")
+    told.failed(7)
+    assert list(told.under_way()) == []
+    assert told.finished(7) == ""
+
+
+def test_jobs_that_come_later_count(told: Phases) -> None:
+    """After a download Snakemake plans again, and a phase has more jobs than it was said to have."""
+    told.planned({"encode_images": 1})
+    told.started(1, "encode_images", "a")
+    told.started(2, "encode_images", "b")
+    assert told.finished(1) == "", "another one runs"
+    assert told.finished(2).startswith("image_features   2 jobs")
+
+
+# ---- the handler, with Snakemake's records
+
+
+def record(
+    event: LogEvent | None, message: str = "", level: int = logging.INFO, **more: Any
+) -> logging.LogRecord:
+    found = logging.LogRecord("snakemake", level, __file__, 1, message, None, None)
+    vars(found).update(more, **({} if event is None else {"event": event}))
+    return found
+
+
+def handler(**settings: bool) -> LogHandler:
+    given = {"verbose": False, "dryrun": False, "stdout": True, **settings}
+    return LogHandler(SimpleNamespace(**given), None)  # type: ignore[arg-type]
+
+
+RUN = [
+    record(None, "Building DAG of jobs..."),
+    record(LogEvent.RUN_INFO, "Job stats: …", stats={"encode_images": 1, "total": 1}),
+    record(None, "Select jobs to execute..."),
+    record(LogEvent.JOB_INFO, jobid=1, rule_name="encode_images", rule_msg="images of a"),
+    record(LogEvent.SHELLCMD, "coder-clip image-features"),
+    record(LogEvent.JOB_FINISHED, "Finished jobid: 1", job_id=1),
+    record(LogEvent.PROGRESS, done=1, total=1),
+    record(None, "a problem", logging.ERROR),
+    record(None, "Left out, because they are not here: dtd"),
+]
+
+
+def test_the_talk_of_jobs_is_left_to_the_log_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with_ours = handler()
+    for each in RUN:
+        with_ours.handle(each)
+    with_ours.close()
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "1 jobs: image_features 1",
+        "image_features   1 job, 0 s",
+        "a problem",
+        "Left out, because they are not here: dtd",
+    ]
+
+
+@pytest.mark.parametrize("setting", ["verbose", "dryrun"])
+def test_verbose_and_a_plan_show_all(capsys: pytest.CaptureFixture[str], setting: str) -> None:
+    with_all = handler(**{setting: True})
+    for each in RUN:
+        with_all.handle(each)
+    with_all.close()
+    assert "Building DAG of jobs..." in capsys.readouterr().out
+
+
+def test_every_rule_of_a_phase_is_known() -> None:
+    """A rule that no phase names would run unseen."""
+    assert {"encode_images", "encode_shard", "merge_shards", "fit_adapters"} <= {
+        rule for phase in phases() for rule in phase.commands
+    }

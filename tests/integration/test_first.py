@@ -1,67 +1,18 @@
-"""`make first` on an empty machine: images, weights and texts to the report, from servers on this machine.
-
-Everything is as in config/first.yaml, but of each data set there are few images and texts, and the model has random
-weights in its true architecture. The numbers mean nothing.
-"""
+"""`make first` on an empty machine: images, weights and texts to the report, from servers on this machine."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import open_clip
 import pytest
-import torch
-import yaml
-from safetensors.torch import save_file
 
-from published import publish, serve_model
-from web import serve
-from working_copy import REPO, Work, working_copy
+from first import FIRST, first
+from working_copy import Work
 
 pytestmark = pytest.mark.rest
-
-FIRST = yaml.safe_load((REPO / "config/first.yaml").read_text(encoding="utf-8"))
-REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
-# an hour would go into coarser searches, fewer texts and shots
-SMALL = {
-    "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-    "evaluation": {
-        **{"template_ensemble": False, "random_draws": 2, "bootstrap": 50},
-        **{"tsne_images": 40, "text_counts": [1], "draws": 1},
-    },
-}
-
-
-def fewer_texts(folder: Path) -> None:
-    """Two texts of each kind for a class, one for each side of a pair: encoding all of them takes minutes."""
-    for name in FIRST["datasets"]:
-        for path, entries in ((f"{name}.json", "classes"), (f"{name}.one_to_one.json", "pairs")):
-            document = json.loads((folder / path).read_text(encoding="utf-8"))
-            for entry in document[entries]:
-                entry.update(
-                    {
-                        k: v[: 2 if entries == "classes" else 1]
-                        for k, v in entry.items()
-                        if isinstance(v, list)
-                    }
-                )
-            (folder / path).write_text(json.dumps(document), encoding="utf-8")
-
-
-def random_weights(folder: Path) -> Path:
-    """In half precision, as OpenAI's files are."""
-    torch.manual_seed(0)
-    state = open_clip.create_model("ViT-B-32", load_weights=False, pretrained_text=False).state_dict()
-    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    folder.mkdir()
-    save_file({k: v.contiguous() for k, v in half.items()}, folder / "open_clip_model.safetensors")
-    return folder
 
 
 @dataclass
@@ -83,24 +34,8 @@ def results_of(work: Work) -> set[str]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """As people type it: make, in an environment that is installed already."""
-    folder = tmp_path_factory.mktemp("first")
-    work = working_copy(folder / "copy", {})
-    path = work.folder / "config/first.yaml"
-    path.write_text(yaml.safe_dump({**FIRST, **SMALL}), encoding="utf-8")
-    fewer_texts(work.folder / "data/texts")
-    (work.folder / ".venv").mkdir()
-    (work.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (work.folder / ".venv/installed").write_text(f"{work.folder}\n")
-    with serve() as web:
-        serve_model(REPOSITORY, random_weights(folder / "weights"), web)
-        for name in FIRST["datasets"]:
-            publish(name, web, work, folder, 1)
-        names = {
-            "HF_ENDPOINT": web.url,
-            "HF_HOME": f"{folder}/hub",
-            "HF_HUB_OFFLINE": "0",
-            "OPENAI_API_KEY": "",
-        }
+    with first(tmp_path_factory.mktemp("first")) as here:
+        work, web, names = here.work, here.web, here.names
         archive = next(path for path in web.files if path.endswith("dtd-r1.0.1.tar.gz"))
         whole = web.files[archive]
         web.files[archive] = whole[:-1] + b"!"  # what a server gives, and a checksum refuses

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from coder_clip import __version__
 from coder_clip.errors import UserError, nearest
@@ -112,6 +113,20 @@ def test_show_names_no_report_that_is_not_here(command: Command, configuration: 
     assert "tables: results/tables/\n" in out
     Path("results/report.html").write_text("")
     assert "report: results/report.html\n" in command("summary", "--config", configuration).out
+
+
+@pytest.mark.parametrize(
+    ("dataset", "following"),
+    [("shapes", "make first"), ("eurosat", "make push"), ("pets", "coder-clip explore results")],
+)
+@pytest.mark.usefixtures("configuration")
+def test_a_run_ends_with_the_next_command(command: Command, dataset: str, following: str) -> None:
+    config = {"datasets": {dataset: {"root": "pets"} if dataset == "pets" else {}}, "models": ["mini"]}
+    Path("next.yaml").write_text(yaml.safe_dump(config))
+    Path("results/tables").mkdir(parents=True)
+    Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
+    said = command("summary", "--config", "next.yaml")
+    assert said.out.splitlines()[-1].startswith(f"next: {following}  ("), said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from ..datasets import BUILTIN, DRAWN
 from ..foundation.artifacts import Paths, present, write_json
 from ..pipeline.phase_list import OF_THIS_CODE, nested, values
 from ..reporting import page
@@ -48,9 +49,17 @@ def summary(config: Config) -> str:
         "tables": paths.table("claims", ".md").parent,
         "figures": paths.figure("few_shot", ".png").parent,
     }
-    return "\n".join(
-        ["", config.title, "", table, "", *(f"{what}: {_place(path)}" for what, path in places.items())]
-    )
+    found = [f"{what}: {_place(path)}" for what, path in places.items()]
+    return "\n".join(["", config.title, "", table, "", *found, f"next: {_next(config)}"])
+
+
+def _next(config: Config) -> str:
+    """The command that most people want after this run, and what it does."""
+    if config.datasets.keys() <= DRAWN.keys():
+        return "make first  (first real numbers: three published data sets, about an hour)"
+    if config.datasets.keys() <= BUILTIN.keys():
+        return "make push  (shares the results: docs/sharing.md)"
+    return f"coder-clip explore {config.results}  (the errors with their reasons; texts to improve)"
 
 
 def _place(path: Path) -> str:

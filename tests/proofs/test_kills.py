@@ -1,0 +1,69 @@
+"""`make first` is killed at ten random moments, from the first download to the report, and ends in the same files.
+
+SIGKILL, as from a machine that is switched off (all processes) or from one that runs out of memory (only Snakemake's
+process, whose jobs live on beside the next run).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from first import First, first
+from working_copy import environment
+
+KILLS = 10
+
+
+def hashes(here: First) -> dict[str, str]:
+    return {p: h for p, h in here.work.hashes().items() if p.startswith("first/")}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_run_killed_ten_times_ends_in_the_same_report(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    with first(tmp_path) as whole:
+        killed = whole.copy(tmp_path / "killed")
+        began = time.monotonic()
+        whole.work.run("make", "first", **whole.names)
+        length = time.monotonic() - began
+        for _ in range(KILLS):
+            log = tmp_path / "said.log"
+            with log.open("w") as stream:
+                run = subprocess.Popen(
+                    ["make", "first"],
+                    cwd=killed.work.folder,
+                    env={**environment(killed.work.folder), **killed.names},
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            time.sleep(rng.uniform(0.02, 0.35) * length)
+            if run.poll() is not None:
+                break  # done before it could be killed
+            kill(run.pid, everything=rng.random() < 0.5)
+            run.wait()
+            print(f"killed after: {log.read_text()[-300:]}")
+        done = killed.work.run("make", "first", **killed.names)
+        assert "results/first/report.html" in done.stdout
+        assert hashes(killed) == hashes(whole)
+        again = killed.work.run("make", "first", **killed.names)
+        assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def kill(make: int, everything: bool) -> None:
+    """Kill all processes, or make and Snakemake alone."""
+    family = psutil.Process(make).children(recursive=True)
+    os.kill(make, signal.SIGKILL)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            if everything or "--profile" in " ".join(process.cmdline()):
+                process.kill()

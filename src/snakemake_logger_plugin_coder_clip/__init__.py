@@ -46,7 +46,7 @@ class Phases:
             if phase := self._rules.get(rule):
                 self._total[phase] += count
         counts = ", ".join(f"{phase} {n}" for phase, n in self._total.items())
-        return f"{sum(self._total.values())} jobs: {counts}"
+        return f"{_count(sum(self._total.values()))}: {counts}"
 
     def started(self, job: int, rule: str, what: str) -> str:
         """Take a job that begins; a line for a download, which people want to see begin."""

@@ -117,7 +117,7 @@ def test_the_talk_of_jobs_is_left_to_the_log_file(capsys: pytest.CaptureFixture[
     with_ours.close()
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "1 jobs: image_features 1",
+        "1 job: image_features 1",
         "image_features   1 job, 0 s",
         "a problem",
         "Left out, because they are not here: dtd",

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
+from rich.cells import cell_len
 
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError
+from coder_clip.photos import Photo
+from coder_clip.photos.listing import summary
 from tiny import save_tiny
 
 Command = Callable[..., Any]
@@ -121,7 +124,7 @@ def test_copies_go_to_folders_by_class_and_no_photo_is_lost(
     assert "0 photos copied" in answer.err
     answer = classify(folder, "--copy-to", folder / "sorted")
     assert answer.code == 1
-    assert "which is classified" in answer.err
+    assert "whose photos are read" in answer.err
     assert not (folder / "sorted").exists()
 
 
@@ -135,6 +138,81 @@ def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, fo
     assert answer.code == 0
     assert f"left out: {folder}/pipe.jpg: a folder, pipe, socket or device, not a file" in answer.err
     assert len(answer.out.splitlines()) == 1 + 4
+
+
+def test_a_name_that_is_no_unicode_stops_no_folder_and_no_list(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    """One old file from another system stopped all photos; written as it is, its name would stop the output."""
+    bad = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
+    Image.new("RGB", (9, 9)).save(bad)
+    answer = classify(folder)
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1 + 4
+    assert (
+        answer.err.splitlines()[-1]
+        == f"left out: {folder}/caf\\udce9.png: its name is not valid Unicode: rename it"
+    )
+    assert answer.err.isascii() or answer.err.encode()
+    assert classify(bad).code == 1
+    given = os.fsencode(folder / "a.png") + b"\0" + os.fsencode(bad) + b"\0"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+    answer = classify("-")
+    assert answer.code == 1, "it was named"
+    assert len(answer.out.splitlines()) == 1 + 1
+    assert "caf\\udce9.png: its name is not valid Unicode" in answer.err
+
+
+def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> None:
+    """A folder of drawings and raw photos looked as if it had been classified whole."""
+    for name in ("a.svg", "b.SVG", "below/c.svg", "d.pdf", "LICENSE", ".hidden.svg", "Thumbs.db"):
+        (folder / name).write_bytes(b"")
+    said = classify(folder).err.splitlines()
+    assert "left out by ending: 3 .svg, 1 without ending, 1 .pdf, 1 .txt" in said
+    for i in range(20):
+        (folder / f"x.{i}").write_bytes(b"")
+    (line,) = [line for line in classify(folder).err.splitlines() if line.startswith("left out by ending")]
+    assert line.startswith("left out by ending: 3 .svg, 1 ")
+    assert line.endswith(" and 14 more")
+    for path in folder.rglob("*.[jpw]*g*"):
+        path.unlink()
+    (folder / "below/c.webp").unlink()
+    assert "no images in folder" in (error := classify(folder).err)
+    assert "left out by ending: 3 .svg" in error
+
+
+def test_an_address_is_no_photo(classify: Command, folder: Path) -> None:
+    """It was "no file or folder https:/example.org/a.jpg"."""
+    answer = classify("https://example.org/a.jpg")
+    assert answer.code == 1
+    assert "https://example.org/a.jpg is an address: download the photo" in answer.err
+
+
+@pytest.mark.parametrize("columns", [60, 20])
+def test_a_table_fits_the_terminal(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Long paths pushed classes and scores into the next lines."""
+    (folder / "a.png").rename(folder / f"begin{'猫' * 50}end.png")
+    whole = classify(folder)
+    assert f"begin{'猫' * 50}end.png" in whole.out, "a pipe gets whole paths"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = classify(folder).out.splitlines()[1:]
+    assert max(map(cell_len, lines)) <= max(columns, 16 + len("  red fox  -10.0     0.0  red fox"))
+    assert lines[0].split("…")[0] == str(folder)[: len(lines[0].split("…")[0])]
+    assert "…" in lines[0]
+    assert "end.png" in lines[-1] + lines[0] + lines[1]
+    assert [line.split()[1:] for line in lines] == [line.split()[1:] for line in whole.out.splitlines()[1:]]
+    assert "…" not in classify(folder, "--out", "found.txt").out + Path("found.txt").read_text()
+
+
+def test_a_thousand_classes_are_summed_up_in_a_line() -> None:
+    """One line of kilobytes hides the photos that could not be read."""
+    photos = [Photo("a.jpg", f"class {i}", 1.0, None, 1.0, ((f"class {i}", 1.0),)) for i in range(1000)]
+    line = summary([*photos, photos[500]])
+    assert line.startswith("1001 photos: class 500 2, class 0 1, class 1 1, ")
+    assert line.endswith("class 8 1 and 990 more")
 
 
 def test_a_newline_in_a_name_breaks_no_line(classify: Command, folder: Path) -> None:

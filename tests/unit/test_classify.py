@@ -74,8 +74,17 @@ def test_nothing_is_called_a_probability_without_labels(classify: Command, folde
     assert '"probability": null' in classify(folder, "--format", "jsonl").out
 
 
-def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "found.csv"
+@pytest.fixture
+def described(command: Command, model: Path, tmp_path: Path) -> Command:
+    """As `classify`, with a text for each class besides its name."""
+    entries = [{"name": "cat", "attribute": ["whiskers"]}, {"name": "red fox", "attribute": ["red fur"]}]
+    texts = {"format": 1, "dataset": "pets", "classes": entries}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    return lambda *a: command("classify", *a, "--model", model, "--texts", tmp_path / "texts.json")
+
+
+def test_csv_and_json_lines_hold_the_same(described: Command, folder: Path, tmp_path: Path) -> None:
+    out, classify = tmp_path / "found.csv", described
     answer = classify(folder, "--why", "1", "--top", "2", "--out", out)
     assert answer.out == ""
     assert f"written to {out}" in answer.err
@@ -94,6 +103,18 @@ def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_p
         assert float(row["score1"]) - float(row["score2"]) == pytest.approx(float(row["margin"]), abs=2e-4)
         assert row["for1"].startswith("+")
         assert {"text", "kind", "label", "cosine", "adds"} == set(line["reasons_for"][0])
+
+
+def test_names_alone_give_no_reasons(classify: Command, described: Command, folder: Path) -> None:
+    """With one text per class, reasons are the two halves of the margin for every photo, and say nothing."""
+    answer = classify(folder, "--why", "2")
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1 + 4
+    assert "only names: give --texts to see reasons" in answer.err
+    answer = described(folder, "--why", "2")
+    assert len(answer.out.splitlines()) > 1 + 4
+    assert "only names" not in answer.err
+    assert "only names" not in classify(folder).err
 
 
 def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:
@@ -342,6 +363,44 @@ def test_classes_from_a_file(command: Command, folder: Path, model: Path, tmp_pa
     )
     assert answer.code == 0, answer.err
     assert {"cat", "red fox"} <= {w.strip() for line in answer.out.splitlines() for w in line.split("  ")}
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
+    command: Command, folder: Path, model: Path, tmp_path: Path, from_file: bool
+) -> None:
+    """ "shark" and "great white" became two classes; Windows' mark became a part of the first name."""
+    options = ["--classes", '\ufeffcat, "shark, great white",cafe\u0301']
+    if from_file:
+        (tmp_path / "classes.txt").write_text(
+            '\ufeffcat\n"shark, great white"\ncafe\u0301\n', encoding="utf-8"
+        )
+        options = ["--classes-file", str(tmp_path / "classes.txt")]
+    answer = command("classify", folder, *options, "--model", model, "--top", "3", "--format", "jsonl")
+    assert answer.code == 0, answer.err
+    names = {name for name, _ in json.loads(answer.out.splitlines()[0])["top"]}
+    assert names == {"cat", "shark, great white", "caf\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (
+            "cat,dog,Bird,dog,bird,cat",
+            "'cat' is given twice; 'dog' is given twice; 'Bird' and 'bird' differ only in",
+        ),
+        ("caf\u00e9,cafe\u0301", "'caf\u00e9' is given twice"),
+        ('cat,"shark, great white', 'class names cat,"shark, great white: '),
+    ],
+)
+def test_all_mistakes_in_a_list_are_one_line(
+    command: Command, folder: Path, model: Path, classes: str, says: str
+) -> None:
+    """One duplicate a call took as many calls as there were; two forms of é were two classes that always tied."""
+    answer = command("classify", folder, "--classes", classes, "--model", model)
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()
+    assert says in line
 
 
 # ---- reading

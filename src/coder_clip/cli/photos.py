@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import sys
@@ -31,7 +32,8 @@ PhotosArgument = Annotated[
     typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS"),
 ]
 ClassesOption = Annotated[
-    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.", metavar="NAMES")
+    str | None,
+    typer.Option("--classes", help="Class names: cat,dog; one with a comma in quotes.", metavar="NAMES"),
 ]
 ClassesFileOption = Annotated[
     Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
@@ -117,7 +119,9 @@ def classify(
 
     For example:
 
-    - coder-clip classify photos --classes cat,dog,"red fox" --why 2
+    - coder-clip classify photos --classes cat,dog,"red fox"
+
+    - coder-clip classify photos --texts foxes.json --why 2
 
     - coder-clip classify photos --run results/photos --sort uncertain
 
@@ -157,7 +161,9 @@ def classify(
     started = time.monotonic()
     _quiet_about_large_photos()
     features = classifier.encoder.photos(places.files, progress=True)
-    found = classifier.photos(features.features, features.kept, why=why, top=top, none_below=none_below)
+    only_names = run is None and all(row.kind == "name" for row in classifier.rows)
+    reasons = 0 if only_names else why
+    found = classifier.photos(features.features, features.kept, why=reasons, top=top, none_below=none_below)
     if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
     if format == "csv":
@@ -173,6 +179,11 @@ def classify(
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
         _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
+    if why and only_names:
+        _note("only names: give --texts to see reasons")
+    without = sum(p.reranked for p in found) if none_below is not None and classifier.stages.scale else 0
+    if without:
+        _note(f"--none-below leaves {listing.photo_count(without)}: reranked, so without a probability")
     _list_skipped(places, features.skipped)
     _exit_status(places, features)
 
@@ -278,10 +289,20 @@ def _classifier(
 
     what: Any = texts
     if classes:
-        what = classes.split(",")
+        what = _names(classes)
     elif classes_file:
-        what = lines_of(classes_file)
+        lines = lines_of(classes_file)
+        what = [name for line in lines for name in (_names(line) if line.startswith('"') else [line])]
     return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache)
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas, as in CSV: quotes keep a comma in a name."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    try:
+        return [name for line in csv.reader(lines, skipinitialspace=True, strict=True) for name in line]
+    except csv.Error as error:
+        raise UserError(f'class names {text}: {error}; write a name with a comma as "shark, white"') from None
 
 
 def _write(text: str, out: Path | None = None) -> None:

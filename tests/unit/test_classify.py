@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from PIL import Image, ImageDraw
 from rich.cells import cell_len
 
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
+from coder_clip.encoders.checkpoints import PATIENCE
 from coder_clip.errors import UserError
 from coder_clip.photos import Photo
 from coder_clip.photos.listing import summary
@@ -401,6 +407,51 @@ def test_all_mistakes_in_a_list_are_one_line(
     assert answer.code == 1
     (line,) = answer.err.splitlines()
     assert says in line
+
+
+# ---- without network
+
+
+@pytest.fixture(params=["closed", "silent", "503", "no name server"])
+def dead_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a hub that cannot be used, in the ways in which networks fail."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        if request.param == "closed":
+            server.close()
+        elif request.param == "503":
+
+            def refuse() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        with server.accept()[0] as asked:
+                            asked.recv(10_000)
+                            asked.sendall(
+                                b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                            )
+
+            threading.Thread(target=refuse, daemon=True).start()
+        elif request.param == "no name server":
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(30))
+        yield f"http://{host if request.param != 'no name server' else 'hub.invalid'}:{port}"
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def test_without_the_hub_it_is_told_in_seconds(
+    dead_hub: str, command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default model failed after half a minute of retries, and no way without network was named."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", dead_hub)
+    started = time.monotonic()
+    answer = command("classify", folder, "--classes", "cat,dog")
+    assert time.monotonic() - started < PATIENCE + 3, "this machine may be busy"
+    assert answer.code == 1
+    said = answer.err.splitlines()[-1]
+    assert f"{dead_hub} cannot be reached: " in said
+    assert "use a model that is here: a folder, one of the cache, or a checkpoint file" in said
+    assert "mini knows drawn things only" in said
 
 
 # ---- reading

@@ -65,8 +65,8 @@ def test_a_folder_becomes_a_table(classify: Command, folder: Path) -> None:
     assert [r.split()[0] for r in rows] == [
         f"{folder}/{n}" for n in ("a.png", "b.jpg", "below/a.png", "below/c.webp")
     ]
-    assert "4 photos: " in answer.err.splitlines()[-1]
-    assert "images/s" in answer.err.splitlines()[-1]
+    assert "4 photos: " in answer.err.splitlines()[-2]
+    assert "images/s" in answer.err.splitlines()[-2]
     assert "1 photo: " in classify(folder / "a.png").err
 
 

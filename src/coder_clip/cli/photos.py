@@ -47,11 +47,7 @@ RUN = typer.Option(
 )
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help=f"{MODEL}. Of a run: which of its encoders.",
-    ),
+    typer.Option("--model", "-m", help=f"{MODEL}. Of a run: which of its encoders."),
 ]
 PretrainedOption = Annotated[
     str | None,
@@ -155,7 +151,7 @@ def classify(
         classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
     if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
         raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
-    places = _places(photos)
+    places = files.find(photos)
     if copy_to is not None:
         files.refuse_within("--copy-to", copy_to, places)
     started = time.monotonic()
@@ -181,11 +177,7 @@ def classify(
         _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
     if why and only_names:
         _note("only names: give --texts to see reasons")
-    without = sum(p.reranked for p in found) if none_below is not None and classifier.stages.scale else 0
-    if without:
-        _note(f"--none-below leaves {listing.photo_count(without)}: reranked, so without a probability")
-    _list_skipped(places, features.skipped)
-    _exit_status(places, features)
+    _end(places, features)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -225,7 +217,7 @@ def find(
     for text in [*texts, *minus]:
         if not text.strip() or os.path.isfile(text):
             raise UserError(f"'{files.shown(text)}' is no text to look for; give one place, then texts")
-    places = _places([photos])
+    places = files.find([photos])
     if sheet is not None:
         check_sheet(sheet, min(top, len(places.files)))
         files.refuse_within("--sheet", sheet, places)
@@ -243,8 +235,7 @@ def find(
             f"{len(found)} of {listing.photo_count(len(features.kept))} for {files.shown(search)}; "
             "scores compare photos for one search and are not probabilities"
         )
-    _list_skipped(places, features.skipped)
-    _exit_status(places, features)
+    _end(places, features)
 
 
 def _format(format: Format | None, out: Path | None) -> Format:
@@ -261,10 +252,11 @@ def _width(out: Path | None) -> int | None:
     return shutil.get_terminal_size().columns if out is None and sys.stdout.isatty() else None
 
 
-def _exit_status(places: Places, features: Features) -> None:
-    """End with 1 if no photo could be read, or not one that was named."""
-    skipped = [*places.skipped, *features.skipped]
-    if not features.kept or any(path in places.named for path, _ in skipped):
+def _end(places: Places, features: Features) -> None:
+    """List skipped photos. The exit status is 1 if one of them was named, or if no photo could be read."""
+    _list_skipped(places, features.skipped)
+    skipped = {path for path, _ in places.skipped + features.skipped}
+    if not features.kept or skipped & places.named:
         raise typer.Exit(1)
 
 
@@ -322,19 +314,11 @@ def _write(text: str, out: Path | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _places(given: list[str]) -> Places:
-    """Photos to read, as `photos.files.find`; files of other kinds in their folders are counted on standard error."""
-    from ..photos import files
-
-    places = files.find(given)
-    for line in files.by_ending(places.others):
-        _note(line)
-    return places
-
-
 def _list_skipped(places: Places, unreadable: list[tuple[str, str]]) -> None:
-    from ..photos.files import shown
+    from ..photos.files import by_ending, shown
 
+    for line in by_ending(places.others):
+        _note(line)
     for path, reason in [*places.skipped, *unreadable]:
         _note(f"left out: {shown(path)}: {shown(reason)}")
 
@@ -440,14 +424,14 @@ def explore(
     # the address is printed.
     import webbrowser
 
-    from ..photos import explorer, web_page
+    from ..photos import explorer, files, web_page
 
     _quiet_about_large_photos()
     if classes or classes_file or texts:
         if dataset:
             raise UserError("--dataset chooses something of a run; photos have the classes that you name")
         classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
-        places = _places(photos)
+        places = files.find(photos)
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
         _list_skipped(places, skipped)
     else:

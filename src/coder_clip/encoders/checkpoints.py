@@ -201,11 +201,8 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
 
 
 def _answers(endpoint: str) -> bool:
-    """True if the hub answers within PATIENCE seconds, and not that it is out of order.
-
-    huggingface_hub itself would retry for a minute. The thread is given up where the name lookup, which has no timeout,
-    takes longer.
-    """
+    """True if the hub answers within PATIENCE seconds, and not that it is out of order."""
+    # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no timeout.
     statuses: list[int] = []
 
     def ask() -> None:

@@ -85,9 +85,8 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"{shown(name)} is an address: download the photo, and give the file")
         else:
             raise UserError(f"no file or folder {shown(path)}")
-    if not files:
-        why = [f"{shown(p)}: {reason}" for p, reason in skipped]
-        raise UserError(f"no photos: {why[0] if why else 'the list is empty'}")
+    if not files and not skipped:
+        raise UserError("no photos: the list is empty")
     return Places(list(dict.fromkeys(files)), named, folders, skipped, others)
 
 

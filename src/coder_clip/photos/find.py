@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
@@ -21,23 +20,14 @@ COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, a
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
 
 
-class Match(NamedTuple):
-    """A searched photo: its path, and 100 × `most_like`."""
-
-    image: str
-    score: float
-
-
 def likest(
-    encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str] = ()
-) -> list[Match]:
-    """Photos by score, the ones most like the texts (and least like ``minus``) first."""
-    if not photos.kept:
-        return []
+    encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Paths of photos with 100 × `most_like` of the texts and those of ``minus``, the likest first."""
     features = encoder.texts([*texts, *minus])
     scores = 100 * most_like(photos.features, features[: len(texts)], features[len(texts) :])
     order = scores.argsort(descending=True, stable=True).tolist()
-    return [Match(photos.kept[i], float(scores[i])) for i in order]
+    return [(photos.kept[i], float(scores[i])) for i in order]
 
 
 def most_like(features: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
@@ -61,17 +51,17 @@ def check_sheet(path: Path, n: int) -> None:
         raise UserError(f"--sheet has room for {MOST} photos, not for {n:,}: lower --top")
 
 
-def draw_sheet(path: Path, found: Sequence[Match]) -> None:
+def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
     """Draw photos on one page, with name and score below each, and write it, whole or not at all."""
     columns, height = min(COLUMNS, len(found)), SIDE + CAPTION + SPACE
     size = (SPACE + columns * (SIDE + SPACE), SPACE + -(-len(found) // columns) * height)
     page, font = Image.new("RGB", size, "white"), ImageFont.load_default(14)
     draw = ImageDraw.Draw(page)
-    for i, match in enumerate(found):
+    for i, (image, score) in enumerate(found):
         x, y = SPACE + i % columns * (SIDE + SPACE), SPACE + i // columns * height
-        photo = ImageOps.contain(read_image(match.image), (SIDE, SIDE))
+        photo = ImageOps.contain(read_image(image), (SIDE, SIDE))
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
-        name = cut_middle(shown(Path(match.image).name), SIDE, font.getlength)
-        draw.text((x, y + SIDE + 4), f"{name}\n{match.score:.1f}", "black", font)
+        name = cut_middle(shown(Path(image).name), SIDE, font.getlength)
+        draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
     with atomic_path(path) as temporary:
         page.save(temporary, quality=90)

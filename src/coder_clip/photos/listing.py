@@ -14,7 +14,6 @@ from rich.cells import cell_len
 from ..foundation import terminal
 from .classifier import Photo, Reason
 from .files import NONE, cut_middle, first_ten, shown
-from .find import Match
 from .study import Worth
 
 SHORTEST = 16  # characters that are left of a path, however narrow the terminal
@@ -75,17 +74,17 @@ def as_table(photos: Sequence[Photo], top: int, width: int | None = None) -> str
     return "".join(f"{line}\n" for line in lines)
 
 
-def ranked(found: Sequence[Match], format: str, width: int | None) -> str:
-    """Format searched photos, image and score, as csv, jsonl or table. width: of the terminal."""
+def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
+    """Format (path, score) of searched photos as csv, jsonl or table. width: of the terminal."""
     if format == "jsonl":
-        return "".join(json.dumps(m._asdict()) + "\n" for m in found)
+        return "".join(json.dumps({"image": image, "score": score}) + "\n" for image, score in found)
     if format == "csv":
         out = io.StringIO()
-        rows = [(m.image, f"{m.score:.4f}") for m in found]
-        csv.writer(out, lineterminator="\n").writerows([Match._fields, *rows])
+        rows = [(image, f"{score:.4f}") for image, score in found]
+        csv.writer(out, lineterminator="\n").writerows([("image", "score"), *rows])
         return out.getvalue()
-    shown_rows = [(shown(m.image), f"{m.score:.1f}") for m in found]
-    return "".join(f"{line}\n" for line in _fitting([("photo", "score"), *shown_rows], (1,), width))
+    rows = [("photo", "score"), *((shown(image), f"{score:.1f}") for image, score in found)]
+    return "".join(f"{line}\n" for line in _fitting(rows, (1,), width))
 
 
 def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:

@@ -149,7 +149,12 @@ def _hidden(name: str) -> bool:
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """Visible folders (also through links) by NFC name, sorted."""
-    found = {nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
+    found: dict[str, Path] = {}
+    for path in (p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)):
+        if found.setdefault(nfc(path.name), path) != path:
+            raise UserError(
+                f"{folder}: two folders are called '{nfc(path.name)}', in two Unicode forms; make them one"
+            )
     return dict(sorted(found.items()))
 
 

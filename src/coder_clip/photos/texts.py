@@ -86,17 +86,6 @@ def text_set(given: Texts) -> TextSet:
     return found
 
 
-def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
-    """Raise UserError with all names that are given more than once."""
-    problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
-    spellings = defaultdict[str, list[str]](list)
-    for name in dict.fromkeys(names if ignore_case else ()):
-        spellings[name.casefold()].append(f"'{name}'")
-    problems += [f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1]
-    if problems:
-        raise UserError(f"{'; '.join(problems)}: name each class once (most encoders ignore case)")
-
-
 def read_text_set(path: Path) -> TextSet:
     """A text set whose classes are those that it names (data/texts/README.md). UserError as of ``load_text_set``."""
     document = read_written(path, DATASET, "no text set {path}")
@@ -107,3 +96,14 @@ def read_text_set(path: Path) -> TextSet:
     if not all(names):
         raise UserError(f"{path}: class {names.index('') + 1} has no name")
     return load_text_set(path, str(document.get("dataset", DATASET)), names)
+
+
+def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
+    """Raise UserError with all names that are given more than once."""
+    problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
+    spellings = defaultdict[str, list[str]](list)
+    for name in dict.fromkeys(names if ignore_case else ()):
+        spellings[name.casefold()].append(f"'{name}'")
+    problems += [f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1]
+    if problems:
+        raise UserError(f"{'; '.join(problems)}: name each class once (most encoders ignore case)")

@@ -295,7 +295,7 @@ def test_a_list_of_photos_on_standard_input(
     classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     names = [str(folder / "b.jpg"), str(folder / "a.png"), str(folder / "b.jpg")]
-    monkeypatch.setattr(sys, "stdin", io.StringIO(between.join(names) + between))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + between.join(names) + between))
     rows = list(csv.DictReader(io.StringIO(classify("-", "--format", "csv").out)))
     assert [r["image"] for r in rows] == names[:2]
 

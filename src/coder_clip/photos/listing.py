@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -93,7 +94,10 @@ def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int |
         others = sum(max(map(cell_len, column)) + 2 for column in [*zip(*rows, strict=True)][1:])
         room = max(SHORTEST, width - others)
         rows = [(cut_middle(path, room, cell_len), *cells) for path, *cells in rows]
-    return terminal.table(rows[0], rows[1:], right=right)
+    lines = terminal.table(rows[0], rows[1:], right=right)
+    return (
+        lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    )  # no bold in a file
 
 
 def reason(r: Reason, winner: str) -> str:

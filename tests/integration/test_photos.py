@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,22 @@ def cifar(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
         shutil.copy(REPO / "tests/data" / name, work.folder / "photos" / name)
     work.make()
     return work
+
+
+def test_a_search_finds_what_the_text_says(
+    shared: Path, command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far more ships than the tenth that chance gives; fewer if they are what is not looked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    photos, encoder = shared / "data/cifar10", shared / "models/lite0-minilm"
+    if not (photos / "train").exists() or not encoder.exists():
+        pytest.skip(f"no {photos} or {encoder}")
+    link_photos(photos, tmp_path / "photos", a_class=10)
+    search = ("find", tmp_path / "photos/test", "--model", encoder, "--format", "csv", "a photo of a ship")
+    answer = command(*search)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("/ship/") >= 5, answer.out
+    assert command(*search, "--minus", "a photo of a ship on the sea").out.count("/ship/") < 5
 
 
 def read(work: Work, name: str) -> Any:

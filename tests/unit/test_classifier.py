@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 from dataclasses import replace
@@ -292,6 +293,25 @@ def test_other_files_are_no_exports(tmp_path: Path) -> None:
 
 
 # ---- stage two and probabilities
+
+
+def test_none_of_these_compares_the_number_that_is_shown(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    """All reranked photos became "none of these", by a probability of stage one that no one could see."""
+    c = Classifier(str(model), texts)
+    both = pair_stages(c, tmp_path / "pairs.json")
+    for threshold, scale in itertools.product((0.0, 1.1), (0.7, None)):
+        c.stages = replace(both, threshold=threshold, scale=scale)
+        before = c.classify(photos)
+        assert all(p.reranked == (threshold > 0) for p in before)
+        shown = [p.score if scale is None else p.probability for p in before]
+        assert (set(shown) == {None}) == (threshold > 0 and scale is not None)
+        for below in [0.999, *(n + more for n in shown if n is not None for more in (0, 1e-9))]:
+            labels = [p.label for p in c.classify(photos, none_below=below)]
+            assert labels == [
+                None if n is not None and n < below else p.label for n, p in zip(shown, before, strict=True)
+            ]
 
 
 def test_stage_two_is_the_rerank(model: Path) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from PIL import Image, ImageDraw
+from rich.cells import cell_len
 
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
+from coder_clip.encoders.checkpoints import PATIENCE
 from coder_clip.errors import UserError
+from coder_clip.photos import Photo
+from coder_clip.photos.listing import summary
 from tiny import save_tiny
 
 Command = Callable[..., Any]
@@ -56,8 +65,8 @@ def test_a_folder_becomes_a_table(classify: Command, folder: Path) -> None:
     assert [r.split()[0] for r in rows] == [
         f"{folder}/{n}" for n in ("a.png", "b.jpg", "below/a.png", "below/c.webp")
     ]
-    assert "4 photos: " in answer.err.splitlines()[-1]
-    assert "images/s" in answer.err.splitlines()[-1]
+    assert "4 photos: " in answer.err.splitlines()[-2]
+    assert "images/s" in answer.err.splitlines()[-2]
     assert "1 photo: " in classify(folder / "a.png").err
 
 
@@ -71,8 +80,17 @@ def test_nothing_is_called_a_probability_without_labels(classify: Command, folde
     assert '"probability": null' in classify(folder, "--format", "jsonl").out
 
 
-def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "found.csv"
+@pytest.fixture
+def described(command: Command, model: Path, tmp_path: Path) -> Command:
+    """As `classify`, with a text for each class besides its name."""
+    entries = [{"name": "cat", "attribute": ["whiskers"]}, {"name": "red fox", "attribute": ["red fur"]}]
+    texts = {"format": 1, "dataset": "pets", "classes": entries}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    return lambda *a: command("classify", *a, "--model", model, "--texts", tmp_path / "texts.json")
+
+
+def test_csv_and_json_lines_hold_the_same(described: Command, folder: Path, tmp_path: Path) -> None:
+    out, classify = tmp_path / "found.csv", described
     answer = classify(folder, "--why", "1", "--top", "2", "--out", out)
     assert answer.out == ""
     assert f"written to {out}" in answer.err
@@ -91,6 +109,18 @@ def test_csv_and_json_lines_hold_the_same(classify: Command, folder: Path, tmp_p
         assert float(row["score1"]) - float(row["score2"]) == pytest.approx(float(row["margin"]), abs=2e-4)
         assert row["for1"].startswith("+")
         assert {"text", "kind", "label", "cosine", "adds"} == set(line["reasons_for"][0])
+
+
+def test_names_alone_give_no_reasons(classify: Command, described: Command, folder: Path) -> None:
+    """With one text per class, reasons are the two halves of the margin for every photo, and say nothing."""
+    answer = classify(folder, "--why", "2")
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1 + 4
+    assert "only names: give --texts to see reasons" in answer.err
+    answer = described(folder, "--why", "2")
+    assert len(answer.out.splitlines()) > 1 + 4
+    assert "only names" not in answer.err
+    assert "only names" not in classify(folder).err
 
 
 def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:
@@ -121,7 +151,7 @@ def test_copies_go_to_folders_by_class_and_no_photo_is_lost(
     assert "0 photos copied" in answer.err
     answer = classify(folder, "--copy-to", folder / "sorted")
     assert answer.code == 1
-    assert "which is classified" in answer.err
+    assert "whose photos are read" in answer.err
     assert not (folder / "sorted").exists()
 
 
@@ -135,6 +165,82 @@ def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, fo
     assert answer.code == 0
     assert f"left out: {folder}/pipe.jpg: a folder, pipe, socket or device, not a file" in answer.err
     assert len(answer.out.splitlines()) == 1 + 4
+
+
+def test_a_name_that_is_no_unicode_stops_no_folder_and_no_list(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    """One old file from another system stopped all photos; written as it is, its name would stop the output."""
+    bad = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
+    Image.new("RGB", (9, 9)).save(bad)
+    answer = classify(folder)
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1 + 4
+    assert (
+        answer.err.splitlines()[-1]
+        == f"left out: {folder}/caf\\udce9.png: its name is not valid Unicode: rename it"
+    )
+    assert answer.err.isascii() or answer.err.encode()
+    assert classify(bad).code == 1
+    given = os.fsencode(folder / "a.png") + b"\0" + os.fsencode(bad) + b"\0"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+    answer = classify("-")
+    assert answer.code == 1, "it was named"
+    assert len(answer.out.splitlines()) == 1 + 1
+    assert "caf\\udce9.png: its name is not valid Unicode" in answer.err
+
+
+def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> None:
+    """A folder of drawings and raw photos looked as if it had been classified whole."""
+    for name in ("a.svg", "b.SVG", "below/c.svg", "d.pdf", "LICENSE", ".hidden.svg", "Thumbs.db"):
+        (folder / name).write_bytes(b"")
+    said = classify(folder).err.splitlines()
+    assert "left out by ending: 3 .svg, 1 without ending, 1 .pdf, 1 .txt" in said
+    for i in range(20):
+        (folder / f"x.{i}").write_bytes(b"")
+    (line,) = [line for line in classify(folder).err.splitlines() if line.startswith("left out by ending")]
+    assert line.startswith("left out by ending: 3 .svg, 1 ")
+    assert line.endswith(" and 14 more")
+    for path in folder.rglob("*.[jpw]*g*"):
+        path.unlink()
+    (folder / "below/c.webp").unlink()
+    assert "no images in folder" in (error := classify(folder).err)
+    assert "left out by ending: 3 .svg" in error
+
+
+def test_an_address_is_no_photo(classify: Command, folder: Path) -> None:
+    """It was "no file or folder https:/example.org/a.jpg"."""
+    answer = classify("https://example.org/a.jpg")
+    assert answer.code == 1
+    assert "https://example.org/a.jpg is an address: download the photo" in answer.err
+
+
+@pytest.mark.parametrize("columns", [60, 20])
+def test_a_table_fits_the_terminal(
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Long paths pushed classes and scores into the next lines."""
+    (folder / "a.png").rename(folder / f"begin{'猫' * 50}end.png")
+    whole = classify(folder)
+    assert f"begin{'猫' * 50}end.png" in whole.out, "a pipe gets whole paths"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = classify(folder).out.splitlines()[1:]
+    assert max(map(cell_len, lines)) <= max(columns, 16 + len("  red fox  -10.0     0.0  red fox"))
+    assert lines[0].split("…")[0] == str(folder)[: len(lines[0].split("…")[0])]
+    assert "…" in lines[0]
+    assert "end.png" in lines[-1] + lines[0] + lines[1]
+    assert [line.split()[1:] for line in lines] == [line.split()[1:] for line in whole.out.splitlines()[1:]]
+    classify(folder, "--out", "found.txt")
+    assert Path("found.txt").read_text() == whole.out, "neither cut nor with the terminal's codes for bold"
+
+
+def test_a_thousand_classes_are_summed_up_in_a_line() -> None:
+    """One line of kilobytes hides the photos that could not be read."""
+    photos = [Photo("a.jpg", f"class {i}", 1.0, None, 1.0, ((f"class {i}", 1.0),)) for i in range(1000)]
+    line = summary([*photos, photos[500]])
+    assert line.startswith("1001 photos: class 500 2, class 0 1, class 1 1, ")
+    assert line.endswith("class 8 1 and 990 more")
 
 
 def test_a_newline_in_a_name_breaks_no_line(classify: Command, folder: Path) -> None:
@@ -190,7 +296,7 @@ def test_a_list_of_photos_on_standard_input(
     classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     names = [str(folder / "b.jpg"), str(folder / "a.png"), str(folder / "b.jpg")]
-    monkeypatch.setattr(sys, "stdin", io.StringIO(between.join(names) + between))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + between.join(names) + between))
     rows = list(csv.DictReader(io.StringIO(classify("-", "--format", "csv").out)))
     assert [r["image"] for r in rows] == names[:2]
 
@@ -264,6 +370,89 @@ def test_classes_from_a_file(command: Command, folder: Path, model: Path, tmp_pa
     )
     assert answer.code == 0, answer.err
     assert {"cat", "red fox"} <= {w.strip() for line in answer.out.splitlines() for w in line.split("  ")}
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
+    command: Command, folder: Path, model: Path, tmp_path: Path, from_file: bool
+) -> None:
+    """ "shark" and "great white" became two classes; Windows' mark became a part of the first name."""
+    options = ["--classes", '\ufeffcat, "shark, great white",cafe\u0301']
+    if from_file:
+        (tmp_path / "classes.txt").write_text(
+            '\ufeffcat\n"shark, great white"\ncafe\u0301\n', encoding="utf-8"
+        )
+        options = ["--classes-file", str(tmp_path / "classes.txt")]
+    answer = command("classify", folder, *options, "--model", model, "--top", "3", "--format", "jsonl")
+    assert answer.code == 0, answer.err
+    names = {name for name, _ in json.loads(answer.out.splitlines()[0])["top"]}
+    assert names == {"cat", "shark, great white", "caf\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (
+            "cat,dog,Bird,dog,bird,cat",
+            "'cat' is given twice; 'dog' is given twice; 'Bird' and 'bird' differ only in",
+        ),
+        ("caf\u00e9,cafe\u0301", "'caf\u00e9' is given twice"),
+        ('cat,"shark, great white', 'class names cat,"shark, great white: '),
+    ],
+)
+def test_all_mistakes_in_a_list_are_one_line(
+    command: Command, folder: Path, model: Path, classes: str, says: str
+) -> None:
+    """One duplicate a call took as many calls as there were; two forms of é were two classes that always tied."""
+    answer = command("classify", folder, "--classes", classes, "--model", model)
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()
+    assert says in line
+
+
+# ---- without network
+
+
+@pytest.fixture(params=["closed", "silent", "503", "no name server"])
+def dead_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a hub that cannot be used, in the ways in which networks fail."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        if request.param == "closed":
+            server.close()
+        elif request.param == "503":
+
+            def refuse() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        with server.accept()[0] as asked:
+                            asked.recv(10_000)
+                            asked.sendall(
+                                b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                            )
+
+            threading.Thread(target=refuse, daemon=True).start()
+        elif request.param == "no name server":
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(30))
+        yield f"http://{host if request.param != 'no name server' else 'hub.invalid'}:{port}"
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def test_without_the_hub_it_is_told_in_seconds(
+    dead_hub: str, command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default model failed after half a minute of retries, and no way without network was named."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", dead_hub)
+    started = time.monotonic()
+    answer = command("classify", folder, "--classes", "cat,dog")
+    assert time.monotonic() - started < PATIENCE + 3, "this machine may be busy"
+    assert answer.code == 1
+    said = answer.err.splitlines()[-1]
+    assert f"{dead_hub} cannot be reached: " in said
+    assert "use a model that is here: a folder, one of the cache, or a checkpoint file" in said
+    assert "mini knows drawn things only" in said
 
 
 # ---- reading

@@ -64,6 +64,7 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
         (),
         ("classify",),
         ("explore",),
+        ("find",),
         ("check",),
         ("explain",),
         ("table",),

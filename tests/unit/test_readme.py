@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from coder_clip.photos.texts import read_text_set
 from coder_clip.pipeline.phase_list import FILE, phases
 from coder_clip.texts.sets import load_pair_set, load_text_set
 from snakemake_executor_plugin_coder_clip import reasons
@@ -77,6 +78,18 @@ def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     (pair,) = load_pair_set(tmp_path / "photos.one_to_one.json", "my-photos", classes).pairs
     assert pair.a_not_b
     assert pair.b_not_a
+
+
+def test_examples_that_ask_why_have_texts() -> None:
+    """With names alone there are no reasons, and the first command that people try would show nothing."""
+    pages = [REPO / "README.md", REPO / "docs/photos.md", REPO / "src/coder_clip/cli/photos.py"]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    asked = [line for line in lines if "classify photos" in line and "--why" in line]
+    assert len(asked) >= 3
+    for line in asked:
+        assert re.search("--(texts|run) ", line), line
+        for file in re.findall(r"--texts (data/\S+)", line):
+            assert all(c.attribute for c in read_text_set(REPO / file).classes)
 
 
 def test_the_guide_to_clusters_tells_every_line_of_the_profile() -> None:

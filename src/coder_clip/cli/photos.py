@@ -1,8 +1,10 @@
-"""``coder-clip classify``, ``try-text`` and ``explore``: your own photos (docs/photos.md)."""
+"""``coder-clip classify``, ``find``, ``try-text`` and ``explore``: your own photos (docs/photos.md)."""
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -17,8 +19,11 @@ from .texts import lines_of
 
 if TYPE_CHECKING:
     from ..photos.classifier import Classifier
+    from ..photos.encoding import Features
+    from ..photos.files import Places
 
 DEFAULT_MODEL = "ViT-B-32"
+MODEL = f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}"
 PANEL = "Your photos (docs/photos.md)"
 
 
@@ -27,7 +32,8 @@ PhotosArgument = Annotated[
     typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS"),
 ]
 ClassesOption = Annotated[
-    str | None, typer.Option("--classes", help="Class names, separated by commas: cat,dog.", metavar="NAMES")
+    str | None,
+    typer.Option("--classes", help="Class names: cat,dog; one with a comma in quotes.", metavar="NAMES"),
 ]
 ClassesFileOption = Annotated[
     Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
@@ -41,12 +47,7 @@ RUN = typer.Option(
 )
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help=f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}. Of a run: "
-        "which of its encoders.",
-    ),
+    typer.Option("--model", "-m", help=f"{MODEL}. Of a run: which of its encoders."),
 ]
 PretrainedOption = Annotated[
     str | None,
@@ -65,6 +66,14 @@ MethodOption = Annotated[
     ),
 ]
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]
+Format = Literal["table", "csv", "jsonl"]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|jsonl"),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
+]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -98,20 +107,17 @@ def classify(
     copy_to: Annotated[
         Path | None, typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR")
     ] = None,
-    format: Annotated[
-        Literal["table", "csv", "jsonl"] | None,
-        typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|jsonl"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
-    ] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
     cache: CacheOption = True,
 ) -> None:
     """Classify photos, and say why. No configuration, labels or earlier run needed.
 
     For example:
 
-    - coder-clip classify photos --classes cat,dog,"red fox" --why 2
+    - coder-clip classify photos --classes cat,dog,"red fox"
+
+    - coder-clip classify photos --texts foxes.json --why 2
 
     - coder-clip classify photos --run results/photos --sort uncertain
 
@@ -128,10 +134,7 @@ def classify(
 
     # Options that contradict each other are refused before the photos are encoded, which takes most of the
     # time.
-    ending = out.suffix if out else ""
-    if format is None and ending not in ("", ".csv", ".jsonl", ".txt"):
-        raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
-    said = ""
+    format, said = _format(format, out), ""
     if run is not None:
         from ..photos.runs import load_run
 
@@ -150,30 +153,110 @@ def classify(
         raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
     places = files.find(photos)
     if copy_to is not None:
-        files.refuse_within(copy_to, places)
+        files.refuse_within("--copy-to", copy_to, places)
     started = time.monotonic()
     _quiet_about_large_photos()
     features = classifier.encoder.photos(places.files, progress=True)
-    found = classifier.photos(features.features, features.kept, why=why, top=top, none_below=none_below)
+    only_names = run is None and all(row.kind == "name" for row in classifier.rows)
+    reasons = 0 if only_names else why
+    found = classifier.photos(features.features, features.kept, why=reasons, top=top, none_below=none_below)
     if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
-    if format == "csv" or (format is None and ending == ".csv"):
+    if format == "csv":
         text = listing.as_csv(found, top, why)
-    elif format == "jsonl" or (format is None and ending == ".jsonl"):
+    elif format == "jsonl":
         text = listing.as_jsonl(found)
     else:
-        text = listing.as_table(found, top)
+        text = listing.as_table(found, top, _width(out))
     _write(text, out)
-    if out is not None:
-        _note(f"written to {files.shown(out)}")
     if copy_to is not None:
         made = files.copy_to(copy_to, found)
         _note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
         _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
-    _list_skipped(places.skipped + features.skipped)
-    if not found or any(path in places.named for path, _ in features.skipped):
+    if why and only_names:
+        _note("only names: give --texts to see reasons")
+    _end(places, features)
+
+
+@app.command(rich_help_panel=PANEL)
+def find(
+    photos: Annotated[str, typer.Argument(help="A folder, a photo, or - for a list.", metavar="PHOTOS")],
+    texts: Annotated[list[str], typer.Argument(help="What to look for; of several, the mean.")],
+    minus: Annotated[list[str] | None, typer.Option(help="What not to look for; repeatable.")] = None,
+    top: Annotated[int, typer.Option(help="How many photos to show.", min=1, metavar="N")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
+    pretrained: PretrainedOption = None,
+    format: FormatOption = None,
+    out: OutOption = None,
+    cache: CacheOption = True,
+) -> None:
+    """Find the photos that are most like a text.
+
+    For example:
+
+    - coder-clip find photos "a red bird on a branch" --sheet birds.jpg
+
+    - coder-clip find photos "a bird" --minus "a drawing of a bird" --top 50
+
+    score: 100 × the mean cosine of the photo with the texts, minus the same
+    for --minus. It compares photos for one search and is not a probability.
+    Texts are read as typed, without a template.
+
+    Photos that cannot be read, and the exit status: as in classify.
+    """
+    from ..photos import files, listing
+    from ..photos.encoding import PhotoEncoder, encoder_spec
+    from ..photos.find import check_sheet, draw_sheet, likest
+
+    format, minus = _format(format, out), minus or []
+    for text in [*texts, *minus]:
+        if not text.strip() or os.path.isfile(text):
+            raise UserError(f"'{files.shown(text)}' is no text to look for; give one place, then texts")
+    places = files.find([photos])
+    if sheet is not None:
+        check_sheet(sheet, min(top, len(places.files)))
+        files.refuse_within("--sheet", sheet, places)
+    encoder = PhotoEncoder(encoder_spec(model or DEFAULT_MODEL, pretrained), cache)
+    _quiet_about_large_photos()
+    features = encoder.photos(places.files, progress=True)
+    found = likest(encoder, features, texts, minus)[:top]
+    _write(listing.ranked(found, format, _width(out)), out)
+    if sheet is not None and found:
+        draw_sheet(sheet, found)
+        _note(f"written to {files.shown(sheet)}")
+    if found:
+        search = ", ".join([f"'{t}'" for t in texts] + [f"not '{t}'" for t in minus])
+        _note(
+            f"{len(found)} of {listing.photo_count(len(features.kept))} for {files.shown(search)}; "
+            "scores compare photos for one search and are not probabilities"
+        )
+    _end(places, features)
+
+
+def _format(format: Format | None, out: Path | None) -> Format:
+    """The format that was asked for, by name or by the ending of --out. UserError for another ending."""
+    endings: dict[str, Format] = {"": "table", ".txt": "table", ".csv": "csv", ".jsonl": "jsonl"}
+    ending = out.suffix if out else ""
+    if format is None and ending not in endings:
+        raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
+    return format or endings[ending]
+
+
+def _width(out: Path | None) -> int | None:
+    """Columns of the terminal that a table is for; None for a file or pipe, which take lines of any length."""
+    return shutil.get_terminal_size().columns if out is None and sys.stdout.isatty() else None
+
+
+def _end(places: Places, features: Features) -> None:
+    """List skipped photos. The exit status is 1 if one of them was named, or if no photo could be read."""
+    _list_skipped(places, features.skipped)
+    skipped = {path for path, _ in places.skipped + features.skipped}
+    if not features.kept or skipped & places.named:
         raise typer.Exit(1)
 
 
@@ -198,18 +281,30 @@ def _classifier(
 
     what: Any = texts
     if classes:
-        what = classes.split(",")
+        what = _names(classes)
     elif classes_file:
-        what = lines_of(classes_file)
+        lines = lines_of(classes_file)
+        what = [name for line in lines for name in (_names(line) if line.startswith('"') else [line])]
     return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache)
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas, as in CSV: quotes keep a comma in a name."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    try:
+        return [name for line in csv.reader(lines, skipinitialspace=True, strict=True) for name in line]
+    except csv.Error as error:
+        raise UserError(f'class names {text}: {error}; write a name with a comma as "shark, white"') from None
 
 
 def _write(text: str, out: Path | None = None) -> None:
     """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is not an error."""
     if out is not None:
         from ..foundation.artifacts import write_text
+        from ..photos.files import shown
 
         write_text(out, text)
+        _note(f"written to {shown(out)}")
         return
     try:
         sys.stdout.write(text)
@@ -219,10 +314,12 @@ def _write(text: str, out: Path | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _list_skipped(skipped: list[tuple[str, str]]) -> None:
-    from ..photos.files import shown
+def _list_skipped(places: Places, unreadable: list[tuple[str, str]]) -> None:
+    from ..photos.files import by_ending, shown
 
-    for path, reason in skipped:
+    for line in by_ending(places.others):
+        _note(line)
+    for path, reason in [*places.skipped, *unreadable]:
         _note(f"left out: {shown(path)}: {shown(reason)}")
 
 
@@ -330,14 +427,13 @@ def explore(
     from ..photos import explorer, files, web_page
 
     _quiet_about_large_photos()
-    skipped: list[tuple[str, str]] = []
     if classes or classes_file or texts:
         if dataset:
             raise UserError("--dataset chooses something of a run; photos have the classes that you name")
         classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
         places = files.find(photos)
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
-        skipped = places.skipped + skipped
+        _list_skipped(places, skipped)
     else:
         from ..photos.runs import load_run
 
@@ -349,7 +445,6 @@ def explore(
             )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
         shown = explorer.explore_run(run, Path.cwd())
-    _list_skipped(skipped)
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     typer.echo(f"{address}\nControl-C ends it.")

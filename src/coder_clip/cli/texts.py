@@ -372,7 +372,7 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
 def lines_of(path: Path) -> list[str]:
     """Class names from a file, one per line, without empty lines and comments (#)."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"class names cannot be read: {path}: {error}; write one per line") from error
     return [line for line in lines if line and not line.startswith("#")]

@@ -138,13 +138,23 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def is_unicode(path: str) -> bool:
+    """False for a path with bytes that are not UTF-8, which Python reads as surrogates."""
+    return path == path.encode(errors="replace").decode()
+
+
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """Visible folders (also through links) by NFC name, sorted."""
-    found = {nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
+    found: dict[str, Path] = {}
+    for path in (p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)):
+        if found.setdefault(nfc(path.name), path) != path:
+            raise UserError(
+                f"{folder}: two folders are called '{nfc(path.name)}', in two Unicode forms; make them one"
+            )
     return dict(sorted(found.items()))
 
 
@@ -156,10 +166,20 @@ def _refuse_unreadable(error: OSError) -> None:
     raise UserError(f"cannot read folder {error.filename}: {error.strerror}; check its permissions") from None
 
 
-def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_unreadable) -> Iterator[Path]:
+def _refuse_name(path: str) -> None:
+    if _is_image(os.path.basename(path)):
+        raise UserError(f"file name is not valid Unicode: {path!r}")
+
+
+def image_files(
+    folder: Path,
+    unreadable: Callable[[OSError], None] = _refuse_unreadable,
+    other: Callable[[str], None] = _refuse_name,
+) -> Iterator[Path]:
     """Image files below a folder at any depth, hidden ones left out; links are followed, loops are not.
 
-    unreadable: called for a folder that cannot be listed; the images in it would be missed silently.
+    unreadable: called for a folder that cannot be listed; the images in it would be missed silently. other: called with
+    the path of a visible file that is left out: it has no image's ending, or its path is not valid Unicode.
     """
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
@@ -168,12 +188,12 @@ def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_un
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if not _hidden(f))
-        for name in sorted(filter(_is_image, files)):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"file name is not valid Unicode: {os.path.join(here, name)!r}") from None
-            yield Path(here, name)
+        for name in sorted(f for f in files if not _hidden(f)):
+            path = os.path.join(here, name)
+            if _is_image(name) and is_unicode(path):
+                yield Path(path)
+            else:
+                other(path)
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Absent(UserError):
 
 
 CONFIG = "open_clip_config.json"
+PATIENCE = 4  # seconds until a hub that does not answer counts as out of reach
 SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
 
 
@@ -176,8 +178,8 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     # the hub. One quick request tells "no network" from "no such file", which need different advice.
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or give a checkpoint"
-        " file as pretrained"
+        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or use a model that is"
+        " here: a folder, one of the cache, or a checkpoint file as pretrained (data/mini knows drawn things only)"
     )
     try:
         with hub(offline=True):
@@ -188,16 +190,29 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
         )
     if offline:
         raise Absent(f"{what}: {missing}, and offline mode is on: {advice}", repository)
-    try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=5)
-    except Exception:  # any failure means the same; huggingface_hub itself would retry for a minute
-        endpoint = huggingface_hub.constants.ENDPOINT
-        raise UserError(f"{what}: {missing}, and {endpoint} cannot be reached: {advice}") from None
+    endpoint = huggingface_hub.constants.ENDPOINT
+    if not _answers(endpoint):
+        raise UserError(f"{what}: {missing}, and {endpoint} cannot be reached: {advice}")
     try:
         with hub(offline=False):
             return action()
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{what}: could not be fetched ({one_line(error)}): {advice}") from None
+
+
+def _answers(endpoint: str) -> bool:
+    """True if the hub answers within PATIENCE seconds, and not that it is out of order."""
+    # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no timeout.
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):  # any failure means the same
+            statuses.append(huggingface_hub.get_session().head(endpoint, timeout=PATIENCE).status_code)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(statuses) and statuses[0] < 500
 
 
 @contextlib.contextmanager

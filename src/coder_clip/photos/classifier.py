@@ -215,7 +215,10 @@ class Classifier:
     def photos(
         self, x: Tensor, names: Sequence[str], *, why: int = 0, top: int = 5, none_below: float | None = None
     ) -> list[Photo]:
-        """As :meth:`classify`, from features (N, d) and names of the images."""
+        """As :meth:`classify`, from features (N, d) and names of the images.
+
+        Where there are probabilities, a photo that stage two decided has none, so ``none_below`` leaves it its class.
+        """
         if not len(x):
             return []
         decided = self.decide(x)
@@ -226,15 +229,16 @@ class Classifier:
         for i, name in enumerate(names):
             order, reranked = decided.order[i, : max(top, 2)].tolist(), bool(decided.reranked[i])
             best, score = order[0], float(decided.scores[i, order[0]])
-            sure = None if probabilities is None else float(probabilities[i, best])
-            none = none_below is not None and (score if sure is None else sure) < none_below
+            # stage two says which class comes first, not how sure that is
+            sure = None if probabilities is None or reranked else float(probabilities[i, best])
+            compared = score if probabilities is None else sure
+            none = none_below is not None and compared is not None and compared < none_below
             photos.append(
                 Photo(
                     image=name,
                     label=None if none else self.classes[best],
                     score=score,
-                    # stage two says which class comes first, not how sure that is
-                    probability=None if reranked else sure,
+                    probability=sure,
                     margin=float(ahead[i]),
                     top=tuple((self.classes[c], float(decided.scores[i, c])) for c in order),
                     reranked=reranked,

@@ -1,18 +1,23 @@
-"""Format classified photos as a table for the terminal, CSV or JSON Lines."""
+"""Format photos that were classified or searched as a table for the terminal, CSV or JSON Lines."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+
+from rich.cells import cell_len
 
 from ..foundation import terminal
 from .classifier import Photo, Reason
-from .files import NONE, shown
+from .files import NONE, cut_middle, first_ten, shown
 from .study import Worth
+
+SHORTEST = 16  # characters that are left of a path, however narrow the terminal
 
 
 def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
@@ -51,8 +56,8 @@ def as_jsonl(photos: Sequence[Photo]) -> str:
     return "".join(json.dumps(asdict(p), ensure_ascii=True, allow_nan=False) + "\n" for p in photos)
 
 
-def as_table(photos: Sequence[Photo], top: int) -> str:
-    """Format in columns: one line per photo, and below it the texts for and against."""
+def as_table(photos: Sequence[Photo], top: int, width: int | None = None) -> str:
+    """Format in columns: one line per photo, and below it the texts for and against. width: of the terminal."""
     calibrated = any(p.probability is not None for p in photos)
     rows = [("photo", "class", "probability" if calibrated else "score", "margin", "runner-up")]
     for p in photos:
@@ -61,13 +66,38 @@ def as_table(photos: Sequence[Photo], top: int) -> str:
             sure = "reranked" if p.probability is None else f"{100 * p.probability:.0f} %"
         others = ", ".join(name for name, _ in p.top[1:top]) or p.runner_up
         rows.append((shown(p.image), p.label or f"({NONE}: {p.best})", sure, f"{p.margin:.1f}", others))
-    aligned = iter(terminal.table(rows[0], rows[1:], right=(2, 3)))
+    aligned = iter(_fitting(rows, (2, 3), width))
     lines = [next(aligned)]
     for line, photo in zip(aligned, photos, strict=True):
         lines.append(line)
         lines += [f"    for      {reason(r, photo.best)}" for r in photo.reasons_for]
         lines += [f"    against  {reason(r, photo.best)}" for r in photo.reasons_against]
     return "".join(f"{line}\n" for line in lines)
+
+
+def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
+    """Format (path, score) of searched photos as csv, jsonl or table. width: of the terminal."""
+    if format == "jsonl":
+        return "".join(json.dumps({"image": image, "score": score}) + "\n" for image, score in found)
+    if format == "csv":
+        out = io.StringIO()
+        rows = [(image, f"{score:.4f}") for image, score in found]
+        csv.writer(out, lineterminator="\n").writerows([("image", "score"), *rows])
+        return out.getvalue()
+    rows = [("photo", "score"), *((shown(image), f"{score:.1f}") for image, score in found)]
+    return "".join(f"{line}\n" for line in _fitting(rows, (1,), width))
+
+
+def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
+    """Align rows, the head first; where a terminal is too narrow, paths in the first column are cut."""
+    if width is not None:
+        others = sum(max(map(cell_len, column)) + 2 for column in [*zip(*rows, strict=True)][1:])
+        room = max(SHORTEST, width - others)
+        rows = [(cut_middle(path, room, cell_len), *cells) for path, *cells in rows]
+    lines = terminal.table(rows[0], rows[1:], right=right)
+    return (
+        lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    )  # no bold in a file
 
 
 def reason(r: Reason, winner: str) -> str:
@@ -81,11 +111,10 @@ def photo_count(n: int) -> str:
 
 
 def summary(photos: Sequence[Photo]) -> str:
-    """Number of photos of each class, most first."""
+    """Number of photos of each class, most first; of the classes after the tenth only their number."""
     counts = Counter(p.label or NONE for p in photos)
-    return f"{photo_count(len(photos))}: " + ", ".join(
-        f"{shown(name)} {n}" for name, n in counts.most_common()
-    )
+    parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
+    return f"{photo_count(len(photos))}: {first_ten(parts)}"
 
 
 def worth_table(found: Sequence[Worth]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets import with_articles
 from ..datasets.base import Templates
+from ..datasets.folder import nfc
 from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
 from ..texts.names import plain_name
@@ -70,16 +72,10 @@ def text_set(given: Texts) -> TextSet:
         return given
     if isinstance(given, (str, Path)):
         return read_text_set(Path(given))
-    names = [plain_name(str(name)) for name in given]
+    names = [nfc(plain_name(str(name))) for name in given]
     if not names or not all(names):
         raise UserError("no class names" if not names else "a class name is empty")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"the class '{twice}' is given twice")
-    if not isinstance(given, Mapping) and len({name.casefold() for name in names}) != len(names):
-        same = next(n for n in names if sum(m.casefold() == n.casefold() for m in names) > 1)
-        both = " and ".join(f"'{n}'" for n in names if n.casefold() == same.casefold())
-        raise UserError(f"{both} differ only in case, which most encoders ignore; name one of them")
+    _refuse_repeats(names, ignore_case=not isinstance(given, Mapping))
     found = names_only(DATASET, names)
     if isinstance(given, Mapping):
         entries = [
@@ -100,3 +96,14 @@ def read_text_set(path: Path) -> TextSet:
     if not all(names):
         raise UserError(f"{path}: class {names.index('') + 1} has no name")
     return load_text_set(path, str(document.get("dataset", DATASET)), names)
+
+
+def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
+    """Raise UserError with all names that are given more than once."""
+    problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
+    spellings = defaultdict[str, list[str]](list)
+    for name in dict.fromkeys(names if ignore_case else ()):
+        spellings[name.casefold()].append(f"'{name}'")
+    problems += [f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1]
+    if problems:
+        raise UserError(f"{'; '.join(problems)}: name each class once (most encoders ignore case)")

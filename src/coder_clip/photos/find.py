@@ -1,0 +1,67 @@
+"""Find the photos that are most like a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
+
+from ..datasets.images import read_image
+from ..errors import UserError
+from ..foundation.artifacts import atomic_path
+from ..foundation.reproducible import exact_matmul
+from ..neighbors import l2_normalize
+from .encoding import Features, PhotoEncoder
+from .files import cut_middle, shown
+
+COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
+MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
+
+
+def likest(
+    encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Paths of photos with 100 × `most_like` of the texts and those of ``minus``, the likest first."""
+    features = encoder.texts([*texts, *minus])
+    scores = 100 * most_like(photos.features, features[: len(texts)], features[len(texts) :])
+    order = scores.argsort(descending=True, stable=True).tolist()
+    return [(photos.kept[i], float(scores[i])) for i in order]
+
+
+def most_like(features: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    """Mean cosine of each photo with the texts to be like, minus its mean cosine with those to be unlike: (N,) float64.
+
+    features: (N, d) of photos; plus: (P, d), P ≥ 1; minus: (M, d), M may be 0. Rows are scaled to length 1. A photo
+    without a direction (a zero row) has the score 0.
+    """
+    photos = l2_normalize(features)
+    score = exact_matmul(photos, l2_normalize(plus, "text features")).mean(dim=1)
+    if len(minus):
+        score -= exact_matmul(photos, l2_normalize(minus, "text features")).mean(dim=1)
+    return score
+
+
+def check_sheet(path: Path, n: int) -> None:
+    """Raise UserError if n photos cannot be drawn on a sheet at this path."""
+    if path.is_dir() or path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise UserError(f"--sheet {shown(path)}: name a file that ends in .jpg or .png")
+    if n > MOST:
+        raise UserError(f"--sheet has room for {MOST} photos, not for {n:,}: lower --top")
+
+
+def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
+    """Draw photos on one page, with name and score below each, and write it, whole or not at all."""
+    columns, height = min(COLUMNS, len(found)), SIDE + CAPTION + SPACE
+    size = (SPACE + columns * (SIDE + SPACE), SPACE + -(-len(found) // columns) * height)
+    page, font = Image.new("RGB", size, "white"), ImageFont.load_default(14)
+    draw = ImageDraw.Draw(page)
+    for i, (image, score) in enumerate(found):
+        x, y = SPACE + i % columns * (SIDE + SPACE), SPACE + i // columns * height
+        photo = ImageOps.contain(read_image(image), (SIDE, SIDE))
+        page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
+        name = cut_middle(shown(Path(image).name), SIDE, font.getlength)
+        draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
+    with atomic_path(path) as temporary:
+        page.save(temporary, quality=90)

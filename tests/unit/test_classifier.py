@@ -86,9 +86,9 @@ def test_sentences_are_those_of_a_run(texts: Path) -> None:
         (i, k, t) for i, k, t in zip(made.class_index, made.kind, made.text, strict=True) if k in kinds
     }
     found = rows(given)
-    assert {(r.index, r.kind, r.sentence) for r in found} == expected
+    assert {(r.index, r.kind, s) for r in found for s in r.sentences} == expected
     assert len(found) == len(expected)
-    assert [r.sentence for r in found if r.index == 2] == ["a photo of an egg."]
+    assert [r.sentences for r in found if r.index == 2] == [("a photo of an egg.",)]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[
     x = extract(Files(), ids, [0] * len(ids), encoder, progress=False).features  # type: ignore[arg-type]
     found = Classifier(str(model), texts).scores(photos)
     given = rows(text_set(texts))
-    features = encoder.encode_texts([r.sentence for r in given])
+    features = encoder.encode_texts([r.sentences[0] for r in given])
     for i in range(len(photos)):
         for c in range(3):
             cosine = {
@@ -244,8 +244,9 @@ def pair_stages(c: Classifier, path: Path) -> Stages:
     ]
     write_json(path, {"format": 1, "dataset": "pets", "pairs": entries})
     given = load_pair_set(path, "pets", c.classes)
-    ordered = pair_sentences(given, c.templates)
-    texts = pair_texts(given, c.templates)
+    (templates,) = c.templates
+    ordered = pair_sentences(given, templates)
+    texts = pair_texts(given, templates)
     both = [(a, b) for a, b in ordered if (b, a) in ordered]
     assert {p: [t.sentence for t in texts if (t.of, t.other) == p] for p in both} == {
         p: ordered[p] for p in both
@@ -389,7 +390,7 @@ def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
 
 def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) -> None:
     photos[1].write_bytes(b"")
-    with pytest.raises(UserError, match=r"image cannot be read: .*blue\.png: not an image"):
+    with pytest.raises(UserError, match=r"image cannot be used: .*blue\.png: not an image"):
         Classifier(str(model), ["cat", "dog"]).classify(photos)
 
 

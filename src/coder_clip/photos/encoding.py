@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..encoders.preprocessing import Preprocess
 
+Picture = (
+    str | Path | Image.Image | NDArray[np.uint8]
+)  # one image: a file, Pillow's, (H, W, 3) or grey (H, W)
+NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
 
@@ -47,17 +54,29 @@ class PhotoEncoder:
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
         """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
-        self.spec = spec
+        self.spec, self.cache = spec, cache
         self.store = FeatureStore(cache_folder() if cache else None)
         self._loading = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens its own cache and loads the encoder itself when it needs it."""
+        return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        PhotoEncoder.__init__(self, state.pop("spec"), state.pop("cache"))
+        vars(self).update(state)
+
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as in ``load_encoder``."""
+        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of ``metadata``."""
         from ..encoders.checkpoints import find  # these import open_clip: four seconds
         from ..encoders.encoder import load_encoder
 
         encoder = load_encoder(self.spec)
+        if vars(self).get("metadata", encoder.metadata()) != encoder.metadata():
+            raise UserError(
+                f"the files of {self.spec.model} have changed since texts were encoded: start again"
+            )
         source = find(self.spec.model, self.spec.pretrained, True, self.spec.quick_gelu)
         files = [source.weights]
         if source.local:
@@ -119,6 +138,7 @@ class PhotoEncoder:
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
         known = self.store.get(self.key, "image", list(files), self.dim)
+        known = {sha256: row for sha256, row in known.items() if usable(row)}
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
@@ -133,9 +153,9 @@ class PhotoEncoder:
         if not pixels:
             return {**failed}
         rows = dict(zip(pixels, self.pixels(torch.stack([*pixels.values()])), strict=True))
-        for sha256 in [sha256 for sha256, row in rows.items() if not row.isfinite().all()]:
+        for sha256 in [sha256 for sha256, row in rows.items() if not usable(row)]:
             del rows[sha256]
-            failed[sha256] = UserError(f"the encoder gives no finite feature ({self.spec.precision})")
+            failed[sha256] = UserError(NO_FEATURES)
         self.store.put(self.key, "image", rows.items())
         return {**rows, **failed}
 
@@ -144,9 +164,54 @@ class PhotoEncoder:
         with self._loading:
             return self.encoder.preprocess
 
-    def images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Encode Pillow images of any mode -> (N, d) float32, raw."""
-        return self.pixels(torch.stack([self.encoder.preprocess.pixels(to_rgb(image)) for image in images]))
+    def images(self, images: Iterable[Picture | Tensor]) -> Tensor:
+        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg", Image.open("b.jpg")])``.
+
+        A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,). UserError with the path
+        or number of an image that cannot be read or gets no features.
+        """
+        # Files are encoded with the cache, pixels together by type, and features are taken as they are.
+        rows, files = dict[int, Tensor](), dict[int, str | Path]()
+        groups = defaultdict[torch.dtype, dict[int, Tensor]](dict)
+        for i, image in enumerate(images):
+            if isinstance(image, str | Path):
+                files[i] = image
+            elif (tensor := self._tensor(image, i)).ndim == 1:
+                rows[i] = tensor.float()
+            else:
+                groups[tensor.dtype][i] = tensor
+        if files:
+            found = self.photos([*files.values()])
+            for path, reason in found.skipped:
+                raise UserError(f"image cannot be used: {path}: {reason}")
+            rows |= zip(files, found.features, strict=True)
+        for group in groups.values():
+            rows |= zip(group, self.pixels(torch.stack([*group.values()])), strict=True)
+        in_order = [rows[i] for i in range(len(rows))]
+        return with_features(torch.stack(in_order) if rows else torch.zeros(0, self.dim))
+
+    def _tensor(self, image: Picture | Tensor, i: int) -> Tensor:
+        """An image in memory as the encoder's pixels (3, H, W), or its feature (d,)."""
+        if isinstance(image, np.ndarray):
+            grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+            if image.dtype != np.uint8 or not grey_or_rgb or not image.size:
+                raise UserError(
+                    f"image {i}: array of shape {image.shape} and type {image.dtype}, where uint8 (H, W, 3) or grey "
+                    "(H, W) is needed"
+                )
+            image = Image.fromarray(image)
+        if isinstance(image, Image.Image):
+            return self.encoder.preprocess.pixels(to_rgb(image))
+        if not isinstance(image, Tensor):
+            raise UserError(
+                f"image {i}: {type(image).__name__}, where a path, Pillow image, array or tensor is needed"
+            )
+        if image.shape != (self.dim,) and image.shape != (size := (3, *self.encoder.preprocess.size)):
+            raise UserError(
+                f"image {i}: tensor of shape {tuple(image.shape)}, where pixels {size} from the encoder's preprocess "
+                f"or a feature ({self.dim},) is needed"
+            )
+        return image
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
@@ -178,6 +243,18 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
     if pretrained is not None and (root / pretrained).is_file():
         pretrained = str((root / pretrained).resolve())
     return replace(spec, model=model, pretrained=pretrained)
+
+
+def usable(features: Tensor) -> Tensor:
+    """True for each feature (…, d) with a direction. Zeros are equally near to all classes: the first would win."""
+    return features.isfinite().all(dim=-1) & features.any(dim=-1)
+
+
+def with_features(features: Tensor) -> Tensor:
+    """The features (N, d) as they are. UserError for an image without a usable one."""
+    if len(bad := (~usable(features)).nonzero()):
+        raise UserError(f"image {int(bad[0])}: {NO_FEATURES}")
+    return features
 
 
 class _File(NamedTuple):

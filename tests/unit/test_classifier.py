@@ -204,13 +204,21 @@ def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> No
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        (np.zeros((9, 9, 3)), "image 1: array of shape (9, 9, 3) and type float64, where uint8 (H, W, 3)"),
-        (np.zeros((9, 9, 4), np.uint8), "image 1: array of shape (9, 9, 4)"),
-        (np.zeros((2, 9, 9, 3), np.uint8), "image 1: array of shape (2, 9, 9, 3)"),
-        (np.zeros((0, 9, 3), np.uint8), "image 1: array of shape (0, 9, 3)"),
-        (torch.zeros(3, 9, 9), "image 1: tensor of shape (3, 9, 9), where pixels (3, 32, 32)"),
-        (torch.ones(7), "image 1: tensor of shape (7,)"),
-        (5, "image 1: int, where a path, Pillow image, array or tensor"),
+        (
+            np.zeros((9, 9, 3)),
+            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, a Pillow image, an array",
+        ),
+        (np.zeros((9, 9, 4), np.uint8), "image 1: ndarray of shape (9, 9, 4)"),
+        (np.zeros((2, 9, 9, 3), np.uint8), "image 1: ndarray of shape (2, 9, 9, 3)"),
+        (np.zeros((0, 9, 3), np.uint8), "image 1: ndarray of shape (0, 9, 3)"),
+        (
+            torch.zeros(3, 9, 9),
+            "pixels of shape (1, 3, 9, 9) and type torch.float32, where (N, 3, 32, 32) from",
+        ),
+        (torch.zeros(3, 32, 32, dtype=torch.int64), "pixels of shape (1, 3, 32, 32) and type torch.int64"),
+        (torch.zeros(1, 1, 3, 32, 32), "image 1: Tensor of shape (1, 1, 3, 32, 32)"),
+        (torch.ones(7), "image 1: Tensor of shape (7,)"),
+        (5, "image 1: int, where a path"),
         (None, "image 1: NoneType"),
         (Path("nowhere.png"), "image cannot be used: nowhere.png: no such file"),
     ],

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..encoders.preprocessing import Preprocess
 
-Picture = (
-    str | Path | Image.Image | NDArray[np.uint8]
-)  # one image: a file, Pillow's, (H, W, 3) or grey (H, W)
+Picture = str | Path | Image.Image | NDArray[np.uint8]  # one image; an array is (H, W, 3), or grey (H, W)
 NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
@@ -170,16 +168,16 @@ class PhotoEncoder:
         A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,). UserError with the path
         or number of an image that cannot be read or gets no features.
         """
-        # Files are encoded with the cache, pixels together by type, and features are taken as they are.
+        # Files are encoded with the cache, pixels together by type and shape, and features are taken as they are.
         rows, files = dict[int, Tensor](), dict[int, str | Path]()
-        groups = defaultdict[torch.dtype, dict[int, Tensor]](dict)
+        groups = defaultdict[Any, dict[int, Tensor]](dict)
         for i, image in enumerate(images):
             if isinstance(image, str | Path):
                 files[i] = image
             elif (tensor := self._tensor(image, i)).ndim == 1:
                 rows[i] = tensor.float()
             else:
-                groups[tensor.dtype][i] = tensor
+                groups[tensor.dtype, tensor.shape][i] = tensor
         if files:
             found = self.photos([*files.values()])
             for path, reason in found.skipped:
@@ -190,31 +188,31 @@ class PhotoEncoder:
         in_order = [rows[i] for i in range(len(rows))]
         return with_features(torch.stack(in_order) if rows else torch.zeros(0, self.dim))
 
-    def _tensor(self, image: Picture | Tensor, i: int) -> Tensor:
+    def _tensor(self, image: Any, i: int) -> Tensor:
         """An image in memory as the encoder's pixels (3, H, W), or its feature (d,)."""
-        if isinstance(image, np.ndarray):
-            grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-            if image.dtype != np.uint8 or not grey_or_rgb or not image.size:
-                raise UserError(
-                    f"image {i}: array of shape {image.shape} and type {image.dtype}, where uint8 (H, W, 3) or grey "
-                    "(H, W) is needed"
-                )
-            image = Image.fromarray(image)
+        if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
+            return image
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
+            image = Image.fromarray(image) if image.shape[2:] in ((), (3,)) else image
         if isinstance(image, Image.Image):
             return self.encoder.preprocess.pixels(to_rgb(image))
-        if not isinstance(image, Tensor):
-            raise UserError(
-                f"image {i}: {type(image).__name__}, where a path, Pillow image, array or tensor is needed"
-            )
-        if image.shape != (self.dim,) and image.shape != (size := (3, *self.encoder.preprocess.size)):
-            raise UserError(
-                f"image {i}: tensor of shape {tuple(image.shape)}, where pixels {size} from the encoder's preprocess "
-                f"or a feature ({self.dim},) is needed"
-            )
-        return image
+        what = type(image).__name__
+        if isinstance(image, np.ndarray | Tensor):
+            what += f" of shape {tuple(image.shape)} and type {image.dtype}"
+        raise UserError(
+            f"image {i}: {what}, where a path, a Pillow image, an array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) "
+            f"from the encoder's preprocess or a feature ({self.dim},) is needed"
+        )
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
+        height, width = self.encoder.preprocess.size
+        fits = pixels.shape[1:] == (3, height, width)
+        if not fits or not (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
+            raise UserError(
+                f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, {height}, {width}) from "
+                "the encoder's preprocess is needed"
+            )
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 

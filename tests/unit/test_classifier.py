@@ -195,6 +195,19 @@ def test_one_image_gives_one_photo_and_a_list_a_list(model: Path, photos: list[P
     assert c.classify(p for p in photos)[1].image == str(photos[1]), "an iterator can be read once"
 
 
+def test_a_rotated_picture_is_turned_as_its_file_is(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """A photo of a phone, opened with Pillow, would be classified lying on its side."""
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    Image.open(photos[0]).save(tmp_path / "turned.png", exif=exif)
+    by_path, by_picture, as_it_was = (
+        c.scores(image) for image in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png"), photos[0])
+    )
+    assert torch.allclose(by_path, by_picture, atol=1e-3)
+    assert not torch.allclose(by_path, as_it_was, atol=1e-3)
+
+
 def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> None:
     c = Classifier(str(model), ["red disc", "blue disc"])
     grey = Image.open(photos[0]).convert("L")
@@ -218,6 +231,8 @@ def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> No
         (torch.zeros(3, 32, 32, dtype=torch.int64), "pixels of shape (1, 3, 32, 32) and type torch.int64"),
         (torch.zeros(1, 1, 3, 32, 32), "image 1: Tensor of shape (1, 1, 3, 32, 32)"),
         (torch.ones(7), "image 1: Tensor of shape (7,)"),
+        (Image.new("RGB", (0, 0)), "image 1: "),
+        (Image.new("F", (9, 9), 400.0), "image 1: float pixels from 400 to 400: expected 0..1 or 0..255"),
         (5, "image 1: int, where a path"),
         (None, "image 1: NoneType"),
         (Path("nowhere.png"), "image cannot be used: nowhere.png: no such file"),

@@ -224,12 +224,12 @@ class Classifier:
     ) -> Photo: ...
     @overload
     def classify(
-        self, images: Images, *, why: int = 0, top: int = 5, none_below: float | None = None
-    ) -> list[Photo]: ...
-    @overload
-    def classify(
         self, images: Tensor, *, why: int = 0, top: int = 5, none_below: float | None = None
     ) -> Any: ...
+    @overload
+    def classify(
+        self, images: Images, *, why: int = 0, top: int = 5, none_below: float | None = None
+    ) -> list[Photo]: ...
     def classify(
         self,
         images: Picture | Images | Tensor,

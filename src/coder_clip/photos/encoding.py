@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..datasets.images import UnreadableImage, read_image, to_rgb
 from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_folder, features_key
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
 
@@ -195,7 +195,11 @@ class PhotoEncoder:
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
             image = Image.fromarray(image) if image.shape[2:] in ((), (3,)) else image
         if isinstance(image, Image.Image):
-            return self.encoder.preprocess.pixels(to_rgb(image))
+            preprocess = self.encoder.preprocess
+            try:  # as read_image does
+                return preprocess.pixels(to_rgb(ImageOps.exif_transpose(image)))
+            except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+                raise UserError(f"image {i}: {one_line(error)}") from None
         what = type(image).__name__
         if isinstance(image, np.ndarray | Tensor):
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets.drawn.shapes import Shapes
@@ -240,6 +244,31 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
     answer = command("classify", photos, *run, *MARKS, "--why", "2", "--method", "tip_adapter-1")
     assert answer.code == 1
     assert "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
+
+
+def test_runs_are_loaded_side_by_side_without_a_change_of_folder(
+    finished: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a server, another thread's relative paths would start in the run's folder meanwhile."""
+
+    def changed(folder: object) -> None:
+        raise AssertionError(f"the working directory became {folder}")
+
+    monkeypatch.setattr(os, "chdir", changed)
+    wanted = [("shapes", "clip"), ("marks", "coder"), ("shapes", "coder_rerank"), ("marks", "gda-1")]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        loaded = list(pool.map(lambda w: load_run(finished.folder / "results", w[0], method=w[1]), wanted))
+    assert [(run.dataset, run.chosen.name) for run in loaded] == wanted
+
+
+@pytest.mark.parametrize("method", ["coder_rerank", "clip_ensemble", *(f"{m}-1" for m in FEW_SHOT)])
+def test_the_classifier_of_a_run_can_be_sent_to_other_processes(finished: Work, method: str) -> None:
+    run = load_run(finished.folder / "results", "shapes", method=method)
+    assert run.validation is not None
+    sent = pickle.loads(pickle.dumps(run.classifier))
+    before, after = (c.decide(run.validation.features) for c in (run.classifier, sent))
+    assert torch.equal(before.scores, after.scores)
+    assert torch.equal(before.order, after.order)
 
 
 def test_in_python(finished: Work) -> None:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import multiprocessing
+import pickle
+import re
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from coder_clip.datasets import load_templates
 from coder_clip.encoders import encoder as encoders
-from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 from coder_clip.encoders.store import cache_folder
 from coder_clip.errors import UserError
-from coder_clip.foundation.artifacts import read_json, write_json
+from coder_clip.foundation.artifacts import read_json, sha256, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
-from coder_clip.photos import Classifier
+from coder_clip.photos import Classifier, Photo
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import by_rerank, by_score, fit_scale
 from coder_clip.photos.encoding import PhotoEncoder
 from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
+from coder_clip.pipeline.config import DatasetConfig
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
@@ -87,9 +97,9 @@ def test_sentences_are_those_of_a_run(texts: Path) -> None:
         (i, k, t) for i, k, t in zip(made.class_index, made.kind, made.text, strict=True) if k in kinds
     }
     found = rows(given)
-    assert {(r.index, r.kind, r.sentence) for r in found} == expected
+    assert {(r.index, r.kind, s) for r in found for s in r.sentences} == expected
     assert len(found) == len(expected)
-    assert [r.sentence for r in found if r.index == 2] == ["a photo of an egg."]
+    assert [r.sentences for r in found if r.index == 2] == [("a photo of an egg.",)]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +130,7 @@ def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[
     x = extract(Files(), ids, [0] * len(ids), encoder, progress=False).features  # type: ignore[arg-type]
     found = Classifier(str(model), texts).scores(photos)
     given = rows(text_set(texts))
-    features = encoder.encode_texts([r.sentence for r in given])
+    features = encoder.encode_texts([r.sentences[0] for r in given])
     for i in range(len(photos)):
         for c in range(3):
             cosine = {
@@ -153,6 +163,262 @@ def test_files_pictures_and_tensors_get_one_answer(model: Path, photos: list[Pat
         assert [p.label for p in other] == [p.label for p in by_path]
         assert [p.score for p in other] == pytest.approx([p.score for p in by_path], abs=1e-3)
     assert others[1][0].image == str(photos[0])
+
+
+def test_one_image_gives_one_photo_and_a_list_a_list(model: Path, photos: list[Path]) -> None:
+    """As in a pipeline of transformers: who knows one need not read about the other."""
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    (expected,) = c.classify(photos[:1])
+    picture = Image.open(photos[0])
+    preprocess = c.encoder.encoder.preprocess
+    alone = [
+        *(str(photos[0]), photos[0], picture, np.asarray(picture)),
+        *(preprocess(picture), preprocess.pixels(picture), c.features(photos[0])),
+    ]
+    for image in alone:
+        photo = c.classify(image)
+        assert isinstance(photo, Photo)
+        assert photo.label == expected.label
+        assert photo.score == pytest.approx(expected.score, abs=1e-3)
+        assert photo.image == (expected.image if isinstance(image, str | Path) else "0")
+        assert c.scores(image).shape == (2,)
+        assert c.features(image).shape == (16,)
+    mixed = [*alone, photos[1]]
+    for given in (mixed, tuple(mixed), iter(mixed)):
+        found = c.classify(given)
+        assert [p.image for p in found] == [str(photos[0])] * 2 + [str(i) for i in range(2, 7)] + [
+            str(photos[1])
+        ]
+        assert [p.score for p in found[:-1]] == pytest.approx([expected.score] * len(alone), abs=1e-3)
+        assert found[-1].score == pytest.approx(c.classify(photos[1]).score, abs=1e-3)
+    assert c.scores(mixed).shape == (len(mixed), 2)
+    assert c.classify([]) == []
+    assert c.classify(p for p in photos)[1].image == str(photos[1]), "an iterator can be read once"
+
+
+def test_a_rotated_picture_is_turned_as_its_file_is(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """A photo of a phone, opened with Pillow, would be classified lying on its side."""
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    Image.open(photos[0]).save(tmp_path / "turned.png", exif=exif)
+    by_path, by_picture, as_it_was = (
+        c.scores(image) for image in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png"), photos[0])
+    )
+    assert torch.allclose(by_path, by_picture, atol=1e-3)
+    assert not torch.allclose(by_path, as_it_was, atol=1e-3)
+
+
+def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    grey = Image.open(photos[0]).convert("L")
+    assert torch.equal(c.scores(np.asarray(grey)), c.scores(grey))
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (
+            np.zeros((9, 9, 3)),
+            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, a Pillow image, an array",
+        ),
+        (np.zeros((9, 9, 4), np.uint8), "image 1: ndarray of shape (9, 9, 4)"),
+        (np.zeros((2, 9, 9, 3), np.uint8), "image 1: ndarray of shape (2, 9, 9, 3)"),
+        (np.zeros((0, 9, 3), np.uint8), "image 1: ndarray of shape (0, 9, 3)"),
+        (
+            torch.zeros(3, 9, 9),
+            "pixels of shape (1, 3, 9, 9) and type torch.float32, where (N, 3, 32, 32) from",
+        ),
+        (torch.zeros(3, 32, 32, dtype=torch.int64), "pixels of shape (1, 3, 32, 32) and type torch.int64"),
+        (torch.zeros(1, 1, 3, 32, 32), "image 1: Tensor of shape (1, 1, 3, 32, 32)"),
+        (torch.ones(7), "image 1: Tensor of shape (7,)"),
+        (Image.new("RGB", (0, 0)), "image 1: "),
+        (Image.new("F", (9, 9), 400.0), "image 1: float pixels from 400 to 400: expected 0..1 or 0..255"),
+        (5, "image 1: int, where a path"),
+        (None, "image 1: NoneType"),
+        (Path("nowhere.png"), "image cannot be used: nowhere.png: no such file"),
+    ],
+)
+def test_what_is_no_image_is_one_line(model: Path, photos: list[Path], image: Any, says: str) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    with pytest.raises(UserError, match=re.escape(says)):
+        c.classify([photos[0], image])
+    with pytest.raises(UserError, match=re.escape(says.replace("image 1", "image 0"))):
+        c.classify(image)
+
+
+def test_an_image_without_features_has_no_class(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All cosines are 0, and the first class would win."""
+    c = Classifier(str(model), ["cat", "dog"])
+    encode = Encoder.encode_images
+
+    def nothing(self: Encoder, batch: torch.Tensor) -> torch.Tensor:
+        rows = encode(self, batch)
+        rows[0] = value
+        return rows
+
+    monkeypatch.setattr(Encoder, "encode_images", nothing)
+    says = "the encoder gives it no features"
+    for value in (0.0, math.nan, math.inf):
+        found = c.encoder.photos(photos)
+        assert found.skipped == [(str(photos[0]), says)]
+        assert found.kept == [str(p) for p in photos[1:]]
+        with pytest.raises(UserError, match=re.escape(f"{photos[0]}: {says}")):
+            c.classify(photos[0])
+        with pytest.raises(UserError, match=f"^image 0: {says}"):
+            c.scores(Image.open(photos[0]))
+        with pytest.raises(UserError, match=f"^image 0: {says}"):
+            c.classify(torch.zeros(2, 3, 32, 32))
+        with pytest.raises(UserError, match=f"^image 1: {says}"):
+            c.classify(torch.stack([torch.ones(16), torch.full((16,), value)]))
+    monkeypatch.undo()
+    c.encoder.store.put(c.encoder.key, "image", [(sha256(photos[0]), torch.zeros(16))])
+    assert c.classify(photos[0]).score != 0, "an earlier version kept features of zero"
+
+
+def test_the_command_leaves_out_a_photo_without_features(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(
+        PhotoEncoder, "pixels", lambda self, p: torch.eye(len(p), 16) * (torch.arange(len(p)) > 0)[:, None]
+    )
+    answer = command("classify", *photos, "--model", model, "--classes", "cat,dog", "--format", "csv")
+    assert [line.partition(",")[0] for line in answer.out.splitlines()[1:]] == [str(p) for p in photos[1:]]
+    assert f"left out: {photos[0]}: the encoder gives it no features" in answer.err
+    assert answer.code == 1, "it was named"
+
+
+# ---- templates
+
+
+def test_a_template_is_that_of_a_configuration(model: Path, texts: Path) -> None:
+    """The command and a run with the same template would classify with other texts."""
+    config = DatasetConfig(root=Path("x"), templates={"name": "a drawing of a {class}"})
+    made = make_sentences(text_set(texts), load_templates("marks", config))
+    kinds = (*MEAN_KINDS, *MAX_KINDS)
+    expected = {(k, t) for k, t in zip(made.kind, made.text, strict=True) if k in kinds}
+    for template in ("a drawing of a {class}", "a drawing of a {}", ["a drawing of a {class}"]):
+        c = Classifier(str(model), texts, templates=template)
+        assert {(r.kind, s) for r in c.rows for s in r.sentences} == expected
+    assert ("name", "a drawing of an egg") in expected
+    assert ("synonym", "a drawing of a ruby circle") in expected
+    assert ("attribute", "a photo of a blue disc which has a blue spot.") in expected
+
+
+def test_several_templates_are_averaged(model: Path, photos: list[Path]) -> None:
+    """Against plain NumPy: a class is the unit mean of its prompts' unit features, as in CLIP's ensembles."""
+    names, templates = ["cat", "red fox"], ["a photo of a {class}.", "art of the {class}.", "{class}"]
+    c = Classifier(str(model), names, templates=templates)
+    encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
+    x = c.features(photos).double().numpy()
+    for i, name in enumerate(names):
+        prompts = [t.replace("{class}", name) for t in templates]
+        mean = encoder.encode_texts(prompts).double().numpy().mean(axis=0)
+        expected = 100 * (x @ mean) / (np.linalg.norm(x, axis=1) * np.linalg.norm(mean))
+        assert c.scores(photos)[:, i].numpy() == pytest.approx(expected, abs=1e-3)
+    (photo,) = c.classify(photos[:1], why=9)
+    assert {r.text for r in (*photo.reasons_for, *photo.reasons_against)} == set(names), (
+        "a name is one reason"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("a photo", "template 'a photo': write {class} where"),
+        ("", "template '': write {class}"),
+        ("a {class} with {attribute}", "'a {class} with {attribute}': write {class} where"),
+        ("a {class", "template 'a {class'"),
+        (["a {class}.", "a {name}."], "template 'a {name}.'"),
+        ([], "no template"),
+    ],
+)
+def test_templates_that_make_no_sense(model: Path, template: Any, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        Classifier(str(model), ["cat", "dog"], templates=template)
+
+
+def test_the_command_takes_templates(model: Path, photos: list[Path], command: Callable[..., Any]) -> None:
+    own = ("--template", "a drawing of a {class}", "--template", "{}")
+    arguments = (*photos, "--model", model, "--classes", "cat,red fox", "--format", "jsonl")
+    scores = [json.loads(line)["score"] for line in command("classify", *arguments, *own).out.splitlines()]
+    c = Classifier(str(model), ["cat", "red fox"], templates=["a drawing of a {class}", "{class}"])
+    assert scores == pytest.approx([p.score for p in c.classify(photos)], abs=1e-3)
+    refused = {
+        ("classify", *arguments, "--template", "a photo"): "template 'a photo': write {class} where",
+        (
+            "classify",
+            *photos,
+            "--run",
+            photos[0].parent,
+            *own,
+        ): "--template and --run: a run has its own classes, texts",
+        ("explore", photos[0].parent, *own): "--template: a run has its own templates",
+        ("explore", *arguments[:-2], "--template", "a {name}"): "template 'a {name}': write {class} where",
+    }
+    for arguments, says in refused.items():
+        answer = command(*arguments)
+        assert answer.code == 1
+        assert says in answer.err
+        assert answer.err.count("\n") == 1
+
+
+# ---- devices and processes
+
+
+def test_a_device_that_is_not_there_is_named(model: Path, photos: list[Path]) -> None:
+    expected = Classifier(str(model), ["cat", "dog"]).scores(photos)
+    for device in ("cpu", torch.device("cpu")):
+        c = Classifier(str(model), ["cat", "dog"], device=device)
+        assert torch.allclose(c.scores(photos), expected, atol=1e-3)
+        assert c.encoder.encoder.device == torch.device("cpu")
+    for device, says in (
+        ("cuda:77", "device 'cuda:77' is not on this machine"),
+        (torch.device("cuda", 77), "device 'cuda:77' is not on this machine"),
+        ("gpu", "unknown device 'gpu'"),
+    ):
+        with pytest.raises(UserError, match=says):
+            Classifier(str(model), ["cat", "dog"], device=device)
+    with pytest.raises(UserError, match="this encoder has one"):
+        Classifier(c.encoder, ["cat", "dog"], device="cpu")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_another_process_gives_the_same_answers(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path, cache: bool
+) -> None:
+    """A loaded encoder cannot be sent, and its locks neither."""
+    c = Classifier(str(model), texts, cache=cache)
+    c.stages = pair_stages(c, tmp_path / "pairs.json")
+    fresh = pickle.dumps(c)
+    expected = c.classify(photos, why=3)
+    assert len(pickle.dumps(c)) < len(fresh) + 50_000, "without the encoder"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        answers = [
+            pool.submit(c.classify, photos, why=3).result(),
+            pickle.loads(fresh).classify(photos, why=3),
+        ]
+    for found in answers:
+        assert [p.label for p in found] == [p.label for p in expected]
+        assert [p.score for p in found] == pytest.approx([p.score for p in expected], abs=1e-3)
+        assert [[r.text for r in p.reasons_for] for p in found] == [
+            [r.text for r in p.reasons_for] for p in expected
+        ]
+
+
+def test_a_copy_refuses_other_weights(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """Its texts were encoded with the old ones."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    c = Classifier(str(mine), ["cat", "dog"], cache=False)
+    c.classify(photos[0])
+    copy = pickle.loads(pickle.dumps(c))
+    save_tiny(mine, seed=1)
+    with pytest.raises(UserError, match="have changed since texts were encoded"):
+        copy.classify(photos[1])
 
 
 def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
@@ -245,8 +511,9 @@ def pair_stages(c: Classifier, path: Path) -> Stages:
     ]
     write_json(path, {"format": 1, "dataset": "pets", "pairs": entries})
     given = load_pair_set(path, "pets", c.classes)
-    ordered = pair_sentences(given, c.templates)
-    texts = pair_texts(given, c.templates)
+    (templates,) = c.templates
+    ordered = pair_sentences(given, templates)
+    texts = pair_texts(given, templates)
     both = [(a, b) for a, b in ordered if (b, a) in ordered]
     assert {p: [t.sentence for t in texts if (t.of, t.other) == p] for p in both} == {
         p: ordered[p] for p in both
@@ -281,7 +548,7 @@ def test_an_exported_file_gives_the_same_answers(
 def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
     """Another ending would promise another format."""
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
-        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.onnx")
+        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.pt")
 
 
 def test_other_files_are_no_exports(tmp_path: Path) -> None:
@@ -407,9 +674,42 @@ def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
         Classifier(str(model), texts)
 
 
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (None, "texts of 'cat': give a list of strings, not None"),
+        ({"attribute": ["long whiskers"]}, "texts of 'cat': give a list of strings, not {'attribute'"),
+        (["long whiskers", 3], "texts of 'cat': 3 is not a text"),
+        ([["long whiskers"]], "is not a text"),
+        (" ", "texts of 'cat': ' ' is not a text"),
+    ],
+)
+def test_what_is_no_list_of_texts(model: Path, texts: Any, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        Classifier(str(model), {"cat": texts, "dog": []})
+
+
+def test_a_string_is_one_text(model: Path, texts: Path) -> None:
+    """Where a list belongs it was read as a list of letters: "a photo of a cat which has l."."""
+    c = Classifier(str(model), {"cat": "long whiskers", "dog": ["a long snout", "a collar"]})
+    assert [r.text for r in c.rows] == ["long whiskers", "cat", "a long snout", "a collar", "dog"]
+    for kind in ("attribute", "analogous", "synonym", "sentence"):
+        document = {**TEXTS, "classes": [{"name": "cat", kind: "long whiskers"}, {"name": "dog"}]}
+        write_json(texts, document)
+        with pytest.raises(UserError, match=rf"'cat': {kind}: .*valid list .*'long whiskers'"):
+            Classifier(str(model), texts)
+    write_json(texts, {**TEXTS, "classes": "cat,dog"})
+    with pytest.raises(UserError, match="lists no classes"):
+        Classifier(str(model), texts)
+    pair = {"a": "cat", "b": "dog", "a_not_b": "long whiskers"}
+    write_json(texts, {"format": 1, "dataset": "pets", "pairs": [pair]})
+    with pytest.raises(UserError, match=r"a_not_b: .*valid list .*'long whiskers'"):
+        load_pair_set(texts, "pets", ["cat", "dog"])
+
+
 def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) -> None:
     photos[1].write_bytes(b"")
-    with pytest.raises(UserError, match=r"image cannot be read: .*blue\.png: not an image"):
+    with pytest.raises(UserError, match=r"image cannot be used: .*blue\.png: not an image"):
         Classifier(str(model), ["cat", "dog"]).classify(photos)
 
 

@@ -250,6 +250,20 @@ def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
     assert re.search(r"\$schema=(\./)?schema\.json$", path.read_text(encoding="utf-8").splitlines()[0])
 
 
+def test_paths_start_at_the_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is loaded from anywhere, and without a change of the working directory."""
+    document = "datasets: {mine: {root: photos}}\nmodels: [mini]\ndata_root: ~/data\nresults: results/a\n"
+    assert load(document).results == Path("results/a"), "jobs name files relative to their folder"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="no folder data/mini"):
+        load_config(tmp_path / "c.yaml")
+    config = load_config(tmp_path / "c.yaml", root=tmp_path)
+    assert config.results == tmp_path / "results/a"
+    assert config.datasets["mine"].root == tmp_path / "photos"
+    assert config.data_root == Path.home() / "data"
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -42,6 +42,14 @@ TextsOption = Annotated[
     Path | None,
     typer.Option("--texts", help="What the classes look like: a text set (docs/photos.md).", metavar="FILE"),
 ]
+TemplateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        help="Prompt for class names: 'a satellite photo of a {class}.'; several times: their average.",
+        metavar="TEXT",
+    ),
+]
 RUN = typer.Option(
     "--run", help="A finished run: its results folder, or its configuration file.", metavar="PATH"
 )
@@ -82,6 +90,7 @@ def classify(
     classes: ClassesOption = None,
     classes_file: ClassesFileOption = None,
     texts: TextsOption = None,
+    template: TemplateOption = None,
     run: Annotated[Path | None, RUN] = None,
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
@@ -139,16 +148,18 @@ def classify(
         from ..photos.runs import load_run
 
         own = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
-        for option, value in (own | {"--pretrained": pretrained}).items():
+        for option, value in (own | {"--template": template, "--pretrained": pretrained}).items():
             if value:
-                raise UserError(f"{option} and --run: a run has its own classes, texts and weights")
+                raise UserError(
+                    f"{option} and --run: a run has its own classes, texts, templates and weights"
+                )
         finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
         classifier, said = finished.classifier, f"; {finished.said}"
     elif dataset or method:
         option = "--dataset" if dataset else "--method"
         raise UserError(f"{option} chooses something of a run: give --run, too")
     else:
-        classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
+        classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
     if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
         raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
     places = files.find(photos)
@@ -264,6 +275,7 @@ def _classifier(
     classes: str | None,
     classes_file: Path | None,
     texts: Path | None,
+    template: list[str] | None,
     model: str | None,
     pretrained: str | None,
     cache: bool,
@@ -278,6 +290,7 @@ def _classifier(
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them")
     from ..photos import Classifier
+    from ..photos.texts import TEMPLATES
 
     what: Any = texts
     if classes:
@@ -285,7 +298,9 @@ def _classifier(
     elif classes_file:
         lines = lines_of(classes_file)
         what = [name for line in lines for name in (_names(line) if line.startswith('"') else [line])]
-    return Classifier(model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache)
+    return Classifier(
+        model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache, templates=template or TEMPLATES
+    )
 
 
 def _names(text: str) -> list[str]:
@@ -401,6 +416,7 @@ def explore(
     classes: ClassesOption = None,
     classes_file: ClassesFileOption = None,
     texts: TextsOption = None,
+    template: TemplateOption = None,
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
@@ -430,7 +446,7 @@ def explore(
     if classes or classes_file or texts:
         if dataset:
             raise UserError("--dataset chooses something of a run; photos have the classes that you name")
-        classifier = _classifier(classes, classes_file, texts, model, pretrained, cache)
+        classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
         places = files.find(photos)
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
         _list_skipped(places, skipped)
@@ -439,6 +455,8 @@ def explore(
 
         if pretrained:
             raise UserError("--pretrained: a run has its own weights")
+        if template:
+            raise UserError("--template: a run has its own templates")
         if len(photos) > 1:
             raise UserError(
                 "several paths are read as photos, which need classes: give --classes, --classes-file or --texts"

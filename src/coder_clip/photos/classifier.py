@@ -3,24 +3,26 @@
 from coder_clip.photos import Classifier
 
 c = Classifier("ViT-B-32", ["cat", "dog"])
+print(c.classify("a.jpg").label)
 for photo in c.classify(["a.jpg", "b.jpg"], why=3):
     print(photo.label, photo.score, [r.text for r in photo.reasons_for])
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, overload
 
+import numpy as np
 import torch
-from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from ..datasets.base import Templates
-from ..datasets.images import read_image
+from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError
 from ..evaluation.reasons import ScoringTexts, for_and_against
@@ -29,11 +31,11 @@ from ..neighbors import TextNeighbors
 from ..rerank import OneToOne
 from ..texts.sets import TextSet
 from .decisions import Decisions, PairText, by_rerank, by_score, compare_texts, margins
-from .encoding import PhotoEncoder, encoder_spec
-from .texts import TEMPLATES, Texts, rows, text_set
+from .encoding import PhotoEncoder, Picture, encoder_spec, with_features
+from .texts import TEMPLATES, GivenTemplates, Texts, make_templates, rows, text_set
 
-EXPORTED = 1  # format of exported files
-Images = Sequence[str | Path | Image.Image] | Tensor
+EXPORTED = 2  # format of exported files
+Images = Iterable[Picture | Tensor]
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,13 @@ class Stages:
 
 
 class Classifier:
-    """An encoder and what describes the classes. The encoder is loaded once, when something new is to be encoded."""
+    """An encoder and what describes the classes. The encoder is loaded once, when something new is to be encoded.
+
+    Images are paths, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W) from
+    ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a pipeline of
+    transformers, one image gives one result, and a list of any of them gives a list; so do tensors (N, 3, H, W) and
+    (N, d). Can be pickled: another process loads the encoder itself.
+    """
 
     def __init__(
         self,
@@ -107,33 +115,42 @@ class Classifier:
         texts: Texts,
         *,
         pretrained: str | None = None,
-        templates: Templates = TEMPLATES,
+        templates: GivenTemplates = TEMPLATES,
         stages: Stages | None = None,
         cache: bool = True,
+        device: str | torch.device | None = None,
     ) -> None:
-        """model: an open_clip name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or a folder.
-        texts: class names; class name -> what it looks like; a text set, or its JSON file.
-        cache: keep features in the user's cache folder.
+        """Describe classes: ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long snout"]})``.
 
-        UserError for fewer than two classes, unknown models or files that cannot be read.
+        model: an open_clip name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or a folder.
+        texts: class names; class name -> what it looks like; a text set, or its JSON file.
+        templates: "a satellite photo of a {class}.", or several, whose features are averaged.
+        cache: keep features in the user's cache folder. device: "cpu", "cuda", "cuda:1"; by default a GPU if there is
+        one.
+
+        UserError for fewer than two classes, unknown models or devices, or files that cannot be read.
         """
         if isinstance(model, str):
             model = encoder_spec(model, pretrained)
-        self.encoder = PhotoEncoder(model, cache) if isinstance(model, EncoderSpec) else model
+        if isinstance(model, PhotoEncoder) and device is not None:
+            raise UserError("device: this encoder has one; leave it out")
+        self.encoder = PhotoEncoder(on(model, device), cache) if isinstance(model, EncoderSpec) else model
         self.texts = text_set(texts)
         self.classes = [c.name for c in self.texts.classes]
         if len(self.classes) == 1:
             raise UserError(
                 f"'{self.classes[0]}' is the only class, and every photo would be one: name two at least"
             )
-        self.templates = templates
+        self.templates = make_templates(templates)
         self.stages = stages or Stages()
-        self.rows = rows(self.texts, templates)
+        self.rows = rows(self.texts, self.templates)
 
     @cached_property
     def scoring(self) -> ScoringTexts:
         """The features of the texts, in the order of ``rows``; encoded when they are needed."""
-        features = self.encoder.texts([r.sentence for r in self.rows])
+        sentences = self.encoder.texts([s for r in self.rows for s in r.sentences])
+        of_rows = sentences.split([len(r.sentences) for r in self.rows])  # type: ignore[no-untyped-call]
+        features = torch.stack([of_row.mean(dim=0) for of_row in of_rows])
         owner = torch.tensor([r.index for r in self.rows], dtype=torch.int64)
         averaged = torch.tensor([r.averaged for r in self.rows])
         return ScoringTexts(features, owner, averaged, len(self.classes))
@@ -156,40 +173,36 @@ class Classifier:
         model: str | None = None,
         dataset: str | None = None,
         method: str | None = None,
+        device: str | torch.device | None = None,
     ) -> Classifier:
-        """Load a file that :meth:`export` wrote; or a finished run, by its results folder or configuration file.
+        """Load a finished run by its results folder or configuration file, ``Classifier.load("results/photos")``; or a
+        file that :meth:`export` wrote.
 
         model: for a file, where its encoder is now (it must be the same encoder); for a run, which of its models.
-        dataset, method: for a run; by default its only data set, and the method that it recommends, or CODER. UserError
-        if the path is neither, or if the texts of the run have changed.
+        dataset, method: for a run; by default its only data set, and the method that it recommends, or CODER. device:
+        default: the run's; for a file a GPU if there is one.
+
+        UserError if the path is neither, or if the texts of the run have changed.
         """
         if Path(path).suffix == ".safetensors":
-            return cls._imported(Path(path), model)
+            return cls._imported(Path(path), model, device)
         from .runs import load_run
 
-        return load_run(Path(path), dataset, model, method).classifier
+        return load_run(Path(path), dataset, model, method, device=device).classifier
 
     # ---- classifying
 
-    def features(self, images: Images) -> Tensor:
-        """Encode images -> features (N, d). UserError for an image that cannot be read.
+    def features(self, images: Picture | Images | Tensor) -> Tensor:
+        """Encode images -> features (N, d), one image -> (d,): ``c.features(["a.jpg", "b.jpg"])``.
 
-        images: paths and Pillow images; or a tensor: (N, 3, H, W) from ``encoder.encoder.preprocess`` (or uint8 from
-        its ``pixels``), or (N, d) features of this encoder.
+        UserError for an image that cannot be read, or that the encoder gives no features.
         """
-        if isinstance(images, Tensor):
-            if images.ndim not in (2, 4):
-                raise UserError(
-                    f"images of shape {tuple(images.shape)}, where (N, 3, H, W) or (N, d) is needed"
-                )
-            return images.float() if images.ndim == 2 else self.encoder.pixels(images)
-        paths = [image for image in images if not isinstance(image, Image.Image)]
-        if len(paths) < len(images):
-            return self.encoder.images([i if isinstance(i, Image.Image) else read_image(i) for i in images])
-        found = self.encoder.photos(paths)
-        for path, reason in found.skipped:
-            raise UserError(f"image cannot be read: {path}: {reason}")
-        return found.features
+        batch, one = as_batch(images)
+        if not isinstance(batch, Tensor):
+            rows = self.encoder.images(batch)
+        else:
+            rows = with_features(batch.float() if batch.ndim == 2 else self.encoder.pixels(batch))
+        return rows[0] if one else rows
 
     def decide(self, x: Tensor) -> Decisions:
         """Classify features (N, d): classes and scores."""
@@ -197,20 +210,43 @@ class Classifier:
         scores = (s.score or self.neighbors.class_scores)(x)
         return by_score(scores) if s.pairs is None else by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
 
-    def scores(self, images: Images) -> Tensor:
-        """Scores (N, C) of stage one: 100 × a mean of cosines. UserError for an image that cannot be read."""
-        return self.decide(self.features(images)).scores
+    def scores(self, images: Picture | Images | Tensor) -> Tensor:
+        """Scores of stage one, 100 × a mean of cosines: ``c.scores("a.jpg")`` -> (C,), of N images -> (N, C).
 
+        UserError as of :meth:`features`.
+        """
+        x = self.features(images)
+        return self.decide(x).scores if x.ndim == 2 else self.decide(x[None]).scores[0]
+
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # a string is a sequence, too
+        self, images: Picture, *, why: int = 0, top: int = 5, none_below: float | None = None
+    ) -> Photo: ...
+    @overload
+    def classify(
+        self, images: Tensor, *, why: int = 0, top: int = 5, none_below: float | None = None
+    ) -> Any: ...
+    @overload
     def classify(
         self, images: Images, *, why: int = 0, top: int = 5, none_below: float | None = None
-    ) -> list[Photo]:
-        """Classify images. why: number of texts for and against, each. top: number of classes.
+    ) -> list[Photo]: ...
+    def classify(
+        self,
+        images: Picture | Images | Tensor,
+        *,
+        why: int = 0,
+        top: int = 5,
+        none_below: float | None = None,
+    ) -> Photo | list[Photo]:
+        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. Of a tensor, the shape says which.
 
-        none_below: a best class with less has the label None; a probability where there are such, else a score.
-        UserError for an image that cannot be read.
+        why: number of texts for and against, each. top: number of classes. none_below: a best class with less has the
+        label None; a probability where there are such, else a score. UserError as of :meth:`features`.
         """
-        names = [str(image if isinstance(image, str | Path) else i) for i, image in enumerate(images)]
-        return self.photos(self.features(images), names, why=why, top=top, none_below=none_below)
+        batch, one = as_batch(images)
+        names = [str(image if isinstance(image, str | Path) else i) for i, image in enumerate(batch)]
+        photos = self.photos(self.features(batch), names, why=why, top=top, none_below=none_below)
+        return photos[0] if one else photos
 
     def photos(
         self, x: Tensor, names: Sequence[str], *, why: int = 0, top: int = 5, none_below: float | None = None
@@ -288,8 +324,9 @@ class Classifier:
     # ---- one file
 
     def export(self, path: str | Path) -> None:
-        """Write everything but the encoder's weights to one safetensors file: encoder id with the hash of its weights,
-        preprocessing, texts, their features, the compact class weights, stage two. :meth:`load` reads it.
+        """Write everything but the encoder's weights to one file, ``c.export("mine.safetensors")``: encoder id with the
+        hash of its weights, preprocessing, texts, their features, compact class weights, stage two. :meth:`load` reads
+        it.
 
         UserError for another ending, and for a method whose scores are not means over texts.
         """
@@ -305,24 +342,23 @@ class Classifier:
         meta = {
             "exported": EXPORTED,
             "encoder": self.encoder.metadata,
-            "spec": asdict(self.encoder.spec),
+            "spec": asdict(on(self.encoder.spec, "auto")),
             "texts": self.texts.dump(),
-            "templates": asdict(self.templates),
-            "sentences": [r.sentence for r in self.rows],
+            "templates": [asdict(t) for t in self.templates],
+            "sentences": [list(r.sentences) for r in self.rows],
             "pair_texts": stages.pair_texts,
             "stages": {"threshold": stages.threshold, "top_k": stages.top_k, "scale": stages.scale},
         }
         write_tensors(path, tensors, meta)
 
     @classmethod
-    def _imported(cls, path: Path, model: str | None) -> Self:
+    def _imported(cls, path: Path, model: str | None, device: str | torch.device | None) -> Self:
         # The stored features are only right for the same encoder and the same prompts. Both are compared; only
         # the name of the model may differ, because its files may be elsewhere on this machine.
         tensors, meta = read_tensors(path)
         if meta.get("exported") != EXPORTED:
             raise UserError(f"{path} is not a file that Classifier.export of this version wrote")
-        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["templates"].items()}
-        templates = Templates(**lists_as_tuples)  # type: ignore[arg-type]
+        templates = TypeAdapter(list[Templates]).validate_python(meta["templates"])
         pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
         stages = Stages(
             pairs=OneToOne.from_state(pairs) if pairs else None,
@@ -333,8 +369,8 @@ class Classifier:
         if model is not None:
             spec = encoder_spec(model, precision=spec.precision)
         texts = TextSet.model_validate(meta["texts"])
-        new = cls(spec, texts, templates=templates, stages=stages)
-        if [r.sentence for r in new.rows] != meta["sentences"]:
+        new = cls(spec, texts, templates=templates, stages=stages, device=device)
+        if [list(r.sentences) for r in new.rows] != meta["sentences"]:
             raise UserError(f"{path}: this version makes other sentences of its texts; export it again")
         for key, value in meta["encoder"].items():
             if key not in ("model", "pretrained") and new.encoder.metadata.get(key) != value:
@@ -343,3 +379,19 @@ class Classifier:
             tensors["text_features"], tensors["class_index"], tensors["averaged"], len(new.classes)
         )
         return new
+
+
+def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
+    """Several images as a list or tensor, and True if there is only one that was given alone."""
+    if isinstance(images, Tensor) and images.ndim in (2, 4):
+        return images, False
+    one = isinstance(images, str | np.ndarray | Tensor) or not isinstance(images, Iterable)
+    return [images] if one else list(images), one
+
+
+def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:
+    """The encoder on another device, None for its own. UserError for a device that is not there."""
+    if device is None:
+        return spec
+    pick_device(str(device))
+    return replace(spec, device=str(device))

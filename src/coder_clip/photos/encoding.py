@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..datasets.images import UnreadableImage, read_image, to_rgb
 from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_folder, features_key
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..encoders.preprocessing import Preprocess
 
+Picture = str | Path | Image.Image | NDArray[np.uint8]  # one image; an array is (H, W, 3), or grey (H, W)
+NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
 
@@ -47,17 +52,29 @@ class PhotoEncoder:
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
         """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
-        self.spec = spec
+        self.spec, self.cache = spec, cache
         self.store = FeatureStore(cache_folder() if cache else None)
         self._loading = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens its own cache and loads the encoder itself when it needs it."""
+        return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        PhotoEncoder.__init__(self, state.pop("spec"), state.pop("cache"))
+        vars(self).update(state)
+
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as in ``load_encoder``."""
+        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of ``metadata``."""
         from ..encoders.checkpoints import find  # these import open_clip: four seconds
         from ..encoders.encoder import load_encoder
 
         encoder = load_encoder(self.spec)
+        if vars(self).get("metadata", encoder.metadata()) != encoder.metadata():
+            raise UserError(
+                f"the files of {self.spec.model} have changed since texts were encoded: start again"
+            )
         source = find(self.spec.model, self.spec.pretrained, True, self.spec.quick_gelu)
         files = [source.weights]
         if source.local:
@@ -119,6 +136,7 @@ class PhotoEncoder:
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
         known = self.store.get(self.key, "image", list(files), self.dim)
+        known = {sha256: row for sha256, row in known.items() if usable(row)}
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
@@ -133,9 +151,9 @@ class PhotoEncoder:
         if not pixels:
             return {**failed}
         rows = dict(zip(pixels, self.pixels(torch.stack([*pixels.values()])), strict=True))
-        for sha256 in [sha256 for sha256, row in rows.items() if not row.isfinite().all()]:
+        for sha256 in [sha256 for sha256, row in rows.items() if not usable(row)]:
             del rows[sha256]
-            failed[sha256] = UserError(f"the encoder gives no finite feature ({self.spec.precision})")
+            failed[sha256] = UserError(NO_FEATURES)
         self.store.put(self.key, "image", rows.items())
         return {**rows, **failed}
 
@@ -144,12 +162,61 @@ class PhotoEncoder:
         with self._loading:
             return self.encoder.preprocess
 
-    def images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Encode Pillow images of any mode -> (N, d) float32, raw."""
-        return self.pixels(torch.stack([self.encoder.preprocess.pixels(to_rgb(image)) for image in images]))
+    def images(self, images: Iterable[Picture | Tensor]) -> Tensor:
+        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg", Image.open("b.jpg")])``.
+
+        A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,). UserError with the path
+        or number of an image that cannot be read or gets no features.
+        """
+        # Files are encoded with the cache, pixels together by type and shape, and features are taken as they are.
+        rows, files = dict[int, Tensor](), dict[int, str | Path]()
+        groups = defaultdict[Any, dict[int, Tensor]](dict)
+        for i, image in enumerate(images):
+            if isinstance(image, str | Path):
+                files[i] = image
+            elif (tensor := self._tensor(image, i)).ndim == 1:
+                rows[i] = tensor.float()
+            else:
+                groups[tensor.dtype, tensor.shape][i] = tensor
+        if files:
+            found = self.photos([*files.values()])
+            for path, reason in found.skipped:
+                raise UserError(f"image cannot be used: {path}: {reason}")
+            rows |= zip(files, found.features, strict=True)
+        for group in groups.values():
+            rows |= zip(group, self.pixels(torch.stack([*group.values()])), strict=True)
+        in_order = [rows[i] for i in range(len(rows))]
+        return with_features(torch.stack(in_order) if rows else torch.zeros(0, self.dim))
+
+    def _tensor(self, image: Any, i: int) -> Tensor:
+        """An image in memory as the encoder's pixels (3, H, W), or its feature (d,)."""
+        if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
+            return image
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
+            image = Image.fromarray(image) if image.shape[2:] in ((), (3,)) else image
+        if isinstance(image, Image.Image):
+            preprocess = self.encoder.preprocess
+            try:  # as read_image does
+                return preprocess.pixels(to_rgb(ImageOps.exif_transpose(image)))
+            except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+                raise UserError(f"image {i}: {one_line(error)}") from None
+        what = type(image).__name__
+        if isinstance(image, np.ndarray | Tensor):
+            what += f" of shape {tuple(image.shape)} and type {image.dtype}"
+        raise UserError(
+            f"image {i}: {what}, where a path, a Pillow image, an array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) "
+            f"from the encoder's preprocess or a feature ({self.dim},) is needed"
+        )
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
+        height, width = self.encoder.preprocess.size
+        fits = pixels.shape[1:] == (3, height, width)
+        if not fits or not (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
+            raise UserError(
+                f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, {height}, {width}) from "
+                "the encoder's preprocess is needed"
+            )
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 
@@ -178,6 +245,18 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
     if pretrained is not None and (root / pretrained).is_file():
         pretrained = str((root / pretrained).resolve())
     return replace(spec, model=model, pretrained=pretrained)
+
+
+def usable(features: Tensor) -> Tensor:
+    """True for each feature (…, d) with a direction. Zeros are equally near to all classes: the first would win."""
+    return features.isfinite().all(dim=-1) & features.any(dim=-1)
+
+
+def with_features(features: Tensor) -> Tensor:
+    """The features (N, d) as they are. UserError for an image without a usable one."""
+    if len(bad := (~usable(features)).nonzero()):
+        raise UserError(f"image {int(bad[0])}: {NO_FEATURES}")
+    return features
 
 
 class _File(NamedTuple):

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ..pipeline.config import Config, load_config
 from ..protocols import SETTINGS, usable
 from ..texts.sentences import make_sentences
 from ..texts.sets import TextSet, load_pair_set, load_text_set, names_only
-from .classifier import Classifier, Stages
+from .classifier import Classifier, Stages, on
 from .decisions import fit_scale
 from .encoding import PhotoEncoder, at
 from .texts import pair_texts
@@ -98,54 +99,54 @@ def load_run(
     *,
     explained: bool = False,
     cache: bool = True,
+    device: str | torch.device | None = None,
 ) -> Run:
     """Load a run. where: its results folder or its configuration file.
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
     run's recommendation (`evaluation.recommendation`); without validation images, on which to choose, CODER. explained:
-    of the methods with reasons. In the setting clean or, if the run has it not, corrected.
+    of the methods with reasons. In the setting clean or, if the run has it not, corrected. device: default: the run's.
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
     # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose one. `used`
     # differs from the run's recommendation only if reasons are wanted, which not all methods have.
     root, file, config = find_config(where)
-    with contextlib.chdir(root):  # a configuration's paths start there
-        d = _one("dataset", dataset, config.datasets)
-        m = _one("model", model, config.models)
-        how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file)}' in {root}"
-        try:
-            refuse_stale(config, m, d)
-            texts = read_texts(config, m, d)
-            validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
-            setting = _setting(config, m, d)
-            stages = stage_two(config, m, d, texts, setting)
-            methods = _Methods(config, m, d, texts, validation, stages, setting)
-            zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
-            recommendation = of_run(zero_shot, reranked)
-        except UserError as error:
-            raise UserError(f"{error}; {how}") from None
-        encoder = PhotoEncoder(at(EncoderSpec(**encoder_spec(config, m)), root), cache)
-        if encoder.metadata != texts.meta["encoder"]:
-            features = root / Paths(config.results).text_features(m, d)
-            raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
-        candidates = methods.candidates([zero_shot, reranked])
-        used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
-        chosen = _chosen(candidates, method or used.method or "coder", explained)
-        return Run(
-            classifier=methods.classifier(chosen, encoder),
-            stage_two=stages,
-            setting=setting,
-            chosen=chosen,
-            recommendation=recommendation,
-            why=_why(recommendation, used, candidates) if method is None else "",
-            candidates=candidates,
-            n_test=int(zero_shot["images"]),
-            validation=validation,
-            config=config,
-            root=root,
-            dataset=d,
-        )
+    d = _one("dataset", dataset, config.datasets)
+    m = _one("model", model, config.models)
+    how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
+    try:
+        refuse_stale(config, root, m, d)
+        texts = read_texts(config, m, d)
+        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
+        setting = _setting(config, m, d)
+        stages = stage_two(config, m, d, texts, setting)
+        methods = _Methods(config, m, d, texts, validation, stages, setting)
+        zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
+        recommendation = of_run(zero_shot, reranked)
+    except UserError as error:
+        raise UserError(f"{error}; {how}") from None
+    encoder = PhotoEncoder(on(at(EncoderSpec(**encoder_spec(config, m)), root), device), cache)
+    if encoder.metadata != texts.meta["encoder"]:
+        features = Paths(config.results).text_features(m, d)
+        raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
+    candidates = methods.candidates([zero_shot, reranked])
+    used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
+    chosen = _chosen(candidates, method or used.method or "coder", explained)
+    return Run(
+        classifier=methods.classifier(chosen, encoder),
+        stage_two=stages,
+        setting=setting,
+        chosen=chosen,
+        recommendation=recommendation,
+        why=_why(recommendation, used, candidates) if method is None else "",
+        candidates=candidates,
+        n_test=int(zero_shot["images"]),
+        validation=validation,
+        config=config,
+        root=root,
+        dataset=d,
+    )
 
 
 def _documents(config: Config, model: str, dataset: str) -> list[Path]:
@@ -155,24 +156,24 @@ def _documents(config: Config, model: str, dataset: str) -> list[Path]:
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
-    """The project's folder, the configuration file and the configuration of a results folder, or of such a file."""
+    """The project's folder, the configuration file and the configuration (`Config.at` this folder) of a results folder,
+    or of such a file."""
     where = where.resolve()
     if where.is_file() and where.suffix not in (".yaml", ".yml"):
         raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
     if where.is_file():
         root = next((p for p in where.parents if (p / "Snakefile").is_file()), Path.cwd())
-        with contextlib.chdir(root):
-            return root, where, load_config(where)
+        return root, where, load_config(where, root=root)
     if not where.is_dir():
         raise UserError(f"no run in {where}: no such folder")
     found = []
     for root in where.parents:
         for file in sorted((root / "config").glob("*.yaml")):
-            with contextlib.chdir(root), contextlib.suppress(UserError):
-                config = load_config(file)
+            with contextlib.suppress(UserError):
+                config = load_config(file, root=root)
                 paths = Paths(config.results)
                 ran = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
-                if config.results.resolve() == where and any(ran):
+                if config.results == where and any(ran):
                     found.append((all(ran), root, file, config))
     # several may share a results folder, such as a changed copy: take the one whose run is complete
     found = [f for f in found if f[0]] or found
@@ -184,8 +185,8 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
     return found[0][1:]
 
 
-def refuse_stale(config: Config, model: str, dataset: str) -> None:
-    """Raise UserError if texts, templates or files of a run have changed since the run."""
+def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
+    """Raise UserError if texts, templates or files of a run in ``root`` have changed since the run."""
     # Sources of the texts, the prompts that they make today, and the inputs of the documents are compared with
     # what the run recorded. Files that are not on this machine are passed over, because pulled results come
     # without some of them.
@@ -193,7 +194,7 @@ def refuse_stale(config: Config, model: str, dataset: str) -> None:
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
     recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
     for path, before in (recorded[texts] | recorded[pairs]).items():
-        if path.is_file() and sha256(path) != before:
+        if (root / path).is_file() and sha256(root / path) != before:
             raise UserError(f"the texts in {path} were changed after the run")
     for path in config.datasets[dataset].text_files(dataset):
         if path not in recorded[texts]:
@@ -208,8 +209,10 @@ def refuse_stale(config: Config, model: str, dataset: str) -> None:
     adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
     for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
         for name, before in read_json(document)["made_by"]["inputs"].items():
-            if Path(name).is_file() and sha256(name) != before:
-                raise UserError(f"{name} has changed since {document} was made from it")
+            if (root / name).is_file() and sha256(root / name) != before:
+                raise UserError(
+                    f"{name} has changed since {os.path.relpath(document, root)} was made from it"
+                )
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
@@ -311,9 +314,9 @@ class _Methods:
         return found
 
     def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
-        """Scores (N, C) of images (N, d) by a method that is not a mean over texts."""
+        """Scores (N, C) of images (N, d) by a method that is not a mean over texts. It can be pickled."""
         if chosen.point is None:
-            return lambda x: baseline_scores(self.texts, x, len(self.classes))[chosen.method]
+            return partial(_zero_shot, self.texts, len(self.classes), chosen.method)
         assert chosen.shots is not None
         assert chosen.seed is not None
         assert self.validation is not None
@@ -330,8 +333,15 @@ class _Methods:
             self.texts,
             weights,
         )
-        fitted, point = few_shot.method(chosen.method).fit(given), chosen.point
-        return lambda x: fitted.logits(x, clip_scores(x, weights), point).double()
+        return partial(_few_shot, few_shot.method(chosen.method).fit(given), weights, chosen.point)
+
+
+def _zero_shot(texts: Texts, n_classes: int, method: str, x: Tensor) -> Tensor:
+    return baseline_scores(texts, x, n_classes)[method]
+
+
+def _few_shot(fitted: few_shot.Fitted, weights: Tensor, point: Point, x: Tensor) -> Tensor:
+    return fitted.logits(x, clip_scores(x, weights), point).double()
 
 
 def _one(kind: str, name: str | None, known: Iterable[str]) -> str:

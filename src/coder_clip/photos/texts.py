@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +20,18 @@ from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
 DATASET = "photos"  # what a text set without a data set is called
-Texts = TextSet | Sequence[str] | Mapping[str, Sequence[str]] | str | Path
+Texts = TextSet | Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path
+GivenTemplates = str | Templates | Sequence[str | Templates]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One text of a class. index: of the class; sentence: the text in its template."""
+    """One text of a class. index: of the class; sentences: the text in its template, or in several, averaged."""
 
     index: int
     kind: str
     text: str
-    sentence: str
+    sentences: tuple[str, ...]
 
     @property
     def averaged(self) -> bool:
@@ -37,15 +39,35 @@ class Row:
         return self.kind in MEAN_KINDS
 
 
-def rows(texts: TextSet, templates: Templates = TEMPLATES) -> list[Row]:
+def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[Row]:
     """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
-    found: dict[tuple[int, str, str], Row] = {}
+    found: dict[tuple[int, str, tuple[str, ...]], Row] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
             for text in c.of(kind):
-                sentence = sentence_of(kind, c.name, text, templates)
-                found.setdefault((i, kind, sentence), Row(i, kind, text, sentence))
+                sentences = tuple(dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates))
+                found.setdefault((i, kind, sentences), Row(i, kind, text, sentences))
     return list(found.values())
+
+
+def make_templates(given: GivenTemplates) -> tuple[Templates, ...]:
+    """One template for class names and synonyms, or several whose features are averaged: "an icon of a {class}".
+
+    ``{}`` is ``{class}``; attributes and analogous classes keep their own templates. UserError for other braces.
+    """
+    several = [given] if isinstance(given, str | Templates) else list(given)
+    if not several:
+        raise UserError("no template: give one at least, such as 'a photo of a {class}.'")
+    return tuple(dict.fromkeys(t if isinstance(t, Templates) else _of_name(t) for t in several))
+
+
+def _of_name(template: str) -> Templates:
+    template = template.replace("{}", "{class}")
+    if "{class}" not in template or re.search("[{}]", template.replace("{class}", "")):
+        raise UserError(
+            f"template '{template}': write {{class}} where the class name goes, and no other braces"
+        )
+    return with_articles(Templates(name=template))
 
 
 def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
@@ -79,11 +101,22 @@ def text_set(given: Texts) -> TextSet:
     found = names_only(DATASET, names)
     if isinstance(given, Mapping):
         entries = [
-            ClassTexts(name=name, attribute=list(dict.fromkeys(attributes)))
-            for name, attributes in zip(names, given.values(), strict=True)
+            ClassTexts(name=name, attribute=_listed(name, texts))
+            for name, texts in zip(names, given.values(), strict=True)
         ]
         found = found.model_copy(update={"classes": entries})
     return found
+
+
+def _listed(name: str, given: object) -> list[str]:
+    """The texts of a class, each once; a string is one text. UserError for anything else than strings."""
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise UserError(f"texts of '{name}': give a list of strings, not {given!r}")
+    texts = [given] if isinstance(given, str) else list(given)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"texts of '{name}': {text!r} is not a text")
+    return list(dict.fromkeys(texts))
 
 
 def read_text_set(path: Path) -> TextSet:

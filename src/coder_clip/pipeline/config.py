@@ -10,7 +10,14 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
 from ..datasets import PUBLISHED, test_alone, zero_shot_only
@@ -154,10 +161,23 @@ class Config(Strict):
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        for problem in problems(self):
+    def _consistent(self, info: ValidationInfo) -> Config:
+        for problem in problems(self, info.context or Path()):
             raise ValueError(problem)
         return self
+
+    def at(self, root: Path) -> Config:
+        """The same settings with absolute paths of results and images; relative ones start at ``root``."""
+
+        def absolute(path: Path | None) -> Path | None:
+            return path and (root / path.expanduser()).resolve()
+
+        datasets = {
+            name: d.model_copy(update={"root": absolute(d.root), "shot_files": absolute(d.shot_files)})
+            for name, d in self.datasets.items()
+        }
+        paths = {"results": absolute(self.results), "data_root": absolute(self.data_root)}
+        return self.model_copy(update={**paths, "datasets": datasets})
 
 
 def _by_name(key: str, value: Any) -> Any:
@@ -177,8 +197,9 @@ def _by_name(key: str, value: Any) -> Any:
     return {name: {} for name in value}
 
 
-def load_config(path: str | Path, absent: bool = False) -> Config:
-    """Read and check a configuration file. absent: keep data sets that are not here, even with only_present.
+def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
+    """Read and check a configuration file. absent: keep data sets that are not here, even with only_present. root: the
+    folder that its paths start at, by default the working directory; they become absolute.
 
     UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
     """
@@ -193,9 +214,11 @@ def load_config(path: str | Path, absent: bool = False) -> Config:
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
     try:
-        config = Config.model_validate(document)
+        config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
+    if root is not None:
+        config = config.at(root)
     if fetch := os.environ.get(FETCH):
         config = config.model_copy(
             update={"fetch": "strict" if fetch == "strict" else switched(FETCH, fetch)}

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .config import Config
 
 
-def problems(config: Config) -> Iterator[str]:
-    """All problems: one line each, with the key, what is wrong and what to do."""
+def problems(config: Config, root: Path) -> Iterator[str]:
+    """All problems: one line each, with the key, what is wrong and what to do. root: where relative paths start."""
     # Rules that types cannot express, because they hold between keys or within a list. `Config` reports the
     # first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
@@ -35,9 +35,9 @@ def problems(config: Config) -> Iterator[str]:
         yield from _of_dataset(name, dataset)
         yield from _of_templates(name, dataset)
     for name, model in config.models.items():
-        yield from _of_model(name, model)
+        yield from _of_model(name, model, root)
     yield from _of_generator(config)
-    yield from _of_shots(config)
+    yield from _of_shots(config, root)
     a = config.adapter
     lists: dict[str, list[Any]] = {
         "adapter.methods": a.methods,
@@ -84,9 +84,9 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
                     yield f"{where}: '{sentence}' lacks {{{field}}}"
 
 
-def _of_model(name: str, model: ModelConfig) -> Iterator[str]:
+def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
     known = open_clip_names()
-    if model.model not in known and Path(model.model).is_dir():
+    if model.model not in known and (root / model.model).is_dir():
         yield f"models.{name}.model: a folder is written 'local-dir:{model.model}'"
     elif ":" not in model.model and model.model not in known:
         yield f"models.{name}: open_clip has no model '{model.model}'{nearest(model.model, known)}"
@@ -94,7 +94,7 @@ def _of_model(name: str, model: ModelConfig) -> Iterator[str]:
         yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"
     if str(model.pretrained).startswith("local-dir:"):
         yield f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
-    if model.model.startswith("local-dir:") and not Path(model.model[10:]).is_dir():
+    if model.model.startswith("local-dir:") and not (root / model.model[10:]).is_dir():
         yield f"models.{name}: no folder {model.model[10:]}; correct 'model'"
 
 
@@ -116,14 +116,14 @@ def _of_generator(config: Config) -> Iterator[str]:
         )
 
 
-def _of_shots(config: Config) -> Iterator[str]:
+def _of_shots(config: Config, root: Path) -> Iterator[str]:
     for name, dataset in config.datasets.items():
         if dataset.shot_files is None or not config.few_shot(name):
             continue
         try:
             for shots in config.adapter.shots:
                 for seed in config.adapter.seeds:
-                    shot_file(dataset.shot_files, shots, seed)
+                    shot_file(root / dataset.shot_files, shots, seed)
         except UserError as error:
             yield f"datasets.{name}.shot_files: {error}"
 

@@ -12,6 +12,7 @@ import torch
 
 from ..datasets import PUBLISHED, listing, load_dataset
 from ..datasets.availability import check as check_data
+from ..datasets.corrections import counts, said
 from ..datasets.entry import entry
 from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
@@ -236,12 +237,14 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         return
     if config.published(name):
         quick_checks.images(config, name)
-    data = load_dataset(name, given, config.data_root)
+    data: Any = load_dataset(name, given, config.data_root)
     sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
+    if file := given.corrections:
+        yield f"data set {name}: {said(**counts(data.corrections), file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))

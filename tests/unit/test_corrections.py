@@ -115,8 +115,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_corrections(tmp_path / "x.csv") == found
     lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "image,from,to"
-    assert lines[1:] == ['"a ""b"", c/1.png",a,"b, c"', "a/2.png,a,é", "z.png,é,"], "by image: one line per diff"
-    (tmp_path / "excel.csv").write_text((tmp_path / "x.csv").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert lines[1:] == ['"a ""b"", c/1.png",a,"b, c"', "a/2.png,a,é", "z.png,é,"], (
+        "by image: one line per diff"
+    )
+    (tmp_path / "excel.csv").write_text(
+        (tmp_path / "x.csv").read_text(encoding="utf-8"), encoding="utf-8-sig"
+    )
     assert read_corrections(tmp_path / "excel.csv") == found
 
 

@@ -28,6 +28,11 @@ class Correction(NamedTuple):
     after: str
 
 
+def default_file(configuration: Path, dataset: str) -> Path:
+    """Where the corrections of a data set are if its configuration does not say: beside the configuration."""
+    return configuration.parent / f"{dataset}.corrections.csv"
+
+
 def read_corrections(path: Path) -> dict[str, Correction]:
     """Image -> correction. UserError, with the line, for a file that is missing or not in this form."""
     try:

@@ -142,9 +142,13 @@ class FolderDataset(ImageFiles):
         for image, (before, after) in found.items():
             if image not in self.folder_class:
                 near = nearest(image, self.folder_class, listed=False)
-                raise UserError(f"{file}: no image '{image}' in {self.root}{near}; remove or correct the line")
+                raise UserError(
+                    f"{file}: no image '{image}' in {self.root}{near}; remove or correct the line"
+                )
             if before != (own := self.folder_class[image]):
-                raise UserError(f"{file}: '{image}' is in the folder of '{own}', not '{before}'; correct the line")
+                raise UserError(
+                    f"{file}: '{image}' is in the folder of '{own}', not '{before}'; correct the line"
+                )
             if after and after not in self.classes:
                 raise UserError(f"{file}: '{image}': no class '{after}'{nearest(after, self.classes)}")
         label_of = {name: label for label, name in enumerate(self.classes)}

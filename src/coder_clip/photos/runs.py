@@ -79,6 +79,7 @@ class Run:
     n_test: int
     validation: ImageFeatures | None
     config: Config
+    file: Path  # of the configuration
     root: Path
     dataset: str
 
@@ -143,6 +144,7 @@ def load_run(
             n_test=int(zero_shot["images"]),
             validation=validation,
             config=config,
+            file=file,
             root=root,
             dataset=d,
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,7 +21,8 @@ from coder_clip.foundation.artifacts import Paths, read_json
 from coder_clip.phases import manifest
 from coder_clip.pipeline.config import Config
 
-MODELS = {"m": {"model": "hf-hub:a/b"}}
+Command = Callable[..., Any]
+MODELS: dict[str, Any] = {"m": {"model": "hf-hub:a/b"}}
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_only_the_named_photos_change(root: Path) -> None:
 
 
 def test_features_of_other_labels_are_others(root: Path) -> None:
-    """Shards made before and after a correction must not be merged. Without corrections the fingerprint is as before."""
+    """Shards made before and after a correction must not be merged. Without corrections it stays as it was."""
     plain = FolderDataset("foxes", root).fingerprint()
     assert corrected(root).fingerprint() == plain
     one = corrected(root, "dog/0.png,dog,red fox").fingerprint()
@@ -135,7 +139,7 @@ def test_a_published_benchmark_keeps_its_labels(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_said_before_the_run(root: Path) -> None:
     document = {"datasets": {"foxes": {"root": str(root), "corrections": "gone.csv"}}, "models": MODELS}
-    with pytest.raises(ValidationError, match="datasets.foxes.corrections: no file gone.csv"):
+    with pytest.raises(ValidationError, match=r"datasets\.foxes\.corrections: no file gone\.csv"):
         Config.model_validate(document)
 
 
@@ -170,3 +174,30 @@ def test_the_manifest_counts_corrections_and_is_the_same_without(root: Path, tmp
 )
 def test_the_number_of_corrections_in_words(counted: tuple[int, int], words: str) -> None:
     assert said(*counted, "c.csv") == words
+
+
+def test_a_check_counts_corrections_and_warns_of_a_file_that_is_not_used(
+    root: Path, tmp_path: Path, command: Command, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who corrects labels in the page and forgets the key would take the old labels for the corrected ones."""
+    monkeypatch.chdir(tmp_path)
+    corrected(root, "red_fox/3.png,red fox,dog", "dog/0.png,dog,")
+    document: dict[str, Any] = {
+        "results": "results",
+        "datasets": {"foxes": {"root": "photos", "texts": "names", "few_shot": False}},
+        "models": {"mini": {"model": f"local-dir:{repo / 'data/mini'}"}},
+    }
+    config = Path("c.yaml")
+    config.write_text(json.dumps(document))
+    said = "warning: data set foxes: foxes.corrections.csv corrects labels, but c.yaml does not name it; add"
+    assert said in command("check", "--config", "c.yaml").out
+    document["datasets"]["foxes"]["corrections"] = "foxes.corrections.csv"
+    config.write_text(json.dumps(document))
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 0, answer.err
+    assert "warning" not in answer.out
+    assert "data set foxes: 1 label corrected, 1 photo left out (foxes.corrections.csv)" in answer.out
+    Path("foxes.corrections.csv").write_text("image,from,to\nred_fox/3.png,red fox,dgo\n")
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code != 0
+    assert "'red_fox/3.png': no class 'dgo' (did you mean 'dog'?)" in answer.err

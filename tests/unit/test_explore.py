@@ -18,9 +18,9 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.photos import Classifier
+from coder_clip.photos.alike import most_alike
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
-from coder_clip.photos.alike import most_alike
 from coder_clip.photos.explorer import KEPT, Explorer
 from coder_clip.photos.labels import Labels
 from coder_clip.photos.study import Study
@@ -192,7 +192,7 @@ def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> 
 
 
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
-    """A photo that is "0.3 points before dog" in the gallery and "1.2 points before egg" when opened is not believed."""
+    """A photo "0.3 points before dog" in the gallery and "1.2 points before egg" when opened is not believed."""
     state = client.get(f"/{TOKEN}/state").json
     for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
         state = client.post(f"/{TOKEN}/texts", json=texts).json

@@ -110,7 +110,7 @@ class FolderDataset(ImageFiles):
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over the manifest's lines ``path TAB size TAB sha256``, and ``path TAB from TAB to`` of corrections."""
+        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections."""
         lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
         lines += "".join(f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items()))
         return hashlib.sha256(lines.encode()).hexdigest()

@@ -28,8 +28,8 @@ def run(config: Config, dataset: str) -> None:
     """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may change.
 
     A published data set is identified by the fingerprint of its lists: a list of a million files would say no more. For
-    a folder, copies of images are listed, with a warning, and corrections of labels are counted. UserError if images are
-    missing, or too few for a run.
+    a folder, copies of images are listed, with a warning, and corrections of labels are counted. UserError if images
+    are missing, or too few for a run.
     """
     # A folder of the user has no published counts to compare with: its files are hashed and searched for
     # copies. A published data set is checked for missing images (`verified`) and, with a warning, for other

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from copy import copy

@@ -28,7 +28,7 @@ class Labels:
         self._read()
 
     def of(self, image: str, now: str | None) -> str | None:
-        """The class of an image in the next run; "" if it is left out, and ``now`` if it is not in the folder any more."""
+        """The class of an image in the next run; "" if it is left out. now: in this run, of an image that is gone."""
         if image in self.corrections:
             return self.corrections[image].after
         return self.folder_class.get(image, now)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..datasets import PUBLISHED, listing, load_dataset
+from ..datasets import PUBLISHED, corrections, listing, load_dataset
 from ..datasets.availability import check as check_data
-from ..datasets.corrections import counts, said
 from ..datasets.entry import entry
 from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
@@ -57,6 +56,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
             f"'coder-clip data check --config {file}' says how to get them"
         )
+    yield from quick_checks.unused_corrections(config, file)
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
     lacking: list[str] = []  # data sets that the run does not download itself
@@ -244,7 +244,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
     if file := given.corrections:
-        yield f"data set {name}: {said(**counts(data.corrections), file=str(file))}"
+        yield f"data set {name}: {corrections.said(**corrections.counts(data.corrections), file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))

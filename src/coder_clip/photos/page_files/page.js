@@ -57,7 +57,7 @@ function answer() {
   const said = verdict ? `clearly ${verdict}` : "no clear difference";
   line.append(make("span", { className: { better: "good", worse: "bad" }[verdict] ?? "" },
     `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${count(d.fixed, "photo")} put right, ${d.broke} put wrong: ${said}.`),
-    ` The interval is corrected for the ${count(tried, "text set")} that you tried. These validation images choose texts; the next run judges them on test images.`);
+    ` The interval is corrected for the ${count(tried, "text set")} that you tried. Validation images choose texts; the test images of the next run judge them.`);
 }
 
 const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_texts);

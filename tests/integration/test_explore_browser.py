@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,16 @@ def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple
         lambda i: Image.open(files[i]),
         tmp_path,
     )
+    with served(explorer) as address:
+        yield explorer, address
+
+
+@contextmanager
+def served(explorer: Explorer) -> Iterator[str]:
     made, address = server(explorer)
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
-    yield explorer, address
+    yield address
     made.shutdown()
     thread.join()
     made.server_close()
@@ -151,6 +158,16 @@ def test_the_first_line_says_how_many_are_right_and_errors_come_first(
     cards = browser.find_elements("css selector", "#gallery button")
     assert len(cards) == errors
     assert all("but it is" in card.text for card in cards)
+
+
+def test_one_photo_is_one_photo(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+    """ "1 photos right" looks like a program that nobody has looked at."""
+    whole = page[0].study
+    assert whole.labels is not None
+    one = Study(whole.start.classifier, whole.features[:1], whole.names[:1], whole.labels[:1])
+    with served(Explorer(one, "one", page[0].image, tmp_path)) as address:
+        show(browser, address)
+        assert re.match(r"(100|0)\.0 % of 1 photo right", text(browser, "#answer"))
 
 
 def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
@@ -260,7 +277,7 @@ def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, st
     assert explorer.study.labels is not None
     folders = {n: classes[k] for n, k in zip(names, explorer.study.labels.tolist(), strict=True)}
     file = tmp_path / "marks.corrections.csv"
-    explorer.labels = Labels(file, folders, classes, "marks.corrections.csv", "Add this line: corrections")
+    explorer.labels = Labels(file, folders, classes, "marks.corrections.csv", "Add this line:")
     show(browser, address)
     card = browser.find_element("css selector", "#gallery button")
     name, truth = card.get_attribute("title"), card.text.split("but it is ")[1]
@@ -273,7 +290,7 @@ def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, st
     browser.execute_script("arguments[0].focus()", select)
     press(browser, "n", Keys.TAB, Keys.ENTER)
     wait(browser, lambda: "Saved in marks.corrections.csv; next run: left out" in text(browser, "#details"))
-    assert "Add this line: corrections" in text(browser, "#details")
+    assert "Add this line: corrections: marks.corrections.csv" in text(browser, "#details")
     assert read_corrections(file) == {name: (truth, "")}
     press(browser, Keys.ESCAPE)
     wait(browser, lambda: "next run: left out" in text(browser, "#gallery button"))

@@ -302,6 +302,13 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert one.numbers in text
 
 
+def test_one_image_is_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = full(tmp_path)
+    assert " of 120 images right with names alone" in answer.answers(results)[0].numbers
+    monkeypatch.setattr(Results, "images", lambda *_: 1)
+    assert " of 1 image right with names alone" in answer.answers(results)[0].numbers
+
+
 def test_without_validation_images_nothing_is_recommended(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=("one",), validated=False)
     (one,) = answer.answers(results)

@@ -332,7 +332,7 @@ def _labels(run: Run, data: FolderDataset) -> Labels:
     named = run.config.datasets[run.dataset].corrections
     file = run.root / (named or default_file(run.file, run.dataset))
     shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
-    advice = "" if named else f"Add this line below {run.dataset}: in {configuration}: corrections: {shown}"
+    advice = "" if named else f"The next run uses it once {configuration} has this line below {run.dataset}:"
     return Labels(file, data.folder_class, data.classes, shown, advice)
 
 

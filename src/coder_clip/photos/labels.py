@@ -14,7 +14,7 @@ from ..errors import UserError, nearest
 class Labels:
     """The corrections of a data set. file: what holds them, there or not. folder_class: image -> class of its folder.
 
-    shown: the file, as the page names it. advice: what the configuration lacks to use it, "" if it names the file.
+    shown: the file, as the page names it. advice: where the configuration has to name it, "" if it does.
     """
 
     file: Path

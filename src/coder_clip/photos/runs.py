@@ -87,7 +87,9 @@ class Run:
     def said(self) -> str:
         """One line on the method: its accuracy on test images first, then why it was chosen."""
         setting = "" if self.setting == "clean" else f", setting {self.setting}"
-        share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test images right"
+        share = (
+            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test image{'s' * (self.n_test != 1)} right"
+        )
         return "; ".join(filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why)))
 
 

@@ -190,7 +190,7 @@ function label(p) {
       update(await post(`correct/${p.id}`, { to: select.value }));
       const now = state.photos[p.id];
       said.replaceChildren(now.corrected === null ? `The label stays ${now.truth}.` : `Saved in ${file}; ${corrected(now)}.`,
-        ...(now.corrected !== null && advice ? [make("strong", {}, ` ${advice}`)] : []));
+        ...(now.corrected !== null && advice ? [` ${advice} `, make("code", {}, `corrections: ${file}`)] : []));
     } catch (error) {
       said.replaceChildren(make("span", { className: "bad" }, error.message));
     }

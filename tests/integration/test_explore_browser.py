@@ -307,12 +307,12 @@ def test_photos_are_found_by_text_and_by_likeness(browser: Any, page: tuple[Expl
     show(browser, address)
     browser.find_element("id", "plus").send_keys("a red round spot")
     browser.find_element("id", "minus").send_keys("a blue circle" + Keys.ENTER)
-    wait(browser, lambda: "likeness" in text(browser, "#gallery"))
+    wait(browser, lambda: "score" in text(browser, "#gallery"))
     scores = explorer.like("a red round spot", "a blue circle")
     best = max(range(len(scores)), key=lambda i: scores[i])
     first = browser.find_element("css selector", "#gallery li")
     assert first.find_element("css selector", "button").get_attribute("title") == explorer.study.names[best]
-    assert f"likeness {scores[best]:.3f}" in first.text
+    assert f"score {scores[best]:.1f}" in first.text
     assert text(browser, "[data-filter=found]") == "Like “a red round spot”, not “a blue circle” (36)"
     browser.find_element("id", "plus").clear()
     browser.find_element("css selector", "#search button").click()

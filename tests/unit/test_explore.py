@@ -353,7 +353,7 @@ def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> Non
     for x, score in zip(study.features.double().tolist(), scores, strict=True):
         length = sum(v * v for v in x) ** 0.5
         one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
-        assert score == pytest.approx((one + two) / 2 - less, abs=1e-5)
+        assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
     answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
     assert (answer.status_code, answer.json["error"]) == (400, "say what the photos should be like: red bird")
 

@@ -166,7 +166,10 @@ class Explorer:
             return self.state()
 
     def like(self, plus: str, minus: str) -> list[float]:
-        """How much each photo is like texts and unlike others, separated by commas; UserError without a text."""
+        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated by commas.
+
+        UserError without a text to be like.
+        """
         wanted, unwanted = (
             [t for text in given.split(",") if (t := text.strip())] for given in (plus, minus)
         )
@@ -174,10 +177,8 @@ class Explorer:
             raise UserError("say what the photos should be like: red bird")
         with self._lock:
             texts = self.study.encoder.texts([*wanted, *unwanted])
-        scores: list[float] = most_like(
-            self.study.features, texts[: len(wanted)], texts[len(wanted) :]
-        ).tolist()
-        return scores
+        found = 100 * most_like(self.study.features, texts[: len(wanted)], texts[len(wanted) :])
+        return list(map(float, found))
 
     @cached_property
     def alike(self) -> list[dict[str, Any]]:

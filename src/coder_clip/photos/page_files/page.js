@@ -72,7 +72,7 @@ function views() {
   if (state.labelled) wanted.unshift(["errors", "Errors", list((p) => !p.right)]);
   if (found) {
     const order = [...state.photos].sort((a, b) => found.scores[b.id] - found.scores[a.id]);
-    wanted.push(["found", found.words, order.map((p) => [[p], `likeness ${found.scores[p.id].toFixed(3)}`])]);
+    wanted.push(["found", found.words, order.map((p) => [[p], `score ${found.scores[p.id].toFixed(1)}`])]);
   }
   if (alike) {
     const pairs = alike.map((a) => [[state.photos[a.first], state.photos[a.second]], `cosine ${a.cosine.toFixed(3)}`]);

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from working_copy import SMALL, Work, few_pictures, working_copy
@@ -75,6 +77,36 @@ def test_one_more_photo_encodes_one_photo(work: Work) -> None:
     work.snakemake(*files)
     assert encoded(work) > 20
     assert {f: (work.folder / f).read_bytes() for f in files} == kept
+
+
+def test_a_corrected_label_reaches_the_results_without_encoding(work: Work) -> None:
+    """A correction that nothing reads would be worse than none. Taken back, the bytes are the first ones again."""
+    made = ["results/manifests/marks.json", "results/zero_shot/mini/marks.json"]
+    work.snakemake(*made)
+    before = {f: (work.folder / f).read_bytes() for f in made}
+    table = pd.read_parquet(work.folder / made[1].replace(".json", ".parquet"))
+    assert set(table.loc[table["image_id"].str.startswith("red_disc"), "label"]) == {2}
+    image = next(i for i in table["image_id"] if i.startswith("red_disc"))
+    file = work.folder / "config/marks.corrections.csv"
+    file.write_text(f"image,from,to\n{image},red disc,blue disc\n")
+    assert "list_images" not in work.planned(), "a file that the configuration does not name changes nothing"
+    work.configure(lambda c: c["datasets"]["marks"].update(corrections="config/marks.corrections.csv"))
+    work.snakemake(*made)
+    table = pd.read_parquet(work.folder / made[1].replace(".json", ".parquet"))
+    assert set(table.loc[table["image_id"] == image, "label"]) == {0}
+    counted = json.loads((work.folder / made[0]).read_text())["corrections"]
+    assert counted == {"file": "config/marks.corrections.csv", "corrected": 1, "left_out": 0}
+    assert not {"list_images", "encode_images", "classify"} & set(work.planned())
+    file.write_text(file.read_text().replace("blue disc", "green disc"))
+    assert "list_images" in work.planned(), "its content is an input"
+    file.write_text("image,from,to\nred_disc/gone.png,red disc,blue disc\n")
+    failed = work.snakemake(*made, check=False)
+    assert failed.returncode != 0
+    log = (work.folder / "results/logs/manifest/marks.log").read_text().splitlines()
+    assert log[-1].startswith("coder-clip: error: config/marks.corrections.csv: no image 'red_disc/gone.png'")
+    work.configure(lambda c: c["datasets"]["marks"].pop("corrections"))
+    work.snakemake(*made)
+    assert {f: (work.folder / f).read_bytes() for f in made} == before
 
 
 def test_shards_after_a_run_encode_nothing(work: Work) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from PIL import Image
 
 import browser as browsers
 from browser import WIDTHS, needs_browser
+from coder_clip.datasets.corrections import read_corrections
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import Explorer
+from coder_clip.photos.labels import Labels
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
 from coder_clip.photos.web_page import server
@@ -64,10 +67,16 @@ def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple
         lambda i: Image.open(files[i]),
         tmp_path,
     )
+    with served(explorer) as address:
+        yield explorer, address
+
+
+@contextmanager
+def served(explorer: Explorer) -> Iterator[str]:
     made, address = server(explorer)
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
-    yield explorer, address
+    yield address
     made.shutdown()
     thread.join()
     made.server_close()
@@ -151,6 +160,16 @@ def test_the_first_line_says_how_many_are_right_and_errors_come_first(
     assert all("but it is" in card.text for card in cards)
 
 
+def test_one_photo_is_one_photo(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+    """ "1 photos right" looks like a program that nobody has looked at."""
+    whole = page[0].study
+    assert whole.labels is not None
+    one = Study(whole.start.classifier, whole.features[:1], whole.names[:1], whole.labels[:1])
+    with served(Explorer(one, "one", page[0].image, tmp_path)) as address:
+        show(browser, address)
+        assert re.match(r"(100|0)\.0 % of 1 photo right", text(browser, "#answer"))
+
+
 def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -191,7 +210,7 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     assert right > was
     wait(browser, lambda: f"{right - was} photos put right, 0 put wrong" in text(browser, "#answer"))
     assert f"corrected for the {len(explorer.tried)} text set" in text(browser, "#answer")
-    assert "the next run decides, on test images." in text(browser, "#answer")
+    assert "the test images of the next run judge them." in text(browser, "#answer")
     wait(browser, lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})")
     press(browser, Keys.TAB, Keys.TAB, Keys.ENTER, *HOSTILE)  # past "Remove" to "Add an attribute"
     wait(browser, lambda: second() == ["a green round spot", HOSTILE])
@@ -249,6 +268,75 @@ def test_a_file_that_is_no_photo_is_said_so(browser: Any, page: tuple[Explorer, 
     wait(browser, lambda: "not an image" in text(browser, "#dropped"))
 
 
+def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+    """From an error to a line in the file, with what to do next; the gallery shows what the next run takes."""
+    from selenium.webdriver.common.keys import Keys
+
+    explorer, address = page
+    names, classes = explorer.study.names, explorer.now.classifier.classes
+    assert explorer.study.labels is not None
+    folders = {n: classes[k] for n, k in zip(names, explorer.study.labels.tolist(), strict=True)}
+    file = tmp_path / "marks.corrections.csv"
+    explorer.labels = Labels(file, folders, classes, "marks.corrections.csv", "Add this line:")
+    show(browser, address)
+    card = browser.find_element("css selector", "#gallery button")
+    name, truth = card.get_attribute("title"), card.text.split("but it is ")[1]
+    card.click()
+    wait(browser, lambda: browser.find_elements("css selector", "#details select"))
+    select = browser.find_element("css selector", "#details select")
+    assert select.get_attribute("value") == truth
+    said = [option.text for option in select.find_elements("css selector", "option")]
+    assert said == [*classes, "none of these: leave the photo out"]
+    browser.execute_script("arguments[0].focus()", select)
+    press(browser, "n", Keys.TAB, Keys.ENTER)
+    wait(browser, lambda: "Saved in marks.corrections.csv; next run: left out" in text(browser, "#details"))
+    assert "Add this line: corrections: marks.corrections.csv" in text(browser, "#details")
+    assert read_corrections(file) == {name: (truth, "")}
+    press(browser, Keys.ESCAPE)
+    wait(browser, lambda: "next run: left out" in text(browser, "#gallery button"))
+    browser.find_element("css selector", "#gallery button").click()
+    wait(browser, lambda: browser.find_elements("css selector", "#details select"))
+    assert browser.find_element("css selector", "#details select").get_attribute("value") == ""
+    assert browser.get_log("browser") == []
+
+
+def test_photos_are_found_by_text_and_by_likeness(browser: Any, page: tuple[Explorer, str]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    explorer, address = page
+    show(browser, address)
+    browser.find_element("id", "plus").send_keys("a red round spot")
+    browser.find_element("id", "minus").send_keys("a blue circle" + Keys.ENTER)
+    wait(browser, lambda: "score" in text(browser, "#gallery"))
+    scores = explorer.like("a red round spot", "a blue circle")
+    best = max(range(len(scores)), key=lambda i: scores[i])
+    first = browser.find_element("css selector", "#gallery li")
+    assert first.find_element("css selector", "button").get_attribute("title") == explorer.study.names[best]
+    assert f"score {scores[best]:.1f}" in first.text
+    assert text(browser, "[data-filter=found]") == "Like “a red round spot”, not “a blue circle” (36)"
+    browser.find_element("id", "plus").clear()
+    browser.find_element("css selector", "#search button").click()
+    wait(browser, lambda: "say what the photos should be like" in text(browser, "#searched"))
+    browser.find_element("id", "pairs").click()
+    wait(browser, lambda: browser.find_elements("css selector", "#gallery .pair"))
+    shown = [
+        [b.get_attribute("title") for b in li.find_elements("css selector", "button")]
+        for li in browser.find_elements("css selector", "#gallery .pair")
+    ]
+    names = explorer.study.names
+    assert shown == [[names[p["first"]], names[p["second"]]] for p in explorer.alike[:60]]
+    browser.find_element("css selector", "[data-filter=labels]").click()
+    wait(browser, lambda: browser.find_element("css selector", "[data-filter=labels][aria-pressed=true]"))
+    for li in browser.find_elements("css selector", "#gallery .pair")[:10]:
+        one, other = (
+            b.get_attribute("title").split("/")[0] for b in li.find_elements("css selector", "button")
+        )
+        assert one != other
+    refused = [entry["message"] for entry in browser.get_log("browser")]
+    assert len(refused) == 1, refused
+    assert "/like - " in refused[0], "the search without a text"
+
+
 def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) -> None:
     _, address = page
     show(browser, address)
@@ -263,7 +351,7 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     assert [role for role, name in said if not name.strip()] == []
     assert {"button", "textbox", "image", "region"} <= {role for role, _ in said}
     live = browser.execute_script("return [...document.querySelectorAll('[role=status]')].map(e => e.id)")
-    assert live == ["answer", "saved"], "what changes is not said"
+    assert live == ["answer", "searched", "saved"], "what changes is not said"
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
     )
@@ -293,8 +381,8 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
             assert len(browser.find_elements("css selector", "#gallery button")) == 36
             with urllib.request.urlopen(f"{address}state") as answer:
                 margins = [p["margin"] for p in json.load(answer)["photos"]]
-            first = browser.find_element("css selector", "#gallery button").text
-            assert f"{min(margins):.1f} points before" in first, "the least certain come first"
+            first = browser.find_element("css selector", "#gallery li").text
+            assert f"{min(margins):.2f} points before" in first, "the least certain come first"
         finally:
             process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 
 from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets.drawn.shapes import Shapes
+from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import read_json, read_tensors, sha256
 from coder_clip.photos import Classifier
@@ -382,7 +384,9 @@ def test_weights_of_another_encoder_are_refused(work: Work, command: Command) ->
 
 def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Path) -> None:
     """Texts that were improved on test images would be judged on what they were fitted to."""
-    explorer = explore_run(load_run(finished.folder / "results", "marks", method="coder"), tmp_path)
+    run = load_run(finished.folder / "results", "marks", method="coder")
+    assert " of 1 test image right)" in replace(run, n_test=1).said
+    explorer = explore_run(run, tmp_path)
     tensors, meta = read_tensors(finished.folder / "results/image_features/mini/marks/val.safetensors")
     state = explorer.state()
     classes = [t["name"] for t in state["texts"]]
@@ -390,8 +394,35 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
     assert [p["truth"] for p in state["photos"]] == [classes[c] for c in tensors["labels"].tolist()]
     assert all(t["attribute"] for t in state["texts"])
     assert explorer.image(0).size == (40, 40), "photos are found from any folder"
+    assert state["shows"] == "This page shows “CODER”, whose texts can be edited."
     explorer.save("mine.json")
     assert load_text_set(tmp_path / "mine.json", "marks", meta["classes"]).classes[0].attribute
+
+
+def test_labels_of_a_folder_are_corrected_beside_its_configuration(
+    finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder; and the labels of a data set that others compare with stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    where = finished.folder / "results"
+    explorer = explore_run(load_run(where, "marks", method="coder"), tmp_path)
+    state = explorer.state()
+    name, shown = state["photos"][0]["name"], "config/marks.corrections.csv"
+    advice = f"The next run uses it once {finished.config} has this line below marks:"
+    assert state["corrects"] == {"file": shown, "advice": advice}
+    file = finished.folder / shown
+    try:
+        assert explorer.correct(0, "red disc")["photos"][0]["corrected"] == "red disc"
+        assert file.read_text() == f"image,from,to\n{name},blue disc,red disc\n"
+        again = explore_run(load_run(where, "marks", method="coder"), tmp_path).state()
+        assert again["photos"][0]["corrected"] == "red disc", "before the next run, and after a new start"
+        assert again["accuracy"] == state["accuracy"]
+    finally:
+        file.unlink()
+    shapes = explore_run(load_run(where, "shapes", method="coder"), tmp_path)
+    assert shapes.state()["corrects"] is None
+    with pytest.raises(UserError, match="the labels of a built-in data set stay as they are"):
+        shapes.correct(0, shapes.now.classifier.classes[0])
 
 
 def test_what_a_text_is_worth(finished: Work, run: tuple[str, str], command: Command) -> None:

@@ -18,9 +18,11 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.photos import Classifier
+from coder_clip.photos.alike import most_alike
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
-from coder_clip.photos.explorer import Explorer
+from coder_clip.photos.explorer import KEPT, Explorer
+from coder_clip.photos.labels import Labels
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
 from coder_clip.photos.web_page import make_app, server
@@ -53,7 +55,7 @@ def client(explorer: Explorer) -> Any:
     return make_app(explorer, TOKEN, {HOST}).test_client()
 
 
-ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "photo/0", "thumbnail/0")
+ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "alike", "photo/0", "thumbnail/0")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -66,7 +68,14 @@ def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(client: Any
 
 
 def test_writing_needs_the_token_too(client: Any, explorer: Explorer) -> None:
-    for address, body in (("texts", []), ("save", {"name": "x.json"}), ("classify", {})):
+    posts = {
+        "texts": [],
+        "save": {"name": "x.json"},
+        "classify": {},
+        "correct/0": {"to": "cat"},
+        "like": {"plus": "a"},
+    }
+    for address, body in posts.items():
         assert client.post(f"/wrong/{address}", json=body).status_code == 404
     assert list(explorer.folder.iterdir()) == []
 
@@ -174,11 +183,25 @@ def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> 
     """Why not the true class is what a text has to change."""
     state = client.get(f"/{TOKEN}/state").json
     wrong = [p for p in state["photos"] if not p["right"]]
-    assert any(p["runner_up"] != p["truth"] for p in wrong)
+    seconds = study.start.decisions.order[:, 1].tolist()
+    assert any(state["texts"][seconds[p["id"]]]["name"] != p["truth"] for p in wrong)
     for p in wrong:
         photo = client.get(f"/{TOKEN}/why/{p['id']}").json
         assert (photo["label"], photo["other"]) == (p["label"], p["truth"])
         assert {r["label"] for r in (*photo["for"], *photo["against"])} <= {p["label"], p["truth"]}
+
+
+def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
+    """A photo "0.3 points before dog" in the gallery and "1.2 points before egg" when opened is not believed."""
+    state = client.get(f"/{TOKEN}/state").json
+    for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
+        state = client.post(f"/{TOKEN}/texts", json=texts).json
+        for p in state["photos"]:
+            photo = client.get(f"/{TOKEN}/why/{p['id']}").json
+            assert (photo["label"], photo["other"], photo["margin"]) == (p["label"], p["other"], p["margin"])
+            assert p["other"] == p["truth"] or p["right"]
+            adds = sum(r["adds"] for r in (*photo["for"], *photo["against"]))
+            assert adds == pytest.approx(p["margin"], abs=100 * grid_error(16))
 
 
 def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Explorer) -> None:
@@ -250,6 +273,123 @@ def test_saving_touches_no_other_file(client: Any, explorer: Explorer, name: str
     answer = client.post(f"/{TOKEN}/save", json={"name": name})
     assert answer.status_code == 400
     assert [p.read_text() for p in explorer.folder.iterdir()] == ["mine"]
+
+
+def test_a_name_that_no_disk_takes_is_one_line(client: Any, explorer: Explorer) -> None:
+    """300 letters were an error of the server, which says nothing."""
+    for name in ("x" * 300 + ".json", "ü" * 60 + ".json"):
+        answer = client.post(f"/{TOKEN}/save", json={"name": name})
+        assert answer.status_code == 400
+        assert "too long for a file name: take one of at most 100 letters" in answer.json["error"]
+    answer = client.post(f"/{TOKEN}/save", json={})
+    assert (answer.status_code, answer.json["error"]) == (400, "'name' is missing, or not a text")
+    explorer.folder = explorer.folder / "file"
+    explorer.folder.write_text("")
+    answer = client.post(f"/{TOKEN}/save", json={"name": "x.json"})
+    assert answer.status_code == 400
+    assert "cannot write" in answer.json["error"]
+
+
+# ---- labels
+
+
+@pytest.fixture
+def labels(explorer: Explorer, study: Study, tmp_path: Path) -> Labels:
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config/pets.corrections.csv"
+    start = client_state(explorer)
+    folder_class = {p["name"]: p["truth"] for p in start["photos"]}
+    explorer.labels = Labels(
+        file, folder_class, ["cat", "dog", "egg"], "config/pets.corrections.csv", "Add it"
+    )
+    return explorer.labels
+
+
+def client_state(explorer: Explorer) -> Any:
+    return make_app(explorer, TOKEN, {HOST}).test_client().get(f"/{TOKEN}/state").json
+
+
+def test_a_label_is_corrected_in_a_file_and_nowhere_else(client: Any, labels: Labels, study: Study) -> None:
+    """The photos stay, and the numbers of this run stay those of its labels."""
+    before = client.get(f"/{TOKEN}/state").json
+    assert before["corrects"] == {"file": "config/pets.corrections.csv", "advice": "Add it"}
+    assert [p["truth"] for p in before["photos"][:2]] == ["cat", "cat"]
+    assert not labels.file.exists()
+    after = client.post(f"/{TOKEN}/correct/1", json={"to": "egg"}).json
+    after = client.post(f"/{TOKEN}/correct/0", json={"to": ""}).json
+    assert labels.file.read_text() == "image,from,to\n0.png,cat,\n1.png,cat,egg\n"
+    assert [p["corrected"] for p in after["photos"][:3]] == ["", "egg", None]
+    assert after["accuracy"] == before["accuracy"]
+    assert [p["truth"] for p in after["photos"]] == [p["truth"] for p in before["photos"]]
+    labels.file.write_text(labels.file.read_text() + "2.png,cat,dog\n")  # by hand, meanwhile
+    after = client.post(f"/{TOKEN}/correct/1", json={"to": "cat"}).json
+    assert labels.file.read_text() == "image,from,to\n0.png,cat,\n2.png,cat,dog\n", "taken back"
+    assert [p["corrected"] for p in after["photos"][:3]] == ["", None, "dog"]
+
+
+def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
+    for body, said in (({"to": "cow"}, "no class 'cow'"), ({"to": None}, "'to' is missing"), ({}, "'to'")):
+        answer = client.post(f"/{TOKEN}/correct/0", json=body)
+        assert answer.status_code == 400
+        assert said in answer.json["error"]
+    assert client.post(f"/{TOKEN}/correct/60000", json={"to": "cat"}).status_code == 400
+    assert not labels.file.exists()
+
+
+def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
+    explorer.kept = KEPT
+    assert client.get(f"/{TOKEN}/state").json["corrects"] is None
+    answer = client.post(f"/{TOKEN}/correct/0", json={"to": "dog"})
+    assert answer.status_code == 400
+    assert "built-in data set stay as they are" in answer.json["error"]
+
+
+# ---- photos like a text, and like each other
+
+
+def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> None:
+    scores = client.post(f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}).json
+    texts = study.encoder.texts(["whiskers", "soft fur", "dog"]).double().tolist()
+    for x, score in zip(study.features.double().tolist(), scores, strict=True):
+        length = sum(v * v for v in x) ** 0.5
+        one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
+        assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
+    answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
+    assert (answer.status_code, answer.json["error"]) == (400, "say what the photos should be like: red bird")
+
+
+@pytest.mark.parametrize("rows", [3, 1024])
+@pytest.mark.parametrize("most", [1, 5, 4000])
+def test_the_most_alike_pairs_come_first(
+    study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
+) -> None:
+    """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
+    monkeypatch.setattr("coder_clip.photos.alike.ROWS", rows)
+    x, labels = study.features[:60], study.labels
+    assert labels is not None
+    unit = torch.nn.functional.normalize(x.double(), dim=1)
+    plain = sorted(
+        ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)), key=lambda p: -p[2]
+    )
+    different = [p for p in plain if labels[p[0]] != labels[p[1]]]
+    expected = {p[:2] for p in (*plain[:most], *different[:most])}
+    found = most_alike(x, labels[:60], most)
+    assert {p[:2] for p in found} == expected
+    assert [p.cosine for p in found] == sorted((p.cosine for p in found), reverse=True)
+    assert [p[:2] for p in most_alike(x, None, most)] == [p[:2] for p in plain[:most]]
+    assert [p.cosine for p in found] == pytest.approx(
+        [c for i, j, c in plain if (i, j) in expected], abs=1e-6
+    )
+
+
+def test_a_copy_with_another_label_is_shown(client: Any, explorer: Explorer, study: Study) -> None:
+    x = torch.cat([study.features[:30], study.features[:1]])
+    labels = torch.cat([torch.zeros(30, dtype=torch.long), torch.ones(1, dtype=torch.long)])
+    classifier = Classifier(study.encoder, study.start.texts)
+    explorer.study = Study(classifier, x, [str(i) for i in range(31)], labels)
+    first = client.get(f"/{TOKEN}/alike").json[0]
+    assert (first["first"], first["second"]) == (0, 30)
+    assert first["cosine"] == pytest.approx(1)
 
 
 # ---- a dropped photo

@@ -197,6 +197,14 @@ def test_each_half_has_the_threshold_of_the_other(data: st.DataObject) -> None:
         assert abs(of_class[0] - of_class[1]) <= 1, "a class is in one half only"
 
 
+def test_one_validation_image_is_one_image() -> None:
+    assert Recommendation("clip", 1).reason.endswith("than names alone on the validation image")
+    assert (
+        Recommendation("coder", 1200).reason
+        == "clearly better than names alone on the 1,200 validation images"
+    )
+
+
 # ---- the simulation
 
 

@@ -138,6 +138,18 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
     assert text.index('aria-label="The answer"') < text.index('id="zero-shot"')
 
 
+def test_corrected_labels_are_said_on_top(tmp_path: Path, usual: str) -> None:
+    """A number on labels that somebody changed must not look like a number on the labels of the folders."""
+    results = full(tmp_path)
+    path = results.paths.manifest("rare")
+    corrections = {"file": "config/rare.corrections.csv", "corrected": 3, "left_out": 0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"corrections": corrections}))
+    text = page(results)
+    line = '  <p class="what"><b>Labels.</b> rare: 3 labels corrected (config/rare.corrections.csv)</p>\n'
+    assert text.index(line) < text.index('aria-label="The answer"')
+    assert text.replace(line, "") == usual, "and without corrections not a byte is another"
+
+
 def test_no_note_no_box(usual: str) -> None:
     assert 'class="note"' not in usual
 
@@ -288,6 +300,13 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     text = page(results)
     assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse", "better"]
     assert one.numbers in text
+
+
+def test_one_image_is_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = full(tmp_path)
+    assert " of 120 images right with names alone" in answer.answers(results)[0].numbers
+    monkeypatch.setattr(Results, "images", lambda *_: 1)
+    assert " of 1 image right with names alone" in answer.answers(results)[0].numbers
 
 
 def test_without_validation_images_nothing_is_recommended(tmp_path: Path) -> None:

@@ -36,6 +36,27 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return Study(c, x, [str(i) for i in range(len(x))], labels)
 
 
+def test_an_edit_scores_only_the_edited_classes_and_gives_the_same(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a thousand classes again would take seconds per key stroke; another number would be wrong."""
+    texts = with_text(study.start.texts, 2, "attribute", "a shell")
+    x = study.features[:7] * 2
+    whole = Classifier(study.encoder, texts, templates=study.templates)
+    expected, of_new = whole.decide(study.features), whole.decide(x)
+    scored = []
+    decide = Classifier.decide
+    monkeypatch.setattr(Classifier, "decide", lambda c, x: scored.append(c.classes) or decide(c, x))
+    found = study.standing(texts)
+    assert scored == [["cat", "dog", "egg"]], "two more, because one class is no classifier"
+    assert torch.equal(found.decisions.scores, expected.scores)
+    assert torch.equal(found.decisions.order, expected.order)
+    assert torch.equal(study.decide(texts, x).scores, of_new.scores)
+    scored.clear()
+    assert study.standing(study.start.texts).decisions.scores is study.start.decisions.scores
+    assert scored == []
+
+
 def without(texts: TextSet, index: int, kind: str, text: str) -> TextSet:
     entries = [
         c.model_copy(update={kind: [t for t in getattr(c, kind) if t != text]}) if i == index else c

@@ -115,6 +115,12 @@ def entry_file(wildcards):
     return [f"src/coder_clip/datasets/entries/{dataset}.yaml"] if published else []
 
 
+def corrections_file(wildcards):
+    """Corrected labels of a folder of photos."""
+    path = CONFIG.datasets[wildcards.dataset].corrections
+    return [str(path)] if path else []
+
+
 def review_file(wildcards):
     """People's decisions about a language model's texts, if there are any."""
     path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)

@@ -11,6 +11,7 @@ if CONFIG.features.shards == 1:
             fetched_weights,
             fetched_images,
             entry_file,
+            corrections_file,
             shot_files,
             outdated("encode_images"),
         output:
@@ -42,6 +43,7 @@ else:
             fetched_weights,
             fetched_images,
             entry_file,
+            corrections_file,
             shot_files,
             outdated("encode_shard"),
         output:

@@ -5,6 +5,7 @@ rule list_images:
     input:
         fetched_images,
         entry_file,
+        corrections_file,
         outdated("list_images"),
     output:
         PATHS.manifest("{dataset}"),

@@ -34,7 +34,7 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
     if config.root is not None:
         from .folder import FolderDataset
 
-        return FolderDataset(name, config.root, config.classes)
+        return FolderDataset(name, config.root, config.classes, config.corrections)
     dataset: Dataset
     if name in PUBLISHED:
         dataset = _module("published").load(name, data_root, config.shot_files, config.split)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from coder_clip.datasets.base import SPLITS, ImageFiles
+from coder_clip.datasets.corrections import Correction, read_corrections
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError, nearest
 
@@ -49,10 +50,11 @@ class FolderDataset(ImageFiles):
 
     name: of the data set. classes: class names or folder names in label order; default all
     folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
-    spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
+    spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC). corrections: a file of corrected
+    labels (``corrections``); they move no image to another split.
 
     Raises UserError: root missing, no class folders, a class folder without images, a listed class without a
-    folder.
+    folder, a correction of an unknown image or class.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class FolderDataset(ImageFiles):
         name: str,
         root: str | os.PathLike[str],
         classes: Sequence[str] | None = None,
+        corrections: Path | None = None,
     ) -> None:
         # Splits that the folders lack are cut from those that are there, by hashes of ids, so that everybody
         # with these images has the same splits.
@@ -73,6 +76,7 @@ class FolderDataset(ImageFiles):
         self.classes = [class_name(f) for f in folders]
         self._paths: dict[str, Path] = {}
         self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
+        self.folder_class: dict[str, str] = {}  # image -> the class of its folder, whatever is corrected
         images = {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
         if set(images) == {"all"} or set(images) == {"train"}:
             images = cut(next(iter(images.values())), SHARES)
@@ -83,6 +87,7 @@ class FolderDataset(ImageFiles):
             for split in SPLITS
             if split in images
         }
+        self.corrections = {} if corrections is None else self._correct(corrections)
         self._manifest: list[ManifestEntry] | None = None
 
     def path(self, image_id: str) -> Path:
@@ -105,8 +110,9 @@ class FolderDataset(ImageFiles):
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over the manifest's lines ``path TAB size TAB sha256``."""
+        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections."""
         lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
+        lines += "".join(f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
@@ -121,12 +127,36 @@ class FolderDataset(ImageFiles):
                     if self._paths.setdefault(image_id, path) != path:
                         raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
                     ids.append(image_id)
+                    self.folder_class[image_id] = class_name(folder)
                     inside = path.relative_to(of_class).parts
                     self.below.setdefault(class_name(folder), set()).add(inside[0] if len(inside) > 1 else "")
                 if not ids:
                     raise UserError(f"data set '{self.name}': no images in class folder {of_class}")
             per_class.append(sorted(ids))
         return per_class
+
+    def _correct(self, file: Path) -> dict[str, Correction]:
+        """Give images their corrected labels, and take out those that are left out."""
+        # The splits are cut before: a correction changes the label of one image, and nothing about the others.
+        found = read_corrections(file)
+        for image, (before, after) in found.items():
+            if image not in self.folder_class:
+                near = nearest(image, self.folder_class, listed=False)
+                raise UserError(
+                    f"{file}: no image '{image}' in {self.root}{near}; remove or correct the line"
+                )
+            if before != (own := self.folder_class[image]):
+                raise UserError(
+                    f"{file}: '{image}' is in the folder of '{own}', not '{before}'; correct the line"
+                )
+            if after and after not in self.classes:
+                raise UserError(f"{file}: '{image}': no class '{after}'{nearest(after, self.classes)}")
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        for split, pairs in self.splits.items():
+            labels = {i: label_of.get(found[i].after) if i in found else label for i, label in pairs}
+            kept = [(label, i) for i, label in labels.items() if label is not None]
+            self.splits[split] = [(i, label) for label, i in sorted(kept)]
+        return found
 
 
 def class_name(folder: str) -> str:

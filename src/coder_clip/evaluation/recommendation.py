@@ -36,7 +36,8 @@ class Recommendation:
         """Why, without the method's name: in the report, on the command line and in ``explore`` alike."""
         if self.method is None:
             return "nothing is recommended, because there are no validation images to choose on"
-        where = f"than names alone on the {self.images:,} validation images"
+        images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
+        where = f"than names alone on the {images}"
         return f"no method is clearly better {where}" if self.method == NAMES else f"clearly better {where}"
 
     @property

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
+from ..datasets.corrections import counts
 from ..datasets.folder import image_files
 from ..datasets.sanity import copies, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
@@ -27,7 +28,8 @@ def run(config: Config, dataset: str) -> None:
     """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may change.
 
     A published data set is identified by the fingerprint of its lists: a list of a million files would say no more. For
-    a folder, copies of images are listed, with a warning. UserError if images are missing, or too few for a run.
+    a folder, copies of images are listed, with a warning, and corrections of labels are counted. UserError if images
+    are missing, or too few for a run.
     """
     # A folder of the user has no published counts to compare with: its files are hashed and searched for
     # copies. A published data set is checked for missing images (`verified`) and, with a warning, for other
@@ -42,12 +44,14 @@ def run(config: Config, dataset: str) -> None:
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
-    same: dict[str, Any] = {}
+    more: dict[str, Any] = {}
+    if corrections := config.datasets[dataset].corrections:
+        more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections)}
     if own:
         for line in warnings(data):
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
         if kinds := {kind: groups for kind, groups in copies(data).items() if groups}:
-            same = {"copies": kinds}
+            more["copies"] = kinds
     write_json(
         Paths(config.results).manifest(dataset),
         {
@@ -57,7 +61,7 @@ def run(config: Config, dataset: str) -> None:
             "fingerprint": data.fingerprint(),
             "listing": listing(config, dataset),
             "files": [f._asdict() for f in files],
-            **same,
+            **more,
             **published,
         },
     )

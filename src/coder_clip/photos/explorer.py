@@ -1,14 +1,16 @@
-"""The state behind the page of ``coder-clip explore``: photos, reasons, and edited texts."""
+"""The state behind the page of ``coder-clip explore``: photos, reasons, edited texts and corrected labels."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,10 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from ..baselines.methods import LABELS
 from ..datasets import load_dataset
+from ..datasets.corrections import default_file
+from ..datasets.folder import FolderDataset
 from ..datasets.images import read_image
 from ..errors import UserError
 from ..evaluation.estimates import PairedTest, paired_test
@@ -26,14 +31,20 @@ from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
+from .alike import most_alike
 from .classifier import Classifier, Reason, Stages
-from .decisions import margins
+from .decisions import Decisions, by_rerank, by_score
+from .find import most_like
+from .labels import Labels
 from .study import Standing, Study
 
 if TYPE_CHECKING:
     from .runs import Run
 
 WHY = 5  # texts for and against
+ALIKE = 200  # pairs of photos that are nearly the same
+LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
+KEPT = "the labels of a built-in data set stay as they are, so that numbers can be compared"
 SOURCE = "edited in coder-clip explore"
 
 
@@ -41,7 +52,8 @@ SOURCE = "edited in coder-clip explore"
 class Explorer:
     """A study that one person looks at. image: the picture at a position, decoded. folder: where text sets are saved.
     stage_two: shown beside the reasons of stage one where it would decide; None without. advice: the run's
-    recommendation, "" without a run. tried: the different text sets that were compared with the first one.
+    recommendation, "" without a run. shows: what the page shows of it. labels: where labels are corrected; None, with
+    the reason ``kept``, if they are not. tried: the different text sets that were compared with the first one.
 
     Thread-safe, for a web server: calls run one at a time.
     """
@@ -52,6 +64,9 @@ class Explorer:
     folder: Path
     stage_two: Stages | None = None
     advice: str = ""
+    shows: str = ""
+    labels: Labels | None = None
+    kept: str = "the photos have no labels"
     now: Standing = field(init=False)
     tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
@@ -66,27 +81,36 @@ class Explorer:
         # with the first texts (`start`), so that all edits so far are counted.
         start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
         classes = now.classifier.classes
-        order, ahead = now.decisions.order, margins(now.decisions)
-        changed = (now.prediction != start.prediction).tolist()
+        best, other = now.prediction, _against(now.decisions, labels)
+        scores, rows = now.decisions.scores, torch.arange(len(best))
+        margins = (scores[rows, best] - scores[rows, other]).tolist()
+        changed = (best != start.prediction).tolist()
         photos = []
         for i, name in enumerate(self.study.names):
-            best, second = order[i, :2].tolist()
+            truth = None if labels is None else classes[int(labels[i])]
+            # the class that the next run takes, where it is another; "": the next run leaves the photo out
+            to = truth if self.labels is None else self.labels.of(name, truth)
             photos.append(
                 {
                     "id": i,
                     "name": name,
-                    "truth": None if labels is None else classes[int(labels[i])],
-                    "label": classes[best],
-                    "runner_up": classes[second],
+                    "truth": truth,
+                    "label": classes[int(best[i])],
+                    "other": classes[int(other[i])],
                     "before": classes[int(start.prediction[i])],
-                    "margin": round(float(ahead[i]), 2),
-                    "right": None if labels is None else best == int(labels[i]),
+                    "margin": margins[i],
+                    "right": None if labels is None else bool(best[i] == labels[i]),
                     "changed": changed[i],
+                    "corrected": None if to == truth else to,
                 }
             )
+        corrects = self.labels and {"file": self.labels.shown, "advice": self.labels.advice}
         return {
             "title": self.title,
             "advice": self.advice,
+            "shows": self.shows,
+            "corrects": corrects,
+            "kept": self.kept,
             "images": len(photos),
             "labelled": labels is not None,
             "accuracy": None if labels is None else now.accuracy,
@@ -125,24 +149,58 @@ class Explorer:
 
     def why(self, position: int) -> dict[str, Any]:
         """A photo with its reasons. UserError for a position that is not there."""
-        if position >= len(self.study.names):
-            raise UserError(f"no photo {position}")
-        labels, x = self.study.labels, self.study.features[position : position + 1]
-        truth = None if labels is None else int(labels[position])
+        one = self._one(position)
+        labels = None if self.study.labels is None else self.study.labels[one]
         with self._lock:
-            return self._explained(x, truth)
+            d = self.now.decisions
+            decided = Decisions(d.order[one], d.scores[one], d.reranked[one], d.values[one])
+            return self._explained(self.study.features[one], decided, labels)
+
+    def correct(self, position: int, to: str) -> dict[str, Any]:
+        """Save the true class of a photo for the next run; "" leaves it out. UserError as of ``Labels.correct``."""
+        name = self.study.names[self._one(position)][0]
+        if self.labels is None:
+            raise UserError(f"no label can be corrected: {self.kept}")
+        with self._lock:
+            self.labels.correct(name, to)
+            return self.state()
+
+    def like(self, plus: str, minus: str) -> list[float]:
+        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated by commas.
+
+        UserError without a text to be like.
+        """
+        wanted, unwanted = (
+            [t for text in given.split(",") if (t := text.strip())] for given in (plus, minus)
+        )
+        if not wanted:
+            raise UserError("say what the photos should be like: red bird")
+        with self._lock:
+            texts = self.study.encoder.texts([*wanted, *unwanted])
+        found = 100 * most_like(self.study.features, texts[: len(wanted)], texts[len(wanted) :])
+        return list(map(float, found))
+
+    @cached_property
+    def alike(self) -> list[dict[str, Any]]:
+        """Pairs of photos that are nearly the same, the most alike first."""
+        return [p._asdict() for p in most_alike(self.study.features, self.study.labels, ALIKE)]
 
     def classify(self, content: bytes) -> dict[str, Any]:
         """A photo that was dropped on the page, with its reasons. UserError if it cannot be read."""
         image = read_image("the photo", content=content)
         with self._lock:
-            return self._explained(self.study.encoder.images([image]))
+            x = self.study.encoder.images([image])
+            return self._explained(x, self.study.decide(self.now.texts, x))
 
     def save(self, name: str) -> str:
         """Write the edited text set with its provenance and accuracy, and return the path. UserError for a file that
         exists, or a name that is not a plain file name."""
         if not re.fullmatch(r"[\w][\w .-]*\.json", name):
-            raise UserError(f"'{name}': a file name that ends in .json, without folders")
+            raise UserError(f"'{name[:LONGEST]}': a file name that ends in .json, without folders")
+        if len(name.encode()) > LONGEST:
+            raise UserError(
+                f"'{name[:20]}…' is too long for a file name: take one of at most {LONGEST} letters"
+            )
         path = self.folder / name
         with self._lock:
             if path.exists() and path not in self.saved:
@@ -151,26 +209,37 @@ class Explorer:
             self.saved.add(path)
         return str(path)
 
-    def _explained(self, x: Tensor, truth: int | None = None) -> dict[str, Any]:
+    def _one(self, position: int) -> slice:
+        if position >= len(self.study.names):
+            raise UserError(f"no photo {position}")
+        return slice(position, position + 1)
+
+    def _explained(self, x: Tensor, decided: Decisions, labels: Tensor | None = None) -> dict[str, Any]:
         """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its true class.
 
-        margin: its lead over that class. reranked: stage two's decision, None if stage one decides.
+        labels: (1,), its true class. margin: its lead over that class. reranked: stage two's decision, None if stage
+        one decides.
         """
-        classifier = self.now.classifier
-        decided = classifier.decide(x)
-        best, other = decided.order[0, :2].tolist()
-        if truth is not None and truth != best:
-            other = truth
-        (reasons,) = classifier.reasons(x, decided, WHY, torch.tensor([other]))
+        classifier, best, other = (
+            self.now.classifier,
+            *map(int, (decided.order[0, 0], _against(decided, labels))),
+        )
+        # the texts of these two classes decide; those of a thousand others need not be read
+        texts = self.now.texts.model_copy(
+            update={"classes": [self.now.texts.classes[c] for c in (best, other)]}
+        )
+        two_classes = Classifier(self.study.encoder, texts, templates=self.study.templates)
+        (reasons,) = two_classes.reasons(x, by_score(decided.scores[:, [best, other]]), WHY)
         scores, reranked = decided.scores[0].tolist(), None
         # The page decides by stage one; a copy of the classifier with stage two says what the run's rerank
         # would decide.
-        if self.stage_two is not None:
-            two = copy(classifier)
-            two.stages = self.stage_two
-            (photo,) = two.photos(x, [""], why=WHY)
-            if photo.reranked:
-                reranked = {"label": photo.best} | _sides(photo.reasons_for, photo.reasons_against)
+        if (stages := self.stage_two) is not None and stages.pairs is not None:
+            again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
+            if again.reranked[0]:
+                two = copy(classifier)
+                two.stages = stages
+                reranked = {"label": classifier.classes[int(again.order[0, 0])]}
+                reranked |= _sides(*two.reasons(x, again, WHY)[0])
         return {
             "label": classifier.classes[best],
             "score": scores[best],
@@ -212,6 +281,12 @@ class Explorer:
         return now.texts.model_copy(update={"provenance": notes})
 
 
+def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
+    """(N,) what the class of a photo is compared with: the runner-up or, where it is wrong, the true class."""
+    best, second = decided.order[:, 0], decided.order[:, 1]
+    return second if labels is None else torch.where(best == labels, second, labels)
+
+
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
     return {"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]}
 
@@ -240,9 +315,26 @@ def explore_run(run: Run, folder: Path) -> Explorer:
         data = load_dataset(run.dataset, entry, root)
     ids = run.validation.ids
     study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
-    title = f"{run.dataset}: validation images"
-    advice = run.recommendation.advice
-    return Explorer(study, title, lambda i: data.image(ids[i]), folder, run.stage_two, advice)
+    return Explorer(
+        study,
+        f"{run.dataset}: validation images",
+        lambda i: data.image(ids[i]),
+        folder,
+        run.stage_two,
+        run.recommendation.advice,
+        f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
+        labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
+        kept=KEPT,
+    )
+
+
+def _labels(run: Run, data: FolderDataset) -> Labels:
+    """Where the labels of a run's photos are corrected: the file that its configuration names, or one beside it."""
+    named = run.config.datasets[run.dataset].corrections
+    file = run.root / (named or default_file(run.file, run.dataset))
+    shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
+    advice = "" if named else f"The next run uses it once {configuration} has this line below {run.dataset}:"
+    return Labels(file, data.folder_class, data.classes, shown, advice)
 
 
 def explore_photos(

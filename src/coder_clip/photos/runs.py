@@ -80,6 +80,7 @@ class Run:
     n_test: int
     validation: ImageFeatures | None
     config: Config
+    file: Path  # of the configuration
     root: Path
     dataset: str
 
@@ -87,7 +88,9 @@ class Run:
     def said(self) -> str:
         """One line on the method: its accuracy on test images first, then why it was chosen."""
         setting = "" if self.setting == "clean" else f", setting {self.setting}"
-        share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test images right"
+        share = (
+            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test image{'s' * (self.n_test != 1)} right"
+        )
         return "; ".join(filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why)))
 
 
@@ -144,6 +147,7 @@ def load_run(
         n_test=int(zero_shot["images"]),
         validation=validation,
         config=config,
+        file=file,
         root=root,
         dataset=d,
     )

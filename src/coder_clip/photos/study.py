@@ -21,7 +21,7 @@ from ..evaluation.reasons import ScoringTexts
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import TextSet
 from .classifier import Classifier
-from .decisions import Decisions
+from .decisions import Decisions, by_score
 from .texts import Row
 
 
@@ -77,11 +77,35 @@ class Study:
     ) -> None:
         self.encoder, self.templates = classifier.encoder, classifier.templates
         self.features, self.names, self.labels = features, list(names), labels
-        self.start = self.standing(classifier.texts)
+        self._first = Classifier(self.encoder, classifier.texts, templates=self.templates)  # stage one alone
+
+    @cached_property
+    def start(self) -> Standing:
+        """The results of the first texts."""
+        return Standing(self._first, self._first.decide(self.features), self.labels)
 
     def standing(self, texts: TextSet) -> Standing:
         classifier = Classifier(self.encoder, texts, templates=self.templates)
-        return Standing(classifier, classifier.decide(self.features), self.labels)
+        scores = self._scores(texts, self.features, self.start.decisions.scores)
+        return Standing(classifier, by_score(scores), self.labels)
+
+    def decide(self, texts: TextSet, x: Tensor) -> Decisions:
+        """Classify new photos (N, d) with edited texts."""
+        return by_score(self._scores(texts, x, self._first.decide(x).scores))
+
+    def _scores(self, texts: TextSet, x: Tensor, first: Tensor) -> Tensor:
+        """Scores (N, C) of photos (N, d) with edited texts, from those with the first texts."""
+        # A class's score depends on its own texts alone, so only the edited classes are scored again. An edit of one
+        # of a thousand classes would take seconds otherwise. Two more classes, because one alone is no classifier.
+        both = enumerate(zip(self._first.texts.classes, texts.classes, strict=True))
+        edited = [c for c, (before, after) in both if before != after]
+        if not edited:
+            return first
+        some = sorted({0, 1, *edited})
+        part = texts.model_copy(update={"classes": [texts.classes[c] for c in some]})
+        scores = first.clone()
+        scores[:, some] = Classifier(self.encoder, part, templates=self.templates).decide(x).scores
+        return scores
 
     def leave_one_out(self, of_class: str | None = None) -> list[Worth]:
         """Every text but the names, of one class or of all: what it is worth, the most useful first."""

@@ -85,13 +85,32 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     def classify(token: str) -> Response:
         return jsonify(explorer.classify(request.get_data()))
 
+    @app.post("/<token>/correct/<int:position>")
+    def correct(token: str, position: int) -> Response:
+        return jsonify(explorer.correct(position, _text("to")))
+
+    @app.post("/<token>/like")
+    def like(token: str) -> Response:
+        return jsonify(explorer.like(_text("plus"), _text("minus")))
+
+    @app.get("/<token>/alike")
+    def alike(token: str) -> Response:
+        return jsonify(explorer.alike)
+
     @app.post("/<token>/save")
     def save(token: str) -> Response:
-        given: Any = request.get_json(silent=True)
-        name = given.get("name") if isinstance(given, dict) else None
-        return jsonify({"path": explorer.save(str(name))})
+        return jsonify({"path": explorer.save(_text("name"))})
 
     return app
+
+
+def _text(key: str) -> str:
+    """A text of the request's JSON object. UserError if it is not there."""
+    given: Any = request.get_json(silent=True)
+    value = given.get(key) if isinstance(given, dict) else None
+    if not isinstance(value, str):
+        raise UserError(f"'{key}' is missing, or not a text")
+    return value
 
 
 class _Quiet(WSGIRequestHandler):

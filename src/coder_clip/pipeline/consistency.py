@@ -65,6 +65,13 @@ def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.classes is not None:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
+    if dataset.root is None and dataset.corrections is not None:
+        yield (
+            f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of a built-in data set "
+            "stay as they are, so that numbers can be compared"
+        )
+    elif dataset.corrections is not None and not dataset.corrections.is_file():
+        yield f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or leave the key out"
     if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 

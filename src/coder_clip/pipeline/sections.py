@@ -42,6 +42,11 @@ class DatasetConfig(Strict):
         None, description="Folder of class folders; omit it for a built-in or published data set."
     )
     classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
+    corrections: Path | None = Field(
+        None,
+        description="Corrected labels of a folder's photos, a CSV file with image, from and to (docs/photos.md); "
+        "'coder-clip explore' writes it.",
+    )
     texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
         description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source per "

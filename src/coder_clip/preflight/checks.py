@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..datasets import PUBLISHED, listing, load_dataset
+from ..datasets import PUBLISHED, corrections, listing, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.entry import entry
 from ..datasets.images import seems_whole
@@ -56,6 +56,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
             f"'coder-clip data check --config {file}' says how to get them"
         )
+    yield from quick_checks.unused_corrections(config, file)
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
     lacking: list[str] = []  # data sets that the run does not download itself
@@ -236,12 +237,14 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         return
     if config.published(name):
         quick_checks.images(config, name)
-    data = load_dataset(name, given, config.data_root)
+    data: Any = load_dataset(name, given, config.data_root)
     sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
+    if file := given.corrections:
+        yield f"data set {name}: {corrections.said(**corrections.counts(data.corrections), file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.availability import refuse_small_disk
+from ..datasets.corrections import default_file
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -66,6 +67,17 @@ def free(folder: Path) -> float:
     """Gigabytes on the disk of a folder, which may not be there yet."""
     place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
     return shutil.disk_usage(place).free / 1e9
+
+
+def unused_corrections(config: Config, file: Path) -> Iterator[str]:
+    """Warn of corrected labels beside the configuration that it does not name: the run takes those of the folders."""
+    for name, given in config.datasets.items():
+        beside = default_file(file, name)
+        if given.root is not None and given.corrections is None and beside.is_file():
+            yield (
+                f"warning: data set {name}: {beside} corrects labels, but {file} does not name it; add 'corrections: "
+                f"{beside}' below {name}, or remove the file"
+            )
 
 
 def unlisted(config: Config) -> dict[str, Sizes]:

@@ -21,6 +21,7 @@ def before_run(
     datasets, models: what the run lists or encodes. asks: whether the run asks a language model. here: whether jobs run
     on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
     """
+    _tell(quick_checks.unused_corrections(config, file))
     found = quick_checks.problems(config, file, datasets, models, asks, here)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
         from .checks import unused_gpu, weights  # they import torch, which takes seconds

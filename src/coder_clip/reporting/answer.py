@@ -65,7 +65,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
     ours = "your texts" if photos else "the texts (CODER)"
     said = {"clip": "names alone", "coder": ours, "coder_rerank": f"{ours} and the rerank"}
     shown = [m for m in SHOWN if m in methods and not (m == "coder_rerank" and off)] if texts else ["clip"]
-    of = {"clip": f" of {n:,} {images} right"}
+    of = {"clip": f" of {n:,} {images if n > 1 else images.removesuffix('s')} right"}
     numbers = [
         f"{percent(methods[m]['accuracy']['value'])} %{of.get(m, '')} with {said[m]} {_interval(methods[m])}"
         for m in shown

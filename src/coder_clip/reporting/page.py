@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..baselines.methods import METHODS
 from ..datasets import about
+from ..datasets.corrections import said as corrections_said
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..protocols import REASONS, SETTINGS
@@ -114,6 +115,7 @@ def render(
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
+        corrections=_corrections(results),
         claims=claims,
         summary=[] if photos else summary(results),
         all_items=every,
@@ -177,6 +179,13 @@ def _data(results: Results) -> str:
             " Such drawings show how the method works; they are no evidence about photos or about the paper."
         )
     return text
+
+
+def _corrections(results: Results) -> str:
+    """How many labels were corrected, by which file; "" where none were."""
+    found = {d: results.manifest(d).get("corrections") for d in results.datasets}
+    named = len(found) > 1
+    return "; ".join(f"{d}: " * named + corrections_said(**c) for d, c in found.items() if c)
 
 
 def _items(

@@ -4,7 +4,8 @@
 const FIRST = 60; // photos shown before "Show more"
 const WAIT = 200; // milliseconds without a key before photos are classified again
 const $ = (id) => document.getElementById(id);
-let state, filter = "", shown = FIRST, asked = 0, tried = null;
+let state, view = "", shown = FIRST, asked = 0, tried = null;
+let found = null, alike = null; // a search: its words and the score of each photo; pairs that are nearly the same
 
 function make(tag, given = {}, ...children) {
   const element = document.createElement(tag);
@@ -32,18 +33,20 @@ async function ask(path, options) {
 const post = (path, document) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+const before = (p) => `${p.margin.toFixed(2)} points before ${p.other}`;
 const points = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(100 * share).toFixed(1)}`;
 
 function answer() {
   const line = $("answer");
   line.replaceChildren();
   if (!state.labelled) {
-    line.append(`${state.images} photos without labels. `);
+    line.append(`${count(state.images, "photo")} without labels. `);
     line.append(state.changed ? `Your texts change the class of ${state.changed}.` : "Those at the top are the least certain.");
     return;
   }
   const { accuracy: a, difference: d } = state;
-  line.append(make("strong", {}, `${percent(a.value)} of ${state.images} photos right`),
+  line.append(make("strong", {}, `${percent(a.value)} of ${count(state.images, "photo")} right`),
     ` (95 % interval ${percent(a.low)} to ${percent(a.high)}). `);
   if (!edited()) return;
   if (!d.fixed && !d.broke) {
@@ -53,42 +56,83 @@ function answer() {
   const { low, high, value } = d.difference, { verdict, tried } = state;
   const said = verdict ? `clearly ${verdict}` : "no clear difference";
   line.append(make("span", { className: { better: "good", worse: "bad" }[verdict] ?? "" },
-    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${d.fixed} photos put right, ${d.broke} put wrong: ${said}.`),
-    ` The interval is corrected for the ${tried} text ${tried === 1 ? "set" : "sets"} that you tried; the next run decides, on test images.`);
+    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${count(d.fixed, "photo")} put right, ${d.broke} put wrong: ${said}.`),
+    ` The interval is corrected for the ${count(tried, "text set")} that you tried. Validation images choose texts; the test images of the next run judge them.`);
 }
 
 const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_texts);
 
 // ---- the gallery
 
-function kinds() {
-  const wanted = [["uncertain", "Least certain", () => true], ["changed", "Changed by your texts", (p) => p.changed]];
-  return state.labelled ? [["errors", "Errors", (p) => !p.right], ...wanted] : wanted;
+// What can be shown: its name, its title, and its entries, a photo or two with a line about them.
+function views() {
+  const photos = [...state.photos].sort((a, b) => a.margin - b.margin);
+  const list = (keep) => photos.filter(keep).map((p) => [[p], before(p)]);
+  const wanted = [["uncertain", "Least certain", list(() => true)], ["changed", "Changed by your texts", list((p) => p.changed)]];
+  if (state.labelled) wanted.unshift(["errors", "Errors", list((p) => !p.right)]);
+  if (found) {
+    const order = [...state.photos].sort((a, b) => found.scores[b.id] - found.scores[a.id]);
+    wanted.push(["found", found.words, order.map((p) => [[p], `score ${found.scores[p.id].toFixed(1)}`])]);
+  }
+  if (alike) {
+    const pairs = alike.map((a) => [[state.photos[a.first], state.photos[a.second]], `cosine ${a.cosine.toFixed(3)}`]);
+    wanted.push(["alike", "Most alike pairs", pairs]);
+    if (state.labelled) wanted.push(["labels", "Alike with other labels", pairs.filter(([[a, b]]) => a.truth !== b.truth)]);
+  }
+  return wanted;
 }
 
-function filters() {
-  const buttons = kinds().map(([name, title, keep]) =>
-    make("button", { type: "button", "aria-pressed": String(filter === name), "data-filter": name,
-      onclick: () => { filter = name; shown = FIRST; filters(); gallery(); } },
-      `${title} (${state.photos.filter(keep).length})`));
-  const focused = document.activeElement?.dataset?.filter;
-  $("filters").replaceChildren(...buttons);
-  buttons.find((b) => focused && b.dataset.filter === focused)?.focus();
+function choose(name) {
+  view = name;
+  shown = FIRST;
+  gallery();
 }
 
 function gallery() {
-  const [, , keep] = kinds().find(([name]) => name === filter);
-  const found = state.photos.filter(keep).sort((a, b) => a.margin - b.margin);
-  $("gallery").replaceChildren(...found.slice(0, shown).map((p) => {
-    const verdict = p.truth === null ? p.label : p.right ? `${p.label}, right` : `${p.label}, but it is ${p.truth}`;
-    const was = p.changed ? make("span", { className: "quiet" }, `was ${p.before}`) : "";
-    return make("li", {}, make("button", { type: "button", title: p.name, onclick: () => open(p) },
-      make("img", { src: `thumbnail/${p.id}`, alt: p.name, loading: "lazy" }),
-      make("span", { className: p.right === false ? "bad" : "" }, verdict), was,
-      make("span", { className: "quiet" }, `${p.margin.toFixed(1)} points before ${p.runner_up}`)));
-  }));
-  if (!found.length) $("gallery").append(make("li", { className: "quiet" }, "None."));
-  $("more").hidden = found.length <= shown;
+  const all = views(), [, , entries] = all.find(([name]) => name === view);
+  const focused = document.activeElement?.dataset?.filter;
+  const buttons = all.map(([name, title, list]) =>
+    make("button", { type: "button", "aria-pressed": String(view === name), "data-filter": name, onclick: () => choose(name) },
+      `${title} (${list.length})`));
+  if (!alike) buttons.push(make("button", { type: "button", id: "pairs", onclick: pairs }, "Photos that are nearly the same"));
+  $("filters").replaceChildren(...buttons);
+  buttons.find((b) => focused && b.dataset.filter === focused)?.focus();
+  $("gallery").replaceChildren(...entries.slice(0, shown).map(([photos, note]) =>
+    make("li", { className: photos.length > 1 ? "pair" : "" }, ...photos.map(card), make("span", { className: "quiet" }, note))));
+  if (!entries.length) $("gallery").append(make("li", { className: "quiet" }, "None."));
+  $("more").hidden = entries.length <= shown;
+}
+
+function card(p) {
+  const verdict = p.truth === null ? p.label : p.right ? `${p.label}, right` : `${p.label}, but it is ${p.truth}`;
+  const lines = [p.changed ? `was ${p.before}` : "", p.corrected === null ? "" : corrected(p)];
+  return make("button", { type: "button", title: p.name, onclick: () => open(p) },
+    make("img", { src: `thumbnail/${p.id}`, alt: p.name, loading: "lazy" }),
+    make("span", { className: p.right === false ? "bad" : "" }, verdict),
+    ...lines.filter((line) => line).map((line) => make("span", { className: "quiet" }, line)));
+}
+
+const corrected = (p) => (p.corrected ? `next run: ${p.corrected}` : "next run: left out");
+
+async function pairs() {
+  $("pairs").textContent = "Comparing …";
+  try {
+    alike = await ask("alike");
+    choose("alike");
+    $("filters").querySelector("[data-filter=alike]").focus();
+  } catch (error) {
+    $("pairs").textContent = error.message;
+  }
+}
+
+async function search(plus, minus) {
+  try {
+    found = { words: `Like “${plus}”${minus ? `, not “${minus}”` : ""}`, scores: await post("like", { plus, minus }) };
+    $("searched").textContent = "";
+    choose("found");
+  } catch (error) {
+    $("searched").textContent = error.message;
+  }
 }
 
 // ---- one photo and its reasons
@@ -109,7 +153,7 @@ function reasons(title, list, photo, largest) {
 function explained(photo, image) {
   const strongest = (of) => Math.max(...[...of.for, ...of.against].map((r) => Math.abs(r.adds)), 1e-9);
   const largest = strongest(photo), two = photo.reranked;
-  const line = `Score ${photo.score.toFixed(1)}; ${photo.margin.toFixed(2)} points before ${photo.other} (${photo.other_score.toFixed(1)}).`;
+  const line = `Score ${photo.score.toFixed(1)}; ${before(photo)} (${photo.other_score.toFixed(1)}).`;
   return make("div", { className: "photo" }, image, make("div", {},
     make("p", {}, line),
     ...reasons(`For ${photo.label}, against ${photo.other}`, photo.for, photo, largest),
@@ -126,10 +170,34 @@ async function open(p) {
   $("details").showModal();
   try {
     const photo = await ask(`why/${p.id}`);
-    $("details-body").replaceChildren(make("p", { className: "quiet" }, p.name), explained(photo, image));
+    $("details-body").replaceChildren(make("p", { className: "quiet" }, p.name), explained(photo, image), ...label(p));
   } catch (error) {
     $("details-body").replaceChildren(make("p", { className: "bad" }, error.message));
   }
+}
+
+// The true class of a photo, to be corrected.
+function label(p) {
+  if (p.truth === null) return [];
+  if (!state.corrects) return [make("p", { className: "quiet" }, `The label is ${p.truth}; ${state.kept}.`)];
+  const options = [...state.texts.map((c) => [c.name, c.name]), ["", "none of these: leave the photo out"]];
+  const select = make("select", { "aria-label": "True class" }, ...options.map(([value, text]) => make("option", { value }, text)));
+  select.value = p.corrected ?? p.truth;
+  const { file, advice } = state.corrects, said = make("p", { role: "status" });
+  const save = async (event) => {
+    event.preventDefault();
+    try {
+      update(await post(`correct/${p.id}`, { to: select.value }));
+      const now = state.photos[p.id];
+      said.replaceChildren(now.corrected === null ? `The label stays ${now.truth}.` : `Saved in ${file}; ${corrected(now)}.`,
+        ...(now.corrected !== null && advice ? [` ${advice} `, make("code", {}, `corrections: ${file}`)] : []));
+    } catch (error) {
+      said.replaceChildren(make("span", { className: "bad" }, error.message));
+    }
+  };
+  return [make("h3", {}, "Is the label wrong?"),
+    make("form", { className: "correct", onsubmit: save }, select, make("button", { type: "submit" }, "Correct the label"), said,
+      make("p", { className: "hint" }, "Go by what the photo shows, not by the class that was found: else accuracy rises by itself. The photo stays where it is."))];
 }
 
 function dropped(file) {
@@ -161,8 +229,8 @@ function texts() {
   $("texts").replaceChildren(...state.texts.map((c, i) => {
     const box = make("details", { className: "class", "data-name": c.name, "aria-label": `texts of ${c.name}` });
     box.open = open.has(c.name);
-    const count = state.kinds.reduce((n, kind) => n + c[kind].length, 0);
-    box.append(make("summary", {}, make("strong", {}, c.name), ` (${count} ${count === 1 ? "text" : "texts"})`));
+    const texts = state.kinds.reduce((n, kind) => n + c[kind].length, 0);
+    box.append(make("summary", {}, make("strong", {}, c.name), ` (${count(texts, "text")})`));
     for (const kind of state.kinds) {
       const list = make("div", { role: "group", "aria-label": `${kind} texts of ${c.name}` });
       c[kind].forEach((text) => list.append(row(i, kind, text)));
@@ -213,14 +281,13 @@ async function edit() {
   }
 }
 
-function update(found) {
-  state = found;
+function update(now) {
+  state = now;
   answer();
-  filters();
   gallery();
   for (const box of document.querySelectorAll("details.class")) {
-    const count = [...box.querySelectorAll("input")].filter((input) => input.value.trim()).length;
-    box.querySelector("summary").lastChild.textContent = ` (${count} ${count === 1 ? "text" : "texts"})`;
+    const texts = [...box.querySelectorAll("input")].filter((input) => input.value.trim()).length;
+    box.querySelector("summary").lastChild.textContent = ` (${count(texts, "text")})`;
   }
 }
 
@@ -233,10 +300,10 @@ async function start() {
     $("answer").replaceChildren(make("span", { className: "bad" }, error.message));
     return;
   }
-  filter = kinds()[0][0];
+  view = views()[0][0];
   document.title = state.title;
   $("title").textContent = state.title;
-  $("advice").textContent = state.advice;
+  $("advice").textContent = `${state.advice} ${state.shows}`;
   update(state);
   texts();
 }
@@ -250,6 +317,10 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
   });
 $("more").addEventListener("click", () => { shown += FIRST; gallery(); });
 $("undo").addEventListener("click", () => { state.texts = state.first_texts; texts(); edit(); });
+$("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  search($("plus").value.trim(), $("minus").value.trim());
+});
 $("save").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {

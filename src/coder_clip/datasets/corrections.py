@@ -1,0 +1,79 @@
+"""Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay where they are.
+
+image,from,to
+red_fox/IMG_0001.jpg,red fox,arctic fox
+red_fox/IMG_0002.jpg,red fox,
+
+image: path below the folder. from: the class whose folder holds it. to: its true class; empty: the photo is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..foundation.artifacts import write_text
+
+HEADER = ["image", "from", "to"]
+
+
+class Correction(NamedTuple):
+    """before: the class of the photo's folder. after: its true class; "" if the photo is left out."""
+
+    before: str
+    after: str
+
+
+def default_file(configuration: Path, dataset: str) -> Path:
+    """Where the corrections of a data set are if its configuration does not say: beside the configuration."""
+    return configuration.parent / f"{dataset}.corrections.csv"
+
+
+def read_corrections(path: Path) -> dict[str, Correction]:
+    """Image -> correction. UserError, with the line, for a file that is missing or not in this form."""
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+    except FileNotFoundError:
+        raise UserError(f"no file of corrections {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not lines or lines[0] != HEADER:
+        raise UserError(f"{path}: the first line has to be {','.join(HEADER)}, separated by commas")
+    found: dict[str, Correction] = {}
+    for number, cells in enumerate(lines[1:], start=2):
+        where = f"{path}, line {number}"
+        if len(cells) != len(HEADER):
+            raise UserError(f"{where}: {len(cells)} cells; image, from and to are needed")
+        image, before, after = cells
+        if image in found:
+            raise UserError(f"{where}: '{image}' is corrected twice; keep one line")
+        if before == after:
+            raise UserError(f"{where}: '{image}' stays '{before}'; remove the line")
+        found[image] = Correction(before, after)
+    return found
+
+
+def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None:
+    """Write the file, ordered by image, so that a change is one line of a diff."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows([image, *corrections[image]] for image in sorted(corrections))
+    write_text(path, out.getvalue())
+
+
+def counts(corrections: Mapping[str, Correction]) -> dict[str, int]:
+    """Number of labels that are corrected, and of photos that are left out."""
+    left_out = sum(not c.after for c in corrections.values())
+    return {"corrected": len(corrections) - left_out, "left_out": left_out}
+
+
+def said(corrected: int, left_out: int, file: str) -> str:
+    """How many labels a file corrects, in words."""
+    labels = f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
+    photos = f"{left_out} photo{'s' * (left_out != 1)} left out" if left_out else ""
+    return f"{', '.join(filter(None, (labels, photos)))} ({file})"

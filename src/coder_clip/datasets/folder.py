@@ -19,7 +19,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from PIL import Image
 
@@ -142,9 +142,23 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _subfolders(folder: Path) -> dict[str, Path]:
-    """Visible folders (also through links) by NFC name, sorted."""
-    found = {nfc(p.name): p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
+def _members(folder: Path) -> list[Path]:
+    """What is in a folder; UserError if it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse_unreadable(error)
+
+
+def _subfolders(folder: Path, name: str) -> dict[str, Path]:
+    """Visible folders (also through links) by NFC name, sorted. UserError if two have the same one."""
+    found: dict[str, Path] = {}
+    for path in _members(folder):
+        if not _hidden(path.name) and path.is_dir() and found.setdefault(nfc(path.name), path) != path:
+            raise UserError(
+                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two Unicode forms; "
+                "make them one"
+            )
     return dict(sorted(found.items()))
 
 
@@ -152,7 +166,7 @@ def _is_image(name: str) -> bool:
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _refuse_unreadable(error: OSError) -> None:
+def _refuse_unreadable(error: OSError) -> NoReturn:
     raise UserError(f"cannot read folder {error.filename}: {error.strerror}; check its permissions") from None
 
 
@@ -180,12 +194,12 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
     # A class may be called "train" or "test", too. Such a folder is a split only if it holds folders and no
     # images.
-    top = _subfolders(root)
-    holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
+    top = _subfolders(root, name)
+    holds_images = {f: any(_is_image(p.name) for p in _members(path)) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
     for folder, path in top.items():
         split = SPLIT_FOLDERS.get(folder.lower())
-        if split and not holds_images[folder] and (classes := _subfolders(path)):
+        if split and not holds_images[folder] and (classes := _subfolders(path, name)):
             if split in splits:
                 raise UserError(f"data set '{name}': two folders for the split '{split}' in {root}")
             splits[split] = classes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.folder import image_files
-from ..datasets.sanity import copies, refuse_unusable, warnings
+from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def run(config: Config, dataset: str) -> None:
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     same: dict[str, Any] = {}
     if own:
-        for line in warnings(data):
+        found_copies = copies(data, files)
+        for line in [*warnings(data), *lines(found_copies)]:
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-        if kinds := {kind: groups for kind, groups in copies(data).items() if groups}:
+        if kinds := {kind: groups for kind, groups in found_copies.items() if groups}:
             same = {"copies": kinds}
     write_json(
         Paths(config.results).manifest(dataset),

@@ -227,7 +227,8 @@ def _present(config: Config, path: Path) -> Config:
         absent = [name for name in config.datasets if name in known.split(",")]
     else:
         downloaded = to_download(config)
-        absent = [name for name in absent_data(config, whole=True) if name not in downloaded]
+        skip = config.features.on_error == "skip"  # a run goes on without single images
+        absent = [name for name in absent_data(config, whole=True, skip=skip) if name not in downloaded]
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)

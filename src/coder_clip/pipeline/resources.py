@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
 CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
-DRIVERS = (CARDS, Path("/dev/dxg"), Path("/dev/kfd"))  # of GPUs: NVIDIA, in WSL, AMD
+# of a GPU's driver: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and often not /proc
+DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "kfd"))
 DECODED = 60  # JPEGs per second that one thread decodes and resizes
 LOADER = 100  # MB of a thread that decodes: one large photo
 SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101

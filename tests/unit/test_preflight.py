@@ -333,7 +333,8 @@ def cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None
 
 def big(**features: Any) -> None:
     model = {"model": "ViT-bigG-14", "pretrained": "laion2b_s39b_b160k"}  # weights of 9 GB
-    configure(datasets={"shapes": {"texts": "names"}}, models={"big": model}, features=features)
+    both = {name: {"texts": "names"} for name in ("shapes", "rare")}
+    configure(datasets=both, models={"big": model}, features=features)
 
 
 def test_each_card_is_looked_at_on_its_own(command: Command, cards: Callable[..., None]) -> None:

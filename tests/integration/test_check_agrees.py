@@ -440,6 +440,23 @@ def results_cannot_be_written(patch: Patch) -> None:
     configure(results="locked/results")
 
 
+@broken("results cannot be written to results")
+def results_is_a_link_to_nowhere(_: Patch) -> None:
+    Path("results").symlink_to("/nowhere/results")
+
+
+@broken("is in photos, where data set 'mine' would take its folders for classes")
+def results_beside_the_class_folders(_: Patch) -> None:
+    """The first job makes the folder, and the next one takes it for a class."""
+    configure(results="photos/results")
+
+
+@broken("name a folder elsewhere")
+def results_in_a_class_folder(_: Patch) -> None:
+    """The next run takes its figures for photos."""
+    configure(results="photos/cat/results")
+
+
 @broken("are free")
 def a_full_disk(patch: Patch) -> None:
     usage = shutil.disk_usage(".")._replace(free=1000)
@@ -703,6 +720,44 @@ def a_published_data_set_with_a_missing_image_skipped(patch: Patch) -> None:
 @right
 def shots_that_repeat(_: Patch) -> None:
     configure(adapter__shots=[1, 16], adapter__repeat_shots=True)
+
+
+@right
+def results_beside_split_folders(_: Patch) -> None:
+    Path("photos").rename("some")
+    for split in ("train", "val", "test"):
+        shutil.copytree("some", f"photos/{split}")
+    configure(results="photos/results")
+
+
+@right
+def results_beside_listed_classes(_: Patch) -> None:
+    configure(results="photos/results", datasets__mine__classes=["wolf", "cat", "red fox"])
+
+
+@right
+def names_with_marks_and_emoji(_: Patch) -> None:
+    name = 'it\'s "a", cat: 🐈 {x} $HOME'
+    Path("photos/cat").rename(f"photos/{name}")
+    for path, new in zip(
+        sorted(Path("photos/wolf").iterdir()), ("a\nb", "#%25", "-x", "{y}", "🐈"), strict=False
+    ):
+        path.rename(path.with_stem(new))
+    texts("texts.json", [name, *CLASSES[1:]])
+
+
+@right
+def tiny_images_and_ribbons(_: Patch) -> None:
+    for path in Path("photos/cat").iterdir():
+        Image.new("RGB", (1, 1) if path.stem in "0123" else (3000, 1), (9, 9, 9)).save(path)
+
+
+@right
+def no_test_images_of_a_class(_: Patch) -> None:
+    Path("photos").rename("some")
+    for split in ("train", "val", "test"):
+        shutil.copytree("some", f"photos/{split}")
+    shutil.rmtree("photos/test/cat")
 
 
 @right

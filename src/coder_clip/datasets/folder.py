@@ -70,6 +70,7 @@ class FolderDataset(ImageFiles):
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
+        self._takes_all = classes is None and set(layout) == {"all"}  # every folder below the root is a class
         self.classes = [class_name(f) for f in folders]
         self._paths: dict[str, Path] = {}
         self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
@@ -97,6 +98,16 @@ class FolderDataset(ImageFiles):
         content: of the file, where it was read already.
         """
         return read_image(self.path(image_id), content=content)
+
+    def takes(self, folder: Path) -> bool:
+        """True if a folder, which may not be there yet, would be a class or hold images of one."""
+        root, inside = self.root.resolve(), folder.resolve()
+        if not inside.is_relative_to(root):
+            return False
+        first = inside.relative_to(root).as_posix().partition("/")[0]
+        return any(i.startswith(f"{first}/") for i in self._paths) or (
+            self._takes_all and (first == "." or not _hidden(first))
+        )
 
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError if one cannot be read."""

@@ -35,7 +35,7 @@ def run(config: Config, dataset: str) -> None:
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
     if own:
-        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
+        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results)
     files: list[Any] = getattr(data, "manifest", list)()
     skip = config.features.on_error == "skip"
     published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}

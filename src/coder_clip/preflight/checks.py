@@ -276,7 +276,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
-    refuse_unusable(data, needed[-2:], shots_needed(config, name))
+    refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)
     encoded = {split: data.split(split).ids for split in needed if split != "train"}
     if config.few_shot(name):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import urllib.error
@@ -111,7 +112,7 @@ def failed(*checks: Callable[[], None]) -> list[str]:
 
 def writable(folder: Path, what: str) -> None:
     """UserError if a folder, or the one that it would be made in, cannot be written to."""
-    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     try:
         with tempfile.TemporaryFile(dir=place):
             pass

@@ -536,6 +536,18 @@ def no_folder_of_data_sets(patch: Patch) -> None:
     patch.setenv("CODER_CLIP_DATA", "nowhere")
 
 
+@broken("checksum md5:")
+def an_archive_with_another_checksum(patch: Patch) -> None:
+    """Someone put it there, or an earlier version fetched it."""
+    patch.setenv("CODER_CLIP_DATA", "root")
+    patch.setattr("coder_clip.preflight.quick_checks.refusal", lambda _: "")
+    archive = next(d for d in entry("eurosat").downloads if d.unpack)
+    path = Path("root/.downloads/eurosat") / archive.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"another")
+    configure(datasets={"eurosat": {"texts": "names", "views": 1}}, fetch=True)
+
+
 @broken("1 of 60 images are missing or empty")
 def a_split_file_with_an_image_that_is_not_here(patch: Patch) -> None:
     split = eurosat(patch)

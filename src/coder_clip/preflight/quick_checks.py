@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
-from ..datasets.availability import refuse_small_disk
+from ..datasets.availability import refuse_other_archives, refuse_small_disk
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -121,12 +121,13 @@ def writable(folder: Path, what: str) -> None:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """Check that downloads of the run fit into the data root and that their servers answer. UserError if not."""
+    """UserError unless downloads of the run fit into the data root, beside what is there, and their servers answer."""
     if not names:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
     by_name = {n: check_data(n, root).get for n in names}
+    refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
     wanted = [d for downloads in by_name.values() for d in downloads]
     urls = [u for d in wanted for u in (d.url, *d.mirrors)]

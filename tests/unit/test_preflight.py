@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from coder_clip.datasets.entry import entry
@@ -395,3 +396,16 @@ def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: pyt
     assert any("model mini" in line for line in check(config, Path("c.yaml"), here=False))
     with pytest.raises(UserError, match="device 'cuda' is not on this machine"):
         list(check(config, Path("c.yaml"), here=True))
+
+
+def test_weights_for_which_a_gpu_has_no_room(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model of the hub the size is not known before."""
+
+    def load(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("coder_clip.preflight.checks.load_encoder", load)
+    configure(datasets={"shapes": {"texts": "names"}})
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 1
+    assert "model mini: the GPU has no room for its weights" in answer.err

@@ -83,13 +83,14 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
-    parts = [_language_model(config, asked), *(weights(config, name, here=here) for name in config.models)]
+    parts = [_language_model(config, asked)]
     if here:
-        parts.append(_machine(config))
+        parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
         problems += quick_checks.failed(
             partial(quick_checks.writable, config.results, "results"),
             partial(quick_checks.downloads, config, downloaded),
         )
+    parts += [weights(config, name, here=here) for name in config.models]
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
         parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
@@ -170,6 +171,10 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         spec = EncoderSpec(**encoder_spec(config, name))
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"model {name}: the GPU has no room for its weights; end what else runs there, or set features.device"
+        ) from None
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
@@ -241,7 +246,9 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _weights_size(config: Config, model: str) -> float:
-    """Gigabytes of a model's weights on the device, roughly."""
+    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size is not known."""
+    if config.models[model].model.startswith("hf-hub:"):
+        return 0.0
     return encoder_size(config, model).parameters * DTYPES[config.models[model].precision].itemsize / 1e9
 
 

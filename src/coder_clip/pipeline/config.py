@@ -232,7 +232,10 @@ def _present(config: Config, path: Path) -> Config:
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)
-        raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
+        raise UserError(
+            f"{path}: none of its data sets is in {root} with all of its images; "
+            f"'coder-clip data check --config {path}' says what is missing and how to get it"
+        )
     present = config.model_copy(update={"datasets": here})
     present._left_out = tuple(absent)
     return present

@@ -40,8 +40,9 @@ def load(name: str, root: Path) -> Any:
 
 def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
-    for module in ("entry", "availability", "published"):
-        monkeypatch.setattr(f"coder_clip.datasets.{module}.entry", lambda _: found)
+    # that of `entry` last: a module that is imported after it would keep the replacement
+    for module in ("preflight.llm_estimate", "datasets.availability", "datasets.published", "datasets.entry"):
+        monkeypatch.setattr(f"coder_clip.{module}.entry", lambda _: found)
 
 
 def of_any_lists(monkeypatch: pytest.MonkeyPatch, found: Entry) -> Entry:

@@ -158,7 +158,7 @@ def test_one_name_in_two_unicode_forms_is_refused(tmp_path: Path) -> None:
     if len(list((tmp_path / "photos").iterdir())) < 3:
         pytest.skip("this file system has one form only")
     with pytest.raises(
-        UserError, match=r"photos: two folders are called 'Käfer', in two Unicode forms; make them"
+        UserError, match=r"two folders in .*photos are called 'Käfer', in two Unicode forms; make them"
     ):
         FolderDataset("x", tmp_path / "photos")
 

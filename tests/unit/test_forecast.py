@@ -16,7 +16,7 @@ from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.checks import _asked
-from coder_clip.preflight.estimate import THREAD, ahead, jobs
+from coder_clip.preflight.estimate import USUAL, ahead, jobs
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:
@@ -169,7 +169,7 @@ def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
         tmp_path, datasets={d: {"texts": "names"} for d in ("dtd", "eurosat", "ucf101", "cub200")}
     )
     images = [j for j in jobs(config, {}) if j.phase == "image_features"]
-    of = {j: work.need(config, j.phase, thread=THREAD, **j.place).seconds + 5 for j in images}
+    of = {j: work.need(config, j.phase, usual=USUAL, **j.place).seconds + 5 for j in images}
     before, hours, _ = ahead(config, gpus=0)
     assert before[-1].startswith(f"about {hours:,.1f} h in all, at the usual speeds of machines, with ")
     dtd = next(job for job in images if job.place["dataset"] == "dtd")
@@ -209,3 +209,54 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     lines = quick_checks.forecast(config, 0, {}, quick_checks.unlisted(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said
+
+
+def small_encoder(folder: Path) -> str:
+    """A description without weights: EfficientNet-lite0 and a text tower of 6 layers of width 384."""
+    tower = {"timm_model_name": "tf_efficientnet_lite0", "image_size": 224}
+    described = {"embed_dim": 512, "vision_cfg": tower, "text_cfg": {"hf_model_name": "."}}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": described}))
+    (folder / "config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 384}')
+    return f"local-dir:{folder}"
+
+
+def test_the_forecast_is_near_what_a_run_took(tmp_path: Path) -> None:
+    """All of EuroSAT with this encoder took 193 s of one core for images and 22 s for texts, 286 s with all other jobs.
+    Taken for a usual tower, it was forecast as two hours and a half.
+    """
+    config = configured(
+        tmp_path,
+        datasets={"eurosat": {"views": 2}},
+        models={"small": {"model": small_encoder(tmp_path)}},
+        adapter={"shots": [1, 16], "seeds": [1, 2, 3]},
+    )
+
+    def seconds(phase: str) -> float:
+        return work.need(config, phase, usual=USUAL, model="small", dataset="eurosat", shots="16").seconds
+
+    assert 193 / 2 < seconds("image_features") < 193 * 2
+    assert 22 / 2 < seconds("text_features") + seconds("one_to_one") < 22 * 2
+    assert 286 / 2 < ahead(config, gpus=0)[1] * 3600 < 286 * 2
+    macs = 407e6  # of this tower, as its authors publish them
+    assert work.encoder_size(config, "small", closely=True).image == pytest.approx(2 * macs, rel=0.1)
+
+
+def test_one_job_is_not_shared_by_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hours were divided by the number of cores, or of GPUs."""
+    config = configured(tmp_path, datasets={"dtd": {"views": 3}})
+    hours = []
+    for cores in (1, 2, 64):
+        monkeypatch.setattr("os.cpu_count", lambda n=cores: n)
+        hours.append(ahead(config, gpus=0)[1])
+    assert hours[0] > hours[1] == hours[2], "two adapters are two jobs, all others are one"
+    assert ahead(config, gpus=8)[1] == ahead(config, gpus=1)[1]
+
+
+@pytest.mark.parametrize(("load", "told"), [(9.0, True), (1.0, False)])
+def test_a_busy_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: float, told: bool
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    said = ahead(configured(tmp_path), gpus=0)[0][-1]
+    assert said.endswith("; longer while other programs use this machine (load 9 on 2 cores)") is told

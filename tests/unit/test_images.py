@@ -168,5 +168,9 @@ def test_what_was_cut_off_is_seen_without_decoding(tmp_path: Path) -> None:
         ):
             path.write_bytes(content)
             assert seems_whole(path) is seems, (kind, len(content))
+    content = bytearray((tmp_path / "a.png").read_bytes() or whole)
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.png").write_bytes(content)
+    assert not seems_whole(tmp_path / "a.png"), "the checksums of a PNG are looked at"
     Image.fromarray(noise).save(tmp_path / "a.gif")
-    assert seems_whole(tmp_path / "a.gif"), "of other formats the header decides"
+    assert not seems_whole(tmp_path / "a.gif"), "of other formats only decoding tells"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.fetch import refusal
@@ -18,6 +21,7 @@ from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.preflight import quick_checks
+from coder_clip.preflight.checks import check
 from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant, replace_entry
 from web import serve
@@ -238,3 +242,170 @@ def test_an_image_that_was_cut_off_is_found_before_the_run(
 def load(root: Path) -> Config:
     configure(datasets={"eurosat": {"texts": "names"}})
     return load_config("c.yaml")
+
+
+def test_copies_in_a_published_data_set_are_named_and_stop_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some published data sets truly have them. A run does not mind, so the check only tells."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("CODER_CLIP_DATA", str(root))
+    plant("eurosat", root, 1)
+    load(root)
+    data = load_below("eurosat", root)
+    forest, river, train = (data.splits[s][i][0] for s, i in (("test", 1), ("test", 8), ("train", 1)))
+    every = sorted(i for pairs in data.splits.values() for i, _ in pairs)
+    for shade, image in enumerate(every):
+        data.path(image).unlink()  # all are links to one file
+        Image.new("L", (8, 8), 3 * shade).save(data.path(image))
+
+    def told() -> str:
+        answer = command("check", "--config", "c.yaml")
+        assert answer.code == 0, answer.err
+        return str(answer.out)
+
+    assert " images are in several " not in told()
+    shutil.copy(data.path(forest), data.path(train))
+    assert "warning: data set eurosat: 1 images are in several splits, so images that are evaluated" in told()
+    shutil.copy(data.path(forest), data.path(river))
+    said = "warning: data set eurosat: 1 images are in several classes, so that some labels are wrong: "
+    assert said + " = ".join(sorted([forest, river, train])) in told()
+
+
+def test_one_lost_image_does_not_leave_out_a_data_set_that_may_skip_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """27,000 images would be left out of the report for one; without any image of a split a run would fail."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("CODER_CLIP_DATA", str(root))
+    monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
+    for name in ("eurosat", "dtd"):
+        plant(name, root, 1)
+
+    def left_out(on_error: str) -> tuple[str, ...]:
+        configure(datasets=["eurosat", "dtd"], features={"on_error": on_error})
+        return load_config("c.yaml").left_out
+
+    data = load_below("eurosat", root)
+    first, *others = data.split("test").ids
+    data.path(first).unlink()
+    assert (left_out("skip"), left_out("fail")) == ((), ("eurosat",))
+    for image in others:
+        data.path(image).write_bytes(b"")
+    assert left_out("skip") == ("eurosat",)
+
+
+def test_to_leave_out_everything_is_not_advised(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ONLY_PRESENT=1 would refuse to run."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    for datasets, some in ((["imagenet"], False), (["imagenet", "shapes"], True)):
+        configure(datasets={name: {"texts": "names"} for name in datasets})
+        answer = command("check", "--config", "c.yaml")
+        assert answer.code == 1
+        assert ("ONLY_PRESENT=1" in answer.out + answer.err) is some
+        (found,) = quick_checks.problems(
+            load_config("c.yaml"), Path("c.yaml"), datasets, [], asks=False, here=True
+        )
+        assert ("ONLY_PRESENT=1" in found) is some
+
+
+# ---- GPUs, as torch sees them
+
+GB = 10**9
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A machine whose GPUs have this much free memory; without any, a driver is all that it has."""
+    (tmp_path / "driver/0").mkdir(parents=True)
+    monkeypatch.setattr("coder_clip.preflight.checks.CARDS", tmp_path / "driver")
+    monkeypatch.setattr("coder_clip.pipeline.resources.DRIVERS", (tmp_path / "driver",))
+    monkeypatch.setattr("coder_clip.preflight.checks.weights", lambda *_, **__: iter(()))
+
+    def have(*free: int) -> None:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: len(free))
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"card {index}")
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (free[index], 80 * GB))
+
+    return have
+
+
+def big(**features: Any) -> None:
+    model = {"model": "ViT-bigG-14", "pretrained": "laion2b_s39b_b160k"}  # weights of 9 GB
+    both = {name: {"texts": "names"} for name in ("shapes", "rare")}
+    configure(datasets=both, models={"big": model}, features=features)
+
+
+def test_each_card_is_looked_at_on_its_own(command: Command, cards: Callable[..., None]) -> None:
+    """A job goes to any of them, and ends where the weights do not fit."""
+    cards(79 * GB, GB)
+    big()
+    answer = command("check", "--config", "c.yaml")
+    assert "device cuda:0: card 0, 79.0 GB free" in answer.out
+    assert answer.code == 1
+    assert "cuda:1 has 1.0 GB free, and the weights of model big alone take 9.1 GB" in answer.err
+    assert "cuda:0 has" not in answer.err
+    big(device="cuda:0")
+    assert command("check", "--config", "c.yaml").code == 0, "no job goes to the other"
+    cards(79 * GB)  # the other is hidden
+    big()
+    assert command("check", "--config", "c.yaml").code == 0
+
+
+def test_the_forecast_counts_the_cards_that_torch_sees(command: Command, cards: Callable[..., None]) -> None:
+    big()
+
+    def minutes(*free: int) -> tuple[str, float]:
+        cards(*free)
+        out = command("check", "--config", "c.yaml").out
+        of = next(line.split()[-1] for line in out.splitlines() if line.startswith("image_features"))
+        n, unit = re.search(r"^about ([\d.,]+) (h|min) in all", out, re.M).groups()  # type: ignore[union-attr]
+        return of, float(n.replace(",", "")) * (60 if unit == "h" else 1)
+
+    (cpu, without), (gpu, with_one), (_, with_two) = minutes(), minutes(70 * GB), minutes(70 * GB, 70 * GB)
+    assert (cpu, gpu) == ("CPU", "GPU")
+    assert without > 2 * with_one
+    assert with_two < with_one
+
+
+@pytest.mark.parametrize(("visible", "warned"), [(None, True), ("", False), ("-1", False)])
+def test_a_gpu_that_torch_cannot_use_is_none(
+    command: Command,
+    cards: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    warned: bool,
+) -> None:
+    """A build of torch for CPUs is told; whoever hides the GPU knows."""
+    cards()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    big()
+    out = command("check", "--config", "c.yaml").out
+    assert "device cpu" in out
+    assert ("this machine has an NVIDIA GPU, and torch" in out) is warned
+
+
+def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    configure(datasets={"shapes": {"texts": "names"}}, features={"device": "cuda"})
+    config = load_config("c.yaml")
+    assert any("model mini" in line for line in check(config, Path("c.yaml"), here=False))
+    with pytest.raises(UserError, match="device 'cuda' is not on this machine"):
+        list(check(config, Path("c.yaml"), here=True))
+
+
+def test_weights_for_which_a_gpu_has_no_room(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model of the hub the size is not known before."""
+
+    def load(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("coder_clip.preflight.checks.load_encoder", load)
+    configure(datasets={"shapes": {"texts": "names"}})
+    answer = command("check", "--config", "c.yaml")
+    assert answer.code == 1
+    assert "model mini: the GPU has no room for its weights" in answer.err

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from coder_clip.datasets.folder import FolderDataset
+from coder_clip.datasets.folder import FolderDataset, file_entry
 from coder_clip.datasets.sanity import copies, lines
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json
@@ -83,8 +83,30 @@ def test_a_test_folder_copied_to_train_is_told(tmp_path: Path) -> None:
     for shade, name in enumerate(("cat", "dog")):
         fill(tmp_path / "test" / name, 5, shade)
     shutil.copytree(tmp_path / "test", tmp_path / "train")
-    (line,) = lines(copies(FolderDataset("mine", tmp_path)))
+    data = FolderDataset("mine", tmp_path)
+    (line,) = lines(copies(data))
     assert line.startswith("10 images are in several splits")
+    assert copies(data) == copies(data, data.manifest())
+
+
+def test_only_files_of_one_size_and_end_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of 150 GB would take hours."""
+    for name, content in (
+        ("a/1", b"one"),
+        ("a/2", b"three"),
+        ("b/1", b"two"),
+        ("b/2", b"three"),
+        ("c/1", b"one1"),
+    ):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    hashed = []
+    monkeypatch.setattr(
+        "coder_clip.datasets.sanity.file_entry", lambda i, path: hashed.append(i) or file_entry(i, path)
+    )
+    assert copies(FolderDataset("mine", tmp_path))["classes"] == [["a/2.png", "b/2.png"]]
+    assert sorted(hashed) == ["a/2.png", "b/2.png"]
 
 
 def test_two_folders_of_one_name_are_refused(photos: Path, command: Command) -> None:

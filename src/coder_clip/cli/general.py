@@ -38,8 +38,7 @@ def check(
         bool, typer.Option("--only-present", help="Skip published data sets that are not on this machine.")
     ] = False,
     deep: Annotated[
-        bool,
-        typer.Option("--deep", help="Decode every image, and look for copies across splits and classes."),
+        bool, typer.Option("--deep", help="Decode every image, also those that seem whole.")
     ] = False,
 ) -> None:
     """Check what is missing and what a run will need; with --profile, whether a Slurm cluster accepts it.

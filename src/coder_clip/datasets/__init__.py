@@ -124,10 +124,11 @@ def zero_shot_only(name: str, split: str | None = None) -> bool:
 
 def test_alone(root: Path) -> bool:
     """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing beside it."""
-    if not root.is_dir():
+    try:
+        top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+        return len(top) == 1 and top[0].name.lower() == "test" and any(p.is_dir() for p in top[0].iterdir())
+    except OSError:  # not there, or not readable: whoever loads it says so
         return False
-    top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
-    return len(top) == 1 and top[0].name.lower() == "test" and any(p.is_dir() for p in top[0].iterdir())
 
 
 def _drawn(name: str) -> Any:

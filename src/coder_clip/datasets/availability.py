@@ -239,6 +239,19 @@ def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) ->
         )
 
 
+def refuse_other_archives(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
+    """UserError for an archive that is here and has another checksum: no download would replace it."""
+    for name, downloads in wanted.items():
+        for d in downloads:
+            archive = root / DOWNLOADS / name / d.file
+            if (
+                d.checksum
+                and archive.is_file()
+                and (sum_ := checksum_like(archive, d.checksum)) != d.checksum
+            ):
+                raise UserError(f"{archive}: checksum {sum_}, published: {d.checksum}; remove it")
+
+
 def _get(
     name: str, download: Download, root: Path, folder: Path, urls: list[str], keep: bool, say: Say
 ) -> None:

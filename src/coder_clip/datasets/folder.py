@@ -19,7 +19,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from PIL import Image
 
@@ -73,6 +73,7 @@ class FolderDataset(ImageFiles):
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
+        self._takes_all = classes is None and set(layout) == {"all"}  # every folder below the root is a class
         self.classes = [class_name(f) for f in folders]
         self._paths: dict[str, Path] = {}
         self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
@@ -102,6 +103,16 @@ class FolderDataset(ImageFiles):
         content: of the file, where it was read already.
         """
         return read_image(self.path(image_id), content=content)
+
+    def takes(self, folder: Path) -> bool:
+        """True if a folder, which may not be there yet, would be a class or hold images of one."""
+        root, inside = self.root.resolve(), folder.resolve()
+        if not inside.is_relative_to(root):
+            return False
+        first = inside.relative_to(root).as_posix().partition("/")[0]
+        return any(i.startswith(f"{first}/") for i in self._paths) or (
+            self._takes_all and (first == "." or not _hidden(first))
+        )
 
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id. Reads all files the first time; UserError if one cannot be read."""
@@ -177,13 +188,22 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
-def _subfolders(folder: Path) -> dict[str, Path]:
-    """Visible folders (also through links) by NFC name, sorted."""
+def _members(folder: Path) -> list[Path]:
+    """What is in a folder; UserError if it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse_unreadable(error)
+
+
+def _subfolders(folder: Path, name: str) -> dict[str, Path]:
+    """Visible folders (also through links) by NFC name, sorted. UserError if two have the same one."""
     found: dict[str, Path] = {}
-    for path in (p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)):
-        if found.setdefault(nfc(path.name), path) != path:
+    for path in _members(folder):
+        if not _hidden(path.name) and path.is_dir() and found.setdefault(nfc(path.name), path) != path:
             raise UserError(
-                f"{folder}: two folders are called '{nfc(path.name)}', in two Unicode forms; make them one"
+                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two Unicode forms; "
+                "make them one"
             )
     return dict(sorted(found.items()))
 
@@ -192,7 +212,7 @@ def _is_image(name: str) -> bool:
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _refuse_unreadable(error: OSError) -> None:
+def _refuse_unreadable(error: OSError) -> NoReturn:
     raise UserError(f"cannot read folder {error.filename}: {error.strerror}; check its permissions") from None
 
 
@@ -230,12 +250,12 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
     # A class may be called "train" or "test", too. Such a folder is a split only if it holds folders and no
     # images.
-    top = _subfolders(root)
-    holds_images = {f: any(_is_image(p.name) for p in path.iterdir()) for f, path in top.items()}
+    top = _subfolders(root, name)
+    holds_images = {f: any(_is_image(p.name) for p in _members(path)) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
     for folder, path in top.items():
         split = SPLIT_FOLDERS.get(folder.lower())
-        if split and not holds_images[folder] and (classes := _subfolders(path)):
+        if split and not holds_images[folder] and (classes := _subfolders(path, name)):
             if split in splits:
                 raise UserError(f"data set '{name}': two folders for the split '{split}' in {root}")
             splits[split] = classes

@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from coder_clip.errors import UserError, one_line
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+JPEG_END = b"\xff\xd9"
 TAIL = 64  # bytes in which the end must be: cameras and programs append some
 LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
 
@@ -67,18 +67,21 @@ def read_image(
 
 
 def seems_whole(path: str | PathLike[str]) -> bool:
-    """True if a file's header is an image's and, for JPEG and PNG, its end too; nothing is decoded.
+    """True for a JPEG with its header and end, and a PNG whose checksums are right; nothing is decoded.
 
-    False for a file that was cut off, as by a copy that was stopped, and for some that can be read all the same.
+    False for a file that was cut off, as by a copy that was stopped, and for many that can be read all the same: only
+    decoding shows whether an image of another format is whole.
     """
     try:
         with Image.open(path) as image:
-            last = ENDS.get(image.format or "")
-            if last is None:
-                return True
+            if image.format == "PNG":
+                image.verify()
+                return image.mode not in WIDE_MODES
+            if image.format != "JPEG":
+                return False
         with open(path, "rb") as stream:
             stream.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
-            return last in stream.read()
+            return JPEG_END in stream.read()
     except Exception:  # Pillow raises almost anything on damaged bytes
         return False
 

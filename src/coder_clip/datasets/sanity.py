@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UserError
-from .base import Dataset
-from .folder import file_entry
+from ..foundation.progress import progress
+from .base import Dataset, ImageFiles
+from .folder import FolderDataset, ManifestEntry, file_entry
 from .shots import refuse_short
 
-if TYPE_CHECKING:
-    from .folder import FolderDataset
-    from .published import PublishedDataset
-
+_Key = TypeVar("_Key", bound=Hashable)
 SHOWN = 3  # examples in a line
+MANY = 2000  # files whose opening takes long enough to show how far it is
+END = 4096  # bytes at the end of a file, by which different images of one size are told apart
 COPIES = {  # what copies spoil, the worst first
     "classes": "are in several classes, so that some labels are wrong",
     "splits": "are in several splits, so images that are evaluated were seen before",
@@ -23,13 +26,19 @@ COPIES = {  # what copies spoil, the worst first
 }
 
 
-def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> None:
+def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, results: Path) -> None:
     """Refuse a data set that a run cannot use.
 
-    needed: splits. shots: training images that each class needs; None if fewer will do.
+    needed: splits. shots: training images that each class needs; None if fewer will do. results: folder of the run.
 
-    UserError, one line: a single class, a split without images, a class with too few training images.
+    UserError, one line: a single class, a split without images, a class with too few training images, results among the
+    images.
     """
+    if isinstance(data, FolderDataset) and data.takes(results):
+        raise UserError(
+            f"results: {results} is in {data.root}, where data set '{data.name}' would take its folders for classes "
+            "and its figures for photos; name a folder elsewhere"
+        )
     if len(data.classes) == 1:
         (name,) = data.classes
         folders = sorted(getattr(data, "below", {}).get(name, ""))
@@ -51,28 +60,62 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> 
             )
 
 
-def copies(data: FolderDataset | PublishedDataset) -> dict[str, list[list[str]]]:
+def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
     """Groups of images with the same bytes by what they spoil (`COPIES`), each in the first list that fits.
 
-    UserError if a file cannot be read.
+    listed: the hashes of all images, where they are known. Without them every file is opened, and only those that may
+    be copies are hashed, because they have the same size and end.
+    UserError if a file of a folder cannot be read; of a published data set it is left out.
     """
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
-    groups: dict[tuple[int, str], list[str]] = defaultdict(list)
-    listed = data.manifest() if hasattr(data, "manifest") else [file_entry(i, data.path(i)) for i in where]
-    for entry in listed:
-        if entry.path in where:
-            groups[entry.size, entry.sha256].append(entry.path)
     found: dict[str, list[list[str]]] = {kind: [] for kind in COPIES}
-    for ids in groups.values():
-        if len(ids) > 1:
-            splits, labels = zip(*(where[i] for i in ids), strict=True)
-            kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
-            found[kind].append(ids)
+    for ids in _equal((e.path, (e.size, e.sha256)) for e in listed or _candidates(data, sorted(where))):
+        splits, labels = zip(*(where[i] for i in ids), strict=True)
+        kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
+        found[kind].append(ids)
     return found
 
 
+def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
+    """Hash the images whose size and end are also those of another image."""
+    with (
+        progress(len(ids), "img", "looking for copies", wanted=len(ids) > MANY) as bar,
+        ThreadPoolExecutor() as pool,
+    ):
+        ends = []
+        for image_id, end in zip(ids, pool.map(lambda i: _end(data.path(i)), ids), strict=True):
+            if end:
+                ends.append((image_id, end))
+            elif isinstance(data, FolderDataset):  # a run hashes all of its files
+                file_entry(image_id, data.path(image_id))
+            bar.update()
+        alike = [i for group in _equal(ends) for i in group]
+        yield from pool.map(lambda i: file_entry(i, data.path(i)), alike)
+
+
+def _equal(keys: Iterable[tuple[str, _Key]]) -> list[list[str]]:
+    """Groups of two or more images that have the same key."""
+    groups: dict[_Key, list[str]] = defaultdict(list)
+    for image_id, key in keys:
+        groups[key].append(image_id)
+    return [ids for ids in groups.values() if len(ids) > 1]
+
+
+def _end(path: Path) -> tuple[int, bytes] | None:
+    """Size and last bytes of a file; None if it cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(-min(END, size), os.SEEK_END)
+            return size, stream.read()
+    except OSError:
+        return None
+
+
 def warnings(data: FolderDataset) -> list[str]:
-    """A line for each thing that looks like a mistake in a folder. UserError if a file cannot be read."""
+    """A line for each thing that looks like a mistake in a folder, other than `copies`."""
     # classes made of several folders, beside classes that hold their images themselves
     mixed = any("" in folders for folders in data.below.values())
     nested = {name: f for name, f in data.below.items() if mixed and "" not in f and len(f) > 1}
@@ -90,7 +133,7 @@ def warnings(data: FolderDataset) -> list[str]:
         for names in by_case.values()
         if len(names) > 1
     ]
-    return said + lines(copies(data))
+    return said
 
 
 def lines(found: Mapping[str, list[list[str]]]) -> list[str]:

@@ -17,7 +17,7 @@ from ..datasets import PUBLISHED, SPLITS, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.corrections import counts
 from ..datasets.folder import image_files
-from ..datasets.sanity import copies, refuse_unusable, warnings
+from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(config: Config, dataset: str) -> None:
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
     if own:
-        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
+        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results)
     files: list[Any] = getattr(data, "manifest", list)()
     skip = config.features.on_error == "skip"
     published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
@@ -48,9 +48,10 @@ def run(config: Config, dataset: str) -> None:
     if corrections := config.datasets[dataset].corrections:
         more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections)}
     if own:
-        for line in warnings(data):
+        found_copies = copies(data, files)
+        for line in [*warnings(data), *lines(found_copies)]:
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-        if kinds := {kind: groups for kind, groups in copies(data).items() if groups}:
+        if kinds := {kind: groups for kind, groups in found_copies.items() if groups}:
             more["copies"] = kinds
     write_json(
         Paths(config.results).manifest(dataset),

@@ -23,10 +23,15 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloade
         return
     absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
     if set(absent) & set(wanted):
+        others = (
+            "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', "
+            "'coder-clip check --only-present'"
+        )
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each; to go without them: "
-            "'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', 'coder-clip check --only-present'"
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each"
+            + others
+            * (len(absent) < len(config.datasets))
         )
 
 
@@ -38,11 +43,14 @@ def to_download(config: Config) -> list[str]:
     return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
 
 
-def absent_data(config: Config, whole: bool = False, opened: Collection[str] = ()) -> list[str]:
+def absent_data(
+    config: Config, whole: bool = False, opened: Collection[str] = (), skip: bool = False
+) -> list[str]:
     """Published data sets that no run can use: neither their images nor the features of all of them are here.
 
-    whole: also those of which some image is missing, unless a manifest says that all were there. opened: those whose
-    images a job opens, so that features are not enough. UserError if the folder of published data sets is not known.
+    whole: also those of which some image is missing, unless a manifest says that all were there; with skip, those of
+    which all images of a split are. opened: those whose images a job opens, so that features are not enough.
+    UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
     published = [n for n in config.datasets if config.published(n)]
@@ -56,16 +64,19 @@ def absent_data(config: Config, whole: bool = False, opened: Collection[str] = (
         n
         for n in missing
         if not is_here(n, root)
-        or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root))
+        or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root, skip))
     ]
 
 
-def _is_whole(config: Config, name: str, root: Path) -> bool:
+def _is_whole(config: Config, name: str, root: Path, skip: bool) -> bool:
+    """True if no image is missing; with skip, if each split has one that is not."""
     given = config.datasets[name]
     try:
-        return not load_below(name, root, given.shot_files, given.split).missing()
+        data = load_below(name, root, given.shot_files, given.split)
     except UserError:
         return False
+    missing = set(data.missing())
+    return not missing or (skip and all({i for i, _ in pairs} - missing for pairs in data.splits.values()))
 
 
 def _is_encoded(config: Config, name: str) -> bool:

@@ -172,8 +172,9 @@ class Config(Strict):
         def absolute(path: Path | None) -> Path | None:
             return path and (root / path.expanduser()).resolve()
 
+        keys = ("root", "shot_files", "corrections")
         datasets = {
-            name: d.model_copy(update={"root": absolute(d.root), "shot_files": absolute(d.shot_files)})
+            name: d.model_copy(update={key: absolute(getattr(d, key)) for key in keys})
             for name, d in self.datasets.items()
         }
         paths = {"results": absolute(self.results), "data_root": absolute(self.data_root)}
@@ -250,11 +251,15 @@ def _present(config: Config, path: Path) -> Config:
         absent = [name for name in config.datasets if name in known.split(",")]
     else:
         downloaded = to_download(config)
-        absent = [name for name in absent_data(config, whole=True) if name not in downloaded]
+        skip = config.features.on_error == "skip"  # a run goes on without single images
+        absent = [name for name in absent_data(config, whole=True, skip=skip) if name not in downloaded]
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)
-        raise UserError(f"{path}: none of its data sets is in {root}; 'coder-clip data get' gets some")
+        raise UserError(
+            f"{path}: none of its data sets is in {root} with all of its images; "
+            f"'coder-clip data check --config {path}' says what is missing and how to get it"
+        )
     present = config.model_copy(update={"datasets": here})
     present._left_out = tuple(absent)
     return present

@@ -32,7 +32,7 @@ def problems(config: Config, root: Path) -> Iterator[str]:
     if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
         yield f"results: '{config.results}' has a special character; use letters, digits, '.', '_' and '-' in names"
     for name, dataset in config.datasets.items():
-        yield from _of_dataset(name, dataset)
+        yield from _of_dataset(name, dataset, root)
         yield from _of_templates(name, dataset)
     for name, model in config.models.items():
         yield from _of_model(name, model, root)
@@ -52,7 +52,7 @@ def problems(config: Config, root: Path) -> Iterator[str]:
             yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
 
-def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
+def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
     if dataset.root is None and name not in BUILTIN:
         yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
     if dataset.split is not None:
@@ -70,7 +70,7 @@ def _of_dataset(name: str, dataset: DatasetConfig) -> Iterator[str]:
             f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of a built-in data set "
             "stay as they are, so that numbers can be compared"
         )
-    elif dataset.corrections is not None and not dataset.corrections.is_file():
+    elif dataset.corrections is not None and not (root / dataset.corrections).is_file():
         yield f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or leave the key out"
     if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
 CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
-DRIVERS = (CARDS, Path("/dev/dxg"), Path("/dev/kfd"))  # of GPUs: NVIDIA, in WSL, AMD
-DECODED = 60  # JPEGs per second that one thread decodes and resizes
+# of a GPU's driver: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and often not /proc
+DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "kfd"))
+DECODED = 60  # JPEGs per second that one thread decodes and resizes, also large ones on a slow node
 LOADER = 100  # MB of a thread that decodes: one large photo
 SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101
 FIT = 0.1  # seconds per method, setting and seed: the embedded default
@@ -69,22 +70,32 @@ class Size:
     activations: float  # bytes of one image in flight
 
 
+@dataclass(frozen=True)
+class Speed:
+    """The speed of one CPU thread: float operations, and images decoded and resized, per second."""
+
+    operations: float = CPU
+    decoded: float = DECODED
+
+
 def need(
     config: Config,
     phase: str,
     gpu: bool = False,
     sizes: Mapping[str, Sizes] | None = None,
-    thread: float | None = None,
+    usual: Speed | None = None,
     **place: str,
 ) -> Need:
     """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots), and number of shards.
 
-    thread: floating-point operations per second of one CPU thread; the default, CPU, holds for slow nodes, too.
+    usual: the speed of a usual machine, for a forecast, which looks at the encoder more closely; the default holds for
+    slow nodes, too.
     """
+    thread = usual or Speed()
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
-    model, rate = place["model"], GPU if gpu else (thread or CPU) * threads
-    size = encoder_size(config, model)
+    model, rate = place["model"], GPU if gpu else thread.operations * threads
+    size = encoder_size(config, model, closely=usual is not None)
     # MB of a job with its encoder; on a GPU with a CUDA context's share of the host's memory
     loaded = START + size.parameters * 4 * 2.5 / 1e6 + 1500 * gpu
     if phase == "image_features":
@@ -92,7 +103,7 @@ def need(
         images = sum(
             math.ceil(counts(config, dataset, split, sizes)[0] / shards) for split in config.encoded(dataset)
         )
-        forward, decode = size.image / rate, 1 / DECODED
+        forward, decode = size.image / rate, 1 / thread.decoded
         batch = 0 if gpu else size.activations * config.features.batch_size
         # on a CPU the encoder and the thread that decodes share the job's cores
         seconds = images * (max(forward, decode / n) if gpu and n else forward + decode)
@@ -169,16 +180,19 @@ def _sizes(config: Config, dataset: str) -> Sizes:
     return manifest["images"], len(manifest["classes"])
 
 
-def encoder_size(config: Config, model: str) -> Size:
-    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT."""
-    return _size(config.models[model].model)
+def encoder_size(config: Config, model: str, closely: bool = False) -> Size:
+    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT.
+
+    closely: count the operations of a tower of timm, whose import takes seconds.
+    """
+    return _size(config.models[model].model, closely)
 
 
 @cache
-def _size(name: str) -> Size:
+def _size(name: str, closely: bool) -> Size:
     # Rough numbers from the architecture file, without building the model. A transformer has 12 · width²
     # parameters per layer, two operations per parameter and token, and attention that grows with tokens². A
-    # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one.
+    # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one unless it is looked at closely.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))
     vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
@@ -191,7 +205,10 @@ def _size(name: str) -> Size:
         of_image, flops = 4e7 * scale, 1.2e10 * scale * (pixels / 224) ** 2
         activations = 4e7 * math.sqrt(scale) * (pixels / 224) ** 2
     elif "timm_model_name" in vision:
-        of_image, flops, activations = 9e7, 4e10 * (pixels / 224) ** 2, 6e7 * (pixels / 224) ** 2
+        of_image, flops = 9e7, 4e10 * (pixels / 224) ** 2
+        if closely:
+            of_image, flops = _timm_size(vision["timm_model_name"], pixels) or (of_image, flops)
+        activations = 6e7 * (pixels / 224) ** 2
     else:
         patch = int(vision.get("patch_size") or 14)
         tokens = (pixels // patch) ** 2 + 1
@@ -199,12 +216,40 @@ def _size(name: str) -> Size:
         flops = 2 * of_image * tokens + 4.0 * layers * tokens**2 * width
         activations = 4.0 * tokens * width * 24 + 3 * 4 * pixels**2
     if "hf_model_name" in text:
-        of_text = 1.2e8
+        of_text = _hugging_face_size(name) or 1.2e8
     else:
         text_width = int(text.get("width", 768))
         of_text = 12.0 * int(text.get("layers", 12)) * text_width**2
     vocabulary = int(text.get("vocab_size", 49408)) * int(text.get("width", 768))
     return Size(of_image + of_text + vocabulary, dim, flops, 2 * of_text, activations)
+
+
+def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
+    """Parameters of a timm tower, and operations for an image of this size; None if timm does not have it."""
+    import timm
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes, without numbers
+            tower: Any = timm.create_model(name, num_classes=0)
+            channels, height, width = tower.pretrained_cfg["input_size"]
+            tower(torch.zeros(1, channels, height, width))
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    operations = counter.get_total_flops() * pixels**2 / (height * width)
+    return sum(p.numel() for p in tower.parameters()), operations
+
+
+def _hugging_face_size(name: str) -> float | None:
+    """Parameters in the layers of a folder's own text tower; None for a tower of the hub."""
+    try:
+        found = json.loads(
+            (Path(name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8")
+        )
+        return 12.0 * int(found["num_hidden_layers"]) * int(found["hidden_size"]) ** 2
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _architecture(name: str) -> dict[str, Any]:

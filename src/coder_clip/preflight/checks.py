@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..datasets import PUBLISHED, corrections, listing, load_dataset
 from ..datasets.availability import check as check_data
+from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
+from ..datasets.folder import FolderDataset
 from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
-from ..datasets.sanity import copies, lines, refuse_unusable, warnings
+from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find
-from ..encoders.encoder import EncoderSpec, load_encoder, pick_device
+from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
 from ..foundation import terminal
 from ..foundation.progress import progress
@@ -28,7 +32,7 @@ from ..phases.image_features import shot_images
 from ..phases.manifest import shots_needed
 from ..pipeline.absent import absent_data, to_download
 from ..pipeline.config import Config
-from ..pipeline.resources import CARDS, Sizes, gpus
+from ..pipeline.resources import CARDS, Sizes, encoder_size, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
 from . import quick_checks
@@ -38,13 +42,12 @@ if TYPE_CHECKING:
     from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
-MANY = 2000  # images whose opening takes long enough to show how far it is
 
 
 def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
     """Yield lines on data sets, models and language model, and on the time and disk that the run takes.
 
-    file: the configuration file, for the commands in messages. deep: decode every image and look for copies. here:
+    file: the configuration file, for the commands in messages. deep: decode every image. here:
     whether the run is on this machine; if not, its speed, device and disk are not checked.
     All problems are collected first. A single problem is the UserError; several are yielded, and the UserError counts
     them.
@@ -81,16 +84,20 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     asked = _asked(config)
-    parts = [_language_model(config, asked), *(weights(config, name) for name in config.models)]
+    parts = [_language_model(config, asked)]
     if here:
-        parts.append(_machine(config))
+        parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
         problems += quick_checks.failed(
             partial(quick_checks.writable, config.results, "results"),
             partial(quick_checks.downloads, config, downloaded),
         )
+    parts += [weights(config, name, here=here) for name in config.models]
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
         parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
+    problems = list(
+        dict.fromkeys(problems)
+    )  # a device that is not here is one, whatever the number of models
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
@@ -99,9 +106,10 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         yield (
             f"these data sets take {terminal.gigabytes(size)}, and {terminal.gigabytes(quick_checks.free(root))} are "
             f"free in {root}; "
-            f"'coder-clip data get --config {file}' gets all that may be downloaded\n"
-            f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
+            f"'coder-clip data get --config {file}' gets all that may be downloaded"
         )
+        if len(lacking) < len(config.datasets):
+            yield f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
     if problems:
         raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
 
@@ -145,9 +153,10 @@ def _asked(config: Config) -> dict[str, Estimate]:
     return {phase: total(estimates) for phase, estimates in found.items()}
 
 
-def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
+def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
     """A line on a model, which is loaded as in a job, or, without ``load``, only looked for; nothing is downloaded.
 
+    here: whether jobs run on this machine; if not, the model is loaded on the CPU.
     UserError if it can neither be loaded nor downloaded.
     """
     # `Absent` means that files are missing, which a run with a network can cure, unlike all other errors. So
@@ -160,8 +169,13 @@ def weights(config: Config, name: str, load: bool = True) -> Iterator[str]:
         if not load:
             find(model.model, model.pretrained, True, model.quick_gelu)
             return
-        encoder = load_encoder(EncoderSpec(**encoder_spec(config, name)), offline=True)
+        spec = EncoderSpec(**encoder_spec(config, name))
+        encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"model {name}: the GPU has no room for its weights; end what else runs there, or set features.device"
+        ) from None
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
@@ -210,17 +224,42 @@ def _refused(repository: str) -> int:
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """The device."""
+    """The device, or each GPU that jobs use. UserError if the weights do not fit into a GPU's free memory."""
+    # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU that no
+    # other job has (phases/encoder.py), so each of them must have room for the largest encoder.
     device = pick_device(config.features.device)
-    named = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    yield f"device {device}{': ' * bool(named)}{named}"
-    yield from unused_gpu(config)
+    if device.type != "cuda":
+        yield f"device {device}"
+        yield from unused_gpu(config)
+        return
+    largest = max(config.models, key=lambda m: _weights_size(config, m))
+    needed, full = _weights_size(config, largest), []
+    for index in range(torch.cuda.device_count()) if device.index is None else [device.index]:
+        free = torch.cuda.mem_get_info(index)[0] / 1e9
+        room = f"{terminal.gigabytes(free)} free"
+        yield f"device cuda:{index}: {torch.cuda.get_device_name(index)}, {room}"
+        full += [f"cuda:{index} has {room}"] if free < needed else []
+    if full:
+        raise UserError(
+            f"{', '.join(full)}, and the weights of model {largest} alone take {terminal.gigabytes(needed)}: end what "
+            "else runs there, or name other GPUs with CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _weights_size(config: Config, model: str) -> float:
+    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size is not known."""
+    if config.models[model].model.startswith("hf-hub:"):
+        return 0.0
+    return encoder_size(config, model).parameters * DTYPES[config.models[model].precision].itemsize / 1e9
 
 
 def unused_gpu(config: Config) -> Iterator[str]:
-    """A warning of a GPU that torch cannot use."""
+    """A warning of a GPU that torch cannot use, unless it was hidden."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     device = pick_device(config.features.device)
-    if device.type == "cpu" and config.features.device == "auto" and CARDS.is_dir() and any(CARDS.iterdir()):
+    if hidden or device.type != "cpu" or config.features.device != "auto":
+        return
+    if CARDS.is_dir() and any(CARDS.iterdir()):
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         yield (
             f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) cannot use it; "
@@ -237,21 +276,22 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         return
     if config.published(name):
         quick_checks.images(config, name)
-    data: Any = load_dataset(name, given, config.data_root)
+    data = load_dataset(name, given, config.data_root)
     sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
-    if file := given.corrections:
+    if isinstance(data, FolderDataset) and (file := given.corrections):
         yield f"data set {name}: {corrections.said(**corrections.counts(data.corrections), file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
-    refuse_unusable(data, needed[-2:], shots_needed(config, name))
-    encoded = [i for split in needed if split != "train" for i in data.split(split).ids]
+    refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)
+    encoded = {split: data.split(split).ids for split in needed if split != "train"}
     if config.few_shot(name):
         try:
-            encoded += shot_images(config, data.split("train"), data.classes, given.shot_files)[0].ids
+            shots = shot_images(config, data.split("train"), data.classes, given.shot_files)[0]
+            encoded["shots"] = shots.ids
         except UserError as error:
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
@@ -262,28 +302,34 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         pairs = load_pair_set(pair_file, name, data.classes)
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
-    if given.root is not None or (deep and isinstance(data, PublishedDataset)):
-        found = warnings(data) if given.root is not None else lines(copies(data))  # type: ignore[arg-type]
-        yield from (f"warning: data set {name}: {line}" for line in found)
+    found = warnings(data) if isinstance(data, FolderDataset) else []
+    if isinstance(data, ImageFiles):
+        found += lines(copies(data))
+    yield from (f"warning: data set {name}: {line}" for line in found)
     there = set(data.split("test").labels.tolist())
     if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    drawn = given.root is None and name not in PUBLISHED
-    if not drawn and (bad := _unreadable(data, encoded, deep)):
-        (first, reason), files = bad[0], [path for path, _ in bad]
+    if isinstance(data, ImageFiles) and (
+        bad := _unreadable(data, [i for ids in encoded.values() for i in ids], deep)
+    ):
+        first = next(iter(bad))
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
-            where = given.root / first if given.root else data.path(first)  # type: ignore[attr-defined]
             raise UserError(
-                f"data set '{name}': image cannot be read: {where}: {reason}{more}; repair or remove it, "
-                "or set features.on_error: skip"
+                f"data set '{name}': image cannot be read: {data.path(first)}: {bad[first]}{more}; repair or remove "
+                "it, or set features.on_error: skip"
             )
+        for split, ids in encoded.items():
+            if bad.keys() >= set(ids):
+                raise UserError(
+                    f"data set '{name}': none of {len(ids)} {split} images can be read, first {ids[0]}"
+                )
         count = f"{len(bad)} image{'s' * (len(bad) != 1)}"
-        yield f"data set {name}: {count} cannot be read and will be left out: {_some(files)}"
+        yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
 
 
-def _unreadable(data: Any, ids: list[str], deep: bool) -> list[tuple[str, str]]:
-    """(image id, reason) of images that cannot be read. Without deep those are decoded whose header or end is wrong."""
+def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
+    """Image id -> reason, of images that cannot be read. Without deep those are decoded that may not be whole."""
 
     def reason(image_id: str) -> str | None:
         if not deep and seems_whole(data.path(image_id)):
@@ -294,13 +340,13 @@ def _unreadable(data: Any, ids: list[str], deep: bool) -> list[tuple[str, str]]:
             return str(getattr(error, "reason", error))
         return None
 
-    found = []
+    found: dict[str, str] = {}
     with (
         progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,
         ThreadPoolExecutor() as pool,
     ):
         for image_id, said in zip(ids, pool.map(reason, ids), strict=True):
-            found += [(image_id, said)] if said else []
+            found |= {image_id: said} if said else {}
             bar.update()
     return found
 

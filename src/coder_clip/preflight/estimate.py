@@ -1,7 +1,7 @@
 """Estimate, before a run starts, what it still takes: jobs, hours and disk by phase.
 
 From the numbers of images and classes and the sizes of encoders, at the speed of the last run here or, before one, at
-speeds of known machines (THREAD; for GPUs `pipeline/resources.py`). Artefacts that exist do not count.
+speeds of known machines (USUAL; for GPUs `pipeline/resources.py`). Artefacts that exist do not count.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import benchmarks, environment
-from ..pipeline.resources import SENTENCES, Sizes, counts, encoder_size, need
+from ..pipeline.resources import SENTENCES, Sizes, Speed, counts, encoder_size, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.llm.budget import Estimate
 
 START = 5.0  # start-up seconds of a job that encodes; other jobs take half
-# float operations per second of a thread with AVX2: ViT-B-32 in float32 on an AMD EPYC, 9 to 11 images per second
-# (benchmarks/features.py, docs/performance.md)
-THREAD = 7e10
+# of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second (benchmarks/features.py,
+# docs/performance.md); photos of 500 x 375 pixels
+USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 ANSWER = 2.0  # seconds of a language model
 ASKED = ("texts", "pair_texts")  # phases that ask a language model: about classes, about pairs
@@ -131,8 +131,11 @@ def ahead(
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     at_once = {"server": 1, "GPU": gpus, "CPU": cores}
-    hours = (sum(found[p][1] / at_once[where[p]] for p in found) + LAST) / 3600
-    table.append(f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time")
+    hours = (sum(s / min(at_once[where[p]], n) for p, (n, s, _) in found.items()) + LAST) / 3600
+    said = f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
+    if (load := os.getloadavg()[0]) > (os.cpu_count() or 1):
+        said += f"; longer while other programs use this machine (load {load:.0f} on {os.cpu_count()} cores)"
+    table.append(said)
     return table, hours, sum(size for _, _, size in found.values())
 
 
@@ -157,7 +160,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
 def _seconds(config: Config, job: Job, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
     """Estimated seconds of a job with its start."""
     encodes = job.phase in ENCODES
-    takes = need(config, job.phase, gpu and encodes, sizes, THREAD, **job.place).seconds
+    takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds
     return START * (1 if encodes else 0.5) + takes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import urllib.error
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
-from ..datasets.availability import refuse_small_disk
+from ..datasets.availability import refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
@@ -123,7 +124,7 @@ def failed(*checks: Callable[[], None]) -> list[str]:
 
 def writable(folder: Path, what: str) -> None:
     """UserError if a folder, or the one that it would be made in, cannot be written to."""
-    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -132,12 +133,13 @@ def writable(folder: Path, what: str) -> None:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """Check that downloads of the run fit into the data root and that their servers answer. UserError if not."""
+    """UserError unless downloads of the run fit into the data root, beside what is there, and their servers answer."""
     if not names:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
     by_name = {n: check_data(n, root).get for n in names}
+    refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
     wanted = [d for downloads in by_name.values() for d in downloads]
     urls = [u for d in wanted for u in (d.url, *d.mirrors)]

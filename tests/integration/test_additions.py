@@ -99,11 +99,12 @@ def test_a_corrected_label_reaches_the_results_without_encoding(work: Work) -> N
     assert not {"list_images", "encode_images", "classify"} & set(work.planned())
     file.write_text(file.read_text().replace("blue disc", "green disc"))
     assert "list_images" in work.planned(), "its content is an input"
+    listed = (work.folder / made[0]).stat().st_mtime_ns
     file.write_text("image,from,to\nred_disc/gone.png,red disc,blue disc\n")
     failed = work.snakemake(*made, check=False)
     assert failed.returncode != 0
-    log = (work.folder / "results/logs/manifest/marks.log").read_text().splitlines()
-    assert log[-1].startswith("coder-clip: error: config/marks.corrections.csv: no image 'red_disc/gone.png'")
+    assert "config/marks.corrections.csv: no image 'red_disc/gone.png'" in failed.stderr
+    assert (work.folder / made[0]).stat().st_mtime_ns == listed, "before the first job"
     work.configure(lambda c: c["datasets"]["marks"].pop("corrections"))
     work.snakemake(*made)
     assert {f: (work.folder / f).read_bytes() for f in made} == before

@@ -434,7 +434,7 @@ def explore(
 
     Only this machine can open the page, and only with the address that is
     printed; nothing leaves the machine. Text sets are saved in the working
-    directory. Control-C ends it.
+    directory, corrected labels beside the run's configuration. Control-C ends it.
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
     # the address is printed.

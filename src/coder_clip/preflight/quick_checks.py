@@ -105,6 +105,7 @@ def problems(
     checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
     checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
     checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
+    checks += [partial(corrected, config, d) for d in datasets if config.datasets[d].corrections]
     checks += [partial(folder, config, name) for name in models]
     if asks and config.generator and unanswered(config, config.generator):
         checks.append(partial(key, config.generator))
@@ -168,6 +169,11 @@ def images(config: Config, name: str) -> None:
             raise UserError(f"data set {name}: {some}, below {data.place.images}, first {lost[0]}")
     except UserError as error:
         raise UserError("\n".join([str(error), *check_data(name, root).ways()])) from None
+
+
+def corrected(config: Config, name: str) -> None:
+    """UserError if the labels of a folder's photos cannot be corrected as its file of corrections says."""
+    load_dataset(name, config.datasets[name])
 
 
 def folder(config: Config, name: str) -> None:

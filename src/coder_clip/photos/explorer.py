@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
@@ -307,12 +306,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
     """
     if run.validation is None:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
-    with contextlib.chdir(run.root):
-        entry = run.config.datasets[run.dataset]
-        if entry.root is not None:
-            entry = entry.model_copy(update={"root": entry.root.resolve()})
-        root = run.config.data_root.resolve() if run.config.data_root else None
-        data = load_dataset(run.dataset, entry, root)
+    data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
     ids = run.validation.ids
     study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
     return Explorer(
@@ -331,7 +325,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
 def _labels(run: Run, data: FolderDataset) -> Labels:
     """Where the labels of a run's photos are corrected: the file that its configuration names, or one beside it."""
     named = run.config.datasets[run.dataset].corrections
-    file = run.root / (named or default_file(run.file, run.dataset))
+    file = named or run.root / default_file(run.file, run.dataset)
     shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
     advice = "" if named else f"The next run uses it once {configuration} has this line below {run.dataset}:"
     return Labels(file, data.folder_class, data.classes, shown, advice)

@@ -153,6 +153,13 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
+def _refuse_no_unicode(path: Path) -> None:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"file name is not valid Unicode: {str(path)!r}") from None
+
+
 def _members(folder: Path) -> list[Path]:
     """What is in a folder; UserError if it cannot be listed."""
     try:
@@ -165,6 +172,7 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
     """Visible folders (also through links) by NFC name, sorted. UserError if two have the same one."""
     found: dict[str, Path] = {}
     for path in _members(folder):
+        _refuse_no_unicode(path)
         if not _hidden(path.name) and path.is_dir() and found.setdefault(nfc(path.name), path) != path:
             raise UserError(
                 f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two Unicode forms; "
@@ -194,11 +202,8 @@ def image_files(folder: Path, unreadable: Callable[[OSError], None] = _refuse_un
         seen.add(real)
         folders[:] = sorted(f for f in folders if not _hidden(f))
         for name in sorted(filter(_is_image, files)):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"file name is not valid Unicode: {os.path.join(here, name)!r}") from None
-            yield Path(here, name)
+            _refuse_no_unicode(path := Path(here, name))
+            yield path
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:

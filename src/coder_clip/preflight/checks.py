@@ -171,6 +171,8 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         spec = EncoderSpec(**encoder_spec(config, name))
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
+    except EOFError:
+        raise UserError(f"model {name}: a file of {model.model} was cut off; get it again") from None
     except torch.OutOfMemoryError:
         raise UserError(
             f"model {name}: the GPU has no room for its weights; end what else runs there, or set features.device"

@@ -179,6 +179,12 @@ def unreadable_class_folder(patch: Patch) -> None:
     close(patch, "photos/cat")
 
 
+@broken("file name is not valid Unicode")
+def a_class_folder_with_a_name_that_is_no_unicode(_: Patch) -> None:
+    """As an old zip file makes it."""
+    os.rename("photos/cat", b"photos/\xff")
+
+
 @broken("photos")
 def unreadable_folder(patch: Patch) -> None:
     close(patch, "photos")
@@ -395,6 +401,18 @@ def no_tokenizer(_: Patch) -> None:
     Path("model/bpe.txt.gz").unlink()
 
 
+@broken("bpe.txt.gz is empty")
+def an_empty_tokenizer(_: Patch) -> None:
+    """All numbers would be wrong, and nothing would say so."""
+    Path("model/bpe.txt.gz").write_bytes(b"")
+
+
+@broken("a file of local-dir:model was cut off")
+def a_tokenizer_cut_off(_: Patch) -> None:
+    path = Path("model/bpe.txt.gz")
+    path.write_bytes(path.read_bytes()[:500])
+
+
 @broken("no folder nowhere")
 def no_model_folder(_: Patch) -> None:
     configure(models__small__model="local-dir:nowhere")
@@ -553,6 +571,12 @@ def a_split_file_with_an_image_that_is_not_here(patch: Patch) -> None:
     split = eurosat(patch)
     split["train"][0][0] = split["train"][0][0].replace(".jpg", "0000.jpg")
     SPLIT.write_text(json.dumps(split))
+
+
+@broken("cannot read folder root/eurosat/2750/Forest: Permission denied")
+def an_unreadable_folder_of_a_published_data_set(patch: Patch) -> None:
+    eurosat(patch)
+    close(patch, "root/eurosat/2750/Forest")
 
 
 @broken("label 10 is outside 0 to 9")

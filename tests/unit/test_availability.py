@@ -149,7 +149,9 @@ def test_a_configuration_check_names_all_that_is_absent(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One at a time, people would find out fourteen times. Each with the command that gets it."""
-    monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
+    monkeypatch.setattr(
+        "coder_clip.preflight.checks._hub_answers", lambda hub: True
+    )  # the weights could be had
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     config = tmp_path / "c.yaml"
@@ -175,7 +177,9 @@ def test_a_configuration_check_looks_for_the_images(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A split file alone, or a folder with half of its images, would stop the run later."""
-    monkeypatch.setattr("coder_clip.preflight.checks._answers", lambda hub: True)  # the weights could be had
+    monkeypatch.setattr(
+        "coder_clip.preflight.checks._hub_answers", lambda hub: True
+    )  # the weights could be had
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     lost = tmp_path / "dtd/images/banded/banded_0002.jpg"

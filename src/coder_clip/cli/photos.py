@@ -399,7 +399,7 @@ def try_text(
     _write(listing.worth_table(found))
     accuracy = study.start.accuracy
     _note(
-        f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation images right with the run's texts "
+        f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation image{'s' * (len(images.ids) != 1)} right with the run's texts "
         f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     )
 

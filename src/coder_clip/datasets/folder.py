@@ -200,6 +200,8 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
     """Visible folders (also through links) by NFC name, sorted. UserError if two have the same one."""
     found: dict[str, Path] = {}
     for path in _members(folder):
+        if not is_unicode(path.name):
+            raise UserError(f"file name is not valid Unicode: {str(path)!r}")
         if not _hidden(path.name) and path.is_dir() and found.setdefault(nfc(path.name), path) != path:
             raise UserError(
                 f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two Unicode forms; "

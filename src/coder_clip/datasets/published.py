@@ -226,7 +226,12 @@ class PublishedDataset(ImageFiles):
     def _name(self, folder: Path, name: str) -> str | None:
         """The name on disk of a folder's member with this name; a broken link does not count."""
         if folder not in self._listings:
-            there = os.scandir(folder) if folder.is_dir() else ()
+            try:
+                there = list(os.scandir(folder)) if folder.is_dir() else []
+            except OSError as error:
+                raise UserError(
+                    f"cannot read folder {folder}: {error.strerror}; check its permissions"
+                ) from None
             names = [e.name for e in there if not e.is_symlink() or os.path.exists(e.path)]
             self._listings[folder] = {_plain(n): n for n in names} | {n: n for n in names}
         names_here = self._listings[folder]

@@ -191,7 +191,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     if offline:
         raise Absent(f"{what}: {missing}, and offline mode is on: {advice}", repository)
     endpoint = huggingface_hub.constants.ENDPOINT
-    if not _answers(endpoint):
+    if not hub_answers(endpoint):
         raise UserError(f"{what}: {missing}, and {endpoint} cannot be reached: {advice}")
     try:
         with hub(offline=False):
@@ -200,7 +200,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
         raise UserError(f"{what}: could not be fetched ({one_line(error)}): {advice}") from None
 
 
-def _answers(endpoint: str) -> bool:
+def hub_answers(endpoint: str) -> bool:
     """True if the hub answers within PATIENCE seconds, and not that it is out of order."""
     # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no timeout.
     statuses: list[int] = []

@@ -21,7 +21,7 @@ from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
-from ..encoders.checkpoints import Absent, find
+from ..encoders.checkpoints import Absent, find, hub_answers
 from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
 from ..foundation import terminal
@@ -172,6 +172,8 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         spec = EncoderSpec(**encoder_spec(config, name))
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
+    except EOFError:
+        raise UserError(f"model {name}: a file of {model.model} was cut off; get it again") from None
     except torch.OutOfMemoryError:
         raise UserError(
             f"model {name}: the GPU has no room for its weights; end what else runs there, or set features.device"
@@ -179,7 +181,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
-        if not _answers(constants.ENDPOINT):
+        if not _hub_answers(constants.ENDPOINT):
             raise UserError(
                 f"model {name}: its files are not all on this machine, and {constants.ENDPOINT} cannot be reached: "
                 f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
@@ -197,16 +199,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         )
 
 
-@cache
-def _answers(hub: str) -> bool:
-    """True if the hub answers. Tried once for all models, and briefly: huggingface_hub would try for a minute."""
-    from huggingface_hub import get_session
-
-    try:
-        get_session().head(hub, timeout=5)
-    except Exception:  # any failure means the same
-        return False
-    return True
+_hub_answers = cache(hub_answers)  # asked once for all models
 
 
 def _refused(repository: str) -> int:

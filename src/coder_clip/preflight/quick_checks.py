@@ -177,7 +177,7 @@ def corrected(config: Config, name: str) -> None:
 
 
 def folder(config: Config, name: str) -> None:
-    """UserError if a model's folder, or the header of its weights, cannot be read."""
+    """UserError if a model's folder, or the header of its weights, cannot be read, or a file is empty."""
     model = config.models[name].model
     if not model.startswith("local-dir:"):
         return
@@ -186,6 +186,9 @@ def folder(config: Config, name: str) -> None:
         json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
         for weights in place.glob("*.safetensors"):
             read_metadata(weights)
+        for file in (f for kind in ("json", "txt", "gz", "model") for f in place.glob(f"*.{kind}")):
+            if not file.stat().st_size:  # a tokenizer without its words gives other tokens, and says nothing
+                raise UserError(f"{file} is empty; get it again")
     except UserError as error:
         raise UserError(f"model {name}: {error}") from None
     except (OSError, ValueError) as error:

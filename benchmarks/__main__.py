@@ -27,7 +27,7 @@ BENCHMARKS = {
             "imagenet.py --size caltech101 --threads 1",
         ],
     ),
-    "photos": ("Classifying photos", ["photos.py"]),
+    "photos": ("Classifying photos", ["photos.py --repeats 2"]),
     "plan": ("Planning the paper", ["plan.py"]),
     "tracking": ("Snakemake and DVC", ["tracking.py"]),
     "slurm": ("The head node of a Slurm cluster", ["slurm.py"]),

@@ -41,6 +41,11 @@ def test_cause(state: str, code: str, cause: str) -> None:
     assert retry.cause(state, code) == cause
 
 
+def test_what_is_no_fault_of_a_job_uses_no_try() -> None:
+    """BOOT_FAIL, too, which a test cluster cannot show; and nothing else, or a broken job would run for ever."""
+    assert {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"} == retry.PASSING
+
+
 def test_memory_and_time_grow_on_their_own() -> None:
     job = Job(mem_mb=lambda attempt: attempt * 500 + 100, runtime=30)
     assert retry.asked(job, Tries()) == {"mem_mb": 600, "runtime": 30, "cpus": 2}

@@ -3,6 +3,7 @@ time, the controller forgets ended jobs within seconds, and a node crashes. The 
 
 from __future__ import annotations
 
+import getpass
 import re
 import signal
 from collections.abc import Iterator
@@ -87,6 +88,25 @@ def test_a_wrong_account_or_qos_is_told_in_a_line(
         (line,) = [line for line in run.said().splitlines() if words in line]
         assert re.search(r"Yours are: .*lab \(QOS normal\)", line)
     assert [len(run.started(name)) for name in ("ok", "account", "qos")] == [1, 0, 0]
+
+
+def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(accounting: Cluster, tmp_path: Path) -> None:
+    """One QOS is full for hours, and nodes of another partition are idle."""
+    accounting.run("sacctmgr", "-i", "add", "qos", "narrow", "MaxSubmitJobsPerUser=1")
+    accounting.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "qos+=narrow")
+    narrow = ["held_a", "held_b"]
+    run = toy(
+        tmp_path / "toy", accounting, jobs=[*narrow, "ok", "ok_too"], qos=dict.fromkeys(narrow, "narrow")
+    )
+    run.start()
+    run.says("Slurm takes no job now")
+    eventually(
+        "the others made", lambda: all((run.folder / f"out/{n}.after").exists() for n in ("ok", "ok_too"))
+    )
+    assert sorted(len(run.started(name)) for name in narrow) == [0, 1]
+    run.go(*narrow)
+    assert run.wait() == 0, run.said()
+    assert run.said().count("Slurm takes no job now") == 1
 
 
 def test_every_call_goes_to_the_cluster_that_a_job_names(accounting: Cluster, tmp_path: Path) -> None:

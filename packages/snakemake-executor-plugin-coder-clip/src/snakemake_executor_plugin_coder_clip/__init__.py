@@ -39,6 +39,7 @@ common_settings = CommonSettings(
     pass_default_resources_args=True,
     pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
+    init_seconds_before_status_checks=0,  # the executor has its own pauses
 )
 
 

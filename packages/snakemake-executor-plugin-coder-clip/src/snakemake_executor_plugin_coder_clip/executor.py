@@ -11,6 +11,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,10 +29,16 @@ from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
 FRESH = 600  # seconds that what sinfo said is believed
+LONGEST = 3600  # seconds before a job is submitted again that was preempted or lost its node, at most
+TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
-    """Implements Snakemake's executor interface. One thread submits, one job at a time."""
+    """Implements Snakemake's executor interface.
+
+    Jobs are submitted one at a time. Each partition, account and QOS has a line of its own, so that a job that Slurm
+    does not take now keeps its place, and only the jobs behind it wait.
+    """
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._settings = workflow.executor_settings
@@ -49,6 +56,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._tries: dict[Any, Tries] = {}
         self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
+        self._lost: dict[
+            Any, set[str]
+        ] = {}  # why a job had to be submitted again through no fault of its own
+        self._pauses: Counter[Any] = Counter()  # how often
         self._absent: dict[str, int] = {}
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
         self._sites: dict[
@@ -57,14 +68,19 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
         self._away_since: float | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
+        self._lines: dict[Any, ThreadPoolExecutor] = {}
+        self._one = threading.Lock()  # held while a job is submitted, but not while it waits in its line
         super().__init__(workflow, logger)  # the thread that looks starts
 
     def __post_init__(self) -> None:
         self.next_seconds_between_status_checks = self._interval
         folder = self._settings.logdir or ".snakemake/slurm_logs"
         self._logs = Path(self.workflow.workdir_init) / folder
-        self._take_over()
+        try:
+            self._take_over()
+        except BaseException:
+            self.shutdown()
+            raise
 
     def _take_over(self) -> None:
         submits = any(not job.is_local for job in self.dag.needrun_jobs())
@@ -85,8 +101,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if found.unknown:
             ids = self._patiently(found.cancel_unknown)
             self.logger.info(f"Cancelled unknown jobs of an earlier run: {', '.join(ids)}.")
-        if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
-            self.dag.forcefiles.update(found.paths())
+        if (
+            found.entries or found.again
+        ):  # let Snakemake ask for their files again: then they are taken, see `_submit`
+            self.dag.forcefiles.update(found.paths() | found.again)
             self.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
             self.workflow.async_run(self.dag.postprocess())
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
@@ -123,21 +141,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Queue jobs for submission, failed ones after their pause."""
         for job in jobs:
             self.run_job_pre(job)
-            if (pause := self._due.pop(job, 0) - time.monotonic()) > 0:
-                timer = threading.Timer(pause, self._enqueue, [job])
-                timer.daemon = True
-                timer.start()
-            else:
-                self._enqueue(job)
+            self._enqueue(job, self._due.pop(job, 0) - time.monotonic())
 
-    def _enqueue(self, job: Any) -> None:
-        if not self._stop.is_set():
-            self._pool.submit(self.run_job, job)
+    def _enqueue(self, job: Any, pause: float = 0) -> None:
+        if pause > 0:
+            timer = threading.Timer(pause, self._enqueue, [job])
+            timer.daemon = True
+            timer.start()
+        elif not self._stop.is_set():
+            place = tuple(job.resources.get(name) for name in ("slurm_partition", "slurm_account", "qos"))
+            line = self._lines.setdefault(place, ThreadPoolExecutor(1, thread_name_prefix="sbatch"))
+            line.submit(self.run_job, job)
 
     def run_job(self, job: Any) -> None:
-        """Submit one job, or take over the one of an earlier run. Runs in a thread, one job after the other."""
+        """Submit one job, or take over the one of an earlier run. Runs in the thread of the job's line."""
         try:
-            self._submit(job)
+            with self._one:
+                self._submit(job)
         except Exception as error:  # nobody looks at a thread's exception: the run would hang
             said = " ".join(str(error).split())[:300] or type(error).__name__
             self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
@@ -145,7 +165,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _submit(self, job: Any) -> None:
         tries = self._tries.get(job, Tries())
         wanted = retry.asked(job, tries)
-        asked, cut = retry.capped(wanted, self._most(wanted)) if tries != Tries() else (wanted, [])
+        asked, cut = retry.capped(wanted, self._most(wanted))
         if cut:
             self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
@@ -197,10 +217,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if not reasons.LATER.search(said) or time.monotonic() > end:
                 self._journal.note(new.key, settled="failed")
                 return said
-            self.logger.warning(
-                f"Slurm takes no job now ({' '.join(said.split())[:200]}); trying again, nothing is lost."
-            )
+            if pause == 5:
+                self.logger.warning(
+                    f"Slurm takes no job now (job {job.jobid}, partition {_where(new.asked)}: "
+                    f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of other partitions go on."
+                )
+            self._one.release()
             self._stop.wait(pause)
+            self._one.acquire()
             pause = min(pause * 2, SLOWEST)
             on = {c} if (c := retry.cluster(job)) else set()
             rows = self._patiently(lambda on=on: queue.jobs(on))
@@ -211,7 +235,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         new = replace(new, id=id, log=str(log).replace("%j", id.partition(";")[0]))
         self._journal.note(new.key, id=id, log=new.log)
         self._accepted[job] = new.asked
-        self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}).")
+        self.logger.info(
+            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
+            f"It asks for {reasons.wanted(new.asked)}."
+        )
         self._watch(job, self._journal, new)
         return ""
 
@@ -305,6 +332,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _ended_badly(
         self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
+        if state == "FAILED" and _killed([of.log, *(str(path) for m in members(info.job) for path in m.log)]):
+            code = "137"
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(of.tries, why)
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
@@ -315,7 +344,19 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
             info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
         told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
+        if state in retry.PASSING:
+            self._again(info.job, state, told)
+            return
         self._fail(info, told, pause=why == "other", aux_logs=[of.log])
+
+    def _again(self, job: Any, state: str, told: str) -> None:
+        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would count it as a try."""
+        self._settle(job, "failed")
+        if state not in self._lost.setdefault(job, set()):
+            self.logger.warning(f"{told}. The job is submitted again; this uses no try.")
+        self._lost[job].add(state)
+        self._enqueue(job, min(self._settings.retry_pause * 2 ** self._pauses[job], LONGEST))
+        self._pauses[job] += 1
 
     def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
         if pause:
@@ -380,8 +421,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def cancel(self) -> None:
         """Ctrl-C."""
-        self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end_lines()
         ids = sorted(self._entries)
         try:
             queue.cancel(ids)
@@ -393,6 +433,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
         self.shutdown()
 
+    def _end_lines(self) -> None:
+        self._stop.set()
+        for line in list(self._lines.values()):
+            line.shutdown(wait=True, cancel_futures=True)
+
     def _leave_folders(self) -> None:
         """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
         self.dag.cleanup_workdir = lambda: None
@@ -401,13 +446,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Do nothing: `cancel` cancels the jobs."""
 
     def shutdown(self) -> None:
-        self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end_lines()
         super().shutdown()
 
 
 def _where(asked: dict[str, Any]) -> str:
     return str(asked.get("partition", "(the default)"))
+
+
+def _killed(logs: list[str]) -> bool:
+    """True if the end of a log says that a child of the job was killed."""
+    for path in filter(os.path.isfile, logs):
+        with open(path, "rb") as stream:
+            stream.seek(max(os.path.getsize(path) - TAIL, 0))
+            if reasons.KILLED.search(stream.read().decode(errors="replace")):
+                return True
+    return False
 
 
 def _set_aside(logs: list[str]) -> None:

@@ -19,6 +19,9 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from snakemake.exceptions import LockException
+from snakemake.logging import logger
+
 from . import queue, site
 
 FOLDER = Path(".snakemake/coder-clip/heads")
@@ -36,13 +39,27 @@ def name(workflow: Any) -> str:
 
 
 def follow(workflow: Any) -> None:
-    """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them."""
+    """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them.
+
+    What this package refuses is told in one line.
+    """
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
         if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
             print("An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True)
-        return execute(executor_plugin=executor_plugin, **options)
+        try:
+            return execute(executor_plugin=executor_plugin, **options)
+        except (queue.SlurmError, LockException) as error:
+            words = str(error)
+            if isinstance(error, LockException):
+                try:  # of another head, most likely
+                    claim(workflow)
+                    raise error
+                except queue.SlurmError as refused:
+                    words = str(refused)
+            logger.error(f"{words}.")
+            raise SystemExit(1) from None
 
     workflow.execute = run
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -34,8 +33,8 @@ class Entry:
     """One submission.
 
     key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
-    parameters. inputs: what was there of them -> size and time of change. asked: see `wanted` in reasons.py.
-    settled: "made" or "failed", once Snakemake knows.
+    parameters. before, inputs: what was there of outputs and inputs -> size and time of change. asked: see `wanted` in
+    reasons.py. settled: "made" or "failed", once Snakemake knows.
     """
 
     key: str
@@ -44,7 +43,7 @@ class Entry:
     inputs: dict[str, str]
     asked: dict[str, Any]
     benchmarks: list[str]
-    time: float
+    before: dict[str, str] = field(default_factory=dict)
     tries: Tries = Tries()
     id: str = ""
     log: str = ""
@@ -129,10 +128,10 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
         key=uuid.uuid4().hex[:12],
         rule=rule,
         makes=makes,
-        inputs={path: _stamp(path) for path in sorted(inputs) if os.path.exists(path)},
+        inputs=stamps(inputs),
         asked=dict(asked),
         benchmarks=[str(m.benchmark) for m in own if m.benchmark],
-        time=time.time(),
+        before=stamps(makes),
         tries=tries,
     )
 
@@ -143,6 +142,7 @@ def _making(job: Any, persistence: Any) -> str:
     return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
 
 
-def _stamp(path: str) -> str:
-    of = os.stat(path)
-    return f"{of.st_size} {of.st_mtime_ns}"
+def stamps(paths: Iterable[str]) -> dict[str, str]:
+    """Size and time of change of the files that exist."""
+    found = {path: os.stat(path) for path in sorted(paths) if os.path.exists(path)}
+    return {path: f"{of.st_size} {of.st_mtime_ns}" for path, of in found.items()}

@@ -16,6 +16,10 @@ LATER = re.compile(
     r"backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
+# Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell and PyTorch.
+KILLED = re.compile(
+    r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b", re.M
+)
 NOT_YOURS = re.compile(r"invalid (account|qos)|account or account/partition", re.IGNORECASE)
 REFUSED = (
     (

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import heads, queue
-from .journal import Entry, Journal, Tries, entry, journals
+from .journal import Entry, Journal, Tries, entry, journals, stamps
 from .queue import Row, SlurmError
 
-CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
 KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
@@ -31,6 +30,7 @@ class Earlier:
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by id
     rows: Mapping[str, Row] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)  # ours by name, and not in the journal
+    again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
 
     def live(self) -> list[str]:
         return [id for id in self.entries if id in self.rows and self.rows[id].live] + self.unknown
@@ -117,6 +117,12 @@ def find(workflow: Any, name: str = "") -> Earlier:
         if (row is not None and row.live) or _ended_well(e, row, workflow, jobs):
             found.entries[e.id] = (journal, e)
         else:
+            changed = {path for path, now in stamps(e.makes).items() if now != e.before.get(path)}
+            for job in {jobs[path] for path in changed & jobs.keys()}:
+                workflow.persistence.started(
+                    job
+                )  # as half-written, if this head should die before it makes them again
+            found.again |= changed & jobs.keys()
             journal.note(key, settled="failed")
     lost = (row for row in by_key.values() if row.name == name and row.live)
     settled = {e.id for journal in journals() for e in journal.read()}
@@ -136,13 +142,16 @@ def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any
 
 
 def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
-    """True if all files exist, are young enough, and not marked as being written: a node removes Snakemake's mark."""
+    """True if all files exist, were written since, and are not marked as being written.
+
+    A node removes Snakemake's mark. No clock is asked, because the head's may be wrong.
+    """
 
     async def marked() -> list[Any]:
         return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
 
-    there = all(os.path.exists(p) and os.stat(p).st_mtime >= e.time - CLOCKS for p in e.makes)
-    return there and not asyncio.run(marked())
+    now = stamps(e.makes)
+    return now.keys() == e.makes.keys() and now != e.before and not asyncio.run(marked())
 
 
 # ---- from the Snakefile, on whatever a run is executed
@@ -170,6 +179,11 @@ def before_jobs(workflow: Any) -> None:
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
             f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
+        )
+    if found.again:
+        raise SlurmError(
+            f"the job of an earlier run that wrote {min(found.again)} failed, or its end is not known; "
+            "start again: the file is made again"
         )
     for journal, e in found.entries.values():
         _record(journal, e, workflow)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from .journal import Tries
 
 Cause = Literal["memory", "time", "other"]
+PASSING = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}  # no fault of the job, and no reason to give up
 GROWING = {"mem_mb": "memory", "mem_mb_per_cpu": "memory", "runtime": "time"}
 
 

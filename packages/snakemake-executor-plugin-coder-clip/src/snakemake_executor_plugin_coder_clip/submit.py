@@ -13,8 +13,9 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-# Not for every job: keys of services, and what the head's own Slurm job was given.
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given.
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|_(PAT|PWD)(_|$)", re.IGNORECASE)
+ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
@@ -65,7 +66,9 @@ def environment(job: Any) -> dict[str, str]:
     return {
         k: v
         for k, v in os.environ.items()
-        if k in needed or k in CLUSTER or not (SECRET.search(k) or k.startswith("SLURM_"))
+        if k in needed
+        or k in CLUSTER
+        or not (SECRET.search(k) or ADDRESS.search(v) or k.startswith("SLURM_"))
     }
 
 

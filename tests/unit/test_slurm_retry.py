@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,13 +56,8 @@ def test_memory_and_time_grow_on_their_own() -> None:
 def test_no_more_than_the_partition_has() -> None:
     here = site.parse_partitions("cpu*|1:00:00|4000|4\ncpu*|1:00:00|9000|1")
     most = site.most({"cpus": 2}, here)
-    assert most == {"mem_mb": 4000, "runtime": 60}, "the other node has too few CPUs"
+    assert most == {"cpus": 4, "mem_mb": 4000, "runtime": 60}, "the other node has too few CPUs"
     asked, words = retry.capped({"mem_mb": 7000, "runtime": 50, "cpus": 2}, most)
     assert asked == {"mem_mb": 4000, "runtime": 50, "cpus": 2}
     assert words == ["4000 MB, the most that there is, instead of 7000"]
     assert retry.capped({"mem_mb": 7000}, {}) == ({"mem_mb": 7000}, []), "Slurm does not tell"
-
-
-def test_what_slurm_is_told_of_a_cluster() -> None:
-    job = SimpleNamespace(resources={"clusters": "far"})
-    assert retry.cluster(job) == "far"

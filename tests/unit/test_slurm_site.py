@@ -12,7 +12,6 @@ from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
-from coder_clip.slurm.probe import Finding
 from snakemake_executor_plugin_coder_clip import queue, site
 
 SINFO = """\
@@ -35,16 +34,16 @@ def test_partitions() -> None:
 @pytest.mark.parametrize(
     ("asked", "most"),
     [
-        ({}, (32000, 120)),
-        ({"cpus": 8}, (32000, 120)),
-        ({"partition": "gpu"}, (64000, 1440)),
-        ({"partition": "cpu,gpu"}, (64000, 1440)),
-        ({"partition": "gpu", "cpus": 8}, None),
+        ({}, (8, 32000, 120)),
+        ({"cpus": 8}, (8, 32000, 120)),
+        ({"partition": "gpu"}, (4, 64000, 1440)),
+        ({"partition": "cpu,gpu"}, (8, 64000, 1440)),
+        ({"partition": "gpu", "cpus": 8}, (4, 64000, 1440)),
         ({"partition": "none"}, None),
     ],
 )
-def test_the_most_that_a_partition_gives(asked: dict[str, Any], most: tuple[int, int] | None) -> None:
-    assert site.most(asked, HERE) == ({} if most is None else {"mem_mb": most[0], "runtime": most[1]})
+def test_the_most_that_a_partition_gives(asked: dict[str, Any], most: tuple[int, int, int] | None) -> None:
+    assert site.most(asked, HERE) == dict(zip(("cpus", "mem_mb", "runtime"), most or (), strict=False))
 
 
 @pytest.mark.parametrize(
@@ -75,18 +74,20 @@ def test_one_question_for_jobs_that_differ_in_size() -> None:
     assert "4900" not in next(iter(places))
 
 
-def place(guessed: str) -> Finding:
-    """What is said of a job with too much memory."""
-    asked = {"partition": "cpu", "mem_mb": 99_000}
-    (found,) = check._place([Planned(["fit"], asked, "sbatch")], HERE, guessed)
-    return found
-
-
-def test_an_amount_that_was_guessed_is_not_wrong_yet() -> None:
-    """Before the images are listed, as many as ImageNet's are reckoned with."""
-    assert place("").status == "wrong"
-    assert place("; a guess").status == "note"
-    assert place("; a guess").text.endswith("; a guess")
+@pytest.mark.parametrize(
+    ("guessed", "most", "status"),
+    [("", 9_000, "wrong"), ("; a guess", 9_000, "note"), ("; a guess", 0, "wrong")],
+)
+def test_an_amount_that_was_guessed_is_not_wrong_yet(
+    guessed: str, most: int, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the images are listed, as many as ImageNet's are reckoned with; a wrong account is no guess."""
+    refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
+    monkeypatch.setattr(check, "_refusal", refuse)
+    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
+    (found,) = check._place([planned], HERE, guessed)
+    assert found.status == status
+    assert ("a guess" in found.text) == (status == "note")
 
 
 @pytest.mark.parametrize(

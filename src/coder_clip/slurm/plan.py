@@ -73,17 +73,18 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
     import snakemake_executor_plugin_coder_clip as plugin
-    from snakemake_executor_plugin_coder_clip import retry, submit
+    from snakemake_executor_plugin_coder_clip import retry, site, submit
     from snakemake_executor_plugin_coder_clip.journal import Tries, members
 
     jobs: list[Planned] = []
+    here = site.partitions()
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
 
         def run_job(self, job: Any) -> None:
             if not job.is_local:
-                asked = retry.asked(job, Tries())
+                asked = retry.fitted(job, Tries(), site.nodes(retry.asked(job, Tries()), here))
                 settings = self.workflow.executor_settings
                 call = submit.call(job, asked, settings, "check", "/dev/null", "check")
                 jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))

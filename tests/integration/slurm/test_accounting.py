@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import getpass
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,19 +106,3 @@ def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(accounting: Cluste
     run.go(*narrow)
     assert run.wait() == 0, run.said()
     assert run.said().count("Slurm takes no job now") == 1
-
-
-def test_every_call_goes_to_the_cluster_that_a_job_names(accounting: Cluster, tmp_path: Path) -> None:
-    """sbatch, squeue, scancel, and sacct for what the controller has forgotten; here it is the default one, by name."""
-    names = ["ok", "held_stopped"]
-    run = toy(tmp_path / "toy", accounting, jobs=names)
-    run.config["cluster"] = dict.fromkeys(names, "test")
-    run.start()
-    run.starts("held_stopped")
-    run.says(f"SLURM jobid {run.started('held_stopped')[0]};test")
-    run._eventually("ok is seen to end", lambda: "1 of " in run.said(), 180)
-    run.kill(signal.SIGINT)
-    assert run.wait() == 1
-    eventually("no job left", lambda: not accounting.live(), 180)
-    (journal,) = (tmp_path / "toy/.snakemake/coder-clip/slurm").glob("*.jsonl")
-    assert '"cluster": "test"' in journal.read_text()

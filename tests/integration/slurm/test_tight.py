@@ -111,6 +111,34 @@ def test_a_limit_that_nobody_told_of_is_no_reason_to_give_up(shared_tight: Path,
     assert "it asks for what it had before" in run.said()
 
 
+def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
+    """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
+    names = ["ok", "ok_too", "brief"]
+    run = toy(shared_tight, tight, jobs=names, memory=dict.fromkeys(names, 2000), after_on_cluster=True)
+    groups = ["--groups", "job=all", "after=all", "--group-components", "all=100"]
+    assert run.start(*groups).wait() == 0, run.said()
+    (group,) = {run.job(id) for name in names for id in run.started(name)}
+    assert (group.memory, group.cpus) == ("4000M", "2")
+    assert "its jobs take turns, because no node has 6000 MB, 10 min, 3 CPUs, partition cpu" in run.said()
+    assert "It asks for 4000 MB, 20 min, 2 CPUs, partition cpu" in run.said()
+
+
+def test_a_job_asks_for_no_more_cpus_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
+    """A head on a large login node reckons with more."""
+    run = toy(shared_tight, tight, jobs=["ok"], threads=5)
+    assert run.start().wait() == 0, run.said()
+    assert run.job(run.started("ok")[0]).cpus == "2"
+    assert "asks for 2 CPUs, the most that there is, instead of 5 (partition cpu)" in run.said()
+
+
+def test_another_cluster_is_refused_in_one_line(shared_tight: Path, tight: Cluster) -> None:
+    """Half of Slurm's commands would look for its jobs here."""
+    run = toy(shared_tight, tight, jobs=["ok"])
+    assert run.start("--set-resources", "job:cluster='east'", "--retries", "0").wait() == 1
+    (line,) = [line for line in run.said().splitlines() if "is not supported" in line]
+    assert "resource cluster is not supported: start the run on a login node of that cluster" in line
+
+
 def test_preempted_and_lost_more_often_than_there_are_tries(shared_tight: Path, tight: Cluster) -> None:
     """Where Slurm does not queue such jobs again itself."""
     names = ["held_preempted", "held_lost"]

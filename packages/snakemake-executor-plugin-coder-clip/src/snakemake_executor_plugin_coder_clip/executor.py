@@ -7,6 +7,7 @@ by which the next head takes over the jobs of a killed one, retries by cause, an
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import threading
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,9 +64,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._pauses: Counter[Any] = Counter()  # how often
         self._absent: dict[str, int] = {}
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
-        self._sites: dict[
-            str, tuple[float, dict[str, site.Partition]]
-        ] = {}  # by cluster: when asked, what is there
+        self._site: dict[str, site.Partition] = {}
+        self._asked_site = -math.inf  # when
+        self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
         self._away_since: float | None = None
@@ -133,7 +135,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def get_job_args(self, job: Any) -> str:
         """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt that its memory
         is for, but no file of the head, which a job that outlives the head would miss."""
-        args = RealExecutor.get_job_args(self, job, cores=retry.cpus(job))
+        asked = self._asking[job]
+        args = RealExecutor.get_job_args(self, job, cores=asked["cpus"])
+        if job.is_group() and "mem_mb" in asked:  # those that run at a time
+            most = [f"mem_mb={asked['mem_mb']}"]
+            args = f"{args} {format_cli_arg('--resources', most)}"
         args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
@@ -164,8 +170,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _submit(self, job: Any) -> None:
         tries = self._tries.get(job, Tries())
-        wanted = retry.asked(job, tries)
-        asked, cut = retry.capped(wanted, self._most(wanted))
+        here = self._partitions()
+        whole = retry.asked(job, tries)
+        wanted = retry.fitted(job, tries, site.nodes(whole, here))
+        if wanted != whole:
+            self.logger.info(
+                f"Group {job.name}: its jobs take turns, because no node has {reasons.wanted(whole)}."
+            )
+        asked, cut = retry.capped(wanted, site.most(wanted, here))
         if cut:
             self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
@@ -203,6 +215,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         log.parent.mkdir(parents=True, exist_ok=True)
         comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
         call = submit.call(job, new.asked, self._settings, self._name, log, comment)
+        self._asking[job] = new.asked
         script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
         self._journal.intend(new)
         end, pause = time.monotonic() + self._settings.controller_patience, 5.0
@@ -226,13 +239,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._stop.wait(pause)
             self._one.acquire()
             pause = min(pause * 2, SLOWEST)
-            on = {c} if (c := retry.cluster(job)) else set()
-            rows = self._patiently(lambda on=on: queue.jobs(on))
+            rows = self._patiently(queue.jobs)
             if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
                 said = taken[0]  # only the answer was lost
                 break
         id = submit.job_id(said)
-        new = replace(new, id=id, log=str(log).replace("%j", id.partition(";")[0]))
+        new = replace(new, id=id, log=str(log).replace("%j", id))
         self._journal.note(new.key, id=id, log=new.log)
         self._accepted[job] = new.asked
         self.logger.info(
@@ -252,15 +264,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             RealExecutor.report_job_submission(self, info)
             self.report_job_success(info)
 
-    def _most(self, asked: dict[str, Any]) -> dict[str, float]:
-        """Memory and time that the partition of a job allows; empty if Slurm does not say."""
-        on, now = asked.get("cluster", ""), time.monotonic()
-        if on not in self._sites or now > self._sites[on][0] + FRESH:
-            try:
-                self._sites[on] = now, site.partitions(on)
-            except SlurmError:
-                return {}
-        return site.most(asked, self._sites[on][1])
+    def _partitions(self) -> dict[str, site.Partition]:
+        """What Slurm has; empty if it does not say."""
+        if time.monotonic() > self._asked_site + FRESH:
+            with suppress(SlurmError):
+                self._site, self._asked_site = site.partitions(), time.monotonic()
+        return self._site
 
     def _patiently(self, do: Any) -> Any:
         """Call ``do`` as soon as the controller answers."""
@@ -281,10 +290,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
             return
-        on = reattach.clusters(info.external_jobid for info in active_jobs)
         try:
             async with self.status_rate_limiter:
-                rows = await asyncio.to_thread(queue.jobs, on)
+                rows = await asyncio.to_thread(queue.jobs)
         except queue.Unreachable as error:
             self._away(str(error))
             for info in active_jobs:
@@ -339,7 +347,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
         words = reasons.ended(state, code, nodes, limit, of.asked)
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
-        most = self._most(of.asked).get(lacking)
+        most = site.most(of.asked, self._partitions()).get(lacking)
         if most is not None and of.asked.get(lacking, 0) >= most and state != "FAILED":
             words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
             info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)

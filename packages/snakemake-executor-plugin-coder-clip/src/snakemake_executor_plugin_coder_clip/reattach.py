@@ -69,7 +69,7 @@ class Earlier:
             return []
         queue.cancel(ids)
         end = time.monotonic() + PATIENCE
-        while left := [i for i, row in queue.jobs(clusters(ids)).items() if i in ids and row.live]:
+        while left := [i for i, row in queue.jobs().items() if i in ids and row.live]:
             if time.monotonic() > end:
                 raise SlurmError(
                     f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
@@ -77,11 +77,6 @@ class Earlier:
                 )
             time.sleep(1)
         return ids
-
-
-def clusters(ids: Any) -> set[str]:
-    """The clusters of jobs that are not on the default one."""
-    return {cluster for id in ids if (cluster := id.partition(";")[2])}
 
 
 def find(workflow: Any, name: str = "") -> Earlier:
@@ -100,7 +95,7 @@ def find(workflow: Any, name: str = "") -> Earlier:
         return Earlier()
     if others := {j.path.stem for j, _ in known.values() if j.path.stem != mine and heads.alive(j.path.stem)}:
         raise SlurmError(f"the run {others.pop()} of this folder is alive and makes some of the same files")
-    rows = queue.jobs(clusters(e.id for _, e in known.values()))
+    rows = queue.jobs()
     here = os.path.realpath(os.getcwd())
     ours = {id: row for id, row in rows.items() if os.path.realpath(row.folder) == here}
     by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}

@@ -22,10 +22,9 @@ class Partition:
     nodes: tuple[tuple[int, int], ...] = ()
 
 
-def partitions(cluster: str = "") -> dict[str, Partition]:
+def partitions() -> dict[str, Partition]:
     """All partitions by name. Unreachable if the controller gives no answer."""
-    command = ["sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"]
-    return parse_partitions(ask(*command, *([f"--clusters={cluster}"] if cluster else [])))
+    return parse_partitions(ask("sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"))
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
@@ -56,12 +55,27 @@ def minutes(limit: str) -> float:
     return int(days or 0) * 1440 + int(hours or 0) * 60 + int(mins) + int(seconds) / 60
 
 
-def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
-    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty if none is known."""
+def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
+    """The partitions in which a job may run."""
     named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
-    places = [site[name] for name in named if name in site]
-    memory = [mb for p in places for mb, cpus in p.nodes if cpus >= int(asked.get("cpus") or 1)]
-    return {"mem_mb": max(memory), "runtime": max(p.minutes for p in places)} if memory else {}
+    return [site[name] for name in named if name in site]
+
+
+def nodes(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[tuple[int, int]]:
+    """Memory in MB and CPUs of the nodes on which a job may run, as far as they are known."""
+    return [node for place in places(asked, site) for node in place.nodes if all(node)]
+
+
+def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
+    """The most CPUs, mem_mb and runtime that the partitions of a job allow; empty if none is known.
+
+    mem_mb: of nodes with as many CPUs as the job asks for, or as there are.
+    """
+    if not (there := nodes(asked, site)):
+        return {}
+    cpus = max(n for _, n in there)
+    memory = max(mb for mb, n in there if n >= min(cpus, int(asked.get("cpus") or 1)))
+    return {"cpus": cpus, "mem_mb": memory, "runtime": max(p.minutes for p in places(asked, site))}
 
 
 def refused(message: str, asked: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from coder_clip.pipeline.phase_list import FILE, phases
 from coder_clip.texts.sets import load_pair_set, load_text_set
-from snakemake_executor_plugin_coder_clip import reasons
+from snakemake_executor_plugin_slurm_resilient import reasons
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -1,4 +1,4 @@
-"""What sinfo, sacctmgr and sbatch say, read; and what a cluster lacks, told before a job is submitted."""
+"""What a cluster lacks, told before a job is submitted."""
 
 from __future__ import annotations
 
@@ -12,50 +12,7 @@ from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
-from snakemake_executor_plugin_coder_clip import queue, site
-
-SINFO = """\
-CLUSTER: here
-cpu*|2:00:00|16000|4
-cpu*|2:00:00|32000+|8
-gpu|1-00:00:00|64000|4
-gpu|1-00:00:00|n/a|4
-"""
-HERE = site.parse_partitions(SINFO)
-
-
-def test_partitions() -> None:
-    assert list(HERE) == ["cpu", "gpu"]
-    assert [p.name for p in HERE.values() if p.default] == ["cpu"]
-    assert HERE["cpu"].nodes == ((16000, 4), (32000, 8))
-    assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), "a node that does not say is no reason to stop"
-
-
-@pytest.mark.parametrize(
-    ("asked", "most"),
-    [
-        ({}, (8, 32000, 120)),
-        ({"cpus": 8}, (8, 32000, 120)),
-        ({"partition": "gpu"}, (4, 64000, 1440)),
-        ({"partition": "cpu,gpu"}, (8, 64000, 1440)),
-        ({"partition": "gpu", "cpus": 8}, (4, 64000, 1440)),
-        ({"partition": "none"}, None),
-    ],
-)
-def test_the_most_that_a_partition_gives(asked: dict[str, Any], most: tuple[int, int, int] | None) -> None:
-    assert site.most(asked, HERE) == dict(zip(("cpus", "mem_mb", "runtime"), most or (), strict=False))
-
-
-@pytest.mark.parametrize(
-    ("limit", "minutes"),
-    [("2:00:00", 120), ("1-00:00:00", 1440), ("1-12", 2160), ("30:00", 30), ("0:30", 0.5), ("45", 0.75)],
-)
-def test_time_limits(limit: str, minutes: float) -> None:
-    assert site.minutes(limit) == minutes
-
-
-def test_no_time_limit() -> None:
-    assert site.minutes("infinite") == site.minutes("n/a") == float("inf")
+from snakemake_executor_plugin_slurm_resilient import queue
 
 
 def job(rule: str, **asked: Any) -> Planned:
@@ -85,7 +42,7 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
     planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
-    (found,) = check._place([planned], HERE, guessed)
+    (found,) = check._place([planned], {}, guessed)
     assert found.status == status
     assert ("a guess" in found.text) == (status == "note")
 
@@ -94,7 +51,7 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     ("name", "words"),
     [
         ("slrum", "did you mean 'slurm'?"),
-        ("default", "lacks 'executor: coder-clip'"),
+        ("default", "lacks 'executor: slurm-resilient'"),
         ("src", "no profile 'src'"),
     ],
 )

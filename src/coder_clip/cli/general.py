@@ -69,7 +69,7 @@ def check(
 def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
     # only a cluster needs the executor's package
-    from snakemake_executor_plugin_coder_clip.queue import SlurmError
+    from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
     from ..slurm.check import check
     from ..slurm.probe import Finding

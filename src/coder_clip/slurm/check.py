@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_coder_clip import queue, retry, site
+from snakemake_executor_plugin_slurm_resilient import queue, retry, site
 
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
@@ -76,8 +76,8 @@ def find_profile(name: str) -> Path:
             f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below {PROFILES}"
         )
     document = read_yaml(file)
-    if not isinstance(document, dict) or document.get("executor") != "coder-clip":
-        raise UserError(f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: coder-clip'")
+    if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
+        raise UserError(f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'")
     return file.parent
 
 

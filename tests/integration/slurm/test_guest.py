@@ -65,7 +65,7 @@ def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("of a program")
     os.utime(old, (0, time.time() - 40 * 86400))
-    assert run.start("--coder-clip-logdir", "results/logs").wait() == 0, run.said()
+    assert run.start("--slurm-resilient-logdir", "results/logs").wait() == 0, run.said()
     assert old.exists()
     assert list((shared_folder / "results/logs/rule_job/ok").glob("*.log"))
 
@@ -87,7 +87,7 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
     run = toy(shared_folder, cluster, jobs=["ok", "brief"])
     (shared_folder / "results").mkdir()
     (shared_folder / "results/logs").write_text("in the way")
-    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--coder-clip-retry-pause", "4"]
+    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--slurm-resilient-retry-pause", "4"]
     start = time.monotonic()
     run.start(*groups)
     run.says("Group jobs_job (job): could not be submitted:")
@@ -100,7 +100,7 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
 
 def test_job_arrays_are_refused_in_one_line(shared_folder: Path, cluster: Cluster) -> None:
     run = toy(shared_folder, cluster, jobs=["ok"])
-    assert run.start("--coder-clip-array-jobs", "all").wait() == 1
+    assert run.start("--slurm-resilient-array-jobs", "all").wait() == 1
     (line,) = [line for line in run.said().splitlines() if "is refused" in line]
     assert "groups" in line
     assert run.started("ok") == []

@@ -60,7 +60,7 @@ def test_a_head_on_another_login_node_finds_a_group_some_of_whose_jobs_have_ende
     eventually("ok made", lambda: (run.folder / "out/ok.txt").exists())
     run.kill(signal.SIGKILL)
     run.wait()
-    (record,) = shared_folder.glob(".snakemake/coder-clip/heads/*.json")
+    (record,) = shared_folder.glob(".snakemake/slurm-resilient/heads/*.json")
     head = {**json.loads(record.read_text()), "host": "login-2"}
     sleeping = cluster.run("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 600").strip()
     record.write_text(json.dumps({**head, "job": sleeping}))
@@ -247,13 +247,13 @@ def test_a_full_log_folder(shared_folder: Path, cluster: Cluster) -> None:
     """With no room for another file nothing is submitted, and why is told; with none for text the run goes on."""
     run = toy(shared_folder / "toy", cluster, jobs=["ok"])
     with full_disk(shared_folder / "logs", "size=64k,nr_inodes=1") as logs:
-        assert run.start("--coder-clip-logdir", str(logs)).wait() == 1
+        assert run.start("--slurm-resilient-logdir", str(logs)).wait() == 1
         assert "could not be submitted" in run.said()
         assert "No space left on device" in run.said()
         assert run.started("ok") == []
     with full_disk(shared_folder / "other", "size=64k") as logs:
         (logs / "full").write_bytes(b"x" * 64 * 1024)
-        assert run.start("--coder-clip-logdir", str(logs)).wait() == 0, run.said()
+        assert run.start("--slurm-resilient-logdir", str(logs)).wait() == 0, run.said()
     assert merged(run) == "ok one\n"
 
 

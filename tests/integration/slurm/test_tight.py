@@ -144,7 +144,7 @@ def test_preempted_and_lost_more_often_than_there_are_tries(shared_tight: Path, 
     names = ["held_preempted", "held_lost"]
     run = toy(shared_tight, tight, jobs=names, partition={"held_preempted": "scavenge", "held_lost": "gpu"})
     profile = shared_tight / "workflow/profiles/slurm/config.yaml"
-    profile.write_text(profile.read_text().replace("coder-clip-requeue", "coder-clip-no-requeue"))
+    profile.write_text(profile.read_text().replace("slurm-resilient-requeue", "slurm-resilient-no-requeue"))
     run.start("--retries", "0")
     for tries in (1, 2, 3):
         run.starts(*names, tries=tries)

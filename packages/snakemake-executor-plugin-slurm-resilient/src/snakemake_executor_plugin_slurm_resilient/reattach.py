@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import heads, queue
+from . import adapter, heads, queue
 from .journal import Entry, Journal, Tries, entry, journals, stamps
 from .queue import Row, SlurmError
 
 KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
+watched = False  # by the executor, which looks itself for jobs of earlier heads
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
 
@@ -157,10 +158,9 @@ def before_jobs(workflow: Any) -> None:
 
     SlurmError, which Snakemake prints, if there is.
     """
-    from .executor import Executor
-
-    if isinstance(workflow.scheduler._executor, Executor):
-        return  # it has looked
+    if watched:
+        return
+    adapter.check(workflow)
     if any(job.output for job in workflow.dag.needrun_jobs()):
         heads.claim(workflow)
     try:
@@ -168,7 +168,7 @@ def before_jobs(workflow: Any) -> None:
     except queue.Unreachable:
         raise SlurmError(
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
-            "again when it is back, or remove .snakemake/coder-clip/slurm if you know that none is"
+            "again when it is back, or remove .snakemake/slurm-resilient/jobs if you know that none is"
         ) from None
     if ids := " ".join(found.live()):
         raise SlurmError(

@@ -22,9 +22,9 @@ from typing import Any, TextIO
 from snakemake.exceptions import LockException
 from snakemake.logging import logger
 
-from . import queue, site
+from . import adapter, queue, site
 
-FOLDER = Path(".snakemake/coder-clip/heads")
+FOLDER = Path(".snakemake/slurm-resilient/heads")
 LOCKS = Path(".snakemake/locks")
 HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
 
@@ -91,8 +91,7 @@ def claim(workflow: Any) -> None:
             f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "
             f"{_file(mine)} and start again"
         )
-    locks = [Path(p).name for p in getattr(workflow.persistence, "_lockfile", {}).values()]
-    _write(mine, {**_here(), "locks": locks})
+    _write(mine, {**_here(), "locks": adapter.locks(workflow)})
     atexit.register(_write, mine, {})
 
 

@@ -25,7 +25,7 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
-from . import heads, queue, reasons, reattach, retry, site, submit
+from . import adapter, heads, queue, reasons, reattach, retry, site, submit
 from .journal import FOLDER, Entry, Journal, Tries, entry, members
 from .queue import SlurmError
 
@@ -46,7 +46,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settings = workflow.executor_settings
         if self._settings.array_jobs:
             raise SlurmError(
-                "coder-clip-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
+                "slurm-resilient-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
                 "remove it and let small jobs share a Slurm job (groups: in the profile)"
             )
         self._interval = self._settings.init_seconds_before_status_checks
@@ -79,6 +79,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         folder = self._settings.logdir or ".snakemake/slurm_logs"
         self._logs = Path(self.workflow.workdir_init) / folder
         try:
+            adapter.check(self.workflow)
+            reattach.watched = True
             self._take_over()
         except BaseException:
             self.shutdown()
@@ -106,9 +108,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if (
             found.entries or found.again
         ):  # let Snakemake ask for their files again: then they are taken, see `_submit`
-            self.dag.forcefiles.update(found.paths() | found.again)
-            self.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
-            self.workflow.async_run(self.dag.postprocess())
+            adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
         if (left := heads.seconds_left()) is not None:
@@ -418,7 +418,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _hand_over(self) -> None:
         """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
         self._stop.set()
-        self._leave_folders()
+        adapter.keep_folders(self.workflow)
         heads.start_again_at_exit()
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
@@ -434,7 +434,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         try:
             queue.cancel(ids)
         except SlurmError as error:
-            self._leave_folders()
+            adapter.keep_folders(self.workflow)
             self.logger.error(
                 f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). The next run goes on "
                 f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
@@ -445,10 +445,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._stop.set()
         for line in list(self._lines.values()):
             line.shutdown(wait=True, cancel_futures=True)
-
-    def _leave_folders(self) -> None:
-        """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
-        self.dag.cleanup_workdir = lambda: None
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Do nothing: `cancel` cancels the jobs."""

@@ -1,4 +1,4 @@
-"""Snakemake's entry to the executor plugin: `--executor coder-clip` runs jobs on Slurm.
+"""Snakemake's entry to the executor plugin: `--executor slurm-resilient` runs jobs on Slurm.
 
 No `from __future__ import annotations` in this file: Snakemake reads the types of the fields.
 """
@@ -45,7 +45,7 @@ common_settings = CommonSettings(
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
-    """Options of the command line, as --coder-clip-logdir. Resources are those of snakemake-executor-plugin-slurm."""
+    """Options of the command line, as --slurm-resilient-logdir; resources are those of the official plugin."""
 
     logdir: Optional[Path] = field(default=None, metadata={"help": "Folder for Slurm's log of each job."})
     jobname_prefix: Optional[str] = field(default="", metadata={"help": "First part of job names."})

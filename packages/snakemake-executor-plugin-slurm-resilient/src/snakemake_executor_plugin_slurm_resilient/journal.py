@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(".snakemake/coder-clip/slurm")  # a file for each configuration: <head>.jsonl
+from . import adapter
+
+FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 KEPT = 20_000  # jobs
 
 
@@ -121,7 +123,9 @@ def members(job: Any) -> list[Any]:
 def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
     """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its name."""
     own = list(own)
-    makes = {str(path): _making(member, persistence) for member in own for path in member.output}
+    makes = {
+        str(path): _hash(adapter.making(member, persistence)) for member in own for path in member.output
+    }
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
     inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
     return Entry(
@@ -136,10 +140,8 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
     )
 
 
-def _making(job: Any, persistence: Any) -> str:
-    """A hash of what Snakemake compares to decide whether a file is made in the same way."""
-    how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
-    return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
 def stamps(paths: Iterable[str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from snakemake_executor_plugin_coder_clip import retry, site
-from snakemake_executor_plugin_coder_clip.journal import Tries
+from snakemake_executor_plugin_slurm_resilient import retry, site
+from snakemake_executor_plugin_slurm_resilient.journal import Tries
 
 
 class Job:

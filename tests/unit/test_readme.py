@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,15 @@ def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     assert pair.b_not_a
 
 
-def test_the_guide_to_clusters_tells_every_line_of_the_profile() -> None:
+def test_each_line_of_the_profile_for_clusters_is_explained() -> None:
     """The one file to edit: a line that nobody explains is left alone, or guessed at."""
-    page = (REPO / "docs/slurm.md").read_text(encoding="utf-8")
-    text = (REPO / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
-    keys = set(re.findall(r"^ *(?:# )?([a-z][\w-]+):(?= |$)", text, flags=re.M))
-    rules = {"encode_images", "encode_shard", "encode_texts", "encode_pairs"}
-    assert len(keys) > 20
-    assert {k for k in keys - rules if f"`{k}" not in page} == set()
+    lines = (REPO / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8").splitlines()
+    bare = [
+        line.partition(":")[0]
+        for before, line in pairwise(lines)
+        if re.match(r"[a-z][\w-]+:", line) and "#" not in line and not before.startswith("#")
+    ]
+    assert bare == ["default-resources", "printshellcmds", "quiet"]  # the lines in it, and above, tell
 
 
 def snakemake_commands(text: str) -> list[str]:

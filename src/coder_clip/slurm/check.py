@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_slurm_resilient import queue, retry, site
+from snakemake_executor_plugin_slurm_resilient import queue, reasons, retry, site
 
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
@@ -77,7 +77,9 @@ def find_profile(name: str) -> Path:
         )
     document = read_yaml(file)
     if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
-        raise UserError(f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'")
+        raise UserError(
+            f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'"
+        )
     return file.parent
 
 
@@ -130,7 +132,7 @@ def _refusal(job: Planned, asked: dict[str, Any]) -> str:
         queue.ask("sh", "-c", f"{job.call} {less} --test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
-        return site.refused(said, asked)
+        return reasons.refused(said, asked)
     return ""
 
 

@@ -140,17 +140,21 @@ def test_a_run_on_this_machine_does_not_start_beside_live_jobs(shared_folder: Pa
     assert len(run.started("held_a")) == 1
 
 
-def test_a_run_on_this_machine_knows_what_jobs_have_finished_meanwhile(
+def test_a_run_on_this_machine_does_not_go_on_with_files_that_nobody_recorded(
     shared_folder: Path, cluster: Cluster
 ) -> None:
+    """Else a later change of a parameter would go unseen."""
     run = toy(shared_folder, cluster, jobs=["held_a"]).start()
     run.starts("held_a")
     run.kill(signal.SIGKILL)
     run.wait()
     run.go("held_a")
     eventually("its end", lambda: run.job(run.started("held_a")[0]).state == "COMPLETED")
+    assert run.start(profile="default").wait() == 1
+    (line,) = [line for line in run.said().splitlines() if "while there was no head" in line]
+    assert "wrote out/held_a.txt" in line
+    assert run.start().wait() == 0, run.said()
     assert run.start(profile="default").wait() == 0, run.said()
-    assert merged(run) == "held_a one\n"
     assert len(run.started("held_a")) == 1
     run.config["content"] = "two"  # a parameter: so Snakemake must know what made the file
     assert run.start("--dry-run", *BY_RECORDS).wait() == 0

@@ -2,7 +2,7 @@
 
 No `from __future__ import annotations` in this file: Snakemake reads the types of the fields.
 """
-# ruff: noqa: UP045
+# ruff: noqa: UP045, RUF009
 
 import shutil
 import subprocess
@@ -43,42 +43,31 @@ common_settings = CommonSettings(
 )
 
 
+def _option(default: Any, words: str) -> Any:
+    return field(default=default, metadata={"help": words})
+
+
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     """Options of the command line, as --slurm-resilient-logdir; resources are those of the official plugin."""
 
-    logdir: Optional[Path] = field(default=None, metadata={"help": "Folder for Slurm's log of each job."})
-    jobname_prefix: Optional[str] = field(default="", metadata={"help": "First part of job names."})
-    requeue: bool = field(
-        default=False,
-        metadata={"help": "Let Slurm restart jobs whose node failed or that were preempted."},
+    logdir: Optional[Path] = _option(None, "Folder for Slurm's log of each job.")
+    jobname_prefix: Optional[str] = _option("", "First part of job names.")
+    requeue: bool = _option(False, "Let Slurm restart jobs whose node failed or that were preempted.")
+    no_requeue: bool = _option(False, "Forbid Slurm to restart jobs.")
+    qos: Optional[str] = _option(None, "QOS of all jobs.")
+    reservation: Optional[str] = _option(None, "Reservation of all jobs.")
+    exclude_failed_nodes: Optional[str] = _option(None, "Nodes to avoid, separated by commas.")
+    init_seconds_before_status_checks: int = _option(
+        10, "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
     )
-    no_requeue: bool = field(default=False, metadata={"help": "Forbid Slurm to restart jobs."})
-    qos: Optional[str] = field(default=None, metadata={"help": "QOS of all jobs."})
-    reservation: Optional[str] = field(default=None, metadata={"help": "Reservation of all jobs."})
-    exclude_failed_nodes: Optional[str] = field(
-        default=None, metadata={"help": "Nodes to avoid, separated by commas."}
+    controller_patience: int = _option(
+        86400, "Seconds to wait for a controller that does not answer before a submission fails."
     )
-    init_seconds_before_status_checks: int = field(
-        default=10,
-        metadata={
-            "help": "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
-        },
+    retry_pause: int = _option(
+        30, "Seconds before a job that failed for another reason than memory or time is tried again."
     )
-    controller_patience: int = field(
-        default=86400,
-        metadata={"help": "Seconds to wait for a controller that does not answer before a submission fails."},
+    head_margin: int = _option(
+        300, "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
     )
-    retry_pause: int = field(
-        default=30,
-        metadata={
-            "help": "Seconds before a job that failed for another reason than memory or time is tried again."
-        },
-    )
-    head_margin: int = field(
-        default=300,
-        metadata={
-            "help": "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
-        },
-    )
-    array_jobs: Optional[str] = field(default=None, metadata={"help": "Refused: use groups."})
+    array_jobs: Optional[str] = _option(None, "Refused: use groups.")

@@ -206,7 +206,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             said = self._sbatch(job, new)
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
-            self._fail(SubmittedJobInfo(job), site.refused(said, new.asked))
+            self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
         """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""

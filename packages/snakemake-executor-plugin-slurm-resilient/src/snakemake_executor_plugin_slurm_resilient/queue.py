@@ -10,19 +10,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(
-    (
-        *(
-            "PENDING",
-            "CONFIGURING",
-            "RUNNING",
-            "SUSPENDED",
-            "STOPPED",
-            "COMPLETING",
-            "STAGE_OUT",
-            "SIGNALING",
-        ),
-        *("RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
-    )
+    {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "COMPLETING", "STAGE_OUT", "SIGNALING"}
+    | {"RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
 COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import adapter, heads, queue
-from .journal import Entry, Journal, Tries, entry, journals, stamps
+from .journal import Entry, Journal, journals, stamps
 from .queue import Row, SlurmError
 
 KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
@@ -175,31 +175,8 @@ def before_jobs(workflow: Any) -> None:
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
             f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
         )
-    if found.again:
+    if files := found.paths() | found.again:
         raise SlurmError(
-            f"the job of an earlier run that wrote {min(found.again)} failed, or its end is not known; "
-            "start again: the file is made again"
+            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once with the executor "
+            "of that run (--profile workflow/profiles/slurm), which records them or makes them again"
         )
-    for journal, e in found.entries.values():
-        _record(journal, e, workflow)
-
-
-def _record(journal: Journal, e: Entry, workflow: Any) -> None:
-    """Tell Snakemake of files that a job has made while there was no head."""
-    jobs = {job for job in workflow.dag.jobs if e.makes.keys() & set(map(str, job.output))}
-    now = [entry([job], "", workflow.persistence, {}, Tries()) for job in jobs]
-    makes = {path: how for n in now for path, how in n.makes.items()}
-    inputs = {path: stamp for n in now for path, stamp in n.inputs.items() if path not in makes}
-    if (makes, inputs) != (e.makes, e.inputs):
-        path = min(e.makes)
-        raise SlurmError(
-            f"a job of an earlier run made {path} with another command, parameter or input; make it again: "
-            f"--forcerun {path}, or remove it"
-        )
-
-    async def finished() -> None:
-        for job in jobs:
-            await workflow.persistence.finished(job)
-
-    workflow.async_run(finished())
-    journal.note(e.key, settled="made")

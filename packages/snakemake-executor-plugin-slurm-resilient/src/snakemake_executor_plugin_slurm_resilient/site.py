@@ -1,15 +1,13 @@
-"""The partitions of a cluster, their limits and nodes, and the accounts that you may use."""
+"""The partitions of a cluster, their limits and nodes."""
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import reasons
-from .queue import SlurmError, ask
+from .queue import ask
 
 
 @dataclass(frozen=True)
@@ -76,22 +74,3 @@ def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, f
     cpus = max(n for _, n in there)
     memory = max(mb for mb, n in there if n >= min(cpus, int(asked.get("cpus") or 1)))
     return {"cpus": cpus, "mem_mb": memory, "runtime": max(p.minutes for p in places(asked, site))}
-
-
-def refused(message: str, asked: Mapping[str, Any]) -> str:
-    """Why sbatch refused a job; if the account or the QOS is wrong, also which ones you may use."""
-    told = reasons.refused(message, asked)
-    mine = accounts(getpass.getuser()) if reasons.NOT_YOURS.search(message) else []
-    return f"{told}. Yours are: {', '.join(mine)}" if mine else told
-
-
-def accounts(user: str) -> list[str]:
-    """The accounts of a user; empty if the site does not say."""
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", "where"]
-    try:
-        rows = [
-            line.partition("|") for line in ask(*command, f"user={user}", "format=Account,QOS").splitlines()
-        ]
-    except SlurmError:
-        return []
-    return [f"{account} (QOS {qos})" if qos else account for account, _, qos in rows]

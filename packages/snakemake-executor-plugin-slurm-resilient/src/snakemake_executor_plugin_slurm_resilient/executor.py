@@ -320,7 +320,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._tell_waiting(id, row)
             return False
         self._absent[id] = self._absent.get(id, 0) + 1
-        if self._absent[id] < 2 and (row is None or row.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")):
+        if self._absent[id] < 2 and (row is None or row.state in retry.PASSING):
             return False  # Slurm may be about to queue it again; asked once more
         of = self._entries[id]
         if row is not None:
@@ -348,7 +348,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         words = reasons.ended(state, code, nodes, limit, of.asked)
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
         most = site.most(of.asked, self._partitions()).get(lacking)
-        if most is not None and of.asked.get(lacking, 0) >= most and state != "FAILED":
+        if most is not None and retry.number(of.asked, lacking) >= most and state != "FAILED":
             words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
             info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
         told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"

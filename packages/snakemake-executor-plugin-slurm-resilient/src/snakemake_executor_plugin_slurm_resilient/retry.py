@@ -47,7 +47,7 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
 
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
     """Cut CPUs, mem_mb and runtime to what the partition has; also returns words on each cut."""
-    less = {k: int(most[k]) for k in UNITS if k in asked and asked[k] > most.get(k, asked[k])}
+    less = {k: int(most[k]) for k in UNITS if k in most and number(asked, k) > most[k]}
     words = [f"{n} {UNITS[k]}, the most that there is, instead of {asked[k]}" for k, n in less.items()]
     return asked | less, words
 
@@ -58,16 +58,16 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
     nodes: memory in MB and CPUs of each.
     """
     whole = asked(job, tries)
-    mb, n = whole.get("mem_mb", 0), whole["cpus"]
+    mb, n = number(whole, "mem_mb"), whole["cpus"]
     if not job.is_group() or not nodes or any(mb <= memory and n <= there for memory, there in nodes):
         return whole
     levels = [[asked(member, tries) for member in level] for level in job.toposorted]
-    mb, n = (max(each.get(k, 0) for level in levels for each in level) for k in ("mem_mb", "cpus"))
+    mb, n = (max(number(each, k) for level in levels for each in level) for k in ("mem_mb", "cpus"))
     lanes = max(1, *(min(there // n, memory // mb if mb else there) for memory, there in nodes))
     if whole.get("gpu"):
         lanes = 1  # they take turns
     minutes = sum(
-        math.ceil(len(level) / lanes) * max(each.get("runtime", 0) for each in level) for level in levels
+        math.ceil(len(level) / lanes) * max(number(each, "runtime") for each in level) for level in levels
     )
     sizes = {"mem_mb": lanes * mb, "cpus": lanes * n, "runtime": minutes}
     return whole | {k: v for k, v in sizes.items() if k in whole}
@@ -75,6 +75,12 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
 
 def cpus(job: Any) -> int:
     return max(int(job.resources.get("cpus_per_task") or 0), int(job.threads), 1)
+
+
+def number(asked: dict[str, Any], name: str) -> int:
+    """0 if it is not given, or known only to the job."""
+    amount = asked.get(name)
+    return amount if isinstance(amount, int) else 0
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -58,10 +58,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._tries: dict[Any, Tries] = {}
         self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
-        self._lost: dict[
-            Any, set[str]
-        ] = {}  # why a job had to be submitted again through no fault of its own
-        self._pauses: Counter[Any] = Counter()  # how often
+        self._lost: dict[Any, list[str]] = defaultdict(
+            list
+        )  # how often a job ended by no fault of its own, and how
         self._absent: dict[str, int] = {}
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
         self._site: dict[str, site.Partition] = {}
@@ -360,11 +359,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _again(self, job: Any, state: str, told: str) -> None:
         """Submit a job again, after ever longer pauses, without a word to Snakemake, which would count it as a try."""
         self._settle(job, "failed")
-        if state not in self._lost.setdefault(job, set()):
+        if state not in self._lost[job]:
             self.logger.warning(f"{told}. The job is submitted again; this uses no try.")
-        self._lost[job].add(state)
-        self._enqueue(job, min(self._settings.retry_pause * 2 ** self._pauses[job], LONGEST))
-        self._pauses[job] += 1
+        self._enqueue(job, min(self._settings.retry_pause * 2 ** len(self._lost[job]), LONGEST))
+        self._lost[job].append(state)
 
     def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
         if pause:

@@ -19,8 +19,8 @@ from cluster_run import BY_RECORDS, toy
 
 pytestmark = pytest.mark.rest
 
-SHARDS = [f"brief_{i}" for i in range(40)]
 KILLS = int(os.environ.get("CODER_CLIP_KILLS", "20"))
+SHARDS = [f"brief_{i}" for i in range(2 * KILLS)]
 
 
 @pytest.mark.parametrize("grouped", [False, True])

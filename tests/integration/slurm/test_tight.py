@@ -131,6 +131,19 @@ def test_a_job_asks_for_no_more_cpus_than_a_node_has(shared_tight: Path, tight: 
     assert "asks for 2 CPUs, the most that there is, instead of 5 (partition cpu)" in run.said()
 
 
+def test_a_partition_that_is_closed_is_waited_for(shared_tight: Path, tight: Cluster) -> None:
+    """For maintenance; jobs of other partitions go on."""
+    run = toy(shared_tight, tight, jobs=["ok", "ok_too"], partition={"ok": "gpu"})
+    tight.run("scontrol", "update", "PartitionName=gpu", "State=DRAIN")
+    try:
+        run.start().says("Slurm takes no job now (job")
+        eventually("the other made", lambda: (shared_tight / "out/ok_too.after").exists())
+    finally:
+        tight.run("scontrol", "update", "PartitionName=gpu", "State=UP")
+    assert run.wait() == 0, run.said()
+    assert len(run.started("ok")) == 1
+
+
 def test_another_cluster_is_refused_in_one_line(shared_tight: Path, tight: Cluster) -> None:
     """Half of Slurm's commands would look for its jobs here."""
     run = toy(shared_tight, tight, jobs=["ok"])

@@ -61,9 +61,6 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     init_seconds_before_status_checks: int = _option(
         10, "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
     )
-    controller_patience: int = _option(
-        86400, "Seconds to wait for a controller that does not answer before a submission fails."
-    )
     retry_pause: int = _option(
         30, "Seconds before a job that failed for another reason than memory or time is tried again."
     )

@@ -217,7 +217,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._asking[job] = new.asked
         script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
         self._journal.intend(new)
-        end, pause = time.monotonic() + self._settings.controller_patience, 5.0
+        pause = 5.0
         while True:
             try:
                 said = queue.ask("sh", "-c", call, stdin=script, env=submit.environment(job))
@@ -226,7 +226,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 said = str(error)
             if self._stop.is_set():
                 return said  # it may have been taken: the next head will know
-            if not reasons.LATER.search(said) or time.monotonic() > end:
+            if not reasons.LATER.search(said):
                 self._journal.note(new.key, settled="failed")
                 return said
             if pause == 5:

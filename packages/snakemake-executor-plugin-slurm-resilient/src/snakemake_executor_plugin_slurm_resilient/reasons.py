@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
-# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later. (Slurm says
-# "job submit limit, user's size and/or time limits" of every limit; its name, a line above, tells which it is.)
+# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used up: the same call
+# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its name stands above.)
 LATER = re.compile(
     r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
     r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
-    r"backup controller|protocol authentication|Resource temporarily unavailable",
+    r"not available \(inactive or drain|backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
 # Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell and PyTorch.

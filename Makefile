@@ -23,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
 # The executor for Slurm, a distribution of its own.
-PLUGIN_FOLDER := packages/snakemake-executor-plugin-coder-clip
+PLUGIN_FOLDER := packages/snakemake-executor-plugin-slurm-resilient
 PLUGIN := --editable ./$(PLUGIN_FOLDER)
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 

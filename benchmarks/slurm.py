@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
 from cluster import Cluster, missing  # noqa: E402
 
-JOURNALS = ".snakemake/coder-clip/slurm/*.jsonl"
+JOURNALS = ".snakemake/slurm-resilient/jobs/*.jsonl"
 # A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and makes them.
 JOB = f"""
 import glob, json, os, time
@@ -161,7 +161,7 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **os.environ,
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
-        "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-coder-clip/src",
+        "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-slurm-resilient/src",
     }
     environment.pop("CODER_CLIP_DATA", None)
     command = [

@@ -189,6 +189,13 @@ class Cluster:
     def stop_controller(self) -> None:
         self._end("slurmctld.pid")
 
+    def forget(self) -> None:
+        """The controller loses its state, and with it all jobs."""
+        self.stop_controller()
+        shutil.rmtree(self.folder / "state")
+        (self.folder / "state").mkdir()
+        self.start_controller()
+
     def start_node(self, node: str) -> None:
         self.run("slurmd", "-N", node)
 

@@ -22,8 +22,8 @@ from working_copy import python_path, snakemake_logs
 REPO = Path(__file__).parents[2]
 TOY = REPO / "tests/integration/slurm/toy"
 QUICK = (
-    *("--coder-clip-init-seconds-before-status-checks", "1"),
-    *("--coder-clip-retry-pause", "1", "--latency-wait", "3"),
+    *("--slurm-resilient-init-seconds-before-status-checks", "1"),
+    *("--slurm-resilient-retry-pause", "1", "--latency-wait", "3"),
 )
 
 # The profile leaves changed parameters to certificates, and toys have none: then Snakemake's own records decide.

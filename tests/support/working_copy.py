@@ -41,7 +41,7 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
-SOURCES = ("src", "packages/snakemake-executor-plugin-coder-clip/src")
+SOURCES = ("src", "packages/snakemake-executor-plugin-slurm-resilient/src")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 CERTIFY = """
 import sys

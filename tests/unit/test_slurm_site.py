@@ -1,4 +1,4 @@
-"""What sinfo, sacctmgr and sbatch say, read; and what a cluster lacks, told before a job is submitted."""
+"""What a cluster lacks, told before a job is submitted."""
 
 from __future__ import annotations
 
@@ -12,51 +12,7 @@ from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
-from coder_clip.slurm.probe import Finding
-from snakemake_executor_plugin_coder_clip import queue, site
-
-SINFO = """\
-CLUSTER: here
-cpu*|2:00:00|16000|4
-cpu*|2:00:00|32000+|8
-gpu|1-00:00:00|64000|4
-gpu|1-00:00:00|n/a|4
-"""
-HERE = site.parse_partitions(SINFO)
-
-
-def test_partitions() -> None:
-    assert list(HERE) == ["cpu", "gpu"]
-    assert [p.name for p in HERE.values() if p.default] == ["cpu"]
-    assert HERE["cpu"].nodes == ((16000, 4), (32000, 8))
-    assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), "a node that does not say is no reason to stop"
-
-
-@pytest.mark.parametrize(
-    ("asked", "most"),
-    [
-        ({}, (32000, 120)),
-        ({"cpus": 8}, (32000, 120)),
-        ({"partition": "gpu"}, (64000, 1440)),
-        ({"partition": "cpu,gpu"}, (64000, 1440)),
-        ({"partition": "gpu", "cpus": 8}, None),
-        ({"partition": "none"}, None),
-    ],
-)
-def test_the_most_that_a_partition_gives(asked: dict[str, Any], most: tuple[int, int] | None) -> None:
-    assert site.most(asked, HERE) == ({} if most is None else {"mem_mb": most[0], "runtime": most[1]})
-
-
-@pytest.mark.parametrize(
-    ("limit", "minutes"),
-    [("2:00:00", 120), ("1-00:00:00", 1440), ("1-12", 2160), ("30:00", 30), ("0:30", 0.5), ("45", 0.75)],
-)
-def test_time_limits(limit: str, minutes: float) -> None:
-    assert site.minutes(limit) == minutes
-
-
-def test_no_time_limit() -> None:
-    assert site.minutes("infinite") == site.minutes("n/a") == float("inf")
+from snakemake_executor_plugin_slurm_resilient import queue
 
 
 def job(rule: str, **asked: Any) -> Planned:
@@ -75,25 +31,27 @@ def test_one_question_for_jobs_that_differ_in_size() -> None:
     assert "4900" not in next(iter(places))
 
 
-def place(guessed: str) -> Finding:
-    """What is said of a job with too much memory."""
-    asked = {"partition": "cpu", "mem_mb": 99_000}
-    (found,) = check._place([Planned(["fit"], asked, "sbatch")], HERE, guessed)
-    return found
-
-
-def test_an_amount_that_was_guessed_is_not_wrong_yet() -> None:
-    """Before the images are listed, as many as ImageNet's are reckoned with."""
-    assert place("").status == "wrong"
-    assert place("; a guess").status == "note"
-    assert place("; a guess").text.endswith("; a guess")
+@pytest.mark.parametrize(
+    ("guessed", "most", "status"),
+    [("", 9_000, "wrong"), ("; a guess", 9_000, "note"), ("; a guess", 0, "wrong")],
+)
+def test_an_amount_that_was_guessed_is_not_wrong_yet(
+    guessed: str, most: int, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the images are listed, as many as ImageNet's are reckoned with; a wrong account is no guess."""
+    refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
+    monkeypatch.setattr(check, "_refusal", refuse)
+    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
+    (found,) = check._place([planned], {}, guessed)
+    assert found.status == status
+    assert ("a guess" in found.text) == (status == "note")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("slrum", "did you mean 'slurm'?"),
-        ("default", "lacks 'executor: coder-clip'"),
+        ("default", "lacks 'executor: slurm-resilient'"),
         ("src", "no profile 'src'"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from ..pipeline.config import ONLY_PRESENT, load_config
+from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
 
@@ -59,23 +59,29 @@ def check(
     c = load_config(config)
     from ..preflight.checks import check
 
+    wrong = profile is not None and _cluster_is_wrong(c, config, profile, probe, wait)
     print_lines(check(c, config, deep, here=profile is None))
-    if profile is None:
-        return
-    # only a cluster needs the executor's package
-    from snakemake_executor_plugin_coder_clip.queue import SlurmError
-
-    from ..slurm.check import check as check_cluster
-
-    wrong = 0
-    try:
-        for finding in check_cluster(c, config, profile, probe, wait):
-            typer.echo(finding)
-            wrong += finding.status == "wrong"
-    except SlurmError as error:
-        raise UserError(str(error)) from None
     if wrong:
         raise typer.Exit(1)
+
+
+def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
+    """Print what the cluster lacks for a run; True if something would stop it."""
+    # only a cluster needs the executor's package
+    from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
+
+    from ..slurm.check import check
+    from ..slurm.probe import Finding
+
+    wrong = False
+    try:
+        for finding in check(c, config, profile, probe, wait):
+            typer.echo(finding)
+            wrong |= finding.status == "wrong"
+    except (SlurmError, UserError) as error:  # the rest is checked all the same
+        typer.echo(Finding("wrong", str(error)))
+        wrong = True
+    return wrong
 
 
 @app.command(rich_help_panel=GENERAL)

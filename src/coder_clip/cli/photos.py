@@ -397,9 +397,9 @@ def try_text(
     if not found:
         raise UserError("the classes have only names, so no text can be left out; --add tries a new text")
     _write(listing.worth_table(found))
-    accuracy = study.start.accuracy
+    accuracy, n = study.start.accuracy, len(images.ids)
     _note(
-        f"{100 * accuracy['value']:.1f} % of {len(images.ids)} validation image{'s' * (len(images.ids) != 1)} right with the run's texts "
+        f"{100 * accuracy['value']:.1f} % of {n} validation image{'s' * (n != 1)} right with the run's texts "
         f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     )
 

@@ -5,13 +5,14 @@ Slurm's own answers come first (its partitions, its verdict on the heaviest jobs
 
 from __future__ import annotations
 
-import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from snakemake_executor_plugin_coder_clip import queue, site
+from snakemake_executor_plugin_slurm_resilient import queue, reasons, retry, site
 
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
@@ -23,9 +24,9 @@ from .plan import Planned, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
 
 PROFILES = Path("workflow/profiles")
-UNITS = {"mem_mb": "MB", "runtime": "min"}  # of what the size of the work decides
+LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
-PLACE = ("cluster", "partition", "account", "qos", "gres", "gpu", "gpu_model")  # what a place is named by
+PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # what a place is named by
 
 
 def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
@@ -75,8 +76,10 @@ def find_profile(name: str) -> Path:
             f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below {PROFILES}"
         )
     document = read_yaml(file)
-    if not isinstance(document, dict) or document.get("executor") != "coder-clip":
-        raise UserError(f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: coder-clip'")
+    if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
+        raise UserError(
+            f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'"
+        )
     return file.parent
 
 
@@ -99,35 +102,37 @@ def _named(asked: dict[str, object]) -> str:
 
 
 def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> list[Finding]:
-    """Check that the cluster takes the heaviest jobs of one place. guessed: a note, if amounts are guesses."""
-    where, found = _named(jobs[0].asked), []
+    """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that are guesses.
+
+    A job that asks for more than there is gets the most that there is: a note. So is a refusal of a guess, of a job
+    that Slurm would take if it asked for little.
+    """
+    where, found, largest = _named(jobs[0].asked), [], Counter[str]()
     for job in heaviest(jobs):
-        rules, most = " + ".join(job.rules), site.most(job.asked, here)
-        over = [k for k in UNITS if int(job.asked.get(k, 0)) > most.get(k, math.inf)]
-        words = [
-            f"it asks for {job.asked[k]} {UNITS[k]}, the partition has at most {most[k]:g}" for k in over
-        ]
-        if over:
-            said = f"{where}: {rules}: {', '.join(words)}{guessed}"
-            found.append(Finding("note" if guessed else "wrong", said))
-        elif said := _refusal(job):
-            found.append(Finding("wrong", f"{where}: {rules}: {said}"))
-            break  # the same for all
-    if found:
-        return list(dict.fromkeys(found))
-    largest = {k: max(int(job.asked.get(k, 0)) for job in jobs) for k in ("mem_mb", "runtime", "cpus")}
-    amounts = f"{largest['mem_mb']} MB, {largest['runtime']} min, {largest['cpus']} CPUs"
+        name = f"{where}: {' + '.join(job.rules)}"
+        asked, cut = retry.capped(job.asked, site.most(job.asked, here))
+        if cut:
+            found.append(Finding("note", f"{name}: it gets {', '.join(cut)}{guessed}"))
+        if said := _refusal(job, asked):
+            guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
+            return [*found, Finding("note" if guess else "wrong", f"{name}: {said}{guess}")]
+        largest |= Counter({k: int(asked.get(k, 0)) for k in retry.UNITS})
+    amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
     rules = ", ".join(sorted({rule for job in jobs for rule in job.rules}))
-    return [Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}")]
+    return [*dict.fromkeys(found), Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}")]
 
 
-def _refusal(job: Planned) -> str:
-    """Why Slurm would refuse a job, without submitting it; "" if it would not."""
+def _refusal(job: Planned, asked: dict[str, Any]) -> str:
+    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would not."""
+    sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
+    less = " ".join(
+        option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
+    )
     try:
-        queue.ask("sh", "-c", f"{job.call} --test-only", stdin="#!/bin/sh\n")
+        queue.ask("sh", "-c", f"{job.call} {less} --test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
-        return site.refused(said, job.asked)
+        return reasons.refused(said, asked)
     return ""
 
 

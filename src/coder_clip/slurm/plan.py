@@ -72,18 +72,19 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-    import snakemake_executor_plugin_coder_clip as plugin
-    from snakemake_executor_plugin_coder_clip import retry, submit
-    from snakemake_executor_plugin_coder_clip.journal import Tries, members
+    import snakemake_executor_plugin_slurm_resilient as plugin
+    from snakemake_executor_plugin_slurm_resilient import retry, site, submit
+    from snakemake_executor_plugin_slurm_resilient.journal import Tries, members
 
     jobs: list[Planned] = []
+    here = site.partitions()
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
 
         def run_job(self, job: Any) -> None:
             if not job.is_local:
-                asked = retry.asked(job, Tries())
+                asked = retry.fitted(job, Tries(), site.nodes(retry.asked(job, Tries()), here))
                 settings = self.workflow.executor_settings
                 call = submit.call(job, asked, settings, "check", "/dev/null", "check")
                 jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))
@@ -96,9 +97,9 @@ def main(target: Path, options: list[str]) -> None:
 
     plugins = ExecutorPluginRegistry().plugins
     common = replace(plugin.common_settings, dryrun_exec=True)
-    plugins["coder-clip"] = replace(plugins["coder-clip"], executor=Planner, common_settings=common)
+    plugins["slurm-resilient"] = replace(plugins["slurm-resilient"], executor=Planner, common_settings=common)
     plugins["local"] = replace(plugins["local"], executor=DryRun)  # local rules run no more than others
-    cli.main([*options, "--executor", "coder-clip", "--nolock"])
+    cli.main([*options, "--executor", "slurm-resilient", "--nolock"])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def tight() -> Iterator[Cluster]:
     if reason := missing():
         pytest.skip(reason)
     folder = Path(f"/tmp/coder-clip-slurm-tight-{os.getpid()}")
-    found = Cluster(folder, min_job_age=3600, cpus=4, memory=4000, minutes=60)
+    found = Cluster(folder, min_job_age=3600, cpus=2, memory=4000, minutes=60)
     found.start()
     yield found
     found.stop()

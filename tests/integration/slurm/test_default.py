@@ -1,4 +1,4 @@
-"""The embedded default, on fewer pictures, as jobs of a cluster, and beside that on this machine: the same bytes.
+"""The embedded default, on fewer pictures, on nodes with 2 CPUs and 4,000 MB, and on this machine: the same bytes.
 
 test_guide.py tells what nodes touch.
 """
@@ -62,12 +62,12 @@ def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def run(works: tuple[Work, Work], local: object, cluster: Cluster) -> Iterator[Run]:
+def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run]:
     work, _ = works
-    run = Run(work.folder, cluster, configfile=work.config).start()
+    run = Run(work.folder, tight, configfile=work.config).start()
     run.wait(3600)
     yield run
-    cluster.cancel_all()
+    tight.cancel_all()
 
 
 def jobs(run: Run) -> list[tuple[str, Job]]:
@@ -92,9 +92,9 @@ def test_every_rule_that_is_not_the_heads_was_a_job_of_the_right_partition(run: 
             assert (job.partition, job.node) in (("cpu", "n1"), ("cpu", "n2"))
 
 
-def test_nothing_else_ran_on_the_cluster(run: Run, cluster: Cluster) -> None:
+def test_nothing_else_ran_on_the_cluster(run: Run, tight: Cluster) -> None:
     ids = [int(job.id) for _, job in jobs(run)]
-    assert [id for job in cluster.jobs() if (id := int(job.id)) >= ids[0]] == ids
+    assert [id for job in tight.jobs() if (id := int(job.id)) >= ids[0]] == ids
 
 
 def test_the_bytes_are_those_of_a_local_run(

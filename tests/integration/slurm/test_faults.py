@@ -13,7 +13,7 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
-NAMES = ["ok", "once", "never", "greedy", "nowhere", "huge", "held_cancel", "held_late", "held_back"]
+NAMES = ["ok", "once", "never", "greedy", "nowhere", "held_cancel", "held_late", "held_back"]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def bad_day(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Itera
         cluster,
         jobs=NAMES,
         partition={"nowhere": "no-such-partition"},
-        memory={"greedy": 400, "huge": 9_000_000},
+        memory={"greedy": 400},
     )
     run.start()
     run.starts("held_cancel", "held_late", "held_back")
@@ -109,14 +109,9 @@ def test_the_message_of_a_failure_names_its_log(bad_day: Run) -> None:
 
 
 def test_what_slurm_refuses_is_told_in_words_and_not_tried_again(bad_day: Run) -> None:
-    for name, words in (
-        ("nowhere", "there is no such partition"),
-        ("huge", "no node of the partition has that much memory"),
-    ):
-        lines = [line for line in bad_day.said().splitlines() if words in line]
-        assert len(lines) == 1, (name, lines)
-        assert "Asked for:" in lines[0]
-        assert bad_day.started(name) == []
+    (line,) = [x for x in bad_day.said().splitlines() if "there is no such partition" in x]
+    assert "Asked for:" in line
+    assert bad_day.started("nowhere") == []
 
 
 def test_a_second_run_makes_only_what_is_missing(bad_day: Run) -> None:

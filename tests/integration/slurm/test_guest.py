@@ -31,9 +31,10 @@ def test_the_controller_is_asked_for_my_jobs_alone_and_by_no_job(
     run.more["PATH"] = f"{spies}{os.pathsep}{run.environment['PATH']}"
     assert run.start().wait() == 0, run.said()
     asked = [line.split() for line in calls.read_text().splitlines()]
-    assert {name for name, *_ in asked} == {"sbatch", "squeue"}
+    assert {name for name, *_ in asked} == {"sbatch", "squeue", "sinfo"}
     assert all("--me" in options for name, *options in asked if name == "squeue")
     assert [name for name, *_ in asked].count("sbatch") == 3
+    assert [name for name, *_ in asked].count("sinfo") == 1, "once in ten minutes"
     path = (run.folder / "started/keys_plain.env").read_text()
     assert str(spies) in path, "jobs would have been seen, too"
 
@@ -41,12 +42,20 @@ def test_the_controller_is_asked_for_my_jobs_alone_and_by_no_job(
 def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Cluster) -> None:
     run = toy(shared_folder, cluster, jobs=["keys_plain", "keys_needed"], keys={"keys_needed": "HF_TOKEN"})
     run.more |= {"OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf-2", "MY_SETTING": "3"}
+    run.more |= {
+        "GITHUB_PAT": "sk-1",
+        "PGPASSFILE": "sk-1",
+        "MYSQL_PWD": "sk-1",
+        "http_proxy": "http://me:sk-1@proxy:80",
+    }
+    run.more |= {"https_proxy": "http://proxy:80"}
     assert run.start().wait() == 0, run.said()
     plain, needed = ((shared_folder / f"started/{n}.env").read_text() for n in ("keys_plain", "keys_needed"))
     assert "sk-1" not in plain + needed
     assert "hf-2" not in plain
     assert "HF_TOKEN=hf-2" in needed
     assert "MY_SETTING=3" in plain
+    assert "https_proxy=http://proxy:80" in plain
 
 
 def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
@@ -56,7 +65,7 @@ def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("of a program")
     os.utime(old, (0, time.time() - 40 * 86400))
-    assert run.start("--coder-clip-logdir", "results/logs").wait() == 0, run.said()
+    assert run.start("--slurm-resilient-logdir", "results/logs").wait() == 0, run.said()
     assert old.exists()
     assert list((shared_folder / "results/logs/rule_job/ok").glob("*.log"))
 
@@ -78,7 +87,7 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
     run = toy(shared_folder, cluster, jobs=["ok", "brief"])
     (shared_folder / "results").mkdir()
     (shared_folder / "results/logs").write_text("in the way")
-    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--coder-clip-retry-pause", "4"]
+    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--slurm-resilient-retry-pause", "4"]
     start = time.monotonic()
     run.start(*groups)
     run.says("Group jobs_job (job): could not be submitted:")
@@ -91,7 +100,7 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
 
 def test_job_arrays_are_refused_in_one_line(shared_folder: Path, cluster: Cluster) -> None:
     run = toy(shared_folder, cluster, jobs=["ok"])
-    assert run.start("--coder-clip-array-jobs", "all").wait() == 1
+    assert run.start("--slurm-resilient-array-jobs", "all").wait() == 1
     (line,) = [line for line in run.said().splitlines() if "is refused" in line]
     assert "groups" in line
     assert run.started("ok") == []

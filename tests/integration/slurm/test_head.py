@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -21,7 +22,10 @@ def test_a_second_head_does_not_start_beside_a_living_one(shared_folder: Path, c
     second = Run(shared_folder, cluster, config=run.config, log="second.log")
     assert second.start("--unlock").wait() == 0
     assert second.start().wait() == 1
-    assert f"another run of this configuration is alive: process {run.process.pid}" in second.said()  # type: ignore[union-attr]
+    refusal = f"another run of this configuration is alive: process {run.process.pid}"  # type: ignore[union-attr]
+    (line,) = [x for x in second.said().splitlines() if "alive" in x]
+    assert refusal in line
+    assert not re.search(r"Traceback|^\w*(Error|Exception):|^ +File ", second.said(), re.M), second.said()
     assert second.start(profile="default").wait() == 1, "nor one on this machine"
     assert "is alive" in second.said()
     run.go("held_a")

@@ -81,3 +81,18 @@ def test_only_the_shard_that_died_ran_again(runs: dict[int, Run], cluster: Clust
     tries = Counter(shard(j) for j in jobs)
     assert {name: n for name, n in tries.items() if n > 1} == {KILLED: 2}
     assert "was cancelled" in runs[3].said()
+
+
+def test_more_shards_encode_only_what_is_missing(runs: dict[int, Run], cluster: Cluster) -> None:
+    """As one has to who met the time limit of a partition: what was encoded is in the feature store."""
+    run = runs[3]
+    work = Work(run.folder, run.configfile)
+    store = run.folder / ".cache/coder-clip"
+    bytes_before, stored = (run.folder / FEATURES).read_bytes(), sorted(store.rglob("*"))
+    assert stored
+    work.configure(lambda document: document["features"].update(shards=4))
+    assert run.start(FEATURES).wait(900) == 0, run.said()
+    jobs = Counter(re.findall(r"/slurm/(rule_encode_shard|group_merges\S*?|rule_\w+)/", run.said()))
+    assert jobs["rule_encode_shard"] == 4
+    assert sorted(store.rglob("*")) == stored, "an image was encoded again"
+    assert (run.folder / FEATURES).read_bytes() == bytes_before

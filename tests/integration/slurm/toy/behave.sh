@@ -16,6 +16,7 @@ time.sleep(10)";;
       until grep -qs slurmstepd /proc/$(ps -o ppid= "$pid" | tr -d ' ')/comm; do pid=$(ps -o ppid= "$pid" | tr -d ' '); done
       kill -9 "$pid"; sleep 60
     fi;;
+  child*) if [ "$try" = 1 ]; then python3 -c "import os; os.kill(os.getpid(), 9)"; fi;;
   brief*) sleep $((RANDOM % 5));;
   keys*) env > started/"$name".env;;
   held*) while [ ! -e go/"$name" ]; do sleep 0.2; done;;

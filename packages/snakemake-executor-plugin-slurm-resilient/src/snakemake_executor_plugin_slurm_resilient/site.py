@@ -1,15 +1,13 @@
-"""The partitions of a cluster, their limits and nodes, and the accounts that you may use."""
+"""The partitions of a cluster, their limits and nodes."""
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import reasons
-from .queue import SlurmError, ask
+from .queue import ask
 
 
 @dataclass(frozen=True)
@@ -22,10 +20,9 @@ class Partition:
     nodes: tuple[tuple[int, int], ...] = ()
 
 
-def partitions(cluster: str = "") -> dict[str, Partition]:
+def partitions() -> dict[str, Partition]:
     """All partitions by name. Unreachable if the controller gives no answer."""
-    command = ["sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"]
-    return parse_partitions(ask(*command, *([f"--clusters={cluster}"] if cluster else [])))
+    return parse_partitions(ask("sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"))
 
 
 def parse_partitions(text: str) -> dict[str, Partition]:
@@ -56,28 +53,24 @@ def minutes(limit: str) -> float:
     return int(days or 0) * 1440 + int(hours or 0) * 60 + int(mins) + int(seconds) / 60
 
 
-def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
-    """The most mem_mb and runtime that the partitions of a job allow one with its CPUs; empty if none is known."""
+def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
+    """The partitions in which a job may run."""
     named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
-    places = [site[name] for name in named if name in site]
-    memory = [mb for p in places for mb, cpus in p.nodes if cpus >= int(asked.get("cpus") or 1)]
-    return {"mem_mb": max(memory), "runtime": max(p.minutes for p in places)} if memory else {}
+    return [site[name] for name in named if name in site]
 
 
-def refused(message: str, asked: Mapping[str, Any]) -> str:
-    """Why sbatch refused a job; if the account or the QOS is wrong, also which ones you may use."""
-    told = reasons.refused(message, asked)
-    mine = accounts(getpass.getuser()) if reasons.NOT_YOURS.search(message) else []
-    return f"{told}. Yours are: {', '.join(mine)}" if mine else told
+def nodes(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[tuple[int, int]]:
+    """Memory in MB and CPUs of the nodes on which a job may run, as far as they are known."""
+    return [node for place in places(asked, site) for node in place.nodes if all(node)]
 
 
-def accounts(user: str) -> list[str]:
-    """The accounts of a user; empty if the site does not say."""
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", "where"]
-    try:
-        rows = [
-            line.partition("|") for line in ask(*command, f"user={user}", "format=Account,QOS").splitlines()
-        ]
-    except SlurmError:
-        return []
-    return [f"{account} (QOS {qos})" if qos else account for account, _, qos in rows]
+def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
+    """The most CPUs, mem_mb and runtime that the partitions of a job allow; empty if none is known.
+
+    mem_mb: of nodes with as many CPUs as the job asks for, or as there are.
+    """
+    if not (there := nodes(asked, site)):
+        return {}
+    cpus = max(n for _, n in there)
+    memory = max(mb for mb, n in there if n >= min(cpus, int(asked.get("cpus") or 1)))
+    return {"cpus": cpus, "mem_mb": memory, "runtime": max(p.minutes for p in places(asked, site))}

@@ -1,12 +1,8 @@
-"""Slurm's commands: squeue, which needs no accounting database, scancel, and sacct where there is one.
-
-A job is named by its id, on another cluster than the default one by "id;cluster", as sbatch prints it.
-"""
+"""Slurm's commands: squeue, which needs no accounting database, scancel, and sacct where there is one."""
 
 from __future__ import annotations
 
 import subprocess
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,19 +10,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(
-    (
-        *(
-            "PENDING",
-            "CONFIGURING",
-            "RUNNING",
-            "SUSPENDED",
-            "STOPPED",
-            "COMPLETING",
-            "STAGE_OUT",
-            "SIGNALING",
-        ),
-        *("RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
-    )
+    {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "COMPLETING", "STAGE_OUT", "SIGNALING"}
+    | {"RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
 COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
@@ -80,26 +65,19 @@ def ask(
     return done.stdout
 
 
-def jobs(clusters: Iterable[str] = ()) -> dict[str, Row]:
-    """My jobs, ended ones as long as the controller remembers them (MinJobAge). clusters: beside the default one."""
-    found = {}
-    for cluster in ("", *clusters):
-        command = ["squeue", "--me", "--noheader", "--states=all"]
-        text = ask(*command, "--Format=" + ",".join(f"{name}:|" for name in FIELDS), *_on(cluster))
-        for line in text.splitlines():
-            values = line.removesuffix("|").split("|", len(FIELDS) - 1)
-            if len(values) == len(FIELDS):
-                id = f"{values[0]};{cluster}" if cluster else values[0]
-                found[id] = Row(id, *values[1:])
-    return found
+def jobs() -> dict[str, Row]:
+    """My jobs by id, ended ones as long as the controller remembers them (MinJobAge)."""
+    fields = "--Format=" + ",".join(f"{name}:|" for name in FIELDS)
+    lines = ask("squeue", "--me", "--noheader", "--states=all", fields).splitlines()
+    rows = (line.removesuffix("|").split("|", len(FIELDS) - 1) for line in lines)
+    return {values[0]: Row(*values) for values in rows if len(values) == len(FIELDS)}
 
 
 def accounted(id: str) -> tuple[str, str] | None:
     """State and exit code by the accounting database; None if there is none or it does not know the job."""
-    number, cluster = _split(id)
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
     try:
-        text = ask(*command, f"--jobs={number}", *_on(cluster))
+        text = ask(*command, f"--jobs={id}")
     except SlurmError:
         return None
     for line in text.splitlines():
@@ -110,17 +88,5 @@ def accounted(id: str) -> tuple[str, str] | None:
 
 def cancel(ids: Iterable[str]) -> None:
     """Cancel jobs. Unreachable if the controller gives no answer."""
-    of: dict[str, list[str]] = defaultdict(list)
-    for number, cluster in map(_split, ids):
-        of[cluster].append(number)
-    for cluster, numbers in of.items():
-        ask("scancel", *_on(cluster), *sorted(numbers))
-
-
-def _split(id: str) -> tuple[str, str]:
-    number, _, cluster = id.partition(";")
-    return number, cluster
-
-
-def _on(cluster: str) -> list[str]:
-    return [f"--clusters={cluster}"] if cluster else []
+    if ids := sorted(ids):
+        ask("scancel", *ids)

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import heads, queue
-from .journal import Entry, Journal, Tries, entry, journals
+from . import adapter, heads, queue
+from .journal import Entry, Journal, journals, stamps
 from .queue import Row, SlurmError
 
-CLOCKS = 60.0  # seconds that the clocks of a node's file system and of this machine may differ
 KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
+watched = False  # by the executor, which looks itself for jobs of earlier heads
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
 
@@ -31,6 +31,7 @@ class Earlier:
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by id
     rows: Mapping[str, Row] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)  # ours by name, and not in the journal
+    again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
 
     def live(self) -> list[str]:
         return [id for id in self.entries if id in self.rows and self.rows[id].live] + self.unknown
@@ -69,7 +70,7 @@ class Earlier:
             return []
         queue.cancel(ids)
         end = time.monotonic() + PATIENCE
-        while left := [i for i, row in queue.jobs(clusters(ids)).items() if i in ids and row.live]:
+        while left := [i for i, row in queue.jobs().items() if i in ids and row.live]:
             if time.monotonic() > end:
                 raise SlurmError(
                     f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
@@ -77,11 +78,6 @@ class Earlier:
                 )
             time.sleep(1)
         return ids
-
-
-def clusters(ids: Any) -> set[str]:
-    """The clusters of jobs that are not on the default one."""
-    return {cluster for id in ids if (cluster := id.partition(";")[2])}
 
 
 def find(workflow: Any, name: str = "") -> Earlier:
@@ -100,7 +96,7 @@ def find(workflow: Any, name: str = "") -> Earlier:
         return Earlier()
     if others := {j.path.stem for j, _ in known.values() if j.path.stem != mine and heads.alive(j.path.stem)}:
         raise SlurmError(f"the run {others.pop()} of this folder is alive and makes some of the same files")
-    rows = queue.jobs(clusters(e.id for _, e in known.values()))
+    rows = queue.jobs()
     here = os.path.realpath(os.getcwd())
     ours = {id: row for id, row in rows.items() if os.path.realpath(row.folder) == here}
     by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}
@@ -117,6 +113,12 @@ def find(workflow: Any, name: str = "") -> Earlier:
         if (row is not None and row.live) or _ended_well(e, row, workflow, jobs):
             found.entries[e.id] = (journal, e)
         else:
+            changed = {path for path, now in stamps(e.makes).items() if now != e.before.get(path)}
+            for job in {jobs[path] for path in changed & jobs.keys()}:
+                workflow.persistence.started(
+                    job
+                )  # as half-written, if this head should die before it makes them again
+            found.again |= changed & jobs.keys()
             journal.note(key, settled="failed")
     lost = (row for row in by_key.values() if row.name == name and row.live)
     settled = {e.id for journal in journals() for e in journal.read()}
@@ -136,13 +138,16 @@ def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any
 
 
 def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
-    """True if all files exist, are young enough, and not marked as being written: a node removes Snakemake's mark."""
+    """True if all files exist, were written since, and are not marked as being written.
+
+    A node removes Snakemake's mark. No clock is asked, because the head's may be wrong.
+    """
 
     async def marked() -> list[Any]:
         return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
 
-    there = all(os.path.exists(p) and os.stat(p).st_mtime >= e.time - CLOCKS for p in e.makes)
-    return there and not asyncio.run(marked())
+    now = stamps(e.makes)
+    return now.keys() == e.makes.keys() and now != e.before and not asyncio.run(marked())
 
 
 # ---- from the Snakefile, on whatever a run is executed
@@ -153,10 +158,9 @@ def before_jobs(workflow: Any) -> None:
 
     SlurmError, which Snakemake prints, if there is.
     """
-    from .executor import Executor
-
-    if isinstance(workflow.scheduler._executor, Executor):
-        return  # it has looked
+    if watched:
+        return
+    adapter.check(workflow)
     if any(job.output for job in workflow.dag.needrun_jobs()):
         heads.claim(workflow)
     try:
@@ -164,33 +168,15 @@ def before_jobs(workflow: Any) -> None:
     except queue.Unreachable:
         raise SlurmError(
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
-            "again when it is back, or remove .snakemake/coder-clip/slurm if you know that none is"
+            "again when it is back, or remove .snakemake/slurm-resilient/jobs if you know that none is"
         ) from None
     if ids := " ".join(found.live()):
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
             f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
         )
-    for journal, e in found.entries.values():
-        _record(journal, e, workflow)
-
-
-def _record(journal: Journal, e: Entry, workflow: Any) -> None:
-    """Tell Snakemake of files that a job has made while there was no head."""
-    jobs = {job for job in workflow.dag.jobs if e.makes.keys() & set(map(str, job.output))}
-    now = [entry([job], "", workflow.persistence, {}, Tries()) for job in jobs]
-    makes = {path: how for n in now for path, how in n.makes.items()}
-    inputs = {path: stamp for n in now for path, stamp in n.inputs.items() if path not in makes}
-    if (makes, inputs) != (e.makes, e.inputs):
-        path = min(e.makes)
+    if files := found.paths() | found.again:
         raise SlurmError(
-            f"a job of an earlier run made {path} with another command, parameter or input; make it again: "
-            f"--forcerun {path}, or remove it"
+            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once with the executor "
+            "of that run (--profile workflow/profiles/slurm), which records them or makes them again"
         )
-
-    async def finished() -> None:
-        for job in jobs:
-            await workflow.persistence.finished(job)
-
-    workflow.async_run(finished())
-    journal.note(e.key, settled="made")

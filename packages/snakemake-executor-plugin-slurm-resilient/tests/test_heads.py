@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from snakemake_executor_plugin_coder_clip import heads
+from snakemake_executor_plugin_slurm_resilient import heads
 
 HEAD = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from snakemake_executor_plugin_coder_clip import heads
+from snakemake_executor_plugin_slurm_resilient import heads
 settings = SimpleNamespace(configfiles=[Path(sys.argv[1])])
 lock = ".snakemake/locks/0.input.lock"
 state = SimpleNamespace(_lockfile={"input": lock})
@@ -117,7 +117,7 @@ def test_a_head_that_may_be_alive_elsewhere_is_left_alone(tmp_path: Path, lock: 
     first = Process(tmp_path)
     first.claim()
     first.kill()
-    (file,) = tmp_path.glob(".snakemake/coder-clip/heads/*.json")
+    (file,) = tmp_path.glob(".snakemake/slurm-resilient/heads/*.json")
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "host": "login-2", "pid": "4711"}))
     second = Process(tmp_path)

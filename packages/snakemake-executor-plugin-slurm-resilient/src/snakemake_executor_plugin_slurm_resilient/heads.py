@@ -19,9 +19,12 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import queue, site
+from snakemake.exceptions import LockException
+from snakemake.logging import logger
 
-FOLDER = Path(".snakemake/coder-clip/heads")
+from . import adapter, queue, site
+
+FOLDER = Path(".snakemake/slurm-resilient/heads")
 LOCKS = Path(".snakemake/locks")
 HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
 
@@ -36,13 +39,27 @@ def name(workflow: Any) -> str:
 
 
 def follow(workflow: Any) -> None:
-    """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them."""
+    """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them.
+
+    What this package refuses is told in one line.
+    """
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
         if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
             print("An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True)
-        return execute(executor_plugin=executor_plugin, **options)
+        try:
+            return execute(executor_plugin=executor_plugin, **options)
+        except (queue.SlurmError, LockException) as error:
+            words = str(error)
+            if isinstance(error, LockException):
+                try:  # of another head, most likely
+                    claim(workflow)
+                    raise error
+                except queue.SlurmError as refused:
+                    words = str(refused)
+            logger.error(f"{words}.")
+            raise SystemExit(1) from None
 
     workflow.execute = run
 
@@ -74,8 +91,7 @@ def claim(workflow: Any) -> None:
             f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "
             f"{_file(mine)} and start again"
         )
-    locks = [Path(p).name for p in getattr(workflow.persistence, "_lockfile", {}).values()]
-    _write(mine, {**_here(), "locks": locks})
+    _write(mine, {**_here(), "locks": adapter.locks(workflow)})
     atexit.register(_write, mine, {})
 
 

@@ -7,12 +7,15 @@ by which the next head takes over the jobs of a killed one, retries by cause, an
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,22 +25,28 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
-from . import heads, queue, reasons, reattach, retry, site, submit
+from . import adapter, heads, queue, reasons, reattach, retry, site, submit
 from .journal import FOLDER, Entry, Journal, Tries, entry, members
 from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
 FRESH = 600  # seconds that what sinfo said is believed
+LONGEST = 3600  # seconds before a job is submitted again that was preempted or lost its node, at most
+TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
-    """Implements Snakemake's executor interface. One thread submits, one job at a time."""
+    """Implements Snakemake's executor interface.
+
+    Jobs are submitted one at a time. Each partition, account and QOS has a line of its own, so that a job that Slurm
+    does not take now keeps its place, and only the jobs behind it wait.
+    """
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._settings = workflow.executor_settings
         if self._settings.array_jobs:
             raise SlurmError(
-                "coder-clip-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
+                "slurm-resilient-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
                 "remove it and let small jobs share a Slurm job (groups: in the profile)"
             )
         self._interval = self._settings.init_seconds_before_status_checks
@@ -49,22 +58,32 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._tries: dict[Any, Tries] = {}
         self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
+        self._lost: dict[Any, list[str]] = defaultdict(
+            list
+        )  # how often a job ended by no fault of its own, and how
         self._absent: dict[str, int] = {}
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
-        self._sites: dict[
-            str, tuple[float, dict[str, site.Partition]]
-        ] = {}  # by cluster: when asked, what is there
+        self._site: dict[str, site.Partition] = {}
+        self._asked_site = -math.inf  # when
+        self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
         self._away_since: float | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
+        self._lines: dict[Any, ThreadPoolExecutor] = {}
+        self._one = threading.Lock()  # held while a job is submitted, but not while it waits in its line
         super().__init__(workflow, logger)  # the thread that looks starts
 
     def __post_init__(self) -> None:
         self.next_seconds_between_status_checks = self._interval
         folder = self._settings.logdir or ".snakemake/slurm_logs"
         self._logs = Path(self.workflow.workdir_init) / folder
-        self._take_over()
+        try:
+            adapter.check(self.workflow)
+            reattach.watched = True
+            self._take_over()
+        except BaseException:
+            self.shutdown()
+            raise
 
     def _take_over(self) -> None:
         submits = any(not job.is_local for job in self.dag.needrun_jobs())
@@ -85,10 +104,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if found.unknown:
             ids = self._patiently(found.cancel_unknown)
             self.logger.info(f"Cancelled unknown jobs of an earlier run: {', '.join(ids)}.")
-        if found.entries:  # let Snakemake ask for their files again: then they are taken, see `_submit`
-            self.dag.forcefiles.update(found.paths())
-            self.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
-            self.workflow.async_run(self.dag.postprocess())
+        if (
+            found.entries or found.again
+        ):  # let Snakemake ask for their files again: then they are taken, see `_submit`
+            adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
         if (left := heads.seconds_left()) is not None:
@@ -115,7 +134,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def get_job_args(self, job: Any) -> str:
         """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt that its memory
         is for, but no file of the head, which a job that outlives the head would miss."""
-        args = RealExecutor.get_job_args(self, job, cores=retry.cpus(job))
+        asked = self._asking[job]
+        args = RealExecutor.get_job_args(self, job, cores=asked["cpus"])
+        if job.is_group() and "mem_mb" in asked:  # those that run at a time
+            most = [f"mem_mb={asked['mem_mb']}"]
+            args = f"{args} {format_cli_arg('--resources', most)}"
         args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
@@ -123,29 +146,37 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Queue jobs for submission, failed ones after their pause."""
         for job in jobs:
             self.run_job_pre(job)
-            if (pause := self._due.pop(job, 0) - time.monotonic()) > 0:
-                timer = threading.Timer(pause, self._enqueue, [job])
-                timer.daemon = True
-                timer.start()
-            else:
-                self._enqueue(job)
+            self._enqueue(job, self._due.pop(job, 0) - time.monotonic())
 
-    def _enqueue(self, job: Any) -> None:
-        if not self._stop.is_set():
-            self._pool.submit(self.run_job, job)
+    def _enqueue(self, job: Any, pause: float = 0) -> None:
+        if pause > 0:
+            timer = threading.Timer(pause, self._enqueue, [job])
+            timer.daemon = True
+            timer.start()
+        elif not self._stop.is_set():
+            place = tuple(job.resources.get(name) for name in ("slurm_partition", "slurm_account", "qos"))
+            line = self._lines.setdefault(place, ThreadPoolExecutor(1, thread_name_prefix="sbatch"))
+            line.submit(self.run_job, job)
 
     def run_job(self, job: Any) -> None:
-        """Submit one job, or take over the one of an earlier run. Runs in a thread, one job after the other."""
+        """Submit one job, or take over the one of an earlier run. Runs in the thread of the job's line."""
         try:
-            self._submit(job)
+            with self._one:
+                self._submit(job)
         except Exception as error:  # nobody looks at a thread's exception: the run would hang
             said = " ".join(str(error).split())[:300] or type(error).__name__
             self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
         tries = self._tries.get(job, Tries())
-        wanted = retry.asked(job, tries)
-        asked, cut = retry.capped(wanted, self._most(wanted)) if tries != Tries() else (wanted, [])
+        here = self._partitions()
+        whole = retry.asked(job, tries)
+        wanted = retry.fitted(job, tries, site.nodes(whole, here))
+        if wanted != whole:
+            self.logger.info(
+                f"Group {job.name}: its jobs take turns, because no node has {reasons.wanted(whole)}."
+            )
+        asked, cut = retry.capped(wanted, site.most(wanted, here))
         if cut:
             self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
@@ -174,7 +205,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             said = self._sbatch(job, new)
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
-            self._fail(SubmittedJobInfo(job), site.refused(said, new.asked))
+            self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
         """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""
@@ -183,9 +214,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         log.parent.mkdir(parents=True, exist_ok=True)
         comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
         call = submit.call(job, new.asked, self._settings, self._name, log, comment)
+        self._asking[job] = new.asked
         script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
         self._journal.intend(new)
-        end, pause = time.monotonic() + self._settings.controller_patience, 5.0
+        pause = 5.0
         while True:
             try:
                 said = queue.ask("sh", "-c", call, stdin=script, env=submit.environment(job))
@@ -194,24 +226,30 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 said = str(error)
             if self._stop.is_set():
                 return said  # it may have been taken: the next head will know
-            if not reasons.LATER.search(said) or time.monotonic() > end:
+            if not reasons.LATER.search(said):
                 self._journal.note(new.key, settled="failed")
                 return said
-            self.logger.warning(
-                f"Slurm takes no job now ({' '.join(said.split())[:200]}); trying again, nothing is lost."
-            )
+            if pause == 5:
+                self.logger.warning(
+                    f"Slurm takes no job now (job {job.jobid}, partition {_where(new.asked)}: "
+                    f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of other partitions go on."
+                )
+            self._one.release()
             self._stop.wait(pause)
+            self._one.acquire()
             pause = min(pause * 2, SLOWEST)
-            on = {c} if (c := retry.cluster(job)) else set()
-            rows = self._patiently(lambda on=on: queue.jobs(on))
+            rows = self._patiently(queue.jobs)
             if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
                 said = taken[0]  # only the answer was lost
                 break
         id = submit.job_id(said)
-        new = replace(new, id=id, log=str(log).replace("%j", id.partition(";")[0]))
+        new = replace(new, id=id, log=str(log).replace("%j", id))
         self._journal.note(new.key, id=id, log=new.log)
         self._accepted[job] = new.asked
-        self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}).")
+        self.logger.info(
+            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
+            f"It asks for {reasons.wanted(new.asked)}."
+        )
         self._watch(job, self._journal, new)
         return ""
 
@@ -225,15 +263,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             RealExecutor.report_job_submission(self, info)
             self.report_job_success(info)
 
-    def _most(self, asked: dict[str, Any]) -> dict[str, float]:
-        """Memory and time that the partition of a job allows; empty if Slurm does not say."""
-        on, now = asked.get("cluster", ""), time.monotonic()
-        if on not in self._sites or now > self._sites[on][0] + FRESH:
-            try:
-                self._sites[on] = now, site.partitions(on)
-            except SlurmError:
-                return {}
-        return site.most(asked, self._sites[on][1])
+    def _partitions(self) -> dict[str, site.Partition]:
+        """What Slurm has; empty if it does not say."""
+        if time.monotonic() > self._asked_site + FRESH:
+            with suppress(SlurmError):
+                self._site, self._asked_site = site.partitions(), time.monotonic()
+        return self._site
 
     def _patiently(self, do: Any) -> Any:
         """Call ``do`` as soon as the controller answers."""
@@ -254,10 +289,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
             return
-        on = reattach.clusters(info.external_jobid for info in active_jobs)
         try:
             async with self.status_rate_limiter:
-                rows = await asyncio.to_thread(queue.jobs, on)
+                rows = await asyncio.to_thread(queue.jobs)
         except queue.Unreachable as error:
             self._away(str(error))
             for info in active_jobs:
@@ -285,7 +319,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._tell_waiting(id, row)
             return False
         self._absent[id] = self._absent.get(id, 0) + 1
-        if self._absent[id] < 2 and (row is None or row.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")):
+        if self._absent[id] < 2 and (row is None or row.state in retry.PASSING):
             return False  # Slurm may be about to queue it again; asked once more
         of = self._entries[id]
         if row is not None:
@@ -305,17 +339,30 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _ended_badly(
         self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
+        if state == "FAILED" and _killed([of.log, *(str(path) for m in members(info.job) for path in m.log)]):
+            code = "137"
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(of.tries, why)
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
         words = reasons.ended(state, code, nodes, limit, of.asked)
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
-        most = self._most(of.asked).get(lacking)
-        if most is not None and of.asked.get(lacking, 0) >= most and state != "FAILED":
+        most = site.most(of.asked, self._partitions()).get(lacking)
+        if most is not None and retry.number(of.asked, lacking) >= most and state != "FAILED":
             words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
             info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
         told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
+        if state in retry.PASSING:
+            self._again(info.job, state, told)
+            return
         self._fail(info, told, pause=why == "other", aux_logs=[of.log])
+
+    def _again(self, job: Any, state: str, told: str) -> None:
+        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would count it as a try."""
+        self._settle(job, "failed")
+        if state not in self._lost[job]:
+            self.logger.warning(f"{told}. The job is submitted again; this uses no try.")
+        self._enqueue(job, min(self._settings.retry_pause * 2 ** len(self._lost[job]), LONGEST))
+        self._lost[job].append(state)
 
     def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
         if pause:
@@ -369,7 +416,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _hand_over(self) -> None:
         """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
         self._stop.set()
-        self._leave_folders()
+        adapter.keep_folders(self.workflow)
         heads.start_again_at_exit()
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
@@ -380,34 +427,43 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def cancel(self) -> None:
         """Ctrl-C."""
-        self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end_lines()
         ids = sorted(self._entries)
         try:
             queue.cancel(ids)
         except SlurmError as error:
-            self._leave_folders()
+            adapter.keep_folders(self.workflow)
             self.logger.error(
                 f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). The next run goes on "
                 f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
             )
         self.shutdown()
 
-    def _leave_folders(self) -> None:
-        """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
-        self.dag.cleanup_workdir = lambda: None
+    def _end_lines(self) -> None:
+        self._stop.set()
+        for line in list(self._lines.values()):
+            line.shutdown(wait=True, cancel_futures=True)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Do nothing: `cancel` cancels the jobs."""
 
     def shutdown(self) -> None:
-        self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end_lines()
         super().shutdown()
 
 
 def _where(asked: dict[str, Any]) -> str:
     return str(asked.get("partition", "(the default)"))
+
+
+def _killed(logs: list[str]) -> bool:
+    """True if the end of a log says that a child of the job was killed."""
+    for path in filter(os.path.isfile, logs):
+        with open(path, "rb") as stream:
+            stream.seek(max(os.path.getsize(path) - TAIL, 0))
+            if reasons.KILLED.search(stream.read().decode(errors="replace")):
+                return True
+    return False
 
 
 def _set_aside(logs: list[str]) -> None:

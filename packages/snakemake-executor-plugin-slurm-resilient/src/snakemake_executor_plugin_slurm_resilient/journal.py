@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(".snakemake/coder-clip/slurm")  # a file for each configuration: <head>.jsonl
+from . import adapter
+
+FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 KEPT = 20_000  # jobs
 
 
@@ -34,8 +35,8 @@ class Entry:
     """One submission.
 
     key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
-    parameters. inputs: what was there of them -> size and time of change. asked: see `wanted` in reasons.py.
-    settled: "made" or "failed", once Snakemake knows.
+    parameters. before, inputs: what was there of outputs and inputs -> size and time of change. asked: see `wanted` in
+    reasons.py. settled: "made" or "failed", once Snakemake knows.
     """
 
     key: str
@@ -44,7 +45,7 @@ class Entry:
     inputs: dict[str, str]
     asked: dict[str, Any]
     benchmarks: list[str]
-    time: float
+    before: dict[str, str] = field(default_factory=dict)
     tries: Tries = Tries()
     id: str = ""
     log: str = ""
@@ -122,27 +123,28 @@ def members(job: Any) -> list[Any]:
 def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
     """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its name."""
     own = list(own)
-    makes = {str(path): _making(member, persistence) for member in own for path in member.output}
+    makes = {
+        str(path): _hash(adapter.making(member, persistence)) for member in own for path in member.output
+    }
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
     inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
     return Entry(
         key=uuid.uuid4().hex[:12],
         rule=rule,
         makes=makes,
-        inputs={path: _stamp(path) for path in sorted(inputs) if os.path.exists(path)},
+        inputs=stamps(inputs),
         asked=dict(asked),
         benchmarks=[str(m.benchmark) for m in own if m.benchmark],
-        time=time.time(),
+        before=stamps(makes),
         tries=tries,
     )
 
 
-def _making(job: Any, persistence: Any) -> str:
-    """A hash of what Snakemake compares to decide whether a file is made in the same way."""
-    how = [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
-    return hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest()[:16]
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
-def _stamp(path: str) -> str:
-    of = os.stat(path)
-    return f"{of.st_size} {of.st_mtime_ns}"
+def stamps(paths: Iterable[str]) -> dict[str, str]:
+    """Size and time of change of the files that exist."""
+    found = {path: os.stat(path) for path in sorted(paths) if os.path.exists(path)}
+    return {path: f"{of.st_size} {of.st_mtime_ns}" for path, of in found.items()}

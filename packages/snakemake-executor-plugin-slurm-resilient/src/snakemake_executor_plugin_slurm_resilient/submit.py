@@ -13,8 +13,11 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-# Not for every job: keys of services, and what the head's own Slurm job was given.
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+from .queue import SlurmError
+
+# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given.
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|_(PAT|PWD)(_|$)", re.IGNORECASE)
+ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
@@ -30,6 +33,9 @@ class Sized:
     def __init__(self, job: Any, asked: Mapping[str, Any]) -> None:
         self._job = job
         amounts = {k: asked[k] for k in ("mem_mb", "mem_mb_per_cpu", "runtime") if k in asked}
+        self.threads = asked["cpus"]
+        if int(job.resources.get("cpus_per_task") or 0) > self.threads:
+            amounts["cpus_per_task"] = self.threads
         self.resources = Values({**dict(job.resources.items()), **amounts})
 
     def __getattr__(self, name: str) -> Any:
@@ -44,6 +50,10 @@ def what(job: Any) -> tuple[str, str]:
 def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str) -> str:
     """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
     validate_slurm_extra(job)
+    if named := next((n for n in ("cluster", "clusters", "slurm_cluster") if job.resources.get(n)), ""):
+        raise SlurmError(
+            f"resource {named} is not supported: start the run on a login node of that cluster, without it"
+        )
     account, partition = asked.get("account"), asked.get("partition")
     values = {
         "run_uuid": name,
@@ -65,11 +75,13 @@ def environment(job: Any) -> dict[str, str]:
     return {
         k: v
         for k, v in os.environ.items()
-        if k in needed or k in CLUSTER or not (SECRET.search(k) or k.startswith("SLURM_"))
+        if k in needed
+        or k in CLUSTER
+        or not (SECRET.search(k) or ADDRESS.search(v) or k.startswith("SLURM_"))
     }
 
 
 def job_id(said: str) -> str:
-    """The job id, "12" or "12;cluster", from what sbatch --parsable prints, perhaps below a site's own words."""
-    found = re.findall(r"^(\d+(?:;[\w.-]+)?)\s*$", said, flags=re.M) or re.findall(r"\b(\d+)\b", said)
+    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps below a site's own words."""
+    found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M) or re.findall(r"\b(\d+)\b", said)
     return str(found[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snakemake_executor_plugin_coder_clip.reasons import LATER, ended, refused, waiting
+from snakemake_executor_plugin_slurm_resilient.reasons import LATER, ended, refused, waiting
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 
 Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
-# sbatch could not reach the controller, or a limit on submitted jobs is used up: the same call works later. (Slurm says
-# "job submit limit, user's size and/or time limits" of every limit; its name, a line above, tells which it is.)
+# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used up: the same call
+# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its name stands above.)
 LATER = re.compile(
     r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
     r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
-    r"backup controller|protocol authentication|Resource temporarily unavailable",
+    r"not available \(inactive or drain|backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
-NOT_YOURS = re.compile(r"invalid (account|qos)|account or account/partition", re.IGNORECASE)
+# Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell and PyTorch.
+KILLED = re.compile(
+    r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b", re.M
+)
 REFUSED = (
     (
         r"invalid partition",
@@ -56,22 +59,18 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
     memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
-    if state == "TIMEOUT":
-        return f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}"
-    if state == "OUT_OF_MEMORY":
-        return f"needed more memory than {memory}{where}"
-    if state == "CANCELLED":
-        return f"was cancelled{where} (scancel, or an administrator)"
-    if state == "NODE_FAIL":
-        return f"lost its node{name}, which went down"
-    if state == "BOOT_FAIL":
-        return f"did not start: its node{name} did not boot"
-    if state == "PREEMPTED":
-        return f"was preempted{where} by a job of higher priority"
-    if state == "DEADLINE":
-        return "could not end before its deadline"
-    if state == "FORGOTTEN":
-        return "is not known to Slurm any more, and its files are not all there"
+    words = {
+        "TIMEOUT": f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}",
+        "OUT_OF_MEMORY": f"needed more memory than {memory}{where}",
+        "CANCELLED": f"was cancelled{where} (scancel, or an administrator)",
+        "NODE_FAIL": f"lost its node{name}, which went down",
+        "BOOT_FAIL": f"did not start: its node{name} did not boot",
+        "PREEMPTED": f"was preempted{where} by a job of higher priority",
+        "DEADLINE": "could not end before its deadline",
+        "FORGOTTEN": "is not known to Slurm any more, and its files are not all there",
+    }
+    if state in words:
+        return words[state]
     if signal == "53":
         return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
     if signal == "9" or code == "137":

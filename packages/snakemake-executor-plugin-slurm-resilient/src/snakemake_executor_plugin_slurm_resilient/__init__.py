@@ -1,0 +1,70 @@
+"""Snakemake's entry to the executor plugin: `--executor slurm-resilient` runs jobs on Slurm.
+
+No `from __future__ import annotations` in this file: Snakemake reads the types of the fields.
+"""
+# ruff: noqa: UP045, RUF009
+
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
+
+# While it is imported, the official plugin runs `which` and `scontrol show config` for a help text, and each job's own
+# Snakemake imports it, too. It gets no answer here, so that no job asks the controller (upstream/help_text.patch).
+_which, _output = shutil.which, subprocess.check_output
+
+
+def _no_answer(*_: Any, **__: Any) -> Any:
+    raise subprocess.CalledProcessError(1, "which")
+
+
+shutil.which, subprocess.check_output = lambda *_, **__: None, _no_answer  # type: ignore[assignment]
+try:
+    import snakemake_executor_plugin_slurm  # noqa: F401
+finally:
+    shutil.which, subprocess.check_output = _which, _output
+
+from .executor import Executor  # noqa: E402
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+common_settings = CommonSettings(
+    non_local_exec=True,
+    implies_no_shared_fs=False,
+    job_deploy_sources=False,
+    pass_default_storage_provider_args=True,
+    pass_default_resources_args=True,
+    pass_envvar_declarations_to_cmd=False,
+    auto_deploy_default_storage_provider=False,
+    init_seconds_before_status_checks=0,  # the executor has its own pauses
+)
+
+
+def _option(default: Any, words: str) -> Any:
+    return field(default=default, metadata={"help": words})
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
+    """Options of the command line, as --slurm-resilient-logdir; resources are those of the official plugin."""
+
+    logdir: Optional[Path] = _option(None, "Folder for Slurm's log of each job.")
+    jobname_prefix: Optional[str] = _option("", "First part of job names.")
+    requeue: bool = _option(False, "Let Slurm restart jobs whose node failed or that were preempted.")
+    no_requeue: bool = _option(False, "Forbid Slurm to restart jobs.")
+    qos: Optional[str] = _option(None, "QOS of all jobs.")
+    reservation: Optional[str] = _option(None, "Reservation of all jobs.")
+    exclude_failed_nodes: Optional[str] = _option(None, "Nodes to avoid, separated by commas.")
+    init_seconds_before_status_checks: int = _option(
+        10, "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
+    )
+    retry_pause: int = _option(
+        30, "Seconds before a job that failed for another reason than memory or time is tried again."
+    )
+    head_margin: int = _option(
+        300, "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
+    )
+    array_jobs: Optional[str] = _option(None, "Refused: use groups.")

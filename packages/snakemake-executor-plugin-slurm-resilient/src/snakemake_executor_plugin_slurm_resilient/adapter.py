@@ -1,0 +1,57 @@
+"""All private parts of Snakemake that this package uses. Its tests, and each run, say which one is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from .queue import SlurmError
+
+# of a workflow, while it is executed
+PARTS = (
+    *("persistence._code", "persistence._input", "persistence._params"),
+    *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
+    "async_run",
+)
+
+
+def check(workflow: Any) -> None:
+    """SlurmError if this Snakemake lacks one of the parts."""
+    if lacking := [part for part in PARTS if not _has(workflow, part)]:
+        raise SlurmError(
+            f"Snakemake {version('snakemake')} has no {', '.join(lacking)}, which slurm-resilient needs: "
+            "install a version that its pyproject.toml names"
+        )
+
+
+def _has(workflow: Any, part: str) -> bool:
+    try:
+        attrgetter(part)(workflow)
+    except AttributeError:
+        return False
+    return True
+
+
+def making(job: Any, persistence: Any) -> list[Any]:
+    """What Snakemake compares to decide whether a file is made in the same way."""
+    return [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
+
+
+def locks(workflow: Any) -> list[str]:
+    """The names of the lock files that this run holds."""
+    return [Path(p).name for p in getattr(workflow.persistence, "_lockfile", {}).values()]
+
+
+def make_again(workflow: Any, paths: Iterable[str]) -> None:
+    """Let Snakemake ask for these files, as if they were not there."""
+    workflow.dag.forcefiles.update(paths)
+    workflow.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
+    workflow.async_run(workflow.dag.postprocess())
+
+
+def keep_folders(workflow: Any) -> None:
+    """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
+    workflow.dag.cleanup_workdir = lambda: None

@@ -4,6 +4,7 @@ time, the controller forgets ended jobs within seconds, and a node crashes. The 
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def test_the_database_knows_every_job(run: Run, accounting: Cluster) -> None:
 
 
 def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
-    assert "Slurm takes no job now (sbatch: error: AssocMaxSubmitJobLimit" in run.said()
+    assert re.search(
+        r"Slurm takes no job now \(job \d, partition cpu: sbatch: error: AssocMaxSubmitJobLimit", run.said()
+    )
 
 
 def test_a_wrong_account_or_qos_is_told_in_a_line(

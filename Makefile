@@ -69,7 +69,7 @@ test: test-unit
 	@$(PYTEST) tests/integration -m "not rest" $(SPREAD)
 
 test-unit: $(VENV)/installed-test
-	@$(PYTEST) tests/unit -m "not rest" -n 2
+	@$(PYTEST) tests/unit packages -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
 	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD)

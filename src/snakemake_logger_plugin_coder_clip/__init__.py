@@ -16,7 +16,7 @@ from logging import INFO, LogRecord
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from coder_clip.pipeline.phase_list import phases
+from coder_clip.pipeline.phase_list import FILE, phases
 
 EVERY = 60.0  # seconds between lines of a phase that is not done
 JOBS = {  # what is told by phase
@@ -101,9 +101,10 @@ class LogHandler(LogHandlerBase):
     """The handler that Snakemake finds by its name."""
 
     def __post_init__(self) -> None:
-        rules = {rule: phase.name for phase in phases() for rule in phase.commands}
+        known = phases() if FILE.is_file() else ()  # another workflow, with a profile of this one, has none
+        rules = {rule: phase.name for phase in known for rule in phase.commands}
         self._phases = Phases(rules | dict.fromkeys(FETCHES, DOWNLOADS))
-        self._all = self.common_settings.verbose or self.common_settings.dryrun
+        self._all = not known or self.common_settings.verbose or self.common_settings.dryrun
         self._stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self._ended = threading.Event()
         threading.Thread(target=self._each_minute, daemon=True).start()

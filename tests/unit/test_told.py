@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,6 +131,18 @@ def test_verbose_and_a_plan_show_all(capsys: pytest.CaptureFixture[str], setting
     for each in RUN:
         with_all.handle(each)
     with_all.close()
+    assert "Building DAG of jobs..." in capsys.readouterr().out
+
+
+def test_another_workflow_is_told_as_snakemake_tells_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take the profile for clusters, and has no phases."""
+    monkeypatch.chdir(tmp_path)
+    of_another = handler()
+    for each in RUN:
+        of_another.handle(each)
+    of_another.close()
     assert "Building DAG of jobs..." in capsys.readouterr().out
 
 

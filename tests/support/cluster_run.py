@@ -87,8 +87,9 @@ class Run:
         self.process.send_signal(how)
 
     def said(self) -> str:
-        """Its output, and its own log, which tells every job."""
-        logs = sorted(snakemake_logs(self.folder) - self.before)
+        """Its output with every job, which a run of this project tells in its own log alone."""
+        by_phase = (self.folder / "workflow/phases.yaml").is_file()
+        logs = sorted(snakemake_logs(self.folder) - self.before) if by_phase else []
         return (self.folder / self.log).read_text() + "".join(log.read_text(errors="replace") for log in logs)
 
     def says(self, what: str, seconds: float = 180) -> None:

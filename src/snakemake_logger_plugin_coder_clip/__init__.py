@@ -1,4 +1,4 @@
-"""What a run tells: a line for every phase that is done, each minute one for those that take longer, and all errors.
+"""Print a line for each finished phase, one per minute for a phase that takes longer, and all errors.
 
 A logger of Snakemake (`logger: [coder-clip]` in workflow/profiles), for terminals and logs alike.
 Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as Snakemake does.
@@ -6,11 +6,13 @@ Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from logging import INFO, LogRecord
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -23,9 +25,10 @@ JOBS = {  # what is told by phase
     *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
     *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
 }
-SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers", "Job ")
+SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers")
+SUBMITTED = re.compile(r"Job \d+ has been submitted")  # one line a job
 DOWNLOADS = "downloads"
-FETCHES = ("fetch_images", "fetch_weights")
+FETCHES = ("fetch_images", "fetch_weights", "prefetch")
 WIDTH = 16  # of the names of phases
 
 
@@ -45,6 +48,8 @@ class Phases:
         for rule, count in jobs.items():
             if phase := self._rules.get(rule):
                 self._total[phase] += count
+        if not self._total:
+            return ""
         counts = ", ".join(f"{phase} {n}" for phase, n in self._total.items())
         return f"{_count(sum(self._total.values()))}: {counts}"
 
@@ -111,12 +116,18 @@ class LogHandler(LogHandlerBase):
 
     def _each_minute(self) -> None:
         while not self._ended.wait(EVERY):
-            with self.lock:  # type: ignore[union-attr]
+            with suppress(OSError), self.lock:  # type: ignore[union-attr]
                 for line in self._phases.under_way():
                     self._write(line)
 
     def emit(self, record: LogRecord) -> None:
         """Write what the record tells, if anything. Called with the handler's lock."""
+        try:
+            self._emit(record)
+        except Exception:  # else Snakemake's thread ends, and all that follows is lost
+            self.handleError(record)
+
+    def _emit(self, record: LogRecord) -> None:
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR:
             self._phases.failed(record.jobid)  # type: ignore[attr-defined]
@@ -131,7 +142,8 @@ class LogHandler(LogHandlerBase):
             self._write(self._phases.finished(record.job_id))  # type: ignore[attr-defined]
 
     def _is_talk(self, record: LogRecord) -> bool:
-        return record.levelno <= INFO and str(record.msg).startswith(SAID)
+        said = str(record.msg)
+        return record.levelno <= INFO and (said.startswith(SAID) or SUBMITTED.match(said) is not None)
 
     def _write(self, text: str) -> None:
         if text:

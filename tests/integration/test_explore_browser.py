@@ -182,7 +182,7 @@ def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Ex
     reasons = [li.text for li in browser.find_elements("css selector", "#details .reasons li")]
     adds = [float(re.match(r"[+−]\d+\.\d\d", r)[0].replace("−", "-")) for r in reasons]  # type: ignore[index]
     said = text(browser, "#details-body")
-    margin = float(re.search(r"([\d.]+) points before", said)[1])  # type: ignore[index]
+    margin = float(re.search(r"([\d.]+) points ahead of", said)[1])  # type: ignore[index]
     assert sum(adds) == pytest.approx(margin, abs=0.01 * len(adds)), said
     press(browser, Keys.ESCAPE)
     wait(browser, lambda: not browser.find_element("css selector", "#details").is_displayed())
@@ -237,7 +237,7 @@ def test_a_chosen_photo_gets_a_class_and_reasons(
     _, address = page
     show(browser, address, width)
     browser.find_element("css selector", "#file").send_keys(str(next((photos / "red_disc").glob("*.png"))))
-    wait(browser, lambda: "points before" in text(browser, "#dropped"))
+    wait(browser, lambda: "points ahead of" in text(browser, "#dropped"))
     assert re.search(r"(first|third) \(\d\d\.png\)", text(browser, "#dropped"))
     assert "round spot" in text(browser, "#dropped")
     assert browser.get_log("browser") == []
@@ -382,7 +382,7 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
             with urllib.request.urlopen(f"{address}state") as answer:
                 margins = [p["margin"] for p in json.load(answer)["photos"]]
             first = browser.find_element("css selector", "#gallery li").text
-            assert f"{min(margins):.2f} points before" in first, "the least certain come first"
+            assert f"{min(margins):.2f} points ahead of" in first, "the least certain come first"
         finally:
             process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)

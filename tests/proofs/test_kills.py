@@ -19,9 +19,8 @@ import psutil
 from first import First, first
 from working_copy import environment
 
-LIVES = [0.04] * 4 + [
-    0.25
-] * 6  # the most that each run lives, of the time of a whole one: at first it downloads
+# the most that each run lives, as a share of a whole run's time: the first ones end while it downloads
+LIVES = [0.04] * 4 + [0.25] * 6
 
 
 def hashes(here: First) -> dict[str, str]:
@@ -47,8 +46,9 @@ def test_a_run_killed_ten_times_ends_in_the_same_report(tmp_path: Path) -> None:
                     start_new_session=True,
                 )
             time.sleep(rng.uniform(0, most) * length)
-            if run.poll() == 0:
-                break  # done before it could be killed
+            if run.poll() is not None:  # done before it could be killed
+                assert run.returncode == 0, log.read_text()
+                break
             kill(run.pid, everything=rng.random() < 0.5)
             run.wait()
             print(f"killed after: {log.read_text()[-300:]}")

@@ -451,7 +451,7 @@ def test_without_the_hub_it_is_told_in_seconds(
     assert answer.code == 1
     said = answer.err.splitlines()[-1]
     assert f"{dead_hub} cannot be reached: " in said
-    assert "use a model that is here: a folder, one of the cache, or a checkpoint file" in said
+    assert "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file" in said
     assert "mini knows drawn things only" in said
 
 

@@ -81,6 +81,18 @@ def test_copies_with_two_labels_can_be_corrected(root: Path) -> None:
     assert copies(corrected(root, "dog/0.png,dog,red fox"))["classes"] == []
 
 
+def test_a_copy_that_is_left_out_is_no_copy_any_more(root: Path) -> None:
+    """The list of a run's files still has it."""
+    (root / "dog/0.png").write_bytes((root / "red_fox/0.png").read_bytes())
+    data = corrected(root, "", "dog/0.png,dog,", "")
+    for listed in ((), data.manifest()):
+        assert not any(copies(data, listed).values())
+    (root / "dog/0.png").unlink()
+    (root / "dog/0.png").mkdir()
+    with pytest.raises(UserError):
+        copies(data)  # a run hashes it, too
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -192,7 +192,7 @@ def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> 
 
 
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
-    """A photo "0.3 points before dog" in the gallery and "1.2 points before egg" when opened is not believed."""
+    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed."""
     state = client.get(f"/{TOKEN}/state").json
     for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
         state = client.post(f"/{TOKEN}/texts", json=texts).json
@@ -280,7 +280,7 @@ def test_a_name_that_no_disk_takes_is_one_line(client: Any, explorer: Explorer) 
     for name in ("x" * 300 + ".json", "ü" * 60 + ".json"):
         answer = client.post(f"/{TOKEN}/save", json={"name": name})
         assert answer.status_code == 400
-        assert "too long for a file name: take one of at most 100 letters" in answer.json["error"]
+        assert "too long for a file name (at most 100 bytes)" in answer.json["error"]
     answer = client.post(f"/{TOKEN}/save", json={})
     assert (answer.status_code, answer.json["error"]) == (400, "'name' is missing, or not a text")
     explorer.folder = explorer.folder / "file"

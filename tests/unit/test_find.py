@@ -108,8 +108,12 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["photos", " "], "' ' is no text to look for"),
-        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is no text to look for"),
+        (["photos", " "], "' ' is empty, a file or a folder"),
+        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is empty, a file or a folder"),
+        (
+            ["photos", "photos", "red"],
+            "'photos' is empty, a file or a folder: give one place, then the texts",
+        ),
         (
             ["photos", "red", "--sheet", "sheet.gif"],
             "--sheet sheet.gif: name a file that ends in .jpg or .png",

@@ -73,6 +73,11 @@ def test_a_job_that_failed_is_not_under_way(told: Phases) -> None:
     assert told.finished(7) == ""
 
 
+def test_a_run_without_phases_has_no_line_of_them(told: Phases) -> None:
+    """`snakemake prefetch` said "0 jobs: "."""
+    assert told.planned({"prefetch": 1, "total": 1}) == ""
+
+
 def test_jobs_that_come_later_count(told: Phases) -> None:
     """After a download Snakemake plans again, and a phase has more jobs than it was said to have."""
     told.planned({"encode_images": 1})
@@ -144,6 +149,28 @@ def test_another_workflow_is_told_as_snakemake_tells_it(
         of_another.handle(each)
     of_another.close()
     assert "Building DAG of jobs..." in capsys.readouterr().out
+
+
+def test_what_becomes_of_jobs_of_an_earlier_head_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The one line of a job that people must see: it was not made again."""
+    ours = handler()
+    for said in ("Job 3 has been submitted with SLURM jobid 12", "Job 4 is Slurm job 11 of an earlier run"):
+        ours.handle(record(None, said))
+    ours.close()
+    assert capsys.readouterr().out == "Job 4 is Slurm job 11 of an earlier run\n"
+
+
+def test_a_line_that_cannot_be_written_does_not_end_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake's thread would end, and every later line and error be lost."""
+    ours = handler()
+    with monkeypatch.context() as patched:
+        patched.setattr(LogHandler, "format", lambda *_: 1 / 0)
+        ours.handle(record(None, "a problem", logging.ERROR))
+    ours.handle(record(None, "another problem", logging.ERROR))
+    ours.close()
+    assert capsys.readouterr().out == "another problem\n"
 
 
 def test_every_rule_of_a_phase_is_known() -> None:

@@ -56,5 +56,5 @@ def test_a_snakemake_without_a_part_is_named() -> None:
     """Else a run would end in a traceback in the middle of the night, or take over jobs that make something else."""
     with pytest.raises(SlurmError) as error:
         adapter.check(SimpleNamespace(persistence=SimpleNamespace(_code=0, _params=0), dag=None))
-    assert "has no persistence._input, dag.forcefiles, " in str(error.value)
+    assert "has no persistence._input, persistence._lockfile, dag.forcefiles, " in str(error.value)
     assert str(error.value).endswith("install a version that its pyproject.toml names")

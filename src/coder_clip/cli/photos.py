@@ -226,8 +226,10 @@ def find(
 
     format, minus = _format(format, out), minus or []
     for text in [*texts, *minus]:
-        if not text.strip() or os.path.isfile(text):
-            raise UserError(f"'{files.shown(text)}' is no text to look for; give one place, then texts")
+        if not text.strip() or os.path.isfile(text) or (len(texts) > 1 and os.path.isdir(text)):
+            raise UserError(
+                f"'{files.shown(text)}' is empty, a file or a folder: give one place, then the texts to look for"
+            )
     places = files.find([photos])
     if sheet is not None:
         check_sheet(sheet, min(top, len(places.files)))

@@ -36,15 +36,16 @@ def default_file(configuration: Path, dataset: str) -> Path:
 def read_corrections(path: Path) -> dict[str, Correction]:
     """Image -> correction. UserError, with the line, for a file that is missing or not in this form."""
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise UserError(f"no file of corrections {path}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    if not lines or lines[0] != HEADER:
+    if not lines or lines[0][1] != HEADER:
         raise UserError(f"{path}: the first line has to be {','.join(HEADER)}, separated by commas")
     found: dict[str, Correction] = {}
-    for number, cells in enumerate(lines[1:], start=2):
+    for number, cells in lines[1:]:
         where = f"{path}, line {number}"
         if len(cells) != len(HEADER):
             raise UserError(f"{where}: {len(cells)} cells; image, from and to are needed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -69,7 +70,10 @@ def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, 
     """
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
     found: dict[str, list[list[str]]] = {kind: [] for kind in COPIES}
-    for ids in _equal((e.path, (e.size, e.sha256)) for e in listed or _candidates(data, sorted(where))):
+    # a folder's run reads all its files, also those of photos that a correction leaves out
+    every = data.folder_class if isinstance(data, FolderDataset) else where
+    entries = (e for e in listed or _candidates(data, sorted(every)) if e.path in where)
+    for ids in _equal((e.path, (e.size, e.sha256)) for e in entries):
         splits, labels = zip(*(where[i] for i in ids), strict=True)
         kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
         found[kind].append(ids)
@@ -83,12 +87,14 @@ def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
         ThreadPoolExecutor() as pool,
     ):
         ends = []
-        for image_id, end in zip(ids, pool.map(lambda i: _end(data.path(i)), ids), strict=True):
-            if end:
-                ends.append((image_id, end))
-            elif isinstance(data, FolderDataset):  # a run hashes all of its files
-                file_entry(image_id, data.path(image_id))
-            bar.update()
+        for first in range(0, len(ids), MANY):  # a million at once would take gigabytes
+            some = ids[first : first + MANY]
+            for image_id, end in zip(some, pool.map(lambda i: _end(data.path(i)), some), strict=True):
+                if end:
+                    ends.append((image_id, end))
+                elif isinstance(data, FolderDataset):  # a run hashes all of its files
+                    file_entry(image_id, data.path(image_id))
+                bar.update()
         alike = [i for group in _equal(ends) for i in group]
         yield from pool.map(lambda i: file_entry(i, data.path(i)), alike)
 
@@ -102,14 +108,14 @@ def _equal(keys: Iterable[tuple[str, _Key]]) -> list[list[str]]:
 
 
 def _end(path: Path) -> tuple[int, bytes] | None:
-    """Size and last bytes of a file; None if it cannot be read."""
+    """Size, and a hash of the last bytes, of a file; None if it cannot be read."""
     try:
         if not path.is_file():  # a pipe would be waited for
             return None
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             stream.seek(-min(END, size), os.SEEK_END)
-            return size, stream.read()
+            return size, hashlib.blake2b(stream.read(), digest_size=16).digest()
     except OSError:
         return None
 

@@ -179,7 +179,8 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     advice = (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
         " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or use a model that is"
-        " here: a folder, one of the cache, or a checkpoint file as pretrained (data/mini knows drawn things only)"
+        " here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini knows drawn"
+        " images only)"
     )
     try:
         with hub(offline=True):

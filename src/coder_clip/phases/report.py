@@ -57,9 +57,13 @@ def _next(config: Config) -> str:
     """The command that most people want after this run, and what it does."""
     if config.datasets.keys() <= DRAWN.keys():
         return "make first  (first real numbers: three published data sets, about an hour)"
-    if config.datasets.keys() <= BUILTIN.keys():
-        return "make push  (shares the results: docs/sharing.md)"
-    return f"coder-clip explore {config.results}  (the errors with their reasons; texts to improve)"
+    for name in (n for n in config.datasets if n not in BUILTIN and config.has_val(n)):
+        which = f" --dataset {name}" if len(config.datasets) > 1 else ""
+        which += f" --model {next(iter(config.models))}" if len(config.models) > 1 else ""
+        return (
+            f"coder-clip explore {config.results}{which}  (the errors with their reasons; texts to improve)"
+        )
+    return "make push  (shares the results: docs/sharing.md)"
 
 
 def _place(path: Path) -> str:

@@ -132,6 +132,8 @@ class Classifier:
         """
         if isinstance(model, str):
             model = encoder_spec(model, pretrained)
+        elif pretrained is not None:
+            raise UserError("pretrained: this encoder has its weights; leave it out")
         if isinstance(model, PhotoEncoder) and device is not None:
             raise UserError("device: this encoder has one; leave it out")
         self.encoder = PhotoEncoder(on(model, device), cache) if isinstance(model, EncoderSpec) else model

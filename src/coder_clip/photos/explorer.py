@@ -198,7 +198,7 @@ class Explorer:
             raise UserError(f"'{name[:LONGEST]}': a file name that ends in .json, without folders")
         if len(name.encode()) > LONGEST:
             raise UserError(
-                f"'{name[:20]}…' is too long for a file name: take one of at most {LONGEST} letters"
+                f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a shorter one"
             )
         path = self.folder / name
         with self._lock:

@@ -29,7 +29,7 @@ class Places:
 
     named: those that were asked for by name, not found in one of the folders.
     skipped: (path, reason) of folders below that cannot be read, and of files with unusable names.
-    others: ending -> number of files in the folders that are no images.
+    others: ending -> number of files in the folders that are not images.
     """
 
     files: list[Path]
@@ -65,10 +65,12 @@ def find(places: Sequence[str]) -> Places:
     for name in (name for place in places for name in _listed(place)):
         path = Path(name)
         if path.is_dir():
+            n, before = len(skipped), others.copy()
             below = list(image_files(path, unreadable, other))
             if not below:
-                why = [f"cannot read {shown(p)}: {reason}" for p, reason in skipped[:1]]
-                raise UserError(f"no images in folder {'; '.join([shown(path), *why, *by_ending(others)])}")
+                why = [f"cannot read {shown(p)}: {reason}" for p, reason in skipped[n : n + 1]]
+                why += by_ending(others - before)
+                raise UserError(f"no images in folder {'; '.join([shown(path), *why])}")
             files += below
             folders.append(path)
         elif path.is_file():

@@ -95,9 +95,8 @@ def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int |
         room = max(SHORTEST, width - others)
         rows = [(cut_middle(path, room, cell_len), *cells) for path, *cells in rows]
     lines = terminal.table(rows[0], rows[1:], right=right)
-    return (
-        lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
-    )  # no bold in a file
+    # no bold in a file
+    return lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
 
 
 def reason(r: Reason, winner: str) -> str:

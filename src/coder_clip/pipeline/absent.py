@@ -23,15 +23,14 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloade
         return
     absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
     if set(absent) & set(wanted):
-        others = (
+        without = (
             "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', "
             "'coder-clip check --only-present'"
         )
+        others = without if len(absent) < len(config.datasets) else ""
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each"
-            + others
-            * (len(absent) < len(config.datasets))
+            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each{others}"
         )
 
 

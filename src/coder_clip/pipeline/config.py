@@ -167,7 +167,7 @@ class Config(Strict):
         return self
 
     def at(self, root: Path) -> Config:
-        """The same settings with absolute paths of results and images; relative ones start at ``root``."""
+        """The same settings with absolute paths of results, images and their lists; relative ones start at ``root``."""
 
         def absolute(path: Path | None) -> Path | None:
             return path and (root / path.expanduser()).resolve()

@@ -95,9 +95,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
         parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
     yield from _collected(parts, problems)
-    problems = list(
-        dict.fromkeys(problems)
-    )  # a device that is not here is one, whatever the number of models
+    problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
@@ -315,7 +313,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         for split, ids in encoded.items():
             if bad.keys() >= set(ids):
                 raise UserError(
-                    f"data set '{name}': none of {len(ids)} {split} images can be read, first {ids[0]}"
+                    f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the first is {ids[0]}"
                 )
         count = f"{len(bad)} image{'s' * (len(bad) != 1)}"
         yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"

@@ -93,7 +93,7 @@ def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
 
 def heaviest(jobs: list[Planned]) -> list[Planned]:
     """The jobs with the most memory, time, CPUs and GPUs."""
-    most = [max(jobs, key=lambda j: int(j.asked.get(k, 0))) for k in ("mem_mb", "runtime", "cpus", "gpu")]
+    most = [max(jobs, key=lambda j: retry.number(j.asked, k)) for k in ("mem_mb", "runtime", "cpus", "gpu")]
     return list({job.call: job for job in most}.values())
 
 
@@ -116,7 +116,7 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -
         if said := _refusal(job, asked):
             guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
             return [*found, Finding("note" if guess else "wrong", f"{name}: {said}{guess}")]
-        largest |= Counter({k: int(asked.get(k, 0)) for k in retry.UNITS})
+        largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
     rules = ", ".join(sorted({rule for job in jobs for rule in job.rules}))
     return [*dict.fromkeys(found), Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}")]

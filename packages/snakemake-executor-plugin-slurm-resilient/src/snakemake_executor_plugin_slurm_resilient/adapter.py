@@ -12,7 +12,7 @@ from .queue import SlurmError
 
 # of a workflow, while it is executed
 PARTS = (
-    *("persistence._code", "persistence._input", "persistence._params"),
+    *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
     *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
     "async_run",
 )
@@ -42,7 +42,7 @@ def making(job: Any, persistence: Any) -> list[Any]:
 
 def locks(workflow: Any) -> list[str]:
     """The names of the lock files that this run holds."""
-    return [Path(p).name for p in getattr(workflow.persistence, "_lockfile", {}).values()]
+    return [Path(p).name for p in workflow.persistence._lockfile.values()]
 
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:

@@ -154,15 +154,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             timer.daemon = True
             timer.start()
         elif not self._stop.is_set():
-            place = tuple(job.resources.get(name) for name in ("slurm_partition", "slurm_account", "qos"))
-            line = self._lines.setdefault(place, ThreadPoolExecutor(1, thread_name_prefix="sbatch"))
-            line.submit(self.run_job, job)
+            try:
+                place = tuple(job.resources.get(name) for name in ("slurm_partition", "slurm_account", "qos"))
+                if place not in self._lines:
+                    self._lines[place] = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
+                self._lines[place].submit(self.run_job, job)
+            except Exception as error:  # nobody looks at a timer's exception: the run would hang
+                if not self._stop.is_set():
+                    self._fail(SubmittedJobInfo(job), f"could not be submitted: {error}")
 
     def run_job(self, job: Any) -> None:
         """Submit one job, or take over the one of an earlier run. Runs in the thread of the job's line."""
         try:
             with self._one:
-                self._submit(job)
+                if not self._stop.is_set():
+                    self._submit(job)
         except Exception as error:  # nobody looks at a thread's exception: the run would hang
             said = " ".join(str(error).split())[:300] or type(error).__name__
             self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
@@ -197,12 +203,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         _set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new)
         before = self._accepted.get(job, asked)
-        if said and before != asked:
+        if said and before != asked and not self._stop.is_set():
             self.logger.warning(
                 f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
             )
             new = entry(members(job), job.name, self.workflow.persistence, before, tries)
             said = self._sbatch(job, new)
+        if said and self._stop.is_set():
+            return  # the next head finds out whether Slurm took it
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
@@ -237,6 +245,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._one.release()
             self._stop.wait(pause)
             self._one.acquire()
+            if self._stop.is_set():
+                return said
             pause = min(pause * 2, SLOWEST)
             rows = self._patiently(queue.jobs)
             if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
@@ -244,7 +254,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 break
         id = submit.job_id(said)
         new = replace(new, id=id, log=str(log).replace("%j", id))
-        self._journal.note(new.key, id=id, log=new.log)
+        with suppress(OSError):  # it runs: the next head finds it by its comment
+            self._journal.note(new.key, id=id, log=new.log)
         self._accepted[job] = new.asked
         self.logger.info(
             f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
@@ -266,8 +277,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _partitions(self) -> dict[str, site.Partition]:
         """What Slurm has; empty if it does not say."""
         if time.monotonic() > self._asked_site + FRESH:
-            with suppress(SlurmError):
-                self._site, self._asked_site = site.partitions(), time.monotonic()
+            self._asked_site = time.monotonic()
+            try:
+                self._site = site.partitions()
+            except SlurmError:
+                self._asked_site += SLOWEST - FRESH  # asked again in a minute
         return self._site
 
     def _patiently(self, do: Any) -> Any:
@@ -459,7 +473,7 @@ def _where(asked: dict[str, Any]) -> str:
 def _killed(logs: list[str]) -> bool:
     """True if the end of a log says that a child of the job was killed."""
     for path in filter(os.path.isfile, logs):
-        with open(path, "rb") as stream:
+        with suppress(OSError), open(path, "rb") as stream:
             stream.seek(max(os.path.getsize(path) - TAIL, 0))
             if reasons.KILLED.search(stream.read().decode(errors="replace")):
                 return True

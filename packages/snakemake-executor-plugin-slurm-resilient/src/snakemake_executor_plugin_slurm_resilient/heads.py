@@ -41,7 +41,7 @@ def name(workflow: Any) -> str:
 def follow(workflow: Any) -> None:
     """Let a run (not a dry run) remove locks of heads that are gone before Snakemake checks them.
 
-    What this package refuses is told in one line.
+    A refusal of this package is printed in one line.
     """
     execute = workflow.execute
 

@@ -93,7 +93,9 @@ class Journal:
 
     def shrink(self) -> None:
         """Keep, of settled jobs, only what they asked for."""
-        entries = [replace(e, makes={}, inputs={}) if e.settled else e for e in self.read()[-KEPT:]]
+        entries = [
+            replace(e, makes={}, inputs={}, before={}) if e.settled else e for e in self.read()[-KEPT:]
+        ]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
         part.replace(self.path)

@@ -121,8 +121,8 @@ def find(workflow: Any, name: str = "") -> Earlier:
             found.again |= changed & jobs.keys()
             journal.note(key, settled="failed")
     lost = (row for row in by_key.values() if row.name == name and row.live)
-    settled = {e.id for journal in journals() for e in journal.read()}
-    found.unknown = [row.id for row in lost if row.id not in settled and row.id not in found.entries]
+    noted = {e.id for journal in journals() for e in journal.read()}
+    found.unknown = [row.id for row in lost if row.id not in noted and row.id not in found.entries]
     return found
 
 
@@ -173,10 +173,14 @@ def before_jobs(workflow: Any) -> None:
     if ids := " ".join(found.live()):
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
-            f"with 'scancel {ids}', or go on with them: --profile workflow/profiles/slurm"
+            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or your profile)"
         )
-    if files := found.paths() | found.again:
+    if files := found.paths():
         raise SlurmError(
-            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once with the executor "
-            "of that run (--profile workflow/profiles/slurm), which records them or makes them again"
+            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once on Slurm "
+            "(--executor slurm-resilient, or your profile), which records it"
+        )
+    if found.again:
+        raise SlurmError(
+            f"a job of an earlier run left {min(found.again)} half-written: start again, and it is made again"
         )

@@ -16,7 +16,9 @@ from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 from .queue import SlurmError
 
 # Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given.
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|_(PAT|PWD)(_|$)", re.IGNORECASE)
+SECRET = re.compile(
+    r"KEY|TOKEN(?!IZERS)|SECRET|(?<!COM)PASS|CREDENTIAL|AUTH(?!OR)|_(PAT|PWD)(_|$)", re.IGNORECASE
+)
 ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
 

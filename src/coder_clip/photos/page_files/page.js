@@ -34,7 +34,7 @@ const post = (path, document) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
-const before = (p) => `${p.margin.toFixed(2)} points before ${p.other}`;
+const before = (p) => `${p.margin.toFixed(2)} points ahead of ${p.other}`;
 const points = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(100 * share).toFixed(1)}`;
 
 function answer() {
@@ -77,7 +77,7 @@ function views() {
   if (alike) {
     const pairs = alike.map((a) => [[state.photos[a.first], state.photos[a.second]], `cosine ${a.cosine.toFixed(3)}`]);
     wanted.push(["alike", "Most alike pairs", pairs]);
-    if (state.labelled) wanted.push(["labels", "Alike with other labels", pairs.filter(([[a, b]]) => a.truth !== b.truth)]);
+    if (state.labelled) wanted.push(["labels", "Alike, with different labels", pairs.filter(([[a, b]]) => a.truth !== b.truth)]);
   }
   return wanted;
 }
@@ -197,7 +197,7 @@ function label(p) {
   };
   return [make("h3", {}, "Is the label wrong?"),
     make("form", { className: "correct", onsubmit: save }, select, make("button", { type: "submit" }, "Correct the label"), said,
-      make("p", { className: "hint" }, "Go by what the photo shows, not by the class that was found: else accuracy rises by itself. The photo stays where it is."))];
+      make("p", { className: "hint" }, "Go by what the photo shows, not by the class that was found: otherwise accuracy rises without a better text. The photo stays where it is."))];
 }
 
 function dropped(file) {

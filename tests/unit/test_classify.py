@@ -23,7 +23,6 @@ from rich.cells import cell_len
 
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
-from coder_clip.encoders.checkpoints import PATIENCE
 from coder_clip.errors import UserError
 from coder_clip.photos import Photo
 from coder_clip.photos.listing import summary
@@ -447,12 +446,14 @@ def test_without_the_hub_it_is_told_in_seconds(
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", dead_hub)
     started = time.monotonic()
     answer = command("classify", folder, "--classes", "cat,dog")
-    assert time.monotonic() - started < PATIENCE + 3, "this machine may be busy"
+    assert time.monotonic() - started < 20, (
+        "the hub's own tries take 30 s and more; a busy machine takes its time"
+    )
     assert answer.code == 1
     said = answer.err.splitlines()[-1]
     assert f"{dead_hub} cannot be reached: " in said
     assert "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file" in said
-    assert "mini knows drawn things only" in said
+    assert "mini knows drawn images only" in said
 
 
 # ---- reading

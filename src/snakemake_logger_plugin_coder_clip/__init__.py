@@ -26,7 +26,7 @@ JOBS = {  # what is told by phase
     *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
 }
 SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers")
-SUBMITTED = re.compile(r"Job \d+ has been submitted")  # one line a job
+SUBMITTED = re.compile(r"Job \S+ has been submitted")  # of a job by number, of a group by a long name
 DOWNLOADS = "downloads"
 FETCHES = ("fetch_images", "fetch_weights", "prefetch")
 WIDTH = 16  # of the names of phases

@@ -154,7 +154,9 @@ def test_another_workflow_is_told_as_snakemake_tells_it(
 def test_what_becomes_of_jobs_of_an_earlier_head_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The one line of a job that people must see: it was not made again."""
     ours = handler()
-    for said in ("Job 3 has been submitted with SLURM jobid 12", "Job 4 is Slurm job 11 of an earlier run"):
+    group = "b2cebe8e-54ef-5b81-b453-7e8bac3c9fc6"
+    submitted = [f"Job {name} has been submitted with SLURM jobid 12" for name in (3, group)]
+    for said in (*submitted, "Job 4 is Slurm job 11 of an earlier run"):
         ours.handle(record(None, said))
     ours.close()
     assert capsys.readouterr().out == "Job 4 is Slurm job 11 of an earlier run\n"

@@ -333,6 +333,8 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--classes", "cat,dog", "--texts", "x.json"], "--classes and --texts: give one of them"),
         ([], "which classes?"),
         (["--texts", "nowhere.json"], "no text set nowhere.json"),
+        (["--classes-file", "foxes.json"], "a text set is given as --texts"),
+        (["--classes", "cat,dog", "--model", "/nowhere/model"], "no model folder /nowhere/model"),
         (["--classes-file", "nowhere.txt"], "class names cannot be read: nowhere.txt"),
         (["--classes", "cat,dog", "--method", "clip"], "--method chooses something of a run"),
         (["--run", "nowhere"], "no such folder"),

@@ -108,11 +108,11 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["photos", " "], "' ' is empty, a file or a folder"),
-        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is empty, a file or a folder"),
+        (["photos", " "], "a text to look for is empty"),
+        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is a file or a folder"),
         (
             ["photos", "photos", "red"],
-            "'photos' is empty, a file or a folder: give one place, then the texts",
+            "'photos' is a file or a folder: give one place, then the texts",
         ),
         (
             ["photos", "red", "--sheet", "sheet.gif"],

@@ -226,9 +226,11 @@ def find(
 
     format, minus = _format(format, out), minus or []
     for text in [*texts, *minus]:
-        if not text.strip() or os.path.isfile(text) or (len(texts) > 1 and os.path.isdir(text)):
+        if not text.strip():
+            raise UserError("a text to look for is empty")
+        if os.path.isfile(text) or (len(texts) > 1 and os.path.isdir(text)):
             raise UserError(
-                f"'{files.shown(text)}' is empty, a file or a folder: give one place, then the texts to look for"
+                f"'{files.shown(text)}' is a file or a folder: give one place, then the texts to look for"
             )
     places = files.find([photos])
     if sheet is not None:
@@ -298,6 +300,10 @@ def _classifier(
     if classes:
         what = _names(classes)
     elif classes_file:
+        if classes_file.suffix == ".json":
+            raise UserError(
+                f"--classes-file {classes_file}: it has a name per line; a text set is given as --texts"
+            )
         lines = lines_of(classes_file)
         what = [name for line in lines for name in (_names(line) if line.startswith('"') else [line])]
     return Classifier(

@@ -141,7 +141,7 @@ class Classifier:
         self.classes = [c.name for c in self.texts.classes]
         if len(self.classes) == 1:
             raise UserError(
-                f"'{self.classes[0]}' is the only class, and every photo would be one: name two at least"
+                f"'{self.classes[0]}' is the only class, and every photo would be one: name two, with a comma between"
             )
         self.templates = make_templates(templates)
         self.stages = stages or Stages()

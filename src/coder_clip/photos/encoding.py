@@ -227,8 +227,8 @@ def encoder_spec(model: str, pretrained: str | None = None, precision: Precision
     pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file. UserError for a
     folder that is not there.
     """
-    folder = Path(model.removeprefix("local-dir:"))
-    if model.startswith("local-dir:") or folder.is_dir():
+    folder = Path(model.removeprefix("local-dir:")).expanduser()
+    if model.startswith(("local-dir:", "/", "./", "../", "~")) or folder.is_dir():
         model = f"local-dir:{folder}"
         if not folder.is_dir():
             raise UserError(f"no model folder {folder}")

@@ -195,7 +195,7 @@ class Explorer:
         """Write the edited text set with its provenance and accuracy, and return the path. UserError for a file that
         exists, or a name that is not a plain file name."""
         if not re.fullmatch(r"[\w][\w .-]*\.json", name):
-            raise UserError(f"'{name[:LONGEST]}': a file name that ends in .json, without folders")
+            raise UserError(f"'{name[:LONGEST]}': give a file name that ends in .json, without folders")
         if len(name.encode()) > LONGEST:
             raise UserError(
                 f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a shorter one"

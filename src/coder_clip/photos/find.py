@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from .encoding import Features, PhotoEncoder
 from .files import cut_middle, shown
 
 COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
+FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # Latin, Greek and Cyrillic letters
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
 
 
@@ -52,16 +54,18 @@ def check_sheet(path: Path, n: int) -> None:
 
 
 def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
-    """Draw photos on one page, with name and score below each, and write it, whole or not at all."""
+    """Draw photos on one page, with folder, name and score below each, and write it, whole or not at all."""
     columns, height = min(COLUMNS, len(found)), SIDE + CAPTION + SPACE
     size = (SPACE + columns * (SIDE + SPACE), SPACE + -(-len(found) // columns) * height)
-    page, font = Image.new("RGB", size, "white"), ImageFont.load_default(14)
+    page, font = Image.new("RGB", size, "white"), ImageFont.truetype(FONT, 14)
     draw = ImageDraw.Draw(page)
     for i, (image, score) in enumerate(found):
         x, y = SPACE + i % columns * (SIDE + SPACE), SPACE + i // columns * height
         photo = ImageOps.contain(read_image(image), (SIDE, SIDE))
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
-        name = cut_middle(shown(Path(image).name), SIDE, font.getlength)
+        name = cut_middle(
+            shown("/".join(Path(image).parts[-2:])), SIDE, font.getlength
+        )  # of dog/1.jpg and cat/1.jpg
         draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
     with atomic_path(path) as temporary:
         page.save(temporary, quality=90)

@@ -258,9 +258,14 @@ def _to_share(here: Workspace) -> list[str]:
     """Changed files that belong in the commit with dvc.lock: code, configuration, inputs, records."""
     t = here.t
     read = {path for job in here.judge.jobs for path in job.inputs} - here.judge.makers.keys()
-    own = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *read]
+    own = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *filter(_inside, read)]
     said = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own).decode()
     return sorted({entry[3:] for entry in said.split("\0") if entry})
+
+
+def _inside(path: str) -> bool:
+    """False for an input that Git cannot hold: a model or photos in another folder."""
+    return Path(path).absolute().is_relative_to(Path.cwd())
 
 
 def aside(paths: Iterable[str], why: str) -> str:

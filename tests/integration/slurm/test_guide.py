@@ -436,7 +436,7 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
     taken = f"is Slurm job {child.id} of an earlier run"
     eventually("the second head", lambda: log.exists() and taken in log.read_text(), 400)
     cluster.run("scontrol", "resume", child.id)
-    eventually("its job's end", lambda: re.search(r"^1 of \d+ steps", log.read_text(), flags=re.M), 400)
+    eventually("its job's end", lambda: re.search(r"^evaluation +1 job, ", log.read_text(), flags=re.M), 400)
     cluster.run("scancel", head)  # what it makes itself is as ever
     eventually("its end", lambda: not cluster.live(), 180)
     states = {job.id: job.state for job in cluster.jobs() if job.id not in before}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,17 @@ def test_two_configurations_side_by_side(toy: Project) -> None:
     assert clone.planned() == []
     assert clone.stale() == []
     assert clone.git("status", "--short") == ""
+
+
+def test_a_model_in_another_folder_is_read_and_not_for_git(toy: Project, tmp_path: Path) -> None:
+    """Git was asked about a file outside of the repository, and the line about sharing was lost."""
+    elsewhere = tmp_path / "weights.bin"
+    shutil.move(toy / "data/weights.bin", elsewhere)
+    toy.edit("workflow/features.smk", "data/weights.bin", str(elsewhere))
+    toy.edit("src/toy/feature.py", "data/weights.bin", str(elsewhere))
+    said = toy.snakemake()
+    assert "recorded in DVC: features; to share: git add dvc.lock src/toy/feature.py" in said
+    assert toy.planned() == []
 
 
 def test_a_conflict_in_one_configuration_is_settled_there(toy: Project) -> None:

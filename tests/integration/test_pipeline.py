@@ -332,7 +332,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
         os.kill(pid, signal.SIGSTOP)  # in the middle of its jobs, for as long as it takes to look
     second = work.snakemake("adapter", check=False)
     assert second.returncode != 0, "two runs at once would write the same files"
-    assert "lock" in (second.stdout + second.stderr).lower()
+    assert "another run of this configuration is alive" in second.stdout + second.stderr
 
     kill([run.pid])
     run.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -56,7 +57,9 @@ def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
     kill(run)
     said = toy.run("coder-clip", "record", ok=False)
     assert said.returncode == 1
-    assert "phase features is not recorded: results/features/m/b.bin a parameter changed" in said.stdout
+    # which of the two jobs Snakemake starts first is its own choice
+    lacks = r"^phase features is not recorded: results/features/m/\S+( \(and 1 more\))? a parameter changed"
+    assert re.search(lacks, said.stdout, flags=re.M), said.stdout
     os.kill(job, signal.SIGKILL)  # the job lives on when Snakemake is killed
     assert toy.run("coder-clip", "record", ok=False).returncode == 1
     assert toy.entries("features", "scores", "report") == before

@@ -225,7 +225,8 @@ def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
     before = t.lock.read_bytes() if t.lock.is_file() else None
     try:
         dvc.commit(t.address(name) for name in outs)
-        if _other_config(here, outs):  # DVC takes a file for unchanged while time and size stay
+        if _other_config(here, outs) and here.hashes.md5(t.config) == here.config_md5:
+            # it is as it was; DVC takes a file for unchanged while time and size stay
             os.utime(t.config)
             dvc.commit(t.address(name) for name in outs)
         objects = {out: oid for of in outs.values() for out, oid in of.items() if out not in t.kept}

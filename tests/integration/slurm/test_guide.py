@@ -330,7 +330,8 @@ def made(checked: str, shell: Shell, cluster: Cluster) -> Made:
     terminal.type("exit\n")
     terminal.ends()
     assert "\nended with 0" in everything, everything[-6000:]
-    ids = re.findall(r"SLURM jobid (\d+)", everything)
+    logs = sorted((shell.clone / ".snakemake/log").glob("*.snakemake.log"))  # of the staging, and of the run
+    ids = re.findall(r"SLURM jobid (\d+)", "".join(log.read_text() for log in logs))
     records = cluster.run("scontrol", "show", "job", "--oneliner").splitlines()
     jobs = {row["JobId"]: row for line in records if (row := dict(re.findall(r"(\w+)=(\S*)", line)))}
     watched: dict[str, set[str]] = defaultdict(set)

@@ -308,7 +308,7 @@ def an_image_of_unknown_range(_: Patch) -> None:
         Image.new("F", (12, 12), 1e6).save(path.with_suffix(".tif"))
 
 
-@broken("none of 6 test images can be read")
+@broken("none of 6 images of 'test' can be read")
 def all_test_images_damaged_with_skip(_: Patch) -> None:
     from coder_clip.datasets.folder import FolderDataset
 
@@ -317,7 +317,7 @@ def all_test_images_damaged_with_skip(_: Patch) -> None:
     configure(features__on_error="skip")
 
 
-@broken("none of 3 shots images can be read")
+@broken("none of 3 images of 'shots' can be read")
 def all_shots_damaged_with_skip(_: Patch) -> None:
     from coder_clip.datasets.folder import FolderDataset
 

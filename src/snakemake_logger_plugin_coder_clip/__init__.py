@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from logging import INFO, LogRecord
 
@@ -21,7 +21,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from coder_clip.pipeline.phase_list import FILE, phases
 
 EVERY = 60.0  # seconds between lines of a phase that is not done
-JOBS = {  # what is told by phase
+JOBS = {  # what is printed by phase
     *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
     *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
 }
@@ -35,7 +35,7 @@ WIDTH = 16  # of the names of phases
 class Phases:
     """Jobs of a run by phase, and the lines about them. clock: seconds, for tests."""
 
-    def __init__(self, rules: Mapping[str, str], clock: object = time.monotonic) -> None:
+    def __init__(self, rules: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
         """rules: rule -> its phase."""
         self._rules, self._clock = rules, clock
         self._total: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class Phases:
             yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
 
     def _now(self) -> float:
-        return float(self._clock())  # type: ignore[operator]
+        return self._clock()
 
 
 def _count(jobs: int) -> str:

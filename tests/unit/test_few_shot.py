@@ -239,7 +239,7 @@ def test_gda_is_what_the_authors_compute(
         return  # next to no spread: its inverse is rounding
     # Samples are on the grid of 2**-25. The inverse divides this error by their spread, which is about the inverse
     # root of the largest terms; where these cancel out, the error stays.
-    grid = 8 * 2**-25 * float(largest) ** 1.5
+    grid = 2 * 2**-25 * float(largest) ** 1.5
     torch.testing.assert_close(got, expected, atol=1e-6 + grid, rtol=1e-6)
 
 

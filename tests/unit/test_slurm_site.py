@@ -38,7 +38,7 @@ def test_one_question_for_jobs_that_differ_in_size() -> None:
 def test_an_amount_that_was_guessed_is_not_wrong_yet(
     guessed: str, most: int, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the images are listed, as many as ImageNet's are reckoned with; a wrong account is no guess."""
+    """Before the images are listed, as many as ImageNet's are assumed; a wrong account is not a guess."""
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
     planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")

@@ -48,7 +48,7 @@ def test_an_edit_scores_only_the_edited_classes_and_gives_the_same(
     decide = Classifier.decide
     monkeypatch.setattr(Classifier, "decide", lambda c, x: scored.append(c.classes) or decide(c, x))
     found = study.standing(texts)
-    assert scored == [["cat", "dog", "egg"]], "two more, because one class is no classifier"
+    assert scored == [["cat", "dog", "egg"]], "two more, because a classifier needs two classes"
     assert torch.equal(found.decisions.scores, expected.scores)
     assert torch.equal(found.decisions.order, expected.order)
     assert torch.equal(study.decide(texts, x).scores, of_new.scores)

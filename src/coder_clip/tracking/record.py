@@ -266,7 +266,7 @@ def _to_share(here: Workspace) -> list[str]:
 
 def _inside(path: str) -> bool:
     """False for an input that Git cannot hold: a model or photos in another folder."""
-    return Path(path).absolute().is_relative_to(Path.cwd())
+    return Path(os.path.abspath(path)).is_relative_to(Path.cwd())
 
 
 def aside(paths: Iterable[str], why: str) -> str:

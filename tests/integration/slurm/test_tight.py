@@ -124,7 +124,7 @@ def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Clu
 
 
 def test_a_job_asks_for_no_more_cpus_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
-    """A head on a large login node reckons with more."""
+    """A head on a large login node plans for more."""
     run = toy(shared_tight, tight, jobs=["ok"], threads=5)
     assert run.start().wait() == 0, run.said()
     assert run.job(run.started("ok")[0]).cpus == "2"

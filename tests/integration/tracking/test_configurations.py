@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -48,12 +49,14 @@ def test_two_configurations_side_by_side(toy: Project) -> None:
     assert clone.git("status", "--short") == ""
 
 
-def test_a_model_in_another_folder_is_read_and_not_for_git(toy: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+def test_a_model_in_another_folder_is_read_and_not_for_git(toy: Project, tmp_path: Path, place: str) -> None:
     """Git was asked about a file outside of the repository, and the line about sharing was lost."""
     elsewhere = tmp_path / "weights.bin"
     shutil.move(toy / "data/weights.bin", elsewhere)
-    toy.edit("workflow/features.smk", "data/weights.bin", str(elsewhere))
-    toy.edit("src/toy/feature.py", "data/weights.bin", str(elsewhere))
+    named = str(elsewhere) if place == "absolute" else os.path.relpath(elsewhere, toy.folder)
+    toy.edit("workflow/features.smk", "data/weights.bin", named)
+    toy.edit("src/toy/feature.py", "data/weights.bin", named)
     said = toy.snakemake()
     assert "recorded in DVC: features; to share: git add dvc.lock src/toy/feature.py" in said
     assert toy.planned() == []

@@ -289,7 +289,7 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert two.advice.startswith(
         f"{keep}On the 120 test images the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
     )
-    assert re.search(r"About [\d,]+ test images would settle 2 points\.$", two.advice)
+    assert re.search(r"About [\d,]+ test images would show a difference of 2 points\.$", two.advice)
     assert three.advice.startswith(use)
     assert three.advice.endswith("−3.0 [−5.0, −1.0] points: on test images it is clearly worse.")
     assert three.change == "−3.0 [−5.0, −1.0]"

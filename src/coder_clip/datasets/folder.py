@@ -210,7 +210,7 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
@@ -219,7 +219,7 @@ def _refuse_unreadable(error: OSError) -> NoReturn:
 
 
 def _refuse_name(path: str) -> None:
-    if _is_image(os.path.basename(path)):
+    if is_image(os.path.basename(path)):
         raise UserError(f"file name is not valid Unicode: {path!r}")
 
 
@@ -242,7 +242,7 @@ def image_files(
         folders[:] = sorted(f for f in folders if not _hidden(f))
         for name in sorted(f for f in files if not _hidden(f)):
             path = os.path.join(here, name)
-            if _is_image(name) and is_unicode(path):
+            if is_image(name) and is_unicode(path):
                 yield Path(path)
             else:
                 other(path)
@@ -253,7 +253,7 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     # A class may be called "train" or "test", too. Such a folder is a split only if it holds folders and no
     # images.
     top = _subfolders(root, name)
-    holds_images = {f: any(_is_image(p.name) for p in _members(path)) for f, path in top.items()}
+    holds_images = {f: any(is_image(p.name) for p in _members(path)) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
     for folder, path in top.items():
         split = SPLIT_FOLDERS.get(folder.lower())

@@ -115,7 +115,7 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
         return f"change less than {100 * target:.0f} points ({_points(d)})."
     return (
         f"make no clear difference ({_points(d)} points). About {float(f'{needed:.2g}'):,.0f} test {images} "
-        f"would settle {100 * target:.0f} points."
+        f"would show a difference of {100 * target:.0f} points."
     )
 
 

@@ -95,7 +95,8 @@ def test_a_corrected_label_reaches_the_results_without_encoding(work: Work) -> N
     table = pd.read_parquet(work.folder / made[1].replace(".json", ".parquet"))
     assert set(table.loc[table["image_id"] == image, "label"]) == {0}
     counted = json.loads((work.folder / made[0]).read_text())["corrections"]
-    assert counted == {"file": "config/marks.corrections.csv", "corrected": 1, "left_out": 0}
+    counts = {"corrected": 1, "left_out": 0, "splits": {"test": 1}}
+    assert counted == {"file": "config/marks.corrections.csv", **counts}
     assert not {"list_images", "encode_images", "classify"} & set(work.planned())
     file.write_text(file.read_text().replace("blue disc", "green disc"))
     assert "list_images" in work.planned(), "its content is an input"

@@ -171,20 +171,29 @@ def test_the_manifest_counts_corrections_and_is_the_same_without(root: Path, tmp
         data = load_dataset("foxes", config.datasets["foxes"])
         assert documents[-1]["images"] == {s: len(data.split(s)) for s in SPLITS}
     assert "corrections" not in documents[0]
-    assert documents[1]["corrections"] == {"file": file.as_posix(), "corrected": 2, "left_out": 1}
+    splits = [
+        labels(FolderDataset("foxes", root))[i][0] for i in ("red_fox/3.png", "red_fox/4.png", "dog/0.png")
+    ]
+    assert documents[1]["corrections"] == {
+        "file": file.as_posix(),
+        "corrected": 2,
+        "left_out": 1,
+        "splits": {s: splits.count(s) for s in SPLITS if s in splits},
+    }
 
 
 @pytest.mark.parametrize(
     ("counted", "words"),
     [
-        ((1, 0), "1 label corrected (c.csv)"),
-        ((3, 0), "3 labels corrected (c.csv)"),
-        ((0, 1), "1 photo left out (c.csv)"),
-        ((2, 2), "2 labels corrected, 2 photos left out (c.csv)"),
-        ((0, 0), "0 labels corrected (c.csv)"),
+        ((1, 0, {"val": 1}), "1 label corrected (val 1; c.csv)"),
+        ((3, 0, {"train": 1, "test": 2}), "3 labels corrected (train 1, test 2; c.csv)"),
+        ((0, 1, {"test": 1}), "1 photo left out (test 1; c.csv)"),
+        ((2, 2, {"val": 4}), "2 labels corrected, 2 photos left out (val 4; c.csv)"),
+        ((0, 0, {}), "0 labels corrected (c.csv)"),
     ],
 )
-def test_the_number_of_corrections_in_words(counted: tuple[int, int], words: str) -> None:
+def test_the_number_of_corrections_in_words(counted: tuple[int, int, dict[str, int]], words: str) -> None:
+    """Accuracy rises by itself if only errors among test images are corrected, so a reader has to see where."""
     assert said(*counted, "c.csv") == words
 
 
@@ -208,7 +217,10 @@ def test_a_check_counts_corrections_and_warns_of_a_file_that_is_not_used(
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 0, answer.err
     assert "warning" not in answer.out
-    assert "data set foxes: 1 label corrected, 1 photo left out (foxes.corrections.csv)" in answer.out
+    assert (
+        "data set foxes: 1 label corrected, 1 photo left out (val 1, test 1; foxes.corrections.csv)"
+        in answer.out
+    )
     Path("foxes.corrections.csv").write_text("image,from,to\nred_fox/3.png,red fox,dgo\n")
     answer = command("check", "--config", "c.yaml")
     assert answer.code != 0

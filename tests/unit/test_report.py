@@ -142,10 +142,15 @@ def test_corrected_labels_are_said_on_top(tmp_path: Path, usual: str) -> None:
     """A number on labels that somebody changed must not look like a number on the labels of the folders."""
     results = full(tmp_path)
     path = results.paths.manifest("rare")
-    corrections = {"file": "config/rare.corrections.csv", "corrected": 3, "left_out": 0}
+    corrections = {
+        "file": "config/rare.corrections.csv",
+        "corrected": 3,
+        "left_out": 0,
+        "splits": {"test": 3},
+    }
     path.write_text(json.dumps(json.loads(path.read_text()) | {"corrections": corrections}))
     text = page(results)
-    line = '  <p class="what"><b>Labels.</b> rare: 3 labels corrected (config/rare.corrections.csv)</p>\n'
+    line = '  <p class="what"><b>Labels.</b> rare: 3 labels corrected (test 3; config/rare.corrections.csv)</p>\n'
     assert text.index(line) < text.index('aria-label="The answer"')
     assert text.replace(line, "") == usual, "and without corrections not a byte is another"
 

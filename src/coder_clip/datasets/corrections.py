@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
+from .base import SPLITS
 
 HEADER = ["image", "from", "to"]
 
@@ -67,14 +69,25 @@ def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None
     write_text(path, out.getvalue())
 
 
-def counts(corrections: Mapping[str, Correction]) -> dict[str, int]:
-    """Number of labels that are corrected, and of photos that are left out."""
+def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -> dict[str, Any]:
+    """Number of labels that are corrected, of photos that are left out, and of both in each split.
+
+    split_of: image -> its split, of every image in the file.
+    """
     left_out = sum(not c.after for c in corrections.values())
-    return {"corrected": len(corrections) - left_out, "left_out": left_out}
+    splits = Counter(split_of[image] for image in corrections)
+    return {
+        "corrected": len(corrections) - left_out,
+        "left_out": left_out,
+        "splits": {split: splits[split] for split in SPLITS if splits[split]},
+    }
 
 
-def said(corrected: int, left_out: int, file: str) -> str:
-    """How many labels a file corrects, in words."""
+def said(corrected: int, left_out: int, splits: Mapping[str, int], file: str) -> str:
+    """How many labels a file corrects, and in which splits, in words."""
+    # A reader has to see whether test images are among them: who corrects only what a method got wrong makes its
+    # accuracy higher.
     labels = f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
     photos = f"{left_out} photo{'s' * (left_out != 1)} left out" if left_out else ""
-    return f"{', '.join(filter(None, (labels, photos)))} ({file})"
+    where = ", ".join(f"{split} {n}" for split, n in splits.items())
+    return f"{', '.join(filter(None, (labels, photos)))} ({'; '.join(filter(None, (where, file)))})"

@@ -88,6 +88,7 @@ class FolderDataset(ImageFiles):
             for split in SPLITS
             if split in images
         }
+        self.split_of = {i: split for split, pairs in self.splits.items() for i, _ in pairs}
         self.corrections = {} if corrections is None else self._correct(corrections)
         self._manifest: list[ManifestEntry] | None = None
 

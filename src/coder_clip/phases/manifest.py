@@ -46,7 +46,7 @@ def run(config: Config, dataset: str) -> None:
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
     more: dict[str, Any] = {}
     if corrections := config.datasets[dataset].corrections:
-        more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections)}
+        more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections, data.split_of)}
     if own:
         found_copies = copies(data, files)
         for line in [*warnings(data), *lines(found_copies)]:

@@ -18,7 +18,7 @@ from PIL import Image
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, ZERO_SHOT
 from coder_clip.datasets import entry
 from coder_clip.reporting.exhibits import FIGURES, TABLES
-from coder_clip.reporting.published_numbers import METRICS
+from coder_clip.reporting.exhibits.published import METRICS
 from paper_miniature import CUPL, DATASETS, FEW, MODELS, made
 from working_copy import REPO, Work
 

@@ -39,7 +39,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         title="CODER & <b>friends</b>",
         note=f"Made up. {HOSTILE}",
         config_text="datasets: [shapes]\n" + "x" * 400,
-        commands={"reproduce": "make reproduce"},
+        reproduce="make reproduce",
     )
     return results.paths.report
 

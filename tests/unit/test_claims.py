@@ -304,12 +304,6 @@ def test_results_of_other_images_are_not_paired(results: Results) -> None:
         of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
 
 
-def test_an_evaluation_of_an_earlier_version_is_not_taken_for_off(results: Results) -> None:
-    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.pop("text_tests"))
-    with pytest.raises(UserError, match="evaluation has no text_tests; run the phase again"):
-        of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
-
-
 def test_a_rerank_that_validation_switched_off_counts_as_no_difference(tmp_path: Path) -> None:
     """A mean over the data sets on which validation liked the rerank alone would speak for it."""
     names = tuple(f"set {i}" for i in range(4))

@@ -14,9 +14,9 @@ from coder_clip.baselines.methods import METHODS
 from coder_clip.datasets.entry import entry
 from coder_clip.foundation.artifacts import read_json
 from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
-from coder_clip.reporting import formats, published_numbers
-from coder_clip.reporting.exhibits import TABLES
-from coder_clip.reporting.published_numbers import comparable, figures
+from coder_clip.reporting import formats
+from coder_clip.reporting.exhibits import TABLES, published
+from coder_clip.reporting.exhibits.published import comparable, figures
 from coder_clip.reporting.results import Results
 from fake_results import Fake, write_head, write_json
 
@@ -26,7 +26,7 @@ WHOLE = {"split": "CoOp's split", "images": {"train": 2820, "val": 1128, "test":
 
 @pytest.fixture(autouse=True)
 def _at_the_root(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published_numbers, "REFERENCE", repo / "data/reference")
+    monkeypatch.setattr(published, "REFERENCE", repo / "data/reference")
 
 
 def ran(root: Path, manifest: dict[str, Any], encoder: dict[str, Any], dataset: str = "dtd") -> Results:
@@ -119,7 +119,7 @@ def test_nothing_else_is_held_against_a_paper(
     encoder: dict[str, Any],
     dataset: str,
 ) -> None:
-    monkeypatch.setattr(published_numbers, "REFERENCE", tmp_path / "nothing is read")
+    monkeypatch.setattr(published, "REFERENCE", tmp_path / "nothing is read")
     results = ran(tmp_path, manifest, encoder, dataset)
     table = TABLES["published"].table(results)
     assert (table.rows, len(table.frame)) == ([], 0)

@@ -143,21 +143,9 @@ def test_one_sided_pair_counts_nothing() -> None:
     x = torch.tensor([[1.0, 0.0]])
     scores = torch.tensor([[0.01, 0.0]])
     o = OneToOne({(1, 0): x}, n_classes=2)
-    assert o.one_sided == [(1, 0)]
     assert len(o) == 0
     predictions, looked_at = rerank(x, scores, o, threshold=0.5)
     assert (predictions.tolist(), looked_at.tolist()) == ([0], [True])
-
-
-def test_texts_of_one_side_alone_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """The rerank would do nothing, and say that it looked at images."""
-    one = torch.eye(3)[:1]
-    assert len(OneToOne({(0, 1): one}, n_classes=3)) == 0
-    assert "no pair has both sides" in caplog.text
-    caplog.clear()
-    assert len(OneToOne({(0, 1): one, (1, 0): one, (0, 2): one}, n_classes=3)) == 1
-    assert len(OneToOne({}, n_classes=3)) == 0
-    assert not caplog.text
 
 
 def test_ties_keep_the_order_of_stage_one() -> None:

@@ -24,8 +24,8 @@ from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES
+from coder_clip.reporting.exhibits.confusions import StageOne
 from coder_clip.reporting.parts import cells
-from coder_clip.reporting.parts.stage_one import StageOne
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
 from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet

@@ -28,7 +28,6 @@ BENCHMARKS = {
         ],
     ),
     "photos": ("Classifying photos", ["photos.py --repeats 2"]),
-    "plan": ("Planning the paper", ["plan.py"]),
     "tracking": ("Snakemake and DVC", ["tracking.py"]),
     "slurm": ("The head node of a Slurm cluster", ["slurm.py"]),
 }

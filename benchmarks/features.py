@@ -8,15 +8,13 @@
     (docs/architecture.md).
 
 Uses random weights in the shape of ViT-B-32: the speed does not depend on their values, and nothing is downloaded.
-Prints a Markdown table; writes JSON. Times are medians over interleaved repeats.
+Prints a Markdown table. Times are medians over interleaved repeats.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -63,12 +61,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="repeats of (a) (default %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps (default %(default)s)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "amp", "bf16", "fp16"))
-    parser.add_argument("--small", action="store_true", help="32 images, 32 texts, one repeat: does it run?")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/features.json"), metavar="FILE")
     args = parser.parse_args()
-    if args.small:
-        args.images, args.texts, args.repeats, args.batch_size = 32, 32, 1, 16
-
     if args.threads:
         torch.set_num_threads(args.threads)
 
@@ -77,15 +70,11 @@ def main() -> None:
         write_jpegs(Path(folder) / "images" / "test" / "noise", args.images)
         result = {
             "machine": machine(encoder),
-            "settings": {
-                k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k != "json"
-            },
+            "settings": vars(args),
             "images": images(encoder, Path(folder) / "images", args),
             "texts": texts(encoder, args.texts),
             "start": start(Path(folder), args),
         }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
 
 
@@ -137,8 +126,6 @@ def images(encoder: Encoder, root: Path, args: argparse.Namespace) -> dict[str, 
         "forward_s": fast,
         "share_lost": 1 - fast / slow,
         "images_per_s": len(split) / slow,
-        "all_extract_s": with_loading,
-        "all_forward_s": without,
     }
 
 
@@ -165,7 +152,6 @@ def texts(encoder: Encoder, count: int) -> dict[str, Any]:
         "ours_s": fast,
         "ratio": slow / fast,
         "texts": len(prompts),
-        "texts_per_s": len(prompts) / fast,
         "max_difference": float((ours - theirs).abs().max()),
         "mean_tokens": float((encoder.tokenizer(prompts).argmax(1) + 1).float().mean()),
     }
@@ -202,10 +188,8 @@ def machine(encoder: Encoder) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
-        "architecture": platform.machine(),
         "device": str(encoder.device),
         "gpu": gpu,
-        "torch": torch.__version__,
     }
 
 

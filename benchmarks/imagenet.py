@@ -5,14 +5,13 @@ of the earlier phases, and the command as Snakemake runs it, with one seed, two 
 method's authors, in one process per method. Memory is the process's peak (goal: below 6 GB); seconds are its own (goal:
 minutes).
 
-Prints a Markdown table row by row; writes JSON. If a method fails, its status is reported and the others run.
+Prints a Markdown table row by row. If a method fails, its status is reported and the others run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,6 @@ TEXTS = {
     "synonym": 3,
 }  # a class; the first three: 20
 SIZES = {  # classes, validation images, test images, d; 16 shots
-    "small": (50, 100, 200, 64),
     "caltech101": (100, 1649, 2465, 1024),
     "imagenet": (1000, 10_000, 50_000, 1024),
 }
@@ -57,19 +55,11 @@ def main() -> None:
         help="each by itself (default %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
-    parser.add_argument("--size", choices=SIZES, default="imagenet", help="small: does it run?")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/imagenet.json"), metavar="FILE")
+    parser.add_argument("--size", choices=SIZES, default="imagenet")
     args = parser.parse_args()
     classes, val, test, d = SIZES[args.size]
 
     rows: list[dict[str, Any]] = []
-    document = {
-        "machine": {"cores": os.cpu_count(), "load": os.getloadavg()[0], "torch": torch.__version__},
-        "sizes": {"classes": classes, "shots": 16, "val": val, "test": test, "d": d},
-        "threads": args.threads,
-        "rows": rows,
-    }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     print(
         f"16-shot adapter job, one seed, {args.threads} threads: {16 * classes:,} shots, {20 * classes:,} texts, "
         f"{val:,} + {test:,} images, d = {d}. The features are drawn, so accuracies only show that the searches had "
@@ -81,7 +71,6 @@ def main() -> None:
         write_features(Paths(Path(folder) / "results"), classes, 16, val, test, d)
         for method in args.methods:
             rows.append(r := measure(Path(folder), method, args.threads))
-            args.json.write_text(json.dumps(document, indent=1) + "\n")
             found = (
                 f"ended with {r['ended']}" if r["ended"] else f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%}"
             )

@@ -10,20 +10,16 @@ The published computation, reimplemented here, and coder_clip's, in one run and 
 
 Seconds are CPU time, on one thread: they depend little on what else runs. Every row also shows the largest difference.
 The features are random, with a common direction and class centres as CLIP's have; the speed hardly depends on their
-values. Prints a Markdown table; writes JSON.
+values. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +33,7 @@ from coder_clip.zero_shot import predict
 
 BATCH = 32  # images a batch in the published loader
 NOISE = 2.5  # of images in the search
+REPEATS = 3  # of the quick side
 RUNS = 5  # of the rerank, in turn with the published one, which takes a second
 
 
@@ -61,51 +58,18 @@ class Sizes:
     points: int = 20  # of the published grid that are measured
 
 
-SMALL = Sizes(
-    d=64,
-    classes=46,
-    images=500,
-    hesitant=100,
-    texts=400,
-    queries=50,
-    searches=((10, 4, 100, 50),),
-    points=3,
-)
-
-
 def main() -> None:
     """Run all four measurements."""
-    parser = argparse.ArgumentParser(
+    argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true", help="tiny sizes: does it run? Ratios mean nothing")
-    parser.add_argument("--only", choices="abcd", help="one of the four")
-    parser.add_argument("--repeats", type=int, default=3, help="of the quick side (default %(default)s)")
-    parser.add_argument("--json", "--out", type=Path, default=Path("benchmarks/results/method.json"))
-    args = parser.parse_args()
-
+    ).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    sizes = SMALL if args.small else Sizes()
-    measure = {"a": scores, "b": duels, "c": affinities, "d": searches}
-    wanted = args.only or "abcd"
-    rows = [row for key in wanted for row in measure[key](sizes, args.repeats)]
-    machine = {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "architecture": platform.machine(),
-        "torch": torch.__version__,
-    }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"machine": machine, "small": args.small, "rows": rows}, indent=1) + "\n")
+    sizes = Sizes()
+    rows = [row for measure in (scores, duels, affinities, searches) for row in measure(sizes)]
     print("| what | published | here | ratio | goal | agreement |\n| --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        print(
-            "| "
-            + " | ".join(row[k] for k in ("what", "published", "here", "ratio", "goal", "agreement"))
-            + " |"
-        )
+        print(f"| {' | '.join(row)} |")
 
 
 def clip_like(n: int, d: int, centres: Tensor | None = None, noise: float = 1.0) -> Tensor:
@@ -127,24 +91,15 @@ def seconds(run: Callable[[], Any], repeats: int = 1) -> tuple[Any, float]:
     return result, statistics.median(times)
 
 
-def row(what: str, slow: float, fast: float, goal: str, agreement: str, note: str = "") -> dict[str, Any]:
-    """A row of the table, with the plain numbers for the JSON."""
-    return {
-        "what": what,
-        "published": f"{slow:.3g} s{note}",
-        "here": f"{fast:.3g} s",
-        "ratio": f"{slow / fast:.3g}×",
-        "goal": goal,
-        "agreement": agreement,
-        "published_s": slow,
-        "here_s": fast,
-    }
+def row(what: str, slow: float, fast: float, goal: str, agreement: str, note: str = "") -> list[str]:
+    """A row of the table."""
+    return [what, f"{slow:.3g} s{note}", f"{fast:.3g} s", f"{slow / fast:.3g}×", goal, agreement]
 
 
 # ---- (a)
 
 
-def scores(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
+def scores(sizes: Sizes) -> list[list[str]]:
     centres = normalize(torch.randn(sizes.classes, sizes.d), dim=1)
     mean_texts = [clip_like(sizes.mean_texts, sizes.d, centres[[c]]) for c in range(sizes.classes)]
     max_texts = [clip_like(1 + c % 3, sizes.d, centres[[c]]) for c in range(sizes.classes)]
@@ -164,8 +119,8 @@ def scores(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
             found.append(100 * torch.stack(columns, dim=1))
         return torch.cat(found)
 
-    neighbors, build = seconds(lambda: TextNeighbors(mean_texts, max_texts))
-    ours, fast = seconds(lambda: neighbors.class_scores(x), repeats)
+    neighbors = TextNeighbors(mean_texts, max_texts)
+    ours, fast = seconds(lambda: neighbors.class_scores(x), REPEATS)
     theirs, slow = seconds(published)
     same = (predict(ours) == predict(theirs)).double().mean().item()
     what = f"class scores, {sizes.classes} classes, {len(texts)} texts, {sizes.images} images"
@@ -173,16 +128,16 @@ def scores(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
     found = row(what, slow, fast, "≥ 25×", agreement)
     # The least that exact scores take: one product per level of names, nothing else.
     images, weights = l2_normalize(x), neighbors._levels
-    _, products = seconds(lambda: [images @ w.T for w in weights], repeats)
+    _, products = seconds(lambda: [images @ w.T for w in weights], REPEATS)
     columns = sum(map(len, weights))
     least = row(f"the same and its matrix products alone, {columns} columns", products, fast, "≥ 0.9×", "")
-    return [found | {"build_s": build, "images_per_s": sizes.images / fast}, least]
+    return [found, least]
 
 
 # ---- (b)
 
 
-def duels(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
+def duels(sizes: Sizes) -> list[list[str]]:
     n = sizes.classes
     texts: dict[tuple[int, int], Tensor] = {}
     for a in range(n):
@@ -220,9 +175,9 @@ def duels(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
             picks.append(max(zip(values, classes, strict=True), key=lambda pick: float(pick[0]))[1])
         return torch.tensor(picks)
 
-    o, build = seconds(lambda: OneToOne(texts, n_classes=n))
+    o = OneToOne(texts, n_classes=n)
     runs = [
-        (*seconds(published), *seconds(lambda: rerank(x, scores, o, threshold=2)[0], repeats))
+        (*seconds(published), *seconds(lambda: rerank(x, scores, o, threshold=2)[0], REPEATS))
         for _ in range(RUNS)
     ]
     theirs, slow, ours, fast = sorted(runs, key=lambda run: run[1] / run[3])[RUNS // 2]
@@ -230,20 +185,11 @@ def duels(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
     what = f"rerank, {len(texts)} ordered pairs, {sizes.hesitant} images"
     same = (ours == theirs).double().mean().item()
     found = row(what, slow, fast, "≥ 80×", f"{same:.2%} same picks")
-    return [found | {"build_s": build}, memory_row("rerank, memory", held, ours_held, "")]
+    return [found, memory_row("rerank, memory", held, ours_held, "")]
 
 
-def memory_row(what: str, slow: float, fast: float, goal: str, agreement: str = "") -> dict[str, Any]:
-    return {
-        "what": what,
-        "published": f"{slow / 1e6:.0f} MB",
-        "here": f"{fast / 1e6:.1f} MB",
-        "ratio": f"{slow / fast:.3g}×",
-        "goal": goal,
-        "agreement": agreement,
-        "published_bytes": slow,
-        "here_bytes": fast,
-    }
+def memory_row(what: str, slow: float, fast: float, goal: str, agreement: str = "") -> list[str]:
+    return [what, f"{slow / 1e6:.0f} MB", f"{fast / 1e6:.1f} MB", f"{slow / fast:.3g}×", goal, agreement]
 
 
 # ---- (c)
@@ -271,14 +217,14 @@ class Published:
         return float((logits.topk(1, 1).indices[:, 0] == labels).double().mean())
 
 
-def affinities(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
+def affinities(sizes: Sizes) -> list[list[str]]:
     centres = normalize(torch.randn(sizes.classes, sizes.d), dim=1)
     labels = torch.arange(sizes.classes * sizes.shots) % sizes.classes
     shots, texts = clip_like(len(labels), sizes.d, centres), clip_like(sizes.texts, sizes.d, centres)
     x = clip_like(sizes.queries, sizes.d, centres)
-    a, build = seconds(lambda: CoderAdapter.fit(shots, labels, texts, n_classes=sizes.classes))
-    ours, fast = seconds(lambda: a.affinity(x), repeats)
-    published, build_slow = seconds(lambda: Published(shots, labels, texts, sizes.classes))
+    a = CoderAdapter.fit(shots, labels, texts, n_classes=sizes.classes)
+    ours, fast = seconds(lambda: a.affinity(x), REPEATS)
+    published = Published(shots, labels, texts, sizes.classes)
     theirs, slow = seconds(lambda: published.affinity(published.encode(x)))
 
     some = x[:20].double()  # float64 truth for a few images: all would take minutes
@@ -291,8 +237,7 @@ def affinities(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
     held = published.keys.nbytes, a.weights.nbytes
     return [
         memory_row(f"affinity, memory of {what}", *held, "≥ 50×", "published: float64"),
-        row(f"affinity of {sizes.queries} images with {what}", slow, fast, "", agreement)
-        | {"errors": errors, "build_s": build, "published_build_s": build_slow},
+        row(f"affinity of {sizes.queries} images with {what}", slow, fast, "", agreement),
     ]
 
 
@@ -303,13 +248,11 @@ def published_keys(shots: Tensor, texts: Tensor) -> Tensor:
 # ---- (d)
 
 
-def searches(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
-    return [one_search(*size, sizes, repeats) for size in sizes.searches]
+def searches(sizes: Sizes) -> list[list[str]]:
+    return [one_search(*size, sizes) for size in sizes.searches]
 
 
-def one_search(
-    n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes: Sizes, repeats: int
-) -> dict[str, Any]:
+def one_search(n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes: Sizes) -> list[str]:
     centres = normalize(torch.randn(n_classes, sizes.d), dim=1)
     shot_labels = torch.arange(n_classes * n_shots) % n_classes
     labels = torch.arange(n_images) % n_classes
@@ -322,7 +265,7 @@ def one_search(
     def ours() -> Any:
         return search(CoderAdapter.fit(shots, shot_labels, texts, n_classes=n_classes), x, clip, labels)
 
-    found, fast = seconds(ours, repeats)
+    found, fast = seconds(ours, REPEATS)
     published = Published(shots, shot_labels, texts, n_classes)
     coders = published.encode(x)
     rest = [(0.1 + 0.398 * i, 0.1 + 9.9 * i) for i in range(sizes.points - 1)]

@@ -133,7 +133,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--config", default="config/paper.yaml")
-    parser.add_argument("--write", type=Path, default=ROOT / "benchmarks/results/slurm.json")
     options = parser.parse_args()
     if reason := missing():
         print(f"Not measured: {reason}")
@@ -151,8 +150,6 @@ def main() -> None:
         finally:
             cluster.cancel_all()
             cluster.stop()
-    options.write.parent.mkdir(parents=True, exist_ok=True)
-    options.write.write_text(json.dumps({"shards": options.shards, **result}, indent=1) + "\n")
     tell(options.shards, result)
 
 

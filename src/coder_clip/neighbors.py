@@ -52,8 +52,13 @@ def compute_dtype(*features: Tensor) -> torch.dtype:
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
-def checked(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
-    """Features (N, d) in the type to compute in. UserError as in :func:`l2_normalize`."""
+def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
+    """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
+
+    Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so that equal ones tie
+    and all processors agree (reproducible.py). ``what`` names the features in messages. UserError if the shape is not
+    (N, d) with d = ``width``, or a row holds NaN or infinity.
+    """
     dtype = compute_dtype(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
@@ -64,17 +69,6 @@ def checked(features: Tensor, what: str = "image features", width: int | None = 
     if features.numel() and not torch.stack(features.aminmax()).isfinite().all():  # one pass, no copy
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
-    return features
-
-
-def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
-    """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
-
-    Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so that equal ones tie
-    and all processors agree (reproducible.py). ``what`` names the features in messages. UserError if the shape is not
-    (N, d) with d = ``width``, or a row holds NaN or infinity.
-    """
-    features = checked(features, what, width)
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
     n = max(1, BLOCK // max(1, features.shape[1]))
     for part, rows in zip(torch.split(features, n), torch.split(result, n), strict=True):

@@ -7,7 +7,6 @@ Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md d
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
@@ -20,8 +19,6 @@ from .foundation.reproducible import to_bits
 from .neighbors import compute_dtype, l2_normalize
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
-
-log = logging.getLogger(__name__)
 
 # Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1, are not rounded.
 DIFFERENCE_BITS = 22
@@ -42,7 +39,6 @@ class OneToOne:
         """Average the texts of each pair.
 
         texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
-        Warns if there are texts, but no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
         """
         compute_dtype(*texts.values())  # all must be tensors
@@ -54,13 +50,6 @@ class OneToOne:
         present = {pair for pair, features in texts.items() if features.numel()}
         pairs = sorted((a, b) for a, b in present if a < b and (b, a) in present)
         self.n_classes = n_classes
-        self.one_sided = sorted((a, b) for a, b in present if (b, a) not in present)
-        if present and not pairs:
-            log.warning(
-                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so the rerank "
-                "changes nothing; add texts for the other side",
-                *(*self.one_sided[0], *self.one_sided[0][::-1]),
-            )
         parts, width = [], None
         for start in range(0, len(pairs), PAIRS):
             some = pairs[start : start + PAIRS]
@@ -126,12 +115,12 @@ class OneToOne:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Restore from :meth:`state`, which does not keep ``one_sided``. UserError if a tensor is missing."""
+        """Restore from :meth:`state`. UserError if a tensor is missing."""
         missing = {"pairs", "differences", "n_classes"} - set(state)
         if missing:
             raise UserError(f"not one-to-one differences: '{min(missing)}' is missing; make them again")
         new = cls.__new__(cls)
-        new.n_classes, new.one_sided = int(state["n_classes"]), []
+        new.n_classes = int(state["n_classes"])
         new._set(state["pairs"], state["differences"])
         return new
 

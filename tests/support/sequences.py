@@ -2,7 +2,6 @@
 
     python tests/support/sequences.py 17                              sequence 17, step by step
     python tests/support/sequences.py "ann edit scale 1; ann touch"   these steps
-    python tests/support/sequences.py --shrink 17                     the fewest of its steps that still fail
 
 Steps do not depend on each other: one that does not apply (no branch of that name, nothing to commit) does nothing, so
 any of them can be left out.
@@ -128,34 +127,11 @@ def play(steps: list[str], start: Path, bin: Path, folder: Path, log: Callable[[
         shutil.rmtree(folder)
 
 
-def fails(steps: list[str], start: Path, bin: Path, folder: Path) -> str:
-    try:
-        play(steps, start, bin, folder, lambda _: None)
-    except Wrong as wrong:
-        return str(wrong).splitlines()[0]
-    return ""
-
-
-def shrink(steps: list[str], start: Path, bin: Path, folder: Path) -> list[str]:
-    """Leave out one step after the other, as long as it still fails."""
-    at = len(steps) - 1
-    while at >= 0:
-        fewer = steps[:at] + steps[at + 1 :]
-        if fails(fewer, start, bin, folder):
-            steps = fewer
-            print("; ".join(steps), flush=True)
-        at = min(at, len(steps)) - 1
-    return steps
-
-
-def main(arguments: list[str]) -> None:
-    given = arguments[-1]
+def main(given: str) -> None:
     steps = draw(int(given)) if given.isdecimal() else [step.strip() for step in given.split(";")]
     with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as (start, bin):
-        if arguments[0] == "--shrink":
-            steps = shrink(steps, start, bin, Path(folder) / "world")
         play(steps, start, bin, Path(folder) / "world", print)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1])

@@ -108,25 +108,6 @@ def test_close_shots_are_told_apart_in_float32() -> None:
     assert np.abs(published.double().numpy() - expected).max() > 20 * error, "docs/method.md says how much"
 
 
-def test_views_are_averaged_before_they_are_made_unit() -> None:
-    """A long view weighs more, as in the published cache."""
-    views = torch.stack([3 * torch.eye(3), torch.eye(3).flip(0)])
-    texts = torch.eye(3)
-    labels = torch.arange(3)
-    fitted = CoderAdapter.fit(views, labels, texts, n_classes=3)
-    mean = CoderAdapter.fit(views.mean(dim=0), labels, texts, n_classes=3)
-    assert torch.equal(fitted.weights, mean.weights)
-
-
-def test_class_without_a_shot_keeps_its_zero_shot_logit() -> None:
-    """one_hot without the number of classes would drop the last column."""
-    a = CoderAdapter.fit(torch.eye(3)[:2], torch.tensor([0, 0]), torch.eye(3), n_classes=3)
-    clip = torch.tensor([[0.5, 1.5, 2.5]])
-    logits = a.logits(torch.ones(1, 3), clip, alpha=1.0, beta=1.0)
-    assert logits[0, 1:].tolist() == [1.5, 2.5]
-    assert logits[0, 0] > 0.5
-
-
 def test_logits_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images after the first block would get no votes."""
     cache, labels, texts, _, _, n_classes = problem(4, 4, 9, 1, 40, torch.float32)

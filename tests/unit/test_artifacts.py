@@ -19,32 +19,6 @@ from coder_clip.foundation import artifacts
 from coder_clip.foundation.artifacts import Paths
 
 TABLE = pd.DataFrame({"image_id": ["b", "ä"], "label": [1, 0], "score1": [0.5, float("nan")]})
-WRITE_ALL = """
-import sys
-from pathlib import Path
-import pandas as pd, torch
-from coder_clip.foundation import artifacts
-out = Path(sys.argv[1])
-artifacts.write_json(out / "a.json", {"ä": [1, 0.1], "b": {"x": None}})
-artifacts.write_tensors(out / "a.safetensors", {k: torch.ones(2, 3) for k in "zyxwv"},
-                        {k: list(range(3)) for k in ("model", "dataset", "ids", "classes", "encoder")})
-artifacts.write_parquet(out / "a.parquet", pd.DataFrame({"id": ["b", "ä"], "score": [0.5, float("nan")]}))
-"""
-
-
-def python(code: str, *arguments: str | Path, seed: str = "random") -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": seed}
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, env=environment)
-
-
-@pytest.mark.rest
-def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
-    """Two people would compare hashes of equal results and find them different."""
-    for seed in ("1", "2"):
-        python(WRITE_ALL, tmp_path / seed, seed=seed)
-    for name in ("a.json", "a.safetensors", "a.parquet"):
-        first, second = ((tmp_path / seed / name).read_bytes() for seed in ("1", "2"))
-        assert first == second, name
 
 
 def test_no_library_signs_what_it_writes(tmp_path: Path) -> None:

@@ -254,21 +254,6 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
     assert claims.summary(results)[0].startswith("Over all data sets: of the paper's")
 
 
-def test_a_drawn_case_and_its_control_are_not_averaged(tmp_path: Path) -> None:
-    """A mean over a data set that is made so and one that is made otherwise means nothing."""
-    results = Fake(tmp_path, shots=(1,)).write()
-    assert results.kind == "drawn"
-    table = claims.table(results)
-    assert AVERAGE not in set(table.frame["dataset"])
-    assert [c.label for c in table.columns][1:3] == ["rare", "shapes"] or [c.label for c in table.columns][
-        1:3
-    ] == [
-        "shapes",
-        "rare",
-    ]
-    assert len(claims.summary(results)) == 2
-
-
 def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(results: Results) -> None:
     table = claims.table(results)
     sources = [row[-1].text for row in table.rows]
@@ -301,12 +286,6 @@ def test_results_of_other_images_are_not_paired(results: Results) -> None:
     rows.loc[rows["method"] == "coder", "image_id"] += "x"
     write_parquet(path, rows)
     with pytest.raises(UserError, match="different images or runs"):
-        of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
-
-
-def test_an_evaluation_of_an_earlier_version_is_not_taken_for_off(results: Results) -> None:
-    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.pop("text_tests"))
-    with pytest.raises(UserError, match="evaluation has no text_tests; run the phase again"):
         of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
 
 

@@ -446,15 +446,6 @@ def test_curves_and_tests_score_each_choice_of_texts_once(monkeypatch: pytest.Mo
     assert len(scored) == before == len(set(scored))
 
 
-def test_nested_places_hold_every_text_once() -> None:
-    """Otherwise a larger count drops texts of a smaller one."""
-    owner, pool = np.array([1, 0, 1, 1, 0, 2]), np.array([True, True, True, False, True, True])
-    place = text_ablations._random_places(owner, pool, np.random.default_rng(0))
-    for c in range(3):
-        mine = place[(owner == c) & pool]
-        assert sorted(mine) == list(range(len(mine)))
-
-
 @pytest.mark.parametrize(("n_classes", "says"), [(4, False), (5, False), (6, True)])
 def test_top5_accuracy_only_of_more_than_five_classes(n_classes: int, says: bool) -> None:
     """Five classes had a top-5 accuracy of 100 %, with an interval."""

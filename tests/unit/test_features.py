@@ -148,6 +148,9 @@ def test_the_reason_for_skipping_holds_no_path(encoder: Encoder, tmp_path: Path)
 def test_no_image_left(encoder: Encoder) -> None:
     with pytest.raises(UserError, match="none of 23 images could be read"):
         run(encoder, tuple(range(N)), on_error="skip")
+    shards = [run(encoder, tuple(range(N)), on_error="skip", shard=(i, 2)) for i in range(2)]
+    with pytest.raises(UserError, match="none of 23 images could be read"):
+        merge(shards)
 
 
 def test_views_are_the_mean_of_the_raw_features(encoder: Encoder) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, grid
-from coder_clip.baselines import few_shot, methods, tip_x
+from coder_clip.baselines import few_shot, gda, methods, tip_x
 from coder_clip.baselines.ape import Ape, Constants, criterion
 from coder_clip.baselines.coder_half_texts import half
 from coder_clip.baselines.coder_no_minmax import PlainCoder
@@ -28,7 +28,6 @@ from coder_clip.baselines.lda import LinearDiscriminant
 from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
 from coder_clip.baselines.projected_means import ProjectedMeans
 from coder_clip.baselines.tip_x import TipX
-from coder_clip.errors import UserError
 from coder_clip.search.line_search import right_along, right_on_plane
 from reference import grid_error
 
@@ -128,14 +127,6 @@ def test_tip_x_is_its_equation(seed: int, classes: int, shots: int, images: int,
     got = TipX.fit(few.cache, few.labels, few.weights, few.other).logits(few.x, few.clip, point)
     # the range can be as small as rounding, which the scaling then stretches
     assert got.tolist() == [pytest.approx(r, abs=1e-4) for r in plain_tip_x(few, few.x, few.clip, point)]
-
-
-def test_an_image_has_the_same_tip_x_class_whatever_the_others() -> None:
-    """As published, the class of an image hangs on which images are classified beside it."""
-    few = Few(1, 4, 8, 12, 6)
-    model, point = TipX.fit(few.cache, few.labels, few.weights, few.other), Point(1.0, 2.0, 30.0)
-    alone = torch.cat([model.logits(few.x[[i]], few.clip[[i]], point) for i in range(len(few.x))])
-    torch.testing.assert_close(alone, model.logits(few.x, few.clip, point), atol=1e-10, rtol=0)
 
 
 # ---- APE
@@ -251,8 +242,6 @@ def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_ke
     spread = Gda.fit(few.cache, torch.tensor([0, 0, 1, 1]), n_classes=4)
     added = spread.logits(few.x, few.clip, Point(0.1)) - few.clip
     assert added[:, 2:].tolist() == [pytest.approx([-0.1 * math.log(4)] * 2)] * 5
-    with pytest.raises(UserError, match="no shot"):
-        Gda.fit(few.cache[:0], few.labels[:0], n_classes=4)
 
 
 # ---- linear discriminant, images alone
@@ -314,14 +303,6 @@ def test_the_linear_discriminant_is_its_equation_and_reads_no_text(
     assert model.search(few.x, few.clip, few.truth) == Point()
 
 
-def test_the_linear_discriminant_is_gda_without_clip() -> None:
-    few = Few(4, 3, 9, 20, 5)
-    labels = torch.arange(9) % 3
-    scores = Gda.fit(few.cache, labels, n_classes=3).scores(few.x)
-    model = LinearDiscriminant.fit(few.cache, labels, n_classes=3)
-    assert torch.equal(model.logits(few.x, few.clip, Point()), scores)
-
-
 @pytest.mark.parametrize("name", ["lda", "projected_means"])
 def test_one_shot_each_is_the_nearest_shot_and_a_class_without_one_is_never_predicted(name: str) -> None:
     """Otherwise a class that nobody photographed is predicted, or one view of one shot gives NaN."""
@@ -363,8 +344,6 @@ def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
     moved = grid_error(5, rows=3) * math.sqrt(np.linalg.norm(inverse, 2))
     error = 2 * moved * math.sqrt(products.diagonal().max())
     np.testing.assert_allclose((got @ got.T).numpy(), products, rtol=0, atol=error)
-    with pytest.raises(ValueError, match="no covariance"):
-        ShotStatistics.of(few.cache[:2], torch.tensor([0, 1]), n_classes=3).whiten(few.x)
 
 
 # ---- class means, projected
@@ -448,10 +427,11 @@ def test_a_search_finds_what_the_published_loop_finds(
     few = Few(seed, classes, shots, images, width, spread=2.0)
     model = fitted(few, name)
     if isinstance(model, Gda):
-        points = [Point(a) for a in (0.0001, 0.01, 1.0, 10.0)]
-        got = model.search(few.x, few.clip, few.truth, [p.alpha or 0 for p in points])
+        points = [Point(a) for a in gda.ALPHAS]
+        got = model.search(few.x, few.clip, few.truth)
     else:
-        assert isinstance(model, (TipX, Ape))
+        if isinstance(model, Ape):
+            model = replace(model, constants=Constants(0.6, 0.7, **GRIDS))
         values = {axis: grid(*span).tolist() for axis, span in GRIDS.items()}
         order = LOOPS[name]
         points = [
@@ -460,7 +440,10 @@ def test_a_search_finds_what_the_published_loop_finds(
             for b in values[order[1]]
             for c in values[order[2]]
         ]
-        got = model.search(few.x, few.clip, few.truth, **GRIDS)
+        with pytest.MonkeyPatch.context() as patch:
+            for axis, span in GRIDS.items():
+                patch.setattr(tip_x, axis.upper(), span)
+            got = model.search(few.x, few.clip, few.truth)
     best, right = Point(*(0.0 if v is not None else None for v in points[0])), 0
     for point in points:
         n = int((model.logits(few.x, few.clip, point).argmax(dim=1) == few.truth).sum())
@@ -562,24 +545,6 @@ def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: py
         assert fitted(few, name).search(few.x, few.clip, few.truth) == point
 
 
-def test_a_search_without_images_is_refused() -> None:
-    few = Few(5, 3, 6, 4, 6)
-    for name in ("tip_x", "ape", "gda"):
-        with pytest.raises(UserError, match="a search needs images"):
-            fitted(few, name).search(few.x[:0], few.clip[:0], few.truth[:0])
-    with pytest.raises(UserError, match="range of its divergence"):
-        TipX.fit(few.cache, few.labels, few.weights, few.x[:0])
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_search_on_numbers_that_are_none_is_refused(bad: float) -> None:
-    few = Few(5, 3, 6, 4, 6)
-    few.clip[1, 2] = bad
-    for name in ("tip_x", "ape", "gda"):
-        with pytest.raises(UserError, match="NaN or infinity"):
-            fitted(few, name).search(few.x, few.clip, few.truth)
-
-
 # ---- ablations of the CODER-Adapter
 
 
@@ -661,10 +626,3 @@ def test_ablations_change_what_they_say() -> None:
     texts = [given_.texts[k][0] for k in ("name", "attribute", "analogous", "synonym")]
     alike = CoderAdapter.fit(given_.cache, given_.labels, torch.cat(texts), n_classes=4)
     assert torch.equal(affinities["coder_synonyms"], alike.affinity(x))
-
-
-def test_published_grids() -> None:
-    """Steps and ends of the authors' loops; a typo would tune the baseline on another grid."""
-    assert [len(grid(*s)) for s in (tip_x.ALPHAS, tip_x.BETAS, tip_x.GAMMAS)] == [20, 200, 50]
-    assert grid(*tip_x.BETAS)[[0, 1]].tolist() == pytest.approx([1.0, 1.245])
-    assert grid(*Constants(1, 1).betas)[[0, -1]].tolist() == pytest.approx([0.1, 6.9655])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +17,6 @@ from PIL import Image
 
 from coder_clip.baselines.methods import FEW_SHOT, METHODS
 from coder_clip.datasets.drawn.rare import SPECIES
-from coder_clip.errors import UserError
 from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
 from coder_clip.reporting.parts import layout, style
@@ -113,31 +109,6 @@ def test_text_stays_on_the_figure_and_apart(tmp_path: Path, extreme: str) -> Non
             for group, places in zip(groups, boxes, strict=True):
                 overlaps = [1 for i, a in enumerate(places) for b in places[:i] if a.overlaps(b)]
                 assert not overlaps, (name, group)
-
-
-@pytest.mark.rest
-def test_files_are_the_same_in_another_process(tmp_path: Path) -> None:
-    made = fake(tmp_path, classes=HOSTILE)
-    results = made.write()
-    for name in FIGURES:
-        style.write(FIGURES[name].figure(results, made.image), tmp_path / "here" / name)
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\n"
-        "from coder_clip.reporting.exhibits import FIGURES; from coder_clip.reporting.parts import layout, style\n"
-        "from coder_clip.reporting.results import Results\n"
-        "from fake_results import Fake\n"
-        "root = Path(sys.argv[2]); results = Results(root / 'results', ['one'], ['mini'], [1, 4])\n"
-        "image = Fake(root).image\n"
-        "for name, exhibit in FIGURES.items():\n"
-        "    style.write(exhibit.figure(results, image), root / 'there' / name)\n"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"}
-    command = [sys.executable, "-c", script, str(ROOT / "tests" / "support"), str(tmp_path)]
-    subprocess.run(command, check=True, env=environment)
-    here = sorted((tmp_path / "here").iterdir())
-    assert [p.name for p in here] == sorted(f"{n}.{s}" for n in FIGURES for s in ("pdf", "png"))
-    assert [p.name for p in here if p.read_bytes() != (tmp_path / "there" / p.name).read_bytes()] == []
 
 
 def test_pdf_embeds_truetype_and_no_dates(tmp_path: Path) -> None:
@@ -302,18 +273,6 @@ def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
     assert {t.get_color() for t in names.values()} <= colours
     heights = sorted(t.xyann[1] for t in names.values())
     assert min(b - a for a, b in itertools.pairwise(heights)) > 0
-
-
-def test_missing_file_names_the_command(tmp_path: Path) -> None:
-    made = fake(tmp_path)
-    results = made.write()
-    path = results.paths.rerank("mini", "one").with_suffix(".json")
-    path.unlink()
-    with pytest.raises(
-        UserError,
-        match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
-    ):
-        FIGURES["rerank_threshold"].figure(results, made.image)
 
 
 @pytest.mark.parametrize("name", FIGURES)

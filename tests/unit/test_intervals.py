@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from scipy.stats import t as student
 
 from benchmarks.coverage_of_intervals import coverage
 from benchmarks.neighbours import simulate
-from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
 from coder_clip.evaluation.intervals import (
     DIFFERENCE,
     SHARE,
@@ -24,10 +20,6 @@ from coder_clip.evaluation.intervals import (
     holm,
     images_to_settle,
 )
-from coder_clip.reporting.answer import answers
-from coder_clip.reporting.exhibits import TABLES
-from coder_clip.reporting.results import Results
-from fake_results import Fake
 
 
 def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:
@@ -128,49 +120,6 @@ def test_so_many_images_do_settle_a_difference() -> None:
             low, high, _ = crossed_interval(change[None], DIFFERENCE)
             found += low > 0 or high < 0
         assert 0.74 < found / 400 < 0.86, (difference, changed)
-
-
-def test_no_report_contradicts_itself(tmp_path: Path) -> None:
-    """Answer, zero_shot, few_shot_paired: verdict and bold say what the interval beside them shows, whatever p says."""
-    rng = np.random.default_rng(11)
-    seen = set()
-    Fake(tmp_path, datasets=("shapes",), shots=(1,)).write()
-    for _ in range(30):
-        results = Results(tmp_path, ["shapes"], ["mini"], [1])
-        _simulate(results, rng)
-        (answer,) = answers(results)
-        change = results.main_methods("shapes", "mini")["coder_rerank"]["against_clip"]["difference"]
-        low, high = (round(100 * change[end], 1) for end in ("low", "high"))
-        assert answer.verdict == ("better" if low > 0 else "worse" if high < 0 else "unclear")
-        seen.add(answer.verdict)
-        for name in ("zero_shot", "few_shot_paired"):
-            table = TABLES[name].table(results)
-            for row in table.rows:
-                for column, cell in zip(table.columns, row, strict=True):
-                    found = re.fullmatch(r"[+−]?[\d.]+ \[(.*), (.*)\]", cell.text)
-                    if found and ("Against" in column.label or name == "few_shot_paired"):
-                        ends = [float(end.replace("−", "-")) for end in found.groups()]
-                        assert cell.bold == (ends[0] > 0 or ends[1] < 0), cell.text
-    assert seen == {"better", "worse", "unclear"}
-
-
-def _simulate(results: Results, rng: np.random.Generator) -> None:
-    """Tests of two methods whose true difference is none, small or plain, with a few hundred images."""
-
-    def runs(seeds: int) -> tuple[Any, Any]:
-        n, gain = int(rng.integers(50, 400)), rng.choice([-0.06, -0.02, 0.0, 0.02, 0.06])
-        before = rng.random((seeds, n)) < 0.7
-        change = rng.random((seeds, n)) < 0.1
-        return before, np.where(change, rng.random((seeds, n)) < 0.7 + 5 * gain, before)
-
-    for document in (results.zero_shot("shapes", "mini"), results.rerank("shapes", "mini")):
-        for m in document["methods"]:
-            if m["against_clip"]:
-                before, after = runs(1)
-                m["against_clip"] = paired_test(before[0], after[0])
-    for s in results.adapter("shapes", "mini", 1)["summary"]:
-        if "coder_adapter_against" in s:
-            s["coder_adapter_against"] = paired_test_over_seeds(*runs(3))
 
 
 def test_intervals_of_neighbours_count_both_roles_of_an_image() -> None:

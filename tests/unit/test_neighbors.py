@@ -102,20 +102,6 @@ def test_fewer_texts_than_dimensions() -> None:
     torch.testing.assert_close(compact @ compact.T, full @ full.T, rtol=0, atol=error)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("images", [1, 2, 3, 64])
-def test_equal_classes_tie_to_the_lowest_index(images: int, dtype: torch.dtype) -> None:
-    """Of two classes with the same texts, the one that wins would depend on its column in the GEMM."""
-    torch.manual_seed(images)
-    for n_classes in (2, 3, 5, 17, 33, 150):
-        for width in (7, 33, 511, 512):
-            texts = [torch.randn(2, width, dtype=dtype) for _ in range(n_classes)]
-            texts[-1] = texts[0]
-            scores = TextNeighbors(texts, texts).class_scores(torch.randn(images, width, dtype=dtype))
-            assert torch.equal(scores[:, 0], scores[:, -1]), f"{n_classes} classes, {width} wide"
-            assert not (predict(scores) == n_classes - 1).any()
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_state_survives_a_file(tmp_path: Path, dtype: torch.dtype) -> None:
     """Another machine's scores would differ from the ones the artefact was made with."""
@@ -225,10 +211,6 @@ def test_top_and_gap(seed: int, n_classes: int, images: int, ties: bool) -> None
         assert values[i].tolist() == [row[c] for c in classes[i].tolist()]
         assert predict(scores)[i] == classes[i, 0]
         assert softmax_gap(scores)[i].item() == pytest.approx(reference.gap(row), abs=1e-5)
-
-
-def test_gap_of_one_class_is_whole() -> None:
-    assert softmax_gap(torch.tensor([[3.0]])).tolist() == [1.0]
 
 
 def test_scores_with_nan_are_refused() -> None:

@@ -159,10 +159,3 @@ def test_a_context_that_the_tower_does_not_have(tmp_path: Path) -> None:
     write_weights(folder)
     with pytest.raises(UserError, match="cannot encode"):
         local(folder)
-
-
-def test_the_proof_changes_no_state(tmp_path: Path) -> None:
-    folder = save_tiny(tmp_path)
-    before = torch.random.get_rng_state()
-    local(folder)
-    assert torch.equal(torch.random.get_rng_state(), before)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation.reasons import ScoringTexts, Term, for_and_against
-from coder_clip.neighbors import TextNeighbors
 from reference import grid_error
 
 
@@ -87,22 +86,6 @@ def test_a_text_is_for_the_winner_where_it_fits_better_than_both_classes_do() ->
     assert last.text == 1, "its own name, far away, speaks most against it"
     middle = sum(math.cos(math.radians(a)) for of in degrees.values() for a in of) / 4
     assert first.adds == pytest.approx(50 * (math.cos(math.radians(10)) - middle))
-
-
-def test_scores_are_those_of_the_method() -> None:
-    """Reasons of other scores than stage one's would explain another method."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = [(3, 1), (0, 2), (5, 3)]
-    mean = [torch.randn(a, 16, generator=generator) for a, _ in sizes]
-    names = [torch.randn(b, 16, generator=generator) for _, b in sizes]
-    owner = [c for c, (a, b) in enumerate(sizes) for _ in range(a + b)]
-    averaged = [kind for a, b in sizes for kind in [True] * a + [False] * b]
-    features = torch.cat([t for pair in zip(mean, names, strict=True) for t in pair])
-    texts = ScoringTexts(features, torch.tensor(owner), torch.tensor(averaged), len(sizes))
-    x = torch.randn(7, 16, generator=generator)
-    expected = TextNeighbors(mean, names).class_scores(x)
-    error = 100 * grid_error(16, rows=1)  # class_scores rounds the means of the texts, too
-    assert torch.allclose(texts.scores(texts.cosines(x)), expected, rtol=0, atol=error)
 
 
 def test_the_strongest_come_first_on_both_sides() -> None:

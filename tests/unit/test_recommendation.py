@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from benchmarks.recommendations import simulate
 from coder_clip.baselines.methods import FEW_SHOT, METHODS, ZERO_SHOT
-from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.evaluation.recommendation import (
@@ -150,13 +149,6 @@ def test_the_same_words_everywhere(tmp_path: Path) -> None:
     nothing = Recommendation(None)
     assert nothing.advice == ("Nothing is recommended, because there are no validation images to choose on.")
     assert nothing.confirmed == ""
-
-
-def test_a_run_of_an_earlier_version_is_one_line(documents_once: tuple[str, str]) -> None:
-    zero_shot, rerank = map(json.loads, documents_once)
-    del rerank["validation"]
-    with pytest.raises(UserError, match=r"data set 'one', model 'mini': .* run both phases again"):
-        of_run(zero_shot, rerank)
 
 
 # ---- the rerank's threshold

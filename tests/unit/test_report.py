@@ -96,7 +96,7 @@ def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) 
 
 def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
     results = full(tmp_path)
-    text = page(results, commands={"tables/settings": "coder-clip table settings --config mine.yaml"})
+    text = page(results)
     tags = Tags(text)
     assert tags.open == []
     # these results are neither of drawn data sets nor of published ones, and few
@@ -110,7 +110,6 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
         assert f"results/tables/{name}.csv" in text
         assert sha256(path)[:12] in text
     assert "coder-clip table zero_shot</code>" in text
-    assert "coder-clip table settings --config mine.yaml</code>" in text
     artefact = results.paths.adapter("mini", "rare", 4)
     assert f"results/adapter/mini/rare/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
     assert "coder-clip adapter --shots 4 --model mini --dataset rare" in text
@@ -122,7 +121,7 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
         title="My run",
         note="No evidence about the paper.",
         config_text="datasets: [rare, shapes]",
-        commands={"reproduce": "make reproduce CONFIG=mine.yaml"},
+        reproduce="make reproduce CONFIG=mine.yaml",
     )
     assert "<h1>My run</h1>" in text
     for part in (
@@ -167,12 +166,13 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     document["made_by"]["command"] = HOSTILE
     write_json(path, document)
     results = Results(results.paths.root, results.datasets, results.models, results.shots)
+    results.option = f" --config {HOSTILE}"
     text = page(
         results,
         title=HOSTILE,
         note=HOSTILE,
         config_text=HOSTILE,
-        commands={"reproduce": HOSTILE, "tables/zero_shot": HOSTILE, "figures/tsne": HOSTILE},
+        reproduce=HOSTILE,
     )
     tags = Tags(text)
     assert tags.open == []

@@ -67,19 +67,6 @@ def test_reranks_as_the_paper(problem: tuple[Tensor, Tensor, Pairs, float, int])
             assert int(predictions[i]) == classes[best]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]))
-def test_one_pass_serves_every_threshold(seed: int, n_classes: int) -> None:
-    """The threshold chosen from the sweep would not give the accuracy that the sweep shows."""
-    x, scores, texts, _, top = problem(seed, n_classes, 9, torch.float32)
-    o = OneToOne(texts, n_classes)
-    both = rerank_scores(x, scores, o, top)
-    for threshold in (0, 0.05, 0.3, 1, 2):
-        predictions, looked_at = rerank(x, scores, o, threshold, top)
-        assert torch.equal(both.predictions(threshold), predictions)
-        assert torch.equal(both.gap < threshold, looked_at)
-
-
 @pytest.mark.parametrize("ahead", [0.0, 1e-12, 1e-6, 1e-5, 1e-2])
 @pytest.mark.parametrize("favoured", [0, 1])
 def test_candidates_next_to_each_other_are_told_apart(ahead: float, favoured: int) -> None:
@@ -143,35 +130,9 @@ def test_one_sided_pair_counts_nothing() -> None:
     x = torch.tensor([[1.0, 0.0]])
     scores = torch.tensor([[0.01, 0.0]])
     o = OneToOne({(1, 0): x}, n_classes=2)
-    assert o.one_sided == [(1, 0)]
     assert len(o) == 0
     predictions, looked_at = rerank(x, scores, o, threshold=0.5)
     assert (predictions.tolist(), looked_at.tolist()) == ([0], [True])
-
-
-def test_texts_of_one_side_alone_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """The rerank would do nothing, and say that it looked at images."""
-    one = torch.eye(3)[:1]
-    assert len(OneToOne({(0, 1): one}, n_classes=3)) == 0
-    assert "no pair has both sides" in caplog.text
-    caplog.clear()
-    assert len(OneToOne({(0, 1): one, (1, 0): one, (0, 2): one}, n_classes=3)) == 1
-    assert len(OneToOne({}, n_classes=3)) == 0
-    assert not caplog.text
-
-
-def test_ties_keep_the_order_of_stage_one() -> None:
-    """Without texts every image in the gate would fall to the lowest class."""
-    scores = torch.tensor([[0.0, 0.2, 0.1]])
-    assert rerank(torch.ones(1, 4), scores, OneToOne({}, 3), threshold=1)[0].tolist() == [1]
-
-
-def test_gate_is_strict() -> None:
-    """An image at the threshold itself would be looked at."""
-    scores = torch.tensor([[1.0, 1.0], [5.0, -5.0]])
-    o = OneToOne({(0, 1): torch.eye(2)[:1], (1, 0): torch.eye(2)[1:]}, 2)
-    assert rerank(torch.eye(2), scores, o, threshold=0)[1].tolist() == [False, False]
-    assert rerank(torch.eye(2), scores, o, threshold=1e-9)[1].tolist() == [True, False]
 
 
 def test_one_image_one_class_no_image() -> None:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 import reference
 from coder_clip.adapter import CoderAdapter, SearchResult, cache_logits, grid, search
-from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.errors import UserError
 from coder_clip.search import branch_and_bound, cache_model
 
@@ -210,25 +209,6 @@ def test_accuracy_is_that_of_the_logits() -> None:
         assert float((logits.argmax(dim=1) == labels).double().mean()) == found.accuracy
 
 
-def test_any_cache_can_be_searched() -> None:
-    """Tip-Adapter would need a search of its own."""
-    torch.manual_seed(0)
-    x, cache = torch.randn(30, 8), torch.randn(9, 8)
-    labels, shot_labels = torch.randint(0, 3, (30,)), torch.arange(9) % 3
-    clip = torch.randn(30, 3)
-    tip = TipAdapter.fit(cache, shot_labels, n_classes=3)
-    found = search(tip, x, clip, labels, *COARSE)
-    expected = reference.search(
-        tip.affinity(x).double().numpy(),
-        clip.double().numpy(),
-        shot_labels.tolist(),
-        labels.numpy(),
-        3,
-        *COARSE,
-    )
-    assert [tuple(r) for r in found.rounds] == expected
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_features_on_a_gpu_give_the_same_answer() -> None:
     """The GPU computes the affinities; the search among them is the same."""
@@ -241,12 +221,6 @@ def test_features_on_a_gpu_give_the_same_answer() -> None:
         return search(adapter, x.to(device), clip.to(device), y.to(device))
 
     assert found("cuda") == found("cpu")
-
-
-def test_grid_is_the_published_one() -> None:
-    betas = grid(0.1, 200, 500)
-    assert (betas[0], len(betas)) == (0.1, 500)
-    assert betas[-1] == 499 * (200 - 0.1) / 500 + 0.1 < 200
 
 
 @pytest.mark.parametrize(

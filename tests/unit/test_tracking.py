@@ -22,10 +22,9 @@ from coder_clip.foundation import dvc, locks
 from coder_clip.foundation.dvc import Store, folder_md5
 from coder_clip.foundation.hashes import Hashes
 from coder_clip.pipeline import environment
-from coder_clip.reporting.cells import config_of, of_another_row, row_of
 from coder_clip.tracking import stages
 from coder_clip.tracking.certificates import Certificate, Job, read
-from coder_clip.tracking.explain import Explained, lines
+from coder_clip.tracking.explain import Explained, config_of, lines, of_another_row, row_of
 from coder_clip.tracking.judge import MISSING, NONE, OTHER_BYTES, Judge, why_not
 from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table

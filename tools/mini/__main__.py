@@ -12,7 +12,6 @@ EPILOG = """\
 examples
   python -m tools.mini train                       the shipped model: 10 to 20 minutes on two idle cores
   python -m tools.mini train --steps 500 --images 8000 --out scratch/mini   a rough one, to see it work
-  python -m tools.mini train --resume              goes on after an interruption
   python -m tools.mini score                       names alone, attributes alone, on validation images
   python -m tools.mini texts                       data/texts/rare*.json
   python -m tools.mini sheet                       docs/images/{shapes,rare}.png
@@ -41,10 +40,7 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument(
         "--images", type=int, default=60_000, help="captioned images to draw (default: %(default)s, 1 GB)"
     )
-    t.add_argument(
-        "--cache", type=Path, help="where images and checkpoints go (default: ~/.cache/coder-clip/mini)"
-    )
-    t.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the cache")
+    t.add_argument("--cache", type=Path, help="where images go (default: ~/.cache/coder-clip/mini)")
     t.add_argument(
         "--float32", action="store_true", help="no bfloat16: for processors without bfloat16 units"
     )
@@ -84,7 +80,6 @@ def main(argv: list[str] | None = None) -> int:
             threads=args.threads,
             images=args.images,
             store=args.cache,
-            resume=args.resume,
             half=not args.float32,
         )
     except UserError as error:

@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from open_clip.loss import ClipLoss
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -42,7 +40,7 @@ SAVE_EVERY, SAY_EVERY = 300.0, 20.0  # seconds
 
 
 def default_store() -> Path:
-    """Where drawn images and checkpoints lie between runs: about 1 GB, safe to delete."""
+    """Where drawn images lie between runs: about 1 GB, safe to delete."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "coder-clip" / "mini"
 
 
@@ -53,7 +51,6 @@ def train(
     threads: int = 2,
     images: int = 60_000,
     store: Path | None = None,
-    resume: bool = False,
     half: bool = True,
 ) -> None:
     """Trains `mini` for so many steps and keeps a loadable model in `out` all the while.
@@ -67,9 +64,6 @@ def train(
     if not 1 <= threads <= BATCH:
         raise UserError(f"mini: --threads must be between 1 and {BATCH}")
     store = store or default_store()
-    checkpoint = store / f"seed{seed}.checkpoint.safetensors"
-    if resume and not checkpoint.exists():
-        raise UserError(f"mini: no checkpoint at {checkpoint}; run without --resume")
     torch.set_num_threads(1)  # see `learn`: the cores share a batch, not an operation
     torch.manual_seed(seed)
     mini.prepare(out)
@@ -82,14 +76,12 @@ def train(
     # Twins share the parameters, not the batch norm's running means, so that threads do not race for these.
     twins = [net, *(copy.deepcopy(net, {id(p): p for p in net.parameters()}) for _ in range(threads - 1))]
     workers = ThreadPoolExecutor(threads)
-    step, used = _resume(checkpoint, net, optimizer) if resume else (0, 0.0)
 
-    began = time.monotonic() - used
     said = saved = time.monotonic()
     ahead = ThreadPoolExecutor(1)  # the next batch is built while this one is learnt
-    coming = ahead.submit(batch, pictures, tokens, seed, step)
+    coming = ahead.submit(batch, pictures, tokens, seed, 0)
     losses: list[float] = []
-    first = step
+    step = first = 0
     while True:
         if step >= steps:
             break
@@ -115,11 +107,9 @@ def train(
             losses, said, first = [], now, step
         if now - saved > SAVE_EVERY:
             mini.save(net, out)
-            _checkpoint(checkpoint, net, optimizer, step, now - began)
             _say(f"validation: {_in_words(premise(out, 'val'))}")
             saved = now
     mini.save(net, out)
-    _checkpoint(checkpoint, net, optimizer, step, time.monotonic() - began)
     _say(f"{step} steps, {step * BATCH:,} images; weights in {out}")
     _say(f"validation: {_in_words(premise(out, 'val'))}")
 
@@ -236,27 +226,6 @@ def _optimizer(net: Clip) -> torch.optim.AdamW:
     rest = [p for p in net.parameters() if p.ndim < 2]  # gains, biases and the logit scale do not decay
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), eps=1e-6)
-
-
-def _checkpoint(path: Path, net: Clip, optimizer: torch.optim.AdamW, step: int, used: float) -> None:
-    tensors = {f"model.{k}": v.contiguous() for k, v in net.state_dict().items()}
-    for name, p in net.named_parameters():
-        for key in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{key}.{name}"] = optimizer.state[p][key].contiguous()
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"step": str(step), "used": str(used)})
-    part.replace(path)
-
-
-def _resume(path: Path, net: Clip, optimizer: torch.optim.AdamW) -> tuple[int, float]:
-    """Puts a checkpoint into net and optimizer; returns the step and the seconds it had used."""
-    with safe_open(path, "pt") as f:
-        step, used = int(f.metadata()["step"]), float(f.metadata()["used"])
-        net.load_state_dict({k: f.get_tensor(f"model.{k}") for k in net.state_dict()})
-        for name, p in net.named_parameters():
-            moments = {key: f.get_tensor(f"{key}.{name}") for key in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-    return step, used
 
 
 def _say(line: str) -> None:

@@ -144,11 +144,7 @@ def command(rule):
 def text_encoder_files(wildcards):
     if not CONFIG.compares_names(wildcards.dataset):
         return []
-    return [
-        str(file)
-        for name in CONFIG.text_encoders()
-        for file in CONFIG.models[name].files
-    ]
+    return [str(file) for file in CONFIG.models[CONFIG.text_encoder()].files]
 
 
 def to_fetch():

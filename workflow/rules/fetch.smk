@@ -53,7 +53,7 @@ def fetched_weights(wildcards):
     names = (
         [wildcards.model]
         if "model" in wildcards.keys()
-        else CONFIG.text_encoders() * CONFIG.compares_names(wildcards.dataset)
+        else [CONFIG.text_encoder()] * CONFIG.compares_names(wildcards.dataset)
     )
     for name in names:
         if CONFIG.fetch and not CONFIG.models[name].files:

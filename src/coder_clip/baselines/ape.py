@@ -18,7 +18,7 @@ from ..adapter import Span, grid
 from ..neighbors import l2_normalize
 from ..search.line_search import Floats, right_along
 from .few_shot import FewShotInputs, Fitted
-from .grid_search import ByClass, Point, checked, fetched, first_best
+from .grid_search import ByClass, Point, fetched, first_best
 from .tip_adapter import unit_keys
 
 LABEL = "APE"
@@ -85,7 +85,7 @@ class Ape:
             D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the shot's own class
 
         f: shots and class weights, unit. The Q channels with the highest criterion stay, and features are scaled to
-        length 1 in them (F', W'). UserError without a shot.
+        length 1 in them (F', W').
         """
         keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         labels = labels.to(torch.int64)
@@ -113,24 +113,16 @@ class Ape:
             out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
         return torch.from_numpy(out)
 
-    def search(
-        self,
-        x: Tensor,
-        clip_logits: Tensor,
-        labels: Tensor,
-        betas: Span | None = None,
-        alphas: Span | None = None,
-        gammas: Span | None = None,
-    ) -> Point:
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
 
-        These have β outer, then α, γ inner. Default grids: those of the constants. All α are tried at once for each
-        β and γ. UserError as in :func:`checked`.
+        These have β outer, then α, γ inner. The grids are those of the constants. All α are tried at once for each
+        β and γ.
         """
-        right = checked(x, clip_logits, labels, self.n_classes)
+        right = labels.cpu().numpy()
         shots = ByClass(self.labels, self.n_classes)
         c = self.constants
-        b, a, g = grid(*(betas or c.betas)), grid(*(alphas or c.alphas)), grid(*(gammas or c.gammas))
+        b, a, g = grid(*c.betas), grid(*c.alphas), grid(*c.gammas)
         weights = self._weights(shots, g)
         counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
         for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(g))):

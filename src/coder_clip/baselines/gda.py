@@ -6,7 +6,6 @@ main_few_shots.py of mrflogs/ICLR24 at commit c83409b.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from ..neighbors import l2_normalize
 from ..search.line_search import right_along
 from .few_shot import FewShotInputs, Fitted
-from .grid_search import Point, blocks, checked, first_best
+from .grid_search import Point, blocks, first_best
 from .linear_maps import ShotStatistics
 
 LABEL = "GDA"
@@ -40,7 +39,7 @@ class Gda:
         """Estimate means and covariance.
 
         views: features of the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d);
-        labels: (K,). UserError without a shot.
+        labels: (K,).
         """
         return cls.of(ShotStatistics.of(views, labels, n_classes=n_classes))
 
@@ -73,12 +72,10 @@ class Gda:
         assert point.alpha is not None
         return clip_logits.double() + point.alpha * self.scores(x)
 
-    def search(
-        self, x: Tensor, clip_logits: Tensor, labels: Tensor, alphas: Sequence[float] = ALPHAS
-    ) -> Point:
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The α with the best accuracy on images x (N, d), the smallest of the best."""
-        right = checked(x, clip_logits, labels, len(self.weights))
-        a = np.array(alphas)
+        right = labels.cpu().numpy()
+        a = np.array(ALPHAS)
         counts = np.zeros(len(a), dtype=np.int64)
         for part in blocks(len(x), len(self.weights)):
             clip = clip_logits[part].cpu().double().numpy().T

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..search.line_search import Floats, Ints
 
 BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
@@ -55,18 +53,6 @@ def fetched(
         for few in blocks(many.stop - many.start, numbers):
             whole = slice(many.start + few.start, many.start + few.stop)
             yield whole, tuple(array[few] for array in arrays)
-
-
-def checked(x: Tensor, clip_logits: Tensor, labels: Tensor, n_classes: int) -> Ints:
-    """The labels (N,) as an array. UserError unless images (N, d), logits (N, C) and labels fit, N at least 1."""
-    if not len(x) or clip_logits.shape != (len(x), n_classes) or labels.shape != (len(x),):
-        raise UserError(
-            f"a search needs images with logits and labels: here {len(x)} images, clip_logits "
-            f"{tuple(clip_logits.shape)} and labels {tuple(labels.shape)} for {n_classes} classes"
-        )
-    if not clip_logits.isfinite().all():
-        raise UserError("clip_logits hold NaN or infinity")
-    return labels.cpu().to(torch.int64).numpy()
 
 
 class ByClass:

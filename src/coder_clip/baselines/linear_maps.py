@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
 
@@ -40,10 +39,8 @@ class ShotStatistics:
     def of(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> ShotStatistics:
         """Estimate from the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d).
 
-        labels: (K,). UserError without a shot.
+        labels: (K,).
         """
-        if not len(labels):
-            raise UserError("no shot to fit an adapter on: the training split has no images")
         samples = (
             views[:, None] if views.ndim == 2 else views
         ).cpu()  # where systems are solved, on every machine
@@ -75,10 +72,9 @@ class ShotStatistics:
         """Centre images x (N, d) on the mean of all samples and whiten them by the shrunk covariance: (N, d) float64.
 
         The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a linear discriminant
-        of the shots compares images. ValueError if the samples have no covariance.
+        of the shots compares images. Only for samples that have a covariance.
         """
-        if self.ridge is None:
-            raise ValueError("shots that do not differ within their class have no covariance")
+        assert self.ridge is not None
         centre = (self.counts @ self.means) / self.counts.sum()
         identity = torch.eye(len(centre), dtype=torch.float64)
         whitener = torch.linalg.solve_triangular(torch.linalg.cholesky(self.ridge), identity, upper=False)

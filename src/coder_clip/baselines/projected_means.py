@@ -44,7 +44,7 @@ class ProjectedMeans:
         As the authors' code: the components are those of unit texts about their mean (:func:`principal_axes`); images
         are not centred; a class mean is the mean of projected unit shots, not made unit one by one. Chosen here: a
         shot is the mean of its augmented views, made unit (the authors have none); a class without a shot is never
-        predicted. UserError without a shot.
+        predicted.
         """
         axes = principal_axes(texts)
         shots = project(unit_keys(cache).cpu(), axes)

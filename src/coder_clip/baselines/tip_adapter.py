@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..adapter import Span
-from ..errors import UserError
 from ..neighbors import compute_dtype, l2_normalize
 from .few_shot import Cache, FewShotInputs, Fitted
 
@@ -47,12 +46,7 @@ def published_grid(dataset: str) -> tuple[Span, Span, int]:
 
 
 def unit_keys(cache: Tensor) -> Tensor:
-    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d), unit rows.
-
-    UserError without a shot.
-    """
-    if not cache.shape[-2]:
-        raise UserError("no shot to fit an adapter on: the training split has no images")
+    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d), unit rows."""
     features = cache.to(compute_dtype(cache))
     return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
 
@@ -67,7 +61,7 @@ class TipAdapter:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """Build the cache from shots as in :func:`unit_keys`; labels: (K,). UserError without a shot."""
+        """Build the cache from shots as in :func:`unit_keys`; labels: (K,)."""
         return cls(unit_keys(cache), labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:

@@ -156,10 +156,8 @@ def extract(
         log.warning(
             "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
         )
-    if skipped and not kept and shard[1] == 1:
-        raise UserError(
-            f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
-        )
+    if not kept and shard[1] == 1:
+        _refuse_none(skipped)
     made = torch.stack([rows[i] for i in kept]) if kept else torch.zeros(0, 1 + keep_views, encoder.dim)
     return ImageFeatures(
         features=made[:, 0].contiguous(),
@@ -213,7 +211,7 @@ class _Known:
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
     """Merge all shards of one pass, in order: the same bytes as one pass without shards.
 
-    Raises UserError: shards of different encoders, settings or image lists.
+    Raises UserError: shards of different encoders, settings or image lists, no image left.
     """
     expected = {**parts[0].metadata, "shard": "0/1"}
     for part in parts:
@@ -223,15 +221,26 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
                     f"feature shard {part.metadata['shard']} does not belong to the others: {key} is {value}, not "
                     f"{expected.get(key)}"
                 )
+    skipped = [s for p in parts for s in p.skipped]
+    if not any(p.ids for p in parts):
+        _refuse_none(skipped)
     views = [p.kept_views for p in parts if p.kept_views is not None]
     return ImageFeatures(
         features=torch.cat([p.features for p in parts]),
         labels=torch.cat([p.labels for p in parts]),
         ids=[i for p in parts for i in p.ids],
-        skipped=[s for p in parts for s in p.skipped],
+        skipped=skipped,
         metadata=expected,
         kept_views=torch.cat(views) if views else None,
     )
+
+
+def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
+    """UserError if images of a split were skipped, of which none is left."""
+    if skipped:
+        raise UserError(
+            f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
+        )
 
 
 def _part(device: torch.device) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..baselines.methods import LABELS, ZERO_SHOT
-from ..errors import UserError
 from .estimates import Values, estimate, paired_test
 from .intervals import clear
 
@@ -99,13 +98,7 @@ def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) ->
 
 
 def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES) -> Recommendation:
-    """The recommendation of a run for one data set and model, from the documents of zero_shot and rerank.
-
-    UserError for documents of an earlier version, which evaluated nothing on validation images.
-    """
-    if "validation" not in zero_shot or "validation" not in rerank:
-        where = f"data set '{zero_shot['dataset']}', model '{zero_shot['model']}'"
-        raise UserError(f"{where}: zero_shot and rerank have no validation results; run both phases again")
+    """The recommendation of a run for one data set and model, from the documents of zero_shot and rerank."""
     if zero_shot["validation"] is None:
         return Recommendation(None)
     entries = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]

@@ -55,12 +55,6 @@ class Paths:
         folder = self.root / "image_features" / model / dataset / "shards"
         return folder / f"{split}.{shard}-of-{shards}.safetensors"
 
-    def image_part(self, model: str, dataset: str, split: str, shard: int, shards: int) -> Path:
-        """The whole split, or the shard if there are several."""
-        if shards == 1:
-            return self.image_features(model, dataset, split)
-        return self.image_shard(model, dataset, split, shard, shards)
-
     def text_features(self, model: str, dataset: str) -> Path:
         return self.root / "text_features" / model / f"{dataset}.safetensors"
 

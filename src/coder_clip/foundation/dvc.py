@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -31,8 +30,6 @@ def unavailable() -> str:
     """Why nothing can be recorded in this folder; "" if it can."""
     if not Path(".dvc").is_dir():
         return "no DVC repository here"
-    if importlib.util.find_spec("dvc") is None:
-        return "DVC is not installed ('pip install dvc')"
     try:
         git("rev-parse", "--git-dir")
     except (OSError, UserError):

@@ -11,24 +11,25 @@ import filelock
 from ..errors import UserError
 from .hashes import STATE
 
+WAIT = 600.0  # seconds that a command waits for another one
 RUN = STATE / "run"  # locked while runs make files here
 
 
 @contextmanager
-def locked(wait: float = 600, alone: bool = False) -> Iterator[None]:
+def locked(alone: bool = False) -> Iterator[None]:
     """Allow one record, pull, push or merge at a time. The lock of a killed process is freed.
 
     alone: UserError while a run makes files here.
     """
     STATE.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(STATE / "lock", timeout=wait):
+        with filelock.FileLock(STATE / "lock", timeout=WAIT):
             if alone and running():
                 raise UserError("a run makes results here; try again when it has ended")
             yield
     except filelock.Timeout:
         raise UserError(
-            f"another coder-clip has been recording here for {wait:.0f} s; try 'coder-clip record' later"
+            f"another coder-clip has been recording here for {WAIT:.0f} s; try 'coder-clip record' later"
         ) from None
 
 

@@ -51,7 +51,9 @@ def run(
             failed.append(str(error))
             continue
         meta = {"model": model, "dataset": dataset, **meta, "fingerprint": fingerprint}
-        _write(paths.image_part(model, dataset, split, *shard), features, meta)
+        whole = shard[1] == 1
+        place = model, dataset, split
+        _write(paths.image_features(*place) if whole else paths.image_shard(*place, *shard), features, meta)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
     environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features

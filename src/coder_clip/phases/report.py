@@ -35,7 +35,7 @@ def run(config: Config, config_file: Path) -> None:
         title=config.title,
         note=config.note,
         config_text=yaml.safe_dump(shown, sort_keys=False),
-        commands={"reproduce": "make reproduce" + ("" if default else f" CONFIG={file}")},
+        reproduce="make reproduce" + ("" if default else f" CONFIG={file}"),
         image=image_loader(config),
     )
 

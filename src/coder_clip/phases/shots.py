@@ -33,7 +33,7 @@ def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Ten
     """Rows (K,) of a seed's shots in the pool, found by image id.
 
     Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other
-    shots without features.
+    shots without features, and if no shot is left.
     """
     images = drawn(pool, shots, seed)
     row = {image: i for i, image in enumerate(pool.ids)}
@@ -42,6 +42,8 @@ def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Ten
     if lost:
         raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")
     rows = torch.tensor([row[image] for image in images if image in row], dtype=torch.int64)
+    if not len(rows):
+        raise UserError(f"no shot of seed {seed} can be read")
     if len(rows) < len(images):
         log.warning(
             "seed %d: %d of %d shots could not be read and are skipped",

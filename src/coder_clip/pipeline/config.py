@@ -88,10 +88,6 @@ class Config(Strict):
         """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
-    def text_encoders(self) -> list[str]:
-        """The models that compare names, for the rules of the workflow."""
-        return [self.text_encoder()]
-
     def compares_names(self, dataset: str) -> bool:
         """True if making the texts of the data set takes an encoder."""
         made_by = self.datasets[dataset].generated(dataset)

@@ -94,7 +94,7 @@ PARTS: dict[str, Callable[[Config, Any, Mapping[str, str]], Any]] = {
     "text_encoder": lambda c, value, job: (
         _NOTHING
         if not c.compares_names(job["dataset"])
-        else {name: value[name] for name in c.text_encoders()}
+        else {c.text_encoder(): value[c.text_encoder()]}
         if isinstance(value, dict)
         else value
     ),

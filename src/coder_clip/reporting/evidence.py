@@ -60,7 +60,7 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     _needs_setting(results)
     if claim.after == "coder_rerank":
         if off := results.rerank_off(dataset, model):
-            has_texts = bool(results.rerank(dataset, model).get("pairs_with_texts", 1))
+            has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
     else:
         _needs_texts(results, dataset)
@@ -139,13 +139,8 @@ def _needs_shots(results: Results, dataset: str) -> None:
 
 
 def _stored(results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]) -> Comparison:
-    """A test that the phase evaluation stored. UserError for a document of an earlier version."""
-    document = results.evaluation(dataset, model)
-    if key not in document:
-        raise UserError(
-            f"data set '{dataset}', model '{model}': evaluation has no {key}; run the phase again"
-        )
-    for test in document[key]:
+    """A test that the phase evaluation stored."""
+    for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():
             return _comparison(test)
     raise Missing("off", "the texts or images allow no such comparison")

@@ -73,17 +73,15 @@ def render(
     title: str = "CODER",
     note: str = "",
     config_text: str = "",
-    commands: Mapping[str, str] | None = None,
+    reproduce: str = "",
     image: Loader | None = None,
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
-    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. commands:
-    ``tables/NAME``, ``figures/NAME`` -> command, where it is not the default; ``reproduce`` -> the command that makes
-    everything. image: loads images of errors; without it, or where they are not on this machine, the page names them.
-    UserError for a missing file.
+    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. reproduce:
+    the command that makes everything. image: loads images of errors; without it, or where they are not on this machine,
+    the page names them. UserError for a missing file.
     """
-    commands = commands or {}
     loader = PackageLoader("coder_clip")
     environment = Environment(
         loader=loader,
@@ -100,7 +98,7 @@ def render(
     style, script = (
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
     )
-    items, silent = _items(results, commands, image)
+    items, silent = _items(results, image)
     every = [item for of_section in items.values() for item in of_section]
     photos = results.kind == "photos"
     claims = [] if photos else items.pop("Claims", [])
@@ -140,7 +138,7 @@ def render(
         texts=[_texts(results, dataset) for dataset in results.datasets],
         environment=results.paths.environment.name,
         config_text=config_text,
-        reproduce=commands.get("reproduce", ""),
+        reproduce=reproduce,
         style=Markup(style),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -188,9 +186,7 @@ def _corrections(results: Results) -> str:
     return "; ".join(f"{d}: " * named + corrections_said(**c) for d, c in found.items() if c)
 
 
-def _items(
-    results: Results, commands: Mapping[str, str], image: Loader | None
-) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
+def _items(results: Results, image: Loader | None) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
     """Section -> its tables and figures; and those with nothing to show: reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
@@ -201,15 +197,14 @@ def _items(
             continue
         found = items.setdefault(exhibit.section, [])
         if exhibit.has_table:
-            found.append(_table(results, exhibit, commands, image))
+            found.append(_table(results, exhibit, image))
         if exhibit.has_figure:
-            found.append(_figure(results, exhibit, commands))
+            found.append(_figure(results, exhibit))
     return items, silent
 
 
-def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str], image: Loader | None) -> _Item:
+def _table(results: Results, exhibit: Exhibit, image: Loader | None) -> _Item:
     name, table = exhibit.name, exhibit.table(results)
-    command = commands.get(f"tables/{name}", f"coder-clip table {name}")
     pictures = {}
     for shown in (cell.picture for row in table.rows for cell in row):
         if shown and image:
@@ -220,16 +215,16 @@ def _table(results: Results, exhibit: Exhibit, commands: Mapping[str, str], imag
         title=table.title,
         caption=table.caption,
         detail=exhibit.detail,
-        source=results.source(results.paths.table(name), command),
+        source=results.source(results.paths.table(name), f"coder-clip table {name}"),
         artefacts=results.sources(exhibit.phases),
         table=table,
         pictures=pictures,
     )
 
 
-def _figure(results: Results, exhibit: Exhibit, commands: Mapping[str, str]) -> _Item:
+def _figure(results: Results, exhibit: Exhibit) -> _Item:
     name, drawing, path = exhibit.name, exhibit.drawing, results.paths.figure(exhibit.name)
-    source = results.source(path, commands.get(f"figures/{name}", f"coder-clip figure {name}"))
+    source = results.source(path, f"coder-clip figure {name}")
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             width, height = picture.size  # so that the page does not jump while it loads

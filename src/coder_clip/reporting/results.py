@@ -208,7 +208,7 @@ class Results:
         """Why the rerank of `main_setting` changed no image; "" if it compared some with texts."""
         document = self.rerank(dataset, model)
         m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
-        if not document.get("pairs_with_texts", 1):
+        if not document["pairs_with_texts"]:
             return "no one-to-one texts"
         if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
             return ""
@@ -228,7 +228,7 @@ class Results:
     def no_pairs(self) -> str:
         """Why no setting compares classes."""
         documents = [self.rerank(*place) for place in self]
-        if not any(d.get("pairs_with_texts", 1) for d in documents):
+        if not any(d["pairs_with_texts"] for d in documents):
             return "no class pair has one-to-one texts"
         return "" if any(map(self.rerank_that_looks, documents)) else "no setting reranks an image"
 

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
 # While it is imported, the official plugin runs `which` and `scontrol show config` for a help text, and each job's own
-# Snakemake imports it, too. It gets no answer here, so that no job asks the controller (upstream/help_text.patch).
+# Snakemake imports it, too. It gets no answer here, so that no job asks the controller.
 _which, _output = shutil.which, subprocess.check_output
 
 

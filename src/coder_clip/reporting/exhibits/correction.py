@@ -176,5 +176,5 @@ def _names_of(results: Results, dataset: str, model: str) -> Callable[[str], str
     """Image id -> name of its class, as the per-image rows of stage one have it."""
     rows = results.zero_shot_rows(dataset, model)
     label = dict(zip(rows["image_id"], rows["label"], strict=True))
-    classes = layout.classes(results, dataset, model)
+    classes = results.evaluation(dataset, model)["classes"]
     return lambda image_id: layout.plain(classes[label[image_id]]) if image_id in label else ""

@@ -1,20 +1,39 @@
-"""Reproduced numbers beside published ones."""
+"""Reproduced numbers beside published ones (data/reference).
+
+A number is compared if images and encoder are the same: a published data set, whole, and OpenAI's weights. Nothing that
+this project drew or trained is ever compared with a paper.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ...baselines.methods import METHODS
+from ...datasets import PUBLISHED
+from ...datasets.entry import entry
+from ...protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..parts import cells, frames
 from ..parts.table import Cell, Column, Table
-from ..published_numbers import Figure, comparable, figures
 from ..results import Results
 
 SECTION = "Published figures"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter")
+
+REFERENCE = Path("data/reference")
+QUOTED = "(as quoted)"
+OFFICIAL = ("imagenet", "imagenet_v2")  # one test set for everybody, and the sentences that open_clip ships
+# CLIP_benchmark's metrics; open_clip's list has one number per data set, for these the mean class recall
+METRICS = {"acc1": "accuracy", "acc5": "top5_accuracy", "mean_per_class_recall": "mean_class_recall"}
+RECALL = ("caltech101", "fgvc_aircraft", "oxford_flowers", "oxford_pets")
+UNKNOWN = "the paper; nobody could verify its figures"
+NOTES = {"ape": "with CuPL's sentences"}
 
 CAPTION = (
     "Reproduced numbers, each with its 95 % interval, beside what others report, with the source. Within: whether the "
@@ -30,6 +49,24 @@ COLUMNS = [
     *("dataset", "model", "method", "shots", "setting", "quantity", "reproduced", "low", "high", "published"),
     *("difference", "within", "compares", "published_as", "source", "note"),
 ]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published number.
+
+    value: a share in [0, 1]; None if the figure is unknown. target: whether it is of the same images; else it is a
+    band that shows whether anything is broken.
+    """
+
+    method: str
+    shots: int
+    quantity: str
+    value: float | None
+    published_as: str
+    source: str
+    target: bool
+    note: str = ""
 
 
 def nothing(results: Results) -> str:
@@ -107,3 +144,86 @@ def _reproduced(results: Results, dataset: str, model: str, figure: Figure) -> d
     found = {m["setting"]: m for m in methods if m["method"] == figure.method and m.get(figure.quantity)}
     order = ["as_published"] if figure.method.startswith("coder") else []
     return next((found[s] for s in (*order, results.main_setting, "any") if s in found), None)
+
+
+def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) -> str | None:
+    """The encoder's published name, if a run's numbers on this data set may be compared with published ones.
+
+    manifest: of the data set; encoder: what made its image features. None for folders, data sets that the project
+    draws, other weights than OpenAI's, and a split that lacks images.
+    """
+    if dataset not in PUBLISHED or encoder.get("pretrained") != "openai":
+        return None
+    whole = any(
+        r.what == manifest.get("split") and dict(r.counts) == manifest["images"]
+        for r in entry(dataset).splits
+    )
+    return str(encoder["model"]) if whole else None
+
+
+def figures(dataset: str, model: str, split: str) -> list[Figure]:
+    """Published numbers of a data set and encoder, of methods that this project has, by shots and method.
+
+    split: as the manifest says it. The CODER paper's own are unknown.
+    """
+    coop = split == "CoOp's split" or dataset in OFFICIAL
+    unknown = [("coder", 0), ("coder_rerank", 0)] if dataset in PUBLISHED_THRESHOLDS else []
+    unknown += (
+        [("coder_adapter", shots) for shots in (1, 2, 4, 8, 16)] if dataset in PUBLISHED_INITIAL else []
+    )
+    found = [
+        *_zero_shot(dataset, model),
+        *_few_shot(dataset, model, coop),
+        *(Figure(m, shots, "accuracy", None, "CODER", UNKNOWN, False) for m, shots in unknown),
+    ]
+    return sorted(found, key=lambda f: (f.shots, list(METHODS).index(f.method)))
+
+
+def _zero_shot(dataset: str, model: str) -> list[Figure]:
+    """CLIP with the sentences of open_clip and CLIP_benchmark. The same number from two lists of one source: once."""
+    rows = _read("zero_shot", dataset, model)
+    found = []
+    for r in rows[rows["metric"] != "datacomp_main_metric"].to_dict("records"):
+        own = "mean_class_recall" if dataset in RECALL else "accuracy"
+        same = dataset in OFFICIAL
+        note = "" if same else "another split, a data set's own sentences"
+        quantity = METRICS.get(r["metric"], own)
+        found.append(
+            Figure("clip_templates", 0, quantity, r["value"], r["published_as"], r["source"], same, note)
+        )
+    return found
+
+
+def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
+    """One figure per method, shots and source: a mean if the source lists seeds one by one, and no quotation if the
+    method's own figure is known."""
+    rows = _read("few_shot", dataset, model)
+    found = []
+    for (method, shots), same in rows[rows["method"].notna()].groupby(["method", "shots"]):
+        own = same[~same["published_as"].str.contains(QUOTED, regex=False)]
+        kept = own if len(own) else same
+        means = kept[kept["seed"].isna()].drop_duplicates(["published_as", "source", "accuracy"])
+        of_source = kept.groupby(["published_as", "source"], sort=False)
+        runs = means.groupby(level=0) if len(means) else of_source
+        for _, rows_of_one in runs:
+            first = rows_of_one.iloc[0]
+            seeds = ", ".join(f"{seed:g}" for seed in rows_of_one["seed"].dropna())
+            notes = [f"mean of seeds {seeds}"] if len(rows_of_one) > 1 else []
+            notes += [*rows_of_one["note"].dropna().unique(), *([] if coop else ["another split"])]
+            notes += [NOTES[str(method)]] if method in NOTES else []
+            value = float(rows_of_one["accuracy"].mean()) / 100
+            place = str(method), int(str(shots)), "accuracy"
+            found.append(
+                Figure(*place, value, first["published_as"], first["source"], coop, "; ".join(notes))
+            )
+    return found
+
+
+def _read(name: str, dataset: str, model: str) -> pd.DataFrame:
+    rows = _csv(REFERENCE / f"{name}.csv")
+    return rows[(rows["dataset"] == dataset) & (rows["model"] == model)]
+
+
+@cache
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)  # once, not for each data set and model

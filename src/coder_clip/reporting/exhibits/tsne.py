@@ -23,7 +23,7 @@ def draw(results: Results, image: Loader) -> Figure:
     row = head + side + gap
     figure = Figure(figsize=(DOUBLE, row * len(results.datasets)))
     for i, dataset in enumerate(results.datasets):
-        classes, points = layout.classes(results, dataset, model), results.maps(dataset, model)
+        classes, points = results.evaluation(dataset, model)["classes"], results.maps(dataset, model)
         shown = sorted(set(points["label"].tolist()))
         for j, (features, label) in enumerate((("original", "original features"), ("coder", "CODER"))):
             ax = layout.axes(figure, 0.05 + j * (side + gap), row * i + head, side, side)

@@ -183,10 +183,6 @@ def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
     return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
 
-def classes(results: Results, dataset: str, model: str) -> list[str]:
-    return list(results.evaluation(dataset, model)["classes"])
-
-
 def title(results: Results, dataset: str, model: str, between: str = " · ") -> str:
     """The data set, and the model where there are several."""
     several = model and len(results.models) > 1

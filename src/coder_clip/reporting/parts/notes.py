@@ -41,7 +41,7 @@ def shots_left_out(results: Results) -> str:
 
     def parts(dataset: str) -> list[str]:
         document = results.adapter(dataset, results.models[0], results.shots[-1])
-        left = document.get("left_out", {"test": 0, "shots": 0, "drawn": 0})
+        left = document["left_out"]
         test = _some(left["test"], document["images"] + left["test"], "test images")
         return [test, _some(left["shots"], left["drawn"], "shots")]
 
@@ -58,7 +58,7 @@ def shots_of_files(results: Results) -> str:
 
 def _test(results: Results, dataset: str) -> list[str]:
     document = results.zero_shot(dataset, results.models[0])
-    lost = document.get("left_out", 0)
+    lost = document["left_out"]
     return [_some(lost, document["images"] + lost, "test images")]
 
 

@@ -73,6 +73,11 @@ def unit(a: Row) -> Row:
     return [x / length for x in a] if length else a
 
 
+def stored(a: Row) -> Row:
+    """Unit features as the program has them, on the grid of 2^-25: an inverse of little spread shows the difference."""
+    return [round(v * 2**25) / 2**25 for v in unit(a)]
+
+
 def softmax(row: Row) -> Row:
     shares = [math.exp(v - max(row)) for v in row]
     return [s / sum(shares) for s in shares]
@@ -248,8 +253,8 @@ def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_ke
 
 
 def plain_statistics(samples: list[Row], owner: list[int], n_classes: int) -> tuple[list[Row], np.ndarray]:
-    """Class means of unit samples, and (n − 1) Σ̂ + tr(Σ̂) I, sum by sum."""
-    rows, d, n = [unit(s) for s in samples], len(samples[0]), len(samples)
+    """Class means of unit samples on the grid, and (n − 1) Σ̂ + tr(Σ̂) I, sum by sum."""
+    rows, d, n = [stored(s) for s in samples], len(samples[0]), len(samples)
     means = [[0.0] * d for _ in range(n_classes)]
     for row, c in zip(rows, owner, strict=True):
         means[c] = [m + v / owner.count(c) for m, v in zip(means[c], row, strict=True)]
@@ -272,7 +277,7 @@ def plain_lda(few: Few) -> list[Row]:
         row = []
         for c, mean in enumerate(means):
             weights = inverse @ np.array(mean)
-            score = float(np.array(unit(x)) @ weights - 0.5 * np.array(mean) @ weights)
+            score = float(np.array(stored(x)) @ weights - 0.5 * np.array(mean) @ weights)
             row.append(score if c in few.labels else -math.inf)
         rows.append(row)
     return rows

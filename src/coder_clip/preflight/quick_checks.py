@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
@@ -26,29 +26,46 @@ from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import Sizes
+from ..pipeline.resources import Sizes, gpus
 from .estimate import ahead
-
-if TYPE_CHECKING:
-    from ..texts.llm.budget import Estimate
 
 LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
-def forecast(
-    config: Config,
-    gpus: int,
-    asked: Mapping[str, Estimate],
-    sizes: Mapping[str, Sizes],
-    shortest: float = 0.0,
-) -> Iterator[str]:
+def before_run(
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+) -> None:
+    """Check a run before its first job. UserError with everything that would stop the run.
+
+    datasets, models: what the run lists or encodes. asks: whether the run asks a language model. here: whether jobs run
+    on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
+    """
+    _tell(unused_corrections(config, file))
+    found = problems(config, file, datasets, models, asks)
+    if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
+        from .checks import unused_gpu, weights  # they import torch, which takes seconds
+
+        parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
+        found += failed(*(partial(_tell, part) for part in parts))
+    if here and models and not found:
+        found += failed(partial(_tell, forecast(config, gpus(config), unlisted(config), SHORT)))
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def forecast(config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0) -> Iterator[str]:
     """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
 
     UserError if the disk is too small.
     """
-    table, hours, gigabytes = ahead(config, gpus, asked, sizes)
+    table, hours, gigabytes = ahead(config, gpus, sizes)
     room = f"{terminal.gigabytes(free(config.results))} are free"
     if 2 * gigabytes > free(config.results):
         raise UserError(f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}")
@@ -58,7 +75,7 @@ def forecast(
         yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
         return
     if not gpus and hours > LONG:
-        with_one = ahead(config, 1, asked, sizes)[1]
+        with_one = ahead(config, 1, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
     yield f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; {room}"
@@ -98,7 +115,7 @@ def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
 
 
 def problems(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool
 ) -> list[str]:
     """All that would stop a run, as far as it can be seen without loading anything."""
     downloaded = to_download(config)

@@ -18,11 +18,10 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.photos import Classifier
-from coder_clip.photos.alike import most_alike
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
-from coder_clip.photos.explorer import KEPT, Explorer
-from coder_clip.photos.labels import Labels
+from coder_clip.photos.explorer import KEPT, Explorer, Labels
+from coder_clip.photos.find import most_alike
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
 from coder_clip.photos.web_page import make_app, server
@@ -364,7 +363,7 @@ def test_the_most_alike_pairs_come_first(
     study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
 ) -> None:
     """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
-    monkeypatch.setattr("coder_clip.photos.alike.ROWS", rows)
+    monkeypatch.setattr("coder_clip.photos.find.ROWS", rows)
     x, labels = study.features[:60], study.labels
     assert labels is not None
     unit = torch.nn.functional.normalize(x.double(), dim=1)

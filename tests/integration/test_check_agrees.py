@@ -18,7 +18,7 @@ from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
 from coder_clip.phases import encoder
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight.quick_checks import before_run
+from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant
 
 Command = Callable[..., Any]

@@ -22,7 +22,7 @@ from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.checks import check
-from coder_clip.preflight.quick_checks import before_run
+from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant, replace_entry
 from web import serve
 

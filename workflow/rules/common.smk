@@ -25,7 +25,7 @@ from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
 from coder_clip.phases import decisive
 from coder_clip.datasets.shot_files import shot_file
-from coder_clip.preflight.quick_checks import before_run
+from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -26,38 +25,12 @@ from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_metadata
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
-from ..pipeline.resources import Sizes, gpus
+from ..pipeline.resources import Sizes
 from .estimate import ahead
 
 LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
-
-
-def before_run(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
-) -> None:
-    """Check a run before its first job. UserError with everything that would stop the run.
-
-    datasets, models: what the run lists or encodes. asks: whether the run asks a language model. here: whether jobs run
-    on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
-    """
-    _tell(unused_corrections(config, file))
-    found = problems(config, file, datasets, models, asks)
-    if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
-        from .checks import unused_gpu, weights  # they import torch, which takes seconds
-
-        parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
-        found += failed(*(partial(_tell, part) for part in parts))
-    if here and models and not found:
-        found += failed(partial(_tell, forecast(config, gpus(config), unlisted(config), SHORT)))
-    if found:
-        raise UserError("\n".join(found))
-
-
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
 
 
 def forecast(config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0) -> Iterator[str]:

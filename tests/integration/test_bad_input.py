@@ -354,12 +354,11 @@ def test_seeds_that_changed_without_new_features(done: Work, command: Command) -
 
 
 def test_shards_that_do_not_belong_together(done: Work, command: Command) -> None:
-    arguments = ("--split", "test", *ON_MARKS, "--config", "c.yaml")
+    arguments = ("--split", "shots", *ON_MARKS, "--config", "c.yaml")
     assert command("image-features", "--shards", "2", "--shard", "0", *arguments).code == 0
     refused(
-        command, "merge-shards", "--shards", "2", "--split", "test", *ON_MARKS,
-        says=("test.1-of-2.safetensors is missing",),
-    )  # fmt: skip
+        command, "merge-shards", "--shards", "2", *ON_MARKS, says=("shots.1-of-2.safetensors is missing",)
+    )
 
 
 # ---- targets ---------------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ import browser as browsers
 from browser import WIDTHS, needs_browser
 from coder_clip.datasets.corrections import read_corrections
 from coder_clip.photos import Classifier
-from coder_clip.photos.explorer import Explorer
-from coder_clip.photos.labels import Labels
+from coder_clip.photos.explorer import Explorer, Labels
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
 from coder_clip.photos.web_page import server

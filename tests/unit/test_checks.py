@@ -354,7 +354,7 @@ def test_check_reads_files_and_folders_without_a_configuration(
     path.write_text(json.dumps({"dataset": "d", "classes": classes}))
     done = command("texts", "check", "sets")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "sets/d.json: 2 classes, 0 exceptions: no fault\n"
+    assert done.out == "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault\n"
     pair = {"a": "red_fox", "b": "owl", "a_not_b": ["no beak", *THREE], "b_not_a": ["a longer beak"]}
     (tmp_path / "sets/d.one_to_one.json").write_text(json.dumps({"dataset": "d", "pairs": [pair]}))
     for given_ in (["sets"], ["sets/d.json"], ["sets/d.json", "sets/d.one_to_one.json"]):
@@ -366,8 +366,19 @@ def test_check_reads_files_and_folders_without_a_configuration(
             "'very long', or "
             "name what it is compared with",
             "sets/d.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
-            "sets/d.json: 2 classes, 1 pairs, 0 exceptions: 3 faults (1 negation, 1 comparative, 1 count)",
+            "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 1 pairs, 0 exceptions: 3 faults "
+            "(1 negation, 1 comparative, 1 count)",
         ]
     missing = command("texts", "check", "other.json")
     assert missing.code == 1
     assert "no text set other.json" in missing.err
+
+
+def test_check_reads_the_texts_of_a_configuration(
+    command: Command, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo)
+    done = command("texts", "check", "--config", "config/reproduce.yaml", "--dataset", "shapes")
+    assert done.code == 0, done.err
+    assert done.out.startswith("data/texts/shapes.json: ")
+    assert all(f" {said}" in done.out for said in ("attribute", "analogous", "synonym", "pairs", "no fault"))

@@ -648,21 +648,6 @@ def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:
 # ---- what cannot be
 
 
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ([], "no class names"),
-        (["cat"], "'cat' is the only class"),
-        (["red fox", "red_fox"], "'red fox' is given twice"),
-        (["cat", "Cat", "dog"], "'cat' and 'Cat' differ only in case"),
-        (["cat", " "], "a class name is empty"),
-    ],
-)
-def test_classes_that_make_no_sense(model: Path, given: list[str], says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        Classifier(str(model), given)
-
-
 def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
     document = read_json(texts)
     document["classes"][1]["name"] = ""

@@ -330,6 +330,7 @@ def test_output_that_cannot_be_written_leaves_nothing(
     [
         (["--classes", "cat"], "'cat' is the only class"),
         (["--classes", "cat,,dog"], "a class name is empty"),
+        (["--classes-file", "/dev/null"], "no class names"),
         (["--classes", "cat,dog", "--texts", "x.json"], "--classes and --texts: give one of them"),
         ([], "which classes?"),
         (["--texts", "nowhere.json"], "no text set nowhere.json"),
@@ -365,30 +366,21 @@ def test_photos_that_are_not_there(classify: Command, folder: Path, places: list
     assert says in answer.err
 
 
-def test_classes_from_a_file(command: Command, folder: Path, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_text("# mine\ncat\n\nred fox\n")
-    answer = command(
-        "classify", folder, "--classes-file", tmp_path / "classes.txt", "--model", model, "--top", "9"
-    )
-    assert answer.code == 0, answer.err
-    assert {"cat", "red fox"} <= {w.strip() for line in answer.out.splitlines() for w in line.split("  ")}
-
-
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
     command: Command, folder: Path, model: Path, tmp_path: Path, from_file: bool
 ) -> None:
     """ "shark" and "great white" became two classes; Windows' mark became a part of the first name."""
-    options = ["--classes", '\ufeffcat, "shark, great white",cafe\u0301']
+    options = ["--classes", '\ufeffcat, "shark, great white",cafe\u0301,red fox']
     if from_file:
         (tmp_path / "classes.txt").write_text(
-            '\ufeffcat\n"shark, great white"\ncafe\u0301\n', encoding="utf-8"
+            '\ufeffcat\n\n# mine\n"shark, great white"\ncafe\u0301\nred fox\n', encoding="utf-8"
         )
         options = ["--classes-file", str(tmp_path / "classes.txt")]
-    answer = command("classify", folder, *options, "--model", model, "--top", "3", "--format", "jsonl")
+    answer = command("classify", folder, *options, "--model", model, "--top", "9", "--format", "jsonl")
     assert answer.code == 0, answer.err
     names = {name for name, _ in json.loads(answer.out.splitlines()[0])["top"]}
-    assert names == {"cat", "shark, great white", "caf\u00e9"}
+    assert names == {"cat", "shark, great white", "caf\u00e9", "red fox"}
 
 
 @pytest.mark.parametrize(
@@ -399,6 +391,7 @@ def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
             "'cat' is given twice; 'dog' is given twice; 'Bird' and 'bird' differ only in",
         ),
         ("caf\u00e9,cafe\u0301", "'caf\u00e9' is given twice"),
+        ("red fox,red_fox", "'red fox' is given twice"),
         ('cat,"shark, great white', 'class names cat,"shark, great white: '),
     ],
 )

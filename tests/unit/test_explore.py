@@ -18,11 +18,10 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.photos import Classifier
-from coder_clip.photos.alike import most_alike
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
-from coder_clip.photos.explorer import KEPT, Explorer
-from coder_clip.photos.labels import Labels
+from coder_clip.photos.explorer import KEPT, Explorer, Labels
+from coder_clip.photos.find import most_alike
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set, text_set
 from coder_clip.photos.web_page import make_app, server
@@ -179,29 +178,24 @@ def test_reasons_follow_the_edited_texts(client: Any) -> None:
         assert adds == pytest.approx(photo["margin"], abs=100 * grid_error(16))  # two class means
 
 
-def test_an_error_is_explained_against_what_it_is(client: Any, study: Study) -> None:
-    """Why not the true class is what a text has to change."""
-    state = client.get(f"/{TOKEN}/state").json
-    wrong = [p for p in state["photos"] if not p["right"]]
-    seconds = study.start.decisions.order[:, 1].tolist()
-    assert any(state["texts"][seconds[p["id"]]]["name"] != p["truth"] for p in wrong)
-    for p in wrong:
-        photo = client.get(f"/{TOKEN}/why/{p['id']}").json
-        assert (photo["label"], photo["other"]) == (p["label"], p["truth"])
-        assert {r["label"] for r in (*photo["for"], *photo["against"])} <= {p["label"], p["truth"]}
-
-
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
-    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed."""
+    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed.
+
+    A wrong photo is explained against its true class: why not that one is what a text has to change.
+    """
     state = client.get(f"/{TOKEN}/state").json
+    seconds = study.start.decisions.order[:, 1].tolist()
+    wrong = [p for p in state["photos"] if not p["right"]]
+    assert any(state["texts"][seconds[p["id"]]]["name"] != p["truth"] for p in wrong)
     for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
         state = client.post(f"/{TOKEN}/texts", json=texts).json
         for p in state["photos"]:
             photo = client.get(f"/{TOKEN}/why/{p['id']}").json
             assert (photo["label"], photo["other"], photo["margin"]) == (p["label"], p["other"], p["margin"])
             assert p["other"] == p["truth"] or p["right"]
-            adds = sum(r["adds"] for r in (*photo["for"], *photo["against"]))
-            assert adds == pytest.approx(p["margin"], abs=100 * grid_error(16))
+            reasons = (*photo["for"], *photo["against"])
+            assert {r["label"] for r in reasons} <= {p["label"], p["other"]}
+            assert sum(r["adds"] for r in reasons) == pytest.approx(p["margin"], abs=100 * grid_error(16))
 
 
 def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Explorer) -> None:
@@ -364,7 +358,7 @@ def test_the_most_alike_pairs_come_first(
     study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
 ) -> None:
     """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
-    monkeypatch.setattr("coder_clip.photos.alike.ROWS", rows)
+    monkeypatch.setattr("coder_clip.photos.find.ROWS", rows)
     x, labels = study.features[:60], study.labels
     assert labels is not None
     unit = torch.nn.functional.normalize(x.double(), dim=1)

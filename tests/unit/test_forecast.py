@@ -15,8 +15,8 @@ from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
 from coder_clip.preflight import quick_checks
-from coder_clip.preflight.checks import _asked
 from coder_clip.preflight.estimate import USUAL, ahead, jobs
+from coder_clip.preflight.llm_estimate import rows
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:
@@ -145,7 +145,8 @@ def test_the_page_about_the_paper_shows_what_is_told(
     monkeypatch.chdir(repo)
     paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
-    asked = _asked(load_config("config/texts.yaml").model_copy(update={"results": tmp_path})).values()
+    with_texts = load_config("config/texts.yaml").model_copy(update={"results": tmp_path})
+    asked = [row.ahead for row in rows(with_texts, list(with_texts.datasets))]
     cost = f"{sum(e.requests for e in asked):,} requests for {sum(e.money for e in asked):.2f} USD"
     assert cost in " ".join(page.split())
     table, _, gigabytes = ahead(paper, 1)
@@ -206,7 +207,7 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
-    lines = quick_checks.forecast(config, 0, {}, quick_checks.unlisted(config))
+    lines = quick_checks.forecast(config, 0, quick_checks.unlisted(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said
 

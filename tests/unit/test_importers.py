@@ -239,11 +239,6 @@ def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> Non
     assert "did you mean 'wild-dogs'" in converted(expert, "wild-dog", CLASSES).stderr
 
 
-def test_the_format_of_old_names_the_converter(expert: Path) -> None:
-    with pytest.raises(UserError, match=r"python tools/expert_knowledge\.py FOLDER NAME"):
-        import_texts("expert-knowledge", expert, "foxes", CLASSES)
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [

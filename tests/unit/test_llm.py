@@ -388,7 +388,7 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
             "extra.max_completion_tokens are both given",
         ),
         ({"attribute": "llm"}, {"model": "m", "headers": {"X Y": "1"}}, "generator.headers"),
-        ({"attribute": "llm"}, {"model": "m", "structured": "list"}, "generator.structured"),
+        ({"attribute": "llm"}, {"model": "m", "on_failure": "list"}, "generator.on_failure"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(here: Path, texts: Any, generator: Any, says: str) -> None:

@@ -67,7 +67,7 @@ def test_what_the_run_downloads_stops_nothing(
     assert f"data set eurosat: the run downloads what is not here, {size}\n" in answer.out
     config = load_config("c.yaml")
     assert to_download(config) == ["eurosat"]
-    assert not quick_checks.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False, here=True)
+    assert not quick_checks.problems(config, Path("c.yaml"), ["eurosat"], ["mini"], asks=False)
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
     assert load_config("c.yaml").left_out == ()
     monkeypatch.setenv("CODER_CLIP_FETCH", "0")
@@ -90,9 +90,7 @@ def test_what_the_run_cannot_download_stops_it(
     next((tmp_path / "root/stanford_cars/cars_test").iterdir()).unlink()
     assert to_download(load_config("c.yaml")) == []
     assert command("check", "--config", "c.yaml").code == 1
-    (found,) = quick_checks.problems(
-        load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False, here=True
-    )
+    (found,) = quick_checks.problems(load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False)
     assert "1 of 588 images are missing or empty" in found
 
 
@@ -106,9 +104,7 @@ def test_downloads_that_have_no_room(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     small = f"eurosat, dtd needs 1.5 GB more in {tmp_path}/root for a while, and 1.0 GB are free"
     assert small in command("check", "--config", "c.yaml").err
-    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False, here=True) == [
-        small
-    ]
+    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False) == [small]
     assert not (tmp_path / "root").exists()
     (tmp_path / "root").touch()
     assert (
@@ -305,9 +301,7 @@ def test_to_leave_out_everything_is_not_advised(
         answer = command("check", "--config", "c.yaml")
         assert answer.code == 1
         assert ("ONLY_PRESENT=1" in answer.out + answer.err) is some
-        (found,) = quick_checks.problems(
-            load_config("c.yaml"), Path("c.yaml"), datasets, [], asks=False, here=True
-        )
+        (found,) = quick_checks.problems(load_config("c.yaml"), Path("c.yaml"), datasets, [], asks=False)
         assert ("ONLY_PRESENT=1" in found) is some
 
 

@@ -129,9 +129,3 @@ def test_adding_is_classifying_again_with(study: Study) -> None:
         study.add_one("dog", "attribute", ["a long snout"])
     with pytest.raises(UserError, match="did you mean 'attribute'"):
         study.add_one("dog", "attributes", ["x"])
-
-
-def test_without_labels_nothing_is_called_right(study: Study) -> None:
-    c = Classifier(study.encoder, study.start.texts)
-    unlabelled = Study(c, study.features, study.names, None)
-    assert torch.equal(unlabelled.start.prediction, study.start.prediction)

@@ -95,7 +95,7 @@ def prefetch(
     from ..preflight.prefetch import prefetch
 
     c = load_config(config)
-    print_lines(prefetch(c) if model is None else prefetch(c, chosen("model", model, c.models), []))
+    print_lines(prefetch(c, None if model is None else chosen("model", model, c.models)))
 
 
 @app.command(rich_help_panel=GENERAL)

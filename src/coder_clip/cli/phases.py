@@ -123,11 +123,10 @@ def merge_shards(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     model: ModelOption = None,
-    split: SplitOption = None,
     shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=2)] = 2,
 ) -> None:
     """Merge the shards of image features: the same bytes as one run."""
-    run = partial(phase("image_features").merge_shards, splits=_splits(split), shards=shards)
+    run = partial(phase("image_features").merge_shards, shards=shards)
     for_each(load_config(config), model, dataset, run)
 
 

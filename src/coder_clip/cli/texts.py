@@ -1,4 +1,4 @@
-"""`coder-clip texts`, the phase, and `texts check`, `import`, `report` and `review`."""
+"""`coder-clip texts`, the phase, and `texts check`, `import` and `review`."""
 
 from __future__ import annotations
 
@@ -78,15 +78,12 @@ def import_texts(
         raise UserError(f"{target} exists; --force overwrites it, --out names another")
     write_json(target, found.dump())
     print_lines(notes)
-    counts = {kind: sum(len(c.of(kind)) for c in found.classes) for kind in OF_CLASS}
-    said = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
-    typer.echo(f"{target}: {len(names)} classes, {said}")
+    typer.echo(f"{target}: {_counted(found)}")
     typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {target}}}}}")
 
 
 @app.command()
 def check(
-    context: typer.Context,
     files: Annotated[
         list[Path] | None, typer.Argument(help="Text sets, or folders of them; default: the configuration's.")
     ] = None,
@@ -116,12 +113,19 @@ def check(
         exceptions = len(texts.exceptions) + (len(pairs.exceptions) if pairs else 0)
         pair_count = f", {len(pairs.pairs)} pairs" if pairs else ""
         typer.echo(
-            f"{path}: {len(texts.classes)} classes{pair_count}, {exceptions} exceptions: "
+            f"{path}: {_counted(texts)}{pair_count}, {exceptions} exceptions: "
             + (f"{len(faults)} faults ({by_rule})" if faults else "no fault")
         )
         total += len(faults)
     if total:
         raise typer.Exit(1)
+
+
+def _counted(texts: TextSet) -> str:
+    """How many classes a text set has, and how many texts of each kind besides the names."""
+    counts = {kind: sum(len(c.of(kind)) for c in texts.classes) for kind in OF_CLASS}
+    of_kind = (f"{n} {kind}" for kind, n in counts.items() if n)
+    return ", ".join([f"{len(texts.classes)} classes", *of_kind])
 
 
 def _encoder(given: str, config: Path) -> Encoder:
@@ -159,33 +163,6 @@ def _files_of(config: Config, dataset: str | None) -> list[tuple[Path, Path | No
                 pairs = entry.pair_source(name) or paths.generated_pairs(name)
                 found[path] = pairs if pairs.is_file() else None
     return list(found.items())
-
-
-@app.command()
-def report(
-    files: Annotated[
-        list[Path] | None, typer.Argument(help="Text sets; default: those of the configuration.")
-    ] = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Also write the report there.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are findings.")] = False,
-) -> None:
-    """Report on text sets: counts, repeats, wrong names, coverage."""
-    from ..evaluation.text_quality import findings, quality, table
-
-    c = load_config(config)
-    if files:
-        sets = [_read(path, pair_file(path)) for path in files]
-    else:
-        sets = [_of_config(c, name) for name in chosen("data set", dataset, c.datasets)]
-    found = [q for texts, pairs in sets for q in quality(texts, pairs, _coverage(c, texts.dataset))]
-    problems = findings(found) + [line for texts, pairs in sets for line in _not_accepted(texts, pairs)]
-    print_lines([*table(found), "", *(problems or ["nothing to look at"])])
-    if as_json:
-        write_json(as_json, [q.document() for q in found])
-    if strict and problems:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -285,35 +262,9 @@ def _freeze(dataset: str, made: list[Path], target: Path) -> None:
     typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {{{uses}}}}}}}")
 
 
-def _not_accepted(texts: TextSet, pairs: PairSet | None) -> list[str]:
-    """Texts of a language model that are not used, with the reason."""
-    from ..texts.llm.review import listed
-
-    return [
-        f"{texts.dataset}, {e.kind}: '{e.text}' of {e.owner} was not accepted: {e.why}"
-        for made in (texts, pairs)
-        if made
-        for e in listed(made.model_dump())
-        if e.why
-    ]
-
-
 def pair_file(path: Path) -> Path:
     """Path of the file of one-to-one texts that belongs to a text set."""
     return path.with_name(f"{path.stem}.one_to_one.json")
-
-
-def _of_config(config: Config, name: str) -> tuple[TextSet, PairSet | None]:
-    """The texts that the last run used; before a run, those that it would read."""
-    paths, entry = Paths(config.results), config.datasets[name]
-    if paths.texts(name).is_file():
-        return _read(paths.texts(name), paths.one_to_one_texts(name))
-    source = entry.text_source(name)
-    if not isinstance(source, Path) or not source.is_file():
-        raise UserError(
-            f"no text set of '{name}' yet; 'coder-clip texts --dataset {name}' makes it, or name a file"
-        )
-    return _read(source, entry.pair_source(name))
 
 
 def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
@@ -325,22 +276,6 @@ def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
     if pairs is None or not pairs.is_file():
         return texts, None
     return texts, load_pair_set(pairs, texts.dataset, [c.name for c in texts.classes])
-
-
-def _coverage(config: Config, dataset: str) -> float | None:
-    """Share of the rerank's comparisons that have a text, over all models; None before a run."""
-    from ..reporting.results import Results
-
-    paths = [Paths(config.results).rerank(m, dataset).with_suffix(".json") for m in config.models]
-    if dataset not in config.datasets or not all(p.is_file() for p in paths):
-        return None
-    results = Results.of(config)
-    compared = covered = 0
-    for m in config.models:
-        if method := results.rerank_that_looks(results.rerank(dataset, m)):
-            compared += method["comparisons"]["all"]
-            covered += method["comparisons"]["with_text"]
-    return covered / compared if compared else None
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:

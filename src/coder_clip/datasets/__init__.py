@@ -37,7 +37,9 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
         return FolderDataset(name, config.root, config.classes, config.corrections)
     dataset: Dataset
     if name in PUBLISHED:
-        dataset = _module("published").load(name, data_root, config.shot_files, config.split)
+        published = _module("published")
+        root = published.existing(published.data_root(data_root))
+        dataset = published.load_below(name, root, config.shot_files, config.split)
     else:
         dataset = _drawn(name)()
     return dataset

@@ -25,11 +25,7 @@ class UnreadableImage(UserError):
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"image cannot be read: {path}: {reason}")
-        self.path = str(path)
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
-        return UnreadableImage, (self.path, self.reason)  # it crosses process boundaries
 
 
 def read_image(

@@ -53,13 +53,6 @@ def existing(root: Path) -> Path:
     return root
 
 
-def load(
-    name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
-) -> PublishedDataset:
-    """Load as `load_below` does, below CODER_CLIP_DATA or the configured root."""
-    return load_below(name, existing(data_root(configured)), shots, split)
-
-
 def load_below(
     name: str, root: Path, shots: Path | None = None, split: str | None = None
 ) -> PublishedDataset:

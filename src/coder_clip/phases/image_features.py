@@ -102,11 +102,9 @@ def encode(
     return features, meta
 
 
-def merge_shards(
-    config: Config, model: str, dataset: str, splits: Sequence[str] | None = None, shards: int = 2
-) -> None:
-    """Merge the shards of these splits: the same bytes as one run. UserError if one is missing or of another run."""
-    for split in splits or SPLITS:
+def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> None:
+    """Merge the shards of all splits: the same bytes as one run. UserError if one is missing or of another run."""
+    for split in SPLITS:
         _merge(Paths(config.results), model, dataset, split, shards)
 
 

@@ -288,18 +288,15 @@ class Classifier:
 
     # ---- reasons
 
-    def reasons(
-        self, x: Tensor, decided: Decisions, n: int, against: Tensor | None = None
-    ) -> list[tuple[list[Reason], list[Reason]]]:
+    def reasons(self, x: Tensor, decided: Decisions, n: int) -> list[tuple[list[Reason], list[Reason]]]:
         """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
 
-        against: (N,) other classes than the runner-up; stage two's reasons are of its own comparisons all the same.
         UserError if the method's scores are not means over texts.
         """
         if self.stages.score is not None:
             raise UserError("this method's scores are not means over texts, so it has no reasons")
-        second = decided.order[:, 1] if against is None else against
-        terms = self.scoring.explain(self.scoring.cosines(x), decided.order[:, 0], second)
+        best, second = decided.order[:, 0], decided.order[:, 1]
+        terms = self.scoring.explain(self.scoring.cosines(x), best, second)
         reasons = []
         for i, of_image in enumerate(terms):
             if decided.reranked[i]:
@@ -327,8 +324,7 @@ class Classifier:
 
     def export(self, path: str | Path) -> None:
         """Write everything but the encoder's weights to one file, ``c.export("mine.safetensors")``: encoder id with the
-        hash of its weights, preprocessing, texts, their features, compact class weights, stage two. :meth:`load` reads
-        it.
+        hash of its weights, preprocessing, texts, their features, stage two. :meth:`load` reads it.
 
         UserError for another ending, and for a method whose scores are not means over texts.
         """
@@ -338,7 +334,6 @@ class Classifier:
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
         tensors = {"text_features": s.features, "class_index": s.owner, "averaged": s.averaged}
-        tensors |= {f"coder.{k}": v for k, v in self.neighbors.state().items()}
         if stages.pairs is not None:
             tensors |= {f"one_to_one.{k}": v for k, v in stages.pairs.state().items()}
         meta = {
@@ -364,7 +359,7 @@ class Classifier:
         pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
         stages = Stages(
             pairs=OneToOne.from_state(pairs) if pairs else None,
-            pair_texts=tuple(PairText(*t) for t in meta.get("pair_texts", ())),
+            pair_texts=tuple(PairText(*t) for t in meta["pair_texts"]),
             **meta["stages"],
         )
         spec = EncoderSpec(**meta["spec"])

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,20 +21,18 @@ from torch import Tensor
 
 from ..baselines.methods import LABELS
 from ..datasets import load_dataset
-from ..datasets.corrections import default_file
+from ..datasets.corrections import Correction, default_file, read_corrections, write_corrections
 from ..datasets.folder import FolderDataset
 from ..datasets.images import read_image
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..evaluation.estimates import PairedTest, paired_test
 from ..evaluation.intervals import clear
 from ..foundation.artifacts import write_json
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import ClassTexts, TextSet
-from .alike import most_alike
 from .classifier import Classifier, Reason, Stages
 from .decisions import Decisions, by_rerank, by_score
-from .find import most_like
-from .labels import Labels
+from .find import most_alike, most_like
 from .study import Standing, Study
 
 if TYPE_CHECKING:
@@ -45,6 +43,50 @@ ALIKE = 200  # pairs of photos that are nearly the same
 LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
 KEPT = "the labels of a built-in data set stay as they are, so that numbers can be compared"
 SOURCE = "edited in coder-clip explore"
+
+
+@dataclass
+class Labels:
+    """The labels of a run's photos, corrected in a file beside the configuration, for the next run.
+
+    file: what holds the corrections, there or not. folder_class: image -> class of its folder.
+    shown: the file, as the page names it. advice: where the configuration has to name it, "" if it does.
+    """
+
+    file: Path
+    folder_class: Mapping[str, str]
+    classes: list[str]
+    shown: str
+    advice: str = ""
+    corrections: dict[str, Correction] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._read()
+
+    def of(self, image: str, now: str | None) -> str | None:
+        """The class of an image in the next run; "" if it is left out. now: in this run, of an image that is gone."""
+        if image in self.corrections:
+            return self.corrections[image].after
+        return self.folder_class.get(image, now)
+
+    def correct(self, image: str, to: str) -> None:
+        """Save the true class of an image; "" leaves it out, and the class of its folder takes a correction back.
+
+        UserError for an unknown class, a photo that is gone, or a file that cannot be read or written.
+        """
+        if to and to not in self.classes:
+            raise UserError(f"no class '{to}'{nearest(to, self.classes)}")
+        if image not in self.folder_class:
+            raise UserError(f"'{image}' is not in the folder any more")
+        self._read()  # somebody may have edited it meanwhile
+        before = self.folder_class[image]
+        self.corrections.pop(image, None)
+        if to != before:
+            self.corrections[image] = Correction(before, to)
+        write_corrections(self.file, self.corrections)
+
+    def _read(self) -> None:
+        self.corrections = read_corrections(self.file) if self.file.exists() else {}
 
 
 @dataclass

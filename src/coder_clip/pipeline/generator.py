@@ -57,10 +57,6 @@ class GeneratorConfig(Strict):
     headers: dict[str, str] = Field(
         {}, description="More headers of each request; $NAME: the value of that environment variable."
     )
-    structured: Literal["auto", "json_schema"] = Field(
-        "auto",
-        description="Form of answers; auto: a JSON schema if the server accepts one, else a JSON object.",
-    )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
         None, description="Model that finds analogous classes that are too similar; default: the only one."

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -36,10 +35,6 @@ from ..pipeline.resources import CARDS, Sizes, encoder_size, gpus
 from ..texts.sets import load_pair_set, load_text_set
 from ..texts.sources import check as check_source
 from . import quick_checks
-from .estimate import ASKED
-
-if TYPE_CHECKING:
-    from ..texts.llm.budget import Estimate
 
 SHOWN = 3  # names in a line
 
@@ -83,8 +78,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
             yield f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to get it"
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
-    asked = _asked(config)
-    parts = [_language_model(config, asked)]
+    parts = [_language_model(config)]
     if here:
         parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
         problems += quick_checks.failed(
@@ -93,7 +87,7 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         )
     parts += [weights(config, name, here=here) for name in config.models]
     if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
-        parts.append(quick_checks.forecast(config, gpus(config), asked, sizes))
+        parts.append(quick_checks.forecast(config, gpus(config), sizes))
     yield from _collected(parts, problems)
     problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
     if len(problems) == 1 and "\n" not in problems[0]:
@@ -121,14 +115,16 @@ def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[
             problems.append(str(error))
 
 
-def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]:
+def _language_model(config: Config) -> Iterator[str]:
     """Requests and cost. UserError without the key, unless all answers are stored."""
     if config.generator is None:
         return
     from ..texts.llm.budget import amount, total
     from ..texts.llm.server import place
+    from .llm_estimate import rows
 
-    all_, prices = total(asked.values()), config.generator.prices
+    all_ = total(row.ahead for row in rows(config, list(config.datasets)))
+    prices = config.generator.prices
     costs = ""
     if prices:
         costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
@@ -138,17 +134,6 @@ def _language_model(config: Config, asked: dict[str, Estimate]) -> Iterator[str]
     )
     if quick_checks.unanswered(config, config.generator):
         quick_checks.key(config.generator)
-
-
-def _asked(config: Config) -> dict[str, Estimate]:
-    """Estimate the requests to a language model, by phase: for class texts and for texts of pairs."""
-    from ..texts.llm.budget import total
-    from .llm_estimate import rows
-
-    found: dict[str, list[Estimate]] = {phase: [] for phase in ASKED}
-    for row in rows(config, list(config.datasets)):
-        found["pair_texts" if row.texts == "one_to_one" else "texts"].append(row.ahead)
-    return {phase: total(estimates) for phase, estimates in found.items()}
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:

@@ -20,15 +20,12 @@ from ..pipeline.resources import SENTENCES, Sizes, Speed, counts, encoder_size, 
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
-    from ..texts.llm.budget import Estimate
 
 START = 5.0  # start-up seconds of a job that encodes; other jobs take half
 # of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second (benchmarks/features.py,
 # docs/performance.md); photos of 500 x 375 pixels
 USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
-ANSWER = 2.0  # seconds of a language model
-ASKED = ("texts", "pair_texts")  # phases that ask a language model: about classes, about pairs
 BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
@@ -94,26 +91,17 @@ def _pairs(config: Config, dataset: str, classes: int) -> float:
 
 
 def ahead(
-    config: Config,
-    gpus: int,
-    asked: Mapping[str, Estimate] | None = None,
-    sizes: Mapping[str, Sizes] | None = None,
+    config: Config, gpus: int, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[list[str], float, float]:
     """Estimate what is still to be done: a table by phase, the total hours, and the gigabytes.
 
-    gpus: number of GPUs that encode. asked: estimates of the phases in ASKED. sizes: for data sets whose images were
-    counted.
+    gpus: number of GPUs that encode. sizes: for data sets whose images were counted. The time of a language model is
+    not known.
     """
     # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases count as if one
     # followed the other; within a phase, as many jobs run at a time as there are GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
-    money: dict[str, str] = {}
-    for phase, e in (asked or {}).items():
-        if e.requests and config.generator:
-            found[phase] = [e.requests, e.requests * ANSWER / config.generator.max_in_flight, 0.0]
-            if e.money is not None:
-                money[phase] = f"{e.money:.2f}"
     for job in jobs(config, sizes or {}):
         if not all(file.is_file() for file in job.files):
             seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
@@ -121,16 +109,15 @@ def ahead(
             found[job.phase] = [a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)]
     if not found:
         return [], 0.0, 0.0
-    where = {p: "server" if p in ASKED else "GPU" if gpus and p in ENCODES else "CPU" for p in found}
-    currency = config.generator.prices.currency if config.generator and config.generator.prices else ""
-    head = ["phase", "jobs", "hours", "GB", *([currency] if money else []), "on"]
-    rows = []
-    for phase, (n, seconds, size) in found.items():
-        cost = [money.get(phase, "–")] if money else []
-        rows.append([phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", *cost, where[phase]])
+    where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in found}
+    head = ["phase", "jobs", "hours", "GB", "on"]
+    rows = [
+        [phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", where[phase]]
+        for phase, (n, seconds, size) in found.items()
+    ]
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
-    at_once = {"server": 1, "GPU": gpus, "CPU": cores}
+    at_once = {"GPU": gpus, "CPU": cores}
     hours = (sum(s / min(at_once[where[p]], n) for p, (n, s, _) in found.items()) + LAST) / 3600
     said = f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
     if (load := os.getloadavg()[0]) > (os.cpu_count() or 1):

@@ -17,10 +17,8 @@ from ..phases.common import encoder_spec
 from ..pipeline.config import Config
 
 
-def prefetch(
-    config: Config, models: Iterable[str] | None = None, datasets: Iterable[str] | None = None
-) -> Iterator[str]:
-    """Download what is missing, with a line on each model and data set. Default: all of the configuration.
+def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[str]:
+    """Download what is missing, with a line on each model and data set: all of the configuration, or only ``models``.
 
     Continues after a failure. UserError at the end: models that cannot be downloaded or loaded, data sets that cannot
     be downloaded or that the user has to download.
@@ -34,8 +32,9 @@ def prefetch(
         except UserError as error:
             failed.append(f"model {name}")
             yield f"model {name}: {error}"
-    published = [name for name in config.datasets if config.published(name)]
-    for name in published if datasets is None else datasets:
+    for name in config.datasets if models is None else ():
+        if not config.published(name):
+            continue
         try:
             found = get(name, data_root(config.data_root))
         except UserError as error:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..datasets import Dataset, load_dataset
 from ..datasets.availability import check as check_data
@@ -29,26 +28,17 @@ from ..pipeline.config import Config, GeneratorConfig
 from ..pipeline.resources import Sizes
 from .estimate import ahead
 
-if TYPE_CHECKING:
-    from ..texts.llm.budget import Estimate
-
 LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
-def forecast(
-    config: Config,
-    gpus: int,
-    asked: Mapping[str, Estimate],
-    sizes: Mapping[str, Sizes],
-    shortest: float = 0.0,
-) -> Iterator[str]:
+def forecast(config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0) -> Iterator[str]:
     """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
 
     UserError if the disk is too small.
     """
-    table, hours, gigabytes = ahead(config, gpus, asked, sizes)
+    table, hours, gigabytes = ahead(config, gpus, sizes)
     room = f"{terminal.gigabytes(free(config.results))} are free"
     if 2 * gigabytes > free(config.results):
         raise UserError(f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}")
@@ -58,7 +48,7 @@ def forecast(
         yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
         return
     if not gpus and hours > LONG:
-        with_one = ahead(config, 1, asked, sizes)[1]
+        with_one = ahead(config, 1, sizes)[1]
         yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
     yield from table
     yield f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; {room}"
@@ -98,7 +88,7 @@ def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
 
 
 def problems(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool
 ) -> list[str]:
     """All that would stop a run, as far as it can be seen without loading anything."""
     downloaded = to_download(config)

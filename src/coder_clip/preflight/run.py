@@ -22,16 +22,14 @@ def before_run(
     on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
     """
     _tell(quick_checks.unused_corrections(config, file))
-    found = quick_checks.problems(config, file, datasets, models, asks, here)
+    found = quick_checks.problems(config, file, datasets, models, asks)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
         from .checks import unused_gpu, weights  # they import torch, which takes seconds
 
         parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
         found += quick_checks.failed(*(partial(_tell, part) for part in parts))
     if here and models and not found:
-        hours = quick_checks.forecast(
-            config, gpus(config), {}, quick_checks.unlisted(config), quick_checks.SHORT
-        )
+        hours = quick_checks.forecast(config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT)
         found += quick_checks.failed(partial(_tell, hours))
     if found:
         raise UserError("\n".join(found))

@@ -57,8 +57,6 @@ def import_texts(
     rest. Raises Mismatch with every name that does not fit or lacks texts, UserError for a file of another form or
     without a usable text.
     """
-    if form == "expert-knowledge":
-        raise UserError("the authors' folder is converted once: python tools/expert_knowledge.py FOLDER NAME")
     if form not in FORMATS:
         raise UserError(f"no format '{form}' to import from{nearest(form, FORMATS)}")
     source, (kind, published) = Path(source), FORMATS[form]

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 class Kind:
     """One kind of text (paper, section 3.3).
 
-    about: a phrase for the docs. counts: how CODER uses several texts of a class: their "mean", the best one ("max") or
-    none (""). adapter: whether the CODER-Adapter describes images with them. template: the name of their template
-    (`datasets.base.Templates`). of_pair: whether they tell two classes apart. are_names: whether they name things, so
-    that underscores are spaces. asked_for: how many a language model is asked for; 0: none. least: how few texts of a
-    model are enough; None: half of those asked for.
+    counts: how CODER uses several texts of a class: their "mean", the best one ("max") or none (""). adapter: whether
+    the CODER-Adapter describes images with them. template: the name of their template (`datasets.base.Templates`).
+    of_pair: whether they tell two classes apart. are_names: whether they name things, so that underscores are spaces.
+    asked_for: how many a language model is asked for; 0: none. least: how few texts of a model are enough; None: half
+    of those asked for.
     """
 
     name: str
-    about: str
     counts: str = ""
     adapter: bool = False
     template: str = ""
@@ -30,11 +29,10 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("name", "always the class names", counts="max", adapter=True, template="name", are_names=True),
-        Kind("attribute", "what to look at", "mean", adapter=True, template="attribute", asked_for=10),
+        Kind("name", counts="max", adapter=True, template="name", are_names=True),
+        Kind("attribute", counts="mean", adapter=True, template="attribute", asked_for=10),
         Kind(
             "analogous",
-            "what looks alike and is not in the label set",
             counts="mean",
             adapter=True,
             template="analogous",
@@ -44,15 +42,14 @@ KINDS = {
         ),
         Kind(
             "synonym",
-            "other names of the class",
             counts="max",
             template="name",
             are_names=True,
             asked_for=5,
             least=0,  # that there is none is an answer
         ),
-        Kind("sentence", "whole sentences, of a baseline (CuPL)"),
-        Kind("one_to_one", "what tells two classes apart", template="one_to_one", of_pair=True, asked_for=5),
+        Kind("sentence"),  # whole, of a baseline (CuPL)
+        Kind("one_to_one", template="one_to_one", of_pair=True, asked_for=5),
     )
 }
 OF_CLASS = tuple(k.name for k in KINDS.values() if not k.of_pair and k.name != "name")  # besides its name

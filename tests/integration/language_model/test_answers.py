@@ -68,9 +68,6 @@ def test_a_server_without_json_schema_is_asked_for_a_json_object(
     server.formats = ["json_schema"]
     assert texts(run(generator)) == texts(first)
     assert len(server.asked) == asked
-    server.formats = formats
-    with pytest.raises(UserError, match=r"response_format is not supported .*structured: auto"):
-        run(settings(server, tmp_path / "other", structured="json_schema"))
 
 
 def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, tmp_path: Path) -> None:

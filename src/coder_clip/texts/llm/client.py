@@ -25,10 +25,7 @@ log = logging.getLogger("coder_clip")
 
 IN_A_ROW = 3  # questions without an answer, and none with one between, after which the server is checked
 ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # for OpenAI's own server only
-FORMS: dict[str, list[str | None]] = {
-    "auto": ["json_schema", "json_object", None],
-    "json_schema": ["json_schema"],
-}
+FORMS: list[str | None] = ["json_schema", "json_object", None]  # of answers; the first that the server takes
 
 
 class Client:
@@ -44,7 +41,7 @@ class Client:
         self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
         self.patient = patient
         self.place = server.place(generator)
-        self.forms = list(FORMS[generator.structured])
+        self.forms = FORMS.copy()
         self.stopped: BaseException | None = None
         self.failed: dict[str, str] = {}
         self.in_a_row = 0
@@ -122,8 +119,7 @@ class Client:
 
     def _next_form(self, form: str | None, words: str) -> None:
         if len(self.forms) == 1:
-            hint = "; set generator.structured: auto" if form else ""
-            raise UserError(f"{self.place} does not take the request ({words}){hint}")
+            raise UserError(f"{self.place} does not take the request ({words})")
         self.forms.pop(0)
         log.info("%s does not take the response format %s (%s); asking without", self.place, form, words)
 

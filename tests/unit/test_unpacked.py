@@ -65,6 +65,21 @@ def aircraft(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "root"
 
 
+def test_a_download_that_an_older_folder_hides_is_told(aircraft: Path) -> None:
+    """An image was lost, so the archive comes again, in its own layout, beside the one that people share."""
+    (file,) = aircraft.rglob("images_variant_test.txt")
+    coop = aircraft / "fgvc_aircraft"
+    for path in file.parent.iterdir():
+        path.rename(coop / path.name)
+    shutil.rmtree(coop / "fgvc-aircraft-2013b")
+    next((coop / "images").iterdir()).unlink()
+    got = get("fgvc_aircraft", aircraft, say=lambda _: None)
+    (advice,) = got.advice
+    assert f"next to {coop}/images, which takes precedence: move that folder away" in advice
+    (coop / "images").rename(coop / "old")
+    assert check("fgvc_aircraft", aircraft).usable
+
+
 def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
     """Kaggle's Cars and ImageNet, Zenodo's EuroSAT."""
     plant("stanford_cars", tmp_path, 1)

@@ -191,7 +191,12 @@ def get(
                 _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
             came += wanted
         _unpack_brought(name, found, root, folder, say)
-        return check(name, root)
+        result = check(name, root)
+        if place and any(d in came for d in result.get):
+            result.advice.append(
+                f"the download is next to {place.images}, which takes precedence: move that folder away"
+            )
+        return result
 
 
 @contextlib.contextmanager

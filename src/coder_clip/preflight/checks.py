@@ -259,8 +259,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
     if isinstance(data, FolderDataset) and (file := given.corrections):
-        counted = corrections.counts(data.corrections, data.split_of)
-        yield f"data set {name}: {corrections.said(**counted, file=str(file))}"
+        labels = corrections.counts(data.corrections, data.split_of)
+        yield f"data set {name}: {corrections.said(**labels, file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)

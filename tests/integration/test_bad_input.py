@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 import torch
 
 from coder_clip.foundation.artifacts import read_tensors, write_tensors
-from working_copy import Work, draw_marks
+from working_copy import Work, changed, draw_marks
 
 Command = Callable[..., Any]
 CONFIG = {
@@ -42,15 +40,7 @@ def texts(classes: Any, folder: Path = Path()) -> None:
 
 
 def configure(**changes: Any) -> None:
-    """Dotted keys with "__"."""
-    document = json.loads(json.dumps(CONFIG))
-    for path, value in changes.items():
-        section = document
-        *sections, key = path.split("__")
-        for s in sections:
-            section = section.setdefault(s, {})
-        section[key] = value
-    Path("c.yaml").write_text(json.dumps(document))
+    Path("c.yaml").write_text(json.dumps(changed(CONFIG, **changes)))
 
 
 def files() -> set[str]:
@@ -105,30 +95,7 @@ def test_make_names_a_missing_configuration(finished: Work) -> None:
     assert not (finished.folder / ".venv").exists()
 
 
-# ---- folders ---------------------------------------------------------------------------------------
-
-
-def test_a_missing_folder(here: Path, command: Command) -> None:
-    configure(datasets__marks__root="nowhere")
-    refused(command, "manifest", says=("'marks'", "nowhere", "does not exist"))
-
-
-def test_an_empty_folder(here: Path, command: Command) -> None:
-    Path("empty").mkdir()
-    configure(datasets__marks__root="empty")
-    refused(
-        command, "manifest", says=("no class folders in empty", "expected one folder of images per class")
-    )
-
-
-def test_a_class_folder_without_images(here: Path, command: Command) -> None:
-    Path("marks/grey_disc").mkdir()
-    refused(command, "manifest", says=("no images in class folder marks/grey_disc",))
-
-
-def test_a_listed_class_without_a_folder(here: Path, command: Command) -> None:
-    configure(datasets__marks__classes=["red disk", "blue disc"])
-    refused(command, "manifest", says=("'red disk'", "did you mean 'red disc'"))
+# ---- images ----------------------------------------------------------------------------------------
 
 
 def test_no_test_split(here: Path, command: Command) -> None:
@@ -136,14 +103,6 @@ def test_no_test_split(here: Path, command: Command) -> None:
         draw_marks(here / "other" / split, images=3)
     configure(datasets__marks__root="other")
     refused(command, "manifest", says=("has no test images",))
-
-
-@pytest.mark.parametrize("what", ["text", "empty", "cut"])
-def test_an_unreadable_image(here: Path, command: Command, what: str) -> None:
-    for path in Path("marks/red_disc").iterdir():
-        path.write_bytes({"text": b"no image", "empty": b"", "cut": path.read_bytes()[:60]}[what])
-    listed(command)
-    refused(command, "image-features", "--split", "test", says=("image cannot be read: marks/red_disc/",))
 
 
 def test_an_unreadable_image_may_be_skipped_and_is_listed(
@@ -170,36 +129,6 @@ def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
 # ---- texts -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("classes", "says"),
-    [
-        ([{"name": n} for n in CLASSES[:2]], ("no texts for class 'red disc'", "add an entry")),
-        ([{"name": n} for n in (*CLASSES, "redd disc")], ("'redd disc'", "did you mean 'red disc'")),
-        ([{"name": "blue disc", "attribute": []}, *({"name": n} for n in CLASSES[1:])],
-         ("'blue disc'", "'attribute' is empty", "leave the key out")),
-        ([{"name": "blue disc", "attribute": [7]}, *({"name": n} for n in CLASSES[1:])], ("'blue disc'", "7")),
-        ([{"name": "blue disc", "shape": ["round"]}, *({"name": n} for n in CLASSES[1:])], ("shape",)),
-    ],
-    ids=["missing class", "unknown class", "empty list", "no string", "unknown kind"],
-)  # fmt: skip
-def test_a_wrong_text_set(here: Path, command: Command, classes: Any, says: tuple[str, ...]) -> None:
-    listed(command)
-    texts(classes)
-    refused(command, "texts", says=("marks.json", *says))
-
-
-def test_no_text_set(here: Path, command: Command) -> None:
-    listed(command)
-    configure(datasets__marks__texts="nowhere.json")
-    refused(command, "texts", says=("nowhere.json", "texts: names"))
-
-
-def test_a_text_set_that_is_no_json(here: Path, command: Command) -> None:
-    listed(command)
-    Path("marks.json").write_bytes(b"\xff\xfe{")
-    refused(command, "texts", says=("marks.json", "not UTF-8"))
-
-
 def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
     here: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,33 +151,6 @@ def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
         listing = read_tensors(path)[1]["over_length"]
         assert len(listing) == n
         assert all(words in text for text in listing)
-
-
-# ---- models ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("model", "says"),
-    [
-        ({"model": "hf-hub:nobody/nothing"}, ("hf-hub:nobody/nothing", "hf download nobody/nothing", "HF_HOME")),
-        ({"model": "ViT-B-32-quickgelu", "pretrained": "openai"}, ("'openai'", "hf download", "HF_HOME")),
-        ({"model": "ViT-B-32", "pretrained": "opena"}, ("'opena'", "did you mean 'openai'")),
-        ({"model": "ViT-B-32", "pretrained": "nowhere.safetensors"}, ("nowhere.safetensors", "does not exist")),
-        ({"model": "local-dir:marks"}, ("marks", "open_clip_config.json")),
-    ],
-    ids=["hub", "weights", "tag", "file", "folder"],
-)  # fmt: skip
-def test_a_model_that_is_not_here(
-    here: Path, command: Command, monkeypatch: pytest.MonkeyPatch, model: Any, says: tuple[str, ...]
-) -> None:
-    """Without a network the person learns what to fetch and where to put it."""
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here / "cache"))
-    configure(models={"big": model})
-    listed(command)
-    refused(command, "image-features", "--split", "test", says=says)
 
 
 # ---- artefacts that do not belong together ---------------------------------------------------------
@@ -337,16 +239,6 @@ def test_a_file_of_someone_else_in_this_place(done: Work, command: Command, path
     refused(command, "zero-shot", *ON_MARKS, says=(path, "run again"))
 
 
-def test_a_truncated_file(done: Work, command: Command) -> None:
-    Path(TEST).write_bytes(Path(TEST).read_bytes()[:100])
-    refused(command, "zero-shot", *ON_MARKS, says=(TEST, "delete or restore it and run again"))
-
-
-def test_a_missing_file_is_named_with_what_makes_it(done: Work, command: Command) -> None:
-    Path(TEST).unlink()
-    refused(command, "zero-shot", *ON_MARKS, says=(f"{TEST} is missing", f"snakemake {TEST}"))
-
-
 def test_seeds_that_changed_without_new_features(done: Work, command: Command) -> None:
     text = Path("c.yaml").read_text()
     Path("c.yaml").write_text(text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n"))
@@ -359,35 +251,3 @@ def test_shards_that_do_not_belong_together(done: Work, command: Command) -> Non
     refused(
         command, "merge-shards", "--shards", "2", *ON_MARKS, says=("shots.1-of-2.safetensors is missing",)
     )
-
-
-# ---- targets ---------------------------------------------------------------------------------------
-
-
-def test_a_target_that_cannot_be_written(here: Path, command: Command) -> None:
-    Path("results").write_text("a file in the way")
-    refused(command, "manifest", says=("cannot write results/manifests/marks.json", "permissions"))
-
-
-@pytest.fixture
-def full_disk(here: Path, command: Command) -> Iterator[Path]:
-    folder = here / "results"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"a full disk needs the right to mount: {mounted.stderr.strip()}")
-    listed(command)
-    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-        while filler.write(bytes(1024)):
-            pass
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk(full_disk: Path, command: Command) -> None:
-    path = "results/image_features/mini/marks/shots.safetensors"
-    refused(
-        command, "image-features", "--split", "shots",
-        says=(f"cannot write {path}", "No space left", "free space"),
-    )  # fmt: skip

@@ -340,15 +340,7 @@ class Cluster:
                 start_new_session=True,
             )
         create = ("mariadb", "-S", f"{folder}/sock", "-e", "CREATE DATABASE IF NOT EXISTS slurm_acct_db")
-
-        def created() -> bool:
-            try:
-                self.run(*create)
-            except RuntimeError:
-                return False
-            return True
-
-        eventually("the database answers", created)
+        eventually("the database answers", lambda: self._answers(*create))
         configuration = self.folder / "slurmdbd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(

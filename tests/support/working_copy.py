@@ -228,6 +228,18 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
     return Work(folder)
 
 
+def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A copy of a configuration; the keys of what changes are written with "__" for dots."""
+    new: dict[str, Any] = json.loads(json.dumps(document))
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        section = new
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return new
+
+
 def few_pictures(folder: Path) -> None:
     """Make the drawn data sets of a working copy small; 16 training pictures are enough for every number of shots."""
     module = folder / "src/coder_clip/datasets/drawn/drawing.py"

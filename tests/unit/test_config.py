@@ -139,7 +139,8 @@ def test_the_nearest_known_data_set_or_model_is_offered(text: str, wrong: str, o
         ("adapter: {seeds: [1, 1]}", "adapter.seeds"),
         ("adapter: {betas: [0.1, 200]}", "adapter.betas"),
         ("adapter: {betas: [0.1, 200, 0]}", "adapter.betas.2"),
-        ("adapter: {betas: [9, 1, 5]}", "adapter.betas"),
+        ("adapter: {betas: [9, 1, 5]}", "adapter.betas: from 9 to 1 is falling"),
+        ("adapter: {alphas: []}", "adapter.alphas"),
         ("adapter: {alphas: [-1, 1, 5]}", "adapter.alphas.0"),
         ("adapter: {alphas: [0.1, .inf, 5]}", "adapter.alphas.1"),
         ("adapter: {initial: [.nan, 1]}", "adapter.initial.0"),
@@ -187,6 +188,7 @@ def test_impossible_values_are_refused_before_any_job(text: str, where: str) -> 
         ("just words", "datasets"),
         ("", "datasets"),
         ("datasets: [shapes\nmodels: [mini]", "YAML"),
+        ("datasets:\n\tshapes: {}\nmodels: [mini]", "YAML"),
     ],
 )  # fmt: skip
 def test_what_makes_no_configuration_is_refused(text: str, says: str) -> None:

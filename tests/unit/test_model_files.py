@@ -146,7 +146,7 @@ def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path
         (EncoderSpec("ViT-B-32"), "needs pretrained"),
         (EncoderSpec("ViT-B-32", "none.pt"), r"does not exist: none\.pt"),
         (EncoderSpec("ViT-B/32", "openai"), "hf download timm/vit_base_patch32_clip_224.openai"),
-        (EncoderSpec("hf-hub:org/name"), "hf download org/name"),
+        (EncoderSpec("hf-hub:org/name"), r"hf download org/name'.*HF_HOME"),
         (EncoderSpec("hf-hub:"), "nothing after"),
         (EncoderSpec("local-dir:none"), "does not exist: none"),
         (EncoderSpec("local-dir:x", "openai"), "brings its own weights"),

@@ -76,7 +76,8 @@ def test_an_unknown_class_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["attribute", "analogous", "synonym"])
 @pytest.mark.parametrize(
-    ("value", "says"), [([], "empty"), ([""], "empty"), (["  "], "empty"), (["white", 3], "3"), ([None], "None")]
+    ("value", "says"),
+    [([], "is empty; leave the key out"), ([""], "empty"), (["  "], "empty"), (["white", 3], "3"), ([None], "None")],
 )  # fmt: skip
 def test_a_wrong_text_is_named(tmp_path: Path, kind: str, value: Any, says: str) -> None:
     """A failed generation would silently weaken one class."""
@@ -183,13 +184,16 @@ def test_pairs_with_one_side_are_named(tmp_path: Path) -> None:
     assert "b_not_a" in said
 
 
-@pytest.mark.parametrize("load", [load_text_set, load_pair_set])
-def test_a_message_about_a_written_file_does_not_say_delete(tmp_path: Path, load: Any) -> None:
+@pytest.mark.parametrize(
+    ("load", "instead"), [(load_text_set, "texts: names"), (load_pair_set, "leave the key out")]
+)
+def test_a_message_about_a_written_file_does_not_say_delete(tmp_path: Path, load: Any, instead: str) -> None:
     """Such a file holds days of work; the message names the place of the mistake."""
     path = tmp_path / "mine.json"
     with pytest.raises(UserError) as missing:
         load(path, "foxes", CLASSES)
     assert "data/texts/README.md" in str(missing.value)
+    assert instead in str(missing.value)
     assert "snakemake" not in str(missing.value)
     path.write_text('{"format": 1,\n "dataset": "foxes",\n}', encoding="utf-8")
     with pytest.raises(UserError) as comma:

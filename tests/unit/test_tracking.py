@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -210,28 +208,6 @@ def test_code_from_elsewhere_is_noticed() -> None:
     assert environment.foreign_code() == "", "a project without the package has no code to run instead"
     put("src/coder_clip/__init__.py")
     assert "coder_clip runs from /" in environment.foreign_code()
-
-
-def test_a_job_runs_and_names_the_source_and_never_the_bytecode(tmp_path: Path) -> None:
-    """An edit that keeps size and time of a module is taken for the old one by Python."""
-    put("src/own/__init__.py", "")
-    put("src/own/value.py", "VALUE = 1")
-    program = (
-        "import sys; from pathlib import Path; from coder_clip.cli.job import trace_sources\n"
-        "found = {}; own = Path('src/own').resolve(); sys.path.insert(0, str(own.parent)); trace_sources(own, found)\n"
-        "import json, own.value; print(json.dumps([own.value.VALUE, found]))"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    stat = os.stat("src/own/value.py")
-    subprocess.run([sys.executable, "-c", "import own.value"], cwd="src", env=environment, check=True)
-    assert list(Path("src/own/__pycache__").glob("value.*.pyc"))
-    put("src/own/value.py", "VALUE = 2")
-    os.utime("src/own/value.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
-    assert json.loads(done.stdout) == [
-        2,
-        {"src/own/__init__.py": sha(""), "src/own/value.py": sha("VALUE = 2")},
-    ]
 
 
 def test_runs_are_noticed_until_the_last_has_ended() -> None:

@@ -5,50 +5,47 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster import Cluster, missing
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if reason := missing():
+@contextmanager
+def running(name: str, accounting: bool = False, **options: Any) -> Iterator[Cluster]:
+    """A cluster with these options until the block ends."""
+    if reason := missing(accounting=accounting):
         pytest.skip(reason)
     # munge refuses a socket below a folder that others may not enter, as pytest's own are
-    folder = Path(f"/tmp/coder-clip-slurm-{os.getpid()}")
-    found = Cluster(folder, min_job_age=3600)
+    folder = Path(f"/tmp/coder-clip-{name}-{os.getpid()}")
+    found = Cluster(folder, accounting=accounting, **options)
     found.start()
     yield found
     found.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with running("slurm", min_job_age=3600) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def tight() -> Iterator[Cluster]:
     """Its nodes and its time limit are as small as the jobs."""
-    if reason := missing():
-        pytest.skip(reason)
-    folder = Path(f"/tmp/coder-clip-slurm-tight-{os.getpid()}")
-    found = Cluster(folder, min_job_age=3600, cpus=2, memory=4000, minutes=60)
-    found.start()
-    yield found
-    found.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with running("slurm-tight", min_job_age=3600, cpus=2, memory=4000, minutes=60) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def accounting() -> Iterator[Cluster]:
     """It has a database, enforces accounts and QOS, forgets ended jobs within seconds, and soon misses a node."""
-    if reason := missing(accounting=True):
-        pytest.skip(reason)
-    folder = Path(f"/tmp/coder-clip-slurm-accounts-{os.getpid()}")
-    found = Cluster(folder, accounting=True, min_job_age=2, node_timeout=6)
-    found.start()
-    yield found
-    found.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with running("slurm-accounts", accounting=True, min_job_age=2, node_timeout=6) as found:
+        yield found
 
 
 @pytest.fixture

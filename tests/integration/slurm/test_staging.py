@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster import Cluster
 from cluster_run import Run, quicken
-from trees import plant
+from published import publish, serve_model
 from web import Web, serve
 from working_copy import Work, working_copy
 
@@ -62,26 +59,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
     work = working_copy(folder / "copy", CONFIG)
     quicken(work.folder)
     with serve() as web:
-        for file in save_tiny(folder / "tiny").iterdir():
-            web.files[f"/org/tiny/resolve/main/{file.name}"] = file.read_bytes()
-        web.files["/"] = b"a hub"
-        web.headers["X-Repo-Commit"] = "0" * 40
-        plant("eurosat", folder / "published", 3)
-        tree = folder / "published/eurosat"
-        with zipfile.ZipFile(folder / "EuroSAT.zip", "w") as archive:
-            for path in sorted((tree / "2750").rglob("*.*")):
-                archive.write(path, path.relative_to(tree))
-        files = [folder / "EuroSAT.zip", tree / "split_zhou_EuroSAT.json"]
-        entry = work.folder / "src/coder_clip/datasets/entries/eurosat.yaml"
-        document = yaml.safe_load(entry.read_text())
-        for download, file in zip(document["downloads"], files, strict=True):
-            web.files[f"/{file.name}"] = file.read_bytes()
-            checksum = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
-            download.update(url=f"{web.url}/{file.name}", checksum=checksum)
-        for rule in document["splits"]:
-            rule.update(counts={"train": 30, "val": 30, "test": 30})
-            rule.pop("fingerprints", None)
-        entry.write_text(yaml.safe_dump(document, sort_keys=False))
+        serve_model("org/tiny", save_tiny(folder / "tiny"), web)
+        publish("eurosat", web, work, folder, 3)
         yield Site(work, web, cluster)
     cluster.cancel_all()
 

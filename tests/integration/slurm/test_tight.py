@@ -16,7 +16,7 @@ from cluster import Cluster, eventually
 from cluster_run import BY_RECORDS, Run, toy
 
 pytestmark = pytest.mark.rest
-NAMES = ["once_full", "held_cancel", "greedy", "killed", "child", "large", "held_late", "held_longest"]
+NAMES = ["killed", "child", "large", "held_late", "held_longest"]
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +25,16 @@ def run(tmp_path_factory: pytest.TempPathFactory, tight: Cluster) -> Iterator[Ru
         tmp_path_factory.mktemp("tight") / "toy",
         tight,
         jobs=NAMES,
-        memory={
-            "once_full": 3500,
-            "held_cancel": 3500,
-            "greedy": 400,
-            "killed": 2500,
-            "child": 600,
-            "large": 5000,
-        },
-        runtime={"once_full": 60, "held_cancel": 60, "held_late": 40, "held_longest": 60, "large": 80},
+        memory={"killed": 2500, "child": 600, "large": 5000},
+        runtime={"held_late": 40, "held_longest": 60, "large": 80},
         partition={"held_late": "gpu", "held_longest": "gpu"},
     )
     run.start()
     run.starts("held_late", "held_longest")
     for name in ("held_late", "held_longest"):
         tight.run("scontrol", "update", f"JobId={run.started(name)[0]}", "EndTime=now+1")
-    run.starts("held_cancel")
-    tight.run("scancel", *run.started("held_cancel"))
-    run.starts("held_cancel", "held_late", tries=2)
-    run.go("held_cancel", "held_late")
+    run.starts("held_late", tries=2)
+    run.go("held_late")
     run.wait(240)
     yield run
     tight.cancel_all()
@@ -51,18 +42,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, tight: Cluster) -> Iterator[Ru
 
 def memory(run: Run, name: str) -> list[str]:
     return [run.job(id).memory for id in run.started(name)]
-
-
-@pytest.mark.parametrize("name", ["once_full", "held_cancel"])
-def test_what_failed_otherwise_is_tried_with_what_it_had(run: Run, name: str) -> None:
-    """One that ended with status 1, and one that was cancelled: twice the memory would be refused."""
-    assert memory(run, name) == ["3500M", "3500M"]
-    assert (run.folder / f"out/{name}.after").is_file()
-
-
-def test_more_memory_after_an_out_of_memory_kill(run: Run) -> None:
-    assert memory(run, "greedy") == ["400M", "800M"]
-    assert (run.folder / "out/greedy.after").is_file()
 
 
 def test_memory_is_capped_by_the_partition_and_that_is_said_in_one_line(run: Run) -> None:

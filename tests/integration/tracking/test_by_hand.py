@@ -34,11 +34,6 @@ def overwrite(path: Path, data: bytes, time: tuple[int, int] | None = None) -> N
 # ---- a dry run shows the jobs of the run
 
 
-def moved_from_a_backup(toy: Project) -> None:
-    toy.edit("src/toy/score.py", "% 100", "% 50")
-    os.utime(toy / "src/toy/score.py", (1_600_000_000, 1_600_000_000))
-
-
 def brought_by_dvc(toy: Project) -> None:
     """Scores of another threshold, from a dvc.lock that was taken whole in a conflict."""
     lock = toy.lock()
@@ -48,11 +43,6 @@ def brought_by_dvc(toy: Project) -> None:
     toy.run("dvc", "checkout", "--force", "--quiet")
 
 
-def touched(toy: Project) -> None:
-    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    toy.snakemake("--touch")
-
-
 def forgotten(toy: Project) -> None:
     """Without a record of its own Snakemake compares no parameters."""
     toy.snakemake("--cleanup-metadata", "results/scores/m/a.json", "results/scores/m/a.csv")
@@ -60,7 +50,6 @@ def forgotten(toy: Project) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Project], None], list[str]]] = {
-    "a source with an older time": (moved_from_a_backup, SCORES),
     "large weights with an older time": (
         lambda toy: overwrite(toy / "data/weights.bin", b"other", (1_600_000_000, 1_600_000_000)),
         ["feature", "feature", *SCORES],
@@ -70,7 +59,6 @@ CHANGES: dict[str, tuple[Callable[[Project], None], list[str]]] = {
         ["feature", "page", "score", "text"],
     ),
     "results of other parameters": (brought_by_dvc, SCORES),
-    "files that were touched": (touched, SCORES),
     "metadata that were deleted": (forgotten, SCORES),
 }
 

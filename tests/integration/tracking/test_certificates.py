@@ -130,14 +130,7 @@ def test_a_certificate_of_another_job_does_not_count(toy: Project) -> None:
 
 def test_every_command_gives_the_same_answer(toy: Project) -> None:
     """Three judges could disagree: a run, a record and a merge each compared in its own way."""
-    toy.git("checkout", "--quiet", "-b", "theirs")
-    toy.edit("data/a.txt", "red", "green")
-    toy.snakemake()
-    toy.commit("theirs")
-    toy.git("checkout", "--quiet", "main")
-    toy.edit("src/toy/page.py", "<html>", "<body>")
-    toy.snakemake()
-    toy.commit("ours")
+    toy.two_sides(("src/toy/page.py", "<html>", "<body>"), ("data/a.txt", "red", "green"))
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     why = "a parameter changed (threshold 5 → 6)"
     scores = "phase scores is not recorded: results/scores/m/a.json (and 3 more)"
@@ -181,13 +174,6 @@ def test_a_forced_job_runs_though_its_certificate_holds(toy: Project) -> None:
     changed = {p for p, inode in started(toy).items() if inode != before[p]}
     assert changed == {"results/features/m/a.bin", "results/features/m/b.bin"}
     assert (toy.planned(), toy.stale()) == ([], [])
-
-
-def test_a_fresh_clone_with_a_plain_dvc_pull_has_nothing_to_do(toy: Project) -> None:
-    clone = toy.clone("clone")
-    clone.run("dvc", "pull", "--quiet")
-    assert clone.planned() == []
-    assert "Nothing to be done" in clone.snakemake()
 
 
 def test_clean_and_an_edit_outside_of_dvc(tmp_path: Path) -> None:
@@ -241,30 +227,6 @@ def test_a_renamed_configuration_leaves_no_folder(toy: Project) -> None:
     said = toy.run("coder-clip", "record", "--config", "config/better.yaml").stdout
     assert "removed tracked/other/, the record of config/other.yaml, which is gone" in said
     assert toy.stale() == []
-
-
-def test_a_run_of_a_part_speaks_of_what_it_made(tmp_path: Path) -> None:
-    """After a partial run a line about metrics.json misled."""
-    toy = make_toy(tmp_path / "new")
-    said = toy.snakemake("texts")
-    assert "not made yet, so not recorded: features, scores, report" in said
-    assert "metrics.json" not in said.split("recorded in DVC")[0].split("coder-clip:")[-1]
-
-
-def test_another_configuration_adds_two_short_files(toy: Project) -> None:
-    text = (toy / "config/reproduce.yaml").read_text()
-    (toy / "config/other.yaml").write_text(
-        text.replace("sets: [a, b]", "sets: [a]") + "results: results/other\n"
-    )
-    toy.snakemake("--configfile", "config/other.yaml")
-    assert sorted(p.name for p in (toy / "tracked/other").iterdir()) == ["dvc.lock", "dvc.yaml"]
-    assert toy.stale() == []
-    stages = yaml.safe_load((toy / "tracked/other/dvc.yaml").read_text())["stages"]
-    assert list(stages) == ["texts", "features", "scores", "report"]
-    toy.run("coder-clip", "push", "--config", "config/other.yaml")
-    shutil.rmtree(toy / "results/other")
-    toy.run("coder-clip", "pull", "--config", "config/other.yaml")
-    assert "Nothing to be done" in toy.snakemake("-n", "--configfile", "config/other.yaml")
 
 
 def test_a_moved_clone_makes_its_environment_again(tmp_path: Path) -> None:

@@ -104,15 +104,9 @@ def test_an_older_commit_and_back(shared: Project) -> None:
 
 
 def test_merge(shared: Project) -> None:
-    shared.git("checkout", "--quiet", "-b", "colleague")
-    shared.edit("src/toy/score.py", "% 100", "% 50")
-    shared.snakemake()
-    shared.commit("theirs")
-    shared.git("checkout", "--quiet", "main")
-    shared.run("coder-clip", "pull")
-    shared.edit("data/a.txt", "red", "green")
-    shared.snakemake()
-    shared.commit("ours")
+    shared.two_sides(
+        ("data/a.txt", "red", "green"), ("src/toy/score.py", "% 100", "% 50"), branch="colleague"
+    )
     merge, settle, commit = lines("coder-clip merge ")
     said = shared.run("sh", "-ec", merge, ok=False)
     assert said.returncode != 0

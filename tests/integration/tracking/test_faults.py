@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import threading
 import time
@@ -65,6 +64,7 @@ def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
     assert toy.entries("features", "scores", "report") == before
     (toy / "hang").unlink()
     toy.run("snakemake", "--unlock")
+    assert "feature" in toy.honest()
     finish(toy)
 
 
@@ -227,30 +227,17 @@ def test_a_full_cache(toy: Project) -> None:
     finish(toy)
 
 
-def test_a_read_only_lock(toy: Project) -> None:
-    """A dvc.lock without write permission gives one line, and nothing else breaks."""
-    (toy / "dvc.lock").chmod(stat.S_IRUSR)
-    assert toy.planned() == []
-
-
 # ---- surroundings
 
 
-def test_no_git(tmp_path: Path) -> None:
-    toy = make_toy(tmp_path / "work", git=False)
+@pytest.mark.parametrize("lacks", ["Git", "DVC"])
+def test_no_git_or_no_dvc(tmp_path: Path, lacks: str) -> None:
+    toy = make_toy(tmp_path / "work", git=lacks != "Git", dvc=lacks != "DVC")
     said = toy.snakemake()
     assert "8 of 8 steps (100%) done" in said
     assert said.count("coder-clip:") == 1
-    assert "results are not recorded: no Git repository here" in said
+    assert f"results are not recorded: no {lacks} repository here" in said
     assert toy.planned() == []
-
-
-def test_no_dvc(tmp_path: Path) -> None:
-    toy = make_toy(tmp_path / "work", dvc=False)
-    said = toy.snakemake()
-    assert "8 of 8 steps (100%) done" in said
-    assert said.count("coder-clip:") == 1
-    assert "results are not recorded: no DVC repository here" in said
 
 
 def test_no_git_program(cold: Project, tmp_path: Path) -> None:

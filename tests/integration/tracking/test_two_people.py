@@ -370,19 +370,6 @@ def test_the_list_of_files_of_a_folder_is_lost(world: World, ann: Project, where
 # ---- what is said
 
 
-def test_a_run_that_recorded_needs_no_pull(ann: Project) -> None:
-    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
-    run(ann)
-    assert "coder-clip:" not in sh(ann, "snakemake -n --cores 1")
-
-
-def test_the_share_line_names_the_snakefile(ann: Project) -> None:
-    ann.edit("Snakefile", "# A pipeline", "# The pipeline")
-    ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
-    line = next(line for line in run(ann).splitlines() if "to share: git add" in line)
-    assert " Snakefile " in line
-
-
 def test_back_where_git_is_there_is_nothing_to_share(ann: Project) -> None:
     ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     run(ann)
